@@ -36,7 +36,7 @@ class LifespanState(TypedDict):
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
     """Return the application; its lifespan opens and closes the resources that the settings name.
 
-    ``body_seconds``: how long the first bytes of a body may take.
+    The first bytes of a request's body may take ``body_seconds``.
     """
 
     @asynccontextmanager

@@ -140,7 +140,7 @@ def _split(value: object) -> object:
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check`` with each non-empty text; ``check`` raises ValueError for a bad one."""
+    """Return a validator of texts by ``check``, which must raise ValueError for a bad text; empty texts are valid."""
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):

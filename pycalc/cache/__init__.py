@@ -29,8 +29,8 @@ def _any_version() -> str:
 async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = _any_version) -> Cache:
     """Open the cache that a URL names.
 
-    A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version``
-    returns the version of the arithmetic: a shared cache never returns results of another version. Raises ValueError
+    A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version`` must
+    return the version of the arithmetic: a shared cache never returns results of another version. Raises ValueError
     for an unknown scheme, a malformed URL or a bad option. A driver is imported only for a URL with its scheme.
     """
     scheme = scheme_of(url)

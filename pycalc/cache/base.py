@@ -108,7 +108,7 @@ class Claim(Protocol):
 class Leases(Protocol):
     """Leases that let one of several processes compute a result that all of them want."""
 
-    def hands_on(self, digits: int) -> bool:
+    def is_storable(self, digits: int) -> bool:
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:
@@ -128,4 +128,4 @@ class Shared(Protocol):
         """Return the leases on results."""
 
     def counters(self, name: str) -> CounterStore:
-        """Return the counters of one limit, whose methods raise CacheUnavailable when the cache does not answer."""
+        """Return the counters of the limit ``name``; they raise CacheUnavailable when the cache does not answer."""

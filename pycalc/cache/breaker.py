@@ -31,12 +31,12 @@ class CircuitState(IntEnum):
 
 
 class CircuitBreaker:
-    """A breaker that opens after three late answers in a row, or at once when there is no connection."""
+    """A breaker that opens after three late answers in a row, or at once by ``trip``."""
 
     def __init__(
         self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
     ) -> None:
-        """Create an open breaker; ``probe`` returns if the server is well, else raises, within a bounded time."""
+        """Create an open breaker; ``probe`` must return if the server is well, else raise, within a bounded time."""
         self._probe = probe
         self._clock = clock
         self._openings = metrics.cache_circuit_opened

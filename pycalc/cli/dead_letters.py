@@ -20,7 +20,7 @@ _CONTENT_CHARACTERS = 8_192  # no event of this service is longer; another produ
 
 
 def _run(work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:
-    """Call ``work`` with the dead letters of the database; raises NotFound(``failure``) when it returns False."""
+    """Call ``work`` with the dead letters of the database; raises NotFound(``failure``) when ``work`` returns False."""
     settings = configure()
 
     async def with_database() -> None:
@@ -53,7 +53,10 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Move a dead letter's event back into the outbox; raises NotFound without the letter or its calculation."""
+    """Move a dead letter's event back into the outbox.
+
+    Raises NotFound if there is no such letter, or no recorded calculation for it.
+    """
     _run(lambda letters: letters.requeue(number), f"there is no dead letter {number} that can be published")
 
 

@@ -70,7 +70,7 @@ def calculate(operation: str, **given: str | None) -> None:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Show the elapsed time on a terminal, from one second after the start until the body ends.
+    """Show the elapsed and ``expected`` seconds on a terminal, from one second after the start until the body ends.
 
     A child process writes the time, because the arithmetic holds the global interpreter lock.
     """
@@ -92,7 +92,10 @@ def _progress(expected: float) -> Iterator[None]:
 
 
 def _show_progress(reading: int, expected: float) -> None:
-    """Write the elapsed seconds every second until the other end of the pipe is closed, then erase the line."""
+    """Write the elapsed seconds every second until the other end of the pipe is closed, then erase the line.
+
+    ``reading`` is the descriptor of this end.
+    """
     began = monotonic()
     while not select.select([reading], [], [], 1)[0]:
         sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")

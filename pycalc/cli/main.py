@@ -61,9 +61,10 @@ def _add_operations(commands: Any) -> None:
 
 
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
-    """Return the parser; it yields ``run``, a function as ``module:function``, and that function's arguments.
+    """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    ``with_operations`` adds a command for each operation, which imports the arithmetic.
+    Parsed arguments are ``run``, which names the command's function as ``module:function``, and those of that function.
+    ``with_operations`` adds a command for each operation; this imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
@@ -113,7 +114,10 @@ def _is_negative(command: str, word: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; an error is printed on standard error as one line."""
+    """Run one command and return its exit status; an error is printed on standard error as one line.
+
+    A short command whose output is closed by its reader raises BrokenPipeError instead.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are
     # operands; argparse would take the -- itself for the operand of a command.

@@ -38,7 +38,7 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Run a service until a signal; the caller has blocked the signals, so that none is lost before this point.
+    """Run a service until a signal; the caller must have blocked the signals, so that none is lost before.
 
     Raises StoreUnavailable for an SQLite database.
     """

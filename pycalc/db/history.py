@@ -21,7 +21,7 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return the unordered query for a selection's rows with ids above ``after``; the caller adds the users.
+    """Return the unordered query for a selection's rows with ids above ``after``; the caller must add ``user_ids``.
 
     The query has at most one lower and one upper bound on the id. With two lower bounds, for example, an index search
     might start at the lower one and scan the rows up to the other.

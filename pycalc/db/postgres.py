@@ -55,7 +55,7 @@ _TIMEOUTS = Timeouts()
 def _mapped(location: str) -> Iterator[None]:
     """Map the drivers' errors to StoreUnavailable or StoreReadOnly.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
     """
     try:
         yield
@@ -68,7 +68,10 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with so many connections and durable commits; ``seconds`` limits each statement, unless None."""
+    """Return an engine with so many connections and durable commits; ``seconds`` limits each statement, unless None.
+
+    ``server`` adds session settings of PostgreSQL.
+    """
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
 
     async def connect() -> asyncpg.Connection:
@@ -216,9 +219,9 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which only reads; repeat it once if the connection was broken.
+        """Run ``work``, which must only read, in a transaction; repeat it once if the connection was broken.
 
-        By then SQLAlchemy has dropped all connections of the pool, so the second try has a new one.
+        SQLAlchemy has then dropped all connections of the pool, so the second try has a new one.
         """
         try:
             return await self._transact(name, work)
@@ -256,10 +259,10 @@ class PostgresDatabase:
             await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert the rows; after a lost answer, repeat the insert on another connection.
+        """Insert the rows; when a connection fails, repeat the insert, for up to ``Timeouts.unknown`` seconds.
 
-        A statement without an answer may have been committed. The repetition skips rows that exist: either all rows
-        exist or none does. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
+        A statement without an answer may have been committed: then all rows exist, else none does. So the repetition
+        skips rows that exist. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
         """
         statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
         deadline = monotonic() + self._timeouts.unknown

@@ -46,7 +46,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 def _mapped(path: Path) -> Iterator[None]:
     """Map the driver's errors to StoreUnavailable.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller maps them.
+    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
     """
     try:
         yield
@@ -86,7 +86,11 @@ class _ThreadQueue:
         threads: int,
         clock: Callable[[], float],
     ) -> None:
-        """Prepare the threads; ``path`` is for error messages, and ``begin`` is the SQL that begins a transaction."""
+        """Prepare ``threads`` threads, each with a connection from ``connect``.
+
+        ``begin`` is the SQL that begins a transaction. ``path`` appears in error messages only. ``clock`` returns
+        monotonic seconds.
+        """
         self._path = path
         self._engine = create_engine(
             "sqlite://",

@@ -21,7 +21,7 @@ _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def _key(name: str) -> str:
-    """Return the search key of a name."""
+    """Return the form of a username by which accounts are found: in lower case, with replaceable characters only."""
     # PostgreSQL rejects NUL and lone surrogates, which no account's name contains.
     return name.lower().encode(errors="replace").decode().replace("\x00", "?")
 

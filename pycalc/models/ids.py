@@ -23,21 +23,27 @@ class IdSource:
 
     The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
     (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, ids go on from the last millisecond. With
-    the newest id in the store as ``newest``, this holds after a restart too. An id that is further ahead was made by a
-    wrong clock. It is ignored, because otherwise all later ids would be ahead as well. Not thread-safe.
+    the newest id in the store as ``newest``, this holds after a restart too. A last id that is further ahead of the
+    clock was made by a wrong clock. It is ignored, because otherwise all later ids would be ahead as well.
+    Not thread-safe.
     """
 
-    def __init__(self, newest: bytes | None = None, ahead: Callable[[float], None] = lambda seconds: None) -> None:
-        """Call ``ahead`` for each id over AHEAD_MS ahead of the clock, with the seconds by which it is ahead."""
+    def __init__(
+        self, newest: bytes | None = None, report_ahead: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """Continue after ``newest``, the newest stored id, or None if no id is stored.
+
+        For each id that is ignored, ``report_ahead`` is called with the seconds by which the id is ahead of the clock.
+        """
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
         self._tail = 0
-        self._ahead = ahead
+        self._report_ahead = report_ahead
         self._furthest_ms = 0
         self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return the seconds by which the furthest ignored id is ahead of the clock; 0 if at most AHEAD_MS."""
+        """Return the seconds by which the latest ignored id is ahead of the clock; 0 up to AHEAD_MS."""
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
@@ -57,10 +63,10 @@ class IdSource:
         return number.to_bytes(16)
 
     def _require_near(self, now_ms: int) -> None:
-        """Ignore the last id, and call ``ahead``, when that id is over AHEAD_MS ahead of the clock."""
+        """Ignore the last id, and report it, if it is over AHEAD_MS ahead of the clock."""
         if self._ms > now_ms + AHEAD_MS:
             self._furthest_ms = max(self._furthest_ms, self._ms)
-            self._ahead((self._ms - now_ms) / 1000)
+            self._report_ahead((self._ms - now_ms) / 1000)
             self._ms = 0
 
 
@@ -99,5 +105,5 @@ def unix_ms(moment: datetime) -> int:
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return the lower bound of all ids made in that millisecond or later."""
+    """Return the lower bound of all ids made in the millisecond ``unix_ms`` since 1970, or later."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

@@ -39,7 +39,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _google(_: object, __: str, event: EventDict) -> EventDict:
-    """Rename a record's fields to the special fields of Google Cloud Logging's structured logs."""
+    """Rename a record's fields to the special fields of Google Cloud Logging, and add its field for the request."""
     level = str(event.pop("level", "info"))
     record: dict[str, Any] = {
         "severity": _SEVERITIES.get(level, level.upper()),

@@ -39,7 +39,10 @@ def _context_of_span(span: Span) -> TraceContext:
 
 
 class OpenTelemetryTracer(Tracer):
-    """A tracer that queues spans for a sending thread; the queue is bounded, and drops spans when it is full."""
+    """A tracer that queues spans for a sending thread; the queue is bounded, and drops spans when it is full.
+
+    Spans name ``part``, the part of the service that this process runs.
+    """
 
     on = True
 

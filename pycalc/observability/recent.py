@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """The cached result of a call, which is repeated when the last call began more than ``seconds`` ago.
+    """A cache for the latest result of the function ``call``.
 
-    Concurrent callers share one call. An error is cached like a result. A cancelled caller does not cancel the call.
+    ``get`` calls the function again when the last call has ended and began at least ``seconds`` ago. Concurrent callers
+    share one call. An error is cached like a result. Cancelling a caller does not cancel the call.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Recent(Generic[T]):
         self._until = 0.0
 
     async def get(self) -> T:
-        """Return the result, or raise the error of the call, from the cache or a new call."""
+        """Return the result of the function, or raise its error, from the cache or from a new call."""
         if self._result is None or (self._result.done() and self._clock() >= self._until):
             self._until = self._clock() + self._seconds
             self._result = asyncio.ensure_future(self._call())

@@ -42,7 +42,10 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; first log the number of suppressed records for each ended interval."""
+        """Return whether to write a record; first log how many were suppressed of each kind that is given up.
+
+        A kind is given up when its interval has ended, and the oldest also when there is no room for another.
+        """
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)

@@ -75,7 +75,7 @@ def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
 
 
 def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
-    """Return the value of a request's header field, None without it; ``name`` is in lower case."""
+    """Return the value of a request's header field, None without it; ``name`` must be in lower case."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value for key, value in headers if key == name), None)
 

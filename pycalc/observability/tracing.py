@@ -50,7 +50,7 @@ class Tracer:
         return None
 
     async def aclose(self) -> None:
-        """Send the remaining spans, and stop."""
+        """Send the remaining spans, for at most 1 s, and stop."""
 
 
 NO_TRACER = Tracer()

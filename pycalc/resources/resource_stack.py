@@ -30,7 +30,7 @@ class ResourceStack:
     """A builder of a process's resources; the exit stack closes them in reverse order, even after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
-        """``service_name`` is the name of the process in traces."""
+        """Create the metrics, and a tracer in whose traces the process is named ``service_name``."""
         self.settings = settings
         self.metrics = Metrics(settings.metrics_seconds)
         self._exit_stack = exit_stack

@@ -81,7 +81,7 @@ class Health:
 
     @property
     def fatal(self) -> bool:
-        """Return whether the service can't serve requests without this dependency."""
+        """Return whether the ping failed, and the service can't serve requests without this dependency."""
         return not self.ok and self.name not in _OPTIONAL
 
 
@@ -148,7 +148,7 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything that the settings name, and close it in reverse order, even when opening fails halfway.
 
-    At the end the recorder commits its queue. The relay then publishes committed events for a limited time. Last, the
+    At the end the recorder commits its queue. The relay then publishes committed events for at most 1.5 s. Last, the
     stream, the cache and the database are closed. Raises StoreUnavailable, and ValueError for a setting that can't be
     used.
     """
@@ -164,7 +164,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the services that record and pass on calculations; the order closes each after those that feed it."""
+    """Start the services that record and pass on calculations, so that each is closed after those that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -201,7 +201,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while an id that was ignored is too far ahead of the clock."""
+    """Raise Unavailable while an id that was ignored is over AHEAD_MS ahead of the clock."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")

@@ -32,28 +32,29 @@ class ClientSockets:
     def __init__(
         self,
         listener: socket.socket,
-        most: int,
+        most_descriptors: int,
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """Set the sources; when ``descriptors`` cannot be listed, the numbers below ``most`` are tried.
+        """Find connections among the open descriptors, which are the names in the folder ``descriptors``.
 
-        ``info_bytes`` is the length of the kernel's TCP_INFO that is needed.
+        If the folder cannot be listed, try all numbers below ``most_descriptors``. Without ``info_bytes`` of TCP_INFO
+        from the kernel, the progress of connections is unknown.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]
-        self._most = most
+        self._most_descriptors = most_descriptors
         self._descriptors = descriptors
         self._info_bytes = info_bytes
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections by descriptor, which is mostly the order of their age, oldest first."""
+        """Yield the connections in the order of their descriptors; older connections mostly come first."""
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
         except OSError:  # listing the folder needs a descriptor, and all may be in use
-            descriptors = range(self._most)
+            descriptors = range(self._most_descriptors)
         for descriptor in descriptors:
             try:
                 with self._borrowed(descriptor) as connection:
@@ -89,7 +90,7 @@ class ClientSockets:
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False if both are unknown."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False on an older kernel."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

@@ -35,7 +35,7 @@ class ConnectionGuard:
         check_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``total``: the HTTP server's maximum of connections; ``check_seconds``: the least time between two checks."""
+        """Guard an HTTP server of at most ``total`` connections, with ``check_seconds`` or more between two checks."""
         self._sockets = sockets
         self._total = total
         self._addresses = addresses

@@ -84,7 +84,10 @@ def refuse_connections(listener: socket.socket) -> None:
 
 
 class HttpServer:
-    """An HTTP server for an ASGI application on a bound socket; the caller closes the socket."""
+    """An HTTP server for an ASGI application on a bound socket; the caller closes the socket.
+
+    ``refusal`` is called in the worker's thread, for each request. ``state`` becomes ``state`` of each request's scope.
+    """
 
     def __init__(
         self, listener: socket.socket, application: ASGIApp, refusal: Refusal, state: dict[str, object]
@@ -99,7 +102,7 @@ class HttpServer:
         self.arrived = 0  # number of requests read; only the worker's thread changes it, so there is no lock
 
     async def serve(self) -> None:
-        """Serve until ``stop`` is called, and then until all accepted requests are answered."""
+        """Serve until ``stop`` is called, and then, without a time limit, until all accepted requests are answered."""
         ended = asyncio.Event()
         self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         worker = _native.ASGIWorker(

@@ -27,9 +27,9 @@ Exposition = Callable[[], Awaitable[bytes]]
 async def metrics_served(
     host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
 ) -> AsyncIterator[None]:
-    """Serve ``GET /metrics`` on a port; raises OSError if the port can't be bound, and names ``setting`` in it.
+    """Serve ``GET /metrics`` on a port during the body; raises an OSError that names ``setting`` if it can't be bound.
 
-    ``exposition`` returns the body and may raise Unavailable. A client that has not read the response within
+    ``exposition`` must return the response's body, or raise Unavailable. A client that has not read the response within
     ``write_seconds`` is disconnected.
     """
     slots = asyncio.Semaphore(_MAX_CONNECTIONS)

@@ -85,14 +85,14 @@ class ProcessMetrics:
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
-        """``own`` are the supervisor's metrics, and ``seconds`` is the greatest age of the sums."""
+        """Include ``own``, the supervisor's metrics, in the sums; cache the sums for ``seconds``."""
         self._own = own
         self.total = Recent(self._total, seconds).get  # returns the sums in Prometheus' text format
         self._processes: dict[int, SupervisorChannel] = {}
         self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
-        """Add the process that holds the other end of this socket."""
+        """Add server process ``number``, which has the other end of the socket ``end``."""
         channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
         channel.respond = self.total
         self._processes[number] = channel

@@ -77,14 +77,17 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which the metrics are served on PYCALC_METRICS_PORT; it does nothing if that is not set."""
+    """Return a context in which the metrics are served on PYCALC_METRICS_PORT, or an empty one if that is not set."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses, and how to create the first admin; ``token`` is a new bootstrap token, or None."""
+    """Print the service's addresses and, if there is no admin yet, how to create one.
+
+    ``token`` is a new bootstrap token, or None.
+    """
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
     lines = [
@@ -107,10 +110,10 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted ones within some seconds.
+    """Serve requests until ``stop`` is set, then finish the accepted ones, for at most 6.5 s.
 
-    A ``shared`` listener belongs to the supervisor, which stops new connections itself. Raises OSError when the server
-    ends without ``stop``.
+    Their computations are stopped after 5 s. A ``shared`` listener belongs to the supervisor, which stops new
+    connections itself. Raises OSError when the server ends without ``stop``.
     """
     draining = asyncio.Event()
 

@@ -22,7 +22,7 @@ def block() -> None:
 def watch(stop: asyncio.Event, seconds: float = EXIT_SECONDS) -> None:
     """Set ``stop`` at the first signal, and end the process with status 1 if it still runs ``seconds`` later.
 
-    The caller has called ``block``. Later signals stay blocked until the process ends.
+    Call ``block`` first. Signals after the first stay blocked until the process ends.
     """
     loop = asyncio.get_running_loop()
 

@@ -63,7 +63,7 @@ async def _supervise(settings: Settings) -> None:
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
     """Run one server process on the shared listening socket, and replace it when it dies.
 
-    Raises OSError when it dies right after its first start, or does not stop as it should.
+    Raises OSError when the process ends by itself right after its first start, or does not stop as it should.
     """
     settled, failures = False, 0
     while not stop.is_set():
@@ -88,7 +88,7 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
 
 
 async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:
-    """Start a server process; its standard input is its supervisor channel, so it notices the supervisor's end."""
+    """Start a server process. The supervisor channel is its standard input, so it notices the supervisor's end."""
     descriptor = listener.fileno()
     ours, theirs = socket.socketpair()
     with theirs:

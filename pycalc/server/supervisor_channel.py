@@ -1,4 +1,4 @@
-"""The channel between a server process and its supervisor: a socket pair by which either gets metrics (ADR 21)."""
+"""The channel between a server process and its supervisor: a socket pair; each gets the other's metrics (ADR 21)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SupervisorChannel:
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
-        """``gone`` is called when the other end is closed."""
+        """Serve this end from now on; ``gone`` is called when the other end is closed."""
         self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the metrics for the other end
         self.latest = b""  # the other end's latest metrics
         self._reader = reader
@@ -61,7 +61,7 @@ class SupervisorChannel:
         raise Unavailable("Another process of this service does not report its metrics; retry in 1 s.")
 
     async def _serve(self, gone: Callable[[], object]) -> None:
-        """Handle requests and responses until the other end is closed."""
+        """Handle requests and responses until the other end is closed, then call ``gone``."""
         try:
             while True:
                 kind, size = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))

@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 
 class BrokerErrors:
-    """A mapping of one driver's errors to StreamUnavailable; ``explain`` returns an error's name and reason."""
+    """A mapping of one driver's ``errors`` to StreamUnavailable; ``explain`` must return an error's name and reason."""
 
     def __init__(
         self,

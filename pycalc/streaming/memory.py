@@ -93,7 +93,7 @@ class MemoryStream:
     def __init__(
         self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Raise ValueError for a URL with more than a scheme."""
+        """Create the stream of ``memory://``; raises ValueError for a URL with more than a scheme."""
         if any(urlsplit(url)[1:]):
             raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
@@ -103,7 +103,7 @@ class MemoryStream:
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events; return when every group has committed them, because nothing is stored here.
 
-        Raises StreamUnavailable when that takes too long.
+        Raises StreamUnavailable when that takes longer than ``publish_seconds``.
         """
         try:
             async with asyncio.timeout(self._publish_seconds):

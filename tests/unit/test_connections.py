@@ -30,7 +30,7 @@ class Server:
         self.now = 0.0
         self.metrics = Metrics()
         addresses, reading_speed = ClientAddresses(proxies), ReadingSpeed(seconds=10, rate=1_000)
-        sockets = ClientSockets(self.listener, **{"most": 2 * TOTAL, **kernel})
+        sockets = ClientSockets(self.listener, **{"most_descriptors": 2 * TOTAL, **kernel})
         self.guard = ConnectionGuard(sockets, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now)
 
     def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
@@ -144,7 +144,8 @@ def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
 
 def test_without_a_free_descriptor_connections_are_shared_all_the_same(stack: ExitStack, tmp_path: Path) -> None:
     """Without a free descriptor the guard still works, because a flood may have taken them all."""
-    server = Server(stack, descriptors=tmp_path / "none is free", most=1_000)  # the test's process has many open files
+    # The test's process has many open files.
+    server = Server(stack, descriptors=tmp_path / "none is free", most_descriptors=1_000)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")
     server.guard.check()

@@ -26,7 +26,7 @@ class FakeLeases:
         self.now = 100.0
         self.asked = self.released = 0
 
-    def hands_on(self, digits: int) -> bool:
+    def is_storable(self, digits: int) -> bool:
         return digits <= 1_000
 
     def claim(self, key: str) -> FakeLeases:

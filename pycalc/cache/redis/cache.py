@@ -39,7 +39,10 @@ class RedisCache:
     """A cache that processes share in Redis, with a local tier in front of it in each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
-        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL."""
+        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL.
+
+        ``version`` is that of the arithmetic, and part of the names of results.
+        """
         options = url_options(url, _OPTIONS)
         max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # bytes of a result, as it is stored
         ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000
@@ -59,7 +62,8 @@ class RedisCache:
     ) -> RedisCache:
         """Open the cache that a URL describes; raises ValueError for a bad URL.
 
-        This waits for one attempt to connect, which may fail: the circuit breaker goes on trying.
+        This waits for one attempt to connect, for at most the sum of ``times.connect`` and ``times.answer``. If the
+        attempt fails, the circuit breaker goes on trying.
         """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()
@@ -102,7 +106,7 @@ class RedisCache:
         await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
-        """Return the name in Redis of a result or of its lease."""
+        """Return the name in Redis of the "result" under a key, or of its "lease", as ``kind`` says."""
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:

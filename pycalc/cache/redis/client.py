@@ -78,8 +78,8 @@ class RedisClient:
         """Execute a command or script; return its answer as ``read`` converts it.
 
         Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
-        exception, the breaker opens. After a failure other than a refusal by Redis, the same HTTP request sends no more
-        commands, so that a hanging Redis delays the request only once.
+        exception, the breaker opens. After a failure other than a refusal, by Redis or by this client's bound, the same
+        HTTP request sends no more commands, so that a hanging Redis delays the request only once.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -103,7 +103,7 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that may outlast the current request; ``aclose`` waits for the task."""
+        """Start a task that may outlast the current request; ``aclose`` waits half a second for it, then cancels it."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -143,7 +143,7 @@ class RedisClient:
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
         """Limit a command's time, and raise CacheUnavailable for its errors, AnswerLost for a late answer.
 
-        A lost connection and a bad answer open the breaker.
+        A lost connection, a bad answer and a read-only replica open the breaker.
         """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")

@@ -52,7 +52,7 @@ class RedisResults:
     def __init__(
         self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
     ) -> None:
-        """Prepare the scripts; ``max_value`` is the largest encoded result to store, in bytes."""
+        """Prepare the scripts; encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
         self.client = client
         self.name = name
         self.accept = accept
@@ -68,7 +68,7 @@ class RedisResults:
         self._slots = asyncio.Semaphore(_STORES)
         self._stores: dict[str, asyncio.Task[None]] = {}  # the newest under each key
 
-    def hands_on(self, digits: int) -> bool:
+    def is_storable(self, digits: int) -> bool:
         return digits * DIGITS_RATIO <= self._max_value and digits <= _BYTES
 
     def claim(self, key: str) -> Claim:
@@ -77,7 +77,7 @@ class RedisResults:
     def put(self, key: str, result: Result) -> None:
         """Store a result in the background, or drop it and count the reason."""
         size = len(result.text)
-        if not self.hands_on(size):
+        if not self.is_storable(size):
             self._dropped.labels("size").inc()
         elif self.client.breaker.state is not CircuitState.CLOSED:
             self._dropped.labels("circuit").inc()

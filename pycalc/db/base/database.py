@@ -44,4 +44,4 @@ class Database(Protocol):
         """Check that the database answers; raises StoreReadOnly when the server accepts reads only."""
 
     async def aclose(self) -> None:
-        """Finish the work that has begun or waits, and close all connections."""
+        """Finish the work that has begun or waits, without a time limit, and close all connections."""

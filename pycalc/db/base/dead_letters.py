@@ -30,7 +30,7 @@ class DeadLetterStore(Protocol):
     async def requeue(self, number: int) -> bool:
         """Move the event of a dead letter back into the outbox, and return whether this was possible.
 
-        It is impossible if there is no such dead letter, it is not an event, or the event's history row is gone.
+        This is impossible if the dead letter does not exist or is not an event, or if the event's history row is gone.
         """
 
     async def discard(self, number: int) -> bool:

@@ -24,7 +24,7 @@ class HistoryFilter(NamedTuple):
 
 
 class RowSize(NamedTuple):
-    """The size of a history row: the number of characters in its texts of unlimited length."""
+    """The size of a history row: the characters of its ``input``, ``result`` and ``digits`` together."""
 
     id: bytes
     characters: int

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 class QuotaUse(NamedTuple):
     """A user's use of a quota in one window and in one process.
 
-    Saving a later figure under the same id replaces the earlier one; saving a figure twice changes nothing.
+    Saving a figure replaces a lower one under the same id, because a use only grows. Saving it twice changes nothing.
     """
 
     id: bytes
@@ -32,7 +32,7 @@ class QuotaStore(Protocol):
     """The quota uses of all processes, which remain after a process has ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Store uses, and replace those that are stored under the same ids."""
+        """Store uses; of two under one id, the one with the larger figure remains."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
         """Return the totals of these users in windows that end after ``now``, in seconds since the epoch.

@@ -79,7 +79,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """The instructions for a response: how to get the result, and what is known before."""
+    """The instructions for a response: how to calculate the answer, and what is known before that."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
     digits: int
@@ -99,20 +99,20 @@ class CalculatedResponse(Response):
         self,
         caller: Principal,
         respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
-        memory: ExitStack | None = None,
+        reservations: ExitStack | None = None,
     ) -> None:
-        """``respond_with`` calculates and responds; it raises its errors before it sends anything.
+        """Respond to ``caller`` by ``respond_with``, which must raise its errors before it sends anything.
 
-        ``memory`` is closed after the response is sent, or has failed.
+        ``reservations`` are closed once the response has been sent or has failed.
         """
         super().__init__()
         self._caller = caller
         self._respond_with = respond_with
-        self._memory = memory or ExitStack()
+        self._reservations = reservations or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
-        with self._memory:
+        with self._reservations:
             slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
             context_of(scope).release_slot = slot.release
             await self._respond_with(scope, receive, send)
@@ -127,7 +127,9 @@ async def posted(
 ) -> CalculatedResponse:
     """Return the response to the calculation in a body, and count it towards the caller's limits.
 
-    Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and Overloaded.
+    ``read`` must return the calculation, or raise InvalidInput. ``respond_with`` must calculate it and send the
+    response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
+    Overloaded.
     """
     require_media_type(request, JSON)
     await require_some(caller, resources)
@@ -286,7 +288,8 @@ def _sent(
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:
     """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
 
-    The function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are empty for JSON.
+    The function raises RangeNotSatisfiable for a range beyond the end, so that nothing is recorded. ``etags`` are empty
+    for JSON.
     """
     ranged = bool(etags and conditions.range) and not held
     if not (held or ranged) and conditions.content:

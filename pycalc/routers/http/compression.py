@@ -24,7 +24,7 @@ class Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return compressed bytes that are ready to be sent."""
+        """Compress ``data``; return the compressed bytes that can be sent by now, which may be none."""
         ...
 
     def flush(self) -> bytes:
@@ -73,7 +73,7 @@ def compress_well(content: bytes, coding: str) -> bytes:
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document in the coding that an Accept-Encoding prefers, and the header fields that describe it."""
+    """Return a document, compressed if it is long and the Accept-Encoding prefers that, and its header fields."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

@@ -40,7 +40,7 @@ class ClientGone(Exception):
 class Client:
     """A watcher for the client's disconnect during one request.
 
-    One task makes all calls of ``receive``: after a call was cancelled, Granian reports a disconnect to the next one.
+    One task makes all calls of ``receive``, because Granian reports a disconnect to the call after a cancelled one.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -119,7 +119,7 @@ class RequestBody:
         seconds: float = BODY_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``seconds``: how long the first bytes may take; ``clock`` returns seconds."""
+        """Read the body from ``receive``; its first bytes may take ``seconds`` by ``clock``."""
         self._scope = scope
         self._receive = receive
         self._clock = clock

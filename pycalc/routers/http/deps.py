@@ -71,7 +71,7 @@ def _require_query_key(scope: Scope, caller: Principal) -> None:
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
     """Return the key under which a request counts in concurrency limits.
 
-    The key is the user's id if the request's token is cached, even an expired one, else the client's address.
+    The key is the user's id if the request's token is in the token cache, expired or not; else the client's address.
     """
     user = resources.authenticator.token_cache.user_of(token_of(scope) or b"")
     return address_of(scope, resources) if user is None else user
@@ -111,7 +111,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 def address_of(scope: Scope, resources: Resources) -> str:
-    """Return the client's address, which is the key of limits for requests without a known user."""
+    """Return the client's address, by which requests without a known user are limited."""
     peer = scope.get("client")
     forwarded_for = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     return resources.addresses.client(peer[0] if peer else None, forwarded_for)

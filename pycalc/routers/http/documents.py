@@ -27,7 +27,10 @@ class Document:
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """``read`` returns the content; it is called in a thread at the first request."""
+        """Serve what ``read`` returns, as ``media_type`` and with ``headers`` added to the response.
+
+        ``read`` is called once, in a thread, at the first request.
+        """
         self._read = read
         self._media_type = media_type
         self._headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **(headers or {})}
@@ -74,7 +77,7 @@ class Document:
 
 
 class _WholeResponse(Response):
-    """A response whose content is shared by all requests, so that no request's memory limit counts it."""
+    """A response whose content is shared by all requests, and so not counted towards the memory of responses."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the content in parts of PART_BYTES."""

@@ -53,7 +53,10 @@ class Application(FastAPI):
         body_seconds: float,
         **options: Any,
     ) -> None:
-        """``body_seconds``: how long the first bytes of a body may take; ``options`` are FastAPI's."""
+        """Serve ``calculations`` directly, and other requests by FastAPI with ``options``.
+
+        Pages of ``cors_origins`` may call the service. The first bytes of a body may take ``body_seconds``.
+        """
         super().__init__(**options)
         self._calculations = {route.name: route for route in calculations}
         self.router.routes.extend(self._calculations.values())  # for the OpenAPI document
@@ -149,9 +152,9 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD; if none is free, count the refusal and return its response.
+        """Take a slot for a calculation by GET or HEAD, without checking its operands.
 
-        The operands are not checked.
+        If no slot is free, count the refusal and return its response; else return None.
         """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
@@ -171,7 +174,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return a request's calculation route, and put route and operands into the scope; None for other requests."""
+        """Return a request's calculation route, and put route and operands into the scope; None for other requests.
+
+        A path of a calculation that matches no route because of an escaped slash is left escaped for the router.
+        """
         if scope["method"] != "GET":
             return None
         path: str = scope["path"]

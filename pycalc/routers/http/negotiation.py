@@ -18,7 +18,10 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class RequestConditions(NamedTuple):
-    """The unparsed header fields of a request that choose the representation; an absent field is empty."""
+    """The unparsed header fields by which a request chooses the representation or sets a precondition.
+
+    An absent field is empty. ``content`` tells whether the response's content is wanted.
+    """
 
     accept: str = ""
     accept_encoding: str = ""

@@ -70,7 +70,10 @@ def etags_of(name: str, key: bytes) -> tuple[str, ...]:
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each part, so that long results share the loop."""
+    """Return a ``send`` that waits for the loop scheduler before each part but the last.
+
+    So the parts of long results leave time on the event loop for other work.
+    """
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
@@ -103,14 +106,14 @@ class BatchResponse(Response):
         parts: Callable[[T], Sequence[Piece]],
         fields: Sequence[Header],
         scheduler: LoopScheduler,
-        memory: ExitStack,
+        reservations: ExitStack,
     ) -> None:
-        """``parts`` returns the pieces of one answer's JSON; ``memory`` is closed after the response.
+        """Respond with the JSON of ``answers``; ``parts`` must return the pieces of one answer's JSON.
 
-        ``fields`` are header fields to add.
+        ``fields`` are header fields to add. ``reservations`` are closed once the response has been sent or has failed.
         """
         super().__init__(media_type="application/json")
-        self._memory = memory
+        self._reservations = reservations
         self._scheduler = scheduler
         self._fields = fields
         separators = chain((b'{"results":[',), repeat(b","))
@@ -120,7 +123,7 @@ class BatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; stop when the client disconnects."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        with self._memory, suppress(ClientGone):
+        with self._reservations, suppress(ClientGone):
             await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._scheduler)))
 
 
@@ -170,7 +173,7 @@ async def send_text(
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the digits for a year, or forbid it if the ETag is empty."""
+    """Return the header fields that let a client cache the digits for a year, or, if ``etag`` is "", not at all."""
     if not etag:
         return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [

@@ -41,7 +41,7 @@ class TokenSigner:
     """A signer and verifier of access tokens: the newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """``keys`` are sorted, newest first; ``lifetime`` is how long a token is valid, in seconds."""
+        """Sign with the first of ``keys``, sorted from the newest; a token is valid for ``lifetime`` seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)

@@ -124,7 +124,7 @@ class Accounts:
         _audit.info("password changed", user=user.username)
 
     async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
-        """Return up to ``limit`` accounts in the order of their names, and the cursor of the next page.
+        """Return up to ``limit`` accounts in the order of their names, and the next page's cursor, None without one.
 
         Raises Unauthorized, Forbidden and InvalidInput.
         """

@@ -46,7 +46,7 @@ class ApiKeys:
         metrics: AccountMetrics,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``clock`` returns seconds since an arbitrary moment."""
+        """Keep the keys in ``store``; ``clock`` must return seconds since an arbitrary moment."""
         self._store = store
         self.uses = KeyUses(store, metrics)
         self._token_cache = token_cache

@@ -22,7 +22,7 @@ class RefusalLog:
     """
 
     def __init__(self, metrics: AccountMetrics, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` returns seconds since an arbitrary moment."""
+        """Begin with full buckets; ``clock`` must return seconds since an arbitrary moment."""
         self._clock = clock
         self._buckets = dict.fromkeys(("known", "unknown"), (_BURST_RECORDS, clock()))  # tokens, refill time
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}

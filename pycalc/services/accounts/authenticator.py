@@ -40,7 +40,7 @@ class Authenticator:
         limits: LimitPolicy = NO_LIMITS,
         identified: Callable[[Principal], None] = lambda _: None,
     ) -> None:
-        """``token_cache`` holds the principals of verified tokens; requests look there first.
+        """Keep the principals of verified tokens in ``token_cache``, where requests look first.
 
         ``identified`` is called with each principal that is read from the store.
         """
@@ -112,7 +112,7 @@ class Authenticator:
     async def _upgraded(self, user: User, password: str) -> str:
         """Replace an outdated password hash; return the newest hash that the password agrees with.
 
-        If the password was changed meanwhile, this is no longer the stored hash, and no session can be opened with it.
+        If the password was changed meanwhile, the returned hash is not the stored one, and opens no session.
         """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash

@@ -46,7 +46,7 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput, with this JSON pointer, for a password that is easy to guess.
 
-    These are the 3,000 most common passwords of 8 characters or more, and those that are shorter than 4 characters
+    These are the 3,000 most common passwords of 8 characters or more, and those of which fewer than 4 characters remain
     without the username, the local part of the e-mail address and the words of this service.
     """
     lowered = rest = password.lower()
@@ -71,7 +71,10 @@ class PasswordHasher:
     """
 
     def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
-        """``keys`` are secrets outside the database. The first makes new hashes, all verify; ValueError for none."""
+        """Hash with the first of ``keys``, which are secrets outside the database, and verify with all of them.
+
+        ``rounds`` is bcrypt's cost factor. Raises ValueError without a key.
+        """
         if not keys:
             raise ValueError("at least one password key is needed")
         # Eight characters of a digest identify a key. They are too few to confirm a guess of the key.

@@ -22,8 +22,8 @@ _log = get_logger(__name__)
 class RevocationWatcher:
     """A task that evicts tokens which any process on the database has revoked.
 
-    Cached tokens are trusted for ``trust_seconds`` after a successful read. Later, each token is looked up in the store
-    until a read succeeds again. This also covers a process that a serverless platform froze for a while.
+    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that time, each token is looked up in
+    the store until a read succeeds again. This also covers a process that a serverless platform froze for a while.
     """
 
     def __init__(
@@ -37,7 +37,10 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """``last_seen`` is the number of the newest revocation that the cache already reflects."""
+        """Start the task, which reads the revocations every ``poll_seconds``.
+
+        ``last_seen`` is the number of the newest revocation that the cache already reflects.
+        """
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures

@@ -44,7 +44,7 @@ class SigningKeyFile:
         metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
-        """``keys`` are the keys in force; ``replace`` is called with the new keys whenever the file's keys change."""
+        """Start with ``keys`` in force; call ``replace`` with the keys in ``file`` whenever these are others."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace

@@ -28,7 +28,7 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """``notify`` is called after each revocation by this process, to make other processes read it at once."""
+        """Create an empty cache; ``notify`` is called after each revocation here, to make other processes read it."""
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._notify = notify
         self._clock = clock

@@ -32,7 +32,7 @@ class BatchCalculator:
         metrics: Metrics,
         seconds: float,
     ) -> None:
-        """Take the bytes of long results from ``memory``; stop the computation of each batch after ``seconds``."""
+        """Bound the bytes of long results by ``memory``; stop the computation of each batch after ``seconds``."""
         self._calculator = calculator
         self._scheduler = scheduler
         self._memory = memory
@@ -51,10 +51,10 @@ class BatchCalculator:
     ) -> list[Answer | PycalcError]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        A request that is an error is its own answer, and a calculation that fails is answered by its error. A
+        An error among ``requests`` is its own answer. The answer to a calculation that fails is its error. A
         calculation also fails if the results together would be longer than one result may be, or if the batch's
-        deadline passes first. ``memory`` receives a slot of the response memory for each long result; close it when the
-        answers are sent.
+        deadline passes first. ``memory`` is a stack that receives the reserved memory of each long result; close it
+        when the answers are sent.
 
         Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
         user. Raises the recorder's errors.

@@ -47,7 +47,7 @@ class Answer(NamedTuple):
     elapsed_us: int
 
 
-# Returns how many bytes of a result are sent.
+# Returns how many bytes of a result are sent; may raise a PycalcError.
 Measure = Callable[[Result], int]
 
 
@@ -127,9 +127,9 @@ class Calculator:
         """Find a plan's result, record the calculation, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
-        ``held`` means that the client already has the result: one that is not cached is then described by its size and
-        ends, if that is cheaper. ``measure`` returns how many bytes of the result are sent, by default all of them; if
-        it raises a PycalcError, nothing is recorded. These bytes are charged to the caller's quota.
+        ``held`` is true if the client already has the result. If the result is not cached, only its size and ends are
+        then computed, where that is cheaper. The bytes that ``measure`` returns, by default all of the result, are
+        charged to the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
 
         Raises the errors of ``find``, of ``measure`` and of the recorder.
         """
@@ -152,7 +152,7 @@ class Calculator:
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Result:
-        """Return the result of a recorded calculation by its plan; nothing is recorded, and its bytes are charged.
+        """Find the result of a recorded calculation by its plan, and charge the bytes that are sent; record nothing.
 
         Raises VerificationFailed when the result's digest is not the recorded one. Raises the errors of ``find``, such
         as ResultTooLarge when the limit is lower now.
@@ -163,9 +163,9 @@ class Calculator:
         return found.result
 
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
-        """Return the cached result of a recorded calculation without its operands.
+        """Return a recorded calculation's result from the cache, where its row does not have its operands in full.
 
-        Raises NotFound when the cache does not have it, and QuotaExceeded.
+        Raises NotFound when the cache does not have the result, and QuotaExceeded.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -177,11 +177,12 @@ class Calculator:
     async def find(
         self, caller: Principal, plan: Plan, began: float, measure: Measure | None = None, *, facts_only: bool = False
     ) -> Unrecorded:
-        """Return a plan with its result, and charge the bytes of it that are sent to the caller's quota.
+        """Return a plan with its result, and charge the caller's quota for the bytes of the result that are sent.
 
-        ``facts_only`` is that of ``ResultFinder.find``. Raises QuotaExceeded, and the errors of ``Computer.compute``.
-        For a plan that is too large, raises ResultTooLarge with the result's size and ends. Raises InvalidInput when
-        the number of digits has itself over LONGEST_RECORDED digits.
+        ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``. Raises QuotaExceeded, and
+        the errors of ``measure`` and of ``Computer.compute``. For a plan that is too large, raises ResultTooLarge with
+        the result's size and ends. Raises InvalidInput when the number of digits has itself over LONGEST_RECORDED
+        digits.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation
@@ -204,7 +205,7 @@ class Calculator:
         return sent
 
     async def _record(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
-        """Record calculations and return their rows, or take back the charge for bytes that are then not sent."""
+        """Record calculations and return their rows; if that fails, refund their bytes, which are then not sent."""
         try:
             with self._tracer.span("record"):
                 rows = [self._row(caller, each) for each in calculations]

@@ -96,7 +96,10 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether planning takes well under a millisecond; for large operands it may take half a second."""
+    """Return whether planning is certain to take well under a millisecond; with large operands it takes up to 0.5 s.
+
+    It is certain if the literals, the modulus and the precision are small, and the operation is quick for them.
+    """
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
     size = sum(map(size_of, literals)) + size_of(options.modulus or "")

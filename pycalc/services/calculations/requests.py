@@ -70,7 +70,7 @@ def recorded_request(row: HistoryRow) -> Request | None:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the calculations in a batch's body; an error replaces one with a missing operand or an invalid option.
+    """Return the requests in a batch's body; an error stands for each that lacks an operand or has an invalid option.
 
     Numbers are kept as literals, never converted to floats. Raises InvalidInput, with JSON pointers, when the body or
     one of its items has the wrong form.
@@ -106,7 +106,7 @@ def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any
 
 
 def _not_literals(at: str, given: dict[str, Any]) -> Iterator[FieldProblem]:
-    """Yield a problem for each member that is not a number or a string; a number is here its literal, a string."""
+    """Yield a problem for each member that is not a string; ``read_json`` has turned numbers into strings."""
     for name, value in given.items():
         if not isinstance(value, str):
             yield FieldProblem(f"{at}{pointer_step(name)}", f"{shown(name)} must be a number or a string.")

@@ -35,7 +35,7 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The work under way in this process, by key. Each work has a waiting caller, which bounds their number."""
+    """The work under way in this process, by key. Each work has a waiting caller, so callers bound its amount."""
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
@@ -64,7 +64,7 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result; ``cached`` is False when it was computed for this call, or for another call that this one joined."""
+    """A result; ``cached`` is False if its text was computed for this call or for another call that this one joined."""
 
     result: Result
     cached: bool
@@ -82,7 +82,7 @@ class Coordination:
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
-        """Use ``leases``, None for a single process; wait at most ``longest`` seconds for another process."""
+        """Use the shared cache's ``leases``, None without one; wait at most ``longest`` seconds for another process."""
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors
@@ -93,7 +93,7 @@ class Coordination:
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         """Return a plan's result: looked up, or computed in this process or another one."""
         leases = self._leases
-        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.hands_on(plan.digits):
+        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
             result = await look_up()
             return Found(await make(), cached=False) if result is None else Found(result, cached=True)
         claim = leases.claim(plan.key)
@@ -104,7 +104,10 @@ class Coordination:
             claim.release()
 
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
-        """Wait for the result in the shared cache and return it; None means that this process has to compute it."""
+        """Wait for the result in the shared cache and return it, or None if this process has to compute it.
+
+        It has to if it holds the lease, if it waited too long, or if the cache does not answer.
+        """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0
         answered = -inf

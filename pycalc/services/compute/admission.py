@@ -17,9 +17,12 @@ _RETRY_SECONDS = 5
 class Admission:
     """A queue for ``slots`` slots; the next slot goes to the user whose last one was longest ago.
 
-    With two slots or more, one user holds at most all but one of them. When the queue is full, a new request of a user
-    who has fewer waiting displaces the newest request of the user who has the most. One user's requests fill at most
-    half of the queue.
+    At most ``max_waiting`` requests are in the queue, each for at most ``max_wait`` seconds.
+
+    With two slots or more, one user holds at most all but one of them. One user's requests fill at most half of the
+    queue. When the queue is full, a new request displaces the newest request of the user who has the most waiting
+    requests, if its own user has fewer, the new one included. If both have equally many, it displaces that request if
+    its user has fewer requests running.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -71,9 +74,10 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """Displace a request if the queue is full.
+        """Displace another user's request if the queue is full.
 
-        Raises Overloaded when no other user has more requests, or when this user's requests fill half of the queue.
+        Raises Overloaded when this user's requests fill half of the queue. When the queue is full, raises Overloaded
+        unless another user has more requests than this user would have.
         """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
@@ -90,7 +94,7 @@ class Admission:
             displaced.set_exception(self._refusal("displaced", detail))
 
     def _demand(self, user: bytes) -> tuple[int, int]:
-        """Return how many requests of a user wait, and how many run."""
+        """Return how many requests of a user are waiting, and how many are running."""
         return len(self._waiting[user]), self._running[user]
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:

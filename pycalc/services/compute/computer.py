@@ -55,7 +55,8 @@ class Computer:
     ) -> None:
         """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each caller to ``quota``.
 
-        Raises OSError where the kernel's ``/proc``, through which workers hand long results over, is missing.
+        Up to ``workers`` computations run at the same time, each with an equal share of the memory. Workers hand long
+        results over through ``proc``, the mounted ``/proc``. Raises OSError where it is missing.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
@@ -79,8 +80,8 @@ class Computer:
 
         Raises QuotaExceeded; Overloaded when too much is waiting or no memory is left for the result; Unavailable when
         no worker starts, when the worker dies, or at shutdown. Raises ComputationTimeout at the deadline, at the limit
-        of memory, or when the estimate is far above the deadline. Raises the errors of ``execute``. Cancellation kills
-        the worker.
+        of memory, or at once if the operation is not stepwise and the estimate is far above the deadline. Raises the
+        errors of ``execute``. Cancellation kills the worker.
         """
         started = perf_counter()
         task = plan.task
@@ -109,22 +110,22 @@ class Computer:
         if plan.seconds > _MOST_DEADLINES * self._timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(caller, min(plan.seconds, self._timeout)):
-            with self._memory_file() as memory:
-                file = self._path_of(memory)
+            with self._memory_file() as result_fd:
+                file = self._path_of(result_fd)
                 if self._tracer.on:
-                    returned = await self._in_worker(plan.memory, memory, timed, execute, plan.task, file)
+                    returned = await self._in_worker(plan.memory, result_fd, timed, execute, plan.task, file)
                     (text, facts), began_ns, ended_ns, process = returned
                     self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
                 else:
-                    text, facts = await self._in_worker(plan.memory, memory, execute, plan.task, file)
-                return (_mapped(memory) if text is None else text), facts
+                    text, facts = await self._in_worker(plan.memory, result_fd, execute, plan.task, file)
+                return (_mapped(result_fd) if text is None else text), facts
 
     @asynccontextmanager
     async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
-        """Hold a slot for a worker, and charge the caller for the time in it.
+        """Hold a slot for a worker during the body, and charge the caller for the body's duration.
 
-        ``seconds`` is an estimate. It is reserved with the slot, so that a caller's computations that run at the same
-        time stay within the quota.
+        ``seconds`` is an estimate of this duration. It is reserved while the slot is held, so that a caller's
+        concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):
@@ -136,7 +137,7 @@ class Computer:
                     self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one is idle; raises Unavailable when it does not start."""
+        """Start a worker unless one became idle within the last minute; raises Unavailable when it does not start."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -160,17 +161,17 @@ class Computer:
             raise
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
-        """Call a light function in a worker, such as planning long operands, and return its result.
+        """Call a cheap function in a worker, such as planning long operands, and return its result.
 
         Raises the function's errors. Raises QuotaExceeded, Overloaded, Unavailable and ComputationTimeout too, as
         ``compute`` does.
         """
         async with self._worker_slot(caller, 0.0):
-            with self._memory_file() as memory:
-                return await self._in_worker(PLANNING_MEMORY, memory, function, *args)
+            with self._memory_file() as result_fd:
+                return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 
     def abandon(self) -> None:
-        """Stop the computations in workers and refuse new ones, at shutdown; their callers get Unavailable."""
+        """Stop the computations in workers and refuse new ones, at shutdown: the callers of both get Unavailable."""
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)
@@ -191,33 +192,33 @@ class Computer:
         except TimeoutError:
             raise ending from None
 
-    async def _in_worker(self, most: int, memory: int, function: Callable[..., T], *args: object) -> T:
+    async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The worker may take ``most`` bytes, but not more than its share of the memory of all workers. A worker that
-        needs more aborts, and notes this in the file ``memory``.
+        The function may take ``most_bytes``, but not more than the worker's share of the memory of all workers. At this
+        limit the worker aborts, after it has written OUT_OF_MEMORY to the file with the descriptor ``result_fd``.
 
-        Raises ComputationTimeout at the deadline or at the limit of memory, Unavailable when the worker does not start
-        or dies otherwise, and the function's errors.
+        Raises ComputationTimeout at the limit of memory, and at the deadline, then with a partial result if the file
+        has one. Raises Unavailable when the worker does not start or dies otherwise, and the function's errors.
         """
-        most = min(most, self._most_memory)
+        most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
         try:
             with anyio.fail_after(self._timeout):
-                limits = (self._timeout, most, self._path_of(memory))
+                limits = (self._timeout, most_bytes, self._path_of(result_fd))
                 returned = await anyio.to_process.run_sync(
                     limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
             detail = f"This was stopped after {self._timeout:g} s: ask for smaller operands."
-            found = os.pread(memory, _MOST_FOUND, 0)
+            found = os.pread(result_fd, _MOST_FOUND, 0)
             # Only a complete list is a partial result: the file may also hold half of one, or another operation's text.
             is_list = found.startswith(b"[") and found.endswith(b"]")
             raise ComputationTimeout(detail, found.decode() if is_list else None) from None
         except anyio.BrokenWorkerProcess as error:
-            if os.pread(memory, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
+            if os.pread(result_fd, len(OUT_OF_MEMORY), 0) == OUT_OF_MEMORY:
                 self._metrics.workers_out_of_memory.inc()
-                _log.warning("a worker process needed more memory than it may take", megabytes=most >> 20)
+                _log.warning("a worker process needed more memory than it may take", megabytes=most_bytes >> 20)
                 raise ComputationTimeout("This needs too much memory: ask for smaller operands.") from None
             self._metrics.workers_lost.inc()
             _log.warning("a worker process died")
@@ -228,33 +229,34 @@ class Computer:
         self._idle.append(monotonic())
         return returned
 
-    def _path_of(self, memory: int) -> str:
-        """Return the path by which a worker opens an open file of this process."""
-        return str(self._descriptors / str(memory))
+    def _path_of(self, descriptor: int) -> str:
+        """Return the path by which a worker opens a file that this process has open under ``descriptor``."""
+        return str(self._descriptors / str(descriptor))
 
     @contextmanager
     def _memory_file(self) -> Iterator[int]:
-        """Open a file in memory for a worker's result; raises Overloaded if that fails.
+        """Yield the descriptor of a new file in memory for a worker's result; raises Overloaded if there is no memory.
 
-        Unlike a file on disk, it does not delay the syncs of other files.
+        A file on disk would delay the syncs of other files.
         """
         try:
-            memory = os.memfd_create("pycalc-result")
+            result_fd = os.memfd_create("pycalc-result")
         except OSError as error:
             self._metrics.compute_refused.labels("memory").inc()
             raise Overloaded("There is no memory for a long result now; retry in 5 s.", 5) from error
         try:
-            yield memory
+            yield result_fd
         finally:
-            os.close(memory)
+            os.close(result_fd)
 
 
-def _mapped(memory: int) -> bytes | mmap.mmap:
-    """Return a result's text; a long one is mapped, so that its pages go from the worker to the socket uncopied.
+def _mapped(result_fd: int) -> bytes | mmap.mmap:
+    """Return the text in a worker's result file: mapped into memory if it is long, else copied.
 
-    A shorter one is copied: a map keeps a file descriptor open, and the cache holds many results.
+    The pages of a mapped text go from the worker to the socket uncopied. But a map keeps a file descriptor open, and
+    the cache keeps many results.
     """
-    size = os.fstat(memory).st_size
+    size = os.fstat(result_fd).st_size
     if size <= LONG_BYTES:
-        return os.pread(memory, size, 0)
-    return mmap.mmap(memory, size, access=mmap.ACCESS_READ)
+        return os.pread(result_fd, size, 0)
+    return mmap.mmap(result_fd, size, access=mmap.ACCESS_READ)

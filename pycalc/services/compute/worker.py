@@ -49,9 +49,9 @@ class Task(NamedTuple):
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """Compute one result; return its text and the facts about it. The text of a summary is empty.
 
-    Results are verified, except exact summaries and texts that are short (``verified_above``, VERIFIED_DIGITS). A text
-    over INLINE_BYTES is written to ``file``, if given, and None is returned in its place. Partial results are
-    written there too.
+    Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and an operation's results
+    of at most ``verified_above`` characters. A text over INLINE_BYTES is written to ``file``, if given, and None is
+    returned in its place. Partial results are written there too.
 
     Raises VerificationFailed when the verification fails, InvalidInput where a result in another base is not an
     integer, and the operation's errors, such as DomainError.
@@ -84,16 +84,16 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
 
 
 def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
-    """Call a function; return its result, the Unix times of its begin and end in ns, and the id of this process."""
+    """Call a function; return its result, its start and end as Unix times in nanoseconds, and this process's id."""
     began_ns = time_ns()
     return function(*args), began_ns, time_ns(), os.getpid()
 
 
 def be_ready() -> None:
-    """Prepare a new worker: lower its priority, and let it end with the service. Further calls are harmless.
+    """Prepare a new worker: lower its priority, and let the kernel kill it when the service ends.
 
     Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that the service can let them
-    finish. When the service is killed, the kernel kills them.
+    finish. Further calls in the same worker are harmless.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -103,13 +103,15 @@ def be_ready() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-def limited(seconds: float, memory: int, file: str, function: Callable[..., T], *args: object) -> T:
+def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    The service kills a worker at its deadline; the limit of time ends a worker whose service was killed first. A
-    worker that needs ``memory`` more bytes than at its start aborts. GMP aborts by itself. A MemoryError leads to an
-    abort here, because Python would keep objects after it. The interpreter's signal handler then writes the signal's
-    number to ``file``.
+    Normally the service kills a worker at the deadline. The limit of ``seconds`` of processor time ends a worker whose
+    service was killed before.
+
+    The process aborts when its address space would grow by more than ``most_bytes`` since its start. GMP then aborts by
+    itself; a MemoryError leads to an abort here, because Python would keep objects after it. The interpreter's signal
+    handler writes the number of SIGABRT to ``file`` first.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
@@ -117,7 +119,7 @@ def limited(seconds: float, memory: int, file: str, function: Callable[..., T], 
     notes = os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGABRT, lambda _number, _frame: None)  # with any handler, the interpreter writes the number
     signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
-    _limit_address_space(_address_space_at_start() + memory)
+    _limit_address_space(_address_space_at_start() + most_bytes)
     try:
         return function(*args)
     except MemoryError:

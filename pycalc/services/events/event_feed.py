@@ -36,9 +36,9 @@ class EventFeed:
         """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
 
         Without ``last_id``, only new events follow. The first event has no payload and only marks the position after
-        which the others come. ``identify`` is called before each event and each HEARTBEAT; it raises an error when the
-        caller has lost its rights. The feed ends when the service stops, when the caller's role changes, or when the
-        client reads too slowly.
+        which the others come. ``identify`` is called before each event and each HEARTBEAT; it must raise an error when
+        the caller has lost its rights. The feed ends when the service stops, when the caller's role changes, or when
+        the client reads too slowly.
 
         Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
         """
@@ -62,7 +62,7 @@ class EventFeed:
         self._poller.end()
 
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield the recorded events after ``after`` up to the subscriber's position, then those that it yields."""
+        """Yield the recorded events after ``after`` up to the subscriber's position, then the subscriber's events."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:

@@ -39,7 +39,7 @@ class Subscriber:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the iteration
 
     def offer(self, events: Sequence[Event]) -> bool:
-        """Queue events; end the subscription and return False when the queue is full."""
+        """Queue events and return True; end the subscription and return False if over MAX_BEHIND would be queued."""
         if self._events.qsize() + len(events) > MAX_BEHIND:
             self.end()
             return False
@@ -73,7 +73,7 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """``clock_ns`` is the clock that the ids are made from, in nanoseconds since the epoch."""
+        """Read from ``history``; ``clock_ns`` must be the clock of the ids, in nanoseconds since the epoch."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
@@ -139,7 +139,7 @@ class HistoryPoller:
     def _horizon(self) -> bytes:
         """Return the exclusive upper bound of the ids to read.
 
-        With several processes, it excludes the last HOLD_BACK_SECONDS, in which an earlier id may yet be committed.
+        With several processes, the bound excludes the last HOLD_BACK_SECONDS, because earlier ids may be committed yet.
         """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)

@@ -27,7 +27,7 @@ class OutboxGauges:
         )
 
     def show(self, oldest: Sequence[OutboxRow], backlog: int = 0) -> None:
-        """Set both gauges; ``oldest`` begins with the oldest entry of the outbox."""
+        """Set both gauges; ``oldest`` must begin with the oldest entry of the outbox, or be empty."""
         self._gauge.set(backlog)
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
@@ -39,8 +39,8 @@ class OutboxGauges:
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest entries of the outbox; raises StoreUnavailable.
 
-        If the outbox may have ``more`` entries, the backlog is an estimate: the last count, less the entries removed
-        since.
+        If the outbox may have ``more`` entries, the backlog is an estimate: the last count less the entries removed
+        since, but at least the number of these entries.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS

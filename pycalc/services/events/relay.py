@@ -58,7 +58,10 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start the task; ``backoff`` returns the seconds to wait after an error, as ``backoff_after`` does."""
+        """Start the task; ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
+
+        A refused event is retried for ``try_seconds`` or longer before it becomes a dead letter.
+        """
         self._outbox = outbox
         self._shared = shared
         self._backoff = backoff
@@ -130,7 +133,7 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """Publish the oldest entries and those due for a retry; return whether to go on at once."""
+        """If this relay leads, publish the oldest entries and the retries now due; return whether to go on at once."""
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)

@@ -20,7 +20,10 @@ class _Refusal(NamedTuple):
 
 
 class RetrySchedule:
-    """The entries that the stream refused, each with the time of its next try."""
+    """The entries that the stream refused, each with the time of its next try.
+
+    An entry is given up after TRIES refusals and ``seconds``, whichever comes last.
+    """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
@@ -42,9 +45,10 @@ class RetrySchedule:
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the entries that are no longer in the outbox, whose oldest entries are ``oldest``.
+        """Forget the entries that are no longer in the outbox.
 
-        With ``more``, the outbox may have later entries, so those stay in the schedule.
+        ``oldest`` must be the oldest entries of the outbox. With ``more``, the outbox may have entries after them, so
+        the schedule keeps its later ones.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
@@ -58,9 +62,10 @@ class RetrySchedule:
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Schedule refused entries again and forget published ones; return the refusal's reason for each to give up.
+        """Schedule refused entries again, and forget published ones; return the entries to give up.
 
-        ``reasons`` is keyed by event id, the result by sequence number.
+        ``reasons`` has the reason of each refusal by event id. The result has that of each entry to give up, by
+        sequence number.
         """
         now = self._clock()
         given_up: dict[int, str] = {}

@@ -61,7 +61,7 @@ class UsageConsumer:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the current batch, or cancel it after 2 s; then leave the group."""
+        """Finish the current batch and leave the group; after 2 s, cancel the batch, and wait up to 2 s to leave."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -106,7 +106,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service, and dead-letter all other messages."""
+        """Count the valid events of this service; dead-letter the other messages, up to about MAX_DEAD_LETTERS."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []

@@ -18,20 +18,23 @@ _log = get_logger(__name__)
 
 
 class DiskSpace:
-    """A task that reads a disk's free space each second.
+    """A task that reads a disk's free space, by default each second.
 
     A second is short enough, because the recorder writes at most some 30 MB a second. The reserve is for writes that
     must continue, such as logins, publishing and deletions.
     """
 
-    def __init__(self, folder: Path, least: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """``least`` is the reserve in bytes, ``seconds`` the time between two readings; raises OSError."""
+    def __init__(self, folder: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
+        """Read the free space of the disk of ``folder`` every ``seconds``; the reserve is ``reserve_bytes``.
+
+        Raises OSError when the free space cannot be read.
+        """
         self._folder = folder
-        self._least = least
+        self._reserve_bytes = reserve_bytes
         self._seconds = seconds
         self._free = metrics.disk_free
         self.low = False  # less than the reserve is free
-        metrics.disk_reserve.set(least)
+        metrics.disk_reserve.set(reserve_bytes)
         self._read()
         self._closing = asyncio.Event()
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="disk space")
@@ -60,9 +63,9 @@ class DiskSpace:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         self._free.set(free)
-        low, before = free < self._least, self.low
+        low, before = free < self._reserve_bytes, self.low
         self.low = low
         if low and not before:
-            _log.error("the disk is nearly full: calculations are refused", free=free, reserve=self._least)
+            _log.error("the disk is nearly full: calculations are refused", free=free, reserve=self._reserve_bytes)
         elif before and not low:
             _log.info("the disk has enough space again: calculations are recorded", free=free)

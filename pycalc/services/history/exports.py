@@ -60,7 +60,7 @@ class Exports:
     ) -> None:
         """Charge the bytes of exports to ``quota``.
 
-        ``thread_clock`` returns the processor time of the event loop's thread, in seconds.
+        ``thread_clock`` must return the seconds of processor time of the calling thread.
         """
         self._history = history
         self._users = users
@@ -84,7 +84,7 @@ class Exports:
 
         Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
         left out, except those that another process commits within about 2 s of the start. No transaction is open
-        during a yield. ``identify`` is called before each yield, and raises when the caller has lost its rights.
+        during a yield. ``identify`` is called before each yield; it must raise when the caller has lost its rights.
 
         Raises QuotaExceeded when nothing is left of the quota, Overloaded above the limits, Unauthorized, Forbidden,
         InvalidInput and StoreUnavailable. After the first yield an exception means that the export is incomplete. An

@@ -42,9 +42,11 @@ class Recorder:
         disk: DiskSpace | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """``committed`` is called with the rows of each commit; ``disk`` refuses rows while too little is free.
+        """Start the task; ``committed`` is called with the rows of each commit.
 
-        ``max_age`` is the longest wait of a row in seconds, ``probe_seconds`` the time before each probe.
+        Rows are refused while ``disk`` is low. The queue has at most ``max_rows`` rows and ``max_bytes`` bytes; a row
+        waits for at most ``max_age`` seconds. A commit takes up to ``batch_rows`` rows, or those of one call.
+        ``probe_seconds`` is the time before each probe.
         """
         self._history = history
         self._tracer = tracer
@@ -101,7 +103,10 @@ class Recorder:
             self._disk.require()
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable while a commit hangs, the disk is nearly full, or the last write failed."""
+        """Raise StoreUnavailable if a commit hangs, the disk is nearly full, a write failed last, or the task ended.
+
+        A commit hangs if it has lasted longer than ``max_age``.
+        """
         if self._disk is not None:
             self._disk.require()
         hangs = monotonic() - self._commit_began > self._max_age
@@ -152,7 +157,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch and complete its futures; if the database rejects a row, commit each entry alone."""
+        """Commit a batch and complete its futures; after any error but StoreUnavailable, commit entry by entry."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         try:

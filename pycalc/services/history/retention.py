@@ -81,10 +81,10 @@ class Retention:
         settling_seconds: float = _SETTLING_SECONDS,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Keep each user's history within a quota in rows, of which a long row counts as LONG_WEIGHT.
+        """Start the task, which keeps each user's history within a quota in rows; a long row counts as LONG_WEIGHT.
 
-        ``quota`` is the default one; None means no bound. ``quota_of`` reads a user's quota from the store; without it
-        everybody has the default one. ``clock`` returns seconds since the epoch.
+        ``quota`` is the default one; None means no bound, for ``age`` too. ``quota_of`` reads a user's quota from the
+        store; without it everybody has the default one. ``clock`` returns seconds since the epoch.
         """
         self._history = history
         self._usage = usage

@@ -38,7 +38,7 @@ class RowQueue:
         return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
 
     def put(self, entry: Entry) -> None:
-        """Append an entry; the caller has checked that it fits."""
+        """Append an entry, for which ``fits`` must have returned True."""
         self._entries.append(entry)
         self.rows += len(entry.rows)
         self.bytes += entry.size

@@ -19,7 +19,7 @@ class ClientAddresses:
     """A finder of clients' addresses behind trusted proxies."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
-        """``trusted`` are addresses and CIDR networks of proxies; raises ValueError for anything else."""
+        """Trust the proxies in ``trusted``, addresses and CIDR networks; raises ValueError for anything else."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self.proxied = bool(self._trusted)
 
@@ -27,7 +27,7 @@ class ClientAddresses:
         """Return the client's address, for IPv6 its /64 network; UNKNOWN if ``peer`` is malformed.
 
         ``peer`` is the other end of the connection, ``forwarded`` the values of X-Forwarded-For in their order. As long
-        as an address belongs to a trusted proxy, the next one from the right replaces it. A malformed one ends this.
+        as an address belongs to a trusted proxy, the next one from the right replaces it, up to a malformed one.
         """
         nearest = _parsed(peer or "")
         if nearest is None:

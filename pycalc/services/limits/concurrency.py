@@ -21,7 +21,10 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
-        """Set the bounds in total and for one key; refusals have ``detail``, and ``seconds`` as the time to retry."""
+        """Limit all slots together to ``total``, and those of one key to ``each``, by default to ``total`` too.
+
+        Refusals have ``detail``, and ``seconds`` as the time to retry.
+        """
         self.total = total
         self._each = total if each is None else each
         self._refused = refused

@@ -28,7 +28,7 @@ class Counters:
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` returns seconds since an arbitrary moment."""
+        """Keep at most ``bound`` counters; ``clock`` must return seconds since an arbitrary moment."""
         self.clock = clock
         self._bound = bound
         self._counts: dict[bytes, int] = {}

@@ -34,7 +34,10 @@ class QuotaKeeper:
     """A task that stores this process's charges each second, and then reads what others charged the same users."""
 
     def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota], *, seconds: float = _SECONDS) -> None:
-        """``seconds`` is the pause between two rounds; a crash loses the charges since the last successful round."""
+        """Start the task, which pauses for ``seconds`` between two rounds.
+
+        A crash loses the charges since the last successful round.
+        """
         self._store = store
         # The uses of the last rounds. Other processes may have charged the same users then, and stored this later.
         self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
@@ -49,7 +52,7 @@ class QuotaKeeper:
         await self._runner
 
     async def states(self, caller: Principal) -> list[QuotaState]:
-        """Return the state of a user's quotas, with what other processes have charged by now."""
+        """Return the state of a user's quotas, with the charges that other processes have stored by now."""
         with suppress(StoreUnavailable):  # what this process knows is shown
             for quota, _ in self._quotas:
                 if own := quota.ids_of(caller):

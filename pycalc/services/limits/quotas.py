@@ -58,7 +58,7 @@ class WindowQuota:
     ) -> None:
         """Name what is used by ``noun`` in sentences, by ``unit`` in header fields.
 
-        ``clock`` returns seconds since the epoch.
+        ``clock`` must return seconds since the epoch.
         """
         self._name = name
         self._noun = noun

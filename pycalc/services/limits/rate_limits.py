@@ -37,7 +37,10 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """``limits`` are sorted, shortest window first; the first wait is as long as that window, at most an hour."""
+        """Count failures towards ``limits``, which must be sorted by window, the shortest first.
+
+        The first wait is as long as the shortest window, but at most an hour.
+        """
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)

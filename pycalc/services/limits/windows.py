@@ -23,7 +23,10 @@ def counters_of(
     *,
     lenient: bool = False,
 ) -> CounterStore:
-    """Return the counters of one limit, in the shared cache if there is one, else in this process."""
+    """Return the counters of the limit ``name``, in the shared cache if there is one, else in this process.
+
+    At most ``bound`` of them are kept in this process; ``lenient`` is as for SharedCounters.
+    """
     own = Counters(bound, clock)
     counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
     metrics.limit_keys.labels(name).set_function(lambda: len(counters))

@@ -92,7 +92,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     ``ArgsT`` is frozen, hashable and picklable. Instances hold no state; every method may be called from any thread or
     process. ``precision`` is 1 to 10,000 significant digits, and matters only where the result has no finite exact
-    form. ``evaluate`` takes 0 too, which refuses such a result.
+    form. ``evaluate`` refuses such a result if the precision is 0.
     """
 
     name: ClassVar[str]
@@ -121,7 +121,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """Return the result's size and cost without computing it; takes up to about half a second for long operands.
+        """Estimate the size and cost of the result without computing it; for long operands, this takes up to 0.5 s.
 
         Raises DomainError or ResultTooLarge where that is certain beforehand.
         """
@@ -226,7 +226,7 @@ class Summarisable(Operation[ArgsT]):
 
     @abstractmethod
     def summary_seconds(self, args: ArgsT) -> float:
-        """Return how long ``summary`` of an exact result takes on one core, within a factor of about two."""
+        """Estimate the seconds of ``summary`` of an exact result on one core, within a factor of about two."""
 
 
 class ByResidue(Operation[ArgsT]):
@@ -280,7 +280,10 @@ class Modular(ByResidue[ArgsT]):
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
-        """Return the result modulo ``modulus``, which is verified if it is long; raises VerificationFailed."""
+        """Return the result modulo ``modulus``, verified if it has over VERIFIED_DIGITS digits.
+
+        Raises VerificationFailed, and the errors of ``modulo``.
+        """
         residue = self.modulo(args, modulus, method)
         text = text_of(residue).encode()
         while len(text) > VERIFIED_DIGITS:

@@ -22,7 +22,7 @@ _SECONDS: Costs = (
 
 
 def base_seconds(digits: int) -> float:
-    """Return how long ``in_base`` takes on one core for so many decimal digits."""
+    """Estimate the seconds of ``in_base`` on one core for so many decimal digits."""
     return seconds(_SECONDS, digits)
 
 

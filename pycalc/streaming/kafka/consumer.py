@@ -46,7 +46,10 @@ _log = get_logger(__name__)
 
 
 class KafkaMember:
-    """A member of a Kafka consumer group; ``check`` raises KafkaException if the topic was deleted and recreated."""
+    """A member of a Kafka consumer group.
+
+    ``check`` must raise KafkaException if the topic was deleted and recreated.
+    """
 
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors

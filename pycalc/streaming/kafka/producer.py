@@ -104,7 +104,7 @@ class KafkaProducer:
         return reports.outcome
 
     def discard(self) -> None:
-        """Drop all queued and unconfirmed messages, and end the thread."""
+        """Make the thread drop all queued and unconfirmed messages, and end, after its poll of at most 0.5 s."""
         self._discarded.set()
 
     def is_alive(self) -> bool:

@@ -27,7 +27,10 @@ class KafkaStream:
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Raise ValueError for a URL that does not name a topic and its brokers, or has a bad option."""
+        """Read the options in the URL; ``credentials`` are ``user:password``; limit ``publish`` to ``publish_seconds``.
+
+        Raises ValueError for a URL that does not name a topic and its brokers, or has a bad option.
+        """
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)

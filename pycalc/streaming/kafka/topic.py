@@ -74,8 +74,8 @@ class Topic:
     async def generation(self) -> AsyncIterator[TopicGeneration]:
         """Yield the topic's present generation; raises StreamUnavailable.
 
-        Meanwhile the topic's id is checked every ``check_seconds``. If the broker does not answer a check, the check is
-        ignored, because the consumer gets the broker's errors itself.
+        During the body, the topic's id is checked every ``check_seconds``. If the broker does not answer a check, the
+        check is ignored, because the consumer gets the broker's errors itself.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))
@@ -87,7 +87,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Close the connection and end the thread."""
+        """Drop the connection, and end the thread after the calls already queued; do not wait for them."""
         self._admin = None
         self._thread.close()
 

@@ -53,7 +53,7 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return whether a subscription's topic still exists."""
+    """Return whether a subscription's topic existed when the subscription was read."""
     return bool(subscription.topic != _DELETED_TOPIC)
 
 
@@ -99,9 +99,8 @@ class Connection:
     async def ensure(self) -> None:
         """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
 
+        Pub/Sub keeps a message only for existing subscriptions, so that subscription must exist before the first event.
         Raises GoogleAPIError and GoogleAuthError.
-
-        Pub/Sub keeps a message only for existing subscriptions, so this one must exist before the first event.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 

@@ -40,10 +40,10 @@ class _Message(NamedTuple):
 
 
 class Publishing:
-    """The publishing of one batch.
+    """The publishing of one batch, with transient errors retried for most of ``seconds``.
 
     For each key, a request begins after the answer to the previous one, so no event overtakes another. A failure does
-    not block its ordering key, so no key has to be resumed.
+    not block its ordering key, so no key has to be resumed. ``refused`` has the reasons for refused events, by id.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:

@@ -28,7 +28,10 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Raise ValueError for a URL that does not name a topic or has a bad option, and for any ``credentials``."""
+        """Read the options in the URL; ``publish`` takes at most ``publish_seconds``.
+
+        Raises ValueError for a URL that does not name a topic or has a bad option, and for any ``credentials``.
+        """
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._intervals = intervals

@@ -95,7 +95,10 @@ class PubSubMember:
                     await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Return uncommitted messages to the group, including those of a pull that ends while it is being cancelled."""
+        """Return uncommitted messages to the group, including those of a pull that ends while it is being cancelled.
+
+        If Pub/Sub does not answer a request within 3 s, messages return to the group when their leases end.
+        """
         self._extending.cancel()
         await asyncio.wait({self._extending})
         uncommitted = [lease.ack_ids for lease in self._leases]
@@ -122,7 +125,10 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show."""
+        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show.
+
+        Pub/Sub is asked once in each check interval, unless the topic was already deleted when the member joined.
+        """
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
         self._checked = monotonic()

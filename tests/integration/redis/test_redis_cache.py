@@ -137,8 +137,8 @@ class TestSharing:
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
         """The size limit applies to the encoded result: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
-            assert here.cache.leases.hands_on(20_000)
-            assert not here.cache.leases.hands_on(30_000)
+            assert here.cache.leases.is_storable(20_000)
+            assert not here.cache.leases.is_storable(30_000)
             for n in (30_000, 23_000, 20_000):
                 await here.cache.put(f"pow:{n}:1", result(digits(n)))
             with Client(port=redis_server.port) as client:

@@ -12,7 +12,7 @@ from pycalc.services.operations.factorial.operation import factorial_decimal
 from pycalc.services.operations.fibonacci import fibonacci_decimal
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.primes import factorial_layers, primes_up_to, product
+from pycalc.services.operations.numbers.primes import factorial_factors, primes_up_to, product
 from pycalc.services.operations.power.exact_text import power_decimal
 from tests.harness.mission import THREE
 
@@ -101,7 +101,7 @@ def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
 def test_layers_multiply_to_the_factorial() -> None:
     """10^t times the layers' powers is n!, for each n up to 200."""
     for n in range(1, 200):
-        layers, zeros = factorial_layers(n)
+        layers, zeros = factorial_factors(n)
         value = mpz(10) ** zeros
         for index, layer in enumerate(layers):
             value *= product(layer) ** (1 << index)

@@ -15,7 +15,7 @@ from pycalc.services.operations.factorial import operation as factorial
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.growth import IntegerPower
 from pycalc.services.operations.numbers.intervals import IntervalArithmetic, floor_of, nearest_of, settled
-from pycalc.services.operations.numbers.primes import factorial_exponent, factorial_layers, primes_up_to, product
+from pycalc.services.operations.numbers.primes import factorial_exponent, factorial_factors, primes_up_to, product
 
 PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # The first primes, from OEIS A000040.
 
@@ -64,7 +64,7 @@ def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: in
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
     """The joined layers equal n!; no layer repeats a prime, and none contains 5."""
-    layers, zeros = factorial_layers(n)
+    layers, zeros = factorial_factors(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):
         assert len(set(layer)) == len(layer)

@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Create the table; users have to log in again."""
+    """Create the table of sessions, empty, so that users have to log in again."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

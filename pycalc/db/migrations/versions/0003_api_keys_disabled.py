@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Create the table of keys, and add the column; no account is disabled."""
+    """Create the table of API keys, and add ``users.disabled``, which is false for every existing account."""
     op.create_table(
         "api_keys",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

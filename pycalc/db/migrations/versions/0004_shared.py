@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Create the tables, with a free lease and no revocations."""
+    """Create the tables of leases, with a free one for the relay, and of revocations, with their counter at 0."""
     leases = op.create_table(
         "leases",
         sa.Column("name", sa.String(32), nullable=False),

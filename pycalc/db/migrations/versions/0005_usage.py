@@ -10,7 +10,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Create the tables; events consumed before this revision are not counted."""
+    """Create the tables of usage totals, counted events and dead letters; earlier events are not counted."""
     op.create_table(
         "usage",
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),

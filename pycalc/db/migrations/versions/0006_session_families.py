@@ -10,6 +10,6 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the columns; open sessions have no family and stay open."""
+    """Add ``sessions.sibling_hash`` and ``sessions.family_hash``; open sessions stay open, without a family."""
     op.add_column("sessions", sa.Column("sibling_hash", sa.LargeBinary(32)))
     op.add_column("sessions", sa.Column("family_hash", sa.LargeBinary(32)))

@@ -10,5 +10,5 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Add the column; existing rows have no trace."""
+    """Add ``history.traceparent``, which is NULL for existing rows."""
     op.add_column("history", sa.Column("traceparent", sa.String(55)))

@@ -10,5 +10,5 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Add the column; open sessions keep the tokens in their other columns."""
+    """Add ``sessions.chains``; open sessions keep the tokens in their other columns."""
     op.add_column("sessions", sa.Column("chains", sa.LargeBinary()))

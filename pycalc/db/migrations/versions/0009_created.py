@@ -10,5 +10,5 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the column; existing rows use the time in their id, and are not rewritten."""
+    """Add ``history.created_ms``; for existing rows it is NULL, and the time in their id counts."""
     op.add_column("history", sa.Column("created_ms", sa.BigInteger()))

@@ -22,5 +22,5 @@ def binomial_logarithm(n: int, k: int) -> Logarithm:
 
 
 def binomial_summary_seconds(n: int) -> float:
-    """Return how long the first digits of n over k and its residue modulo 10^20 take on one core."""
+    """Estimate the seconds for the first digits of n over k and its residue modulo 10^20, on one core."""
     return seconds(_SUMMARY_SECONDS, n.bit_length())

@@ -33,8 +33,8 @@ _SECONDS_PER_FACTOR = 3e-7
 class BinomialPlan(NamedTuple):
     """A factorization of m into powers of primes and ``rough``, whose prime factors are above k.
 
-    If ``steps`` is set, they are also above n. ``whole`` means that the coefficient itself is computed and divided;
-    then ``rough`` is m.
+    If ``steps`` is set, the prime factors of ``rough`` are also above n. ``whole`` means that the coefficient itself is
+    computed and divided by m; then ``rough`` is m.
     """
 
     powers: tuple[tuple[int, int], ...]
@@ -59,8 +59,8 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits; without it, a large
-    coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
+    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits; if it is infinite, a
+    large coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
@@ -109,7 +109,7 @@ def _factors(rough: int) -> list[tuple[int, int]] | None:
 
 
 def _unit_residue(n: int, k: int, modulus: int, steps: bool) -> int:
-    """Return n over k modulo a number that is coprime to k! and, if ``steps`` is set, to n!."""
+    """Return n over k modulo ``modulus``, which must be coprime to k! and, if ``steps`` is set, to n!."""
     if modulus == 1:
         return 0
     if steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):

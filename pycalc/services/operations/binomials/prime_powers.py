@@ -22,7 +22,10 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that does not divide it: a product over the digits in base ``prime`` (Lucas)."""
+    """Return n over k modulo a prime that must not divide n over k, as a product over the digits in base ``prime``.
+
+    This is Lucas' theorem.
+    """
     result = 1
     while k:
         n, upper = divmod(n, prime)
@@ -33,13 +36,13 @@ def modulo_prime(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime_seconds(n: int, prime: int) -> float:
-    """Return how long ``modulo_prime`` takes on one core."""
+    """Estimate the seconds of ``modulo_prime`` on one core."""
     digits = max(1.0, log(n + 1) / log(prime))
     return digits * (2e-6 + 1e-9 * n.bit_length() + factorial_residue_seconds(min(n, prime)))
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
-    """Return n over k modulo ``prime``^``exponent``, which does not divide it.
+    """Return n over k modulo ``prime``^``exponent``, which must not divide n over k.
 
     Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
     ``prime`` is U(m)·U(m // prime)·U(m // prime²)...
@@ -57,7 +60,7 @@ def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
 
 
 def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
-    """Return how long ``modulo_prime_power`` takes on one core."""
+    """Estimate the seconds of ``modulo_prime_power`` on one core."""
     digits = max(1, int(log(n + 1) / log(prime)))
     terms = [-(-exponent // level) for level in range(1, min(digits, exponent) + 1)]
     products = exponent + sum((a * a + b * b) / 2 for a, b in pairwise(terms))
@@ -67,7 +70,7 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
 
 
 class _Units:
-    """Products of the numbers that are not multiples of a prime, modulo one of its powers.
+    """Products of the numbers up to an n <= ``largest`` that are not multiples of ``prime``, modulo a power of it.
 
     For each level, the product of (x + i) over the i < prime^level that are not multiples of the prime is a polynomial
     in x. Where x is a multiple of prime^level, only its first exponent/level coefficients matter. The polynomial of the
@@ -93,7 +96,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product of the numbers up to ``n`` that are not multiples of the prime."""
+        """Return the product, modulo the power of the prime, of the numbers up to ``n`` that are no multiples of it."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level

@@ -40,7 +40,7 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
 
 
 def _operation(node: Node) -> tuple[str, int]:
-    """Return the text of an operator with its operands, and its precedence."""
+    """Return the text of an operator (or ``!``) with its operands, and its precedence."""
     match node:
         case Chain():
             operand = _PRODUCT if node.is_sum else _POWER

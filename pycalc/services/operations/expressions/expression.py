@@ -50,7 +50,8 @@ class Expression:
 class ExpressionEstimate(NamedTuple):
     """The size and cost of an expression: a bound of its digits, seconds on one core, and bytes of memory.
 
-    ``certain`` is False where the estimate depends on samples or guesses.
+    ``exact`` is False for a value that is rounded. ``certain`` is False where the estimate depends on samples or
+    guesses.
     """
 
     digits: int
@@ -80,7 +81,7 @@ class Expressions:
         return Expression(canonical(root), root)
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
-        """Return the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
+        """Estimate the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)

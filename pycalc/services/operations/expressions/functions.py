@@ -31,7 +31,7 @@ class Function:
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
-        """Return the digits of the value, or an upper bound, and the seconds to compute and verify it."""
+        """Estimate the digits of the value, which are an upper bound, and the seconds to compute and verify it."""
         with _placed(position):
             estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
@@ -78,7 +78,7 @@ class Function:
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, verified as the operation's own residues are."""
+        """Return the value modulo ``modulus``, verified by the operation if it is long enough for that."""
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):

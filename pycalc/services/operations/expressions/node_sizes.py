@@ -235,7 +235,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return values of an argument that are likely to include the one of the largest result."""
+    """Return samples of an argument's values, which are likely to include the one that gives the largest result."""
     if size.low is not None:
         low, high = size.low // 1, size.high // 1
         return [low, (low + high) // 2, high]

@@ -68,12 +68,13 @@ class Evaluate(Calculable[Expression]):
         """Return whether every argument of a call is a short literal: other calls may take long to estimate.
 
         With ``mod`` or ``%``, return whether there is no call at all. The cost of a call's residue depends on the prime
-        factors of the modulus, which may take long to find.
+        factors of the modulus, which may take long to find. Return False for two loops, and for a loop beside a call or
+        a division, because a loop's body is estimated several times.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))
         if loops > 1 or (loops and ("/" in text or self._call.search(text))):
-            return False  # a loop's body is estimated several times
+            return False
         rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
         return self._call.search(rest) is None
 

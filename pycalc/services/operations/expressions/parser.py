@@ -97,7 +97,7 @@ class _Parser:
         self._alone: list[Call] = []  # the calls of functions whose values are not numbers
 
     def whole(self) -> Node:
-        """Return the tree of the whole text."""
+        """Return the tree of the whole text; raise InvalidInput unless all of it is one expression."""
         if self._token.kind == "end":
             raise self._error("The expression is empty: write one such as 2^100 - 1.")
         node = self._expression()

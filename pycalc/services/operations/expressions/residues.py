@@ -39,8 +39,9 @@ class NotInvertibleError(ZeroDivisionError):
 class Residues:
     """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
 
-    Each factor is small enough to find its prime factors, but the product may not be. With ``verifying``, the modulus
-    is a random prime, and functions use a method that is independent of the one for their value.
+    The factors are given separately, because their prime factors are found sooner than those of their product. With
+    ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for their
+    value.
 
     ``modulus`` is given for the two residues of a verification: the modulus of the residue that is verified. A function
     whose value modulo a prime takes too long is then replaced by its residue modulo ``modulus``, in both of them. That
@@ -154,7 +155,7 @@ class Residues:
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return Euler's φ of the product of ``factors``, split into one factor for each of them that is no larger."""
+    """Return numbers whose product is Euler's φ of the product of ``factors``: one for each, and no larger than it."""
     import flint  # takes longer to import than most expressions to compute
 
     seen: set[int] = set()

@@ -98,7 +98,7 @@ class Sizer(NodeSizes):
         """Return the bounds of a node's value, and count its cost.
 
         Raises DomainError where a node certainly has no value, or where a loop has too many terms. Raises
-        ResultTooLarge for a value that is too large (if strict), or for an exponent of a residue that is.
+        ResultTooLarge for a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -308,7 +308,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue; unless it stands ``alone``, it is verified modulo a large prime."""
+        """Count the cost of a call's residue and, unless the call stands ``alone``, of its residue modulo a prime."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
@@ -333,7 +333,10 @@ class Sizer(NodeSizes):
 
 
 def is_carried(size: Size, modulus: Size) -> bool:
-    """Return whether ``a % m`` is computed as a residue: ``a`` is large and whole, and ``m`` above 0."""
+    """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
+
+    It is if both are exact whole numbers, ``a`` may have more than CARRIED_BITS bits, and ``m`` is certainly positive.
+    """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > CARRIED_BITS and whole and modulus.least > -inf
 
@@ -362,8 +365,8 @@ def exponent_too_large(position: int) -> ResultTooLarge:
 def by_euler(exponent: Size, bits: float) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, for a modulus of so many bits.
 
-    The exponent must be whole, above the bits of the modulus, and too large for ``pow``. The modulus must have at most
-    128 bits, so that its prime factors are found in time.
+    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
+    and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
     """
     large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
     return large and not exponent.places and not exponent.rounded and exponent.least > 20

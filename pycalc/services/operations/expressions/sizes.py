@@ -85,7 +85,7 @@ def rounded_of(*sizes: Size) -> Enclosed:
 
 
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of a monotone operation's values; both are None where unknown or too large to compute."""
+    """Return the bounds of the values of ``combine``, which must be monotone; both are None where unknown or large."""
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None

@@ -46,7 +46,10 @@ def fraction(numerator: Value, denominator: Value) -> Value:
 
 
 def residue_of(value: Value, modulus: Value) -> Value:
-    """Return an exact value modulo ``modulus``; raises ZeroDivisionError if its denominator shares a factor with it."""
+    """Return an exact value modulo ``modulus``.
+
+    Raises ZeroDivisionError if the denominator and the modulus have a common factor.
+    """
     if is_whole(value):
         return value % modulus
     return value.numerator * gmp.invert(value.denominator, modulus) % modulus if modulus > 1 else mpz(0)

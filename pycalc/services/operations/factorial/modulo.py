@@ -65,7 +65,7 @@ def plan_factorial(n: int, modulus: int) -> FactorialPlan:
 
 
 def plan_seconds(plan: FactorialPlan, n: int) -> float:
-    """Return how long ``plan.residue`` takes on one core, within a factor of about two."""
+    """Estimate the seconds that ``plan.residue`` takes on one core, within a factor of about two."""
     if plan.whole:
         return thresholds.seconds(thresholds.FACTORIAL_PRODUCT_SECONDS, n)
     if plan.rough <= n:
@@ -76,7 +76,7 @@ def plan_seconds(plan: FactorialPlan, n: int) -> float:
 
 
 def plan_memory(plan: FactorialPlan, n: int) -> float:
-    """Return how many bytes ``plan.residue`` takes, within a factor of about two."""
+    """Estimate the bytes that ``plan.residue`` takes, within a factor of about two."""
     if plan.whole:
         return 2.0 * n * max(1.0, log2(n + 1))
     if plan.rough <= n:
@@ -105,10 +105,12 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
 
 
 def _split(modulus: int, primes: int) -> tuple[int, int]:
-    """Split ``modulus`` into two coprime factors; the first has all prime factors that divide ``primes``.
+    """Split ``modulus`` into two coprime factors: the first has its prime factors that divide the product ``primes``.
 
-    The first factor divides n!. Its primes p are above the limit of trial division, 10^6, and at most 4·sqrt(n) + 4, so
-    each divides n! at least n/p > 60,000 times. A modulus of 10,000 digits has fewer than 2,000 such factors.
+    ``modulus`` must have no prime factor up to 10^6, the limit of trial division. ``primes`` must be the product of the
+    primes up to 4·sqrt(n) + 4. Then the first factor divides n!, because each of its primes p divides n! more than
+    60,000 times: n/p > 60,000 follows from 10^6 < p <= 4·sqrt(n) + 4. A modulus of 10,000 digits, the longest, has
+    fewer than 2,000 prime factors above 10^6.
     """
     rest = mpz(modulus)
     shared = gmp.gcd(rest, primes)

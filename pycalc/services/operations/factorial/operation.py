@@ -17,7 +17,7 @@ from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm,
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_natural
 from pycalc.services.operations.numbers.modular import checked_modulus
-from pycalc.services.operations.numbers.primes import factorial_layers, product
+from pycalc.services.operations.numbers.primes import factorial_factors, product
 
 _SMALL = 1_000
 _BERNOULLI = (
@@ -100,7 +100,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
 
 
 def factorial_digits(n: int) -> int:
-    """Return the number of decimal digits of ``n``!, exactly, from Stirling's series."""
+    """Return the exact number of decimal digits of ``n``!, for n >= 1,000 from Stirling's series."""
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
@@ -110,22 +110,22 @@ def factorial_digits(n: int) -> int:
 def factorial_decimal(n: int, levels: int) -> bytes:
     """Return the text of ``n``!, with the last ``levels`` squarings done in decimal.
 
-    The layers of the prime factorization are joined by Horner's rule, r -> r·(r·layer). The power of ten is taken out
-    beforehand and appended as zeros.
+    With L[i], the products of the lists from ``factorial_factors``, Horner's rule is r -> r·(r·L[i]) for falling i. The
+    power of ten is appended as zeros.
     """
-    layers, zeros = factorial_layers(n)
-    products = [product(layer) for layer in layers]
-    del layers
+    by_bit, zeros = factorial_factors(n)
+    products = [product(primes) for primes in by_bit]
+    del by_bit
     head: Any = mpz(1)
     while len(products) > levels:
         head = head * head * products.pop()
     context = exact_context()
     result = decimal_of(head)
     while products:
-        layer = decimal_of(products.pop())
-        layer = context.multiply(result, layer)
-        result = context.multiply(result, layer)
-    del layer
+        factor = decimal_of(products.pop())
+        factor = context.multiply(result, factor)
+        result = context.multiply(result, factor)
+    del factor
     text = str(result)
     del result
     return (text + "0" * zeros).encode()

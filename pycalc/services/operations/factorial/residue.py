@@ -22,8 +22,8 @@ _WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than t
 def largest_inverted(n: int) -> int:
     """Return an upper bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
 
-    With run <= sqrt(n) < 2·run, it divides by the numbers up to n/run + run. It also divides by fractions
-    (1 + j·2^k)/2^k, whose numerators are at most 3·run.
+    With run <= sqrt(n) < 2·run, it divides by the numbers up to n/run + run, and by fractions (1 + j·2^k)/2^k whose
+    numerators are at most 3·run. Both bounds are below 4·sqrt(n), because n/run < 2·sqrt(n).
     """
     return 4 * isqrt(n) + 4
 
@@ -50,7 +50,7 @@ def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
 
 
 def factorial_residue_seconds(n: int) -> float:
-    """Return how long ``factorial_residue`` takes on one core, for a prime of at most 61 bits."""
+    """Estimate the seconds of ``factorial_residue`` on one core, for a prime of at most 61 bits."""
     if n < FACTORIAL_RESIDUE_STEPS:
         return n * 1e-7
     steps = min(isqrt(n), 10**150) * max(1.0, n.bit_length() / 20)
@@ -61,7 +61,7 @@ def factorial_by_steps(n: int, modulus: int) -> int:
     """Return ``n``! modulo ``modulus``, which must be above ``n``, in O(sqrt(n) log n) modular operations.
 
     ``modulus`` must have no prime factor up to ``largest_inverted(n)``, because the interpolation divides by numbers
-    with such factors: it raises ZeroDivisionError where an inverse does not exist.
+    with such factors. Raises ZeroDivisionError where an inverse does not exist.
     """
     return _by_steps((n,), mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus)[0]
 

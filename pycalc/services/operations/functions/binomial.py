@@ -60,9 +60,10 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (gmp.bincoef(n, k) * sign).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the coefficient modulo ``prime``.
+        """Return the coefficient modulo ``prime``, for a k below ``prime``.
 
-        It is computed as a product where k is small or n >= ``prime``, otherwise as a quotient of factorials.
+        With n and k as in ``_normal``, this is a product where k <= 10,000 or n >= ``prime``, and otherwise a quotient
+        of factorials.
         """
         sign, n, k = _normal(args)
         if k <= _SHORT_PRODUCT or n >= prime:
@@ -96,13 +97,13 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return sign * plan.residue(n, k) % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is the sum, modulo ``modulus``, of the two coefficients above it (Pascal)."""
+        """Return whether ``residue`` is (n-1 over k-1) + (n-1 over k) modulo ``modulus``, by Pascal's rule."""
         n, k = args
         return (self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus) - residue) % modulus == 0
 
 
 def _normal(args: Integers) -> tuple[int, int, int]:
-    """Return a sign, or 0 where the coefficient is 0, and an equal coefficient's n and k, with 0 <= k <= n/2."""
+    """Return s, m and j such that n over k is s·(m over j), with 0 <= j <= m/2; s is 0 where the coefficient is 0."""
     n, k = args
     if k < 0 or 0 <= n < k:
         return 0, 0, 0

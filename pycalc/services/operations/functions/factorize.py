@@ -63,7 +63,10 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
     def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
-        """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all."""
+        """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all.
+
+        Only a composite rest of at least ``_SHORTEST_BY_CURVES`` bits is given to the curves.
+        """
         factors, rest = _divided(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):

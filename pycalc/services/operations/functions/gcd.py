@@ -29,7 +29,10 @@ class Gcd(IntegerOperation):
         return text_of(int(gmp.gcd(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value divides both operands, and Bézout's identity shows the quotients to be coprime."""
+        """Return whether the value is positive and divides both operands, and the quotients are coprime (Bézout).
+
+        If both operands are 0, return whether the value is 0.
+        """
         value = value_of(text)
         if not any(args):
             return bool(value == 0)

@@ -33,7 +33,10 @@ class Lcm(IntegerOperation):
         return text_of(int(gmp.lcm(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether both operands divide the value, and Bézout's identity shows the quotients to be coprime."""
+        """Return whether the value is positive, both operands divide it, and the quotients are coprime (Bézout).
+
+        If an operand is 0, return whether the value is 0.
+        """
         value = value_of(text)
         if not all(args):
             return bool(value == 0)

@@ -33,7 +33,7 @@ class NextPrime(IntegerOperation):
         return text_of(candidate).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value is a prime above n, and no number between n and the value is a prime."""
+        """Return whether the text is a prime above n, and no number between n and that prime is a prime."""
         value = value_of(text)
         if value is None or value <= args[0] or not is_proved_prime(int(value)):
             return False

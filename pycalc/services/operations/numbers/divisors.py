@@ -31,13 +31,13 @@ _TEXT_SECONDS: Costs = (
 
 
 def gcd_seconds(a: int, b: int) -> float:
-    """Return how long the greatest common divisor takes on one core."""
+    """Estimate the seconds for the greatest common divisor of ``a`` and ``b``, on one core."""
     short, long = sorted((a.bit_length(), b.bit_length()))
     return seconds(_SECONDS, short) + long * _DIVISION_SECONDS_PER_BIT
 
 
 def text_seconds(bits: int) -> float:
-    """Return how long it takes on one core to compute a product of so many bits and to write its text."""
+    """Estimate the seconds to compute a product of so many bits and to write its text, on one core."""
     return seconds(_TEXT_SECONDS, bits)
 
 

@@ -58,7 +58,10 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """Return the ends of a large integer from its base-10 logarithm and from ``last``, its residue modulo 10^20."""
+    """Return the ends of a large integer from its base-10 logarithm and from ``last``, its residue modulo 10^20.
+
+    ``bits`` is a precision at which the enclosure ``logarithm`` is tried first.
+    """
     power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
@@ -106,7 +109,7 @@ class IntegerPower(NamedTuple):
         return digits_by_logarithm(approximate, self._logarithm, self._bits)
 
     def ends_seconds(self) -> float:
-        """Return how long ``ends`` takes on one core, within a factor of about two."""
+        """Estimate the seconds of ``ends`` on one core, within a factor of about two."""
         if self._is_short:
             return 5e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)

@@ -72,9 +72,9 @@ class IntervalArithmetic:
         return Interval(self._down.const_pi(), self._up.const_pi())
 
     def leading(self, log: Interval, count: int) -> tuple[int, str] | None:
-        """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number that it belongs to.
+        """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number with this logarithm.
 
-        Returns None when the enclosure does not determine them.
+        Return None when the enclosure does not determine both.
         """
         floor = floor_of(log.low)
         if floor_of(log.high) != floor:

@@ -40,7 +40,10 @@ def is_proved_prime(n: int) -> bool:
 
 
 def proof_seconds(n: int) -> float:
-    """Return how long ``is_proved_prime`` takes on one core; the test of a long ``n`` takes up to two seconds here."""
+    """Estimate the seconds that ``is_proved_prime`` takes for ``n`` on one core.
+
+    For a number of up to _LONGEST_TESTED bits without a small factor, the estimate runs the strong test to base 2.
+    """
     if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS
     test = seconds(_TEST_SECONDS, n.bit_length())
@@ -49,7 +52,7 @@ def proof_seconds(n: int) -> float:
 
 
 def prime_proof_seconds(n: int) -> float:
-    """Return how long the proof takes for a prime of the size of ``n``."""
+    """Estimate the seconds of the proof for a prime of the size of ``n`` on one core."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
 
 

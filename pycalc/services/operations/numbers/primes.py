@@ -38,25 +38,25 @@ def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
     return exponent
 
 
-def factorial_layers(n: int) -> tuple[list[list[int]], int]:
-    """Return layers of primes and t, where n! is 10^t times the product over i of (the product of layer i)^(2^i).
+def factorial_factors(n: int) -> tuple[list[list[int]], int]:
+    """Return lists of primes P[0], P[1], ... and t, for which n! = 10^t · product over i of (product of P[i])^(2^i).
 
-    First, 10^t is divided out of n!. A prime is then in layer i if bit i of its remaining exponent is 1.
+    P[i] has the primes p for which bit i of the exponent of p in n!/10^t is 1.
     """
     primes = primes_up_to(n)
     zeros = factorial_exponent(n, 5)
-    layers: list[list[int]] = [[] for _ in range(n.bit_length())]
+    by_bit: list[list[int]] = [[] for _ in range(n.bit_length())]
     position = bisect_right(primes, isqrt(n))
     for prime in primes[:position]:
         if prime != 5:
-            _place(layers, [prime], factorial_exponent(n, prime) - (zeros if prime == 2 else 0))
+            _place(by_bit, [prime], factorial_exponent(n, prime) - (zeros if prime == 2 else 0))
     while position < len(primes):
         # Above the square root the exponent is n // p, the same for a whole run of primes.
         exponent = n // primes[position]
         end = bisect_right(primes, n // exponent)
-        _place(layers, [prime for prime in primes[position:end] if prime != 5], exponent)
+        _place(by_bit, [prime for prime in primes[position:end] if prime != 5], exponent)
         position = end
-    return layers, zeros
+    return by_bit, zeros
 
 
 def product(factors: list[int]) -> Any:
@@ -69,8 +69,8 @@ def product(factors: list[int]) -> Any:
     return level[0] if level else mpz(1)
 
 
-def _place(layers: list[list[int]], primes: list[int], exponent: int) -> None:
-    for layer in layers:
+def _place(by_bit: list[list[int]], primes: list[int], exponent: int) -> None:
+    for group in by_bit:
         if exponent & 1:
-            layer.extend(primes)
+            group.extend(primes)
         exponent >>= 1

@@ -77,7 +77,7 @@ FACTORIAL_PRODUCT_SECONDS: Costs = (
 
 
 def seconds(costs: Costs, size: float) -> float:
-    """Return the seconds for ``size`` by log-log interpolation of ``costs``.
+    """Return the seconds for ``size`` by log-log interpolation of ``costs``, pairs of a size and its measured seconds.
 
     Below the first entry, its seconds are returned. Above the last entry, the last slope is continued.
     """
@@ -90,7 +90,7 @@ def seconds(costs: Costs, size: float) -> float:
 
 
 def fibonacci_residue_seconds(n: int, modulus: int) -> float:
-    """Return the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling.
+    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling.
 
     The first doublings are cheap, because their values are still shorter than a long modulus.
     """

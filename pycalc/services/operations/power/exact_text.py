@@ -58,7 +58,7 @@ class ExactText(NamedTuple):
         return ends.followed_by(self.denominator.ends()) if self.denominator else ends
 
     def ends_seconds(self) -> float:
-        """Return how long ``ends`` takes on one core."""
+        """Estimate the seconds of ``ends`` on one core."""
         return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
 
     def encode(self) -> bytes:
@@ -81,9 +81,9 @@ def exact_text(value: ExactPower) -> ExactText:
 
 
 def power_text(power: IntegerPower) -> str:
-    """Return the digits of an integer power, by GMP or, for a large one, with the last squarings in decimal.
+    """Return the digits of an integer power.
 
-    Decimal arithmetic prints faster.
+    GMP computes the power; the last squarings of a large one are done in decimal, because that prints faster.
     """
     if power.is_one:
         return "1"

@@ -108,8 +108,9 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
         """Return whether ``text`` is the result.
 
-        For an integer y, compare residues. For an exact root r with y = a/b, check the sign, and r^b = x^a modulo
-        ``prime``. For a rounded value, check with natural logarithms that it is the nearest one.
+        For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
+        modulo ``prime``; if every power of x is 0, 1 or -1, compare the texts. For a rounded value, check with natural
+        logarithms that it is the nearest one.
         """
         exact = args.exact
         if exact is None:

@@ -15,10 +15,11 @@ _SMALLEST_EXPONENT = -40_000
 
 
 def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
-    """Return the irrational |``x``|^``y``, rounded to the nearest number of ``precision`` digits, with the sign given.
+    """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision is raised until they agree (Ziv). An
-    irrational value is never half-way between two decimals, so that they agree in the end.
+    The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision
+    is raised until the two results are equal (Ziv). They become equal, because an irrational value is never half-way
+    between two decimals.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
@@ -48,7 +49,7 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 
 
 def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
-    """Return whether ``text`` is |``x``|^``y`` rounded to ``precision`` digits, with the sign given.
+    """Return whether ``text`` is ±|``x``|^``y`` rounded to ``precision`` digits, with a minus if ``negative``.
 
     ln(text - half a unit) and ln(text + half a unit) must enclose y·ln|x|. This method is independent of
     ``rounded_power``: it takes natural logarithms of the candidate's bounds, and no exponential.
