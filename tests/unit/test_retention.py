@@ -16,7 +16,7 @@ from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.retention import BATCH, LONG_CHARACTERS, REDELIVERY, Retention, prune
-from tests.harness.stores import MemoryHistoryStore, MemoryUsageStore, history_row
+from tests.harness.stores import MemoryHistoryStore, MemoryIdempotencyStore, MemoryUsageStore, history_row
 from tests.harness.virtual_time import in_virtual_time
 from tests.harness.waiting import until
 
@@ -45,6 +45,7 @@ async def retaining(
     running = Retention(
         history,
         MemoryUsageStore(),
+        MemoryIdempotencyStore(),
         metrics,
         age=age,
         quota=quota,
@@ -306,7 +307,7 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
     usage = MemoryUsageStore()
     young = aged(REDELIVERY - timedelta(hours=1)).id
     usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
-    running = Retention(MemoryHistoryStore(), usage, Metrics())
+    running = Retention(MemoryHistoryStore(), usage, MemoryIdempotencyStore(), Metrics())
     await asyncio.sleep(60)
     assert usage.counted == {young}
     await running.aclose()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
+from pycalc.db.base.idempotency import IdempotencyStore
 from pycalc.db.base.keys import KeyBearer, KeyStore
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
@@ -24,6 +25,7 @@ __all__ = [
     "DeadLetterStore",
     "HistoryFilter",
     "HistoryStore",
+    "IdempotencyStore",
     "KeyBearer",
     "KeyStore",
     "NewSession",
