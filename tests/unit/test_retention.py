@@ -12,6 +12,7 @@ import pytest
 
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
@@ -166,10 +167,10 @@ async def test_a_user_keeps_the_newest_rows() -> None:
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == 2_295
 
 
-@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 30)])
+@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
 @in_virtual_time
-async def test_a_long_row_counts_as_three(characters: int, kept: int) -> None:
-    """A row with more characters than a short one's counts as three rows of the quota."""
+async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
+    """A row with more characters than a short one's counts as four rows of the quota."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -209,7 +210,7 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
-    """A long row counts as three towards the tenth of the quota after which a history is measured."""
+    """A long row counts as four towards the tenth of the quota after which a history is measured."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=900) as (running, _):
         await asyncio.sleep(60)
@@ -310,4 +311,18 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
     running = Retention(MemoryHistoryStore(), usage, MemoryIdempotencyStore(), Metrics())
     await asyncio.sleep(60)
     assert usage.counted == {young}
+    await running.aclose()
+
+
+@in_virtual_time
+async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
+    """Keys are kept for 24 hours and go with the next hourly pass, in batches."""
+    keys = MemoryIdempotencyStore()
+    for number, hours in enumerate([23, *[25] * (2 * BATCH + 1)]):
+        created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))
+        row = KeyRow(number.to_bytes(16), bytes(16), bytes(16), None, created)
+        keys.stored[row.id] = row
+    running = Retention(MemoryHistoryStore(), MemoryUsageStore(), keys, Metrics())
+    await asyncio.sleep(60)
+    assert list(keys.stored) == [bytes(16)]
     await running.aclose()

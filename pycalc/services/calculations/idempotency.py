@@ -41,7 +41,7 @@ def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
 
 def problem_bytes(items: int) -> int:
     """Return the most bytes that are kept of the problems of a batch with so many items."""
-    return 128 + 64 * items
+    return 96 + 64 * items
 
 
 def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:

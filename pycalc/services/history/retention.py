@@ -17,9 +17,9 @@ from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
-# A row with more characters takes an overflow page of SQLite's, and so about as much disk as three shorter rows.
+# A row with more characters takes an overflow page of SQLite's, and so about as much disk as four shorter rows.
 LONG_CHARACTERS = 700
-LONG_WEIGHT = 3
+LONG_WEIGHT = 4
 SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of the quota
 REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
 KEPT_KEYS = timedelta(hours=24)  # a retry within this time gets the recorded answer
