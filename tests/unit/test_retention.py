@@ -249,7 +249,12 @@ async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     running = Retention(
-        history, MemoryUsageStore(), Metrics(), quota=3, clock=lambda: moment + loop.time() - began + 1.0
+        history,
+        MemoryUsageStore(),
+        MemoryIdempotencyStore(),
+        Metrics(),
+        quota=3,
+        clock=lambda: moment + loop.time() - began + 1.0,
     )
     await asyncio.sleep(5)
     assert history.rows == recent
