@@ -26,8 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
-from pycalc.db.base import ROWS_PER_STATEMENT
-from pycalc.db.base.database import Rows
+from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
 from pycalc.errors import RowsRejected, StoreUnavailable

@@ -6,7 +6,7 @@ StoreUnavailable when the database is closed or overloaded, cannot write, or doe
 
 from __future__ import annotations
 
-from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
+from pycalc.db.base.database import ROWS_PER_STATEMENT, Database, Rows
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.idempotency import IdempotencyStore
@@ -39,6 +39,7 @@ __all__ = [
     "Revocations",
     "Rotation",
     "RowSize",
+    "Rows",
     "SessionLimits",
     "SessionStore",
     "UsageFilter",

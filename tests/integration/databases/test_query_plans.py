@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Connection, Table, event
 
 from pycalc.db import open_database
-from pycalc.db.base import Database, HistoryFilter
-from pycalc.db.base.database import Rows
+from pycalc.db.base import Database, HistoryFilter, Rows
 from pycalc.db.history import SqlHistoryStore
 from pycalc.models.ids import first_id_of_ms
 from tests.harness.stores import USER_ID
