@@ -15,6 +15,7 @@ from drills.outages import failing_writes, filling, hanging, locking
 from drills.overload import WORK, overload
 from drills.postgres import postgres_restarts
 from drills.redis_outage import WAYS, redis_stops
+from drills.retrying import retrying
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
 from drills.streams.broker_errors import deleted_topic, over_the_limit, wrong_credentials
@@ -30,6 +31,7 @@ STREAMS = ("kafka", "pubsub")
 DRILLS: dict[str, Callable[[], Finding]] = {
     "killing": killing,
     "killing-several": killing_several,
+    "retrying": retrying,
     "postgres-restarts": postgres_restarts,
     "syncing": syncing,
     "filling": filling,

@@ -20,7 +20,9 @@ The tree::
     │   └── UnsupportedCoding                          carries the content codings that are accepted
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
     ├── ComputationTimeout      computation-timeout    the computation exceeds its deadline or its memory limit
+    ├── KeysTaken               internal-error         rows are recorded under these idempotency keys already
     ├── RetryLater                                     carries ``retry_after``, seconds
+    │   ├── StillRunning        conflict               a request with the same idempotency key has not ended yet
     │   ├── RateLimited         rate-limited
     │   ├── QuotaExceeded       quota-exceeded         carries the quota's name, limit, used amount and reset time
     │   ├── Overloaded          overloaded             a bounded queue or a concurrency limit is full
@@ -255,6 +257,13 @@ class RetryLater(PycalcError):
         self.retry_after = retry_after
 
 
+class StillRunning(RetryLater):
+    """A request with the same idempotency key has not ended yet."""
+
+    code = "conflict"
+    title = Conflict.title
+
+
 class RateLimited(RetryLater):
     """The caller exceeded a rate limit; ``quotas`` is the state of its windows, or empty if it is not for clients."""
 
@@ -330,6 +339,14 @@ class StreamUnavailable(Unavailable):
 
 class RowsRejected(PycalcError):
     """The database rejects rows for their values and has stored none of them; repeating the insert changes nothing."""
+
+
+class KeysTaken(PycalcError):
+    """Other requests are recorded under the idempotency keys with these ids, and none of the rows were stored."""
+
+    def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
+        super().__init__(detail, ids)
+        self.ids = ids
 
 
 class EventsRefused(PycalcError):

@@ -283,7 +283,7 @@ class Settings(BaseSettings):
         100_000,
         ge=1,
         description="calculations kept per user; one with more than 700 characters of operands and result counts as "
-        "three; empty: all",
+        "four; empty: all",
     )
     min_free_disk: int = Field(
         256 * 1024**2,

@@ -55,6 +55,11 @@ SERVICE = Dashboard(
         ),
         Panel("Answers in", "s", _spread("request_seconds", _QUICK)),
         Panel("Calculations by outcome", "ops", {"{{outcome}}": _rate("calculations", "outcome")}),
+        Panel(
+            "Idempotency keys",
+            "ops",
+            {"{{outcome}}": _rate("idempotency_keys", "outcome"), "under way": "sum(<idempotent_running>)"},
+        ),
         Panel("Calculations by operation", "ops", {"{{operation}}": _rate("calculations", "operation")}),
         Panel(
             "Found in the cache",

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Select, delete, func, select, text, true
 
 from pycalc.db.base import Database, HistoryFilter, RowSize
-from pycalc.db.tables import dead_letters, history, outbox
+from pycalc.db.tables import dead_letters, history, idempotency_keys, outbox
+from pycalc.errors import KeysTaken, RowsRejected
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms
 
 # The probe has its own row in the leases table: no other transaction locks it, and it needs no migration. Its value
@@ -63,10 +65,21 @@ class SqlHistoryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, rows: Sequence[HistoryRow]) -> None:
+    async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         # The trigger history_outbox (migration 0001) inserts each row's outbox entry in the same transaction. An INSERT
         # here would lose or double events while old and new releases share a database in a rolling upgrade (ADR 5).
-        await self._database.insert(history, rows)
+        if not keys:
+            await self._database.insert(history, rows)
+            return
+        try:
+            # Concurrent processes insert keys in the same order, which rules out deadlocks.
+            await self._database.insert(history, rows, (idempotency_keys, sorted(keys)))
+        except RowsRejected as error:
+            query = select(idempotency_keys.c.id).where(idempotency_keys.c.id.in_([key.id for key in keys]))
+            taken = await self._database.read(lambda connection: connection.scalars(query).all())
+            if taken:
+                raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
+            raise
 
     async def probe(self) -> None:
         await self._database.write(lambda connection: connection.execute(_PROBE))
@@ -82,6 +95,12 @@ class SqlHistoryStore:
         query = select(*_COLUMNS).where(history.c.id == identity)
         found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if found is None else HistoryRow._make(found)
+
+    async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
+        query = select(*_COLUMNS).where(history.c.id.in_(identities))
+        found = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = {row.id: HistoryRow._make(row) for row in found}
+        return [rows[identity] for identity in identities if identity in rows]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         query = _matching(selection, after).order_by(history.c.id).limit(limit)

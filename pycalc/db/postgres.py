@@ -18,10 +18,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
+from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
-from pycalc.db.rows import arrays_insert
+from pycalc.db.rows import arrays_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
@@ -168,8 +169,8 @@ class PostgresDatabase:
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._run("write", self._transact("write", work))
 
-    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        await self._run("insert", self._insert(table, rows))
+    async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
+        await self._run("insert", self._insert(table, rows, also))
 
     def under_way(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
@@ -258,13 +259,17 @@ class PostgresDatabase:
         for name in ("write", "insert"):
             await self._queues[name].engine.dispose()
 
-    async def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert the rows; when a connection fails, repeat the insert, for up to ``Timeouts.unknown`` seconds.
 
         A statement without an answer may have been committed: then all rows exist, else none does. So the repetition
         skips rows that exist. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
         """
-        statement, columns = arrays_insert(table), list(zip(*rows, strict=True))
+        second, columns = None, list(zip(*rows, strict=True))
+        if also is not None:
+            second = also[0]
+            columns += zip(*also[1], strict=True)
+        statement = arrays_inserts(table, second, repeated=False)
         deadline = monotonic() + self._timeouts.unknown
         lost, seconds = False, self._timeouts.statement
         failure: StoreUnavailable | None = None
@@ -276,7 +281,7 @@ class PostgresDatabase:
                 raise RowsRejected("The database rejects the values of these rows.") from error
             except _ReplyLost:
                 lost = True
-                statement = f"{arrays_insert(table)} ON CONFLICT DO NOTHING"
+                statement = arrays_inserts(table, second, repeated=True)
             except StoreReadOnly as error:
                 failure = error
                 await self._reconnect()

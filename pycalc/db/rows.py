@@ -30,10 +30,27 @@ def values_insert(table: Table, rows: int) -> str:
 
 
 @lru_cache(maxsize=16)
-def arrays_insert(table: Table) -> str:
-    """Return PostgreSQL's INSERT of any number of rows, with one array parameter for each column."""
-    arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, 1))
+def arrays_insert(table: Table, first: int = 1) -> str:
+    """Return PostgreSQL's INSERT of any number of rows, with an array parameter for each column, from ``$first`` on."""
+    arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, first))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
+
+
+@lru_cache(maxsize=16)
+def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
+    """Return PostgreSQL's INSERT into one table, or into two in the same statement.
+
+    One that is ``repeated`` after a lost answer skips rows that exist. Another row under the primary key of a row of
+    ``also`` still makes it fail, by a NULL in that column.
+    """
+    insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
+    if also is None:
+        return insert
+    second, key = arrays_insert(also, 1 + len(table.columns)), next(iter(also.columns)).name
+    if repeated:
+        differs = f"{also.name}.* IS DISTINCT FROM excluded.*"
+        second += f" ON CONFLICT ({key}) DO UPDATE SET {key} = NULL WHERE {differs}"
+    return f"WITH also AS ({second}) {insert}"
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], then: str = "") -> None:

@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
-from pycalc.db.base import ROWS_PER_STATEMENT
+from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 from pycalc.db.reasons import unavailable
 from pycalc.db.rows import values_insert
 from pycalc.errors import RowsRejected, StoreUnavailable
@@ -145,6 +145,12 @@ class _ThreadQueue:
         self._engine.dispose()
 
 
+def _statements(table: Table, rows: Rows) -> list[tuple[str, tuple[object, ...]]]:
+    """Return the INSERT statements for these rows, with their parameters."""
+    parts = [rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT)]
+    return [(values_insert(table, len(part)), tuple(chain.from_iterable(part))) for part in parts]
+
+
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
@@ -243,8 +249,8 @@ class SqliteDatabase:
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._queues["write"].transact(work, _WAITING_UNITS)
 
-    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        await self._queues["write"].run(lambda: self._insert(table, rows), _WAITING_WRITES)
+    async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
+        await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)
 
     def under_way(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
@@ -260,13 +266,14 @@ class SqliteDatabase:
 
         await asyncio.to_thread(close)
 
-    def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows.
 
         Raises RowsRejected and StoreUnavailable.
         """
-        parts = [rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT)]
-        statements = [(values_insert(table, len(part)), tuple(chain.from_iterable(part))) for part in parts]
+        statements = _statements(table, rows)
+        if also is not None:
+            statements += _statements(*also)
         try:
             if len(statements) == 1:
                 self._connection.execute(*statements[0])  # in autocommit mode a statement is a transaction

@@ -138,6 +138,17 @@ quota_uses = Table(
 Index(None, quota_uses.c.user_id, quota_uses.c.ends)
 Index(None, quota_uses.c.ends)
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("fingerprint", LargeBinary(16), nullable=False),
+    Column("calculations", LargeBinary, nullable=False),
+    Column("problems", LargeBinary),
+    Column("created_ms", BigInteger, nullable=False),
+)
+Index(None, idempotency_keys.c.created_ms)
+
 dead_letters = Table(
     "dead_letters",
     metadata,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
+from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import PycalcError, Unavailable
@@ -35,6 +36,7 @@ from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
+from pycalc.services.calculations.idempotency import IdempotencyKeys
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
@@ -95,6 +97,7 @@ class Resources:
     keys: ApiKeys
     calculator: Calculator
     batches: BatchCalculator
+    idempotency: IdempotencyKeys
     computer: Computer
     response_memory: ConcurrencyLimit
     long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
@@ -180,8 +183,9 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
         user = await backends.users.by_id(user_id)
         return settings.history_quota if user is None else limits.of(user).history
 
+    keys = SqlIdempotencyStore(database)
     quota = settings.history_quota
-    retention = stack.closing(Retention(history, usage, metrics, age=age, quota=quota, quota_of=quota_of))
+    retention = stack.closing(Retention(history, usage, keys, metrics, age=age, quota=quota, quota_of=quota_of))
 
     def committed(rows: Sequence[HistoryRow]) -> None:
         if relay is not None:
@@ -234,6 +238,7 @@ def _services(
         keys=account_services.keys,
         calculator=calculator,
         batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
+        idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),
         computer=computer,
         response_memory=memory,
         long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),

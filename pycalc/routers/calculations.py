@@ -28,6 +28,7 @@ from pycalc.routers.http.calculations import (
 )
 from pycalc.routers.http.connection import Client, max_body
 from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, ResourcesDep, resources_of
+from pycalc.routers.http.idempotency import IN_USE, PARAMETER, KeyedRequest
 from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
@@ -49,13 +50,14 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     "/calculations",
     operation_id="calculate",
     status_code=201,
-    openapi_extra=json_body("CalculationRequest"),
+    openapi_extra={**json_body("CalculationRequest"), "parameters": [PARAMETER]},
     response_model=CalculationResult,
     responses={
         201: {
             **POSTED_RESPONSE[200],
             "headers": {**POSTED_RESPONSE[200]["headers"], **headers("Location")},
         },
+        **IN_USE,
         **responses(*(slug for slug in CALCULATION_ERRORS if slug != "range-not-satisfiable"), "payload-too-large"),
     },
 )
@@ -65,10 +67,17 @@ async def calculate(request: Request, caller: CalculateDep, resources: Resources
     return await posted(request, caller, resources, read_calculation, _create)
 
 
-async def _create(scope: Scope, receive: Receive, send: Send, caller: Principal, calculation: Calculation) -> None:
+async def _create(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    caller: Principal,
+    calculation: Calculation,
+    keyed: KeyedRequest | None,
+) -> None:
     """Calculate and respond with 201; in an InvalidInput, pointers to operands lead into the body's ``input``."""
     try:
-        await calculate_and_respond(scope, receive, send, caller, calculation, created=True)
+        await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=True)
     except InvalidInput as error:
         raise into_input(error, calculation[0]) from None
 

@@ -8,6 +8,7 @@ from pycalc.models.math import Calculation
 from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted
 from pycalc.routers.http.connection import max_body
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
+from pycalc.routers.http.idempotency import IN_USE, PARAMETER
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import json_body
 from pycalc.routers.http.problems import responses
@@ -19,10 +20,11 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 @router.post(
     "/evaluate",
     operation_id="evaluate",
-    openapi_extra=json_body("Evaluation"),
+    openapi_extra={**json_body("Evaluation"), "parameters": [PARAMETER]},
     response_model=Calculation,
     responses={
         **POSTED_RESPONSE,
+        **IN_USE,
         **responses(
             "validation-error",
             "domain-error",

@@ -18,6 +18,7 @@ from drills.large_bodies import large_bodies
 from drills.outages import cannot_mount, cannot_trace, failing_writes, filling, hanging, locking
 from drills.postgres import postgres_restarts
 from drills.redis_outage import redis_stops
+from drills.retrying import retrying
 from drills.slow_clients import KINDS, slow
 from drills.stopping import stopping, stopping_several
 from drills.support.finding import Finding
@@ -62,6 +63,7 @@ def available(what_is_missing: str | None) -> None:
     "drill",
     [
         pytest.param(partial(killing, 2), id="kill -9"),
+        pytest.param(partial(retrying, 3), id="kill -9, retries"),
         pytest.param(partial(stopping, 2, long=(1_000_000,)), id="SIGTERM"),
         pytest.param(partial(locking, 2.5), id="write lock held"),
         pytest.param(partial(failing_writes, 1.0), id="I/O error"),

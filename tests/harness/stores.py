@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 
 from pycalc.db.base import (
     DeadLetter,
@@ -22,9 +23,10 @@ from pycalc.db.base import (
     SessionLimits,
     UsageFilter,
 )
-from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthorized
+from pycalc.errors import Conflict, Forbidden, KeysTaken, NotFound, RowsRejected, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import IdSource
 from pycalc.models.limits import OwnLimits
 from pycalc.models.usage import Total, Use
@@ -67,16 +69,22 @@ class MemoryHistoryStore:
         # While this is not set, ``append`` hangs.
         self.open = asyncio.Event()
         self.probes = 0
+        self.keys = MemoryIdempotencyStore()
         self.open.set()
 
-    async def append(self, rows: Sequence[HistoryRow]) -> None:
+    async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         self.batches.append(list(rows))
         await self.open.wait()
         if self.failure is not None:
             raise self.failure
         if any(row.id in self.refused for row in rows):
             raise RowsRejected("The database rejects the values of these rows.")
+        if taken := {key.id for key in keys} & self.keys.stored.keys():
+            raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken))
+        if len({key.id for key in keys}) < len(keys):
+            raise RowsRejected("Two of these rows have the same primary key.")
         self.rows += rows
+        self.keys.stored |= {key.id: key for key in keys}
 
     async def probe(self) -> None:
         self.probes += 1
@@ -92,6 +100,10 @@ class MemoryHistoryStore:
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         return next((row for row in self.rows if row.id == identity), None)
+
+    async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
+        found = [await self.find(identity) for identity in identities]
+        return [row for row in found if row is not None]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         return [row for row in self._matching(selection) if row.id > after][:limit]
@@ -122,6 +134,22 @@ class MemoryHistoryStore:
             and (selection.since_ms is None or row.time_ms >= selection.since_ms)
             and (selection.until_ms is None or row.time_ms < selection.until_ms)
         ]
+
+
+class MemoryIdempotencyStore:
+    """Idempotency keys in memory."""
+
+    def __init__(self) -> None:
+        self.stored: dict[bytes, KeyRow] = {}
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        return self.stored.get(identity)
+
+    async def forget(self, before_ms: int, limit: int) -> int:
+        old = [key.id for key in sorted(self.stored.values(), key=attrgetter("created_ms"))]
+        old = [identity for identity in old if self.stored[identity].created_ms < before_ms][:limit]
+        self.stored = {identity: key for identity, key in self.stored.items() if identity not in old}
+        return len(old)
 
 
 class MemoryUsageStore:

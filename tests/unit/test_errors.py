@@ -32,6 +32,7 @@ ARGUMENTS: dict[str, Any] = {
     "facts": "more",
     "found": "[]",
     "accepted": ("application/json",),
+    "ids": frozenset({bytes(16)}),
     "refused": {bytes(16): "too large"},
 }
 SLUGS = [

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pycalc.errors import OutcomeUnknown, Overloaded, RowsRejected, StoreUnavailable
+from pycalc.errors import KeysTaken, OutcomeUnknown, Overloaded, RowsRejected, StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import RequestKey
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.recorder import Recorder
 from tests.harness.stores import MemoryHistoryStore, history_row
@@ -389,3 +390,30 @@ async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> Non
         store.open.set()
         await asyncio.gather(closing, last)
     assert store.rows == [row]
+
+
+async def test_a_taken_key_fails_alone() -> None:
+    """A request whose key is recorded gets KeysTaken; the others of its commit are stored together, with their keys."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(5)]
+        keys = [RequestKey(bytes([n]) * 16, bytes(16)).row([row]) for n, row in enumerate(rows)]
+        store.keys.stored = {keys[2].id: keys[2]}
+        recorded = [recorder.record([row], key) for row, key in zip(rows[:4], keys, strict=False)]
+        outcomes = await asyncio.gather(*recorded, recorder.record([rows[4]]), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), type(None), KeysTaken, type(None), type(None)]
+        others = [rows[0], rows[1], rows[3], rows[4]]
+        assert (store.rows, store.batches) == (others, [rows, others])
+        assert list(store.keys.stored) == [keys[n].id for n in (2, 0, 1, 3)]
+
+
+async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
+    """If a retry is queued beside the request whose client has disconnected, only the first of them is stored."""
+    store = MemoryHistoryStore()
+    async with recording(store) as recorder:
+        rows = [history_row(n) for n in range(2)]
+        first, second = [recorder.record([row], RequestKey(bytes(16), bytes(16)).row([row])) for row in rows]
+        first.cancel()
+        with pytest.raises(KeysTaken):
+            await second
+        assert store.rows == rows[:1]

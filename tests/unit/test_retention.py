@@ -12,11 +12,12 @@ import pytest
 
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.retention import BATCH, LONG_CHARACTERS, REDELIVERY, Retention, prune
-from tests.harness.stores import MemoryHistoryStore, MemoryUsageStore, history_row
+from tests.harness.stores import MemoryHistoryStore, MemoryIdempotencyStore, MemoryUsageStore, history_row
 from tests.harness.virtual_time import in_virtual_time
 from tests.harness.waiting import until
 
@@ -45,6 +46,7 @@ async def retaining(
     running = Retention(
         history,
         MemoryUsageStore(),
+        MemoryIdempotencyStore(),
         metrics,
         age=age,
         quota=quota,
@@ -165,10 +167,10 @@ async def test_a_user_keeps_the_newest_rows() -> None:
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == 2_295
 
 
-@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 30)])
+@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
 @in_virtual_time
-async def test_a_long_row_counts_as_three(characters: int, kept: int) -> None:
-    """A row with more characters than a short one's counts as three rows of the quota."""
+async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
+    """A row with more characters than a short one's counts as four rows of the quota."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -208,7 +210,7 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
-    """A long row counts as three towards the tenth of the quota after which a history is measured."""
+    """A long row counts as four towards the tenth of the quota after which a history is measured."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=900) as (running, _):
         await asyncio.sleep(60)
@@ -247,7 +249,12 @@ async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     running = Retention(
-        history, MemoryUsageStore(), Metrics(), quota=3, clock=lambda: moment + loop.time() - began + 1.0
+        history,
+        MemoryUsageStore(),
+        MemoryIdempotencyStore(),
+        Metrics(),
+        quota=3,
+        clock=lambda: moment + loop.time() - began + 1.0,
     )
     await asyncio.sleep(5)
     assert history.rows == recent
@@ -306,7 +313,21 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
     usage = MemoryUsageStore()
     young = aged(REDELIVERY - timedelta(hours=1)).id
     usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
-    running = Retention(MemoryHistoryStore(), usage, Metrics())
+    running = Retention(MemoryHistoryStore(), usage, MemoryIdempotencyStore(), Metrics())
     await asyncio.sleep(60)
     assert usage.counted == {young}
+    await running.aclose()
+
+
+@in_virtual_time
+async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
+    """Keys are kept for 24 hours and go with the next hourly pass, in batches."""
+    keys = MemoryIdempotencyStore()
+    for number, hours in enumerate([23, *[25] * (2 * BATCH + 1)]):
+        created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))
+        row = KeyRow(number.to_bytes(16), bytes(16), bytes(16), None, created)
+        keys.stored[row.id] = row
+    running = Retention(MemoryHistoryStore(), MemoryUsageStore(), keys, Metrics())
+    await asyncio.sleep(60)
+    assert list(keys.stored) == [bytes(16)]
     await running.aclose()

@@ -6,9 +6,10 @@ StoreUnavailable when the database is closed or overloaded, cannot write, or doe
 
 from __future__ import annotations
 
-from pycalc.db.base.database import ROWS_PER_STATEMENT, Database
+from pycalc.db.base.database import ROWS_PER_STATEMENT, Database, Rows
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
+from pycalc.db.base.idempotency import IdempotencyStore
 from pycalc.db.base.keys import KeyBearer, KeyStore, KeyUse
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
@@ -24,6 +25,7 @@ __all__ = [
     "DeadLetterStore",
     "HistoryFilter",
     "HistoryStore",
+    "IdempotencyStore",
     "KeyBearer",
     "KeyStore",
     "KeyUse",
@@ -38,6 +40,7 @@ __all__ = [
     "Revocations",
     "Rotation",
     "RowSize",
+    "Rows",
     "SessionLimits",
     "SessionStore",
     "UsageFilter",

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Table
 
 T = TypeVar("T")
 
+Rows = Sequence[tuple[object, ...]]
+
 ROWS_PER_STATEMENT = 128  # a larger insert into SQLite takes several statements
 
 
@@ -31,10 +33,11 @@ class Database(Protocol):
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` and return its result once the transaction is durable; roll back when ``work`` raises."""
 
-    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         """Insert complete rows, all or none, in one transaction, and return once they are durable.
 
-        This is faster than ``write``. Raises RowsRejected when the database rejects a row for its values.
+        ``also`` are the rows of a second table, whose primary key is its first column. This is faster than ``write``.
+        Raises RowsRejected when the database rejects a row for its values.
         """
 
     def under_way(self) -> Mapping[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 
 
 class HistoryFilter(NamedTuple):
@@ -33,10 +34,11 @@ class RowSize(NamedTuple):
 class HistoryStore(Protocol):
     """Recorded calculations."""
 
-    async def append(self, rows: Sequence[HistoryRow]) -> None:
-        """Record calculations and their outbox entries, all or none, in one transaction.
+    async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
+        """Record calculations, their outbox entries and idempotency keys, all or none, in one transaction.
 
-        Raises RowsRejected when the database rejects a row for its values.
+        Raises KeysTaken when other requests are recorded under some of the keys, and RowsRejected when the database
+        rejects a row for its values.
         """
 
     async def probe(self) -> None:
@@ -47,6 +49,9 @@ class HistoryStore(Protocol):
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         """Return the row of this id, None when there is none."""
+
+    async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
+        """Return the rows of these ids, in the order of the ids; an id without a row is left out."""
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows with ids above ``after``, oldest first."""

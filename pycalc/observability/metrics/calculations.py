@@ -19,6 +19,13 @@ class CalculationMetrics:
             "pycalc_calculations_under_way", "Small calculations and batches that hold a slot"
         )
         self.batched_calculations = gauge("pycalc_batched_calculations", "Calculations of the batches in progress")
+        self.idempotency_keys = counter(
+            "pycalc_idempotency_keys",
+            "Requests with an idempotency key: first, replayed, running (refused: the first has not ended), reused "
+            "(refused: it was another request's), deleted (refused: its calculations are deleted)",
+            ("outcome",),
+        )
+        self.idempotent_running = gauge("pycalc_idempotent_requests", "Requests with an idempotency key under way")
         self.compute_seconds = seconds(
             "pycalc_compute_duration_seconds", "Seconds to compute and verify one result", ("operation",)
         )

@@ -19,6 +19,7 @@ from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import Header, quota_fields
+from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
@@ -34,7 +35,8 @@ from pycalc.routers.http.representations import (
     wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
-from pycalc.services.calculations.calculator import Answer, Measure
+from pycalc.services.calculations.calculator import Answer, Calculator, Measure
+from pycalc.services.calculations.idempotency import Recorded
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
 from pycalc.services.compute.computer import INLINE_SECONDS
@@ -73,7 +75,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The calculation; with `Accept: text/plain` the bare result.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "78655220000000000001"}},
-        "headers": headers("Repr-Digest", "Vary", *_OF_EACH),
+        "headers": headers("Repr-Digest", "Vary", REPLAYED, *_OF_EACH),
     }
 }
 
@@ -89,7 +91,7 @@ class Answering(NamedTuple):
     created: bool = False  # respond with 201 and the calculation's path
 
 
-Respond = Callable[[Scope, Receive, Send, Principal, Calculation], Awaitable[object]]
+Respond = Callable[[Scope, Receive, Send, Principal, Calculation, KeyedRequest | None], Awaitable[object]]
 
 
 class CalculatedResponse(Response):
@@ -132,13 +134,15 @@ async def posted(
     Overloaded.
     """
     require_media_type(request, JSON)
+    name = key_name(request)
     await require_some(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
         body = await request.body()
         calculation = read(body)
+    keyed = None if name is None else await keyed_request(request, caller, name, body)
 
     async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond_with(scope, receive, send, caller, calculation)
+        await respond_with(scope, receive, send, caller, calculation, keyed)
 
     with ExitStack() as memory:
         if len(body) > UNCOUNTED_BYTES:
@@ -181,6 +185,7 @@ async def calculate_and_respond(
     send: Send,
     caller: Principal,
     calculation: Calculation,
+    keyed: KeyedRequest | None = None,
     *,
     created: bool = False,
     form: str | None = None,
@@ -199,15 +204,39 @@ async def calculate_and_respond(
     began = context_of(scope).arrived if validated else perf_counter()  # a client may send a body slowly
     try:
         plan = await plan_of(scope, caller, calculation, client)
+        calculate = partial(resources.calculator.calculate, caller, plan, began)
         if not validated:
             conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
+            if keyed is not None:
+                send = keyed.marking(send)
+                calculate = partial(_calculate_once, resources.calculator, caller, plan, began, keyed)
         text = wants_text(plan, conditions)
         etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
-        calculate = partial(resources.calculator.calculate, caller, plan, began)
         answering = Answering(calculate, plan.digits, plan.seconds, text, etags, created)
         return await respond(scope, caller, client, conditions, answering, send)
     finally:
         client.let_go()
+
+
+async def _calculate_once(
+    calculator: Calculator,
+    caller: Principal,
+    plan: Plan,
+    began: float,
+    keyed: KeyedRequest,
+    *,
+    held: bool = False,
+    measure: Measure | None = None,
+) -> Answer:
+    """Calculate as ``Calculator.calculate`` does, or return the recorded answer."""
+
+    async def calculate() -> Answer:
+        return await calculator.calculate(caller, plan, began, held=held, measure=measure, key=keyed.key)
+
+    async def again(recorded: Recorded) -> Answer:
+        return await calculator.answer_again(caller, recorded.rows[0], plan, measure)
+
+    return await keyed.once(calculate, again)
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client) -> Plan:

@@ -17,7 +17,15 @@ from pycalc.routers.http.problems import response_to
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Request fields that a page may send besides the CORS-safelisted ones (Fetch standard).
-_REQUEST_FIELDS = ("Authorization", "If-Match", "If-None-Match", "If-Range", "Last-Event-ID", "Range")
+_REQUEST_FIELDS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Range",
+)
 # Response fields that a page may read besides the CORS-safelisted ones: those in the OpenAPI document.
 _EXPOSED_FIELDS = ("Content-Encoding", *HEADERS)
 

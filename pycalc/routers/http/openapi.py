@@ -33,6 +33,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Allow": ("The methods that the path has.", {"type": "string"}),
     "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
     "ETag": ("The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.", {"type": "string"}),
+    "Idempotency-Replayed": (
+        "`true` where the answer is that of an earlier request with the same `Idempotency-Key`; else absent.",
+        {"type": "string", "enum": ["true"]},
+    ),
     "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
     "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": (

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 from pycalc.errors import ComputationTimeout, PayloadTooLarge, PycalcError
 from pycalc.models.auth import Principal
+from pycalc.models.idempotency import RequestKey
 from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
+from pycalc.services.calculations.idempotency import Recorded, packed
 from pycalc.services.calculations.planning import Request
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 
+BatchRequest = Request | PycalcError
+BatchAnswer = Answer | PycalcError | bytes  # bytes are the JSON of a problem that is recorded under an idempotency key
+Describe = Callable[[PycalcError], Mapping[str, object]]
+T = TypeVar("T")
+
 BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
+_NO_PROBLEMS: Mapping[int, bytes] = {}
 _MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
@@ -47,50 +57,96 @@ class BatchCalculator:
         metrics.batched_calculations.set_function(lambda: self.slots.taken)
 
     async def calculate(
-        self, caller: Principal, requests: Sequence[Request | PycalcError], memory: ExitStack
-    ) -> list[Answer | PycalcError]:
+        self,
+        caller: Principal,
+        requests: Sequence[BatchRequest],
+        memory: ExitStack,
+        keyed: tuple[RequestKey, Describe] | None = None,
+    ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
         An error among ``requests`` is its own answer. The answer to a calculation that fails is its error. A
         calculation also fails if the results together would be longer than one result may be, or if the batch's
         deadline passes first. ``memory`` is a stack that receives the reserved memory of each long result; close it
-        when the answers are sent.
+        when the answers are sent. ``keyed`` is the idempotency key of the batch's request, and a function that
+        describes an error: the JSON of that description answers it, and is recorded too.
 
         Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
         user. Raises the recorder's errors.
         """
-        found: list[Unrecorded | PycalcError] = []
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await self._find_all(caller, requests, memory, found)
-            except TimeoutError:
-                late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
-                rest = requests[len(found) :]
-                if not isinstance(rest[0], PycalcError):  # the calculation that the deadline interrupted
-                    self._calculator.count_error(rest[0][0], late)
-                found += [request if isinstance(request, PycalcError) else late for request in rest]
+            found = await self._find_in_time(caller, requests, memory, partial(self._find, caller))
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
-            answers = iter(await self._calculator.record_all(caller, unrecorded))
-            return [next(answers) if isinstance(each, Unrecorded) else each for each in found]
+            key, problems = None, _NO_PROBLEMS
+            if keyed is not None:
+                key, describe = keyed
+                errors = {place: describe(each) for place, each in enumerate(found) if isinstance(each, PycalcError)}
+                pack, problems = packed(errors, len(found))
+                key = key._replace(problems=pack)
+            answers = iter(await self._calculator.record_all(caller, unrecorded, key))
+            return [
+                next(answers) if isinstance(each, Unrecorded) else problems.get(place, each)
+                for place, each in enumerate(found)
+            ]
+
+    async def answer_again(
+        self, caller: Principal, requests: Sequence[BatchRequest], memory: ExitStack, recorded: Recorded
+    ) -> list[BatchAnswer]:
+        """Return the answers to a recorded batch, under the bounds and with the errors of ``calculate``.
+
+        What can't be made again, for example because a limit is lower now, is answered by its error.
+        """
+        rows = iter(recorded.rows)
+        row_of = {place: next(rows) for place in range(len(requests)) if place not in recorded.problems}
+        wanted = [recorded.problems.get(place, request) for place, request in enumerate(requests)]
+
+        async def find(place: int, plan: Plan, _began: float) -> Answer:
+            return await self._calculator.answer_again(caller, row_of[place], plan)
+
+        with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
+            return await self._find_in_time(caller, wanted, memory, find)
+
+    async def _find_in_time(
+        self,
+        caller: Principal,
+        requests: Sequence[BatchRequest | bytes],
+        memory: ExitStack,
+        find: Callable[[int, Plan, float], Awaitable[T]],
+    ) -> list[T | PycalcError | bytes]:
+        """Return what ``_find_all`` finds until the batch's deadline, and an error for each other request."""
+        found: list[T | PycalcError | bytes] = []
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._find_all(caller, requests, memory, found, find)
+        except TimeoutError:
+            late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
+            rest = requests[len(found) :]
+            if isinstance(rest[0], tuple):  # the calculation that the deadline interrupted
+                self._calculator.count_error(rest[0][0], late)
+            found += [late if isinstance(request, tuple) else request for request in rest]
+        return found
 
     async def _find_all(
         self,
         caller: Principal,
-        requests: Sequence[Request | PycalcError],
+        requests: Sequence[BatchRequest | bytes],
         memory: ExitStack,
-        found: list[Unrecorded | PycalcError],
+        found: list[T | PycalcError | bytes],
+        find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: the calculation with its result, or an error."""
+        """Append the outcome of each request to ``found``: what ``find`` returns for its place and plan, or an error.
+
+        What is no request is its own outcome.
+        """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()
-        for request in requests:
+        for place, request in enumerate(requests):
             now = perf_counter()
             if now - yielded > _YIELD_SECONDS:
                 await self._scheduler.time_slice(now - yielded)
                 yielded = perf_counter()
-            if isinstance(request, PycalcError):
+            if not isinstance(request, tuple):
                 found.append(request)
                 continue
             try:
@@ -99,12 +155,12 @@ class BatchCalculator:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
-                found.append(await self._find(caller, plan, now))
+                found.append(await find(place, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:
                 found.append(error)
 
-    async def _find(self, caller: Principal, plan: Plan, began: float) -> Unrecorded:
+    async def _find(self, caller: Principal, _place: int, plan: Plan, began: float) -> Unrecorded:
         try:
             return await self._calculator.find(caller, plan, began)
         except PycalcError as error:

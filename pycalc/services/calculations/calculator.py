@@ -19,12 +19,13 @@ from pycalc.errors import (
 )
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import RequestKey
 from pycalc.models.ids import IdSource, text_of_id
-from pycalc.models.results import Result
+from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
-from pycalc.services.calculations.result_finder import ResultFinder
+from pycalc.services.calculations.result_finder import ResultFinder, result_of
 from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
@@ -123,8 +124,9 @@ class Calculator:
         *,
         held: bool = False,
         measure: Measure | None = None,
+        key: RequestKey | None = None,
     ) -> Answer:
-        """Find a plan's result, record the calculation, and return it.
+        """Find a plan's result, record the calculation, with the idempotency key of its request, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
         ``held`` is true if the client already has the result. If the result is not cached, only its size and ends are
@@ -138,7 +140,7 @@ class Calculator:
             self.require_room()
             facts_only = held and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
-            (row,) = await self._record(caller, (calculation,))
+            (row,) = await self._record(caller, (calculation,), key)
         except PycalcError as error:
             self.count_error(name, error)
             raise
@@ -161,6 +163,17 @@ class Calculator:
         if row.sha256 not in (None, found.result.facts.sha256):
             raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
         return found.result
+
+    async def answer_again(
+        self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
+    ) -> Answer:
+        """Return the answer to a recorded calculation by its plan; raises the errors of ``make_again``."""
+        if row.result is None and plan.task.view != "summary":
+            result = await self.make_again(caller, row, plan, measure)
+        else:
+            facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
+            result = result_of(plan, (row.result or "").encode(), facts)
+        return Answer(text_of_id(row.id), result, row.cached, row.elapsed_us)
 
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return a recorded calculation's result from the cache, where its row does not have its operands in full.
@@ -204,22 +217,26 @@ class Calculator:
             self._quota.spend(caller, sent)
         return sent
 
-    async def _record(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
+    async def _record(
+        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
+    ) -> list[HistoryRow]:
         """Record calculations and return their rows; if that fails, refund their bytes, which are then not sent."""
         try:
             with self._tracer.span("record"):
                 rows = [self._row(caller, each) for each in calculations]
-                await self._recorder.record(rows)
+                await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             self._quota.charge(caller, -sum([each.sent for each in calculations]))
             raise
         return rows
 
-    async def record_all(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[Answer]:
+    async def record_all(
+        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
+    ) -> list[Answer]:
         """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
         if not calculations:
             return []
-        rows = await self._record(caller, calculations)
+        rows = await self._record(caller, calculations, key)
         outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)

@@ -88,7 +88,7 @@ class ResultFinder:
     async def _compute(self, plan: Plan, caller: Principal) -> Result:
         """Compute a result and put it into the cache."""
         self._misses.inc()
-        result = _result(plan, *await self._computer.compute(plan, caller))
+        result = result_of(plan, *await self._computer.compute(plan, caller))
         try:
             await self._cache.put(plan.key, result, plan.seconds)
         except CacheUnavailable:
@@ -96,8 +96,8 @@ class ResultFinder:
         return result
 
 
-def _result(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
-    """Return a computed result, with the parts of its JSON form before and after the text."""
+def result_of(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
+    """Return a plan's result from its text and facts, with the parts of its JSON form before and after the text."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":

@@ -15,12 +15,13 @@ from time import monotonic, perf_counter, time_ns
 from structlog import get_logger
 
 from pycalc.db.base import ROWS_PER_STATEMENT, HistoryStore
-from pycalc.errors import OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
+from pycalc.errors import KeysTaken, OutcomeUnknown, Overloaded, PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.history.disk_space import DiskSpace
-from pycalc.services.history.row_queue import ROW_BYTES, Entry, RowQueue
+from pycalc.services.history.row_queue import KEY_BYTES, ROW_BYTES, Entry, RowQueue
 
 _log = get_logger(__name__)
 
@@ -69,8 +70,11 @@ class Recorder:
         metrics.recorder_rows.set_function(lambda: self._queue.rows)
         metrics.recorder_bytes.set_function(lambda: self._queue.bytes)
 
-    def record(self, rows: Sequence[HistoryRow]) -> asyncio.Future[None]:
+    def record(self, rows: Sequence[HistoryRow], key: KeyRow | None = None) -> asyncio.Future[None]:
         """Queue rows for a common transaction, and return a future that is done when they are durable.
+
+        The idempotency ``key`` of their request is stored in the same transaction. The future raises KeysTaken when
+        another request is recorded under it.
 
         The future raises an error when the commit failed: StoreUnavailable, or RowsRejected for the rows' values. It
         also raises StoreUnavailable when the rows have waited in the queue for ``max_age``. In both cases the rows are
@@ -82,6 +86,8 @@ class Recorder:
         """
         self.require_room(len(rows))
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
+        if key is not None:
+            size += KEY_BYTES + len(key.calculations) + len(key.problems or b"")
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
@@ -92,7 +98,7 @@ class Recorder:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
             raise StoreUnavailable("The database does not answer in time; retry in 1 s.")
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(Entry(rows, size, now, done))
+        self._queue.put(Entry(rows, size, now, done, key))
         self._arrival.set()
         return done
 
@@ -160,20 +166,11 @@ class Recorder:
         """Commit a batch and complete its futures; after any error but StoreUnavailable, commit entry by entry."""
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
+        keys = [entry.key for entry in batch if entry.key is not None]
         try:
-            await self._history.append(rows)
+            await self._history.append(rows, keys)
         except Exception as error:
-            if isinstance(error, StoreUnavailable):
-                _log.warning("commit failed", rows=len(rows), error=str(error))
-                self._fail()
-            elif len(batch) > 1:
-                for entry in batch:
-                    await self._commit([entry])
-                return
-            else:
-                _log.error("commit failed", exc_info=error)
-            unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
-            self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
+            await self._after_failure(batch, error)
             return
         self._failing = False
         self._metrics.commit_rows.observe(len(rows))
@@ -186,6 +183,29 @@ class Recorder:
             if not entry.done.done():  # done: its caller was cancelled, or got OutcomeUnknown
                 entry.done.set_result(None)
         self._committed(rows)
+
+    async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
+        """Complete the futures of a batch that was not committed, or commit the part of it that the error leaves."""
+        if isinstance(error, KeysTaken):
+            # Only these requests fail, and the others are committed together, so that they do not wait for long.
+            taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
+            for entry in taken:
+                if not entry.done.done():
+                    entry.done.set_exception(error)
+            if len(taken) < len(batch):
+                await self._commit([entry for entry in batch if entry.key is None or entry.key.id not in error.ids])
+            return
+        if isinstance(error, StoreUnavailable):
+            _log.warning("commit failed", rows=sum(len(entry.rows) for entry in batch), error=str(error))
+            self._fail()
+        elif len(batch) > 1:
+            for entry in batch:
+                await self._commit([entry])
+            return
+        else:
+            _log.error("commit failed", exc_info=error)
+        unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
+        self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
     def _fail(self) -> None:
         """Make ``ping`` raise, and write probes until a probe or a commit succeeds."""

@@ -11,17 +11,18 @@ from time import time
 
 from structlog import get_logger
 
-from pycalc.db.base import HistoryStore, UsageStore
+from pycalc.db.base import HistoryStore, IdempotencyStore, UsageStore
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
-# A row with more characters takes an overflow page of SQLite's, and so about as much disk as three shorter rows.
+# A row with more characters takes an overflow page of SQLite's, and so about as much disk as four shorter rows.
 LONG_CHARACTERS = 700
-LONG_WEIGHT = 3
+LONG_WEIGHT = 4
 SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of the quota
 REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
+KEPT_KEYS = timedelta(hours=24)  # a retry within this time gets the recorded answer
 _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
 # Another process commits a row later than its id says: by the recorder's wait, and by what the clocks differ.
@@ -66,13 +67,15 @@ class Retention:
     most a tenth of it in rows, except for a short time. Rows of the last ten seconds stay, because others may still
     commit older ones.
 
-    Once an hour it also forgets which events were counted, if they are older than REDELIVERY.
+    Once an hour it also forgets which events were counted, if they are older than REDELIVERY, and the idempotency keys
+    that are older than KEPT_KEYS.
     """
 
     def __init__(
         self,
         history: HistoryStore,
         usage: UsageStore,
+        keys: IdempotencyStore,
         metrics: HistoryMetrics,
         *,
         age: timedelta | None = None,
@@ -88,6 +91,7 @@ class Retention:
         """
         self._history = history
         self._usage = usage
+        self._keys = keys
         self._age = age
         self._quota = quota
         self._quota_of = quota_of
@@ -171,6 +175,8 @@ class Retention:
                 await self._trim(user_id)
                 await self._pause(_READ_PAUSE_SECONDS)
         while await self._usage.forget(_first_id(REDELIVERY), BATCH):
+            await self._pause(_PAUSE_SECONDS)
+        while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
             await self._pause(_PAUSE_SECONDS)
 
     async def _trim(self, user_id: bytes) -> None:

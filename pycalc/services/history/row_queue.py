@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 
 ROW_BYTES = 600  # memory of a queued row without its texts
+KEY_BYTES = 300  # memory of a queued idempotency key without its ids and problems
 
 
 class Entry(NamedTuple):
-    """The rows of one ``record`` call, and the future that it returned."""
+    """The rows of one ``record`` call with their idempotency key, and the future that it returned."""
 
     rows: Sequence[HistoryRow]
     size: int  # in bytes
     arrived: float  # monotonic seconds
     done: asyncio.Future[None]
+    key: KeyRow | None = None
 
 
 class RowQueue:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Connection, Table, event
 
 from pycalc.db import open_database
-from pycalc.db.base import Database, HistoryFilter
+from pycalc.db.base import Database, HistoryFilter, Rows
 from pycalc.db.history import SqlHistoryStore
 from pycalc.models.ids import first_id_of_ms
 from tests.harness.stores import USER_ID
@@ -83,8 +83,8 @@ class ExplainedDatabase:
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._database.write(work)
 
-    async def insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-        await self._database.insert(table, rows)
+    async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
+        await self._database.insert(table, rows, also)
 
     async def ping(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from pycalc.db import open_database
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.tables import idempotency_keys
 from pycalc.db.usage import SqlUsageStore
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import IdSource
 from pycalc.models.limits import parse_bytes, parse_limits, parse_seconds
 from pycalc.models.usage import Use
+from pycalc.services.calculations.idempotency import problem_bytes
 from pycalc.services.history.retention import LONG_CHARACTERS, LONG_WEIGHT, REDELIVERY, SLACK
 from pycalc.settings import Settings
 from tests.deploy.images import ROOT
@@ -87,6 +91,23 @@ async def bytes_of_counted_event(path: Path) -> float:
     return (size_of(path) - before) / ROWS
 
 
+async def bytes_of_key(path: Path, items: int) -> float:
+    """Return the bytes that an idempotency key takes in an SQLite file, for each item of its request."""
+    before = 0
+    problems = os.urandom(problem_bytes(items)) if items > 1 else None
+    for number in range(2):
+        database = await open_database(f"sqlite:///{path}")
+        for _ in range(ROWS // 128):
+            keys = [
+                KeyRow(os.urandom(16), bytes(16), bytes(16 * max(1, items - 1)), problems, 1 << 41) for _ in range(128)
+            ]
+            await database.insert(idempotency_keys, keys)
+        await database.aclose()
+        if number == 0:
+            before = size_of(path)
+    return (size_of(path) - before) / ROWS / items
+
+
 def stated() -> dict[str, list[str]]:
     """Return the rows of the guide's table of worst cases, by their first column."""
     section = (ROOT / "docs/operations.md").read_text().partition("## The worst case\n")[2].partition("\n## ")[0]
@@ -97,7 +118,8 @@ def stated() -> dict[str, list[str]]:
 async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     """With default settings an account keeps less than 250 MB, in calculations as long as they can be recorded.
 
-    Between two trims of its history it records a tenth of the quota, and what one minute's limit lets in.
+    Between two trims of its history it records a tenth of the quota, and what one minute's limit lets in. Keys of
+    batches are kept with their problems. The limits of up to three days fall within the 25 hours that a key may stay.
     """
     settings = Settings()
     assert settings.history_quota is not None
@@ -107,7 +129,8 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     short = (kept + minute.amount) * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
     long = (kept / LONG_WEIGHT + minute.amount) * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
     counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
-    assert max(short, long) + counted < 250e6
+    keys = max([await bytes_of_key(tmp_path / f"keys{items}.db", items) for items in (1, 2, 3, 23, 25, 60)])
+    assert max(short, long) + counted + 3 * day.amount * keys < 250e6
 
 
 def test_the_guide_states_what_the_defaults_let_in() -> None:

@@ -1,0 +1,33 @@
+"""The SQL of the idempotency keys."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from pycalc.db.base import Database
+from pycalc.db.tables import idempotency_keys
+from pycalc.models.idempotency import KeyRow
+
+
+class SqlIdempotencyStore:
+    """Recorded requests with idempotency keys in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        query = select(idempotency_keys).where(idempotency_keys.c.id == identity)
+        found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if found is None else KeyRow._make(found)
+
+    async def forget(self, before_ms: int, limit: int) -> int:
+        created = idempotency_keys.c.created_ms
+        oldest = select(idempotency_keys.c.id).where(created < before_ms).order_by(created).limit(limit)
+
+        def work(connection: Connection) -> int:
+            # Processes that prune at the same time delete different rows.
+            ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
+            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
+            return len(ids)
+
+        return await self._database.write(work)

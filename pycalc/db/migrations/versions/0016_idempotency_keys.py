@@ -1,0 +1,23 @@
+"""The recorded requests with idempotency keys."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0016"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    """Create the table; an SQLite table with row ids, because one without spills short blobs to overflow pages."""
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(16), nullable=False),
+        sa.Column("calculations", sa.LargeBinary(), nullable=False),
+        sa.Column("problems", sa.LargeBinary()),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_created_ms", "idempotency_keys", ["created_ms"])

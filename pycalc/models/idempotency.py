@@ -1,0 +1,38 @@
+"""Idempotency keys: clients send one with a request so that a retry of it records nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import now_ms
+
+ID_BYTES = 16
+
+
+class KeyRow(NamedTuple):
+    """A recorded request with an idempotency key; the fields are in the order of the table's columns."""
+
+    id: bytes
+    fingerprint: bytes
+    calculations: bytes  # the ids of the rows that the request recorded, one after the other
+    problems: bytes | None  # those of a batch, packed
+    created_ms: int
+
+    @property
+    def calculation_ids(self) -> list[bytes]:
+        """Return the ids of the rows that the request recorded, in their order."""
+        return [self.calculations[start : start + ID_BYTES] for start in range(0, len(self.calculations), ID_BYTES)]
+
+
+class RequestKey(NamedTuple):
+    """The idempotency key of one request: its id for this user, and the fingerprint of the request."""
+
+    id: bytes
+    fingerprint: bytes
+    problems: bytes | None = None
+
+    def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
+        """Return what is stored under the key with the rows that the request records."""
+        return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

@@ -1,0 +1,104 @@
+"""The header fields Idempotency-Key and Idempotency-Replayed (draft-ietf-httpapi-idempotency-key-header)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.types import Message, Send
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.auth import Principal
+from pycalc.models.idempotency import RequestKey
+from pycalc.observability.requests import header
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.headers import Header
+from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problems import responses
+from pycalc.services.calculations.idempotency import HEADER, Recorded, key_of
+from pycalc.services.limits.responses import UNCOUNTED_BYTES
+
+REPLAYED = "Idempotency-Replayed"
+# A string of a structured field (RFC 8941 §3.3.3) without spaces, or the bare characters that many clients send.
+_QUOTED = re.compile(rb'"((?:[!#-\[\]-~]|\\["\\]){1,255})"')
+_BARE = re.compile(rb"[!#-~][!-~]{0,254}")
+_ESCAPED = re.compile(rb"\\(.)")
+_FORM = (
+    f'{HEADER} must be 1 to 255 visible ASCII characters, such as "8e03978e-40d5-43dd-bc93-6894a57f9324": send it once.'
+)
+
+PARAMETER: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A key that the client makes for this request, in quotes (a string of RFC 8941) or without. A retry "
+    "with the same key and body within 24 hours gets the recorded answer, and records nothing.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[!-~]+$"},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
+
+IN_USE: dict[int | str, dict[str, Any]] = {409: {**responses("conflict")[409], "headers": headers("Retry-After")}}
+
+T = TypeVar("T")
+
+
+class KeyedRequest:
+    """A request with an idempotency key, and whether its answer is that of an earlier one."""
+
+    def __init__(self, key: RequestKey, resources: Resources) -> None:
+        self.key = key
+        self.replayed = False
+        self._keys = resources.idempotency
+
+    async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
+        """Return the answer of ``calculate``, or that of ``again`` if the request is recorded already."""
+
+        async def replay(recorded: Recorded) -> T:
+            answer = await again(recorded)
+            self.replayed = True
+            return answer
+
+        return await self._keys.once(self.key, calculate, replay)
+
+    def fields(self) -> list[Header]:
+        """Return the header field Idempotency-Replayed if the response is replayed."""
+        return [(REPLAYED.lower().encode(), b"true")] if self.replayed else []
+
+    def marking(self, send: Send) -> Send:
+        """Return a ``send`` that adds Idempotency-Replayed to a replayed response."""
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *self.fields()]}
+            await send(message)
+
+        return send_marked
+
+
+def key_name(request: Request) -> str | None:
+    """Return the key that a request gives, None without one; raises InvalidInput for one of another form."""
+    value = header(request.scope, HEADER.lower().encode())
+    if value is None:
+        return None
+    quoted, bare = _QUOTED.fullmatch(value), _BARE.fullmatch(value)
+    if len(request.headers.getlist(HEADER)) > 1 or not (quoted or bare):
+        raise InvalidInput.of(FieldProblem("/idempotency-key", _FORM))
+    return (_ESCAPED.sub(rb"\1", quoted[1]) if quoted else value).decode()
+
+
+async def keyed_request(request: Request, caller: Principal, name: str, body: bytes) -> KeyedRequest:
+    """Return a request with its key, whose fingerprint covers method, path, query and body."""
+    scope = request.scope
+    whole = b"%b %b?%b\n%b" % (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
+    # The hash of a long body would hold the event loop.
+    in_thread = len(body) > UNCOUNTED_BYTES
+    key = (
+        await asyncio.to_thread(key_of, caller.user_id, name, whole)
+        if in_thread
+        else key_of(caller.user_id, name, whole)
+    )
+    return KeyedRequest(key, resources_of(scope))

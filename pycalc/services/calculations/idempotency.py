@@ -1,0 +1,131 @@
+"""Requests with an idempotency key: each is done once, and a retry gets the recorded answer again (ADR 33)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from typing import NamedTuple, TypeVar
+
+from pydantic_core import to_json
+
+from pycalc.db.base import HistoryStore, IdempotencyStore
+from pycalc.errors import Conflict, FieldProblem, InvalidInput, KeysTaken, StillRunning
+from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import ID_BYTES, RequestKey
+from pycalc.observability.metrics import Metrics
+
+HEADER = "Idempotency-Key"
+_TOO_LONG = (
+    "The batch's problems are too long to be kept for its Idempotency-Key: send this calculation alone to learn more."
+)
+_SHORT_MEMBERS = ("type", "title", "status", "instance")
+
+T = TypeVar("T")
+
+
+class Recorded(NamedTuple):
+    """The rows that a request has recorded, in order, and the JSON of the problems of a batch by their places."""
+
+    rows: list[HistoryRow]
+    problems: Mapping[int, bytes]
+
+
+def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
+    """Return the key of a user's request, from the key's name and the bytes that the request consists of.
+
+    128 bits of each hash suffice, because a collision would need a user's own keys and concerns nobody else.
+    """
+    return RequestKey(sha256(user_id + name.encode()).digest()[:ID_BYTES], sha256(request).digest()[:ID_BYTES])
+
+
+def problem_bytes(items: int) -> int:
+    """Return the most bytes that are kept of the problems of a batch with so many items."""
+    return 96 + 64 * items
+
+
+def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:
+    """Return the problems of a batch by their places, packed to be stored, and the JSON that each is answered with.
+
+    If they need more than ``problem_bytes``, each is answered with its type only, so that a retry gets the same.
+    """
+    answered = {place: to_json(problem) for place, problem in problems.items()}
+    pack = _pack(answered)
+    if len(pack) > problem_bytes(items):
+        answered = {
+            place: to_json({**{name: problem[name] for name in _SHORT_MEMBERS}, "detail": _TOO_LONG})
+            for place, problem in problems.items()
+        }
+        pack = _pack(answered)
+    return (pack if problems else None), answered
+
+
+def _pack(problems: Mapping[int, bytes]) -> bytes:
+    return zlib.compress(b"\n".join([b"%d %b" % problem for problem in problems.items()]))
+
+
+def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
+    """Return the JSON of the problems of a batch by their places."""
+    lines = [] if pack is None else zlib.decompress(pack).split(b"\n")
+    return {int(place): problem for place, _, problem in (line.partition(b" ") for line in lines)}
+
+
+class IdempotencyKeys:
+    """The keys of the requests that run in this process, and of those recorded within a day by any process.
+
+    A request that runs in another process is not known here. When that one commits first, the commit here fails as a
+    whole, and its caller gets the other's answer.
+    """
+
+    def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
+        self._store = store
+        self._history = history
+        self._running: set[bytes] = set()  # bounded by the slots of the calculations and batches under way
+        self._outcomes = metrics.idempotency_keys
+        metrics.idempotent_running.set_function(lambda: len(self._running))
+
+    async def once(
+        self, key: RequestKey, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]
+    ) -> T:
+        """Return what ``calculate`` returns, or what ``again`` makes of the rows if the request is recorded already.
+
+        ``calculate`` records its rows with the key. Raises StillRunning while a request with the key is under way,
+        InvalidInput when the key was used for another request, and Conflict when its rows are deleted.
+        """
+        if key.id in self._running:
+            self._outcomes.labels("running").inc()
+            raise StillRunning(f"A request with this {HEADER} has not ended yet; retry in 1 s.")
+        self._running.add(key.id)
+        try:
+            recorded = await self._recorded(key)
+            if recorded is None:
+                try:
+                    answer = await calculate()
+                except KeysTaken:  # by another process, or by an earlier request whose client has disconnected
+                    recorded = await self._recorded(key)
+                    if recorded is None:
+                        raise StillRunning(f"This {HEADER} has just expired; retry in 1 s.") from None
+                else:
+                    self._outcomes.labels("first").inc()
+                    return answer
+            answer = await again(recorded)
+        finally:
+            self._running.discard(key.id)
+        self._outcomes.labels("replayed").inc()
+        return answer
+
+    async def _recorded(self, key: RequestKey) -> Recorded | None:
+        stored = await self._store.find(key.id)
+        if stored is None:
+            return None
+        if stored.fingerprint != key.fingerprint:
+            self._outcomes.labels("reused").inc()
+            detail = f"This {HEADER} was sent with another request: send a new key with each new request."
+            raise InvalidInput.of(FieldProblem("/idempotency-key", detail))
+        ids = stored.calculation_ids
+        rows = await self._history.find_all(ids)
+        if len(rows) != len(ids):
+            self._outcomes.labels("deleted").inc()
+            detail = f"The calculations of this {HEADER} were deleted from the history: send a new key to repeat them."
+            raise Conflict(detail)
+        return Recorded(rows, unpacked(stored.problems))
