@@ -241,6 +241,10 @@ class Settings(BaseSettings):
         description="who may register admins: bootstrap (holders of the bootstrap token, and admins), "
         "open (anybody, for demos only) or closed (nobody)",
     )
+    admin_totp: Literal["optional", "required"] = Field(
+        "optional",
+        description="second factor of admins: optional, or required (an admin without one can only enrol one)",
+    )
     access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
     login_limit: _Limit = Field(

@@ -31,6 +31,16 @@ users = Table(
     Column("compute_quota", String(32)),
     Column("digits_quota", String(32)),
     Column("history_quota", BigInteger),
+    Column("totp", Boolean, nullable=False, server_default=false()),
+)
+
+totp = Table(
+    "totp",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("secret", LargeBinary(64), nullable=False),
+    Column("last_step", BigInteger),
+    Column("recovery", LargeBinary(320)),
 )
 
 api_keys = Table(

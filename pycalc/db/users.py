@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.base import Database
 from pycalc.db.revocations import revoke
-from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
+from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, totp, users
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
@@ -34,7 +34,8 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
     limits = OwnLimits.model_construct(  # checked before they were stored
         rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota, history=row.history_quota
     )
-    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at, row.disabled, limits)
+    role = Role(row.role)
+    return User(row.id, row.username, row.email, row.password_hash, role, created_at, row.disabled, limits, row.totp)
 
 
 def _admins(connection: Connection) -> int:
@@ -165,6 +166,7 @@ class SqlUserStore:
             _require_other_admin(user, admins)
             connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
             connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+            connection.execute(delete(totp).where(totp.c.user_id == user.id))
             connection.execute(delete(users).where(users.c.id == user.id))
             connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
             revoke(connection, user.id)

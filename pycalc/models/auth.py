@@ -47,6 +47,7 @@ class User:
     created_at: datetime
     disabled: bool = False
     limits: OwnLimits = DEFAULTS
+    totp: bool = False  # whether a login needs a second factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Principal:
     expires_at: float
     is_key: bool = False
     limits: UserLimits = UNLIMITED
+    second_factor: bool = False  # whether the account has one
 
     @property
     def is_admin(self) -> bool:
@@ -119,6 +121,12 @@ Password = Annotated[
 ]
 
 
+OneTimeCode = Annotated[
+    str,
+    Field(max_length=64, description="6 digits of the authenticator app, or a recovery code", examples=["492039"]),
+]
+
+
 class Registration(BaseModel):
     """A request for an account."""
 
@@ -152,6 +160,50 @@ class Credentials(BaseModel):
 
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    totp: OneTimeCode | None = None
+
+
+class Enrolment(BaseModel):
+    """The password of an account that gets a second factor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+
+
+class TotpSecret(BaseModel):
+    """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
+
+    It is shown this once.
+    """
+
+    secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
+    uri: str = Field(
+        description="the same for a QR code", examples=["otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc"]
+    )
+
+
+class Confirmation(BaseModel):
+    """A first code, which proves that the authenticator app has the secret."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    totp: OneTimeCode
+
+
+class RecoveryCodes(BaseModel):
+    """Codes for a login without the authenticator app; each works once, and they are shown this once."""
+
+    recovery_codes: list[str] = Field(examples=[["abcd-efgh-ijkl-mnop-qrst-uvwx"]])
+
+
+class Disabling(BaseModel):
+    """The password and a code, to disable the second factor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    totp: OneTimeCode
 
 
 class Account(BaseModel):
@@ -161,6 +213,7 @@ class Account(BaseModel):
     username: str = Field(examples=["ada"])
     email: str = Field(examples=["ada@example.com"])
     role: Role
+    totp: bool = Field(description="whether a login with the password needs a code")
     created_at: Timestamp
 
 

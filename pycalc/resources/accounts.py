@@ -14,6 +14,7 @@ from pycalc.db.base import Database, UserStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource
@@ -34,9 +35,11 @@ from pycalc.services.accounts.bootstrap import (
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
+from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
 from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.totp import Totp
 from pycalc.settings import Settings
 
 
@@ -46,6 +49,7 @@ class AccountServices(NamedTuple):
     authenticator: Authenticator
     accounts: Accounts
     keys: ApiKeys
+    totp: Totp
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
@@ -72,12 +76,24 @@ async def open_account_services(
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
     sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
-    authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits, identified)
+    cipher = SecretCipher(_password_keys(settings))
+    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache)
+    authenticator = Authenticator(
+        users,
+        sessions,
+        keys,
+        passwords,
+        token_cache,
+        totp,
+        limits,
+        identified,
+        admins_need_totp=settings.admin_totp == "required",
+    )
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, keys, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, keys, totp, bootstrap_token, etag_key)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
+from pycalc.services.accounts.totp import Totp
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.result_finder import ResultFinder
@@ -92,6 +93,7 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     keys: ApiKeys
+    totp: Totp
     calculator: Calculator
     batches: BatchCalculator
     computer: Computer
@@ -230,6 +232,7 @@ def _services(
         authenticator=account_services.authenticator,
         accounts=account_services.accounts,
         keys=account_services.keys,
+        totp=account_services.totp,
         calculator=calculator,
         batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         computer=computer,

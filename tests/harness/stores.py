@@ -19,6 +19,7 @@ from pycalc.db.base import (
     Rotation,
     RowSize,
     SessionLimits,
+    StoredTotp,
     UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, NotFound, RowsRejected, Unauthorized
@@ -307,6 +308,48 @@ class MemorySessionStore:
 
     async def close_all(self, user_id: bytes) -> None:
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}
+
+
+class MemoryTotpStore:
+    """Second factors of the accounts in memory."""
+
+    def __init__(self, users: MemoryUserStore) -> None:
+        self._users = users
+        self.stored: dict[bytes, StoredTotp] = {}
+        self.recovery: dict[bytes, set[bytes]] = {}
+
+    async def offer(self, user_id: bytes, secret: bytes) -> None:
+        if self._users.users[user_id].totp:
+            raise Conflict("The account has a second factor.")
+        self.stored[user_id] = StoredTotp(secret, None)
+
+    async def of_user(self, user_id: bytes) -> StoredTotp | None:
+        return self.stored.get(user_id)
+
+    async def confirm(
+        self, user_id: bytes, secret: bytes, step: int, recovery_hashes: Sequence[bytes], session_id: bytes
+    ) -> None:
+        self.stored[user_id] = StoredTotp(secret, step)
+        self.recovery[user_id] = {*recovery_hashes}
+        self._users.users[user_id] = replace(self._users.users[user_id], totp=True)
+
+    async def use_step(self, user_id: bytes, step: int, secret: bytes) -> bool:
+        last = self.stored[user_id].last_step
+        if last is None or step <= last:
+            return False
+        self.stored[user_id] = StoredTotp(secret, step)
+        return True
+
+    async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
+        known = code_hash in self.recovery[user_id]
+        self.recovery[user_id] -= {code_hash}
+        return known
+
+    async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
+        if not self._users.users[user_id].totp:
+            raise NotFound("The account has no second factor.")
+        self.stored.pop(user_id)
+        self._users.users[user_id] = replace(self._users.users[user_id], totp=False)
 
 
 class MemoryKeyStore:

@@ -41,6 +41,7 @@ SLUGS = [
     "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
+    "totp-required",
     "forbidden",
     "not-found",
     "method-not-allowed",

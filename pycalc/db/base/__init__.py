@@ -14,6 +14,7 @@ from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
+from pycalc.db.base.totp import StoredTotp, TotpStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
 from pycalc.db.base.users import UserStore
 
@@ -39,6 +40,8 @@ __all__ = [
     "RowSize",
     "SessionLimits",
     "SessionStore",
+    "StoredTotp",
+    "TotpStore",
     "UsageFilter",
     "UsageStore",
     "UserStore",

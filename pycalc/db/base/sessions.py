@@ -16,6 +16,7 @@ class NewSession(NamedTuple):
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
     now_ms: int
+    totp: bool = False  # whether a code was verified; the account must still have a second factor, or still have none
 
 
 class RefreshHashes(NamedTuple):
@@ -53,7 +54,8 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session; drop the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized when the account is gone or disabled, or has another password hash.
+        Raises Unauthorized when the account is gone or disabled, has another password hash, or its second factor was
+        turned on or off since the password was verified.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:

@@ -50,7 +50,7 @@ class UserStore(Protocol):
         """
 
     async def delete(self, username: str) -> User:
-        """Delete an account with its sessions and keys, and return it; its history stays.
+        """Delete an account with its sessions, keys and second factor, and return it; its history stays.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin.
         """

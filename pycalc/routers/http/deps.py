@@ -43,8 +43,12 @@ def bearer_token(scope: Scope) -> bytes | None:
     return None
 
 
-async def caller_of(scope: Scope, resources: Resources) -> Principal:
-    """Authenticate a request; return the caller. Raises Unauthorized, Overloaded or StoreUnavailable."""
+async def caller_of(scope: Scope, resources: Resources, *, enrolling: bool = False) -> Principal:
+    """Authenticate a request; return the caller.
+
+    Raises Unauthorized, Overloaded or StoreUnavailable, and Forbidden for an admin who must enrol a second factor,
+    unless ``enrolling``.
+    """
     token = bearer_token(scope)
     if not token:
         raise Unauthorized("Send a token: Authorization: Bearer ...")
@@ -54,7 +58,7 @@ async def caller_of(scope: Scope, resources: Resources) -> Principal:
         # costs no look-up.
         is_key = token.startswith(KEY_PREFIX.encode())
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
-            caller = await resources.authenticator.authenticate(token)
+            caller = await resources.authenticator.authenticate(token, enrolling=enrolling)
     context_of(scope).caller = caller
     return caller
 
@@ -80,6 +84,15 @@ async def _caller(request: Request, resources: ResourcesDep, _: Annotated[str | 
 
 
 CallerDep = Annotated[Principal, Depends(_caller)]
+
+
+async def _enrolling_caller(
+    request: Request, resources: ResourcesDep, _: Annotated[str | None, Security(BEARER)]
+) -> Principal:
+    return await caller_of(request.scope, resources, enrolling=True)
+
+
+EnrollingCallerDep = Annotated[Principal, Depends(_enrolling_caller)]  # also an admin who must enrol a second factor
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:

@@ -12,11 +12,11 @@ from typing import Literal
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, NotFound, WrongPassword
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, NotFound, WrongPassword
 from pycalc.models.auth import Principal, Registration, Role, User, UserChange
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.api_keys import ApiKeys
-from pycalc.services.accounts.authorization import require_session
+from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -99,10 +99,7 @@ class Accounts:
 
     async def own(self, caller: Principal) -> User:
         """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
-        user = await self._users.by_id(caller.user_id)
-        if user is None or user.disabled:
-            raise InvalidToken("The account does not exist any more.")
-        return user
+        return await own_account(self._users, caller)
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
         """Store a new password and end the caller's other sessions.
