@@ -73,6 +73,14 @@ sessions = Table(
 )
 Index(None, sessions.c.user_id, sessions.c.used_ms)
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", _ID, nullable=False, unique=True),
+)
+
 retired_names = Table(
     "retired_names",
     metadata,

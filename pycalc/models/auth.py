@@ -23,6 +23,7 @@ from pycalc.models.formats import Timestamp, Uuid, expected
 from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
 
 MAX_PASSWORD_LENGTH = 1_024
+NO_PASSWORD = "!"  # noqa: S105  # stored in a hash's place, and the hash of no password
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
@@ -48,6 +49,16 @@ class User:
     disabled: bool = False
     limits: OwnLimits = DEFAULTS
     totp: bool = False  # whether a login needs a second factor
+
+    @property
+    def has_password(self) -> bool:
+        """Return whether the account has a password; one that the identity provider signs in has none."""
+        return self.password_hash != NO_PASSWORD
+
+    @property
+    def second_factor(self) -> bool:
+        """Return whether sessions of the account need a second factor, of which a provider has to take care."""
+        return self.totp or not self.has_password
 
 
 @dataclass(frozen=True, slots=True)

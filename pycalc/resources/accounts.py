@@ -33,6 +33,9 @@ from pycalc.services.accounts.bootstrap import (
     offer_bootstrap_token,
 )
 from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.oidc.id_tokens import Requirement
+from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
+from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.services.accounts.secret_cipher import SecretCipher
@@ -50,6 +53,7 @@ class AccountServices(NamedTuple):
     accounts: Accounts
     keys: ApiKeys
     totp: Totp
+    provider_sign_in: ProviderSignIn | None
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
@@ -88,12 +92,18 @@ async def open_account_services(
         limits,
         identified,
         admins_need_totp=settings.admin_totp == "required",
+        passwords_allowed=settings.password_login,
     )
+    provider_sign_in = None
+    if settings.oidc_issuer:
+        provider = stack.closing(Provider(_provider_settings(settings), metrics))
+        claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
+        provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, keys, totp, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
@@ -130,7 +140,27 @@ def _accounts(
     settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
 ) -> Accounts:
     on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
-    return Accounts(users, keys, passwords, cache, ids, settings.admin_registration, on_admin_created)
+    return Accounts(
+        users,
+        keys,
+        passwords,
+        cache,
+        ids,
+        settings.admin_registration,
+        on_admin_created,
+        passwords_allowed=settings.password_login,
+    )
+
+
+def _provider_settings(settings: Settings) -> ProviderSettings:
+    secret = settings.oidc_client_secret.get_secret_value()
+    return ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
+
+
+def _requirement(setting: str) -> Requirement | None:
+    """Return the requirement of a setting ``claim=value``, None for an empty one."""
+    claim, _, value = setting.partition("=")
+    return Requirement(claim, value) if setting else None
 
 
 def _signing_key_file(settings: Settings) -> Path | None:

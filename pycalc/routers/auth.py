@@ -76,10 +76,11 @@ async def log_in(request: Request, credentials: Credentials, resources: Resource
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
             tokens = await resources.authenticator.log_in(credentials.username, credentials.password, credentials.totp)
-    return _session(tokens)
+    return session_of(tokens)
 
 
-def _session(tokens: Tokens) -> Session:
+def session_of(tokens: Tokens) -> Session:
+    """Return a session as its client sees it."""
     return Session(access_token=tokens.access, expires_in=tokens.expires_in, refresh_token=tokens.refresh)
 
 
@@ -93,7 +94,7 @@ async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep
     The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
     with resources.lookups.acquire(address):
-        return _session(await resources.authenticator.refresh(refresh.refresh_token))
+        return session_of(await resources.authenticator.refresh(refresh.refresh_token))
 
 
 @router.post("/logout", **NO_CONTENT, responses=responses("forbidden"))
@@ -117,7 +118,7 @@ async def me(caller: EnrollingCallerDep, resources: ResourcesDep) -> Account:
 @router.put(
     "/me/password",
     **NO_CONTENT,
-    responses=responses("forbidden", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
+    responses=responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
 )
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep

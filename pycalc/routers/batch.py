@@ -34,7 +34,13 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     responses={
         200: {"headers": headers("RateLimit", "RateLimit-Policy")},
         **responses(
-            "validation-error", "unauthorized", "rate-limited", "payload-too-large", "overloaded", "unavailable"
+            "validation-error",
+            "unauthorized",
+            "forbidden",
+            "rate-limited",
+            "payload-too-large",
+            "overloaded",
+            "unavailable",
         ),
     },
 )

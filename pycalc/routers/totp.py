@@ -42,7 +42,10 @@ async def confirm(
 
 
 @router.post(
-    "/me/totp/disable", **NO_CONTENT, operation_id="disableTotp", responses=responses("not-found", *_THROTTLED)
+    "/me/totp/disable",
+    **NO_CONTENT,
+    operation_id="disableTotp",
+    responses=responses("not-found", "conflict", *_THROTTLED),
 )
 async def disable(disabling: Disabling, caller: CallerDep, resources: ResourcesDep, address: AddressDep) -> None:
     """Turn the second factor off with the password and a code or a recovery code; the account's other sessions end.

@@ -13,6 +13,7 @@ from pycalc.db.base import (
     KeyBearer,
     NewSession,
     OutboxRow,
+    ProviderIdentity,
     QuotaTotal,
     QuotaUse,
     RefreshHashes,
@@ -196,10 +197,18 @@ class MemoryUserStore:
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.sessions = MemorySessionStore(self)
+        self.identities: dict[ProviderIdentity, bytes] = {}
         self.retired: list[User] = []
         self.token_hash: bytes | None = None
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+    async def add(
+        self,
+        user: User,
+        *,
+        burn_bootstrap: bytes | None = None,
+        granted_by: bytes | None = None,
+        identity: ProviderIdentity | None = None,
+    ) -> None:
         admin = None if granted_by is None else self.users.get(granted_by)
         if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
             raise Forbidden("Only an admin may do this.")
@@ -210,6 +219,11 @@ class MemoryUserStore:
             raise Conflict("The username or the email address is taken.")
         self.token_hash = self.token_hash if burn_bootstrap is None else None
         self.users[user.id] = user
+        if identity is not None:
+            self.identities[identity] = user.id
+
+    async def by_identity(self, identity: ProviderIdentity) -> User | None:
+        return self.users.get(self.identities.get(identity, b""))
 
     async def by_username(self, username: str) -> User | None:
         return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
@@ -286,7 +300,7 @@ class MemorySessionStore:
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         owner = self._users.users.get(session.user_id)
-        if owner is None or owner.disabled or owner.password_hash != session.password_hash:
+        if owner is None or owner.disabled or session.password_hash not in (None, owner.password_hash):
             raise Unauthorized("The account is gone, or its password is another by now.")
         self.open_ones[session.id] = session
 

@@ -16,7 +16,7 @@ from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
 from pycalc.db.base.totp import StoredTotp, TotpStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
-from pycalc.db.base.users import UserStore
+from pycalc.db.base.users import ProviderIdentity, UserStore
 
 __all__ = [
     "ROWS_PER_STATEMENT",
@@ -30,6 +30,7 @@ __all__ = [
     "NewSession",
     "OutboxRow",
     "OutboxStore",
+    "ProviderIdentity",
     "QuotaStore",
     "QuotaTotal",
     "QuotaUse",

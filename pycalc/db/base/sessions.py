@@ -12,11 +12,12 @@ class NewSession(NamedTuple):
 
     id: bytes
     user_id: bytes
-    password_hash: str  # the hash that the password was verified against; the account must still have this hash
+    # The hash that the password was verified against; the account must still have it. None: no password was asked for.
+    password_hash: str | None
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
     now_ms: int
-    totp: bool = False  # whether a code was verified; the account must still have a second factor, or still have none
+    totp: bool = False  # whether a code was verified beside the password; the account must still need one, or none
 
 
 class RefreshHashes(NamedTuple):

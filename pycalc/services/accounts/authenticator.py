@@ -42,11 +42,13 @@ class Authenticator:
         identified: Callable[[Principal], None] = lambda _: None,
         *,
         admins_need_totp: bool = False,
+        passwords_allowed: bool = True,
     ) -> None:
         """``token_cache`` holds the principals of verified tokens; requests look there first.
 
         ``identified`` is called with each principal that is read from the store. With ``admins_need_totp`` an admin
-        without a second factor can only enrol one.
+        without a second factor can only enrol one. Without ``passwords_allowed`` only the identity provider signs users
+        in.
         """
         self._users = users
         self._sessions = sessions
@@ -57,6 +59,7 @@ class Authenticator:
         self.token_cache = token_cache
         self._totp = totp
         self._admins_need_totp = admins_need_totp
+        self._passwords_allowed = passwords_allowed
 
     async def authenticate(self, token: bytes, *, enrolling: bool = False) -> Principal:
         """Return the principal of an access token or an API key, from the cache or else from the store.
@@ -89,7 +92,7 @@ class Authenticator:
                 until,
                 is_key=True,
                 limits=self._limits.of(user),
-                second_factor=user.totp,
+                second_factor=user.second_factor,
             )
         else:
             principal = await self._sessions.bearer(text)
@@ -105,8 +108,11 @@ class Authenticator:
         """Open a session; raises Unauthorized and Overloaded.
 
         The error is the same for an unknown user, a wrong password and a disabled account. An account with a second
-        factor needs a ``code`` too; without one TotpRequired is raised, a kind of Unauthorized.
+        factor needs a ``code`` too; without one TotpRequired is raised, a kind of Unauthorized. Raises Forbidden where
+        passwords are switched off.
         """
+        if not self._passwords_allowed:
+            raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
         user = await self._users.by_username(username)
         right = await self._passwords.check(password, user.password_hash if user else None)
         if not right or user is None or user.disabled:

@@ -58,11 +58,12 @@ class Sessions:
         self._limits = limits
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
-    async def open(self, user_id: bytes, password_hash: str, *, totp: bool) -> Tokens:
+    async def open(self, user_id: bytes, password_hash: str | None, *, totp: bool = False) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
-        ``totp`` tells whether a code was verified too. Raises Unauthorized when the account is deleted or disabled, no
-        longer has this hash, or its second factor was turned on or off meanwhile.
+        Without a hash, the identity provider has signed the user in. ``totp`` tells whether a code was verified too.
+        Raises Unauthorized when the account is deleted or disabled, no longer has this hash, or its second factor was
+        turned on or off meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -113,7 +114,7 @@ class Sessions:
             claims.session_id,
             claims.expires_at,
             limits=self._limits.of(user),
-            second_factor=user.totp,
+            second_factor=user.second_factor,
         )
 
     def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:

@@ -59,8 +59,8 @@ class Totp:
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
         """Return a new secret and its otpauth URI; codes are needed once ``confirm`` was called with one.
 
-        Raises WrongPassword, Conflict if the account has a second factor, Forbidden for an API key, Unauthorized and
-        Overloaded.
+        Raises WrongPassword, Conflict if the account has a second factor or no password, Forbidden for an API key,
+        Unauthorized and Overloaded.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
@@ -131,9 +131,14 @@ class Totp:
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        """Return the caller's account; raises WrongPassword, Forbidden for an API key, Unauthorized, Overloaded."""
+        """Return the caller's account if this is its password.
+
+        Raises WrongPassword, Conflict without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        """
         require_session(caller)
         user = await own_account(self._users, caller)
+        if not user.has_password:
+            raise Conflict("The account has no password: the identity provider takes care of a second factor.")
         if not await self._passwords.check(password, user.password_hash):
             _audit.warning("second factor refused", user=user.username)
             raise WrongPassword("The password is wrong.")
