@@ -8,10 +8,11 @@ The tree::
     ├── ResultTooLarge          result-too-large       the result has, or may have, more digits than the limit
     ├── Unauthorized            unauthorized
     │   ├── InvalidToken                               the bearer token is invalid, expired or revoked
-    │   └── RefreshTokenReused                         carries the id of the session that was ended
+    │   ├── RefreshTokenReused                         carries the id of the session that was ended
+    │   └── TotpRequired        totp-required          the password is right, and a code is missing
     ├── Forbidden               forbidden
     │   ├── MissingScope                               carries the scope that the API key lacks
-    │   └── WrongPassword                              an authenticated caller gave a wrong password
+    │   └── WrongPassword                              an authenticated caller gave a wrong password or code
     ├── NotFound                not-found
     ├── Conflict                conflict               the request contradicts the stored state
     ├── PayloadTooLarge         payload-too-large
@@ -162,6 +163,13 @@ class RefreshTokenReused(Unauthorized):
         self.session_id = session_id
 
 
+class TotpRequired(Unauthorized):
+    """The password of a login is right, and the account's second factor is missing."""
+
+    code = "totp-required"
+    title = "A code of the authenticator app is needed"
+
+
 class Forbidden(PycalcError):
     """The caller is not allowed to do this."""
 
@@ -178,7 +186,7 @@ class MissingScope(Forbidden):
 
 
 class WrongPassword(Forbidden):
-    """An authenticated caller gave a wrong password."""
+    """An authenticated caller gave a wrong password or a wrong code."""
 
 
 class NotFound(PycalcError):

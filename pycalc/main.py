@@ -13,7 +13,21 @@ from structlog import get_logger
 from pycalc import __version__
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
-from pycalc.routers import auth, batch, calculations, evaluate, events, history, keys, math, system, usage, users
+from pycalc.routers import (
+    auth,
+    batch,
+    calculations,
+    evaluate,
+    events,
+    history,
+    keys,
+    math,
+    oidc,
+    system,
+    totp,
+    usage,
+    users,
+)
 from pycalc.routers.http.connection import BODY_SECONDS
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.middleware import Application
@@ -64,7 +78,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for part in (batch, calculations, evaluate, auth, keys, users, history, usage, events, system):
+    for part in (batch, calculations, evaluate, auth, totp, oidc, keys, users, history, usage, events, system):
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)

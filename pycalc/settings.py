@@ -26,6 +26,7 @@ from pycalc.machine import cores, memory
 from pycalc.models.auth import MIN_KEY_LENGTH, Role
 from pycalc.models.limits import OwnLimits, UserLimits, parse_bytes, parse_limit, parse_limits, parse_seconds
 from pycalc.models.times import parse_age
+from pycalc.urls import is_secure
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
@@ -167,6 +168,25 @@ def _of_roles(value: object) -> object:
         raise ValueError('write a JSON object, such as {"admin": {"compute": "0"}}') from None
 
 
+def _require_issuer(text: str) -> None:
+    """Raise ValueError unless the text can be an issuer (OpenID Connect Core 1.0 §2)."""
+    if not is_secure(text) or "?" in text:
+        raise ValueError("the issuer is an https URL without a query, or an http URL on this machine")
+
+
+def _require_callback(text: str) -> None:
+    """Raise ValueError unless the text can be the URL of the callback."""
+    if not is_secure(text) or not text.endswith("/oidc/callback"):
+        raise ValueError("the URL is of https, or of http on this machine, and ends in /oidc/callback")
+
+
+def _require_claim(text: str) -> None:
+    """Raise ValueError unless the text is the name of a claim, =, and a value."""
+    claim, _, value = text.partition("=")
+    if not claim or not value:
+        raise ValueError(f"{text!r} is not of the form CLAIM=VALUE, such as groups=pycalc-admins")
+
+
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _Limit = Annotated[str, _checked(parse_limit)]
 _Limits = Annotated[str, _checked(parse_limits)]
@@ -240,6 +260,29 @@ class Settings(BaseSettings):
         "bootstrap",
         description="who may register admins: bootstrap (holders of the bootstrap token, and admins), "
         "open (anybody, for demos only) or closed (nobody)",
+    )
+    admin_totp: Literal["optional", "required"] = Field(
+        "optional",
+        description="second factor of admins: optional, or required (an admin without one can only enrol one)",
+    )
+    password_login: bool = Field(
+        True, description="sign-in and registration with a password; false: only by the identity provider"
+    )
+    oidc_issuer: Annotated[str, _checked(_require_issuer)] = Field(
+        "", max_length=255, description="URL of the identity provider (OpenID Connect); empty: none"
+    )
+    oidc_client_id: str = Field("", description="client id of this service at the identity provider")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="its client secret")
+    oidc_redirect_url: Annotated[str, _checked(_require_callback)] = Field(
+        "", description="URL of this service's /oidc/callback, as it is registered at the identity provider"
+    )
+    oidc_role_claim: Annotated[str, _checked(_require_claim)] = Field(
+        "",
+        description="CLAIM=VALUE of ID tokens that makes admins, such as groups=pycalc-admins, at each sign-in; "
+        "empty: admins decide about roles",
+    )
+    oidc_factor_claim: Annotated[str, _checked(_require_claim)] = Field(
+        "", description="CLAIM=VALUE that every ID token needs as proof of a second factor, such as amr=mfa"
     )
     access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
@@ -369,6 +412,22 @@ class Settings(BaseSettings):
             raise ValueError("PYCALC_RELAY=false leaves events to `pycalc relay`, which needs PostgreSQL and a broker")
         if self.hardened and self.admin_registration == "open":
             raise ValueError("PYCALC_ADMIN_REGISTRATION=open is for demos: not in production, not on Cloud Run")
+        return self
+
+    @model_validator(mode="after")
+    def _require_provider(self) -> Self:
+        """Raise ValueError for an identity provider that is set in part, or that another setting needs."""
+        others = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
+        if self.oidc_issuer and not all(others):
+            raise ValueError(
+                "PYCALC_OIDC_ISSUER needs PYCALC_OIDC_CLIENT_ID, PYCALC_OIDC_CLIENT_SECRET and PYCALC_OIDC_REDIRECT_URL"
+            )
+        if not self.password_login and not self.oidc_issuer:
+            raise ValueError("PYCALC_PASSWORD_LOGIN=false leaves no way in: it needs PYCALC_OIDC_ISSUER")
+        if self.admin_totp == "required" and self.oidc_issuer and not self.oidc_factor_claim:
+            raise ValueError(
+                "PYCALC_ADMIN_TOTP=required needs PYCALC_OIDC_FACTOR_CLAIM, the provider's proof of a second factor"
+            )
         return self
 
     def require_keys(self) -> None:

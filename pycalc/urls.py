@@ -1,4 +1,4 @@
-"""Parsing of the URLs of databases, caches and streams; no error message shows a part of a password."""
+"""Parsing of the URLs in settings; no error message shows a part of a password."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def split_url(url: str) -> SplitResult:
     if "@" in login or "@" in parts.path or parts.fragment or unescaped_question_mark:
         raise ValueError("@, /, ? and # in the user's name or the password are written %40, %2F, %3F and %23")
     return parts
+
+
+def is_secure(url: str) -> bool:
+    """Return whether a URL is of https, or of http on this machine, and holds neither a login nor a fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return (parts.scheme == "https" or local) and bool(parts.hostname) and "@" not in parts.netloc and "#" not in url
 
 
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:

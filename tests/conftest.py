@@ -29,6 +29,7 @@ from tests.harness.fake_redis import FakeRedis, fake_redis
 from tests.harness.in_process import client_of
 from tests.harness.kafka import AnyKafka, Kafka, kafka
 from tests.harness.mock_kafka import MockKafka, mock_kafka
+from tests.harness.oidc import OidcProvider, oidc_provider
 from tests.harness.postgres import Postgres, missing, postgres
 from tests.harness.pubsub import PubSub, pubsub
 from tests.harness.redis import AnyRedis, Redis, redis
@@ -38,6 +39,7 @@ PASSWORD = "correct horse battery staple"
 # Fixtures that run a program which pip does not install.
 _PROGRAM_FIXTURES = {
     "browser",
+    "identity_provider",
     "own_real_redis",
     "postgres_server",
     "pubsub_emulator",
@@ -210,6 +212,18 @@ def kafka_broker(request: pytest.FixtureRequest) -> AnyKafka:
     """Return the Kafka of each kind in turn."""
     broker: AnyKafka = request.getfixturevalue("real_kafka" if request.param == "real" else "mocked_kafka")
     return broker
+
+
+@pytest.fixture(scope="session")
+def identity_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]:
+    """Run one real identity provider, which sends browsers back to a URL that only tests read."""
+    with ExitStack() as stack:
+        try:
+            folder, url = tmp_path_factory.mktemp("oidc"), "http://127.0.0.1:1/oidc/callback"
+            provider = stack.enter_context(oidc_provider(folder, url))
+        except Missing as missing:
+            pytest.skip(_excuse(missing))
+        yield provider
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,7 @@ SERVICE = Dashboard(
                 "recorder: {{reason}}": _rate("recorder_refused", "reason"),
                 "passwords": _rate("hashes_refused"),
                 "{{kind}} look-ups": _rate("lookups_refused", "kind"),
+                "identity provider fails": _rate("provider_failures"),
                 "subscribers": _rate("subscribers_refused"),
                 "exports": _rate("exports_refused"),
                 "cut, reading too slowly": _rate("responses_cut"),

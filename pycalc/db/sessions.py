@@ -110,9 +110,11 @@ class SqlSessionStore:
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         def work(connection: Connection) -> None:
-            verified = (users.c.id == session.user_id) & (users.c.password_hash == session.password_hash)
+            verified = users.c.id == session.user_id
+            if session.password_hash is not None:
+                verified &= (users.c.password_hash == session.password_hash) & (users.c.totp == session.totp)
             if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
-                raise Unauthorized("The account is gone, or its password was changed meanwhile.")
+                raise Unauthorized("The account is gone, or its password or second factor was changed meanwhile.")
             of_user = sessions.c.user_id == session.user_id
             connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
             kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)

@@ -33,6 +33,16 @@ users = Table(
     Column("compute_quota", String(32)),
     Column("digits_quota", String(32)),
     Column("history_quota", BigInteger),
+    Column("totp", Boolean, nullable=False, server_default=false()),
+)
+
+totp = Table(
+    "totp",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("secret", LargeBinary(64), nullable=False),
+    Column("last_step", BigInteger),
+    Column("recovery", LargeBinary(320)),
 )
 
 api_keys = Table(
@@ -70,6 +80,14 @@ sessions = Table(
     Column("rotated_ms", BigInteger, nullable=False),
 )
 Index(None, sessions.c.user_id, sessions.c.used_ms)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", _ID, nullable=False, unique=True),
+)
 
 retired_names = Table(
     "retired_names",

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from pycalc.db.base import Database
+from pycalc.db.base import Database, ProviderIdentity
 from pycalc.db.revocations import revoke
-from pycalc.db.tables import api_keys, bootstrap, retired_names, sessions, users
+from pycalc.db.tables import api_keys, bootstrap, identities, retired_names, sessions, totp, users
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
@@ -34,7 +34,8 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
     limits = OwnLimits.model_construct(  # checked before they were stored
         rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota, history=row.history_quota
     )
-    return User(row.id, row.username, row.email, row.password_hash, Role(row.role), created_at, row.disabled, limits)
+    role = Role(row.role)
+    return User(row.id, row.username, row.email, row.password_hash, role, created_at, row.disabled, limits, row.totp)
 
 
 def _admins(connection: Connection) -> int:
@@ -63,7 +64,14 @@ class SqlUserStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+    async def add(
+        self,
+        user: User,
+        *,
+        burn_bootstrap: bytes | None = None,
+        granted_by: bytes | None = None,
+        identity: ProviderIdentity | None = None,
+    ) -> None:
         def work(connection: Connection) -> None:
             if granted_by is not None:
                 admin = select(users.c.id).where((users.c.id == granted_by) & _ACTING_ADMIN).with_for_update()
@@ -78,12 +86,15 @@ class SqlUserStore:
                 username=user.username,
                 username_key=user.username.lower(),
                 email=user.email,
-                email_key=user.email.lower(),
+                # A provider's address is not the key to anything: an id's digits are in the place of a unique address.
+                email_key=user.email.lower() if identity is None else user.id.hex(),
                 password_hash=user.password_hash,
                 role=user.role.value,
                 created_ms=unix_ms(user.created_at),
             )
             connection.execute(row)
+            if identity is not None:
+                connection.execute(insert(identities).values(**identity._asdict(), user_id=user.id))
 
         try:
             await self._database.write(work)
@@ -92,6 +103,11 @@ class SqlUserStore:
 
     async def by_username(self, username: str) -> User | None:
         query = select(users).where(users.c.username_key == _key(username))
+        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+
+    async def by_identity(self, identity: ProviderIdentity) -> User | None:
+        linked = select(users).join(identities, identities.c.user_id == users.c.id)
+        query = linked.where((identities.c.issuer == identity.issuer) & (identities.c.subject == identity.subject))
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def by_id(self, user_id: bytes) -> User | None:
@@ -165,6 +181,8 @@ class SqlUserStore:
             _require_other_admin(user, admins)
             connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
             connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+            connection.execute(delete(totp).where(totp.c.user_id == user.id))
+            connection.execute(delete(identities).where(identities.c.user_id == user.id))
             connection.execute(delete(users).where(users.c.id == user.id))
             connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
             revoke(connection, user.id)

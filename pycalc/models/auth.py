@@ -24,6 +24,7 @@ from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, 
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
+NO_PASSWORD = "!"  # noqa: S105  # stored in a hash's place, and the hash of no password
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
@@ -48,6 +49,17 @@ class User:
     created_at: datetime
     disabled: bool = False
     limits: OwnLimits = DEFAULTS
+    totp: bool = False  # whether a login needs a second factor
+
+    @property
+    def has_password(self) -> bool:
+        """Return whether the account has a password; one that the identity provider signs in has none."""
+        return self.password_hash != NO_PASSWORD
+
+    @property
+    def second_factor(self) -> bool:
+        """Return whether sessions of the account need a second factor, of which a provider has to take care."""
+        return self.totp or not self.has_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,7 @@ class Principal:
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
     key: Principal | None = None  # an API key with limits of its own: its id as that of a user, with these limits
+    second_factor: bool = False  # whether the account has one
 
     @property
     def is_key(self) -> bool:
@@ -137,6 +150,12 @@ Password = Annotated[
 ]
 
 
+OneTimeCode = Annotated[
+    str,
+    Field(max_length=64, description="6 digits of the authenticator app, or a recovery code", examples=["492039"]),
+]
+
+
 class Registration(BaseModel):
     """A request for an account."""
 
@@ -170,6 +189,50 @@ class Credentials(BaseModel):
 
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    totp: OneTimeCode | None = None
+
+
+class Enrolment(BaseModel):
+    """The password of an account that gets a second factor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+
+
+class TotpSecret(BaseModel):
+    """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
+
+    It is shown this once.
+    """
+
+    secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
+    uri: str = Field(
+        description="the same for a QR code", examples=["otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc"]
+    )
+
+
+class Confirmation(BaseModel):
+    """A first code, which proves that the authenticator app has the secret."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    totp: OneTimeCode
+
+
+class RecoveryCodes(BaseModel):
+    """Codes for a login without the authenticator app; each works once, and they are shown this once."""
+
+    recovery_codes: list[str] = Field(examples=[["abcd-efgh-ijkl-mnop-qrst-uvwx"]])
+
+
+class Disabling(BaseModel):
+    """The password and a code, to disable the second factor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    totp: OneTimeCode
 
 
 class Account(BaseModel):
@@ -179,6 +242,7 @@ class Account(BaseModel):
     username: str = Field(examples=["ada"])
     email: str = Field(examples=["ada@example.com"])
     role: Role
+    totp: bool = Field(description="whether a login with the password needs a code")
     created_at: Timestamp
 
 

@@ -8,6 +8,15 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 
+class SignIn(TypedDict):
+    """The ways to sign in."""
+
+    password: Annotated[bool, Field(description="whether `POST /login` and `POST /register` are open")]
+    provider: Annotated[
+        str | None, Field(description="path that sends a browser to the identity provider; null without one")
+    ]
+
+
 class Index(TypedDict):
     """A table of contents for programs."""
 
@@ -17,6 +26,7 @@ class Index(TypedDict):
     docs: Annotated[str, Field(description="path of the interactive documentation")]
     openapi: Annotated[str, Field(description="path of this document")]
     health: Annotated[str, Field(description="path that answers while the process is alive")]
+    sign_in: SignIn
 
 
 class Liveness(TypedDict):

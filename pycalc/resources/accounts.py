@@ -14,6 +14,7 @@ from pycalc.db.base import Database, UserStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource
@@ -33,11 +34,16 @@ from pycalc.services.accounts.bootstrap import (
 )
 from pycalc.services.accounts.key_uses import KeyUseWriter
 from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.oidc.id_tokens import Requirement
+from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
+from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
+from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
 from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.totp import Totp
 from pycalc.settings import Settings
 
 
@@ -47,6 +53,8 @@ class AccountServices(NamedTuple):
     authenticator: Authenticator
     accounts: Accounts
     keys: ApiKeys
+    totp: Totp
+    provider_sign_in: ProviderSignIn | None
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
@@ -74,12 +82,30 @@ async def open_account_services(
     keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
     stack.closing(KeyUseWriter(keys.uses))
     sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
-    authenticator = Authenticator(users, sessions, keys, passwords, token_cache, limits, identified)
+    cipher = SecretCipher(_password_keys(settings))
+    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache)
+    authenticator = Authenticator(
+        users,
+        sessions,
+        keys,
+        passwords,
+        token_cache,
+        totp,
+        limits,
+        identified,
+        admins_need_totp=settings.admin_totp == "required",
+        passwords_allowed=settings.password_login,
+    )
+    provider_sign_in = None
+    if settings.oidc_issuer:
+        provider = stack.closing(Provider(_provider_settings(settings), metrics))
+        claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
+        provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
     accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, keys, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
@@ -116,7 +142,27 @@ def _accounts(
     settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
 ) -> Accounts:
     on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
-    return Accounts(users, keys, passwords, cache, ids, settings.admin_registration, on_admin_created)
+    return Accounts(
+        users,
+        keys,
+        passwords,
+        cache,
+        ids,
+        settings.admin_registration,
+        on_admin_created,
+        passwords_allowed=settings.password_login,
+    )
+
+
+def _provider_settings(settings: Settings) -> ProviderSettings:
+    secret = settings.oidc_client_secret.get_secret_value()
+    return ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
+
+
+def _requirement(setting: str) -> Requirement | None:
+    """Return the requirement of a setting ``claim=value``, None for an empty one."""
+    claim, _, value = setting.partition("=")
+    return Requirement(claim, value) if setting else None
 
 
 def _signing_key_file(settings: Settings) -> Path | None:

@@ -33,7 +33,9 @@ from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.passwords import MAX_HASHES
+from pycalc.services.accounts.totp import Totp
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.idempotency import IdempotencyKeys
@@ -95,6 +97,9 @@ class Resources:
     authenticator: Authenticator
     accounts: Accounts
     keys: ApiKeys
+    totp: Totp
+    provider_sign_in: ProviderSignIn | None  # None without an identity provider
+    passwords_allowed: bool
     calculator: Calculator
     batches: BatchCalculator
     idempotency: IdempotencyKeys
@@ -102,6 +107,7 @@ class Resources:
     response_memory: ConcurrencyLimit
     long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
     lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
+    sign_ins: ConcurrencyLimit  # by address, for those that wait for the identity provider
     reading_speed: ReadingSpeed
     history: HistoryReader
     usage: UsageReader
@@ -236,6 +242,9 @@ def _services(
         authenticator=account_services.authenticator,
         accounts=account_services.accounts,
         keys=account_services.keys,
+        totp=account_services.totp,
+        provider_sign_in=account_services.provider_sign_in,
+        passwords_allowed=settings.password_login,
         calculator=calculator,
         batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),
@@ -243,6 +252,7 @@ def _services(
         response_memory=memory,
         long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
         lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
+        sign_ins=slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are under way"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users, quotas),

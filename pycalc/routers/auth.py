@@ -11,7 +11,15 @@ from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Re
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.deps import BEARER, AccountReadDep, AddressDep, CallerDep, OptionalCallerDep, ResourcesDep
+from pycalc.routers.http.deps import (
+    BEARER,
+    AddressDep,
+    CallerDep,
+    EnrollingCallerDep,
+    EnrollingReadDep,
+    OptionalCallerDep,
+    ResourcesDep,
+)
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
@@ -27,6 +35,7 @@ def account_of(user: User) -> Account:
         username=user.username,
         email=user.email,
         role=user.role,
+        totp=user.totp,
         created_at=timestamp(unix_ms(user.created_at)),
     )
 
@@ -58,18 +67,28 @@ async def register(
     return account_of(user)
 
 
-@router.post("/login", responses=responses("payload-too-large", "rate-limited", "overloaded", "unavailable"))
+@router.post(
+    "/login",
+    responses=responses(
+        "unauthorized", "totp-required", "payload-too-large", "rate-limited", "overloaded", "unavailable"
+    ),
+)
 @oauth2_grant("password")
 async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
-    """Open a session. The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, and gets OAuth2 errors."""
+    """Open a session. An account with a second factor needs `totp` too; without it the problem is `totp-required`.
+
+    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with the field `totp` beside its own. It gets
+    OAuth2 errors; `totp_required` is that of a missing code.
+    """
     context_of(request.scope).tried = credentials.username
     async with resources.login_limit.attempt(credentials.username, address):
         with resources.password_slots.acquire(address):
-            tokens = await resources.authenticator.log_in(credentials.username, credentials.password)
-    return _session(tokens)
+            tokens = await resources.authenticator.log_in(credentials.username, credentials.password, credentials.totp)
+    return session_of(tokens)
 
 
-def _session(tokens: Tokens) -> Session:
+def session_of(tokens: Tokens) -> Session:
+    """Return a session as its client sees it."""
     return Session(access_token=tokens.access, expires_in=tokens.expires_in, refresh_token=tokens.refresh)
 
 
@@ -83,11 +102,11 @@ async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep
     The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
     with resources.lookups.acquire(address):
-        return _session(await resources.authenticator.refresh(refresh.refresh_token))
+        return session_of(await resources.authenticator.refresh(refresh.refresh_token))
 
 
 @router.post("/logout", **NO_CONTENT, responses=responses("forbidden"))
-async def log_out(caller: CallerDep, resources: ResourcesDep) -> None:
+async def log_out(caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
 
@@ -99,7 +118,7 @@ async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
 
 
 @router.get("/me", operation_id="getAccount")
-async def me(caller: AccountReadDep, resources: ResourcesDep) -> Account:
+async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return account_of(await resources.accounts.own(caller))
 
@@ -107,7 +126,7 @@ async def me(caller: AccountReadDep, resources: ResourcesDep) -> Account:
 @router.put(
     "/me/password",
     **NO_CONTENT,
-    responses=responses("forbidden", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
+    responses=responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
 )
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep

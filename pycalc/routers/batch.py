@@ -39,6 +39,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
         **responses(
             "validation-error",
             "unauthorized",
+            "forbidden",
             "rate-limited",
             "payload-too-large",
             "overloaded",

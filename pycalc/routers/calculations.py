@@ -114,7 +114,7 @@ async def calculation(row: RecordedDep) -> Response:
         **TEXT_RESPONSES,
         200: {**TEXT_RESPONSES[200], "description": "The bare digits, which `Range` may ask for in part."},
         304: {**TEXT_RESPONSES[304], "description": "The client's copy of the bare digits (`If-None-Match`) is good."},
-        **responses(*CALCULATION_ERRORS, "forbidden", "not-found"),
+        **responses(*CALCULATION_ERRORS, "not-found"),
     },
 )
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:

@@ -30,6 +30,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
             "domain-error",
             "result-too-large",
             "unauthorized",
+            "forbidden",
             "rate-limited",
             "quota-exceeded",
             "payload-too-large",

@@ -41,6 +41,7 @@ CALCULATION_ERRORS = (
     "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
+    "forbidden",
     "rate-limited",
     "quota-exceeded",
     "computation-timeout",

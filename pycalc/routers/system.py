@@ -95,7 +95,7 @@ async def asset(request: Request, path: str) -> Response:
         **responses("precondition-failed", "rate-limited"),
     },
 )
-async def index(request: Request) -> Response:
+async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
         return await _CONSOLE.respond(request)
@@ -106,6 +106,10 @@ async def index(request: Request) -> Response:
         "docs": "/docs",
         "openapi": "/openapi.json",
         "health": "/health",
+        "sign_in": {
+            "password": resources.passwords_allowed,
+            "provider": None if resources.provider_sign_in is None else "/oidc/login",
+        },
     }
     return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding"})
 

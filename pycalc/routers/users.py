@@ -68,6 +68,12 @@ async def change_user(
     return _account(await resources.accounts.change(caller, username, change))
 
 
+@router.delete("/users/{username}/totp", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
+async def reset_totp(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
+    """Remove the second factor of another account, whose sessions end (admins only). Check first who asks for it."""
+    await resources.totp.reset(caller, await resources.accounts.named(caller, username))
+
+
 @router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Delete an account (admins only). Its tokens are refused at once; its history stays. The last admin can't go."""

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Literal
 
 import httpx
@@ -25,6 +26,7 @@ from playwright.sync_api import (
 )
 
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.one_time_codes import code_at
 from tests.harness.servers import Server, pycalc
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -238,6 +240,23 @@ def test_refused_login_is_explained(page: Page, username: str) -> None:
     problem = refused.value.json()
     expect(page.get_by_role("alert")).to_contain_text(problem["title"])
     expect(page.get_by_role("alert")).to_contain_text(problem["detail"])
+
+
+def test_a_second_factor_is_asked_for(page: Page, context: BrowserContext, username: str, token: str) -> None:
+    """The field for the code appears once the password was right, and a code opens the session."""
+    headers = {"Authorization": f"Bearer {token}"}
+    offered = context.request.post("/me/totp", data={"password": PASSWORD}, headers=headers)
+    code = code_at(offered.json()["secret"], time())
+    confirmed = context.request.post("/me/totp/confirm", data={"totp": code}, headers=headers)
+    page.goto("/")
+    field = page.get_by_label("Code of your authenticator app")
+    expect(field).to_be_hidden()
+    expect(page.get_by_role("link", name="Sign in with your organisation")).to_be_hidden()
+    sign_in(page, username)
+    expect(field).to_be_visible()
+    field.fill(confirmed.json()["recovery_codes"][0])
+    page.get_by_role("tabpanel", name="Sign in").get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Calculate")).to_be_visible()
 
 
 def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:

@@ -14,9 +14,11 @@ from pycalc.services.accounts.accounts import Accounts, AdminRegistration
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import PasswordHasher
+from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.token_cache import TokenCache
-from tests.harness.stores import MemoryKeyStore, MemoryUserStore
+from pycalc.services.accounts.totp import Totp
+from tests.harness.stores import MemoryKeyStore, MemoryTotpStore, MemoryUserStore
 
 
 class Authentication(NamedTuple):
@@ -25,6 +27,8 @@ class Authentication(NamedTuple):
     accounts: Accounts
     keys: ApiKeys
     authenticator: Authenticator
+    totp: Totp
+    second_factors: MemoryTotpStore
 
 
 def keys_in(store: KeyStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> ApiKeys:
@@ -37,14 +41,19 @@ def authentication(
     admin_registration: AdminRegistration = "open",
     on_admin_created: Callable[[], None] = lambda: None,
     wall_clock: Callable[[], float] = time,
+    admins_need_totp: bool = False,
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])
     keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics)
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics)
+    second_factors = MemoryTotpStore(users)
+    totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, wall_clock)
     return Authentication(
         Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created),
         keys,
-        Authenticator(users, sessions, keys, passwords, token_cache),
+        Authenticator(users, sessions, keys, passwords, token_cache, totp, admins_need_totp=admins_need_totp),
+        totp,
+        second_factors,
     )

@@ -15,12 +15,14 @@ from pycalc.db.base import (
     KeyUse,
     NewSession,
     OutboxRow,
+    ProviderIdentity,
     QuotaTotal,
     QuotaUse,
     RefreshHashes,
     Rotation,
     RowSize,
     SessionLimits,
+    StoredTotp,
     UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, KeysTaken, NotFound, RowsRejected, Unauthorized
@@ -224,10 +226,18 @@ class MemoryUserStore:
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.sessions = MemorySessionStore(self)
+        self.identities: dict[ProviderIdentity, bytes] = {}
         self.retired: list[User] = []
         self.token_hash: bytes | None = None
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+    async def add(
+        self,
+        user: User,
+        *,
+        burn_bootstrap: bytes | None = None,
+        granted_by: bytes | None = None,
+        identity: ProviderIdentity | None = None,
+    ) -> None:
         admin = None if granted_by is None else self.users.get(granted_by)
         if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
             raise Forbidden("Only an admin may do this.")
@@ -238,6 +248,11 @@ class MemoryUserStore:
             raise Conflict("The username or the email address is taken.")
         self.token_hash = self.token_hash if burn_bootstrap is None else None
         self.users[user.id] = user
+        if identity is not None:
+            self.identities[identity] = user.id
+
+    async def by_identity(self, identity: ProviderIdentity) -> User | None:
+        return self.users.get(self.identities.get(identity, b""))
 
     async def by_username(self, username: str) -> User | None:
         return next((user for user in self.users.values() if user.username.lower() == username.lower()), None)
@@ -314,7 +329,7 @@ class MemorySessionStore:
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         owner = self._users.users.get(session.user_id)
-        if owner is None or owner.disabled or owner.password_hash != session.password_hash:
+        if owner is None or owner.disabled or session.password_hash not in (None, owner.password_hash):
             raise Unauthorized("The account is gone, or its password is another by now.")
         self.open_ones[session.id] = session
 
@@ -336,6 +351,48 @@ class MemorySessionStore:
 
     async def close_all(self, user_id: bytes) -> None:
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}
+
+
+class MemoryTotpStore:
+    """Second factors of the accounts in memory."""
+
+    def __init__(self, users: MemoryUserStore) -> None:
+        self._users = users
+        self.stored: dict[bytes, StoredTotp] = {}
+        self.recovery: dict[bytes, set[bytes]] = {}
+
+    async def offer(self, user_id: bytes, secret: bytes) -> None:
+        if self._users.users[user_id].totp:
+            raise Conflict("The account has a second factor.")
+        self.stored[user_id] = StoredTotp(secret, None)
+
+    async def of_user(self, user_id: bytes) -> StoredTotp | None:
+        return self.stored.get(user_id)
+
+    async def confirm(
+        self, user_id: bytes, secret: bytes, step: int, recovery_hashes: Sequence[bytes], session_id: bytes
+    ) -> None:
+        self.stored[user_id] = StoredTotp(secret, step)
+        self.recovery[user_id] = {*recovery_hashes}
+        self._users.users[user_id] = replace(self._users.users[user_id], totp=True)
+
+    async def use_step(self, user_id: bytes, step: int, secret: bytes) -> bool:
+        last = self.stored[user_id].last_step
+        if last is None or step <= last:
+            return False
+        self.stored[user_id] = StoredTotp(secret, step)
+        return True
+
+    async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
+        known = code_hash in self.recovery[user_id]
+        self.recovery[user_id] -= {code_hash}
+        return known
+
+    async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
+        if not self._users.users[user_id].totp:
+            raise NotFound("The account has no second factor.")
+        self.stored.pop(user_id)
+        self._users.users[user_id] = replace(self._users.users[user_id], totp=False)
 
 
 class MemoryKeyStore:

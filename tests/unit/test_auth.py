@@ -13,6 +13,7 @@ from time import time
 import bcrypt
 import pytest
 
+from pycalc.db.base import ProviderIdentity
 from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import KeyRequest, Principal, Registration, Role, User, UserChange
 from tests.harness.authentication import Authentication, authentication
@@ -74,9 +75,16 @@ class WatchedUserStore(MemoryUserStore):
         self._work.append("a read")
         return await super().by_username(username)
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+    async def add(
+        self,
+        user: User,
+        *,
+        burn_bootstrap: bytes | None = None,
+        granted_by: bytes | None = None,
+        identity: ProviderIdentity | None = None,
+    ) -> None:
         self._work.append("a write")
-        await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by)
+        await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by, identity=identity)
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ SLUGS = [
     "precondition-failed",
     "range-not-satisfiable",
     "unauthorized",
+    "totp-required",
     "forbidden",
     "not-found",
     "method-not-allowed",

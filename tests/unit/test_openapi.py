@@ -24,7 +24,7 @@ OPERATION_IDS = {
     "GET /secure-history": "listHistory",
 }
 FORMATS = {("integer", "int64"), ("number", "double")}
-PUBLIC = {"logIn", "refreshToken", "getIndex", "getHealth", "getReadiness", "getMetrics"}
+PUBLIC = {"logIn", "refreshToken", "beginSignIn", "finishSignIn", "getIndex", "getHealth", "getReadiness", "getMetrics"}
 
 
 @pytest.fixture(scope="module")

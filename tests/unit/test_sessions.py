@@ -47,7 +47,7 @@ async def test_how_long_a_session_lives() -> None:
     """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 for each user."""
     store = NotingStore()
     before = time_ns() // 1_000_000
-    await sessions_in(store).open(USER_ID, "hash")
+    await sessions_in(store).open(USER_ID, "hash", totp=False)
     ((session, limits),) = store.opened
     assert limits == SessionLimits(idle_ms=7 * DAY_MS, absolute_ms=30 * DAY_MS, grace_ms=10_000, per_user=100)
     assert before <= session.now_ms <= time_ns() // 1_000_000
@@ -56,7 +56,7 @@ async def test_how_long_a_session_lives() -> None:
 async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
     """A refresh token consists of the session's id and 256 bits; any other form is refused."""
     store = NotingStore()
-    tokens = await sessions_in(store).open(USER_ID, "hash")
+    tokens = await sessions_in(store).open(USER_ID, "hash", totp=False)
     ((session, _),) = store.opened
     raw = base64.urlsafe_b64decode(tokens.refresh.removeprefix("pcr_"))
     assert (raw[:16], len(raw)) == (session.id, 48)

@@ -15,8 +15,9 @@ from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
+from pycalc.db.base.totp import StoredTotp, TotpStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
-from pycalc.db.base.users import UserStore
+from pycalc.db.base.users import ProviderIdentity, UserStore
 
 __all__ = [
     "ROWS_PER_STATEMENT",
@@ -32,6 +33,7 @@ __all__ = [
     "NewSession",
     "OutboxRow",
     "OutboxStore",
+    "ProviderIdentity",
     "QuotaStore",
     "QuotaTotal",
     "QuotaUse",
@@ -43,6 +45,8 @@ __all__ = [
     "Rows",
     "SessionLimits",
     "SessionStore",
+    "StoredTotp",
+    "TotpStore",
     "UsageFilter",
     "UsageStore",
     "UserStore",

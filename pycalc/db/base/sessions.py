@@ -12,10 +12,12 @@ class NewSession(NamedTuple):
 
     id: bytes
     user_id: bytes
-    password_hash: str  # the hash that the password was verified against; the account must still have this hash
+    # The hash that the password was verified against; the account must still have it. None: no password was asked for.
+    password_hash: str | None
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
     now_ms: int
+    totp: bool = False  # whether a code was verified beside the password; the account must still need one, or none
 
 
 class RefreshHashes(NamedTuple):
@@ -53,7 +55,8 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session; drop the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized when the account is gone or disabled, or has another password hash.
+        Raises Unauthorized when the account is gone or disabled, has another password hash, or its second factor was
+        turned on or off since the password was verified.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:

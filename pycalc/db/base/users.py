@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pycalc.models.auth import Role, User
 from pycalc.models.limits import OwnLimits
 
 
+class ProviderIdentity(NamedTuple):
+    """Who somebody is at an identity provider: the issuer's URL, and the subject, which that issuer never reassigns."""
+
+    issuer: str
+    subject: str
+
+
 class UserStore(Protocol):
     """Accounts, and the one-time token that registers the first admin. Usernames ignore letter case."""
 
-    async def add(self, user: User, *, burn_bootstrap: bytes | None = None, granted_by: bytes | None = None) -> None:
+    async def add(
+        self,
+        user: User,
+        *,
+        burn_bootstrap: bytes | None = None,
+        granted_by: bytes | None = None,
+        identity: ProviderIdentity | None = None,
+    ) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
         ``burn_bootstrap`` consumes the bootstrap token with that hash, and requires that there is no admin yet.
-        ``granted_by`` requires an enabled admin with that id. Raises Forbidden if a requirement is not met, and
-        Conflict if the username or the email address is taken.
+        ``granted_by`` requires an enabled admin with that id. ``identity`` links the account to a provider; its email
+        address then need not be unique. Raises Forbidden if a requirement is not met, and Conflict if the username, the
+        email address or the identity is taken.
         """
+
+    async def by_identity(self, identity: ProviderIdentity) -> User | None:
+        """Return the account that is linked to an identity, None without one."""
 
     async def by_username(self, username: str) -> User | None:
         """Return the account of that name, None without one."""
@@ -50,7 +68,7 @@ class UserStore(Protocol):
         """
 
     async def delete(self, username: str) -> User:
-        """Delete an account with its sessions and keys, and return it; its history stays.
+        """Delete an account with its sessions, keys, second factor and identity, and return it; its history stays.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin.
         """

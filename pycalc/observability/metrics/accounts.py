@@ -32,8 +32,11 @@ class AccountMetrics:
         )
         self.lookups_refused = counter(
             "pycalc_credential_lookups_refused",
-            "API keys and refresh tokens refused because too many look-ups were running",
+            "API keys, refresh tokens and sign-ins refused because too many look-ups were running",
             ("kind",),
+        )
+        self.provider_failures = counter(
+            "pycalc_identity_provider_failures", "Requests to the identity provider without a usable answer"
         )
         self.keys_unknown = gauge("pycalc_unknown_keys", "API keys remembered as unknown")
         self.key_uses_noted = gauge("pycalc_key_uses_noted", "Last uses of API keys that are not stored yet")

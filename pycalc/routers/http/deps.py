@@ -33,10 +33,11 @@ def route_of(scope: Scope) -> str | None:
     return getattr(scope.get("route"), "path_format", None)
 
 
-async def caller_of(scope: Scope, resources: Resources, right: str | None) -> Principal:
+async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request; return the caller, who must have this right.
 
-    Raises Unauthorized, Forbidden, InvalidInput for two credentials, Overloaded or StoreUnavailable.
+    Raises Unauthorized, Forbidden, InvalidInput for two credentials, Overloaded or StoreUnavailable. An admin who must
+    enrol a second factor is Forbidden too, unless ``enrolling``.
     """
     token = token_of(scope)
     if not token:
@@ -47,7 +48,7 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None) -> Pr
         # costs no look-up.
         is_key = token.startswith(KEY_PREFIX)
         with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
-            caller = await resources.authenticator.authenticate(token)
+            caller = await resources.authenticator.authenticate(token, enrolling=enrolling)
     context = context_of(scope)
     context.caller = caller
     if context.query_key is not None:
@@ -99,6 +100,18 @@ UsageReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.USAGE_REA
 EventsReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.EVENTS_READ])]
 AccountReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ACCOUNT_READ])]
 AdminReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ADMIN_READ])]
+
+
+async def _enrolling_caller(
+    request: Request, resources: ResourcesDep, scopes: SecurityScopes, _: Annotated[str | None, Security(BEARER)]
+) -> Principal:
+    (right,) = scopes.scopes or (SESSION,)
+    return await caller_of(request.scope, resources, right, enrolling=True)
+
+
+# For routes that are open to an admin who must still enrol a second factor.
+EnrollingCallerDep = Annotated[Principal, Security(_enrolling_caller)]
+EnrollingReadDep = Annotated[Principal, Security(_enrolling_caller, scopes=[KeyScope.ACCOUNT_READ])]
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:

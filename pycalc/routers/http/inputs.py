@@ -17,6 +17,7 @@ from pycalc.errors import (
     FieldProblem,
     InvalidInput,
     PreconditionFailed,
+    TotpRequired,
     Unauthorized,
     UnsupportedCoding,
     UnsupportedMediaType,
@@ -151,7 +152,9 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
         return await handle(_ReadRequest(request, _form_fields(body, grant)))
     except Unauthorized as error:
         audit_refusal(request.scope, 400, error.detail)
-        refused = _InvalidForm("invalid_grant", error.detail)
+        # RFC 6749 has no code for a missing second factor, and lets servers add codes (section 8.5).
+        code = "totp_required" if isinstance(error, TotpRequired) else "invalid_grant"
+        refused = _InvalidForm(code, error.detail)
     except RequestValidationError as error:
         refused = _InvalidForm("invalid_request", invalid_input(error.errors()).detail)
     except InvalidInput as error:
@@ -178,5 +181,5 @@ def _form_fields(body: bytes, grant: str) -> dict[str, str]:
         raise _InvalidForm("invalid_request", f"grant_type is missing: send grant_type={grant}.")
     if given != grant:
         raise _InvalidForm("unsupported_grant_type", f"This route takes grant_type={grant} and no other.")
-    known = ("username", "password") if grant == "password" else ("refresh_token",)
+    known = ("username", "password", "totp") if grant == "password" else ("refresh_token",)
     return {name: fields[name] for name in known if fields.get(name)}

@@ -35,6 +35,7 @@ STATUS: Mapping[str, int] = {
     "precondition-failed": 412,
     "range-not-satisfiable": 416,
     "unauthorized": 401,
+    "totp-required": 401,
     "forbidden": 403,
     "not-found": 404,
     "method-not-allowed": 405,
@@ -60,7 +61,8 @@ MEANING: Mapping[str, str] = {
     "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
     "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
     "unauthorized": "A valid token is needed.",
-    "forbidden": "The token is valid and does not allow this; `detail` names the scope that an API key lacks.",
+    "totp-required": "The password is right, and the account needs a code too: send it as `totp`.",
+    "forbidden": "The token is valid and does not allow this, or a password or a code is wrong; `detail` says which.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
     "request-timeout": "The request's body came too slowly.",
@@ -292,4 +294,4 @@ def install_problems(app: FastAPI) -> None:
 
 
 # The responses of routes that authenticate their caller. A route's own entry for a status replaces the one here.
-OF_CALLERS = responses("unauthorized", "validation-error", "unavailable")
+OF_CALLERS = responses("unauthorized", "forbidden", "validation-error", "unavailable")

@@ -12,11 +12,11 @@ from typing import Literal
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, InvalidToken, NotFound, WrongPassword
+from pycalc.errors import Conflict, FieldProblem, Forbidden, InvalidInput, NotFound, WrongPassword
 from pycalc.models.auth import Principal, Registration, Role, User, UserChange
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.api_keys import ApiKeys
-from pycalc.services.accounts.authorization import require_session
+from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -40,7 +40,10 @@ class Accounts:
         ids: IdSource,
         admin_registration: AdminRegistration,
         on_admin_created: Callable[[], None],
+        *,
+        passwords_allowed: bool = True,
     ) -> None:
+        """Without ``passwords_allowed`` nobody can register; the identity provider's users need not."""
         self._users = users
         self._keys = keys
         self._passwords = passwords
@@ -48,12 +51,15 @@ class Accounts:
         self._ids = ids
         self._admin_registration = admin_registration
         self._on_admin_created = on_admin_created
+        self._passwords_allowed = passwords_allowed
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
 
         Raises Conflict, Forbidden, InvalidInput, Unauthorized and Overloaded.
         """
+        if not self._passwords_allowed:
+            raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = admin_id = None
         if registration.role is Role.ADMIN and self._admin_registration != "open":
@@ -100,18 +106,18 @@ class Accounts:
 
     async def own(self, caller: Principal) -> User:
         """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
-        user = await self._users.by_id(caller.user_id)
-        if user is None or user.disabled:
-            raise InvalidToken("The account does not exist any more.")
-        return user
+        return await own_account(self._users, caller)
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
         """Store a new password and end the caller's other sessions.
 
-        Raises WrongPassword, InvalidInput, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises WrongPassword, InvalidInput, Conflict for an account without a password, Forbidden for an API key,
+        Unauthorized and Overloaded.
         """
         require_session(caller)
         user = await self.own(caller)
+        if not user.has_password:
+            raise Conflict("The account has no password: the identity provider signs it in.")
         require_uncommon(new, "/new_password", user.username, user.email)
         if not await self._passwords.check(current, user.password_hash):
             _audit.warning("password change refused", user=caller.username)

@@ -11,7 +11,7 @@ from time import time
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
+from pycalc.errors import Forbidden, InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Principal, User
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.authorization import require_session
@@ -19,6 +19,7 @@ from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.totp import Totp
 
 _KEY_CACHE_SECONDS = 300.0
 _JITTER_SECONDS = 0.02
@@ -37,12 +38,18 @@ class Authenticator:
         keys: ApiKeys,
         passwords: PasswordHasher,
         token_cache: TokenCache,
+        totp: Totp,
         limits: LimitPolicy = NO_LIMITS,
         identified: Callable[[Principal], None] = lambda _: None,
+        *,
+        admins_need_totp: bool = False,
+        passwords_allowed: bool = True,
     ) -> None:
         """Keep the principals of verified tokens in ``token_cache``, where requests look first.
 
-        ``identified`` is called with each principal that is read from the store.
+        ``identified`` is called with each principal that is read from the store. With ``admins_need_totp`` an admin
+        without a second factor can only enrol one. Without ``passwords_allowed`` only the identity provider signs users
+        in.
         """
         self._users = users
         self._sessions = sessions
@@ -51,13 +58,17 @@ class Authenticator:
         self._limits = limits
         self._identified = identified
         self.token_cache = token_cache
+        self._totp = totp
+        self._admins_need_totp = admins_need_totp
+        self._passwords_allowed = passwords_allowed
 
-    async def authenticate(self, token: bytes) -> Principal:
+    async def authenticate(self, token: bytes, *, enrolling: bool = False) -> Principal:
         """Return the principal of an access token or an API key, from the cache or else from the store.
 
         A change of the account by another process may take seconds to reach the cache.
 
-        Raises Unauthorized, and Overloaded when too many keys wait to be looked up.
+        Raises Unauthorized, Overloaded when too many keys wait to be looked up, and Forbidden for an admin who must
+        enrol a second factor, unless ``enrolling``.
         """
         cached = self.token_cache.get(token)
         if cached is not None:
@@ -83,21 +94,30 @@ class Authenticator:
                 rights=frozenset(key.scopes.split()),
                 allow_query=key.allow_query,
                 limits=self._limits.of(user),
+                second_factor=user.second_factor,
             )
             limits = key.limits.parsed()
             if limits is not None:
                 principal = replace(principal, key=replace(principal, user_id=key.id, limits=limits))
         else:
             principal = await self._sessions.bearer(text)
+        if self._admins_need_totp and principal.is_admin and not principal.second_factor:
+            if not enrolling:
+                raise Forbidden("An admin needs a second factor here: enrol one with POST /me/totp.")
+            return principal  # never cached, so that each request comes here
         self.token_cache.put(token, principal, epoch)
         self._identified(principal)
         return principal
 
-    async def log_in(self, username: str, password: str) -> Tokens:
+    async def log_in(self, username: str, password: str, code: str | None = None) -> Tokens:
         """Open a session; raises Unauthorized and Overloaded.
 
-        The error is the same for an unknown user, a wrong password and a disabled account.
+        The error is the same for an unknown user, a wrong password and a disabled account. An account with a second
+        factor needs a ``code`` too; without one TotpRequired is raised, a kind of Unauthorized. Raises Forbidden where
+        passwords are switched off.
         """
+        if not self._passwords_allowed:
+            raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
         user = await self._users.by_username(username)
         right = await self._passwords.check(password, user.password_hash if user else None)
         if not right or user is None or user.disabled:
@@ -105,7 +125,8 @@ class Authenticator:
             # Finding no row is 30 µs faster than reading one. Jitter hides this in the attempts that the limits allow.
             await asyncio.sleep(_random.uniform(0, _JITTER_SECONDS))
             raise Unauthorized("The username or the password is wrong.")
-        tokens = await self._sessions.open(user.id, await self._upgraded(user, password))
+        await self._totp.check_login(user, code)
+        tokens = await self._sessions.open(user.id, await self._upgraded(user, password), totp=user.totp)
         _audit.info("session opened", user=user.username)
         return tokens
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, MissingScope
-from pycalc.models.auth import LONGEST_USERNAME, Principal, Role
+from pycalc.models.auth import LONGEST_USERNAME, Principal, Role, User
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.scopes import SESSION
 
@@ -25,6 +25,14 @@ def require_session(caller: Principal) -> None:
     require_right(caller, SESSION)
 
 
+async def own_account(users: UserStore, caller: Principal) -> User:
+    """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
+    user = await users.by_id(caller.user_id)
+    if user is None or user.disabled:
+        raise InvalidToken("The account does not exist any more.")
+    return user
+
+
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
@@ -39,10 +47,7 @@ async def visible_user_ids(users: UserStore, caller: Principal, user: str | None
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):
             raise Forbidden("Only an admin may see another user's records.")
         return (caller.user_id,)
-    account = await users.by_id(caller.user_id)
-    if account is None or account.disabled:
-        raise InvalidToken("The account does not exist any more.")
-    if account.role is not Role.ADMIN:
+    if (await own_account(users, caller)).role is not Role.ADMIN:
         raise Forbidden("Only an admin may see everyone's records.")
     if user is None:
         return None

@@ -20,6 +20,7 @@ from structlog import get_logger
 
 from pycalc.errors import FieldProblem, InvalidInput, Overloaded
 from pycalc.machine import cores
+from pycalc.models.auth import NO_PASSWORD
 from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
@@ -100,8 +101,10 @@ class PasswordHasher:
     async def check(self, password: str, hashed: str | None) -> bool:
         """Return whether the password has this hash; raises Overloaded. Every call takes the time of one hash.
 
-        Return False for None (no such user), and for a hash whose key is no longer listed.
+        Return False for None (no such user), for an account without a password, and for a hash whose key is no longer
+        listed.
         """
+        hashed = None if hashed == NO_PASSWORD else hashed
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")
         known = hashed is not None and key_id in self._keys
         if key_id not in self._keys:

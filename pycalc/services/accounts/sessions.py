@@ -58,14 +58,16 @@ class Sessions:
         self._limits = limits
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
-    async def open(self, user_id: bytes, password_hash: str) -> Tokens:
+    async def open(self, user_id: bytes, password_hash: str | None, *, totp: bool = False) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
-        Raises Unauthorized when the account is deleted or disabled, or no longer has this hash.
+        Without a hash, the identity provider has signed the user in. ``totp`` tells whether a code was verified too.
+        Raises Unauthorized when the account is deleted or disabled, no longer has this hash, or its second factor was
+        turned on or off meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
-        session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms())
+        session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms(), totp)
         await self.store.open(session, LIMITS)
         return self._tokens(user_id, identity, token)
 
@@ -105,8 +107,15 @@ class Sessions:
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:
             raise InvalidToken("The session of this token has ended.")
-        limits = self._limits.of(user)
-        return Principal(user.id, user.username, user.role, claims.session_id, claims.expires_at, limits=limits)
+        return Principal(
+            user.id,
+            user.username,
+            user.role,
+            claims.session_id,
+            claims.expires_at,
+            limits=self._limits.of(user),
+            second_factor=user.second_factor,
+        )
 
     def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
         return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)

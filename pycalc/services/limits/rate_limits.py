@@ -14,7 +14,7 @@ from limits import RateLimitItem, RateLimitItemPerHour
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Shared
-from pycalc.errors import RateLimited, Unauthorized, WrongPassword
+from pycalc.errors import RateLimited, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
@@ -94,7 +94,8 @@ class LoginLimit(Protocol):
     def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
         """Return the context of one attempt, which raises RateLimited when it is entered.
 
-        An attempt that ends with Unauthorized, WrongPassword or a cancellation counts as a failure.
+        An attempt that ends with Unauthorized, WrongPassword or a cancellation counts as a failure, except with
+        TotpRequired, after a right password.
         """
 
 
@@ -135,6 +136,8 @@ class FailedLogins:
             async with self._addresses.trying(address), self._accounts.trying(account):
                 try:
                     yield
+                except TotpRequired:  # the first half of a login: neither a failure nor a success
+                    raise
                 except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
                     await shield(self._failed(account, address))
                     raise

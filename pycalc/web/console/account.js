@@ -3,8 +3,11 @@
 import { byId, clearFields, complete, hide, showProblem } from "./dom.js";
 import { Problem, anonymous, authorized, readJson, session } from "./http.js";
 
-async function signIn(username, password) {
-  const answer = await anonymous("/login", { method: "POST", json: { username, password } });
+const TOTP_REQUIRED = "/docs/problems#totp-required";
+
+async function signIn(username, password, totp = "") {
+  const json = totp === "" ? { username, password } : { username, password, totp };
+  const answer = await anonymous("/login", { method: "POST", json });
   session.keep(await readJson(answer));
   await resume();
 }
@@ -73,6 +76,18 @@ function prepareTabs() {
   }
 }
 
+/** Shows the link to the identity provider where there is one, and hides the forms where passwords are switched off. */
+async function showWaysIn() {
+  try {
+    const { sign_in: ways } = await readJson(await anonymous("/"));
+    byId("provider-sign-in").hidden = ways.provider === null;
+    if (ways.password) return;
+    for (const part of document.querySelectorAll(".account [role=tablist], .account [role=tabpanel]")) part.hidden = true;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error; // without an answer the forms stay
+  }
+}
+
 function prepareReveal() {
   for (const box of document.querySelectorAll("[data-reveals]")) {
     const input = byId(box.dataset.reveals);
@@ -87,7 +102,18 @@ export function prepareAccount() {
   const registration = byId("register-form");
   prepareTabs();
   prepareReveal();
-  onSubmit(login, () => signIn(login.elements.username.value, login.elements.password.value));
+  const code = byId("login-totp-field");
+  onSubmit(login, async () => {
+    const { username, password, totp } = login.elements;
+    try {
+      await signIn(username.value, password.value, totp.value);
+      code.hidden = true;
+    } catch (error) {
+      if (error instanceof Problem && error.members.type === TOTP_REQUIRED) code.hidden = false;
+      throw error;
+    }
+  });
+  showWaysIn();
   onSubmit(registration, () => register(registration));
   byId("sign-out").addEventListener("click", async () => {
     await authorized("/logout", { method: "POST" }).catch(() => null);

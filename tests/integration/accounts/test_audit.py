@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from tests.harness.accounts import PASSWORD, Person, new_admin, new_name, new_person, registration
 from tests.harness.metrics import metric
+from tests.harness.one_time_codes import code_at
 from tests.harness.servers import pycalc
 
 HERE = "198.51.100.7"
@@ -172,6 +174,25 @@ def test_no_record_holds_a_secret(audited: Audited) -> None:
     text = audited.log.read_text()
     assert not [secret for secret in (WRONG, PASSWORD, audited.user.token, audited.admin.token) if secret in text]
     assert all(isinstance(record, dict) for record in audited.records())
+
+
+def test_second_factors_are_recorded(audited: Audited) -> None:
+    """Turning a second factor on, a wrong code, a recovery code and an admin's reset are recorded, without any code."""
+    client, other = audited.client, new_person(audited.client)
+    secret = client.post("/me/totp", json={"password": PASSWORD}, headers=other.headers).json()["secret"]
+    code = code_at(secret, time())
+    confirmed = client.post("/me/totp/confirm", json={"totp": code}, headers=other.headers)
+    recovery = confirmed.json()["recovery_codes"][0]
+    assert audited.last("second factor enabled") == {"user": other.name}
+    credentials = {"username": other.name, "password": PASSWORD}
+    assert client.post("/login", json={**credentials, "totp": WRONG}).status_code == 401
+    assert audited.last("login refused") == {"user": other.name, "factor": "totp"}
+    assert client.post("/login", json={**credentials, "totp": recovery}).status_code == 200
+    assert audited.last("recovery code used") == {"user": other.name}
+    assert client.delete(f"/users/{other.name}/totp", headers=audited.admin.headers).status_code == 204
+    assert audited.last("second factor reset") == {"user": other.name, "by": audited.admin.name}
+    log = audited.log.read_text()
+    assert not [each for each in (secret, recovery, recovery.replace("-", ""), WRONG) if each in log]
 
 
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:

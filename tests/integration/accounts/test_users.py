@@ -42,8 +42,8 @@ async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, a
     query: dict[str, str | int] = {"limit": 2}
     while True:
         page = (await client.get("/users", headers=admin, params=query)).json()
-        shown = {"id", "username", "email", "role", "created_at", "disabled", "quota"}
-        assert all(set(item) == shown for item in page["items"])
+        members = {"id", "username", "email", "role", "totp", "created_at", "disabled", "quota"}
+        assert all(set(item) == members for item in page["items"])
         seen += [item["username"] for item in page["items"]]
         if page["next_cursor"] is None:
             break

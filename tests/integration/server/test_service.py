@@ -41,12 +41,17 @@ PROBLEMS = {
     "POST /batch": {401, 403, 408, 413, 415, 422, 429, 503},
     "POST /evaluate": {401, 403, 408, 413, 415, 422, 429, 503, 504},
     "POST /register": {401, 403, 408, 409, 413, 415, 422, 429, 503},
-    "POST /login": {401, 408, 413, 415, 422, 429, 503},
-    "POST /token/refresh": {401, 408, 413, 415, 422, 503},
+    "POST /login": {401, 403, 408, 413, 415, 422, 429, 503},
+    "POST /token/refresh": {401, 403, 408, 413, 415, 422, 503},
     "POST /logout": {401, 403, 422, 503},
     "POST /logout-all": {401, 403, 422, 503},
     "GET /me": {401, 403, 422, 503},
-    "PUT /me/password": {401, 403, 408, 413, 415, 422, 429, 503},
+    "PUT /me/password": {401, 403, 408, 409, 413, 415, 422, 429, 503},
+    "POST /me/totp": {401, 403, 408, 409, 413, 415, 422, 429, 503},
+    "POST /me/totp/confirm": {401, 403, 408, 409, 413, 415, 422, 429, 503},
+    "POST /me/totp/disable": {401, 403, 404, 408, 409, 413, 415, 422, 429, 503},
+    "GET /oidc/login": {404, 422, 503},
+    "GET /oidc/callback": {401, 404, 409, 422, 429, 503},
     "POST /me/keys": {401, 403, 408, 409, 413, 415, 422, 503},
     "GET /me/keys": {401, 403, 422, 503},
     "GET /me/keys/{key_id}": {401, 403, 404, 422, 503},
@@ -55,7 +60,8 @@ PROBLEMS = {
     "GET /users/{username}": {401, 403, 404, 422, 503},
     "PATCH /users/{username}": {401, 403, 404, 408, 409, 413, 415, 422, 503},
     "DELETE /users/{username}": {401, 403, 404, 409, 422, 503},
-    "GET /secure-history": {401, 403, 422, 503},
+    "DELETE /users/{username}/totp": {401, 403, 404, 409, 422, 503},
+    "GET /secure-history": {401, 403, 422, 429, 503},
     "GET /usage": {401, 403, 422, 503},
     "GET /events": {401, 403, 422, 503},
 }
@@ -137,7 +143,7 @@ class TestDocuments:
             found -= everywhere
         without = {name: found for name, found in documented.items() if name not in PROBLEMS}
         assert {name: documented.get(name) for name in PROBLEMS} == PROBLEMS
-        assert without == {"GET /": {412}, "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
+        assert without == {"GET /": {412, 429}, "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
         for name in PROBLEMS:
             for status, response in operations(document)[name]["responses"].items():
                 if status in ("414", "431"):  # The HTTP server itself sends these.

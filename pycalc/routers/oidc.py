@@ -1,0 +1,116 @@
+"""Sign-in through the organisation's identity provider (OpenID Connect)."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from pycalc.errors import NotFound, Unauthorized
+from pycalc.models.auth import Session
+from pycalc.routers.auth import session_of
+from pycalc.routers.http.deps import AddressDep, ResourcesDep
+from pycalc.routers.http.headers import PAGE_POLICY
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.negotiation import conditions_of, preferred
+from pycalc.routers.http.openapi import headers, json_content
+from pycalc.routers.http.problems import responses
+from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
+
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
+
+_COOKIE_SECONDS = 600  # for the sign-in at the provider
+_PROBLEMS = ("validation-error", "not-found", "overloaded", "unavailable")
+# A page without a word: its script keeps the session and opens the console.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>pycalc</title><script type="module" src="/web/signed-in.js"></script></head>
+<body data-session="{session}"></body>
+</html>
+"""
+
+
+def _sign_in(resources: ResourcesDep) -> ProviderSignIn:
+    if resources.provider_sign_in is None:
+        raise NotFound("No identity provider is configured here.")
+    return resources.provider_sign_in
+
+
+SignInDep = Annotated[ProviderSignIn, Depends(_sign_in)]
+
+
+def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
+    """Return the cookie's name, and whether it is for https only.
+
+    The prefix lets no other host of the domain set the cookie. Browsers accept it by https only.
+    """
+    secure = sign_in.redirect_url.startswith("https:")
+    return ("__Host-pycalc-sign-in" if secure else "pycalc-sign-in"), secure
+
+
+@router.get(
+    "/oidc/login",
+    operation_id="beginSignIn",
+    status_code=303,
+    response_class=Response,
+    responses={
+        303: {"description": "To the identity provider.", "headers": headers("Location", "Set-Cookie")},
+        **responses(*_PROBLEMS),
+    },
+)
+async def begin(sign_in: SignInDep, resources: ResourcesDep, address: AddressDep) -> Response:
+    """Send the browser to the organisation's identity provider, which sends it back to `/oidc/callback`."""
+    with resources.sign_ins.acquire(address):
+        url, secret = await sign_in.begin()
+    response = RedirectResponse(url, 303)
+    name, secure = _cookie(sign_in)
+    # SameSite=Lax, because the provider's site sends the browser back.
+    response.set_cookie(name, secret, _COOKIE_SECONDS, secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+@router.get(
+    "/oidc/callback",
+    operation_id="finishSignIn",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The session, or for a browser a page that opens the console with it.",
+            "content": {**json_content("Session"), "text/html": {"schema": {"type": "string"}}},
+            "headers": headers("Set-Cookie"),
+        },
+        **responses("unauthorized", "conflict", "rate-limited", *_PROBLEMS),
+    },
+)
+async def finish(
+    request: Request,
+    sign_in: SignInDep,
+    resources: ResourcesDep,
+    address: AddressDep,
+    state: Annotated[str, Query(max_length=200, description="as `/oidc/login` has sent it")] = "",
+    code: Annotated[str, Query(max_length=4096, description="the provider's one-time code")] = "",
+    error: Annotated[str, Query(max_length=200, description="why the provider refuses, instead of a code")] = "",
+) -> Response:
+    """Open a session for the user whom the identity provider has signed in; the first sign-in makes an account.
+
+    A refused sign-in counts as a failed login of the address.
+    """
+    name, secure = _cookie(sign_in)
+    async with resources.login_limit.attempt(f"sign-in from {address}", address):
+        if error:
+            raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
+        with resources.sign_ins.acquire(address):
+            session = session_of(await sign_in.finish(request.cookies.get(name), state, code))
+    response = _answer(request, session)
+    response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+def _answer(request: Request, session: Session) -> Response:
+    if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) != "text/html":
+        return JSONResponse(session.model_dump())
+    page = _PAGE.format(session=escape(session.model_dump_json()))
+    policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
+    return Response(page, headers=policy, media_type="text/html")

@@ -1,0 +1,57 @@
+"""The caller's own second factor."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from pycalc.models.auth import Confirmation, Disabling, Enrolment, RecoveryCodes, TotpSecret
+from pycalc.routers.http.deps import AddressDep, CallerDep, EnrollingCallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import NO_CONTENT
+from pycalc.routers.http.problems import OF_CALLERS, responses
+
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+
+_THROTTLED = ("forbidden", "payload-too-large", "rate-limited", "overloaded", "unavailable")
+
+
+@router.post("/me/totp", status_code=201, operation_id="enrolTotp", responses=responses("conflict", *_THROTTLED))
+async def enrol(
+    enrolment: Enrolment, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
+) -> TotpSecret:
+    """Make a secret for an authenticator app; it is shown this once. Logins need no code until it is confirmed.
+
+    A wrong password counts as a failed login. Enrolling again before the confirmation makes another secret.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        with resources.password_slots.acquire(address):
+            secret, uri = await resources.totp.enrol(caller, enrolment.password)
+    return TotpSecret(secret=secret, uri=uri)
+
+
+@router.post("/me/totp/confirm", operation_id="confirmTotp", responses=responses("conflict", *_THROTTLED))
+async def confirm(
+    confirmation: Confirmation, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
+) -> RecoveryCodes:
+    """Turn the second factor on with a first code; the account's other sessions end.
+
+    Returns ten recovery codes, shown this once. A wrong code counts as a failed login.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        return RecoveryCodes(recovery_codes=await resources.totp.confirm(caller, confirmation.totp))
+
+
+@router.post(
+    "/me/totp/disable",
+    **NO_CONTENT,
+    operation_id="disableTotp",
+    responses=responses("not-found", "conflict", *_THROTTLED),
+)
+async def disable(disabling: Disabling, caller: CallerDep, resources: ResourcesDep, address: AddressDep) -> None:
+    """Turn the second factor off with the password and a code or a recovery code; the account's other sessions end.
+
+    A wrong password or code counts as a failed login.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        with resources.password_slots.acquire(address):
+            await resources.totp.disable(caller, disabling.password, disabling.totp)

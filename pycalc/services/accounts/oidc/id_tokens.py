@@ -1,0 +1,133 @@
+"""Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7) and reading of their claims; no network."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from time import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pycalc.errors import Unauthorized
+
+if TYPE_CHECKING:  # PyJWT loads all of cryptography, which the first response need not wait for
+    from jwt import PyJWK
+
+# Signatures by key pairs only: a token signed with a shared secret, or with none, is refused.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+LONGEST_TOKEN = 32_768
+LONGEST_SUBJECT = 255  # OpenID Connect Core 1.0 §2
+LONGEST_EMAIL = 254
+_LEEWAY_SECONDS = 30  # the provider's clock may differ from ours
+_OLDEST_SECONDS = 600  # since the token was issued: the exchange takes seconds
+_REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
+
+
+class Requirement(NamedTuple):
+    """A claim and a value: the claim must equal the value, or be a list that contains it."""
+
+    claim: str
+    value: str
+
+    def met_by(self, claims: Mapping[str, Any]) -> bool:
+        """Return whether the claims have the value; dots in a claim's name lead into objects."""
+        found: Any = claims
+        for name in (self.claim,) if self.claim in claims else self.claim.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return self.value in found if isinstance(found, list) else found == self.value
+
+
+class Identity(NamedTuple):
+    """The claims of a verified token that the service uses; none of them but issuer and subject identifies anybody."""
+
+    issuer: str
+    subject: str
+    name: str  # the preferred username, "" without one
+    email: str  # "" without one
+    claims: Mapping[str, Any]
+
+
+def signing_keys(document: object) -> Sequence[PyJWK]:
+    """Return the public keys of a JSON Web Key Set that verify signatures; raises ValueError for anything else.
+
+    Keys of other kinds and uses are left out: symmetric ones, those for encryption, and those that PyJWT can't read.
+    """
+    import jwt
+
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("the key set is not a JSON object with a list of keys")
+    found = []
+    for key in keys:
+        if isinstance(key, dict) and key.get("kty") != "oct" and key.get("use", "sig") == "sig":
+            try:
+                found.append(jwt.PyJWK.from_dict(key))
+            except jwt.PyJWTError:
+                continue
+    return found
+
+
+def key_id_of(token: str) -> str | None:
+    """Return the id of the key that a token says to be signed with; raises Unauthorized for no signed token."""
+    import jwt
+
+    try:
+        if len(token) > LONGEST_TOKEN:
+            raise jwt.DecodeError("too long")
+        header = jwt.get_unverified_header(token)
+    except jwt.PyJWTError as error:
+        raise refused("it is not a signed token") from error
+    if header.get("alg") not in ALGORITHMS:
+        raise refused("its algorithm is not accepted")
+    key_id = header.get("kid")
+    return key_id if isinstance(key_id, str) else None
+
+
+def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: str) -> Identity:
+    """Return the identity in a token that this key has signed; raises Unauthorized for any other token.
+
+    The token must be of this issuer, for this client alone, unexpired, newly issued, and have the nonce. Without a key
+    of the token's, it is refused.
+    """
+    import jwt
+
+    if key is None:
+        raise refused("its key is not one of the provider's")
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=list(ALGORITHMS),
+            audience=client_id,
+            issuer=issuer,
+            leeway=_LEEWAY_SECONDS,
+            options={"require": _REQUIRED},
+        )
+    except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise refused(type(error).__name__) from error
+    return _identity(claims, issuer, client_id, nonce)
+
+
+def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
+    """Check what PyJWT does not; return the identity, or raise Unauthorized."""
+    given, subject = claims["nonce"], claims["sub"]
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+        raise refused("its nonce is of another sign-in")
+    if claims["aud"] not in (client_id, [client_id]) or claims.get("azp", client_id) != client_id:
+        raise refused("it is for other clients too")
+    if claims["iat"] < time() - _OLDEST_SECONDS:
+        raise refused("it was issued long ago")
+    if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= LONGEST_SUBJECT):
+        raise refused("its subject is not 1 to 255 printable ASCII characters")
+    name, email = claims.get("preferred_username"), claims.get("email")
+    return Identity(
+        issuer,
+        subject,
+        name if isinstance(name, str) else "",
+        email if isinstance(email, str) and email.isprintable() and len(email) <= LONGEST_EMAIL else "",
+        claims,
+    )
+
+
+def refused(reason: str) -> Unauthorized:
+    """Return the error for an ID token; the reason is for the audit log and holds nothing of the token."""
+    return Unauthorized(f"The identity provider's token is refused: {reason}. Begin again with GET /oidc/login.")

@@ -1,0 +1,189 @@
+"""The HTTP client of an identity provider: discovery, keys, and the exchange of codes, all bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote_plus, urlencode
+
+from structlog import get_logger
+
+from pycalc.errors import Unauthorized, Unavailable
+from pycalc.observability.metrics import AccountMetrics
+from pycalc.services.accounts.oidc.id_tokens import signing_keys
+from pycalc.urls import is_secure
+
+if TYPE_CHECKING:
+    import httpx
+    from jwt import PyJWK
+
+_DISCOVERY = "/.well-known/openid-configuration"
+_MOST_BYTES = 262_144  # of an answer
+_RETRY_SECONDS = 5.0  # after a failed discovery, and between reads of the keys for the sake of unknown ones
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+_log = get_logger(__name__)
+
+
+class ProviderSettings(NamedTuple):
+    """The provider, and how the service is registered there."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    redirect_url: str  # the service's own GET /oidc/callback
+
+
+class Provider:
+    """A client of one provider. What it has read of discovery and keys is used for ``fresh_seconds``.
+
+    The HTTP library is imported, and its TLS settings are loaded, in a thread at the first request.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        metrics: AccountMetrics,
+        *,
+        timeout: float = 5.0,
+        fresh_seconds: float = 3600.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """``timeout`` is of a whole request, in seconds."""
+        self.settings = settings
+        self._failures = metrics.provider_failures
+        self._timeout = timeout
+        self._fresh_seconds = fresh_seconds
+        self._clock = clock
+        self._client: httpx.AsyncClient | None = None
+        self._reading = asyncio.Lock()  # so that concurrent sign-ins share one read
+        self._endpoints: dict[str, str] = {}
+        self._endpoints_until = self._failed_until = 0.0
+        self._keys: Sequence[PyJWK] = ()
+        self._keys_until = self._keys_again_at = 0.0
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def authorization_url(self, parameters: dict[str, str]) -> str:
+        """Return the URL to which a browser is sent, with these parameters; raises Unavailable."""
+        endpoint = (await self._discover())["authorization_endpoint"]
+        own = {
+            "response_type": "code",
+            "client_id": self.settings.client_id,
+            "redirect_uri": self.settings.redirect_url,
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode({**own, **parameters})}"
+
+    async def id_token(self, code: str, verifier: str) -> str:
+        """Exchange a code for an ID token.
+
+        Raises Unauthorized for a code that the provider refuses, and Unavailable.
+        """
+        endpoint = (await self._discover())["token_endpoint"]
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.settings.redirect_url,
+            "code_verifier": verifier,
+        }
+        # RFC 6749 §2.3.1: both are encoded as in a form before they are joined.
+        credentials = quote_plus(self.settings.client_id), quote_plus(self.settings.client_secret)
+        status, answer = await self._fetch("POST", endpoint, data=form, auth=credentials)
+        if status == 400 and answer.get("error") == "invalid_grant":
+            raise Unauthorized("The identity provider refuses the code: begin again with GET /oidc/login.")
+        token = answer.get("id_token")
+        if status != 200 or not isinstance(token, str):
+            raise self._failed(f"the token endpoint answered {status} {str(answer.get('error', ''))[:64]!r}")
+        return token
+
+    async def key(self, key_id: str | None) -> PyJWK | None:
+        """Return the signing key with this id; the only one for None. Return None without one; raises Unavailable.
+
+        For an unknown id the keys are read again, but not more often than every five seconds.
+        """
+        async with self._reading:
+            now, found = self._clock(), self._known(key_id)
+            if now < self._keys_until and (found or now < self._keys_again_at):
+                return found
+            status, document = await self._fetch("GET", (await self._endpoints_now())["jwks_uri"])
+            try:
+                self._keys = signing_keys(document)
+            except ValueError as error:
+                raise self._failed(f"{error} (status {status})") from error
+            self._keys_until = self._clock() + self._fresh_seconds
+            self._keys_again_at = self._clock() + _RETRY_SECONDS
+            return self._known(key_id)
+
+    def _known(self, key_id: str | None) -> PyJWK | None:
+        keys = self._keys if key_id is None else [key for key in self._keys if key.key_id == key_id]
+        return keys[0] if len(keys) == 1 else None
+
+    async def _discover(self) -> dict[str, str]:
+        async with self._reading:
+            return await self._endpoints_now()
+
+    async def _endpoints_now(self) -> dict[str, str]:
+        """Return the provider's endpoints by name, read anew when they are old; call this while ``_reading``."""
+        now = self._clock()
+        if now < self._endpoints_until:
+            return self._endpoints
+        if now < self._failed_until:
+            raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
+        try:
+            self._endpoints = await self._read_endpoints()
+        except Unavailable:
+            self._failed_until = self._clock() + _RETRY_SECONDS  # whoever waits fails at once instead of trying too
+            raise
+        self._endpoints_until = self._clock() + self._fresh_seconds
+        return self._endpoints
+
+    async def _read_endpoints(self) -> dict[str, str]:
+        issuer = self.settings.issuer
+        status, document = await self._fetch("GET", issuer.removesuffix("/") + _DISCOVERY)
+        if status != 200 or document.get("issuer") != issuer:
+            raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
+        endpoints = {name: document.get(name) for name in _ENDPOINTS}
+        if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
+            raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
+        return {name: str(url) for name, url in endpoints.items()}
+
+    async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        """Return the status and the JSON object of an answer; raises Unavailable. Follows no redirect."""
+        if self._client is None:
+            self._client = await asyncio.to_thread(_new_client, self._timeout)
+        import httpx
+
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(method, url, headers={"Accept": "application/json"}, **options) as answer,
+            ):
+                body = bytearray()
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > _MOST_BYTES:
+                        raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+            document = json.loads(body)
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
+            raise self._failed(f"{method} {url}: {type(error).__name__}") from error
+        if not isinstance(document, dict):
+            raise self._failed(f"{method} {url}: not a JSON object")
+        return answer.status_code, document
+
+    def _failed(self, reason: str) -> Unavailable:
+        """Count and log a failure of the provider; return the error for the client, which does not learn the reason."""
+        self._failures.inc()
+        _log.error("the identity provider failed", reason=reason)
+        return Unavailable("The identity provider does not answer as expected; try again later.", int(_RETRY_SECONDS))
+
+
+def _new_client(timeout: float) -> httpx.AsyncClient:
+    import httpx
+
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False)

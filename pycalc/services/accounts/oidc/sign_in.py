@@ -1,0 +1,166 @@
+"""Sign-in through the identity provider: authorization-code flow with PKCE, state and nonce bound to the browser."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+from structlog import get_logger
+
+from pycalc.db.base import ProviderIdentity, UserStore
+from pycalc.errors import Conflict, Unauthorized, Unavailable
+from pycalc.models.auth import LONGEST_USERNAME, NO_PASSWORD, Role, User
+from pycalc.models.ids import IdSource
+from pycalc.services.accounts.oidc.id_tokens import Identity, Requirement, key_id_of, verify
+from pycalc.services.accounts.oidc.provider import Provider
+from pycalc.services.accounts.sessions import Sessions, Tokens
+from pycalc.services.accounts.token_cache import TokenCache
+
+_SECRET_BYTES = 32
+_SHORTEST_NAME = 3
+_BY = "the identity provider"
+
+_audit = get_logger("pycalc.audit")
+
+
+class ClaimRules(NamedTuple):
+    """The rules for the claims of ID tokens."""
+
+    admin: Requirement | None  # makes an account an admin's, and its absence a user's; None: admins decide about roles
+    factor: Requirement | None  # every token must meet it, as the proof of a second factor
+
+
+class _Attempt:
+    """The values of one sign-in, all derived from a secret that only the browser's cookie holds.
+
+    So the service stores nothing until the browser is back, and a state can't be used by another browser.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self.state = self._derived("state")
+        self.nonce = self._derived("nonce")
+        self.verifier = self._derived("PKCE verifier")
+        self.challenge = _base64url(sha256(self.verifier.encode()).digest())
+
+    def _derived(self, use: str) -> str:
+        return _base64url(hmac.digest(self.secret.encode(), use.encode(), "sha256"))
+
+
+class ProviderSignIn:
+    """The service that signs users in through the provider, and makes their accounts at the first sign-in.
+
+    Accounts are found by issuer and subject, never by e-mail address or name.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        claims: ClaimRules,
+        users: UserStore,
+        sessions: Sessions,
+        token_cache: TokenCache,
+        ids: IdSource,
+    ) -> None:
+        self.redirect_url = provider.settings.redirect_url
+        self._provider = provider
+        self._claims = claims
+        self._users = users
+        self._sessions = sessions
+        self._token_cache = token_cache
+        self._ids = ids
+
+    async def begin(self) -> tuple[str, str]:
+        """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
+        attempt = _Attempt(secrets.token_urlsafe(_SECRET_BYTES))
+        parameters = {
+            "scope": "openid profile email",
+            "state": attempt.state,
+            "nonce": attempt.nonce,
+            "code_challenge": attempt.challenge,
+            "code_challenge_method": "S256",
+        }
+        if self._claims.factor is not None and self._claims.factor.claim == "acr":
+            parameters["acr_values"] = self._claims.factor.value
+        return await self._provider.authorization_url(parameters), attempt.secret
+
+    async def finish(self, secret: str | None, state: str, code: str) -> Tokens:
+        """Open a session for the user whom the provider sent back with this state and code.
+
+        ``secret`` is the browser's cookie. Raises Unauthorized, Unavailable, and Conflict where the provider no longer
+        calls the last admin one.
+        """
+        attempt = _Attempt(secret or "")
+        if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):
+            raise Unauthorized("This browser has begun no such sign-in, or too long ago: begin with GET /oidc/login.")
+        settings = self._provider.settings
+        token = await self._provider.id_token(code, attempt.verifier)
+        key = await self._provider.key(key_id_of(token))
+        identity = verify(token, key, settings.issuer, settings.client_id, attempt.nonce)
+        if self._claims.factor is not None and not self._claims.factor.met_by(identity.claims):
+            raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
+        user = await self._account_of(identity)
+        if user.disabled:
+            _audit.warning("login refused", user=user.username, by=_BY)
+            raise Unauthorized("The account is disabled.")
+        tokens = await self._sessions.open(user.id, None)
+        _audit.info("session opened", user=user.username, by=_BY)
+        return tokens
+
+    async def _account_of(self, identity: Identity) -> User:
+        """Return the account of an identity, which is made if there is none, with the role that its claims give it."""
+        role = None
+        if self._claims.admin is not None:
+            role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
+        linked = ProviderIdentity(identity.issuer, identity.subject)
+        user = await self._users.by_identity(linked)
+        if user is None:
+            return await self._create(identity, linked, role or Role.USER)
+        if role in (None, user.role):
+            return user
+        name = user.username.lower()
+        changing = self._users.change(user.username, role, None)
+        user = await self._token_cache.revoke(changing, lambda principal: principal.username.lower() == name)
+        _audit.info("account changed", user=user.username, changed={"role": role}, by=_BY)
+        return user
+
+    async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
+        """Make the account of an identity, under the preferred name or, if that is taken, one that ends in digits."""
+        now = datetime.now(UTC)
+        for name in _names_of(identity):
+            user = User(
+                id=self._ids.next(),
+                username=name,
+                email=identity.email,
+                password_hash=NO_PASSWORD,
+                role=role,
+                created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+            )
+            try:
+                await self._users.add(user, identity=linked)
+            except Conflict:
+                made = await self._users.by_identity(linked)  # by another request meanwhile
+                if made is not None:
+                    return made
+            else:
+                _audit.info("account created", user=name, role=role.value, by=_BY)
+                return user
+        raise Unavailable("No free username was found for the new account; try again.")
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _names_of(identity: Identity) -> list[str]:
+    """Return usernames for a new account, best first: the preferred one if it is valid, then with digits at its end."""
+    wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
+    base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
+    digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()
+    several = [f"{base[: LONGEST_USERNAME - 9]}-{digits[start : start + 8]}" for start in (0, 8, 16)]
+    return [base, *several] if base == wanted and len(base) <= LONGEST_USERNAME else several

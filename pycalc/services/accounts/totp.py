@@ -1,0 +1,180 @@
+"""The second factor of a login: time-based one-time passwords (RFC 6238) and recovery codes (ADR 31)."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from time import time
+
+from structlog import get_logger
+
+from pycalc.db.base import StoredTotp, TotpStore, UserStore
+from pycalc.errors import Conflict, TotpRequired, Unauthorized, WrongPassword
+from pycalc.models.auth import Principal, User
+from pycalc.services.accounts.authorization import own_account, require_session
+from pycalc.services.accounts.passwords import PasswordHasher
+from pycalc.services.accounts.secret_cipher import SecretCipher
+from pycalc.services.accounts.token_cache import TokenCache
+
+_SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
+_WINDOW = 1  # steps that the clock of an authenticator app may be behind or ahead
+_RECOVERY_CODES = 10
+_RECOVERY_BYTES = 15  # 120 bits, too many to guess at, so that a plain hash protects a code
+_GROUP = 4  # characters between hyphens
+_CODE = re.compile(r"\d{6}", re.ASCII)
+_WRONG = "The code is wrong, too old or used already: send the next one."
+
+_audit = get_logger("pycalc.audit")
+_log = get_logger(__name__)
+
+
+def _plain(code: str) -> str:
+    """Return a code without the spaces and hyphens that people and apps write for legibility."""
+    return re.sub(r"[\s-]", "", code).lower()
+
+
+class Totp:
+    """The service that enrols, checks and removes second factors."""
+
+    def __init__(
+        self,
+        store: TotpStore,
+        users: UserStore,
+        passwords: PasswordHasher,
+        cipher: SecretCipher,
+        token_cache: TokenCache,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        """``clock`` returns seconds since the epoch."""
+        self._store = store
+        self._users = users
+        self._passwords = passwords
+        self._cipher = cipher
+        self._token_cache = token_cache
+        self._clock = clock
+
+    async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
+        """Return a new secret and its otpauth URI; codes are needed once ``confirm`` was called with one.
+
+        Raises WrongPassword, Conflict if the account has a second factor or no password, Forbidden for an API key,
+        Unauthorized and Overloaded.
+        """
+        user = await self._with_password(caller, password)
+        raw = secrets.token_bytes(_SECRET_BYTES)
+        await self._store.offer(user.id, self._cipher.encrypt(raw, user.id))
+        import pyotp  # not at the top of the module, because most processes never need it
+
+        secret = base64.b32encode(raw).decode()
+        return secret, pyotp.TOTP(secret).provisioning_uri(name=user.username, issuer_name="pycalc")
+
+    async def confirm(self, caller: Principal, code: str) -> list[str]:
+        """Turn the second factor on, end the caller's other sessions, and return the recovery codes.
+
+        Raises WrongPassword for a wrong code, Conflict without an enrolment, Forbidden for an API key, Unauthorized.
+        """
+        require_session(caller)
+        stored = await self._store.of_user(caller.user_id)
+        if stored is None or stored.last_step is not None:
+            raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
+        step = self._step_of(caller.user_id, stored, _plain(code))
+        if step is None:
+            _audit.warning("second factor refused", user=caller.username)
+            raise WrongPassword(_WRONG)
+        codes = [
+            base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower() for _ in range(_RECOVERY_CODES)
+        ]
+        hashes, kept = [sha256(each.encode()).digest() for each in codes], caller.credential_id
+        await self._token_cache.revoke(
+            self._store.confirm(caller.user_id, stored.secret, step, hashes, kept),
+            lambda other: other.user_id == caller.user_id,
+        )
+        _audit.info("second factor enabled", user=caller.username)
+        return ["-".join(re.findall(f".{{{_GROUP}}}", each)) for each in codes]
+
+    async def disable(self, caller: Principal, password: str, code: str) -> None:
+        """Turn the second factor off, and end the caller's other sessions.
+
+        Raises WrongPassword for a wrong password or code, NotFound without a second factor, Forbidden for an API key,
+        Unauthorized and Overloaded.
+        """
+        user = await self._with_password(caller, password)
+        if user.totp and not await self._accepts(user, code):
+            _audit.warning("second factor refused", user=user.username)
+            raise WrongPassword(_WRONG)
+        await self._remove(user.id, caller.credential_id)
+        _audit.info("second factor disabled", user=user.username)
+
+    async def reset(self, admin: Principal, user: User) -> None:
+        """Turn the second factor of an account off for an admin, and end all sessions of that account.
+
+        Raises Conflict for the admin's own account, and NotFound without a second factor.
+        """
+        if user.id == admin.user_id:
+            raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
+        await self._remove(user.id, None)
+        _audit.info("second factor reset", user=user.username, by=admin.username)
+
+    async def check_login(self, user: User, code: str | None) -> None:
+        """Check the code of a login whose password is right; an account without a second factor needs none.
+
+        Raises TotpRequired for a missing code, Unauthorized for a wrong one.
+        """
+        if not user.totp:
+            return
+        if code is None:
+            raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
+        if not await self._accepts(user, code):
+            _audit.warning("login refused", user=user.username, factor="totp")
+            raise Unauthorized(_WRONG)
+
+    async def _with_password(self, caller: Principal, password: str) -> User:
+        """Return the caller's account if this is its password.
+
+        Raises WrongPassword, Conflict without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        """
+        require_session(caller)
+        user = await own_account(self._users, caller)
+        if not user.has_password:
+            raise Conflict("The account has no password: the identity provider takes care of a second factor.")
+        if not await self._passwords.check(password, user.password_hash):
+            _audit.warning("second factor refused", user=user.username)
+            raise WrongPassword("The password is wrong.")
+        return user
+
+    async def _remove(self, user_id: bytes, kept: bytes | None) -> None:
+        await self._token_cache.revoke(self._store.remove(user_id, kept), lambda other: other.user_id == user_id)
+
+    async def _accepts(self, user: User, code: str) -> bool:
+        """Use up a code or a recovery code; return whether it is valid and was not used before."""
+        text = _plain(code)
+        if _CODE.fullmatch(text) is None:
+            used = await self._store.use_recovery(user.id, sha256(text.encode()).digest())
+            if used:
+                _audit.warning("recovery code used", user=user.username)
+            return used
+        stored = await self._store.of_user(user.id)
+        step = None if stored is None else self._step_of(user.id, stored, text)
+        if stored is None or step is None:
+            return False
+        return await self._store.use_step(user.id, step, self._cipher.renewed(stored.secret, user.id))
+
+    def _step_of(self, user_id: bytes, stored: StoredTotp, code: str) -> int | None:
+        """Return the time step of a code of six digits, None for a code of no step within the window."""
+        import pyotp
+
+        if _CODE.fullmatch(code) is None:
+            return None
+
+        try:
+            secret = self._cipher.decrypt(stored.secret, user_id)
+        except ValueError as error:
+            _log.error("a second factor can't be checked", reason=str(error))
+            return None
+        totp = pyotp.TOTP(base64.b32encode(secret).decode())
+        try:
+            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=_WINDOW)
+        except pyotp.exceptions.OTPVerificationError:
+            return None

@@ -1,0 +1,260 @@
+"""Hostile ID tokens and broken providers: no session, no account, no waiting without an end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from time import time
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from pycalc.errors import Unavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
+from pycalc.settings import Settings
+from tests.harness.hostile_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    HostileProvider,
+    elliptic_key,
+    hostile_provider,
+)
+from tests.harness.in_process import changed
+
+pytestmark = pytest.mark.anyio
+
+COOKIE = "__Host-pycalc-sign-in"
+Forge = Callable[[HostileProvider, str], str]
+
+
+@pytest.fixture
+def provider() -> Iterator[HostileProvider]:
+    """Run a provider that issues whatever a test wants."""
+    with hostile_provider() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, provider: HostileProvider) -> Settings:
+    """Return settings with the provider."""
+    return changed(settings, **provider.settings)
+
+
+async def finished(client: httpx.AsyncClient, provider: HostileProvider, forge: Forge) -> httpx.Response:
+    """Begin a sign-in, and come back with a code for the token that ``forge`` makes for the sign-in's nonce."""
+    begun = await client.get("/oidc/login")
+    assert begun.status_code == 303, begun.text
+    query = parse_qs(urlsplit(begun.headers["Location"]).query)
+    cookie = begun.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+    provider.token = lambda: forge(provider, query["nonce"][0])
+    parameters = {"state": query["state"][0], "code": "the code"}
+    answer = await client.get("/oidc/callback", params=parameters, headers={"Cookie": f"{COOKIE}={cookie}"})
+    if provider.form:
+        verifier = provider.form["code_verifier"][0]
+        challenge = base64.urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        assert query["code_challenge"] == [challenge]
+    return answer
+
+
+async def test_a_good_token_opens_a_session(client: httpx.AsyncClient, provider: HostileProvider) -> None:
+    """The provider of these tests works when it behaves; by https the cookie is for this host and https only."""
+    begun = await client.get("/oidc/login")
+    assert begun.headers["Set-Cookie"].startswith(f"{COOKIE}=")
+    assert "; Secure" in begun.headers["Set-Cookie"]
+    assert "; Path=/;" in begun.headers["Set-Cookie"]
+    answer = await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))
+    assert answer.status_code == 200, answer.text
+
+
+HOSTILE: dict[str, Forge] = {
+    "another audience": lambda idp, nonce: idp.signed(idp.claims(nonce, aud="another client")),
+    "another audience beside": lambda idp, nonce: idp.signed(idp.claims(nonce, aud=[CLIENT_ID, "another client"])),
+    "another authorized party": lambda idp, nonce: idp.signed(idp.claims(nonce, azp="another client")),
+    "another issuer": lambda idp, nonce: idp.signed(idp.claims(nonce, iss="https://another.example")),
+    "the issuer with a slash": lambda idp, nonce: idp.signed(idp.claims(nonce, iss=idp.issuer + "/")),
+    "another sign-in's nonce": lambda idp, _: idp.signed(idp.claims("another nonce")),
+    "a nonce of another type": lambda idp, nonce: idp.signed(idp.claims(nonce, nonce=[nonce])),
+    "no nonce": lambda idp, nonce: idp.signed(idp.claims(nonce, nonce=None)),
+    "no subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub=None)),
+    "an empty subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub="")),
+    "a long subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub="a" * 256)),
+    "a NUL in the subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub="a\0b")),
+    "a subject beyond ASCII": lambda idp, nonce: idp.signed(idp.claims(nonce, sub="é")),
+    "no expiry": lambda idp, nonce: idp.signed(idp.claims(nonce, exp=None)),
+    "expired": lambda idp, nonce: idp.signed(idp.claims(nonce, exp=int(time()) - 60)),
+    "not yet valid": lambda idp, nonce: idp.signed(idp.claims(nonce, nbf=int(time()) + 300)),
+    "issued in the future": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=int(time()) + 300)),
+    "issued long ago": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=int(time()) - 3600)),
+    "no time of issue": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=None)),
+    "alg none": lambda idp, nonce: idp.unsigned(idp.claims(nonce)),
+    "no signature": lambda idp, nonce: idp.unsigned(idp.claims(nonce), "RS256"),
+    "a MAC of the public key": lambda idp, nonce: idp.confused(idp.claims(nonce)),
+    "a MAC of the client's secret": lambda idp, nonce: idp.signed(idp.claims(nonce), CLIENT_SECRET, "HS256"),
+    "another key": lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key),
+    "a key of another kind": lambda idp, nonce: idp.signed(idp.claims(nonce), elliptic_key(), "ES256"),
+    "an unknown key": lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key, kid="two"),
+    "a key in the header": lambda idp, nonce: idp.signed(
+        idp.claims(nonce), idp.other_key, kid="two", jwk=idp.public(idp.other_key, "two")
+    ),
+    "changed claims": lambda idp, nonce: ".".join(
+        (
+            (signed := idp.signed(idp.claims(nonce, sub="eve")).split("."))[0],
+            idp.signed(idp.claims(nonce)).split(".")[1],
+            signed[2],
+        )
+    ),
+    "no token": lambda *_: "a.b.c",
+    "a long token": lambda idp, nonce: idp.signed(idp.claims(nonce, padding="x" * 40_000)),
+}
+
+
+@pytest.mark.parametrize("forge", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_hostile_token_opens_no_session(
+    client: httpx.AsyncClient, provider: HostileProvider, forge: Forge
+) -> None:
+    """The answer is 401 and tells nothing of the token; no account is made."""
+    answer = await finished(client, provider, forge)
+    assert (answer.status_code, answer.json()["type"]) == (401, "/docs/problems#unauthorized"), answer.text
+    assert provider.token() not in answer.text
+
+
+@pytest.mark.parametrize("kind", ["oct", "enc"])
+async def test_a_key_for_other_uses_signs_nothing(
+    client: httpx.AsyncClient, provider: HostileProvider, kind: str
+) -> None:
+    """A symmetric key in the provider's key set, and one for encryption, verify no token."""
+    if kind == "oct":
+        secret = base64.urlsafe_b64encode(CLIENT_SECRET.encode()).rstrip(b"=").decode()
+        provider.keys.append({"kty": "oct", "k": secret, "kid": "two", "alg": "HS256"})
+        answer = await finished(
+            client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce), CLIENT_SECRET, "HS256", kid="two")
+        )
+    else:
+        provider.keys.append(provider.public(provider.other_key, "two", use="enc"))
+        answer = await finished(
+            client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key, kid="two")
+        )
+    assert answer.status_code == 401
+
+
+async def test_new_keys_are_read_when_they_are_needed(client: httpx.AsyncClient, provider: HostileProvider) -> None:
+    """A rotated key is found; unknown ones cause no flood of reads."""
+    assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 200
+    for _ in range(3):
+        answer = await finished(
+            client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key, kid="two")
+        )
+        assert answer.status_code == 401
+    assert provider.requests.count("/keys") == 1  # the first read is less than five seconds old
+    assert provider.requests.count("/.well-known/openid-configuration") == 1
+
+
+BROKEN: dict[str, Callable[[HostileProvider], object]] = {
+    "another issuer's document": lambda idp: idp.discovery.update(issuer="https://another.example"),
+    "an endpoint without TLS": lambda idp: idp.discovery.update(token_endpoint="http://another.example/token"),
+    "no endpoint": lambda idp: idp.discovery.pop("jwks_uri"),
+    "no JSON": lambda idp: idp.answers.update({"/.well-known/openid-configuration": lambda: (200, b"<html>")}),
+    "a list": lambda idp: idp.answers.update({"/.well-known/openid-configuration": lambda: (200, b"[]")}),
+    "a fault": lambda idp: idp.answers.update({"/.well-known/openid-configuration": lambda: (500, b"{}")}),
+    "a redirect": lambda idp: idp.answers.update({"/.well-known/openid-configuration": lambda: (302, b"{}")}),
+    "too long": lambda idp: idp.discovery.update(padding="x" * 300_000),
+}
+
+
+@pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN.keys())
+async def test_a_broken_provider_is_unavailable(
+    client: httpx.AsyncClient, provider: HostileProvider, breaking: Callable[[HostileProvider], object]
+) -> None:
+    """A discovery document that can't be used is 503, and is not asked for again at once."""
+    breaking(provider)
+    for _ in range(3):
+        answer = await client.get("/oidc/login")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/token", (500, b"{}")),
+        ("/token", (200, b"{}")),
+        ("/token", (401, b'{"error": "invalid_client"}')),
+        ("/keys", (200, b"{}")),
+        ("/keys", (200, b'{"keys": 1}')),
+        ("/keys", (500, b"oops")),
+    ],
+)
+async def test_a_broken_endpoint_is_unavailable(
+    client: httpx.AsyncClient, provider: HostileProvider, path: str, answer: tuple[int, bytes]
+) -> None:
+    """An answer of the provider that can't be used is 503."""
+    provider.answers[path] = lambda: answer
+    assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 503
+
+
+async def test_a_refused_code_is_unauthorized(client: httpx.AsyncClient, provider: HostileProvider) -> None:
+    """A code that the provider refuses is the client's fault."""
+    refusal = json.dumps({"error": "invalid_grant"}).encode()
+    provider.answers["/token"] = lambda: (400, refusal)
+    assert (await finished(client, provider, lambda *_: "")).status_code == 401
+
+
+async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
+    """A request ends after its time; whoever waits meanwhile fails too, without a request of their own."""
+    released = threading.Event()
+
+    def silent() -> tuple[int, bytes]:
+        released.wait(60)
+        return 200, b"{}"
+
+    provider.answers["/.well-known/openid-configuration"] = silent
+    metrics = Metrics()
+    settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
+    client = Provider(settings, metrics, timeout=0.1, clock=lambda: 1_000.0)
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await client.authorization_url({})
+    finally:
+        released.set()
+        await client.aclose()
+    assert len(provider.requests) == 1
+    assert b"pycalc_identity_provider_failures_total 1.0" in metrics.render()
+
+
+async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
+    """Redirects that fit no sign-in count as failed logins of their address."""
+    statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
+    assert statuses == [401] * 10 + [429]
+
+
+async def test_settings_must_be_whole(settings: Settings) -> None:
+    """A provider that is set in part, or not safely, is refused at start."""
+    for name in ("oidc_client_id", "oidc_client_secret", "oidc_redirect_url"):
+        with pytest.raises(ValueError, match="PYCALC_OIDC_ISSUER needs"):
+            changed(settings, **{name: ""})
+    for wrong in (
+        {"oidc_issuer": "http://idp.example"},
+        {"oidc_issuer": "https://idp.example?tenant=1"},
+        {"oidc_issuer": "https://user@idp.example"},
+        {"oidc_redirect_url": "http://calc.example/oidc/callback"},
+        {"oidc_redirect_url": "https://calc.example/"},
+        {"oidc_role_claim": "groups"},
+        {"oidc_factor_claim": "=mfa"},
+        {"admin_totp": "required"},
+    ):
+        with pytest.raises(ValueError, match=r"URL|CLAIM"):
+            changed(settings, **wrong)
+    with pytest.raises(ValueError, match="leaves no way in"):
+        Settings(password_login=False, _env_file=None)
+
+
+async def test_malformed_redirects_are_refused(client: httpx.AsyncClient) -> None:
+    """Repeated and overlong parameters are invalid input."""
+    for path in ("/oidc/login?a=1&a=2", "/oidc/callback?state=" + "a" * 201):
+        assert (await client.get(path)).status_code == 422
