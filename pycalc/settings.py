@@ -159,7 +159,7 @@ def _require_origin(text: str) -> None:
 
 
 def _of_roles(value: object) -> object:
-    """Return a JSON text's object; return any other object unchanged. Raises ValueError."""
+    """Parse a JSON text; return a value that is no string unchanged. Raises ValueError if the text is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -445,7 +445,7 @@ class Settings(BaseSettings):
 
     @property
     def user_limits(self) -> UserLimits:
-        """Return the limits of a user who has no others, by account or role."""
+        """Return the default limits of a user; limits of the account or of its role take precedence."""
         return UserLimits(
             self.rate_limit,
             parse_seconds(self.compute_quota) if self.compute_quota else None,
@@ -455,7 +455,7 @@ class Settings(BaseSettings):
 
     @property
     def hardened(self) -> bool:
-        """Return whether unsafe defaults are refused: in production, and on Cloud Run, which sets ``K_SERVICE``."""
+        """Return whether unsafe settings are refused: in production, and on Cloud Run, which sets ``K_SERVICE``."""
         return self.env == "production" or bool(os.environ.get("K_SERVICE"))
 
     @property

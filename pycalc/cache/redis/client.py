@@ -75,11 +75,13 @@ class RedisClient:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
-        """Execute a command or script; return its answer as ``read`` converts it.
+        """Send a command and return its reply.
 
         Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
-        exception, the breaker opens. After a failure other than a refusal, by Redis or by this client's bound, the same
-        HTTP request sends no more commands, so that a hanging Redis delays the request only once.
+        exception, the breaker opens.
+
+        After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays it only once.
+        Two failures are exempt: an error reply of Redis, and too many commands under way in this client.
         """
         context = current_context()
         if context is not None and context.cache_late:

@@ -85,10 +85,7 @@ class Accounts:
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
-        """Create an account.
-
-        The store checks again, in the same transaction, that the bootstrap token or the admin still permits it.
-        """
+        """Create an account; the store checks the bootstrap token or the admin in the transaction that inserts it."""
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),

@@ -163,7 +163,11 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch and complete its futures; after any error but StoreUnavailable, commit entry by entry."""
+        """Commit a batch and complete its futures.
+
+        If idempotency keys are taken, fail their entries and commit the others together. After any other error but
+        StoreUnavailable, commit each entry alone.
+        """
         started, began_ns = perf_counter(), time_ns()
         rows = [row for entry in batch for row in entry.rows]
         keys = [entry.key for entry in batch if entry.key is not None]

@@ -40,7 +40,7 @@ def _first_id(age: timedelta) -> bytes:
 
 
 def _weight(characters: int) -> int:
-    """Return as how many short rows a row with so many characters counts."""
+    """Return a row's weight towards the quota: LONG_WEIGHT if it has over LONG_CHARACTERS characters, else 1."""
     return LONG_WEIGHT if characters > LONG_CHARACTERS else 1
 
 

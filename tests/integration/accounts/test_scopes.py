@@ -30,6 +30,8 @@ RIGHTS = {
     "GET /readyz": PUBLIC,
     "GET /redoc": PUBLIC,
     "GET /web/{path}": PUBLIC,
+    "GET /oidc/callback": PUBLIC,
+    "GET /oidc/login": PUBLIC,
     "POST /login": PUBLIC,
     "POST /register": PUBLIC,
     "POST /token/refresh": PUBLIC,
@@ -48,10 +50,14 @@ RIGHTS = {
     "GET /users/{username}": "admin:read",
     "DELETE /me/keys/{key_id}": SESSION,
     "DELETE /users/{username}": SESSION,
+    "DELETE /users/{username}/totp": SESSION,
     "PATCH /users/{username}": SESSION,
     "POST /logout": SESSION,
     "POST /logout-all": SESSION,
     "POST /me/keys": SESSION,
+    "POST /me/totp": SESSION,
+    "POST /me/totp/confirm": SESSION,
+    "POST /me/totp/disable": SESSION,
     "PUT /me/password": SESSION,
 }
 

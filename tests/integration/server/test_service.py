@@ -35,11 +35,11 @@ OPERATIONS = {
 """The path of each operation behind its name."""
 PROBLEMS = {
     **{f"GET /{name}/{path}": {401, 403, 412, 416, 422, 429, 503, 504} for name, path in OPERATIONS.items()},
-    "POST /calculations": {401, 403, 408, 413, 415, 422, 429, 503, 504},
+    "POST /calculations": {401, 403, 408, 409, 413, 415, 422, 429, 503, 504},
     "GET /calculations/{calculation_id}": {401, 403, 404, 422, 503},
     "GET /calculations/{calculation_id}/digits": {401, 403, 404, 412, 416, 422, 429, 503, 504},
-    "POST /batch": {401, 403, 408, 413, 415, 422, 429, 503},
-    "POST /evaluate": {401, 403, 408, 413, 415, 422, 429, 503, 504},
+    "POST /batch": {401, 403, 408, 409, 413, 415, 422, 429, 503},
+    "POST /evaluate": {401, 403, 408, 409, 413, 415, 422, 429, 503, 504},
     "POST /register": {401, 403, 408, 409, 413, 415, 422, 429, 503},
     "POST /login": {401, 403, 408, 413, 415, 422, 429, 503},
     "POST /token/refresh": {401, 403, 408, 413, 415, 422, 503},

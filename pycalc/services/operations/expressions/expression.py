@@ -50,8 +50,8 @@ class Expression:
 class ExpressionEstimate(NamedTuple):
     """The size and cost of an expression: a bound of its digits, seconds on one core, and bytes of memory.
 
-    ``exact`` is False for a value that is rounded. ``certain`` is False where the estimate depends on samples or
-    guesses.
+    ``exact`` is False for a value that is, or may be, rounded. ``certain`` is False where the estimate depends on
+    samples or guesses.
     """
 
     digits: int

@@ -105,12 +105,11 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
 
 
 def _split(modulus: int, primes: int) -> tuple[int, int]:
-    """Split ``modulus`` into two coprime factors: the first has its prime factors that divide the product ``primes``.
+    """Split ``modulus`` into two coprime factors: the first has all prime factors that it shares with ``primes``.
 
-    ``modulus`` must have no prime factor up to 10^6, the limit of trial division. ``primes`` must be the product of the
-    primes up to 4·sqrt(n) + 4. Then the first factor divides n!, because each of its primes p divides n! more than
-    60,000 times: n/p > 60,000 follows from 10^6 < p <= 4·sqrt(n) + 4. A modulus of 10,000 digits, the longest, has
-    fewer than 2,000 prime factors above 10^6.
+    ``primes`` must be the product of the primes up to 4·sqrt(n) + 4, and ``modulus`` must have no prime factor up to
+    10^6. Then the first factor divides n!: for each of its primes p, n/p > 60,000, so p^60,000 divides n!. A modulus of
+    at most 10,000 digits has fewer than 2,000 prime factors above 10^6, so no exponent in it is larger.
     """
     rest = mpz(modulus)
     shared = gmp.gcd(rest, primes)

@@ -78,7 +78,10 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return difference % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is (2n-1 over n-1) - (2n-1 over n-2) modulo ``modulus``, by Pascal's rule."""
+        """Return whether ``residue`` is congruent to C(2n-1, n-1) - C(2n-1, n-2) modulo ``modulus``.
+
+        By Pascal's rule, this difference of binomial coefficients is the n-th Catalan number.
+        """
         (n,) = args
         estimate = self.estimate(args, 1)
         near, far = (
