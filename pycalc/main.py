@@ -23,6 +23,8 @@ from pycalc.routers import (
     keys,
     math,
     oidc,
+    password_resets,
+    sessions,
     system,
     totp,
     usage,
@@ -78,7 +80,8 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for part in (batch, calculations, evaluate, auth, totp, oidc, keys, users, history, usage, events, system):
+    of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
+    for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, system):
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from pycalc.machine import cores, memory
-from pycalc.models.auth import MIN_KEY_LENGTH, Role
+from pycalc.models.auth import MIN_KEY_LENGTH, DeletedHistory, Role
 from pycalc.models.limits import OwnLimits, UserLimits, parse_bytes, parse_limit, parse_limits, parse_seconds
 from pycalc.models.times import parse_age
 from pycalc.urls import is_secure
@@ -327,6 +327,11 @@ class Settings(BaseSettings):
         ge=1,
         description="calculations kept per user; one with more than 700 characters of operands and result counts as "
         "four; empty: all",
+    )
+    deleted_accounts: DeletedHistory = Field(
+        "anonymize",
+        description="what happens to calculations and usage totals of a deleted account: anonymize (kept without the "
+        "name), erase, or keep (with the name)",
     )
     min_free_disk: int = Field(
         256 * 1024**2,

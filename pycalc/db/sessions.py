@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
@@ -10,8 +11,8 @@ from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, Sessio
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import user_of
-from pycalc.errors import Unauthorized
-from pycalc.models.auth import User
+from pycalc.errors import NotFound, Unauthorized
+from pycalc.models.auth import Device, StoredSession, User
 
 
 def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
@@ -86,7 +87,8 @@ def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimit
         return Rotation(_owner(connection, session.user_id) if alive else None, alive)
     newest = list(chains.items())[-_CHAINS:]
     packed = b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
-    connection.execute(update(sessions).where(of_session).values(**change, used_ms=now_ms, chains=packed))
+    change |= {"used_ms": now_ms, "chains": packed, **_columns_of(refresh.device)}
+    connection.execute(update(sessions).where(of_session).values(**change))
     return Rotation(_owner(connection, session.user_id), False)
 
 
@@ -95,11 +97,24 @@ def _owner(connection: Connection, user_id: bytes) -> User | None:
     return user_of(connection.execute(query).one_or_none())
 
 
-def _close(connection: Connection, which: ColumnElement[bool]) -> None:
-    """End the matching sessions, which all belong to one user, and add a revocation if there were any."""
+def _columns_of(device: Device | None) -> dict[str, str | None]:
+    return {"address": None, "client": None} if device is None else asdict(device)
+
+
+def _session_from(row: Row[Any]) -> StoredSession:
+    device = None if row.address is None else Device(row.address, row.client)
+    return StoredSession(row.id, row.created_ms, row.used_ms, device)
+
+
+def _close(connection: Connection, which: ColumnElement[bool]) -> int:
+    """End the matching sessions, which all belong to one user; return how many there were.
+
+    If there were any, add a revocation.
+    """
     ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
     if ended:
         revoke(connection, ended[0])
+    return len(ended)
 
 
 class SqlSessionStore:
@@ -127,6 +142,7 @@ class SqlSessionStore:
                 created_ms=session.now_ms,
                 used_ms=session.now_ms,
                 rotated_ms=session.now_ms,
+                **_columns_of(session.device),
             )
             connection.execute(row)
             if dropped.rowcount:
@@ -149,8 +165,15 @@ class SqlSessionStore:
             return Rotation(None, False)  # an invented token costs no write
         return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
 
-    async def close(self, session_id: bytes) -> None:
-        await self._database.write(lambda connection: _close(connection, sessions.c.id == session_id))
+    async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
+        mine = (sessions.c.user_id == user_id) & ~_expired(now_ms, limits)
+        query = select(sessions).where(mine).order_by(sessions.c.used_ms.desc(), sessions.c.id.desc())
+        return await self._database.read(lambda connection: list(map(_session_from, connection.execute(query))))
+
+    async def close(self, user_id: bytes, session_id: bytes) -> None:
+        this = (sessions.c.id == session_id) & (sessions.c.user_id == user_id)
+        if not await self._database.write(lambda connection: _close(connection, this)):
+            raise NotFound("There is no such session.")
 
     async def close_all(self, user_id: bytes) -> None:
         await self._database.write(lambda connection: _close(connection, sessions.c.user_id == user_id))

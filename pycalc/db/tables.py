@@ -78,6 +78,8 @@ sessions = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("used_ms", BigInteger, nullable=False),
     Column("rotated_ms", BigInteger, nullable=False),
+    Column("address", String(45)),
+    Column("client", String(100)),
 )
 Index(None, sessions.c.user_id, sessions.c.used_ms)
 
@@ -94,6 +96,23 @@ retired_names = Table(
     metadata,
     Column("username_key", String(32), primary_key=True),
     Column("user_id", _ID, primary_key=True),
+    Column("reserved_until_ms", BigInteger),
+)
+
+deleted_accounts = Table(
+    "deleted_accounts",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("erase", Boolean, nullable=False),
+    Column("deleted_ms", BigInteger, nullable=False),
+)
+
+password_resets = Table(
+    "password_resets",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("expires_ms", BigInteger, nullable=False),
 )
 
 bootstrap = Table(

@@ -8,15 +8,27 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from pycalc.db.base import Database, ProviderIdentity
+from pycalc.db.base import Database, Deletion, ProviderIdentity
 from pycalc.db.revocations import revoke
-from pycalc.db.tables import api_keys, bootstrap, identities, retired_names, sessions, totp, users
+from pycalc.db.tables import (
+    api_keys,
+    bootstrap,
+    deleted_accounts,
+    identities,
+    password_resets,
+    retired_names,
+    sessions,
+    totp,
+    users,
+)
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 from pycalc.models.limits import OwnLimits
 
 _BOOTSTRAP_ROW = 1
+NOBODY = bytes(16)  # in the place of the id, where nothing may lead from a retired name to a history
+_TAKEN = "The username or the email address is taken."
 _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
@@ -58,6 +70,18 @@ def _require_other_admin(user: User, admins: int) -> None:
         raise Conflict("This is the last admin; make another account an admin first.")
 
 
+def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
+    """Reserve a deleted account's name, and list the account for the work on its history."""
+    kept = deletion.history == "keep"
+    name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
+    connection.execute(delete(retired_names).filter_by(**name))  # from an earlier deletion
+    connection.execute(insert(retired_names).values(**name, reserved_until_ms=deletion.reserved_until_ms))
+    if not kept:
+        erase = deletion.history == "erase"
+        row = insert(deleted_accounts).values(user_id=user.id, erase=erase, deleted_ms=deletion.now_ms)
+        connection.execute(row)
+
+
 class SqlUserStore:
     """Accounts in SQL."""
 
@@ -95,11 +119,16 @@ class SqlUserStore:
             connection.execute(row)
             if identity is not None:
                 connection.execute(insert(identities).values(**identity._asdict(), user_id=user.id))
+            # The insert has waited for a deletion under way, whose reservation this query sees.
+            of_name = retired_names.c.username_key == user.username.lower()
+            reserved = of_name & (retired_names.c.reserved_until_ms > unix_ms(user.created_at))
+            if connection.scalar(select(retired_names.c.username_key).where(reserved).limit(1)) is not None:
+                raise Conflict(_TAKEN)
 
         try:
             await self._database.write(work)
         except (IntegrityError, DataError) as error:
-            raise Conflict("The username or the email address is taken.") from error
+            raise Conflict(_TAKEN) from error
 
     async def by_username(self, username: str) -> User | None:
         query = select(users).where(users.c.username_key == _key(username))
@@ -117,7 +146,8 @@ class SqlUserStore:
     async def id_of(self, username: str) -> bytes | None:
         name = _key(username)
         now = select(users.c.id).where(users.c.username_key == name)
-        before = select(retired_names.c.user_id).where(retired_names.c.username_key == name)
+        linked = (retired_names.c.username_key == name) & (retired_names.c.user_id != NOBODY)
+        before = select(retired_names.c.user_id).where(linked)
         latest = before.order_by(retired_names.c.user_id.desc()).limit(1)
         return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
 
@@ -150,7 +180,8 @@ class SqlUserStore:
             }
             connection.execute(update(users).where(users.c.id == user.id).values(columns))
             if changed.disabled:
-                connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
+                for table in (sessions, password_resets):
+                    connection.execute(delete(table).where(table.c.user_id == user.id))
             revoke(connection, user.id)
             return changed
 
@@ -170,21 +201,22 @@ class SqlUserStore:
             if changed.rowcount != 1 or connection.scalar(asking) is None:
                 raise InvalidToken("The session has ended, or the password was changed meanwhile.")
             connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
+            connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
             revoke(connection, user_id)
 
         await self._database.write(work)
 
-    async def delete(self, username: str) -> User:
+    async def delete(self, username: str, deletion: Deletion) -> User:
         def work(connection: Connection) -> User:
             admins = _admins(connection)
             user = _locked(connection, username)
+            if deletion.password_hash not in (None, user.password_hash):
+                raise InvalidToken("The password was changed meanwhile.")
             _require_other_admin(user, admins)
-            connection.execute(delete(api_keys).where(api_keys.c.user_id == user.id))
-            connection.execute(delete(sessions).where(sessions.c.user_id == user.id))
-            connection.execute(delete(totp).where(totp.c.user_id == user.id))
-            connection.execute(delete(identities).where(identities.c.user_id == user.id))
+            for table in (api_keys, sessions, totp, identities, password_resets):
+                connection.execute(delete(table).where(table.c.user_id == user.id))
             connection.execute(delete(users).where(users.c.id == user.id))
-            connection.execute(insert(retired_names).values(username_key=user.username.lower(), user_id=user.id))
+            _retire(connection, user, deletion)
             revoke(connection, user.id)
             return user
 

@@ -26,6 +26,10 @@ from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeySco
 MAX_PASSWORD_LENGTH = 1_024
 NO_PASSWORD = "!"  # noqa: S105  # stored in a hash's place, and the hash of no password
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
+LONGEST_ADDRESS = 45
+LONGEST_CLIENT = 100
+DeletedHistory = Literal["keep", "anonymize", "erase"]  # what happens to the history of a deleted account
+DELETED_NAME = "(deleted)"  # in the place of a deleted account's name; no account can have it
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
 
@@ -60,6 +64,27 @@ class User:
     def second_factor(self) -> bool:
         """Return whether sessions of the account need a second factor, of which a provider has to take care."""
         return self.totp or not self.has_password
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The network address from which a session is used, and the program that uses it, by its User-Agent."""
+
+    address: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """An open session without its hashes; times are in milliseconds since the epoch.
+
+    The device is the one of the last login or refresh, None for a session of an earlier release.
+    """
+
+    id: bytes
+    created_ms: int
+    used_ms: int
+    device: Device | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +167,7 @@ Username = Annotated[
         f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
     ),
 ]
+_IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no script can read, and not in the body"
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"]),
@@ -190,6 +216,7 @@ class Credentials(BaseModel):
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
     totp: OneTimeCode | None = None
+    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = False
 
 
 class Enrolment(BaseModel):
@@ -347,18 +374,44 @@ class Session(BaseModel):
     )
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
     expires_in: int = Field(description="seconds until the access token expires", examples=[900])
-    refresh_token: str = Field(
-        description="opens the next access token at POST /token/refresh; replaced at each use",
+    refresh_token: str | None = Field(
+        None,
+        description="opens the next access token at POST /token/refresh; replaced at each use; absent with `cookie`",
         examples=["pcr_AZqrEnwA..."],
     )
 
 
 class Refresh(BaseModel):
-    """A refresh token, to be exchanged for new tokens."""
+    """A refresh token, to be exchanged for new tokens; with `cookie` the one in the request's cookie."""
 
     model_config = ConfigDict(extra="forbid")
 
-    refresh_token: str = Field(max_length=200, examples=["pcr_AZqrEnwA..."])
+    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = False
+    refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
+
+    @field_validator("refresh_token")
+    @classmethod
+    def _one_token(cls, value: str | None, info: ValidationInfo) -> str | None:
+        in_cookie = info.data.get("cookie")
+        if value is None and in_cookie is False:
+            raise ValueError("is missing: send it, or cookie: true")
+        if value is not None and in_cookie:
+            raise ValueError("must be left out with cookie: true")
+        return value
+
+
+class OpenSession(BaseModel):
+    """One of the user's open sessions."""
+
+    id: Uuid
+    opened_at: Timestamp
+    last_used_at: Timestamp = Field(description="the last login or refresh; access tokens may be used later")
+    address: str | None = Field(description="the network address of the last login or refresh", examples=["192.0.2.7"])
+    client: str | None = Field(
+        description="the program of the last login or refresh, by its User-Agent",
+        examples=["(X11; Linux x86_64) Chrome/130.0.0.0 Safari/537.36"],
+    )
+    current: bool = Field(description="whether this request belongs to the session")
 
 
 class PasswordChange(BaseModel):
@@ -367,4 +420,32 @@ class PasswordChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    new_password: Password
+
+
+class AccountDeletion(BaseModel):
+    """The current password, as proof of identity."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+
+
+class CreatedPasswordReset(BaseModel):
+    """A one-time token that sets a new password: it is shown this once."""
+
+    token: str = Field(examples=["pcp_AZqrEnwA..."])
+    link: str = Field(
+        description="a page that uses the token, relative to the service's address",
+        examples=["/#password-reset=pcp_AZqrEnwA..."],
+    )
+    expires_at: Timestamp
+
+
+class PasswordReset(BaseModel):
+    """A new password, and the token of a password reset as proof of identity."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(max_length=200, examples=["pcp_AZqrEnwA..."])
     new_password: Password

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pycalc.db import open_database
-from pycalc.db.base import Database, UserStore
+from pycalc.db.base import Database, DeletedAccount, UserStore
 from pycalc.db.keys import SqlKeyStore
+from pycalc.db.password_resets import SqlPasswordResetStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Principal
 from pycalc.models.ids import IdSource
+from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
-from pycalc.services.accounts.accounts import Accounts
+from pycalc.services.accounts.accounts import Accounts, DeletionPolicy
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.bootstrap import (
@@ -37,6 +39,7 @@ from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.id_tokens import Requirement
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
 from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
+from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.services.accounts.secret_cipher import SecretCipher
@@ -55,14 +58,21 @@ class AccountServices(NamedTuple):
     keys: ApiKeys
     totp: Totp
     provider_sign_in: ProviderSignIn | None
+    password_resets: PasswordResets
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
 
 async def open_account_services(
-    stack: ResourceStack, backends: Backends, limits: LimitPolicy, identified: Callable[[Principal], None]
+    stack: ResourceStack,
+    backends: Backends,
+    limits: LimitPolicy,
+    identified: Callable[[Principal], None],
+    on_deleted: Callable[[DeletedAccount], None],
 ) -> AccountServices:
     """Open the account services of a server; ``limits`` are those of callers, ``identified`` is told who they are.
+
+    ``on_deleted`` is called for a deleted account whose history is not kept with the name.
 
     Raises ValueError for keys that can't be used, and StoreUnavailable.
     """
@@ -103,9 +113,10 @@ async def open_account_services(
         provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
+    accounts = _accounts(settings, users, keys, passwords, token_cache, ids, on_deleted)
+    resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, bootstrap_token, etag_key)
+    return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)
 
 
 @asynccontextmanager
@@ -122,7 +133,7 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     ):
         token_cache = TokenCache(metrics)
         keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
-        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids)
+        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids, lambda _: None)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -139,9 +150,17 @@ async def prepare(settings: Settings) -> str | None:
 
 
 def _accounts(
-    settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
+    settings: Settings,
+    users: UserStore,
+    keys: ApiKeys,
+    passwords: PasswordHasher,
+    cache: TokenCache,
+    ids: IdSource,
+    on_deleted: Callable[[DeletedAccount], None],
 ) -> Accounts:
     on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
+    reserved = parse_age(settings.history_retention) if settings.history_retention else None
+    policy = DeletionPolicy(settings.deleted_accounts, reserved, on_deleted)
     return Accounts(
         users,
         keys,
@@ -150,6 +169,7 @@ def _accounts(
         ids,
         settings.admin_registration,
         on_admin_created,
+        policy,
         passwords_allowed=settings.password_login,
     )
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
+from pycalc.db.base import DeletedAccount
+from pycalc.db.deleted_accounts import SqlDeletedAccountStore
 from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
@@ -34,6 +36,7 @@ from pycalc.services.accounts.audit_log import RefusalLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
+from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.accounts.totp import Totp
 from pycalc.services.calculations.batch import BatchCalculator
@@ -72,6 +75,7 @@ class Recording(NamedTuple):
     poller: HistoryPoller
     pings: Pings
     identified: Callable[[Principal], None]  # to be called with each caller who may record calculations
+    on_deleted: Callable[[DeletedAccount], None]  # to be called with each deleted account whose history is not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Resources:
     totp: Totp
     provider_sign_in: ProviderSignIn | None  # None without an identity provider
     passwords_allowed: bool
+    password_resets: PasswordResets
     calculator: Calculator
     batches: BatchCalculator
     idempotency: IdempotencyKeys
@@ -168,7 +173,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         backends = await open_backends(stack)
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
         recording = await _start_recording(stack, backends, limits)
-        accounts = await open_account_services(stack, backends, limits, recording.identified)
+        accounts = await open_account_services(stack, backends, limits, recording.identified, recording.on_deleted)
         yield _services(stack, backends, recording, accounts)
 
 
@@ -189,9 +194,14 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
         user = await backends.users.by_id(user_id)
         return settings.history_quota if user is None else limits.of(user).history
 
-    keys = SqlIdempotencyStore(database)
-    quota = settings.history_quota
-    retention = stack.closing(Retention(history, usage, keys, metrics, age=age, quota=quota, quota_of=quota_of))
+    quota, keys, deleted_accounts = (
+        settings.history_quota,
+        SqlIdempotencyStore(database),
+        SqlDeletedAccountStore(database),
+    )
+    retention = stack.closing(
+        Retention(history, usage, keys, deleted_accounts, metrics, age=age, quota=quota, quota_of=quota_of)
+    )
 
     def committed(rows: Sequence[HistoryRow]) -> None:
         if relay is not None:
@@ -207,7 +217,11 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
-    return Recording(recorder, poller, pings, lambda caller: retention.learn(caller.user_id, caller.limits.history))
+
+    def identified(caller: Principal) -> None:
+        retention.learn(caller.user_id, caller.limits.history)
+
+    return Recording(recorder, poller, pings, identified, retention.account_deleted)
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -222,7 +236,7 @@ def _services(
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
-    recorder, poller, pings, _ = recording
+    recorder, poller, pings, _, _ = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
@@ -245,6 +259,7 @@ def _services(
         totp=account_services.totp,
         provider_sign_in=account_services.provider_sign_in,
         passwords_allowed=settings.password_login,
+        password_resets=account_services.password_resets,
         calculator=calculator,
         batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),

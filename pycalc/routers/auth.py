@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Request, Response
 
-from pycalc.models.auth import Account, Credentials, PasswordChange, Refresh, Registration, Session, User
+from pycalc.models.auth import (
+    Account,
+    AccountDeletion,
+    Credentials,
+    PasswordChange,
+    Refresh,
+    Registration,
+    Session,
+    User,
+)
 from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
@@ -15,6 +24,7 @@ from pycalc.routers.http.deps import (
     BEARER,
     AddressDep,
     CallerDep,
+    DeviceDep,
     EnrollingCallerDep,
     EnrollingReadDep,
     OptionalCallerDep,
@@ -23,7 +33,11 @@ from pycalc.routers.http.deps import (
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.session_cookie import clear_cookie, refresh_token_of, require_own_page, set_cookie
 from pycalc.services.accounts.sessions import Tokens
+
+_SETS_COOKIE: dict[int | str, dict[str, Any]] = {200: {"headers": headers("Set-Cookie")}}
+_CLEARS_COOKIE: dict[int | str, dict[str, Any]] = {204: {"headers": headers("Set-Cookie")}}
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
 
@@ -69,58 +83,112 @@ async def register(
 
 @router.post(
     "/login",
-    responses=responses(
-        "unauthorized", "totp-required", "payload-too-large", "rate-limited", "overloaded", "unavailable"
-    ),
+    response_model_exclude_none=True,
+    responses={
+        **_SETS_COOKIE,
+        **responses(
+            *("unauthorized", "totp-required", "forbidden"),
+            *("payload-too-large", "rate-limited", "overloaded", "unavailable"),
+        ),
+    },
 )
 @oauth2_grant("password")
-async def log_in(request: Request, credentials: Credentials, resources: ResourcesDep, address: AddressDep) -> Session:
+async def log_in(
+    request: Request,
+    response: Response,
+    credentials: Credentials,
+    resources: ResourcesDep,
+    address: AddressDep,
+    device: DeviceDep,
+) -> Session:
     """Open a session. An account with a second factor needs `totp` too; without it the problem is `totp-required`.
 
     The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with the field `totp` beside its own. It gets
     OAuth2 errors; `totp_required` is that of a missing code.
     """
+    if credentials.cookie:
+        require_own_page(request)
     context_of(request.scope).tried = credentials.username
-    async with resources.login_limit.attempt(credentials.username, address):
+    username, password, code = credentials.username, credentials.password, credentials.totp
+    async with resources.login_limit.attempt(username, address):
         with resources.password_slots.acquire(address):
-            tokens = await resources.authenticator.log_in(credentials.username, credentials.password, credentials.totp)
-    return session_of(tokens)
+            tokens = await resources.authenticator.log_in(username, password, code, device)
+    return session_of(tokens, response if credentials.cookie else None)
 
 
-def session_of(tokens: Tokens) -> Session:
-    """Return a session as its client sees it."""
-    return Session(access_token=tokens.access, expires_in=tokens.expires_in, refresh_token=tokens.refresh)
+def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
+    """Return a session as its client sees it; with ``cookie_in`` the refresh token is in that response's cookie."""
+    if cookie_in is not None:
+        set_cookie(cookie_in, tokens.refresh)
+    refresh_token = None if cookie_in else tokens.refresh
+    return Session(access_token=tokens.access, expires_in=tokens.expires_in, refresh_token=refresh_token)
 
 
 @router.post(
-    "/token/refresh", operation_id="refreshToken", responses=responses("payload-too-large", "overloaded", "unavailable")
+    "/token/refresh",
+    operation_id="refreshToken",
+    response_model_exclude_none=True,
+    responses={**_SETS_COOKIE, **responses("forbidden", "payload-too-large", "overloaded", "unavailable")},
 )
 @oauth2_grant("refresh_token")
-async def refresh(refresh: Refresh, resources: ResourcesDep, address: AddressDep) -> Session:
+async def refresh(
+    request: Request,
+    response: Response,
+    refresh: Refresh,
+    resources: ResourcesDep,
+    address: AddressDep,
+    device: DeviceDep,
+) -> Session:
     """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
 
     The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
     """
+    token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(address):
-        return session_of(await resources.authenticator.refresh(refresh.refresh_token))
+        tokens = await resources.authenticator.refresh(token, device)
+    return session_of(tokens, response if refresh.cookie else None)
 
 
-@router.post("/logout", **NO_CONTENT, responses=responses("forbidden"))
-async def log_out(caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
+@router.post("/logout", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
+async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
     """End this session: its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
+    clear_cookie(response)
 
 
-@router.post("/logout-all", **NO_CONTENT, responses=responses("forbidden"))
-async def log_out_all(caller: CallerDep, resources: ResourcesDep) -> None:
+@router.post("/logout-all", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
+async def log_out_all(response: Response, caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
+    clear_cookie(response)
 
 
 @router.get("/me", operation_id="getAccount")
 async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
     """Return one's own account."""
     return account_of(await resources.accounts.own(caller))
+
+
+@router.delete(
+    "/me",
+    **NO_CONTENT,
+    responses={
+        **_CLEARS_COOKIE,
+        **responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
+    },
+)
+async def delete_account(
+    deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
+) -> None:
+    """Delete one's own account with its sessions and keys; the name stays reserved.
+
+    PYCALC_DELETED_ACCOUNTS says what happens to its calculations and totals: they are kept without the name, erased, or
+    kept with it. A wrong password counts as a failed login. The last admin can't go.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        with resources.password_slots.acquire(address):
+            await resources.accounts.delete_own(caller, deletion.password)
+    clear_cookie(response)
 
 
 @router.put(

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from pycalc.errors import NotFound, Unauthorized
-from pycalc.models.auth import Session
 from pycalc.routers.auth import session_of
-from pycalc.routers.http.deps import AddressDep, ResourcesDep
+from pycalc.routers.http.deps import AddressDep, DeviceDep, ResourcesDep
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import headers, json_content
 from pycalc.routers.http.problems import responses
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
+from pycalc.services.accounts.sessions import Tokens
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
@@ -89,6 +89,7 @@ async def finish(
     sign_in: SignInDep,
     resources: ResourcesDep,
     address: AddressDep,
+    device: DeviceDep,
     state: Annotated[str, Query(max_length=200, description="as `/oidc/login` has sent it")] = "",
     code: Annotated[str, Query(max_length=4096, description="the provider's one-time code")] = "",
     error: Annotated[str, Query(max_length=200, description="why the provider refuses, instead of a code")] = "",
@@ -102,15 +103,19 @@ async def finish(
         if error:
             raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
         with resources.sign_ins.acquire(address):
-            session = session_of(await sign_in.finish(request.cookies.get(name), state, code))
-    response = _answer(request, session)
+            tokens = await sign_in.finish(request.cookies.get(name), state, code, device)
+    response = _answer(request, tokens)
     response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
     return response
 
 
-def _answer(request: Request, session: Session) -> Response:
+def _answer(request: Request, tokens: Tokens) -> Response:
+    """Return the session as JSON, or the page for a browser, whose refresh token is in the cookie."""
     if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) != "text/html":
-        return JSONResponse(session.model_dump())
-    page = _PAGE.format(session=escape(session.model_dump_json()))
+        return JSONResponse(session_of(tokens).model_dump())
     policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
-    return Response(page, headers=policy, media_type="text/html")
+    response = Response(headers=policy, media_type="text/html")
+    session = session_of(tokens, response)
+    response.body = response.render(_PAGE.format(session=escape(session.model_dump_json(exclude_none=True))))
+    response.headers["Content-Length"] = str(len(response.body))
+    return response

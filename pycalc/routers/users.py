@@ -76,5 +76,12 @@ async def reset_totp(username: Username, caller: CallerDep, resources: Resources
 
 @router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Delete an account (admins only). Its tokens are refused at once; its history stays. The last admin can't go."""
+    """Delete an account (admins only), as DELETE /me does. Its tokens are refused at once. The last admin can't go."""
     await resources.accounts.delete(caller, username)
+
+
+@router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("forbidden", "not-found"))
+async def end_sessions(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
+    """End all sessions of an account (admins only): their tokens are refused at once; API keys stay valid."""
+    user = await resources.accounts.named(caller, username)
+    await resources.authenticator.end_sessions(user, caller.username)

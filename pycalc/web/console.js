@@ -59,11 +59,14 @@ async function start() {
   prepareAccount();
   prepareHistory();
   session.addEventListener("change", follow);
+  session.addEventListener("elsewhere", takeUp);
   prepareCalculator(await loadOperations(), refreshNewest);
-  if (!session.active) {
-    byId("welcome").hidden = false;
-    return;
-  }
+  if (session.active) await takeUp();
+  else byId("welcome").hidden = false;
+}
+
+/** Takes up a session that this tab had before it was reloaded, or that another tab has begun. */
+async function takeUp() {
   try {
     await resume();
   } catch (error) {

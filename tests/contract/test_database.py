@@ -23,7 +23,7 @@ from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsReject
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
 from pycalc.models.limits import OwnLimits
-from tests.harness.stores import history_row
+from tests.harness.stores import KEEPING, history_row
 from tests.harness.waiting import until
 
 T = TypeVar("T")
@@ -106,12 +106,12 @@ class TestUsers:
         """A free name selects the history of its last owner; a name in use selects its present owner's."""
         first, second = user("ada"), user("Ada")
         await users.add(first)
-        assert await users.delete("ADA") == first
+        assert await users.delete("ADA", KEEPING) == first
         assert await users.by_id(first.id) is None
         assert await users.id_of("ada") == first.id
         await users.add(second)
         assert await users.id_of("aDA") == second.id
-        await users.delete("ada")
+        await users.delete("ada", KEEPING)
         assert await users.id_of("ada") == second.id
         assert await users.id_of("bob") is None
 
@@ -123,21 +123,21 @@ class TestUsers:
         assert await users.id_of(name) is None
         assert await users.page(name, 10) in ([], [await users.by_username("ada")])
         with pytest.raises(NotFound):
-            await users.delete(name)
+            await users.delete(name, KEEPING)
 
     async def test_what_is_not_there_can_not_be_deleted(self, users: SqlUserStore) -> None:
         """Deleting an unknown account raises NotFound and retires no name."""
         with pytest.raises(NotFound):
-            await users.delete("ada")
+            await users.delete("ada", KEEPING)
         assert await users.id_of("ada") is None
 
     async def test_the_last_admin_stays(self, users: SqlUserStore) -> None:
         """One of two admins can be deleted, the last one can't."""
         await users.add(user("ada", Role.ADMIN))
         await users.add(user("bob", Role.ADMIN))
-        await users.delete("ada")
+        await users.delete("ada", KEEPING)
         with pytest.raises(Conflict):
-            await users.delete("bob")
+            await users.delete("bob", KEEPING)
         assert await users.has_admin()
 
     async def test_the_bootstrap_token_admits_one(self, users: SqlUserStore) -> None:
@@ -159,7 +159,7 @@ class TestUsers:
         await users.add(ada)
         await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
         if how == "deleted":
-            await users.delete("ada")
+            await users.delete("ada", KEEPING)
         else:
             await users.change("ada", Role.USER if how == "demoted" else None, how == "disabled")
         with pytest.raises(Forbidden):

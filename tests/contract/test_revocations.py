@@ -18,6 +18,7 @@ from pycalc.errors import Conflict, StoreUnavailable, Unauthorized
 from pycalc.models.auth import Role, StoredKey, User
 from pycalc.models.ids import IdSource
 from pycalc.models.limits import OwnLimits
+from tests.harness.stores import KEEPING
 
 pytestmark = pytest.mark.anyio
 
@@ -59,9 +60,9 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
     "a change of role": lambda stores, user: stores.users.change("ADA", Role.ADMIN, None),
     "other limits": lambda stores, user: stores.users.change("ada", None, None, OwnLimits(compute="0")),
     "disabling": lambda stores, user: stores.users.change("ada", None, True),
-    "deletion": lambda stores, user: stores.users.delete("ada"),
+    "deletion": lambda stores, user: stores.users.delete("ada", KEEPING),
     "a new password": lambda stores, user: stores.users.set_password(user.id, user.password_hash, "$2b$new", SESSION),
-    "logout": lambda stores, user: stores.sessions.close(SESSION),
+    "logout": lambda stores, user: stores.sessions.close(user.id, SESSION),
     "logout everywhere": lambda stores, user: stores.sessions.close_all(user.id),
     "reuse of a refresh token": lambda stores, user: stores.sessions.rotate(
         RefreshHashes(SESSION, HASH, OTHER, OTHER, 1_001), LIMITS
@@ -124,7 +125,7 @@ async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
     for number in range(10):
         await added(stores, f"admin{number}", Role.ADMIN)
     acts = [
-        stores.users.delete(f"admin{number}")
+        stores.users.delete(f"admin{number}", KEEPING)
         if number % 3 == 0
         else stores.users.change(f"admin{number}", Role.USER if number % 3 == 1 else None, number % 3 == 2)
         for number in range(10)
@@ -138,7 +139,7 @@ async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: 
     """A session or key for a deleted or disabled account is Unauthorized and not stored."""
     ada, bob = await added(stores, "ada"), await added(stores, "bob")
     await stores.users.change("ada", None, True)
-    await stores.users.delete("bob")
+    await stores.users.delete("bob", KEEPING)
     for user in (ada, bob):
         with pytest.raises(Unauthorized):
             await opened(stores, user, ids.next())

@@ -13,9 +13,10 @@ from sqlalchemy import text
 from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
-from pycalc.errors import Unauthorized
-from pycalc.models.auth import Role, User
+from pycalc.errors import NotFound, Unauthorized
+from pycalc.models.auth import Device, Role, StoredSession, User
 from pycalc.models.ids import IdSource
+from tests.harness.stores import KEEPING
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore,
     session = await opened(sessions, ada)
     assert await bearer(sessions, ada.id, session) == ada
     assert await bearer(sessions, ids.next(), session) is None
-    await sessions.close(session)
+    await sessions.close(ada.id, session)
     assert await bearer(sessions, ada.id, session) is None
 
 
@@ -228,7 +229,7 @@ async def test_a_password_is_changed_by_an_open_session_that_knew_it(
     users = SqlUserStore(database)
     session, other = await opened(sessions, ada), await opened(sessions, ada)
     if how == "logged out":
-        await sessions.close(session)
+        await sessions.close(ada.id, session)
     asking = ids.next() if how == "somebody else's" else session
     with pytest.raises(Unauthorized):
         await users.set_password(ada.id, "older" if how == "changed already" else "hash", "new", asking)
@@ -238,7 +239,7 @@ async def test_a_password_is_changed_by_an_open_session_that_knew_it(
 async def test_an_account_takes_its_sessions_with_it(database: Database, sessions: SqlSessionStore, ada: User) -> None:
     """A refresh token of a deleted account is refused."""
     session = await opened(sessions, ada)
-    await SqlUserStore(database).delete("ada")
+    await SqlUserStore(database).delete("ada", KEEPING)
     assert await rotated(sessions, session, FIRST, SECOND, START) == (None, False)
 
 
@@ -247,3 +248,31 @@ async def test_all_sessions_end_together(sessions: SqlSessionStore, ada: User) -
     both = [await opened(sessions, ada), await opened(sessions, ada)]
     await sessions.close_all(ada.id)
     assert [await bearer(sessions, ada.id, session) for session in both] == [None, None]
+
+
+async def test_open_sessions_are_listed(sessions: SqlSessionStore, ada: User, bystander: User) -> None:
+    """A user's open sessions are listed with their times and devices, the most recently used first."""
+    desk, phone = Device("192.0.2.7", "desk"), Device("2001:db8::/64", "phone")
+    first, second = ids.next(), ids.next()
+    await sessions.open(NewSession(first, ada.id, "hash", FAMILY, FIRST, START, device=desk), LIMITS)
+    await sessions.open(NewSession(second, ada.id, "hash", FAMILY, FIRST, START + 1, device=desk), LIMITS)
+    third = await opened(sessions, ada, START + 2)
+    await sessions.rotate(RefreshHashes(first, FAMILY, FIRST, SECOND, START + 500, phone), LIMITS)
+    assert await sessions.of_user(ada.id, START + 501, LIMITS) == [
+        StoredSession(first, START, START + 500, phone),
+        StoredSession(third, START + 2, START + 2, None),
+        StoredSession(second, START + 1, START + 1, desk),
+    ]
+    expired = START + 2 + LIMITS.idle_ms + 1
+    assert [each.id for each in await sessions.of_user(ada.id, expired, LIMITS)] == [first]
+
+
+async def test_nobody_elses_session_can_be_ended(sessions: SqlSessionStore, ada: User, bystander: User) -> None:
+    """A session is ended by its own user only, and once."""
+    session = await opened(sessions, ada)
+    with pytest.raises(NotFound):
+        await sessions.close(bystander.id, session)
+    assert await bearer(sessions, ada.id, session) == ada
+    await sessions.close(ada.id, session)
+    with pytest.raises(NotFound):
+        await sessions.close(ada.id, session)

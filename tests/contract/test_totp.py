@@ -18,6 +18,7 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, InvalidToken, NotFound, Unauthorized
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import IdSource
+from tests.harness.stores import KEEPING
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +88,7 @@ async def test_an_ended_session_confirms_nothing(database: Database, factors: Sq
     """A session that was ended meanwhile can't turn the second factor on."""
     session = await session_of(database, ada)
     await factors.offer(ada.id, SECRET)
-    await SqlSessionStore(database).close(session)
+    await SqlSessionStore(database).close(ada.id, session)
     with pytest.raises(InvalidToken):
         await factors.confirm(ada.id, SECRET, STEP, HASHES, session)
     assert await SqlUserStore(database).by_id(ada.id) == ada
@@ -181,6 +182,6 @@ async def test_a_login_does_not_survive_a_new_second_factor(
 async def test_it_goes_with_the_account(database: Database, factors: SqlTotpStore, ada: User) -> None:
     """Deleting an account leaves nothing of its second factor."""
     await enrolled(database, factors, ada)
-    await SqlUserStore(database).delete("ada")
+    await SqlUserStore(database).delete("ada", KEEPING)
     counting = select(func.count()).select_from(table)
     assert await database.read(lambda connection: connection.scalar(counting)) == 0

@@ -25,7 +25,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.harness.accounts import PASSWORD, new_name, new_person, registration
+from tests.harness.accounts import PASSWORD, new_admin, new_name, new_person, registration
 from tests.harness.one_time_codes import code_at
 from tests.harness.servers import Server, pycalc
 
@@ -226,7 +226,7 @@ def test_register_opens_a_session(page: Page) -> None:
 
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("tab", name="Sign in")).to_be_visible()
-    assert page.evaluate("sessionStorage.length") == 0
+    assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     page.get_by_role("tab", name="Sign in").click()
     sign_in(page, name)
     expect(page.get_by_role("heading", name="Calculate")).to_be_visible()
@@ -546,10 +546,12 @@ def test_data_is_never_markup(page: Page, username: str) -> None:
 
 
 def test_session_survives_a_reload(console: Page, username: str) -> None:
-    """After a reload the tab keeps its session."""
-    expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
-    console.reload()
-    expect(console.get_by_role("banner")).to_contain_text(username)
+    """After each reload the tab has its session."""
+    for _ in range(3):
+        expect(console.get_by_role("banner")).to_contain_text(username)
+        console.reload()
+    calculate(console, "fibonacci", n="10")
+    expect(console.locator("#result")).to_have_text("55")
 
 
 def test_ended_session_asks_to_sign_in(console: Page) -> None:
@@ -562,54 +564,100 @@ def test_ended_session_asks_to_sign_in(console: Page) -> None:
     calculate(console, "fibonacci", n="11")
     expect(console.get_by_text("Your session has ended")).to_be_visible()
     expect(console.get_by_role("tab", name="Sign in")).to_be_visible()
-    assert console.evaluate("sessionStorage.length") == 0
+    assert console.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     assert console.locator("#history-rows tr").count() == 0
     assert console.locator("#result").count() == 0
 
 
 def test_expired_token_is_renewed(page: Page, username: str) -> None:
-    """An expired access token is renewed with the refresh token, and the calculation continues."""
-    session: dict[str, str] = {}
-
-    def log_in(route: Route) -> None:
-        session.update(route.fetch().json(), refresh_token="the refresh token")
-        answer_json(route, session)
-
-    page.route("**/login", log_in)
-    page.route("**/token/refresh", lambda route: answer_json(route, session))
+    """An expired access token is renewed with the cookie, and the calculation continues."""
     page.goto("/")
     sign_in(page, username)
     expect(page.get_by_role("heading", name="Calculate")).to_be_visible()
     page.route("**/fibonacci/*", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
-    with page.expect_request("**/token/refresh") as renewal:
+    with page.expect_response("**/token/refresh") as renewal:
         calculate(page, "fibonacci", n="10")
-    assert renewal.value.post_data_json == {"refresh_token": "the refresh token"}
+    assert renewal.value.request.post_data_json == {"cookie": True}
+    assert "refresh_token" not in renewal.value.json()
     expect(page.locator("#result")).to_have_text("55")
 
 
-def test_a_duplicated_tab_follows_the_renewal(console: Page, context: BrowserContext) -> None:
-    """A duplicated tab has the same tokens; when either tab renews them both continue."""
+@pytest.mark.parametrize("locks", [True, False])
+def test_tabs_that_renew_at_once_stay_signed_in(console: Page, context: BrowserContext, *, locks: bool) -> None:
+    """Two tabs whose access tokens expire together renew them, one after the other or at once, again and again."""
     expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
-    storage = console.evaluate("sessionStorage.getItem('pycalc.session')")
-    copy = context.new_page()
-    copy.add_init_script(
-        f"sessionStorage.getItem('pycalc.session') ?? sessionStorage.setItem('pycalc.session', {json.dumps(storage)})"
-    )
-    copy.goto("/")
-    expect(copy.get_by_role("heading", name="Calculate")).to_be_visible()
-    tabs = (console, copy)
-    for tab in tabs * 2:
-        tab.route("**/fibonacci/*", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
-        before = json.loads(tab.evaluate("sessionStorage.getItem('pycalc.session')"))["refresh_token"]
+    if not locks:
+        context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+        console.reload()
+    other = context.new_page()
+    other.goto("/")
+    tabs = (console, other)
+    for n in range(20, 23):
+        for tab in tabs:
+            expect(tab.get_by_role("heading", name="Calculate")).to_be_visible()
+            tab.route("**/fibonacci/*", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
+        with other.expect_response("**/token/refresh") as second, console.expect_response("**/token/refresh") as first:
+            for tab in tabs:
+                calculate(tab, "fibonacci", n=str(n))
+        assert (first.value.status, second.value.status) == (200, 200)
+        for tab in tabs:
+            expect(tab.get_by_role("group", name=f"Result of F({n})")).to_be_visible()
+
+
+def test_tabs_sign_in_and_out_together(console: Page, context: BrowserContext, username: str) -> None:
+    """A second tab is signed in; both end and begin with what the user does in one of them."""
+    other = context.new_page()
+    other.goto("/")
+    expect(other.get_by_role("banner")).to_contain_text(username)
+    console.get_by_role("button", name="Sign out").click()
+    for tab in (console, other):
+        expect(tab.get_by_role("tab", name="Sign in")).to_be_visible()
+    heir = new_name()
+    assert context.request.post("/register", data=registration(heir)).status == 201
+    sign_in(other, heir)
+    for tab in (console, other):
+        expect(tab.get_by_role("banner")).to_contain_text(heir)
         calculate(tab, "fibonacci", n="10")
         expect(tab.locator("#result")).to_have_text("55")
-        for each in tabs:
-            each.wait_for_function(
-                "before => JSON.parse(sessionStorage.getItem('pycalc.session')).refresh_token !== before", arg=before
-            )
-    stored = {tab.evaluate("sessionStorage.getItem('pycalc.session')") for tab in tabs}
-    assert len(stored) == 1
-    assert storage not in stored
+
+
+def test_no_script_can_read_the_session(console: Page, context: BrowserContext) -> None:
+    """The refresh token is in a cookie for /token alone, and no token is in the page's storage."""
+    expect(console.get_by_role("heading", name="Calculate")).to_be_visible()
+    (cookie,) = context.cookies(f"{console.url}token/refresh")
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (
+        True,
+        True,
+        "Strict",
+        "/token",
+    )
+    assert cookie["value"].startswith("pcr_")
+    assert context.cookies(console.url) == []
+    assert console.evaluate("document.cookie") == ""
+    readable = console.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
+    assert re.fullmatch(r'\[\{"pycalc.signed-in":"\d+"\},\{\}\]', readable)
+    console.get_by_role("button", name="Sign out").click()
+    expect(console.get_by_role("tab", name="Sign in")).to_be_visible()
+    assert context.cookies(f"{console.url}token/refresh") == []
+
+
+def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> None:
+    """The link of an admin's password reset opens a form; its token does not stay in the address."""
+    with pycalc(data=tmp_path) as own, httpx.Client(base_url=own.url, timeout=30) as client:
+        admin, grace = new_admin(client, tmp_path), new_person(client)
+        made = client.post(f"/users/{grace.name}/password-reset", headers=admin.headers).json()
+        page = browser.new_page(base_url=own.url)
+        page.goto(made["link"])
+        page.get_by_label("New password", exact=True).fill("password")
+        page.get_by_role("button", name="Set the password").click()
+        expect(page.locator("#reset-password-error")).to_contain_text("too easy to guess")
+        page.get_by_label("New password", exact=True).fill("a quite different password")
+        page.get_by_role("button", name="Set the password").click()
+        expect(page.get_by_text("The password is changed")).to_be_visible()
+        assert page.url == f"{own.url}/"
+        sign_in(page, grace.name, "a quite different password")
+        expect(page.get_by_role("banner")).to_contain_text(grace.name)
+        page.context.close()
 
 
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:

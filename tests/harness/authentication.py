@@ -10,7 +10,7 @@ from pycalc.db.base import KeyStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
-from pycalc.services.accounts.accounts import Accounts, AdminRegistration
+from pycalc.services.accounts.accounts import Accounts, AdminRegistration, DeletionPolicy
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import PasswordHasher
@@ -45,13 +45,14 @@ def authentication(
 ) -> Authentication:
     """Return the services over these accounts."""
     metrics, ids = Metrics(), IdSource()
+    policy = DeletionPolicy("keep", None, lambda _: None)
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])
     keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics)
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics)
     second_factors = MemoryTotpStore(users)
     totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, wall_clock)
     return Authentication(
-        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created),
+        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created, policy),
         keys,
         Authenticator(users, sessions, keys, passwords, token_cache, totp, admins_need_totp=admins_need_totp),
         totp,

@@ -10,6 +10,8 @@ from operator import attrgetter
 
 from pycalc.db.base import (
     DeadLetter,
+    DeletedAccount,
+    Deletion,
     HistoryFilter,
     KeyBearer,
     KeyUse,
@@ -26,7 +28,7 @@ from pycalc.db.base import (
     UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, KeysTaken, NotFound, RowsRejected, Unauthorized
-from pycalc.models.auth import Role, StoredKey, User
+from pycalc.models.auth import DELETED_NAME, Role, StoredKey, StoredSession, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import IdSource
@@ -35,6 +37,8 @@ from pycalc.models.usage import Total, Use
 
 USER_ID = bytes.fromhex("019aab127c0071238456426614174000")
 _ids = IdSource()
+# A deletion that keeps the history with the name, which is free at once.
+KEEPING = Deletion("keep", 0, 0)
 
 
 def history_row(number: int = 0, *, user_id: bytes = USER_ID, operation: str = "fibonacci") -> HistoryRow:
@@ -174,6 +178,37 @@ class MemoryUsageStore:
         return []
 
 
+class MemoryDeletedAccountStore:
+    """Deleted accounts in memory, beside a history."""
+
+    def __init__(self, history: MemoryHistoryStore) -> None:
+        self._history = history
+        self.accounts: dict[bytes, DeletedAccount] = {}
+        # The usage totals of each user, by their number.
+        self.totals: dict[bytes, int] = {}
+
+    async def following(self, user_id: bytes) -> DeletedAccount | None:
+        return min((account for key, account in self.accounts.items() if key > user_id), default=None)
+
+    async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
+        ids = sorted(row.id for row in self._history.rows if row.user_id == user_id and row.id > after)[:limit]
+        self._history.rows = [
+            row._replace(username=DELETED_NAME) if row.id in ids else row for row in self._history.rows
+        ]
+        return ids[-1] if ids else None
+
+    async def erase_totals(self, user_id: bytes, limit: int) -> int:
+        erased = min(limit, self.totals.get(user_id, 0))
+        self.totals[user_id] = self.totals.get(user_id, 0) - erased
+        return erased
+
+    async def finish(self, user_id: bytes) -> None:
+        del self.accounts[user_id]
+
+    async def release_names(self, now_ms: int, limit: int) -> int:
+        return 0
+
+
 class MemoryOutboxStore:
     """An outbox in memory."""
 
@@ -292,16 +327,18 @@ class MemoryUserStore:
             raise Unauthorized("The session has ended, or the password is another by now.")
         for session in [known for known in self.sessions.open_ones.values() if known.user_id == user_id]:
             if session.id != session_id:
-                await self.sessions.close(session.id)
+                await self.sessions.close(user_id, session.id)
 
     async def id_of(self, username: str) -> bytes | None:
         everyone = (*self.users.values(), *reversed(self.retired))
         return next((user.id for user in everyone if user.username.lower() == username.lower()), None)
 
-    async def delete(self, username: str) -> User:
+    async def delete(self, username: str, deletion: Deletion) -> User:
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
+        if deletion.password_hash not in (None, user.password_hash):
+            raise Unauthorized("The password was changed meanwhile.")
         if user.role is Role.ADMIN and sum(known.role is Role.ADMIN for known in self.users.values()) == 1:
             raise Conflict("The last admin can't be deleted.")
         self.retired.append(self.users.pop(user.id))
@@ -341,13 +378,20 @@ class MemorySessionStore:
         if session is None or session.family_hash != refresh.family_hash:
             return Rotation(None, False)
         if session.refresh_hash != refresh.presented:
-            await self.close(session.id)
+            await self.close(session.user_id, session.id)
             return Rotation(await self._users.by_id(session.user_id), True)
         self.open_ones[session.id] = session._replace(refresh_hash=refresh.replacement)
         return Rotation(await self._users.by_id(session.user_id), False)
 
-    async def close(self, session_id: bytes) -> None:
-        self.open_ones.pop(session_id, None)
+    async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
+        mine = [session for session in self.open_ones.values() if session.user_id == user_id]
+        return [StoredSession(each.id, each.now_ms, each.now_ms, each.device) for each in mine]
+
+    async def close(self, user_id: bytes, session_id: bytes) -> None:
+        session = self.open_ones.get(session_id)
+        if session is None or session.user_id != user_id:
+            raise NotFound("There is no such session.")
+        del self.open_ones[session_id]
 
     async def close_all(self, user_id: bytes) -> None:
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}

@@ -20,11 +20,20 @@ OPERATION_IDS = {
     "POST /login": "logIn",
     "POST /logout-all": "logOutAll",
     "GET /me/keys": "listKeys",
+    "GET /me/sessions": "listSessions",
+    "DELETE /me/sessions/{session_id}": "endSession",
+    "DELETE /me": "deleteAccount",
+    "DELETE /users/{username}/sessions": "endSessions",
+    "POST /users/{username}/password-reset": "createPasswordReset",
+    "POST /password-reset": "resetPassword",
     "GET /me/keys/{key_id}": "getKey",
     "GET /secure-history": "listHistory",
 }
 FORMATS = {("integer", "int64"), ("number", "double")}
-PUBLIC = {"logIn", "refreshToken", "beginSignIn", "finishSignIn", "getIndex", "getHealth", "getReadiness", "getMetrics"}
+PUBLIC = {
+    *("logIn", "refreshToken", "resetPassword", "beginSignIn", "finishSignIn"),
+    *("getIndex", "getHealth", "getReadiness", "getMetrics"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,22 @@ from time import time
 
 import pytest
 
+from pycalc.db.base import DeletedAccount
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
-from pycalc.services.history.retention import BATCH, LONG_CHARACTERS, REDELIVERY, Retention, prune
-from tests.harness.stores import MemoryHistoryStore, MemoryIdempotencyStore, MemoryUsageStore, history_row
+from pycalc.services.history.retention import BATCH, LAST_ROWS, LONG_CHARACTERS, REDELIVERY, Retention, prune
+from tests.harness.stores import (
+    USER_ID,
+    MemoryDeletedAccountStore,
+    MemoryHistoryStore,
+    MemoryIdempotencyStore,
+    MemoryUsageStore,
+    history_row,
+)
 from tests.harness.virtual_time import in_virtual_time
 from tests.harness.waiting import until
 
@@ -36,6 +44,7 @@ async def retaining(
     age: timedelta | None = None,
     quota: int | None = None,
     own: dict[bytes, int | None] | None = None,
+    deleted: MemoryDeletedAccountStore | None = None,
 ) -> AsyncIterator[tuple[Retention, Metrics]]:
     """Run the retention with these bounds, ``own`` those of single users, an hour later; stop it at the end."""
     metrics = Metrics()
@@ -47,6 +56,7 @@ async def retaining(
         history,
         MemoryUsageStore(),
         MemoryIdempotencyStore(),
+        deleted or MemoryDeletedAccountStore(history),
         metrics,
         age=age,
         quota=quota,
@@ -252,6 +262,7 @@ async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
         history,
         MemoryUsageStore(),
         MemoryIdempotencyStore(),
+        MemoryDeletedAccountStore(history),
         Metrics(),
         quota=3,
         clock=lambda: moment + loop.time() - began + 1.0,
@@ -307,13 +318,77 @@ async def test_without_bounds_everything_is_kept() -> None:
         assert len(history.rows) == 10
 
 
+def anonymous(rows: list[HistoryRow]) -> list[bool]:
+    """Return which rows have no name."""
+    return [row.username == "(deleted)" for row in rows]
+
+
+@in_virtual_time
+async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_does_too() -> None:
+    """Rows that requests under way record after the deletion lose the name too; then the account leaves the list."""
+    history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
+    store = MemoryDeletedAccountStore(history)
+    async with retaining(history, deleted=store) as (running, _):
+        await asyncio.sleep(60)  # the first pass is over
+        history.rows = [*(history_row(n) for n in range(2 * BATCH + 7)), other]
+        account = DeletedAccount(USER_ID, False, unix_ms(datetime.now(UTC) - LAST_ROWS) + 3_600_000)
+        store.accounts[USER_ID] = account
+        running.account_deleted(account)
+        await asyncio.sleep(60)
+        assert anonymous(history.rows) == [True] * (2 * BATCH + 7) + [False]
+        assert store.accounts
+        history.rows.append(history_row())
+        store.accounts[USER_ID] = account._replace(deleted_ms=account.deleted_ms - 3_600_001)
+        await asyncio.sleep(3_600)
+        assert anonymous(history.rows) == [True] * (2 * BATCH + 7) + [False, True]
+        assert not store.accounts
+
+
+@in_virtual_time
+async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() -> None:
+    """A row with an unpublished event stays until it is published, and so does the account on the list."""
+    history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
+    store = MemoryDeletedAccountStore(history)
+    long_ago = unix_ms(datetime.now(UTC) - REDELIVERY) - 1
+    account = DeletedAccount(USER_ID, True, long_ago)
+    async with retaining(history, deleted=store) as (running, metrics):
+        await asyncio.sleep(60)
+        rows = [aged(timedelta(minutes=5), n) for n in range(BATCH + 7)]
+        history.rows, history.unpublished = [*rows, other], {rows[-1].id}
+        store.accounts[USER_ID], store.totals[USER_ID] = account, BATCH + 1
+        running.account_deleted(account)
+        await asyncio.sleep(60)
+        assert history.rows == [rows[-1], other]
+        assert store.totals == {USER_ID: 0}
+        history.unpublished.clear()
+        await asyncio.sleep(3_600)
+        assert history.rows == [other]
+        assert not store.accounts
+        assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == BATCH + 7
+
+
+@in_virtual_time
+async def test_totals_that_are_counted_late_are_erased_too() -> None:
+    """While events of the account may be delivered, it stays on the list, and each hour its new totals are erased."""
+    history = MemoryHistoryStore()
+    store = MemoryDeletedAccountStore(history)
+    store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - REDELIVERY) + 86_400_000)
+    async with retaining(history, deleted=store):
+        await asyncio.sleep(60)
+        store.totals[USER_ID] = 3
+        await asyncio.sleep(3_600)
+        assert store.totals == {USER_ID: 0}
+        assert store.accounts
+
+
 @in_virtual_time
 async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> None:
     """The record of counted events goes when no stream can deliver them again, even if the history is kept."""
     usage = MemoryUsageStore()
     young = aged(REDELIVERY - timedelta(hours=1)).id
     usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
-    running = Retention(MemoryHistoryStore(), usage, MemoryIdempotencyStore(), Metrics())
+    history = MemoryHistoryStore()
+    running = Retention(history, usage, MemoryIdempotencyStore(), MemoryDeletedAccountStore(history), Metrics())
     await asyncio.sleep(60)
     assert usage.counted == {young}
     await running.aclose()
@@ -327,7 +402,8 @@ async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
         created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))
         row = KeyRow(number.to_bytes(16), bytes(16), bytes(16), None, created)
         keys.stored[row.id] = row
-    running = Retention(MemoryHistoryStore(), MemoryUsageStore(), keys, Metrics())
+    history = MemoryHistoryStore()
+    running = Retention(history, MemoryUsageStore(), keys, MemoryDeletedAccountStore(history), Metrics())
     await asyncio.sleep(60)
     assert list(keys.stored) == [bytes(16)]
     await running.aclose()

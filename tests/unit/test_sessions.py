@@ -74,7 +74,7 @@ async def test_an_earlier_release_s_refresh_token_fits() -> None:
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):
         await sessions_in(store).refresh(token)
-    ((session_id, family_hash, refresh_hash, _, _),) = store.presented
+    ((session_id, family_hash, refresh_hash, *_),) = store.presented
     assert session_id == b"i" * 16
     assert family_hash == sha256(b"f" * 16).digest()
     assert refresh_hash == sha256(b"f" * 16 + b"s" * 16).digest()

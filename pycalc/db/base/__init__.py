@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database, Rows
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
+from pycalc.db.base.deleted_accounts import DeletedAccount, DeletedAccountStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.idempotency import IdempotencyStore
 from pycalc.db.base.keys import KeyBearer, KeyStore, KeyUse
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
+from pycalc.db.base.password_resets import PasswordResetStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
 from pycalc.db.base.totp import StoredTotp, TotpStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
-from pycalc.db.base.users import ProviderIdentity, UserStore
+from pycalc.db.base.users import Deletion, ProviderIdentity, UserStore
 
 __all__ = [
     "ROWS_PER_STATEMENT",
     "Database",
     "DeadLetter",
     "DeadLetterStore",
+    "DeletedAccount",
+    "DeletedAccountStore",
+    "Deletion",
     "HistoryFilter",
     "HistoryStore",
     "IdempotencyStore",
@@ -33,6 +38,7 @@ __all__ = [
     "NewSession",
     "OutboxRow",
     "OutboxStore",
+    "PasswordResetStore",
     "ProviderIdentity",
     "QuotaStore",
     "QuotaTotal",

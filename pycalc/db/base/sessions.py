@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from pycalc.models.auth import User
+from pycalc.models.auth import Device, StoredSession, User
 
 
 class NewSession(NamedTuple):
@@ -18,6 +18,7 @@ class NewSession(NamedTuple):
     refresh_hash: bytes
     now_ms: int
     totp: bool = False  # whether a code was verified beside the password; the account must still need one, or none
+    device: Device | None = None
 
 
 class RefreshHashes(NamedTuple):
@@ -28,6 +29,7 @@ class RefreshHashes(NamedTuple):
     presented: bytes
     replacement: bytes
     now_ms: int
+    device: Device | None = None
 
 
 class SessionLimits(NamedTuple):
@@ -70,8 +72,11 @@ class SessionStore(Protocol):
         nothing changes and nothing is written.
         """
 
-    async def close(self, session_id: bytes) -> None:
-        """End a session, if it is open."""
+    async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
+        """Return a user's open sessions, the most recently used first."""
+
+    async def close(self, user_id: bytes, session_id: bytes) -> None:
+        """End a session; raises NotFound if the user has no such session."""
 
     async def close_all(self, user_id: bytes) -> None:
         """End all sessions of a user."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from pycalc.models.auth import Role, User
+from pycalc.models.auth import DeletedHistory, Role, User
 from pycalc.models.limits import OwnLimits
 
 
@@ -13,6 +13,15 @@ class ProviderIdentity(NamedTuple):
 
     issuer: str
     subject: str
+
+
+class Deletion(NamedTuple):
+    """What happens when an account is deleted at ``now_ms``; times are in milliseconds since the epoch."""
+
+    history: DeletedHistory
+    now_ms: int
+    reserved_until_ms: int  # until then nobody else can register the name
+    password_hash: str | None = None  # the hash that the account must still have; None: any
 
 
 class UserStore(Protocol):
@@ -31,7 +40,7 @@ class UserStore(Protocol):
         ``burn_bootstrap`` consumes the bootstrap token with that hash, and requires that there is no admin yet.
         ``granted_by`` requires an enabled admin with that id. ``identity`` links the account to a provider; its email
         address then need not be unique. Raises Forbidden if a requirement is not met, and Conflict if the username, the
-        email address or the identity is taken.
+        email address or the identity is taken, or the name of a deleted account is still reserved.
         """
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
@@ -44,7 +53,10 @@ class UserStore(Protocol):
         """Return the account of that id, None without one."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account of that name, or else of the newest deleted account that had the name."""
+        """Return the id of the account of that name, None without one.
+
+        Without one, return the id of the newest deleted account of that name whose history was kept with the name.
+        """
 
     async def page(self, after: str | None, limit: int) -> list[User]:
         """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
@@ -52,25 +64,29 @@ class UserStore(Protocol):
     async def change(
         self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
     ) -> User:
-        """Change an account and return it; None leaves a property unchanged. Disabling ends the user's sessions.
+        """Change an account and return it; None leaves a property unchanged.
 
-        Only the members of ``limits`` that are set are changed.
-        Raises NotFound if there is no such account, Conflict if no enabled admin would be left.
+        Only the members of ``limits`` that are set are changed. Disabling ends the user's sessions and the open
+        password reset. Raises NotFound if there is no such account, Conflict if no enabled admin would be left.
         """
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         """Replace the password hash ``before`` by ``after``; return False if the stored hash is not ``before``."""
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        """Replace the password hash and end the user's sessions except ``session_id``, in one transaction.
+        """Replace the password hash, and end the user's sessions except ``session_id`` and the open password reset.
 
         Raises InvalidToken if the stored hash is no longer ``before``, or that session has ended.
         """
 
-    async def delete(self, username: str) -> User:
-        """Delete an account with its sessions, keys, second factor and identity, and return it; its history stays.
+    async def delete(self, username: str, deletion: Deletion) -> User:
+        """Delete an account with its sessions, keys, second factor, identity and password reset, and return it.
 
-        Raises NotFound if there is no such account, Conflict for the last enabled admin.
+        Unless its history is kept with the name, the account is put on the list of ``DeletedAccountStore``, and nothing
+        leads from the name to the history any more.
+
+        Raises NotFound if there is no such account, Conflict for the last enabled admin, and InvalidToken if the
+        account has another password hash.
         """
 
     async def has_admin(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -10,13 +11,17 @@ from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.types import Scope
 
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
-from pycalc.models.auth import Principal
+from pycalc.models.auth import LONGEST_ADDRESS, LONGEST_CLIENT, Device, Principal
 from pycalc.models.scopes import SESSION, KeyScope
 from pycalc.observability.requests import context_of, header
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.services.accounts.authorization import require_right
 
+# Parts of a User-Agent that nearly all browsers send, so that they tell nothing.
+_OF_EVERY_BROWSER = re.compile(r"Mozilla/5\.0 |AppleWebKit/\S+ |\(KHTML, like Gecko\) |Gecko/\S+ ")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_LONGEST_USER_AGENT = 500  # characters that are read
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
 )
@@ -135,3 +140,13 @@ def _address(request: Request, resources: ResourcesDep) -> str:
 
 
 AddressDep = Annotated[str, Depends(_address)]
+
+
+def _device(request: Request, address: AddressDep) -> Device:
+    """Return the device that makes a request, for the list of sessions."""
+    agent = (header(request.scope, b"user-agent") or b"").decode("latin-1")[:_LONGEST_USER_AGENT]
+    client = _OF_EVERY_BROWSER.sub("", _UNPRINTABLE.sub("?", agent))
+    return Device(address[:LONGEST_ADDRESS], client[:LONGEST_CLIENT])
+
+
+DeviceDep = Annotated[Device, Depends(_device)]

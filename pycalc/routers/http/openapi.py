@@ -47,7 +47,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "RateLimit-Policy": ("The limits, in the order of `RateLimit`.", {"type": "string"}),
     "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
-    "Set-Cookie": ("A cookie for the browser.", {"type": "string"}),
+    "Set-Cookie": ("A cookie for the browser, or the end of one.", {"type": "string"}),
     "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),
     "WWW-Authenticate": (
         "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the missing scope.",

@@ -5,24 +5,33 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from structlog import get_logger
 
-from pycalc.db.base import UserStore
+from pycalc.db.base import DeletedAccount, Deletion, UserStore
 from pycalc.errors import Conflict, FieldProblem, Forbidden, InvalidInput, NotFound, WrongPassword
-from pycalc.models.auth import Principal, Registration, Role, User, UserChange
-from pycalc.models.ids import IdSource
+from pycalc.models.auth import DeletedHistory, Principal, Registration, Role, User, UserChange
+from pycalc.models.ids import IdSource, now_ms
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
+_FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 _audit = get_logger("pycalc.audit")
+
+
+class DeletionPolicy(NamedTuple):
+    """What happens to the history and the name of a deleted account."""
+
+    history: DeletedHistory
+    reserved: timedelta | None  # how long nobody else can register the name; None: for ever
+    on_deleted: Callable[[DeletedAccount], None]  # called unless the history is kept with the name
 
 
 class Accounts:
@@ -40,6 +49,7 @@ class Accounts:
         ids: IdSource,
         admin_registration: AdminRegistration,
         on_admin_created: Callable[[], None],
+        deletion_policy: DeletionPolicy,
         *,
         passwords_allowed: bool = True,
     ) -> None:
@@ -52,6 +62,7 @@ class Accounts:
         self._admin_registration = admin_registration
         self._on_admin_created = on_admin_created
         self._passwords_allowed = passwords_allowed
+        self._deletion_policy = deletion_policy
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
@@ -167,8 +178,33 @@ class Accounts:
         """
         require_session(caller)
         await self._require_admin(caller)
-        user = await self._token_cache.revoke(self._users.delete(username), _is_named(username))
-        _audit.info("account deleted", user=user.username, by=caller.username)
+        await self._delete(username, caller.username, None)
+
+    async def delete_own(self, caller: Principal, password: str) -> None:
+        """Delete the caller's account, as ``delete`` does.
+
+        Raises WrongPassword, Forbidden for an API key, Conflict for the last admin and for an account without a password,
+        Unauthorized and Overloaded.
+        """
+        require_session(caller)
+        user = await self.own(caller)
+        if user.password_hash is None:
+            raise Conflict("The account has no password: ask an admin to delete it.")
+        if not await self._passwords.check(password, user.password_hash):
+            _audit.warning("account deletion refused", user=user.username)
+            raise WrongPassword("The password is wrong.")
+        await self._delete(user.username, user.username, user.password_hash)
+
+    async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
+        """Delete an account that has this password hash; None: any."""
+        history, reserved, on_deleted = self._deletion_policy
+        now = now_ms()
+        until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
+        deleting = self._users.delete(username, Deletion(history, now, until, password_hash))
+        user = await self._token_cache.revoke(deleting, _is_named(username))
+        if history != "keep":
+            on_deleted(DeletedAccount(user.id, history == "erase", now))
+        _audit.info("account deleted", user=user.username, by=by, history=history)
 
     async def _require_admin(self, caller: Principal) -> None:
         """Raise Forbidden for a role other than admin in the store, Unauthorized as ``own`` does."""

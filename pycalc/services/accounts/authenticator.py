@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from random import SystemRandom
 from time import time
@@ -11,14 +12,15 @@ from time import time
 from structlog import get_logger
 
 from pycalc.db.base import UserStore
-from pycalc.errors import Forbidden, InvalidToken, Overloaded, RefreshTokenReused, Unauthorized
-from pycalc.models.auth import Principal, User
+from pycalc.errors import Forbidden, InvalidToken, NotFound, Overloaded, RefreshTokenReused, Unauthorized
+from pycalc.models.auth import Device, Principal, StoredSession, User
+from pycalc.models.ids import now_ms
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.sessions import Sessions, Tokens
-from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.sessions import LIMITS, Sessions, Tokens
+from pycalc.services.accounts.token_cache import TokenCache, is_session_of
 from pycalc.services.accounts.totp import Totp
 
 _KEY_CACHE_SECONDS = 300.0
@@ -109,8 +111,10 @@ class Authenticator:
         self._identified(principal)
         return principal
 
-    async def log_in(self, username: str, password: str, code: str | None = None) -> Tokens:
-        """Open a session; raises Unauthorized and Overloaded.
+    async def log_in(
+        self, username: str, password: str, code: str | None = None, device: Device | None = None
+    ) -> Tokens:
+        """Open a session on a device; raises Unauthorized and Overloaded.
 
         The error is the same for an unknown user, a wrong password and a disabled account. An account with a second
         factor needs a ``code`` too; without one TotpRequired is raised, a kind of Unauthorized. Raises Forbidden where
@@ -126,7 +130,7 @@ class Authenticator:
             await asyncio.sleep(_random.uniform(0, _JITTER_SECONDS))
             raise Unauthorized("The username or the password is wrong.")
         await self._totp.check_login(user, code)
-        tokens = await self._sessions.open(user.id, await self._upgraded(user, password), totp=user.totp)
+        tokens = await self._sessions.open(user.id, await self._upgraded(user, password), device, totp=user.totp)
         _audit.info("session opened", user=user.username)
         return tokens
 
@@ -147,13 +151,13 @@ class Authenticator:
         right = now is not None and await self._passwords.check(password, now.password_hash)
         return now.password_hash if now is not None and right else user.password_hash
 
-    async def refresh(self, refresh_token: str) -> Tokens:
+    async def refresh(self, refresh_token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized and Overloaded.
 
         The reuse of an old token ends its session; it raises RefreshTokenReused, a kind of Unauthorized.
         """
         try:
-            return await self._sessions.refresh(refresh_token)
+            return await self._sessions.refresh(refresh_token, device)
         except RefreshTokenReused as reuse:
             ended = reuse.session_id
             self.token_cache.evict_and_notify(lambda principal: principal.credential_id == ended)
@@ -164,20 +168,34 @@ class Authenticator:
 
         This process refuses the session's tokens from now on, and other processes do so within seconds.
         """
+        with suppress(NotFound):  # another request has ended it
+            await self.end_session(caller, caller.credential_id)
+
+    async def sessions_of(self, caller: Principal) -> list[StoredSession]:
+        """Return the caller's open sessions, the most recently used first; raises Forbidden for an API key."""
         require_session(caller)
-        ended = caller.credential_id
-        closing = self._sessions.store.close(ended)
-        await self.token_cache.revoke(closing, lambda principal: principal.credential_id == ended)
+        return await self._sessions.store.of_user(caller.user_id, now_ms(), LIMITS)
+
+    async def end_session(self, caller: Principal, session_id: bytes) -> None:
+        """End one of the caller's sessions, as ``log_out`` does; raises Forbidden for an API key, and NotFound."""
+        require_session(caller)
+        await self.token_cache.revoke(
+            self._sessions.store.close(caller.user_id, session_id),
+            lambda principal: (principal.user_id, principal.credential_id) == (caller.user_id, session_id),
+        )
         _audit.info("session ended", user=caller.username)
 
     async def log_out_all(self, caller: Principal) -> None:
         """End all of the caller's sessions; API keys stay valid. Raises Forbidden for a caller with an API key."""
         require_session(caller)
-        await self.token_cache.revoke(
-            self._sessions.store.close_all(caller.user_id),
-            lambda principal: principal.user_id == caller.user_id and not principal.is_key,
-        )
+        user_id = caller.user_id
+        await self.token_cache.revoke(self._sessions.store.close_all(user_id), is_session_of(user_id))
         _audit.info("all sessions ended", user=caller.username)
+
+    async def end_sessions(self, user: User, by: str) -> None:
+        """End all sessions of a user for the admin of that name; API keys stay valid."""
+        await self.token_cache.revoke(self._sessions.store.close_all(user.id), is_session_of(user.id))
+        _audit.info("all sessions ended", user=user.username, by=by)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
         """Sign with the first of these keys from now on, and refuse access tokens that none of them has signed.

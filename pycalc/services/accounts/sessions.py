@@ -12,7 +12,7 @@ from structlog import get_logger
 
 from pycalc.db.base import NewSession, RefreshHashes, SessionLimits, SessionStore
 from pycalc.errors import InvalidToken, RefreshTokenReused, Unauthorized
-from pycalc.models.auth import Principal
+from pycalc.models.auth import Device, Principal
 from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.access_tokens import TokenSigner
@@ -58,7 +58,9 @@ class Sessions:
         self._limits = limits
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
-    async def open(self, user_id: bytes, password_hash: str | None, *, totp: bool = False) -> Tokens:
+    async def open(
+        self, user_id: bytes, password_hash: str | None, device: Device | None = None, *, totp: bool = False
+    ) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         Without a hash, the identity provider has signed the user in. ``totp`` tells whether a code was verified too.
@@ -67,11 +69,13 @@ class Sessions:
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
-        session = NewSession(identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms(), totp)
+        session = NewSession(
+            identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms(), totp, device
+        )
         await self.store.open(session, LIMITS)
         return self._tokens(user_id, identity, token)
 
-    async def refresh(self, token: str) -> Tokens:
+    async def refresh(self, token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens of its session.
 
         Raises Unauthorized, Overloaded, and RefreshTokenReused when the reuse of an old token has ended the session.
@@ -87,7 +91,7 @@ class Sessions:
         family = secret[:_FAMILY_BYTES]
         replacement, replacement_hash = _new_token(session_id, family)
         presented = sha256(secret).digest()
-        hashes = RefreshHashes(session_id, sha256(family).digest(), presented, replacement_hash, now_ms())
+        hashes = RefreshHashes(session_id, sha256(family).digest(), presented, replacement_hash, now_ms(), device)
         async with self._lookups.slot():
             rotation = await self.store.rotate(hashes, LIMITS)
         if rotation.reused:

@@ -91,3 +91,8 @@ class TokenCache:
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]
+
+
+def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
+    """Return a function that tells whether a principal is identified by a session of this user, not by an API key."""
+    return lambda principal: principal.user_id == user_id and not principal.is_key

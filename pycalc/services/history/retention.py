@@ -11,9 +11,9 @@ from time import time
 
 from structlog import get_logger
 
-from pycalc.db.base import HistoryStore, IdempotencyStore, UsageStore
+from pycalc.db.base import DeletedAccount, DeletedAccountStore, HistoryStore, IdempotencyStore, UsageStore
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import first_id_of_ms, unix_ms
+from pycalc.models.ids import first_id_of_ms, now_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
@@ -23,6 +23,8 @@ LONG_WEIGHT = 4
 SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of the quota
 REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
 KEPT_KEYS = timedelta(hours=24)  # a retry within this time gets the recorded answer
+# A calculation of a deleted account may still be recorded for as long as the longest computation and its batch take.
+LAST_ROWS = timedelta(hours=2)
 _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
 # Another process commits a row later than its id says: by the recorder's wait, and by what the clocks differ.
@@ -37,6 +39,10 @@ _log = get_logger(__name__)
 def _first_id(age: timedelta) -> bytes:
     """Return the lower bound of the ids of calculations that are younger than ``age``."""
     return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
+
+
+def _older(account: DeletedAccount, age: timedelta) -> bool:
+    return account.deleted_ms < now_ms() - age // timedelta(milliseconds=1)
 
 
 def _weight(characters: int) -> int:
@@ -69,6 +75,9 @@ class Retention:
 
     Once an hour it also forgets which events were counted, if they are older than REDELIVERY, and the idempotency keys
     that are older than KEPT_KEYS.
+
+    It erases the history and the totals of deleted accounts, or makes the history anonymous: at once, and again once an
+    hour while calculations of the account may be recorded (LAST_ROWS) or its events may be counted (REDELIVERY).
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class Retention:
         history: HistoryStore,
         usage: UsageStore,
         keys: IdempotencyStore,
+        deleted_accounts: DeletedAccountStore,
         metrics: HistoryMetrics,
         *,
         age: timedelta | None = None,
@@ -92,6 +102,7 @@ class Retention:
         self._history = history
         self._usage = usage
         self._keys = keys
+        self._deleted_accounts = deleted_accounts
         self._age = age
         self._quota = quota
         self._quota_of = quota_of
@@ -102,6 +113,7 @@ class Retention:
         self._recorded: Counter[bytes] = Counter()
         self._due: set[bytes] = set()
         self._due_later: set[bytes] = set()
+        self._just_deleted: list[DeletedAccount] = []
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -139,6 +151,15 @@ class Retention:
         self._due.add(user_id)
         self._wake.set()
 
+    def account_deleted(self, account: DeletedAccount) -> None:
+        """Begin to make a deleted account's history anonymous, or, once its rows have settled, to erase it."""
+        delay = self._settling_seconds if account.erase else 0.0
+        self._loop.call_later(delay, self._forget_soon, account)
+
+    def _forget_soon(self, account: DeletedAccount) -> None:
+        self._just_deleted.append(account)
+        self._wake.set()
+
     async def aclose(self) -> None:
         """Finish the current batch, and stop."""
         self._closing.set()
@@ -153,13 +174,15 @@ class Retention:
                 if self._loop.time() >= next_pass:
                     next_pass += _PERIOD_SECONDS
                     await self._look_at_everything()
+                while self._just_deleted:
+                    await self._forget_account(self._just_deleted.pop())
                 while self._due:
                     await self._trim(self._due.pop())
             except _ClosingError:
                 return
             except Exception as error:  # the next pass may succeed
                 _log.warning("the history was not pruned", error=str(error))
-            if not self._due:
+            if not (self._due or self._just_deleted):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), next_pass - self._loop.time())
 
@@ -178,6 +201,30 @@ class Retention:
             await self._pause(_PAUSE_SECONDS)
         while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
             await self._pause(_PAUSE_SECONDS)
+        user_id = bytes(16)
+        while (account := await self._deleted_accounts.following(user_id)) is not None:
+            user_id = account.user_id
+            await self._forget_account(account)
+        while await self._deleted_accounts.release_names(now_ms(), BATCH):
+            await self._pause(_PAUSE_SECONDS)
+
+    async def _forget_account(self, account: DeletedAccount) -> None:
+        """Erase a deleted account's history and totals, or make the history anonymous."""
+        user_id = account.user_id
+        if account.erase:
+            while gone := await self._history.prune(self._settled(), BATCH, user_id):
+                await self._deleted(gone)
+            while await self._deleted_accounts.erase_totals(user_id, BATCH):
+                await self._pause(_PAUSE_SECONDS)
+            waiting = await self._history.sizes(user_id, None, 1)  # for the delivery of an event, or as a dead letter
+            finished = not waiting and _older(account, REDELIVERY)
+        else:
+            last: bytes | None = bytes(16)
+            while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
+                await self._pause(_PAUSE_SECONDS)
+            finished = _older(account, LAST_ROWS)
+        if finished:
+            await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
         """Delete a user's oldest rows beyond the quota."""
@@ -185,12 +232,16 @@ class Retention:
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:
             return
-        settled = first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
+        settled = self._settled()
         while gone := await self._history.prune(min(oldest, settled), BATCH, user_id):
             await self._deleted(gone)
         if settled < oldest and user_id not in self._due_later:
             self._due_later.add(user_id)
             self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
+
+    def _settled(self) -> bytes:
+        """Return the lower bound of the ids of rows that other processes may still precede by older ones."""
+        return first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
 
     def _measure_settled(self, user_id: bytes) -> None:
         self._due_later.discard(user_id)

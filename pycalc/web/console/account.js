@@ -6,8 +6,8 @@ import { Problem, anonymous, authorized, readJson, session } from "./http.js";
 const TOTP_REQUIRED = "/docs/problems#totp-required";
 
 async function signIn(username, password, totp = "") {
-  const json = totp === "" ? { username, password } : { username, password, totp };
-  const answer = await anonymous("/login", { method: "POST", json });
+  const json = { username, password, cookie: true, ...(totp === "" ? {} : { totp }) };
+  const answer = await anonymous("/login", { method: "POST", json, cookie: true });
   session.keep(await readJson(answer));
   await resume();
 }
@@ -25,7 +25,7 @@ async function register(form) {
   await signIn(username, password);
 }
 
-/** Takes up the stored session, if there is one: the account is read and the page is told. */
+/** Takes up the session, if there is one: the account is read and the page is told. */
 export async function resume() {
   const answer = await authorized("/me");
   session.begin(await readJson(answer));
@@ -96,12 +96,31 @@ function prepareReveal() {
   }
 }
 
-/** Wires the two forms and the sign-out button. */
+const RESET = "#password-reset=";
+
+/** Shows the form for a new password to whoever follows the link of a password reset. */
+function prepareReset() {
+  if (!location.hash.startsWith(RESET)) return;
+  const token = location.hash.slice(RESET.length);
+  history.replaceState(null, "", location.pathname); // the token stays neither on the screen nor in the history
+  byId("reset").hidden = false;
+  const form = byId("reset-form");
+  onSubmit(form, async () => {
+    const json = { token, new_password: form.elements.new_password.value };
+    await anonymous("/password-reset", { method: "POST", json });
+    byId("reset").hidden = true;
+    byId("notice").textContent = "The password is changed. Please sign in with it.";
+    byId("notice").hidden = false;
+  });
+}
+
+/** Wires the forms and the sign-out button. */
 export function prepareAccount() {
   const login = byId("login-form");
   const registration = byId("register-form");
   prepareTabs();
   prepareReveal();
+  prepareReset();
   const code = byId("login-totp-field");
   onSubmit(login, async () => {
     const { username, password, totp } = login.elements;
@@ -116,7 +135,7 @@ export function prepareAccount() {
   showWaysIn();
   onSubmit(registration, () => register(registration));
   byId("sign-out").addEventListener("click", async () => {
-    await authorized("/logout", { method: "POST" }).catch(() => null);
+    await authorized("/logout", { method: "POST", cookie: true }).catch(() => null);
     if (session.active) session.end();
   });
 }

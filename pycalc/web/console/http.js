@@ -1,7 +1,7 @@
 // Requests to the service: the session's tokens, their renewal, and errors as problems (RFC 9457).
 
-const STORAGE_KEY = "pycalc.session";
-const RENEWAL_LOCK = "pycalc.renewal";
+const MARK = "pycalc.signed-in";
+const REFRESH_LOCK = "pycalc.refresh";
 
 /** An answer that is not 2xx, or none at all (`status` 0). */
 export class Problem extends Error {
@@ -19,48 +19,49 @@ export class Problem extends Error {
   }
 }
 
+const ENDED = { title: "Signed out", detail: "Your session has ended. Please sign in again." };
+
+/** The result of `use`, which reads or writes the browser's storage; null where that is full or forbidden. */
+function stored(use) {
+  try {
+    return use() ?? null;
+  } catch {
+    return null;
+  }
+}
+
 const UNREACHABLE = { title: "No answer", detail: "The service could not be reached. Is the connection up?" };
 
-/** The signed-in session. It fires `change` when it begins and when it ends, `detail` holding the reason or "". */
+/**
+ * The signed-in session. It fires `change` when it begins and when it ends, `detail` holding the reason or "", and
+ * `elsewhere` when another tab has signed in.
+ *
+ * The access token is in this page's memory only. The refresh token is in a cookie that no script can read, and that
+ * all tabs share. While somebody is signed in the storage holds a mark: the time of the sign-in, no secret. So a page
+ * without a session asks the service for nothing, and tabs follow each other.
+ */
 class Session extends EventTarget {
-  #tokens = null;
   #renewal = null;
-  // A duplicated tab has copied the tokens: whoever renews them tells the others.
-  #renewals = new BroadcastChannel(RENEWAL_LOCK);
+  accessToken = null;
+  active = stored(() => localStorage.getItem(MARK)) !== null;
   user = null;
 
   constructor() {
     super();
-    this.#renewals.onmessage = ({ data }) => {
-      if (data.replaced === this.refreshToken && this.active) this.keep(data.tokens);
-    };
-    try {
-      this.#tokens = JSON.parse(sessionStorage.getItem(STORAGE_KEY));
-    } catch {
-      this.#tokens = null;
-    }
+    stored(() => sessionStorage.removeItem("pycalc.session")); // where an earlier release kept its tokens
+    window.addEventListener("storage", ({ key, newValue }) => {
+      if (key !== MARK) return;
+      this.#leave("");
+      this.active = newValue !== null;
+      if (this.active) this.dispatchEvent(new Event("elsewhere"));
+    });
   }
 
-  get active() {
-    return this.#tokens !== null;
-  }
-
-  get accessToken() {
-    return this.#tokens?.access_token ?? null;
-  }
-
-  get refreshToken() {
-    return this.#tokens?.refresh_token ?? null;
-  }
-
-  /** Keeps the answer of a login or a refresh; a refresh without a new refresh token keeps the old one. */
-  keep({ access_token, refresh_token = this.refreshToken }) {
-    this.#tokens = { access_token, refresh_token };
-    try {
-      sessionStorage.setItem(STORAGE_KEY, JSON.stringify(this.#tokens));
-    } catch {
-      // Storage is full or forbidden: the session then lives as long as the page.
-    }
+  /** Keeps the answer of a login. */
+  keep({ access_token }) {
+    this.accessToken = access_token;
+    this.active = true;
+    stored(() => localStorage.setItem(MARK, String(Date.now())));
   }
 
   begin(user) {
@@ -69,38 +70,37 @@ class Session extends EventTarget {
   }
 
   end(reason = "") {
-    this.#tokens = null;
+    stored(() => localStorage.removeItem(MARK));
+    this.#leave(reason);
+  }
+
+  #leave(reason) {
+    this.accessToken = null;
+    this.active = false;
     this.user = null;
-    try {
-      sessionStorage.removeItem(STORAGE_KEY);
-    } catch {
-      // As above: there was nothing stored.
-    }
     this.dispatchEvent(new CustomEvent("change", { detail: reason }));
   }
 
   /** True once `rejected` has been replaced by a newer access token. All callers share one renewal. */
   async renew(rejected) {
-    if (this.accessToken !== rejected) return this.active;
-    if (this.refreshToken === null) return false;
-    this.#renewal ??= this.#renewAlone(rejected).finally(() => { this.#renewal = null; });
+    if (!this.active || this.accessToken !== rejected) return this.active;
+    this.#renewal ??= this.#refreshAlone().finally(() => { this.#renewal = null; });
     return this.#renewal;
   }
 
-  /** Renews the tokens while no other tab does, unless one has done so meanwhile. */
-  async #renewAlone(rejected) {
-    const work = () => (this.accessToken === rejected ? this.#refresh() : this.active);
+  /** Refreshes while no other tab does, so that each tab sends the cookie that the last one was given. */
+  async #refreshAlone() {
     // Without a secure connection there are no locks; the service's time of grace is for that.
-    return navigator.locks === undefined ? work() : navigator.locks.request(RENEWAL_LOCK, work);
+    if (navigator.locks === undefined) return this.#refresh();
+    return navigator.locks.request(REFRESH_LOCK, () => this.#refresh());
   }
 
   async #refresh() {
-    const replaced = this.refreshToken;
     try {
-      const answer = await send("/token/refresh", { method: "POST", json: { refresh_token: replaced } });
-      this.keep(await readJson(answer));
-      this.#renewals.postMessage({ replaced, tokens: this.#tokens });
-      return true;
+      const answer = await send("/token/refresh", { method: "POST", json: { cookie: true }, cookie: true });
+      const { access_token } = await readJson(answer);
+      if (this.active) this.accessToken = access_token; // nobody has signed out meanwhile
+      return this.active;
     } catch (error) {
       if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) return false;
       throw error;
@@ -110,14 +110,16 @@ class Session extends EventTarget {
 
 export const session = new Session();
 
-async function send(path, { method = "GET", json, accept = "application/json", headers = {}, signal, token } = {}) {
+async function send(path, options = {}) {
+  const { method = "GET", json, accept = "application/json", headers = {}, signal, token, cookie = false } = options;
   const sent = { Accept: accept, ...headers };
   if (json !== undefined) sent["Content-Type"] = "application/json";
   if (token) sent.Authorization = `Bearer ${token}`;
   let answer;
   try {
     const body = json === undefined ? undefined : JSON.stringify(json);
-    answer = await fetch(path, { method, headers: sent, body, signal, cache: "no-store", credentials: "omit" });
+    const credentials = cookie ? "same-origin" : "omit";
+    answer = await fetch(path, { method, headers: sent, body, signal, cache: "no-store", credentials });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, UNREACHABLE);
@@ -128,7 +130,10 @@ async function send(path, { method = "GET", json, accept = "application/json", h
   throw new Problem(answer.status, body ?? {}, seconds > 0 ? seconds : null);
 }
 
-/** A request without credentials. Returns the 2xx answer; raises Problem, or AbortError when `signal` says so. */
+/**
+ * A request without a token; with `cookie` the browser sends and keeps cookies. Returns the 2xx answer; raises Problem,
+ * or AbortError when `signal` says so.
+ */
 export function anonymous(path, options) {
   return send(path, options);
 }
@@ -149,12 +154,14 @@ export async function readJson(answer) {
  */
 export async function authorized(path, options = {}) {
   const token = session.accessToken;
+  let refusal = new Problem(401, ENDED);
   try {
-    return await send(path, { ...options, token });
+    if (token !== null) return await send(path, { ...options, token });
   } catch (error) {
-    if (!(error instanceof Problem) || error.status !== 401 || token === null) throw error;
-    if (await session.renew(token)) return send(path, { ...options, token: session.accessToken });
-    if (session.active) session.end("Your session has ended. Please sign in again.");
-    throw error;
+    if (!(error instanceof Problem) || error.status !== 401) throw error;
+    refusal = error;
   }
+  if (await session.renew(token)) return send(path, { ...options, token: session.accessToken });
+  if (session.active) session.end(ENDED.detail);
+  throw refusal;
 }

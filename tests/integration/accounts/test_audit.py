@@ -165,7 +165,7 @@ def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
             "changed": change,
         }
     assert client.delete(f"/users/{person.name}", headers=admin.headers).status_code == 204
-    assert audited.last("account deleted") == {"user": person.name, "by": admin.name}
+    assert audited.last("account deleted") == {"user": person.name, "by": admin.name, "history": "anonymize"}
 
 
 def test_no_record_holds_a_secret(audited: Audited) -> None:

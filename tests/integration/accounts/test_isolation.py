@@ -186,6 +186,30 @@ def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) 
         assert client.get("/me", headers={"Authorization": f"Bearer {token}"}).json()["id"] == of.person.id
 
 
+def test_the_list_of_sessions_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
+    """Another user's sessions are not listed; ending one is 404, exactly as for an unknown id, and it goes on."""
+    intruder, of = pair
+    require_silence(client.get("/me/sessions", headers=intruder.person.headers), of)
+    theirs = client.get("/me/sessions", headers=of.person.headers).json()[0]["id"]
+    ended, unknown = (
+        client.delete(f"/me/sessions/{name}", headers=intruder.person.headers) for name in (theirs, NOWHERE)
+    )
+    require_same(ended, unknown, 404)
+    assert theirs in {session["id"] for session in client.get("/me/sessions", headers=of.person.headers).json()}
+
+
+def test_password_resets_are_the_admins(client: httpx.Client, owners: dict[str, Owner]) -> None:
+    """For a user, a reset and the end of another's sessions are 403, exactly as for a missing account."""
+    intruder, of = owners["ada"], owners["bob"]
+    for method, path in (("POST", "/users/{}/password-reset"), ("DELETE", "/users/{}/sessions")):
+        theirs, nobodys = (
+            client.request(method, path.format(name), headers=intruder.person.headers)
+            for name in (of.person.name, "nobody")
+        )
+        require_same(theirs, nobodys, 403)
+    assert client.get("/me", headers=of.person.headers).status_code == 200
+
+
 def test_a_cached_result_tells_nothing_of_who_made_it(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
     """A cached result gets a new id and row for each caller, and reveals nothing of the first."""
     intruder, of = pair

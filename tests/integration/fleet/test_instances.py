@@ -67,6 +67,31 @@ def logged_out_everywhere(instances: Instances, person: Person) -> None:
     assert instances.here.post("/logout-all", headers=person.headers).status_code == 204
 
 
+def ended_from_the_list(instances: Instances, person: Person) -> None:
+    """End the user's session by its id."""
+    (session,) = instances.here.get("/me/sessions", headers=person.headers).json()
+    assert instances.here.delete(f"/me/sessions/{session['id']}", headers=person.headers).status_code == 204
+
+
+def ended_by_an_admin(instances: Instances, person: Person) -> None:
+    """Let an admin end all of the user's sessions."""
+    answer = instances.here.delete(f"/users/{person.name}/sessions", headers=instances.admin.headers)
+    assert answer.status_code == 204
+
+
+def deleted_by_oneself(instances: Instances, person: Person) -> None:
+    """Delete one's own account."""
+    answer = instances.here.request("DELETE", "/me", json={"password": PASSWORD}, headers=person.headers)
+    assert answer.status_code == 204
+
+
+def given_a_reset_password(instances: Instances, person: Person) -> None:
+    """Set a new password with an admin's reset."""
+    made = instances.here.post(f"/users/{person.name}/password-reset", headers=instances.admin.headers).json()
+    body = {"token": made["token"], "new_password": PASSWORD + "!"}
+    assert instances.here.post("/password-reset", json=body).status_code == 204
+
+
 def disabled(instances: Instances, person: Person) -> None:
     """Disable the user's account."""
     answer = instances.here.patch(f"/users/{person.name}", json={"disabled": True}, headers=instances.admin.headers)
@@ -91,7 +116,8 @@ def given_a_new_password(instances: Instances, person: Person) -> None:
 
 def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
     """A revocation applies here at once; there, where the token is cached, with the next read of revocations."""
-    for revoke in (logged_out, logged_out_everywhere, disabled, deleted, given_a_new_password):
+    ended = (logged_out, logged_out_everywhere, ended_from_the_list, ended_by_an_admin)
+    for revoke in (*ended, disabled, deleted, deleted_by_oneself, given_a_new_password, given_a_reset_password):
         people = [new_person(instances.there) for _ in range(AT_ONCE)]
         assert {fibonacci(instances.there, person) for person in people} == {200}
         for person in people:

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.anyio
 
 DOCUMENT = create_app(Settings(_env_file=None)).openapi()
 UUID = "019aab12-7c00-7123-8456-426614174000"
-VALUES = {"key_id": UUID, "calculation_id": UUID, "username": "nobody"}  # of path parameters; others are 3
+# Values of path parameters; others are 3.
+VALUES = {"key_id": UUID, "session_id": UUID, "calculation_id": UUID, "username": "nobody"}
 PAGES = ("/openapi.json", "/docs", "/redoc", "/docs/problems", "/web/console.css")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 # Header fields that the document does not mention: HTTP's own, and those that every response may have.
@@ -40,7 +41,14 @@ REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
     ("GET", HISTORY, {}, None),
     ("GET", HISTORY, {"Accept": "text/csv"}, None),
     ("GET", HISTORY, {"Accept": "application/x-ndjson"}, None),
-    *(("GET", path, {}, None) for path in ("/me", "/me/keys", "/users", "/users/{username}", "/usage", "/metrics")),
+    *(("GET", path, {}, None) for path in ("/me", "/me/keys", "/me/sessions", "/usage", "/metrics")),
+    *(("GET", path, {}, None) for path in ("/users", "/users/{username}")),
+    ("DELETE", "/me/sessions/{session_id}", {}, None),
+    ("DELETE", "/users/{username}/sessions", {}, None),
+    ("POST", "/users/{username}/password-reset", {}, None),
+    ("POST", "/password-reset", {}, {"token": "unknown", "new_password": PASSWORD}),
+    ("POST", "/token/refresh", {}, {"cookie": True}),
+    ("DELETE", "/me", {}, {"password": "wrong"}),
     ("GET", "/", HTML, None),
     ("GET", "/", {**HTML, "If-None-Match": "*"}, None),
     ("GET", "/", {**HTML, "If-Match": '"another"'}, None),

@@ -32,7 +32,7 @@ async def recorded(client: httpx.AsyncClient) -> list[str]:
     [
         ("POST", "/fibonacci/10", "GET, HEAD"),
         ("OPTIONS", "/pow/2/3", "GET, HEAD"),
-        ("PATCH", "/me", "GET, HEAD"),
+        ("PATCH", "/me", "GET, HEAD, DELETE"),
         ("GET", "/register", "POST"),
         ("DELETE", "/me/keys", "GET, HEAD, POST"),
         ("HEAD", "/login", "POST"),

@@ -25,6 +25,8 @@ BODIES = {
     ("POST", "/login"): {"username": "ada", "password": PASSWORD},
     ("POST", "/token/refresh"): {"refresh_token": "pcr_x"},
     ("POST", "/me/keys"): {"name": "report"},
+    ("DELETE", "/me"): {"password": PASSWORD},
+    ("POST", "/password-reset"): {"token": "pcp_x", "new_password": PASSWORD},
     ("PUT", "/me/password"): {"current_password": PASSWORD, "new_password": "another good one"},
     ("PATCH", "/users/ada"): {"disabled": True},
     ("POST", "/me/totp"): {"password": PASSWORD},

@@ -14,7 +14,7 @@ from structlog import get_logger
 
 from pycalc.db.base import ProviderIdentity, UserStore
 from pycalc.errors import Conflict, Unauthorized, Unavailable
-from pycalc.models.auth import LONGEST_USERNAME, NO_PASSWORD, Role, User
+from pycalc.models.auth import LONGEST_USERNAME, NO_PASSWORD, Device, Role, User
 from pycalc.models.ids import IdSource
 from pycalc.services.accounts.oidc.id_tokens import Identity, Requirement, key_id_of, verify
 from pycalc.services.accounts.oidc.provider import Provider
@@ -89,8 +89,8 @@ class ProviderSignIn:
             parameters["acr_values"] = self._claims.factor.value
         return await self._provider.authorization_url(parameters), attempt.secret
 
-    async def finish(self, secret: str | None, state: str, code: str) -> Tokens:
-        """Open a session for the user whom the provider sent back with this state and code.
+    async def finish(self, secret: str | None, state: str, code: str, device: Device | None = None) -> Tokens:
+        """Open a session on a device for the user whom the provider sent back with this state and code.
 
         ``secret`` is the browser's cookie. Raises Unauthorized, Unavailable, and Conflict where the provider no longer
         calls the last admin one.
@@ -108,7 +108,7 @@ class ProviderSignIn:
         if user.disabled:
             _audit.warning("login refused", user=user.username, by=_BY)
             raise Unauthorized("The account is disabled.")
-        tokens = await self._sessions.open(user.id, None)
+        tokens = await self._sessions.open(user.id, None, device)
         _audit.info("session opened", user=user.username, by=_BY)
         return tokens
 

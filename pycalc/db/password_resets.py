@@ -1,0 +1,57 @@
+"""The SQL of the password resets."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Select, delete, insert, select, update
+
+from pycalc.db.base import Database
+from pycalc.db.revocations import revoke
+from pycalc.db.tables import password_resets, sessions, users
+from pycalc.db.users import user_of
+from pycalc.errors import NotFound, Unauthorized
+from pycalc.models.auth import User
+
+_REFUSAL = "The password reset was used or replaced meanwhile, or the account is disabled."
+
+
+class SqlPasswordResetStore:
+    """Password resets in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int) -> None:
+        def work(connection: Connection) -> None:
+            owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
+            if connection.scalar(owner) is None:
+                raise NotFound("There is no such user.")
+            connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
+            row = insert(password_resets).values(user_id=user_id, token_hash=token_hash, expires_ms=expires_ms)
+            connection.execute(row)
+
+        await self._database.write(work)
+
+    async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
+        query = _owner(token_hash, now_ms)
+        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+
+    async def use(self, token_hash: bytes, now_ms: int, password_hash: str) -> None:
+        def work(connection: Connection) -> None:
+            owner = user_of(connection.execute(_owner(token_hash, now_ms)).one_or_none())
+            if owner is None:
+                raise Unauthorized(_REFUSAL)
+            # Every writer locks the account first. Of two uses at once, the second finds the token gone.
+            connection.execute(update(users).where(users.c.id == owner.id).values(password_hash=password_hash))
+            of_token = password_resets.c.token_hash == token_hash
+            if connection.execute(delete(password_resets).where(of_token)).rowcount != 1:
+                raise Unauthorized(_REFUSAL)
+            connection.execute(delete(sessions).where(sessions.c.user_id == owner.id))
+            revoke(connection, owner.id)
+
+        await self._database.write(work)
+
+
+def _owner(token_hash: bytes, now_ms: int) -> Select[tuple[object, ...]]:
+    valid = (password_resets.c.token_hash == token_hash) & (password_resets.c.expires_ms > now_ms)
+    joined = select(users).join(password_resets, password_resets.c.user_id == users.c.id)
+    return joined.where(valid & ~users.c.disabled)

@@ -1,0 +1,46 @@
+"""The cookie that keeps a browser's refresh token: no script can read it, and only /token receives it (ADR 30)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+
+from pycalc.errors import Forbidden, Unauthorized
+from pycalc.services.accounts.sessions import LIMITS
+
+NAME = "__Secure-pycalc-refresh"
+_PATH = "/token"
+
+
+def set_cookie(response: Response, refresh_token: str) -> None:
+    """Let the browser keep a refresh token for as long as it is valid without use."""
+    seconds = LIMITS.idle_ms // 1000
+    response.set_cookie(NAME, refresh_token, seconds, path=_PATH, secure=True, httponly=True, samesite="strict")
+
+
+def clear_cookie(response: Response) -> None:
+    """Let the browser forget the refresh token."""
+    response.delete_cookie(NAME, path=_PATH, secure=True, httponly=True, samesite="strict")
+
+
+def refresh_token_of(request: Request) -> str:
+    """Return the refresh token in a request's cookie; raises Unauthorized without one, and as ``require_own_page``."""
+    require_own_page(request)
+    token = request.cookies.get(NAME)
+    if token is None:
+        raise Unauthorized("There is no refresh token in a cookie: log in.")
+    return token
+
+
+def require_own_page(request: Request) -> None:
+    """Raise Forbidden for a request that a page of another origin makes.
+
+    Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST; programs send neither. SameSite
+    alone admits other hosts of the same domain, and the answer to a login would store their cookie.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is None and origin is not None:
+        site = "same-origin" if urlsplit(origin).netloc == request.headers.get("host") else "cross-site"
+    if site not in (None, "same-origin"):
+        raise Forbidden("The cookie is for the service's own pages; others send and get the refresh token as JSON.")

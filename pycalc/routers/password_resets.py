@@ -1,0 +1,48 @@
+"""Resets of forgotten passwords: an admin makes a one-time token, and its receiver sets a new password."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from fastapi import APIRouter
+
+from pycalc.models.auth import CreatedPasswordReset, PasswordReset
+from pycalc.models.times import timestamp
+from pycalc.routers.http.deps import AddressDep, CallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import NO_CONTENT
+from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.users import Username
+
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+
+
+@router.post(
+    "/users/{username}/password-reset", status_code=201, responses=responses("forbidden", "not-found", "conflict")
+)
+async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
+    """Make a one-time token that sets a new password within an hour (admins only); the user's earlier one is void.
+
+    The service sends it to nobody: hand it over in a way that proves who receives it.
+    """
+    token, expires_ms = await resources.password_resets.create(caller, username)
+    # A path, because a link made from the Host field of the request could lead to another site. Browsers send no
+    # fragment to any server.
+    link = f"/#password-reset={token}"
+    return CreatedPasswordReset(token=token, link=link, expires_at=timestamp(expires_ms))
+
+
+@router.post(
+    "/password-reset",
+    **NO_CONTENT,
+    responses=responses("payload-too-large", "rate-limited", "overloaded", "unavailable"),
+)
+async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
+    """Set a new password with the token of a password reset. The token is used up, and all sessions end.
+
+    A wrong token counts as a failed login of the address.
+    """
+    name = f"password reset {sha256(reset.token.encode(errors='replace')).hexdigest()[:16]}"  # no account has it
+    async with resources.login_limit.attempt(name, address):
+        with resources.password_slots.acquire(address):
+            await resources.password_resets.use(reset.token, reset.new_password)

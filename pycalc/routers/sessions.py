@@ -1,0 +1,52 @@
+"""The caller's open sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from pycalc.errors import NotFound
+from pycalc.models.auth import OpenSession, Principal, StoredSession
+from pycalc.models.formats import Uuid
+from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.times import timestamp
+from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.openapi import NO_CONTENT
+from pycalc.routers.http.problems import OF_CALLERS, responses
+
+router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+
+
+def _session(session: StoredSession, caller: Principal) -> OpenSession:
+    device = session.device
+    return OpenSession(
+        id=text_of_id(session.id),
+        opened_at=timestamp(session.created_ms),
+        last_used_at=timestamp(session.used_ms),
+        address=device and device.address,
+        client=(device and device.client) or None,
+        current=session.id == caller.credential_id,
+    )
+
+
+@router.get("/me/sessions", responses=responses("forbidden"))
+async def list_sessions(caller: CallerDep, resources: ResourcesDep) -> list[OpenSession]:
+    """Return one's own open sessions, at most 100, the most recently used first."""
+    return [_session(session, caller) for session in await resources.authenticator.sessions_of(caller)]
+
+
+async def _session_id(session_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
+    try:
+        return id_of_text(session_id)
+    except ValueError:
+        raise NotFound("There is no such session.") from None
+
+
+@router.delete("/me/sessions/{session_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
+async def end_session(
+    caller: CallerDep, session_id: Annotated[bytes, Depends(_session_id)], resources: ResourcesDep
+) -> None:
+    """End one of one's own sessions: its access and refresh tokens are refused at once."""
+    await resources.authenticator.end_session(caller, session_id)

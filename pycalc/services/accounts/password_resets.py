@@ -1,0 +1,75 @@
+"""Password resets: an admin makes a one-time token, with which a user who forgot the password sets a new one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from hashlib import sha256
+
+from structlog import get_logger
+
+from pycalc.db.base import PasswordResetStore
+from pycalc.errors import Conflict, Forbidden, Unauthorized
+from pycalc.models.auth import Principal
+from pycalc.models.ids import now_ms
+from pycalc.services.accounts.accounts import Accounts
+from pycalc.services.accounts.authorization import require_session
+from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
+from pycalc.services.accounts.token_cache import TokenCache, is_session_of
+
+LIFETIME_MS = 3_600_000
+_PREFIX = "pcp_"
+_FORM = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
+_REFUSAL = "The password reset's token is invalid, expired or used."
+
+_audit = get_logger("pycalc.audit")
+
+
+class PasswordResets:
+    """The service that makes and uses password resets. A user has at most one; its token is stored hashed."""
+
+    def __init__(
+        self, store: PasswordResetStore, accounts: Accounts, passwords: PasswordHasher, token_cache: TokenCache
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._passwords = passwords
+        self._token_cache = token_cache
+
+    async def create(self, caller: Principal, username: str) -> tuple[str, int]:
+        """Make a token for a user; return it and when it expires, in milliseconds since the epoch.
+
+        An earlier token of the user is void. Raises Unauthorized, NotFound, Conflict for an account without a password,
+        and Forbidden for a caller who is no admin, and for the caller's own account, whose password only
+        ``change_password`` sets.
+        """
+        require_session(caller)
+        user = await self._accounts.named(caller, username)
+        if user.id == caller.user_id:
+            raise Forbidden("Change your own password with PUT /me/password.")
+        if user.password_hash is None:
+            raise Conflict("The account has no password: the identity provider signs it in.")
+        token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
+        await self._store.offer(user.id, _hash_of(token), expires_ms)
+        _audit.info("password reset created", user=user.username, by=caller.username)
+        return token, expires_ms
+
+    async def use(self, token: str, password: str) -> None:
+        """Set a new password with a token, which is then used up, and end all sessions of its user.
+
+        Raises Unauthorized, InvalidInput for a password that is easy to guess, and Overloaded.
+        """
+        if _FORM.fullmatch(token) is None:
+            raise Unauthorized(_REFUSAL)
+        token_hash = _hash_of(token)
+        user = await self._store.owner(token_hash, now_ms())
+        if user is None:
+            raise Unauthorized(_REFUSAL)
+        require_uncommon(password, "/new_password", user.username, user.email)
+        hashed = await self._passwords.hash(password)
+        await self._token_cache.revoke(self._store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
+        _audit.info("password reset used", user=user.username)
+
+
+def _hash_of(token: str) -> bytes:
+    return sha256(token.encode()).digest()

@@ -1,0 +1,182 @@
+"""Tests of the cookie that keeps a browser's refresh token."""
+
+from __future__ import annotations
+
+import asyncio
+from http.cookies import Morsel, SimpleCookie
+
+import httpx
+import pytest
+
+from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.in_process import changed
+
+pytestmark = pytest.mark.anyio
+
+NAME = "__Secure-pycalc-refresh"
+OWN = {"Sec-Fetch-Site": "same-origin", "Origin": "http://pycalc.test"}
+REFRESH = {"cookie": True}
+WEEK = 7 * 86_400
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return settings that let pages of another origin call the service."""
+    return changed(settings, cors_origins=("https://app.example",))
+
+
+@pytest.fixture
+async def name(client: httpx.AsyncClient) -> str:
+    """Register an account."""
+    username = new_name()
+    assert (await client.post("/register", json=registration(username))).status_code == 201
+    return username
+
+
+async def signed_in(client: httpx.AsyncClient, name: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """Return the answer to a browser's login."""
+    login = {"username": name, "password": PASSWORD, "cookie": True}
+    return await client.post("/login", json=login, headers=OWN if headers is None else headers)
+
+
+def cookie_in(answer: httpx.Response) -> Morsel[str]:
+    """Return the only cookie that an answer sets."""
+    (field,) = answer.headers.get_list("set-cookie")
+    return SimpleCookie(field)[NAME]
+
+
+async def refreshed(client: httpx.AsyncClient, token: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """Return the answer to a refresh with a cookie."""
+    sent = {**(OWN if headers is None else headers), "Cookie": f"{NAME}={token}"}
+    return await client.post("/token/refresh", json=REFRESH, headers=sent)
+
+
+def bearer(answer: httpx.Response) -> dict[str, str]:
+    """Return the header that presents the access token of an answer."""
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClient, name: str) -> None:
+    """A login and a refresh set it, with every protection and for as long as it is valid; the body has none."""
+    login = await signed_in(client, name)
+    first = cookie_in(login)
+    second = await refreshed(client, first.value)
+    assert second.status_code == 200
+    for answer in (login, second):
+        cookie = cookie_in(answer)
+        assert cookie.value.startswith("pcr_")
+        assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "strict")
+        assert (cookie["path"], cookie["domain"], cookie["max-age"]) == ("/token", "", str(WEEK))
+        assert set(answer.json()) == {"access_token", "token_type", "expires_in"}
+        assert cookie.value not in answer.text
+        assert (await client.get("/me", headers=bearer(answer))).status_code == 200
+    assert cookie_in(second).value != first.value
+
+
+async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> None:
+    """Without ``cookie`` both tokens come in the body, also for the form, and a cookie is not read."""
+    login = {"username": name, "password": PASSWORD}
+    for answer in (await client.post("/login", json=login), await client.post("/login", data=login)):
+        assert "set-cookie" not in answer.headers
+        assert answer.json()["refresh_token"].startswith("pcr_")
+    token = cookie_in(await signed_in(client, name)).value
+    answer = await client.post("/token/refresh", json={}, headers={**OWN, "Cookie": f"{NAME}={token}"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/refresh_token")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"cookie": True, "refresh_token": "pcr_x"}, "/refresh_token"),
+        ({"cookie": False}, "/refresh_token"),
+        ({"cookie": "true"}, "/cookie"),
+        ({"cookie": 1}, "/cookie"),
+    ],
+)
+async def test_a_refresh_has_one_token(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
+    """It is in the body or in the cookie, and the request says where."""
+    answer = await client.post("/token/refresh", json=body)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_without_a_cookie_nobody_is_signed_in(client: httpx.AsyncClient) -> None:
+    """No cookie, another one, or a value that is no token is 401."""
+    for cookie in ({}, {"Cookie": "other=pcr_x"}, {"Cookie": f"{NAME}="}, {"Cookie": f"{NAME}=pcr_x"}):
+        answer = await client.post("/token/refresh", json=REFRESH, headers={**OWN, **cookie})
+        assert answer.status_code == 401
+
+
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "https://blog.pycalc.test"},
+    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://pycalc.test"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://pycalc.test:8080"},
+    {"Origin": "http://pycalc.test.evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: str, headers: dict[str, str]) -> None:
+    """A request from another origin, even one that CORS admits, neither refreshes nor signs in."""
+    token = cookie_in(await signed_in(client, name)).value
+    for answer in (await refreshed(client, token, headers), await signed_in(client, name, headers)):
+        assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")
+        assert "set-cookie" not in answer.headers
+    assert (await refreshed(client, token)).status_code == 200
+
+
+async def test_a_form_of_another_page_is_not_read(client: httpx.AsyncClient, name: str) -> None:
+    """What a page can post without asking, a form or plain text, is never a refresh by cookie."""
+    headers = {"Cookie": f"{NAME}={cookie_in(await signed_in(client, name)).value}"}
+    form = await client.post("/token/refresh", data={"cookie": "true"}, headers=headers)
+    assert (form.status_code, form.json()["error"]) == (400, "invalid_request")
+    text = {**headers, "Content-Type": "text/plain"}
+    assert (await client.post("/token/refresh", content=b'{"cookie": true}', headers=text)).status_code == 415
+
+
+async def test_old_browsers_and_programs_may_use_the_cookie(client: httpx.AsyncClient, name: str) -> None:
+    """A request without Sec-Fetch-Site is judged by Origin, and one without either is no browser's."""
+    for headers in ({"Origin": "http://pycalc.test"}, {}):
+        assert (await signed_in(client, name, headers)).status_code == 200
+
+
+async def test_two_tabs_may_refresh_at_once(client: httpx.AsyncClient, name: str) -> None:
+    """Both get tokens, and whichever cookie the browser keeps goes on."""
+    token = cookie_in(await signed_in(client, name)).value
+    answers = await asyncio.gather(*(refreshed(client, token) for _ in range(2)))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    for answer in answers:
+        assert (await refreshed(client, cookie_in(answer).value)).status_code == 200
+        assert (await client.get("/me", headers=bearer(answer))).status_code == 200
+
+
+async def test_a_stolen_cookie_ends_the_session(client: httpx.AsyncClient, name: str) -> None:
+    """An old token is reuse, as in JSON: the session and its access tokens end."""
+    stolen = cookie_in(await signed_in(client, name)).value
+    second = await refreshed(client, stolen)
+    third = await refreshed(client, cookie_in(second).value)
+    assert (await refreshed(client, stolen)).status_code == 401
+    assert (await client.get("/me", headers=bearer(third))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("POST", "/logout", None), ("POST", "/logout-all", None), ("DELETE", "/me", {"password": PASSWORD})],
+)
+async def test_what_ends_the_session_removes_the_cookie(
+    client: httpx.AsyncClient, name: str, method: str, path: str, body: object
+) -> None:
+    """The browser forgets the token, which is refused besides."""
+    login = await signed_in(client, name)
+    answer = await client.request(method, path, headers=bearer(login), json=body)
+    assert answer.status_code == 204
+    cookie = cookie_in(answer)
+    assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/token")
+    assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "strict")
+    assert (await refreshed(client, cookie_in(login).value)).status_code == 401
