@@ -38,6 +38,7 @@ _EMPTY_MEANS_NONE = {
     "pycalc_rate_limit",
     "pycalc_history_retention",
     "pycalc_history_quota",
+    "pycalc_audit_retention",
     "pycalc_compute_quota",
     "pycalc_digits_quota",
 }
@@ -327,6 +328,9 @@ class Settings(BaseSettings):
         ge=1,
         description="calculations kept per user; one with more than 700 characters of operands and result counts as "
         "four; empty: all",
+    )
+    audit_retention: Annotated[str, _checked(parse_age)] = Field(
+        "90d", description="how long entries of the audit log are kept in the database; empty: for ever"
     )
     min_free_disk: int = Field(
         256 * 1024**2,

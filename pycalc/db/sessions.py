@@ -129,6 +129,7 @@ class SqlSessionStore:
                 rotated_ms=session.now_ms,
             )
             connection.execute(row)
+            connection.execute(update(users).where(users.c.id == session.user_id).values(signed_in_ms=session.now_ms))
             if dropped.rowcount:
                 revoke(connection, session.user_id)
 

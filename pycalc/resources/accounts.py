@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pycalc.db import open_database
+from pycalc.db.audit import SqlAuditStore
 from pycalc.db.base import Database, UserStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.revocations import SqlRevocationStore
@@ -24,6 +25,7 @@ from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.bootstrap import (
     KEY_FILE,
@@ -60,7 +62,11 @@ class AccountServices(NamedTuple):
 
 
 async def open_account_services(
-    stack: ResourceStack, backends: Backends, limits: LimitPolicy, identified: Callable[[Principal], None]
+    stack: ResourceStack,
+    backends: Backends,
+    audit: AuditLog,
+    limits: LimitPolicy,
+    identified: Callable[[Principal], None],
 ) -> AccountServices:
     """Open the account services of a server; ``limits`` are those of callers, ``identified`` is told who they are.
 
@@ -79,11 +85,11 @@ async def open_account_services(
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
-    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
+    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
     stack.closing(KeyUseWriter(keys.uses))
-    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
+    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, audit, limits)
     cipher = SecretCipher(_password_keys(settings))
-    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache)
+    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
     authenticator = Authenticator(
         users,
         sessions,
@@ -103,7 +109,7 @@ async def open_account_services(
         provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = _accounts(settings, users, keys, passwords, token_cache, ids)
+    accounts = _accounts(settings, users, keys, passwords, token_cache, ids, audit)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
     return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, bootstrap_token, etag_key)
 
@@ -119,10 +125,11 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     async with (
         aclosing(await open_database(settings.database)) as database,
         aclosing(_hasher(settings, metrics)) as passwords,
+        aclosing(AuditLog(SqlAuditStore(database), ids, metrics)) as audit,
     ):
         token_cache = TokenCache(metrics)
-        keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
-        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids)
+        keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
+        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids, audit)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -139,7 +146,13 @@ async def prepare(settings: Settings) -> str | None:
 
 
 def _accounts(
-    settings: Settings, users: UserStore, keys: ApiKeys, passwords: PasswordHasher, cache: TokenCache, ids: IdSource
+    settings: Settings,
+    users: UserStore,
+    keys: ApiKeys,
+    passwords: PasswordHasher,
+    cache: TokenCache,
+    ids: IdSource,
+    audit: AuditLog,
 ) -> Accounts:
     on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
     return Accounts(
@@ -150,6 +163,7 @@ def _accounts(
         ids,
         settings.admin_registration,
         on_admin_created,
+        audit,
         passwords_allowed=settings.password_login,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import Role, User
 from pycalc.models.limits import OwnLimits
 
@@ -16,7 +17,10 @@ class ProviderIdentity(NamedTuple):
 
 
 class UserStore(Protocol):
-    """Accounts, and the one-time token that registers the first admin. Usernames ignore letter case."""
+    """Accounts, and the one-time token that registers the first admin. Usernames ignore letter case.
+
+    An ``audit`` entry is stored in the transaction of its change.
+    """
 
     async def add(
         self,
@@ -25,6 +29,7 @@ class UserStore(Protocol):
         burn_bootstrap: bytes | None = None,
         granted_by: bytes | None = None,
         identity: ProviderIdentity | None = None,
+        audit: AuditEntry | None = None,
     ) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
@@ -46,11 +51,13 @@ class UserStore(Protocol):
     async def id_of(self, username: str) -> bytes | None:
         """Return the id of the account of that name, or else of the newest deleted account that had the name."""
 
-    async def page(self, after: str | None, limit: int) -> list[User]:
-        """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
-
     async def change(
-        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+        self,
+        username: str,
+        role: Role | None,
+        disabled: bool | None,
+        limits: OwnLimits | None = None,
+        audit: AuditEntry | None = None,
     ) -> User:
         """Change an account and return it; None leaves a property unchanged. Disabling ends the user's sessions.
 
@@ -67,7 +74,7 @@ class UserStore(Protocol):
         Raises InvalidToken if the stored hash is no longer ``before``, or that session has ended.
         """
 
-    async def delete(self, username: str) -> User:
+    async def delete(self, username: str, audit: AuditEntry | None = None) -> User:
         """Delete an account with its sessions, keys, second factor and identity, and return it; its history stays.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin.
