@@ -14,6 +14,7 @@ from pycalc import __version__
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
 from pycalc.routers import (
+    admin,
     auth,
     batch,
     calculations,
@@ -81,7 +82,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
-    for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, system):
+    for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)

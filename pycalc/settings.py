@@ -38,6 +38,7 @@ _EMPTY_MEANS_NONE = {
     "pycalc_rate_limit",
     "pycalc_history_retention",
     "pycalc_history_quota",
+    "pycalc_audit_retention",
     "pycalc_compute_quota",
     "pycalc_digits_quota",
 }
@@ -332,6 +333,9 @@ class Settings(BaseSettings):
         "anonymize",
         description="what happens to calculations and usage totals of a deleted account: anonymize (kept without the "
         "name), erase, or keep (with the name)",
+    )
+    audit_retention: Annotated[str, _checked(parse_age)] = Field(
+        "90d", description="how long entries of the audit log are kept in the database; empty: for ever"
     )
     min_free_disk: int = Field(
         256 * 1024**2,

@@ -185,6 +185,8 @@ INSIDE = Dashboard(
                 "revocations unread": "sum(increase(<revocation_failures>[5m]))",
                 "key file unreadable": "sum(<keys_unreadable>)",
                 "refusals not logged: {{caller}}": "sum by (caller) (increase(<audit_suppressed>[5m]))",
+                "audit entries in the log only: {{reason}}": "sum by (reason) (increase(<audit_unstored>[5m]))",
+                "audit entries waiting": "sum(<audit_waiting>)",
             },
         ),
     ),

@@ -8,25 +8,27 @@ from contextlib import aclosing
 
 from pycalc.cli.configuration import configure
 from pycalc.db import open_database
-from pycalc.db.base import DeadLetterStore
+from pycalc.db.audit import SqlAuditStore
 from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.errors import NotFound
-from pycalc.models.ids import text_of_id
-from pycalc.models.times import timestamp
+from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog
+from pycalc.services.events.dead_letters import DeadLetters
 
 _PAGE = 200
 _REASON_CHARACTERS = 200
-_CONTENT_CHARACTERS = 8_192  # no event of this service is longer; another producer's message may be
 
 
-def _run(work: Callable[[DeadLetterStore], Awaitable[bool]], failure: str = "") -> None:
-    """Call ``work`` with the dead letters of the database; raises NotFound(``failure``) when ``work`` returns False."""
+def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
+    """Call ``work`` with the dead letters of the database."""
     settings = configure()
 
     async def with_database() -> None:
-        async with aclosing(await open_database(settings.database)) as database:
-            if not await work(SqlDeadLetterStore(database)):
-                raise NotFound(failure)
+        async with (
+            aclosing(await open_database(settings.database)) as database,
+            aclosing(AuditLog(SqlAuditStore(database), IdSource(), Metrics())) as audit,
+        ):
+            await work(DeadLetters(SqlDeadLetterStore(database), audit))
 
     asyncio.run(with_database())
 
@@ -37,17 +39,15 @@ def show() -> None:
     All but printable ASCII is escaped, and a long reason or content is cut.
     """
 
-    async def show_all(letters: DeadLetterStore) -> bool:
+    async def show_all(letters: DeadLetters) -> None:
         last = 0
-        while page := await letters.page(last, _PAGE):
+        while page := await letters.items(last, _PAGE):
             for letter in page:
-                event = "no event of ours" if letter.event_id is None else text_of_id(letter.event_id)
-                reason = ascii(letter.reason[:_REASON_CHARACTERS])
-                content = ascii(letter.payload.decode(errors="backslashreplace")[:_CONTENT_CHARACTERS])
-                facts = (letter.number, letter.stage, timestamp(letter.created_ms), event, ascii(letter.origin))
+                event = letter["event_id"] or "no event of ours"
+                reason, content = ascii(letter["reason"][:_REASON_CHARACTERS]), ascii(letter["content"])
+                facts = (letter["id"], letter["stage"], letter["created_at"], event, ascii(letter["origin"]))
                 print(*facts, reason, content)  # noqa: T201  # for the person at the console
-            last = page[-1].number
-        return True
+            last = page[-1]["id"]
 
     _run(show_all)
 
@@ -57,9 +57,9 @@ def requeue(number: int) -> None:
 
     Raises NotFound if there is no such letter, or no recorded calculation for it.
     """
-    _run(lambda letters: letters.requeue(number), f"there is no dead letter {number} that can be published")
+    _run(lambda letters: letters.requeue(number, COMMAND_LINE))
 
 
 def discard(number: int) -> None:
     """Delete a dead letter; raises NotFound."""
-    _run(lambda letters: letters.discard(number), f"there is no dead letter {number}")
+    _run(lambda letters: letters.discard(number, COMMAND_LINE))

@@ -54,7 +54,9 @@ async def _run(command: str, settings: Settings, start: Callable[[ResourceStack,
         port, setting = settings.port, "PYCALC_PORT"
     async with AsyncExitStack() as exit_stack:
         stack = ResourceStack(settings, command, exit_stack)
-        start(stack, await stack.database(), await stack.stream())
+        database = await stack.database()
+        start(stack, database, await stack.stream())
+        stack.heartbeat(database)
         async with metrics_served(settings.host, port, stack.metrics.exposition, setting):
             name = "consumer" if command == "consume" else command
             at = f"http://{address(settings.host, port)}/metrics"

@@ -145,6 +145,7 @@ class SqlSessionStore:
                 **_columns_of(session.device),
             )
             connection.execute(row)
+            connection.execute(update(users).where(users.c.id == session.user_id).values(signed_in_ms=session.now_ms))
             if dropped.rowcount:
                 revoke(connection, session.user_id)
 

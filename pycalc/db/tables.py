@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 from pycalc.models.scopes import DEFAULT_SCOPES
 
@@ -34,6 +47,7 @@ users = Table(
     Column("digits_quota", String(32)),
     Column("history_quota", BigInteger),
     Column("totp", Boolean, nullable=False, server_default=false()),
+    Column("signed_in_ms", BigInteger, nullable=False, server_default=text("0")),  # 0: never
 )
 
 totp = Table(
@@ -44,6 +58,8 @@ totp = Table(
     Column("last_step", BigInteger),
     Column("recovery", LargeBinary(320)),
 )
+Index(None, users.c.created_ms, users.c.id)
+Index(None, users.c.signed_in_ms, users.c.id)
 
 api_keys = Table(
     "api_keys",
@@ -225,4 +241,33 @@ outbox = Table(
     metadata,
     Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
     Column("history_id", _ID, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("actor", String(254)),
+    Column("subject", String(254)),
+    Column("address", String(64)),
+    Column("outcome", String(16), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("actor_key", String(254)),
+    Column("subject_key", String(254)),
+)
+Index(None, audit.c.action, audit.c.id)
+Index(None, audit.c.actor_key, audit.c.id)
+Index(None, audit.c.subject_key, audit.c.id)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("command", String(16), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("figures", Text, nullable=False),
 )

@@ -15,13 +15,13 @@ from pycalc.db.tables import consumed, usage
 from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
-_LOW = 10**12  # sums of digits may exceed 64 bits, so they are stored as high * 10^12 + low
+LOW = 10**12  # sums of digits may exceed 64 bits, so they are stored as high * 10^12 + low
 _ADD = f"""
 ON CONFLICT (user_id, day, operation) DO UPDATE SET
     count = usage.count + excluded.count,
     cached = usage.cached + excluded.cached,
-    digits_high = usage.digits_high + excluded.digits_high + (usage.digits_low + excluded.digits_low) / {_LOW},
-    digits_low = (usage.digits_low + excluded.digits_low) % {_LOW},
+    digits_high = usage.digits_high + excluded.digits_high + (usage.digits_low + excluded.digits_low) / {LOW},
+    digits_low = (usage.digits_low + excluded.digits_low) % {LOW},
     compute_us = usage.compute_us + excluded.compute_us
 """
 
@@ -37,7 +37,7 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
         for n, value in enumerate((1, use.cached, use.digits, use.compute_us)):
             total[n] += value
     rows = [
-        (*key, count, cached, *divmod(digits, _LOW), compute_us)
+        (*key, count, cached, *divmod(digits, LOW), compute_us)
         for key, (count, cached, digits, compute_us) in sorted(sums.items())  # the same order of locks in all consumers
     ]
     insert_rows(connection, usage, rows, _ADD)
@@ -85,7 +85,7 @@ class SqlUsageStore:
             query = query.where(usage.c.day < selection.until)
         return await self._database.read(
             lambda connection: [
-                Total(day, operation, int(count), int(cached), int(high) * _LOW + int(low), int(compute_us))
+                Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
                 for day, operation, count, cached, high, low, compute_us in connection.execute(query)
             ]
         )

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
+from pycalc.db.audit import insert_entries
 from pycalc.db.base import Database, Deletion, ProviderIdentity
+from pycalc.db.names import search_key
 from pycalc.db.revocations import revoke
 from pycalc.db.tables import (
     api_keys,
@@ -22,6 +24,7 @@ from pycalc.db.tables import (
     users,
 )
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
+from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 from pycalc.models.limits import OwnLimits
@@ -30,12 +33,6 @@ _BOOTSTRAP_ROW = 1
 NOBODY = bytes(16)  # in the place of the id, where nothing may lead from a retired name to a history
 _TAKEN = "The username or the email address is taken."
 _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
-
-
-def _key(name: str) -> str:
-    """Return the form of a username by which accounts are found: in lower case, with replaceable characters only."""
-    # PostgreSQL rejects NUL and lone surrogates, which no account's name contains.
-    return name.lower().encode(errors="replace").decode().replace("\x00", "?")
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
@@ -58,7 +55,7 @@ def _admins(connection: Connection) -> int:
 
 def _locked(connection: Connection, username: str) -> User:
     """Lock an account until the transaction ends and return it; raises NotFound."""
-    query = select(users).where(users.c.username_key == _key(username)).with_for_update()
+    query = select(users).where(users.c.username_key == search_key(username)).with_for_update()
     user = user_of(connection.execute(query).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
@@ -95,6 +92,7 @@ class SqlUserStore:
         burn_bootstrap: bytes | None = None,
         granted_by: bytes | None = None,
         identity: ProviderIdentity | None = None,
+        audit: AuditEntry | None = None,
     ) -> None:
         def work(connection: Connection) -> None:
             if granted_by is not None:
@@ -120,10 +118,12 @@ class SqlUserStore:
             if identity is not None:
                 connection.execute(insert(identities).values(**identity._asdict(), user_id=user.id))
             # The insert has waited for a deletion under way, whose reservation this query sees.
-            of_name = retired_names.c.username_key == user.username.lower()
+            of_name = retired_names.c.username_key == search_key(user.username)
             reserved = of_name & (retired_names.c.reserved_until_ms > unix_ms(user.created_at))
             if connection.scalar(select(retired_names.c.username_key).where(reserved).limit(1)) is not None:
                 raise Conflict(_TAKEN)
+            if audit is not None:
+                insert_entries(connection, [audit])
 
         try:
             await self._database.write(work)
@@ -131,7 +131,7 @@ class SqlUserStore:
             raise Conflict(_TAKEN) from error
 
     async def by_username(self, username: str) -> User | None:
-        query = select(users).where(users.c.username_key == _key(username))
+        query = select(users).where(users.c.username_key == search_key(username))
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
@@ -144,22 +144,20 @@ class SqlUserStore:
         return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
 
     async def id_of(self, username: str) -> bytes | None:
-        name = _key(username)
+        name = search_key(username)
         now = select(users.c.id).where(users.c.username_key == name)
         linked = (retired_names.c.username_key == name) & (retired_names.c.user_id != NOBODY)
         before = select(retired_names.c.user_id).where(linked)
         latest = before.order_by(retired_names.c.user_id.desc()).limit(1)
         return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
 
-    async def page(self, after: str | None, limit: int) -> list[User]:
-        query = select(users).order_by(users.c.username_key).limit(limit)
-        if after is not None:
-            query = query.where(users.c.username_key > _key(after))
-
-        return await self._database.read(lambda connection: list(filter(None, map(user_of, connection.execute(query)))))
-
     async def change(
-        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+        self,
+        username: str,
+        role: Role | None,
+        disabled: bool | None,
+        limits: OwnLimits | None = None,
+        audit: AuditEntry | None = None,
     ) -> User:
         def work(connection: Connection) -> User:
             admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
@@ -182,6 +180,8 @@ class SqlUserStore:
             if changed.disabled:
                 for table in (sessions, password_resets):
                     connection.execute(delete(table).where(table.c.user_id == user.id))
+            if audit is not None:
+                insert_entries(connection, [audit._replace(subject=user.username)])
             revoke(connection, user.id)
             return changed
 
@@ -206,7 +206,7 @@ class SqlUserStore:
 
         await self._database.write(work)
 
-    async def delete(self, username: str, deletion: Deletion) -> User:
+    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         def work(connection: Connection) -> User:
             admins = _admins(connection)
             user = _locked(connection, username)
@@ -217,6 +217,8 @@ class SqlUserStore:
                 connection.execute(delete(table).where(table.c.user_id == user.id))
             connection.execute(delete(users).where(users.c.id == user.id))
             _retire(connection, user, deletion)
+            if audit is not None:
+                insert_entries(connection, [audit._replace(subject=user.username)])
             revoke(connection, user.id)
             return user
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 
 from pycalc.models.formats import Timestamp, Uuid, expected
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
+from pycalc.models.math import Number
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
@@ -39,6 +40,14 @@ class Role(StrEnum):
 
     USER = "user"
     ADMIN = "admin"
+
+
+class UserOrder(StrEnum):
+    """The ways to sort a list of accounts."""
+
+    USERNAME = "username"
+    CREATED_AT = "created_at"
+    LAST_SIGN_IN_AT = "last_sign_in_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,17 @@ class User:
     def second_factor(self) -> bool:
         """Return whether sessions of the account need a second factor, of which a provider has to take care."""
         return self.totp or not self.has_password
+
+
+class ListedUser(NamedTuple):
+    """An account with its activity, as the list of accounts has it."""
+
+    user: User
+    order_value: str | int  # the value that the list is sorted by
+    signed_in_ms: int  # the last sign-in, in milliseconds since the epoch; 0: none is known
+    calculations: int  # of one day
+    digits: int
+    compute_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +300,25 @@ class UserAccount(Account):
     quota: OwnLimits
 
 
-class UserPage(BaseModel):
-    """A page of the list of accounts, which is sorted by name."""
+class Activity(BaseModel):
+    """What a user calculated on the present day, UTC, counted from the event stream."""
 
-    items: list[UserAccount]
+    calculations: int
+    digits: Number = Field(description="digits delivered")
+    compute_ms: float = Field(description="time spent on them, milliseconds")
+
+
+class ListedAccount(UserAccount):
+    """An account in the list of accounts."""
+
+    last_sign_in_at: Timestamp | None = Field(description="the last login; null: none is known")
+    today: Activity
+
+
+class UserPage(BaseModel):
+    """A page of the list of accounts."""
+
+    items: list[ListedAccount]
     next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
 
 

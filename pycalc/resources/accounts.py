@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pycalc.db import open_database
+from pycalc.db.audit import SqlAuditStore
 from pycalc.db.base import Database, DeletedAccount, UserStore
 from pycalc.db.keys import SqlKeyStore
 from pycalc.db.password_resets import SqlPasswordResetStore
@@ -26,6 +27,7 @@ from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import Accounts, DeletionPolicy
 from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.bootstrap import (
     KEY_FILE,
@@ -66,6 +68,7 @@ class AccountServices(NamedTuple):
 async def open_account_services(
     stack: ResourceStack,
     backends: Backends,
+    audit: AuditLog,
     limits: LimitPolicy,
     identified: Callable[[Principal], None],
     on_deleted: Callable[[DeletedAccount], None],
@@ -89,11 +92,11 @@ async def open_account_services(
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
-    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
+    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
     stack.closing(KeyUseWriter(keys.uses))
-    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, limits)
+    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, audit, limits)
     cipher = SecretCipher(_password_keys(settings))
-    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache)
+    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
     authenticator = Authenticator(
         users,
         sessions,
@@ -113,8 +116,8 @@ async def open_account_services(
         provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = _accounts(settings, users, keys, passwords, token_cache, ids, on_deleted)
-    resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache)
+    accounts = _accounts(settings, users, keys, passwords, token_cache, ids, on_deleted, audit)
+    resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache, audit)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
     return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)
 
@@ -130,10 +133,11 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     async with (
         aclosing(await open_database(settings.database)) as database,
         aclosing(_hasher(settings, metrics)) as passwords,
+        aclosing(AuditLog(SqlAuditStore(database), ids, metrics)) as audit,
     ):
         token_cache = TokenCache(metrics)
-        keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics)
-        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids, lambda _: None)
+        keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
+        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids, lambda _: None, audit)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -157,6 +161,7 @@ def _accounts(
     cache: TokenCache,
     ids: IdSource,
     on_deleted: Callable[[DeletedAccount], None],
+    audit: AuditLog,
 ) -> Accounts:
     on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
     reserved = parse_age(settings.history_retention) if settings.history_retention else None
@@ -170,6 +175,7 @@ def _accounts(
         settings.admin_registration,
         on_admin_created,
         policy,
+        audit,
         passwords_allowed=settings.password_login,
     )
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Protocol, TypeVar
 
 from pycalc.db import open_database
 from pycalc.db.base import Database
 from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.instances import SqlInstanceStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import open_tracer
 from pycalc.services.events.relay import Relay
 from pycalc.services.events.usage import UsageConsumer
+from pycalc.services.instances.figures import figures_of
+from pycalc.services.instances.heartbeat import Heartbeat
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Publisher, Stream
@@ -30,8 +34,9 @@ class ResourceStack:
     """A builder of a process's resources; the exit stack closes them in reverse order, even after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
-        """Create the metrics, and a tracer in whose traces the process is named ``service_name``."""
+        """Create the metrics, and a tracer in whose traces the process is named ``service_name``, its command."""
         self.settings = settings
+        self._command = service_name
         self.metrics = Metrics(settings.metrics_seconds)
         self._exit_stack = exit_stack
         self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
@@ -49,6 +54,11 @@ class ResourceStack:
         """Open the stream; raises ValueError for an invalid URL."""
         credentials = self.settings.stream_credentials.get_secret_value()
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
+
+    def heartbeat(self, database: Database, compute_workers: int = 0) -> None:
+        """Start to report the state of this process to the database."""
+        figures = partial(figures_of, self.metrics, compute_workers)
+        self.closing(Heartbeat(SqlInstanceStore(database), self._command, figures))
 
     def relay(self, database: Database, stream: Publisher) -> Relay:
         """Start a relay, which publishes the database's outbox to the stream."""

@@ -13,11 +13,15 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
+from pycalc.db.audit import SqlAuditStore
 from pycalc.db.base import DeletedAccount
+from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
 from pycalc.db.idempotency import SqlIdempotencyStore
+from pycalc.db.instances import SqlInstanceStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
+from pycalc.db.user_list import SqlUserListStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
@@ -30,9 +34,11 @@ from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
+from pycalc.services.accounts.account_list import AccountList
 from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
-from pycalc.services.accounts.audit_log import RefusalLog
+from pycalc.services.accounts.audit_log import AuditLog, RefusalLog
+from pycalc.services.accounts.audit_reader import AuditReader
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
@@ -45,6 +51,7 @@ from pycalc.services.calculations.idempotency import IdempotencyKeys
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.calculations.single_flight import Coordination
 from pycalc.services.compute.computer import Computer
+from pycalc.services.events.dead_letters import DeadLetters
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.usage import UsageReader
@@ -53,6 +60,7 @@ from pycalc.services.history.exports import Exports
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
+from pycalc.services.instances.instance_list import InstanceList
 from pycalc.services.limits.calculation_rate import CalculationRateLimits
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
@@ -120,6 +128,10 @@ class Resources:
     feed: EventFeed
     addresses: ClientAddresses
     refusal_log: RefusalLog
+    audit: AuditReader
+    account_list: AccountList
+    dead_letters: DeadLetters
+    instances: InstanceList
     password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
     login_limit: LoginLimit
     registration_limit: AddressLimit
@@ -173,8 +185,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         backends = await open_backends(stack)
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
         recording = await _start_recording(stack, backends, limits)
-        accounts = await open_account_services(stack, backends, limits, recording.identified, recording.on_deleted)
-        yield _services(stack, backends, recording, accounts)
+        addresses = ClientAddresses(settings.trusted_proxies)
+        audit_store = SqlAuditStore(backends.database)
+        audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
+        accounts = await open_account_services(
+            stack, backends, audit, limits, recording.identified, recording.on_deleted
+        )
+        stack.heartbeat(backends.database, settings.compute_workers)
+        yield _services(stack, backends, recording, accounts, audit, addresses)
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
@@ -194,13 +212,19 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
         user = await backends.users.by_id(user_id)
         return settings.history_quota if user is None else limits.of(user).history
 
-    quota, keys, deleted_accounts = (
-        settings.history_quota,
-        SqlIdempotencyStore(database),
-        SqlDeletedAccountStore(database),
-    )
     retention = stack.closing(
-        Retention(history, usage, keys, deleted_accounts, metrics, age=age, quota=quota, quota_of=quota_of)
+        Retention(
+            history,
+            usage,
+            SqlIdempotencyStore(database),
+            SqlDeletedAccountStore(database),
+            metrics,
+            age=age,
+            quota=settings.history_quota,
+            quota_of=quota_of,
+            audit=SqlAuditStore(database),
+            audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
+        )
     )
 
     def committed(rows: Sequence[HistoryRow]) -> None:
@@ -232,7 +256,12 @@ async def _require_clock(ids: IdSource) -> None:
 
 
 def _services(
-    stack: ResourceStack, backends: Backends, recording: Recording, account_services: AccountServices
+    stack: ResourceStack,
+    backends: Backends,
+    recording: Recording,
+    account_services: AccountServices,
+    audit: AuditLog,
+    addresses: ClientAddresses,
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
@@ -273,8 +302,12 @@ def _services(
         usage=UsageReader(SqlUsageStore(database), users, quotas),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
         exports=Exports(history, users, metrics, digits),
-        addresses=ClientAddresses(settings.trusted_proxies),
-        refusal_log=RefusalLog(metrics),
+        addresses=addresses,
+        refusal_log=RefusalLog(metrics, audit),
+        audit=AuditReader(SqlAuditStore(database)),
+        account_list=AccountList(SqlUserListStore(database)),
+        dead_letters=DeadLetters(SqlDeadLetterStore(database), audit),
+        instances=InstanceList(SqlInstanceStore(database)),
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
         registration_limit=registration_limit(settings.register_limit, metrics, shared),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from asyncio import to_thread
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
-from pycalc.models.service import Index, Liveness, Readiness
+from pycalc.models.service import DependencyState, Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
+from pycalc.resources.wiring import Health
 from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
@@ -121,6 +123,16 @@ async def healthz() -> Liveness:
     return {"status": "ok"}
 
 
+def states_of(checks: Iterable[Health]) -> tuple[Literal["ok", "degraded"], dict[str, DependencyState]]:
+    """Return the state of the service, and that of each dependency by its name."""
+    states: dict[str, DependencyState] = {}
+    for check in checks:
+        states[check.name] = {"ok": check.ok, "latency_ms": check.latency_ms}
+        if check.detail is not None:
+            states[check.name]["detail"] = check.detail
+    return "ok" if all(state["ok"] for state in states.values()) else "degraded", states
+
+
 @router.get("/ready", include_in_schema=False)
 @router.get(
     "/readyz",
@@ -131,13 +143,8 @@ async def healthz() -> Liveness:
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency; 503 if one fails without which the service cannot work."""
     checks = await resources.check()
-    states = {
-        check.name: {"ok": check.ok, "latency_ms": check.latency_ms}
-        | ({} if check.detail is None else {"detail": check.detail})
-        for check in checks
-    }
-    body = {"status": "ok" if all(check.ok for check in checks) else "degraded", "checks": states}
-    return JSONResponse(body, 503 if any(check.fatal for check in checks) else 200)
+    status, states = states_of(checks)
+    return JSONResponse({"status": status, "checks": states}, 503 if any(check.fatal for check in checks) else 200)
 
 
 @metrics_router.get(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from pycalc.models.auth import User, UserAccount, UserChange, UserPage
-from pycalc.models.formats import PageLimit
+from pycalc.models.auth import Activity, ListedAccount, ListedUser, User, UserAccount, UserChange, UserOrder, UserPage
+from pycalc.models.formats import PageLimit, expected
+from pycalc.models.json_text import LARGEST_JSON_INTEGER
+from pycalc.models.times import timestamp
 from pycalc.routers.auth import account_of
-from pycalc.routers.http.deps import AdminReadDep, CallerDep, ResourcesDep
+from pycalc.routers.http.deps import AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.services.accounts.account_list import AccountSearch
 
 Username = Annotated[str, Path(max_length=254)]
 
@@ -25,13 +28,30 @@ def _account(user: User) -> UserAccount:
     return UserAccount(**dict(account_of(user)), disabled=user.disabled, quota=user.limits)
 
 
+def _listed(listed: ListedUser) -> ListedAccount:
+    signed_in = timestamp(listed.signed_in_ms) if listed.signed_in_ms else None
+    digits = listed.digits if listed.digits <= LARGEST_JSON_INTEGER else str(listed.digits)
+    today = Activity(calculations=listed.calculations, digits=digits, compute_ms=listed.compute_us / 1000)
+    return ListedAccount(**dict(_account(listed.user)), last_sign_in_at=signed_in, today=today)
+
+
 class UsersQuery(BaseModel):
-    """The length and the start of a page; unknown parameters are refused."""
+    """The selection, the order, the length and the start of a page; unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[PageLimit, Field(description="accounts in a page")] = 50
-    cursor: Annotated[str | None, Field(max_length=64, description="`next_cursor` of the page before")] = None
+    cursor: Annotated[
+        str | None, Field(max_length=200, description="`next_cursor` of the page before, in the same order")
+    ] = None
+    search: Annotated[
+        str | None, Field(max_length=254, description="only accounts whose name or email address begins with this")
+    ] = None
+    sort: Annotated[
+        Literal["username", "-username", "created_at", "-created_at", "last_sign_in_at", "-last_sign_in_at"],
+        Field(description="the order; `-`: descending"),
+        expected("username, created_at or last_sign_in_at, or one of them after a -"),
+    ] = "username"
 
 
 @router.get(
@@ -44,14 +64,16 @@ class UsersQuery(BaseModel):
 async def list_users(
     request: Request,
     response: Response,
-    caller: AdminReadDep,
+    _: AdminReaderDep,
     resources: ResourcesDep,
     query: Annotated[UsersQuery, Query()],
 ) -> UserPage:
-    """Return the accounts by name (admins only)."""
-    users, following = await resources.accounts.page(caller, query.cursor, query.limit)
+    """Return the accounts with their last sign-in and today's usage (admins only)."""
+    order = UserOrder(query.sort.removeprefix("-"))
+    search = AccountSearch(query.search, order, query.sort.startswith("-"), query.cursor)
+    listed, following = await resources.account_list.page(search, query.limit)
     response.headers.update(next_link(request.scope, following))
-    return UserPage(items=[_account(user) for user in users], next_cursor=following)
+    return UserPage(items=list(map(_listed, listed)), next_cursor=following)
 
 
 @router.get("/users/{username}", responses=responses("forbidden", "not-found"))

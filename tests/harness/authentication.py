@@ -6,19 +6,20 @@ from collections.abc import Callable
 from time import monotonic, time
 from typing import NamedTuple
 
-from pycalc.db.base import KeyStore
+from pycalc.db.base import AuditStore, KeyStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import Accounts, AdminRegistration, DeletionPolicy
 from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.token_cache import TokenCache
 from pycalc.services.accounts.totp import Totp
-from tests.harness.stores import MemoryKeyStore, MemoryTotpStore, MemoryUserStore
+from tests.harness.stores import MemoryAuditStore, MemoryKeyStore, MemoryTotpStore, MemoryUserStore
 
 
 class Authentication(NamedTuple):
@@ -33,7 +34,12 @@ class Authentication(NamedTuple):
 
 def keys_in(store: KeyStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> ApiKeys:
     """Return the API keys of a store."""
-    return ApiKeys(store, TokenCache(metrics), IdSource(), metrics, clock)
+    return ApiKeys(store, TokenCache(metrics), IdSource(), metrics, audit_in(MemoryAuditStore(), metrics), clock)
+
+
+def audit_in(store: AuditStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> AuditLog:
+    """Return an audit log that stores its entries there."""
+    return AuditLog(store, IdSource(), metrics, clock=clock, retry_seconds=0.001)
 
 
 def authentication(
@@ -47,12 +53,13 @@ def authentication(
     metrics, ids = Metrics(), IdSource()
     policy = DeletionPolicy("keep", None, lambda _: None)
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])
-    keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics)
-    sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics)
+    audit = audit_in(MemoryAuditStore(), metrics)
+    keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics, audit)
+    sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics, audit)
     second_factors = MemoryTotpStore(users)
-    totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, wall_clock)
+    totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
     return Authentication(
-        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created, policy),
+        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created, policy, audit),
         keys,
         Authenticator(users, sessions, keys, passwords, token_cache, totp, admins_need_totp=admins_need_totp),
         totp,

@@ -9,6 +9,7 @@ from itertools import islice
 from operator import attrgetter
 
 from pycalc.db.base import (
+    AuditFilter,
     DeadLetter,
     DeletedAccount,
     Deletion,
@@ -28,6 +29,7 @@ from pycalc.db.base import (
     UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, KeysTaken, NotFound, RowsRejected, Unauthorized
+from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import DELETED_NAME, Role, StoredKey, StoredSession, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
@@ -263,6 +265,7 @@ class MemoryUserStore:
         self.sessions = MemorySessionStore(self)
         self.identities: dict[ProviderIdentity, bytes] = {}
         self.retired: list[User] = []
+        self.audit: list[AuditEntry] = []  # stored with the changes
         self.token_hash: bytes | None = None
 
     async def add(
@@ -272,6 +275,7 @@ class MemoryUserStore:
         burn_bootstrap: bytes | None = None,
         granted_by: bytes | None = None,
         identity: ProviderIdentity | None = None,
+        audit: AuditEntry | None = None,
     ) -> None:
         admin = None if granted_by is None else self.users.get(granted_by)
         if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
@@ -285,6 +289,7 @@ class MemoryUserStore:
         self.users[user.id] = user
         if identity is not None:
             self.identities[identity] = user.id
+        self.audit += [] if audit is None else [audit]
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
         return self.users.get(self.identities.get(identity, b""))
@@ -295,12 +300,13 @@ class MemoryUserStore:
     async def by_id(self, user_id: bytes) -> User | None:
         return self.users.get(user_id)
 
-    async def page(self, after: str | None, limit: int) -> list[User]:
-        ordered = sorted(self.users.values(), key=lambda user: user.username.lower())
-        return [user for user in ordered if after is None or user.username.lower() > after.lower()][:limit]
-
     async def change(
-        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+        self,
+        username: str,
+        role: Role | None,
+        disabled: bool | None,
+        limits: OwnLimits | None = None,
+        audit: AuditEntry | None = None,
     ) -> User:
         user = await self.by_username(username)
         if user is None:
@@ -314,6 +320,7 @@ class MemoryUserStore:
         self.users[user.id] = changed
         if changed.disabled:
             await self.sessions.close_all(user.id)
+        self.audit += [] if audit is None else [audit]
         return changed
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
@@ -333,7 +340,7 @@ class MemoryUserStore:
         everyone = (*self.users.values(), *reversed(self.retired))
         return next((user.id for user in everyone if user.username.lower() == username.lower()), None)
 
-    async def delete(self, username: str, deletion: Deletion) -> User:
+    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -342,6 +349,7 @@ class MemoryUserStore:
         if user.role is Role.ADMIN and sum(known.role is Role.ADMIN for known in self.users.values()) == 1:
             raise Conflict("The last admin can't be deleted.")
         self.retired.append(self.users.pop(user.id))
+        self.audit += [] if audit is None else [audit]
         return user
 
     async def has_admin(self) -> bool:
@@ -467,6 +475,30 @@ class MemoryKeyStore:
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         self.stored = {digest: key for digest, key in self.stored.items() if key.id != key_id}
+
+
+class MemoryAuditStore:
+    """An audit log in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.error: Exception | None = None
+        self.tries = 0
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        self.tries += 1
+        if self.error is not None:
+            raise self.error
+        self.entries += [entry for entry in entries if entry not in self.entries]
+
+    async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
+        newest = sorted(self.entries, reverse=True)
+        return [entry for entry in newest if before is None or entry.id < before][:limit]
+
+    async def prune(self, before: bytes, limit: int) -> int:
+        old = sorted(entry for entry in self.entries if entry.id < before)[:limit]
+        self.entries = [entry for entry in self.entries if entry not in old]
+        return len(old)
 
 
 class MemoryQuotaStore:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from structlog.testing import capture_logs
 
+from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.audit_log import RefusalLog
+from tests.harness.authentication import audit_in
+from tests.harness.stores import MemoryAuditStore
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
 
 
-def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
+async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
     """The log takes a burst of 100 refusals and 10 a second after that; it counts the rest.
 
     Known and unknown callers have separate buckets, and a pause refills a bucket up to its size.
     """
     now = 5.0
     metrics = Metrics()
-    log = RefusalLog(metrics, clock=lambda: now)
+    log = RefusalLog(metrics, audit_in(MemoryAuditStore(), metrics, lambda: now), clock=lambda: now)
 
     def written(user: str | None, tries: int) -> int:
         with capture_logs() as logs:
@@ -36,3 +45,82 @@ def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
     suppressed = metrics.registry.get_sample_value
     assert suppressed("pycalc_audit_suppressed_total", {"caller": "unknown"}) == 1 + 1 + 1 + 10 + 50
     assert suppressed("pycalc_audit_suppressed_total", {"caller": "known"}) == 0
+
+
+async def test_entries_are_stored_in_order_although_the_database_fails() -> None:
+    """Entries wait while the database is away, and are stored in order, once, when it is back."""
+    store, metrics = MemoryAuditStore(), Metrics()
+    log = audit_in(store, metrics)
+    store.error = StoreUnavailable("away")
+    for number in range(300):
+        log.store_soon(log.entry("account created", actor=f"user {number}"))
+    await until(lambda: store.tries > 2, "tries")
+    assert metrics.registry.get_sample_value("pycalc_audit_waiting") == 300
+    store.error = None
+    await log.aclose()
+    assert [entry.actor for entry in store.entries] == [f"user {number}" for number in range(300)]
+    assert metrics.registry.get_sample_value("pycalc_audit_waiting") == 0
+
+
+async def test_closing_gives_up_what_the_database_does_not_take() -> None:
+    """An unavailable database does not delay the end of the process; the entries are counted."""
+    store, metrics = MemoryAuditStore(), Metrics()
+    store.error = StoreUnavailable("away")
+    log = audit_in(store, metrics)
+    log.record("key created", actor="ada", subject="ada")
+    await log.aclose()
+    assert metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "unavailable"}) == 1
+
+
+async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
+    """A batch that the database rejects is counted, and the next one is stored."""
+    store, metrics = MemoryAuditStore(), Metrics()
+    store.error = ValueError("rejected")
+    log = audit_in(store, metrics)
+    log.record("key created", actor="ada", subject="ada")
+    await until(lambda: store.tries == 1, "the rejection")
+    store.error = None
+    log.record("key removed", actor="ada", subject="ada")
+    await log.aclose()
+    assert [entry.action for entry in store.entries] == ["key removed"]
+    assert metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "rejected"}) == 1
+
+
+async def test_the_queue_is_bounded() -> None:
+    """While the database is away, 10,000 entries wait, and further ones are counted."""
+    store, metrics = MemoryAuditStore(), Metrics()
+    store.error = StoreUnavailable("away")
+    log = audit_in(store, metrics)
+    for number in range(10_001):
+        log.store_soon(log.entry("session opened", actor=f"user {number}"))
+    assert metrics.registry.get_sample_value("pycalc_audit_waiting") == 10_000
+    assert metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "queue"}) == 1
+    await log.aclose()
+
+
+async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
+    """A user has 100 entries at once and one in 15 minutes, strangers 1,000 and one in 10 s in all."""
+    now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
+    log = audit_in(store, metrics, lambda: now)
+
+    def stored(actor: str | None, tries: int) -> float:
+        before = metrics.registry.get_sample_value("pycalc_audit_waiting") or 0
+        for _ in range(tries):
+            log.store_soon(log.entry("session opened", actor=actor))
+        return (metrics.registry.get_sample_value("pycalc_audit_waiting") or 0) - before
+
+    assert (stored("ada", 101), stored("bob", 1), stored(None, 1_001)) == (100, 1, 1_000)
+    now = 890.0
+    assert stored("ada", 1) == 0
+    now = 910.0
+    assert (stored("ada", 2), stored(None, 100)) == (1, 91)
+    await log.aclose()
+
+
+async def test_an_entry_has_a_limited_size_and_any_database_takes_it() -> None:
+    """Long names and details are cut; NUL and lone surrogates are replaced."""
+    log = audit_in(MemoryAuditStore(), Metrics())
+    entry = log.entry("login refused", subject="a\x00\ud800" + "b" * 300, reason="x" * 2_000)
+    assert entry.subject == "a??" + "b" * 251
+    assert len(entry.details) < 1_100
+    assert json.loads(entry.details)

@@ -15,6 +15,7 @@ import pytest
 
 from pycalc.db.base import ProviderIdentity
 from pycalc.errors import Conflict, Forbidden, Unauthorized
+from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import KeyRequest, Principal, Registration, Role, User, UserChange
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.stores import MemoryKeyStore, MemoryUserStore
@@ -82,9 +83,10 @@ class WatchedUserStore(MemoryUserStore):
         burn_bootstrap: bytes | None = None,
         granted_by: bytes | None = None,
         identity: ProviderIdentity | None = None,
+        audit: AuditEntry | None = None,
     ) -> None:
         self._work.append("a write")
-        await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by, identity=identity)
+        await super().add(user, burn_bootstrap=burn_bootstrap, granted_by=granted_by, identity=identity, audit=audit)
 
 
 @pytest.fixture

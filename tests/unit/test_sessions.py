@@ -14,7 +14,8 @@ from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.sessions import Sessions
-from tests.harness.stores import USER_ID, MemorySessionStore, MemoryUserStore
+from tests.harness.authentication import audit_in
+from tests.harness.stores import USER_ID, MemoryAuditStore, MemorySessionStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
 
@@ -39,8 +40,9 @@ class NotingStore(MemorySessionStore):
 
 def sessions_in(store: MemorySessionStore) -> Sessions:
     """Return the sessions of a store."""
-    ids = IdSource()
-    return Sessions(store, TokenSigner(["k" * 32], ids, 900), ids, Metrics())
+    ids, metrics = IdSource(), Metrics()
+    audit = audit_in(MemoryAuditStore(), metrics)
+    return Sessions(store, TokenSigner(["k" * 32], ids, 900), ids, metrics, audit)
 
 
 async def test_how_long_a_session_lives() -> None:

@@ -132,6 +132,9 @@ def test_port_is_heard_as_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().port == 9001
 
 
+_EMPTY_TEXTS = ("history_retention", "audit_retention", "compute_quota", "digits_quota")
+
+
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that a Compose file or a shell leaves empty means the default, or "none" where that is allowed."""
     for name in Settings.model_fields:
@@ -139,7 +142,7 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
     settings = Settings()
     limits = {"login_limit": "", "register_limit": "", "page_limit": "", "rate_limit": ""}
-    empty: dict[str, object] = {**limits, **dict.fromkeys(("history_retention", "compute_quota", "digits_quota"), "")}
+    empty: dict[str, object] = {**limits, **dict.fromkeys(_EMPTY_TEXTS, "")}
     empty["history_quota"] = None
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000

@@ -6,11 +6,13 @@ StoreUnavailable when the database is closed or overloaded, cannot write, or doe
 
 from __future__ import annotations
 
+from pycalc.db.base.audit import AuditFilter, AuditStore
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database, Rows
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.deleted_accounts import DeletedAccount, DeletedAccountStore
 from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.idempotency import IdempotencyStore
+from pycalc.db.base.instances import Instance, InstanceStore
 from pycalc.db.base.keys import KeyBearer, KeyStore, KeyUse
 from pycalc.db.base.outbox import OutboxRow, OutboxStore
 from pycalc.db.base.password_resets import PasswordResetStore
@@ -19,10 +21,13 @@ from pycalc.db.base.revocations import Revocations, RevocationStore
 from pycalc.db.base.sessions import NewSession, RefreshHashes, Rotation, SessionLimits, SessionStore
 from pycalc.db.base.totp import StoredTotp, TotpStore
 from pycalc.db.base.usage import UsageFilter, UsageStore
+from pycalc.db.base.user_list import UserListStore, UserSelection
 from pycalc.db.base.users import Deletion, ProviderIdentity, UserStore
 
 __all__ = [
     "ROWS_PER_STATEMENT",
+    "AuditFilter",
+    "AuditStore",
     "Database",
     "DeadLetter",
     "DeadLetterStore",
@@ -32,6 +37,8 @@ __all__ = [
     "HistoryFilter",
     "HistoryStore",
     "IdempotencyStore",
+    "Instance",
+    "InstanceStore",
     "KeyBearer",
     "KeyStore",
     "KeyUse",
@@ -55,5 +62,7 @@ __all__ = [
     "TotpStore",
     "UsageFilter",
     "UsageStore",
+    "UserListStore",
+    "UserSelection",
     "UserStore",
 ]

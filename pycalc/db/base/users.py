@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import DeletedHistory, Role, User
 from pycalc.models.limits import OwnLimits
 
@@ -25,7 +26,10 @@ class Deletion(NamedTuple):
 
 
 class UserStore(Protocol):
-    """Accounts, and the one-time token that registers the first admin. Usernames ignore letter case."""
+    """Accounts, and the one-time token that registers the first admin. Usernames ignore letter case.
+
+    An ``audit`` entry is stored in the transaction of its change.
+    """
 
     async def add(
         self,
@@ -34,6 +38,7 @@ class UserStore(Protocol):
         burn_bootstrap: bytes | None = None,
         granted_by: bytes | None = None,
         identity: ProviderIdentity | None = None,
+        audit: AuditEntry | None = None,
     ) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
@@ -58,11 +63,13 @@ class UserStore(Protocol):
         Without one, return the id of the newest deleted account of that name whose history was kept with the name.
         """
 
-    async def page(self, after: str | None, limit: int) -> list[User]:
-        """Return up to ``limit`` accounts with names after ``after``, sorted by name."""
-
     async def change(
-        self, username: str, role: Role | None, disabled: bool | None, limits: OwnLimits | None = None
+        self,
+        username: str,
+        role: Role | None,
+        disabled: bool | None,
+        limits: OwnLimits | None = None,
+        audit: AuditEntry | None = None,
     ) -> User:
         """Change an account and return it; None leaves a property unchanged.
 
@@ -79,7 +86,7 @@ class UserStore(Protocol):
         Raises InvalidToken if the stored hash is no longer ``before``, or that session has ended.
         """
 
-    async def delete(self, username: str, deletion: Deletion) -> User:
+    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         """Delete an account with its sessions, keys, second factor, identity and password reset, and return it.
 
         Unless its history is kept with the name, the account is put on the list of ``DeletedAccountStore``, and nothing

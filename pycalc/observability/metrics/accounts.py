@@ -20,6 +20,13 @@ class AccountMetrics:
         self.audit_suppressed = counter(
             "pycalc_audit_suppressed", "Refusals left out of the audit log because of its rate limit", ("caller",)
         )
+        self.audit_waiting = gauge("pycalc_audit_waiting", "Audit entries waiting for the database")
+        self.audit_unstored = counter(
+            "pycalc_audit_unstored",
+            "Audit entries that are only in the log: limit (their actor causes too many), queue (full), unavailable "
+            "(the database, at the end of the process), rejected (by the database)",
+            ("reason",),
+        )
         self.limit_fallbacks = counter(
             "pycalc_rate_limit_fallbacks",
             "Checks of a limit without the shared counters, which did not answer",

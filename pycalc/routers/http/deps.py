@@ -119,6 +119,21 @@ EnrollingCallerDep = Annotated[Principal, Security(_enrolling_caller)]
 EnrollingReadDep = Annotated[Principal, Security(_enrolling_caller, scopes=[KeyScope.ACCOUNT_READ])]
 
 
+async def _admin(caller: CallerDep, resources: ResourcesDep) -> Principal:
+    await resources.accounts.require_admin(caller)
+    return caller
+
+
+async def _admin_reader(caller: AdminReadDep, resources: ResourcesDep) -> Principal:
+    await resources.accounts.require_admin(caller)
+    return caller
+
+
+# A caller whose role in the store is admin: with a session, or for reading also with a key that has admin:read.
+AdminDep = Annotated[Principal, Depends(_admin)]
+AdminReaderDep = Annotated[Principal, Depends(_admin_reader)]
+
+
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
     if token_of(request.scope) is None:
         return None
@@ -130,9 +145,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 def address_of(scope: Scope, resources: Resources) -> str:
     """Return the client's address, by which requests without a known user are limited."""
-    peer = scope.get("client")
-    forwarded_for = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return resources.addresses.client(peer[0] if peer else None, forwarded_for)
+    return resources.addresses.of(scope)
 
 
 def _address(request: Request, resources: ResourcesDep) -> str:

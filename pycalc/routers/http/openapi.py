@@ -23,6 +23,7 @@ TAGS = [
     {"name": "calculations", "description": "Exact results, one at a time or in batches."},
     {"name": "accounts", "description": "Registration, sessions, API keys; the accounts of others for admins."},
     {"name": "history", "description": "Recorded calculations, usage totals, live events."},
+    {"name": "admin", "description": "The audit log, dead letters and the state of the service, for admins."},
     {"name": "service", "description": "Health and metrics. These routes need no token."},
 ]
 # Header fields of responses: description and schema.

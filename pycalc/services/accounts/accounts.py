@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from structlog import get_logger
-
 from pycalc.db.base import DeletedAccount, Deletion, UserStore
-from pycalc.errors import Conflict, FieldProblem, Forbidden, InvalidInput, NotFound, WrongPassword
+from pycalc.errors import Conflict, Forbidden, NotFound, WrongPassword
 from pycalc.models.auth import DeletedHistory, Principal, Registration, Role, User, UserChange
 from pycalc.models.ids import IdSource, now_ms
 from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog
 from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
 _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
-
-_audit = get_logger("pycalc.audit")
 
 
 class DeletionPolicy(NamedTuple):
@@ -50,6 +45,7 @@ class Accounts:
         admin_registration: AdminRegistration,
         on_admin_created: Callable[[], None],
         deletion_policy: DeletionPolicy,
+        audit: AuditLog,
         *,
         passwords_allowed: bool = True,
     ) -> None:
@@ -63,6 +59,7 @@ class Accounts:
         self._on_admin_created = on_admin_created
         self._passwords_allowed = passwords_allowed
         self._deletion_policy = deletion_policy
+        self._audit = audit
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
@@ -78,7 +75,7 @@ class Accounts:
                 bootstrap_hash = sha256(bootstrap_token.encode()).digest()
             elif self._admin_registration == "bootstrap" and caller is not None:
                 require_session(caller)
-                await self._require_admin(caller)
+                await self.require_admin(caller)
                 admin_id = caller.user_id
             else:
                 raise Forbidden("Registering an admin needs an admin's token or the bootstrap token.")
@@ -91,7 +88,7 @@ class Accounts:
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
-        await self._create(registration, "the command line", bootstrap_hash, None)
+        await self._create(registration, COMMAND_LINE, bootstrap_hash, None)
 
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
@@ -106,8 +103,9 @@ class Accounts:
             role=registration.role,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
-        await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id)
-        _audit.info("account created", user=user.username, role=user.role.value, by=by)
+        entry = self._audit.entry("account created", subject=user.username, actor=by, role=user.role.value)
+        await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
+        self._audit.committed(entry)
         if user.role is Role.ADMIN:
             self._on_admin_created()
         return user
@@ -128,30 +126,18 @@ class Accounts:
             raise Conflict("The account has no password: the identity provider signs it in.")
         require_uncommon(new, "/new_password", user.username, user.email)
         if not await self._passwords.check(current, user.password_hash):
-            _audit.warning("password change refused", user=caller.username)
+            self._audit.record("password change refused", subject=user.username, actor=user.username, outcome="refused")
             raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
         await self._token_cache.revoke(
             self._users.set_password(user.id, user.password_hash, await self._passwords.hash(new), kept),
             lambda other: other.user_id == user.id and not other.is_key and other.credential_id != kept,
         )
-        _audit.info("password changed", user=user.username)
-
-    async def page(self, caller: Principal, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
-        """Return up to ``limit`` accounts in the order of their names, and the next page's cursor, None without one.
-
-        Raises Unauthorized, Forbidden and InvalidInput.
-        """
-        await self._require_admin(caller)
-        users = await self._users.page(None if cursor is None else _name_of(cursor), limit + 1)
-        if len(users) <= limit:
-            return users, None
-        last = users[limit - 1].username.lower()
-        return users[:limit], base64.urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
+        self._audit.record("password changed", subject=user.username, actor=user.username)
 
     async def named(self, caller: Principal, username: str) -> User:
         """Return the account of this name to an admin; raises Unauthorized, Forbidden and NotFound."""
-        await self._require_admin(caller)
+        await self.require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -163,12 +149,13 @@ class Accounts:
         Raises Unauthorized, Forbidden, NotFound, and Conflict when no admin would be left.
         """
         require_session(caller)
-        await self._require_admin(caller)
-        changing = self._users.change(username, change.role, change.disabled, change.quota)
+        await self.require_admin(caller)
+        changed = change.model_dump(mode="json", exclude_unset=True)
+        entry = self._audit.entry("account changed", subject=username, actor=caller.username, changed=changed)
+        changing = self._users.change(username, change.role, change.disabled, change.quota, entry)
         user = await self._token_cache.revoke(changing, _is_named(username))
         self._keys.forget_unknown()
-        changed = change.model_dump(mode="json", exclude_unset=True)
-        _audit.info("account changed", user=user.username, changed=changed, by=caller.username)
+        self._audit.committed(entry._replace(subject=user.username))
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
@@ -177,21 +164,23 @@ class Accounts:
         Raises Unauthorized, Forbidden, NotFound, and Conflict for the last admin.
         """
         require_session(caller)
-        await self._require_admin(caller)
+        await self.require_admin(caller)
         await self._delete(username, caller.username, None)
 
     async def delete_own(self, caller: Principal, password: str) -> None:
         """Delete the caller's account, as ``delete`` does.
 
-        Raises WrongPassword, Forbidden for an API key, Conflict for the last admin and for an account without a password,
-        Unauthorized and Overloaded.
+        Raises WrongPassword, Forbidden for an API key, Conflict for the last admin and for an account without a
+        password, Unauthorized and Overloaded.
         """
         require_session(caller)
         user = await self.own(caller)
         if user.password_hash is None:
             raise Conflict("The account has no password: ask an admin to delete it.")
         if not await self._passwords.check(password, user.password_hash):
-            _audit.warning("account deletion refused", user=user.username)
+            self._audit.record(
+                "account deletion refused", subject=user.username, actor=user.username, outcome="refused"
+            )
             raise WrongPassword("The password is wrong.")
         await self._delete(user.username, user.username, user.password_hash)
 
@@ -200,13 +189,14 @@ class Accounts:
         history, reserved, on_deleted = self._deletion_policy
         now = now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
-        deleting = self._users.delete(username, Deletion(history, now, until, password_hash))
+        entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
+        deleting = self._users.delete(username, Deletion(history, now, until, password_hash), entry)
         user = await self._token_cache.revoke(deleting, _is_named(username))
         if history != "keep":
             on_deleted(DeletedAccount(user.id, history == "erase", now))
-        _audit.info("account deleted", user=user.username, by=by, history=history)
+        self._audit.committed(entry._replace(subject=user.username))
 
-    async def _require_admin(self, caller: Principal) -> None:
+    async def require_admin(self, caller: Principal) -> None:
         """Raise Forbidden for a role other than admin in the store, Unauthorized as ``own`` does."""
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
@@ -215,14 +205,3 @@ class Accounts:
 def _is_named(username: str) -> Callable[[Principal], bool]:
     name = username.lower()
     return lambda principal: principal.username.lower() == name
-
-
-def _name_of(cursor: str) -> str:
-    """Return the name that a page's cursor holds; raises InvalidInput."""
-    try:
-        name = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        name = ""
-    if not name.isprintable() or not name:
-        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor."))
-    return name

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from hashlib import sha256
 from time import monotonic
 
-from structlog import get_logger
-
 from pycalc.db.base import KeyBearer, KeyStore
 from pycalc.errors import Forbidden, NotFound
 from pycalc.models.auth import KeyRequest, Principal, StoredKey
 from pycalc.models.ids import IdSource, now_ms
 from pycalc.models.scopes import DEFAULT_SCOPES, KeyScope, scopes_text
 from pycalc.observability.metrics import AccountMetrics
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.key_uses import KeyUses
 from pycalc.services.accounts.lookup_limit import LookupLimit
@@ -32,8 +31,6 @@ _UNKNOWN_SECONDS = 1.0
 _MAX_UNKNOWN = 10_000
 _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
-_audit = get_logger("pycalc.audit")
-
 
 class ApiKeys:
     """The service that creates, lists, verifies and removes API keys; only a session may create or remove one."""
@@ -44,6 +41,7 @@ class ApiKeys:
         token_cache: TokenCache,
         ids: IdSource,
         metrics: AccountMetrics,
+        audit: AuditLog,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Keep the keys in ``store``; ``clock`` must return seconds since an arbitrary moment."""
@@ -51,6 +49,7 @@ class ApiKeys:
         self.uses = KeyUses(store, metrics)
         self._token_cache = token_cache
         self._ids = ids
+        self._audit = audit
         self._clock = clock
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # digest -> when to look the key up again
         self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("key"))
@@ -80,7 +79,14 @@ class ApiKeys:
             limits=wanted.limits,
         )
         await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
-        _audit.info("key created", user=caller.username, key=key.prefix, scopes=scopes, allow_query=key.allow_query)
+        self._audit.record(
+            "key created",
+            subject=caller.username,
+            actor=caller.username,
+            key=key.prefix,
+            scopes=scopes,
+            allow_query=key.allow_query,
+        )
         return key, text
 
     async def all_of(self, caller: Principal) -> list[StoredKey]:
@@ -104,7 +110,7 @@ class ApiKeys:
         prefix = (await self.get(caller, key_id)).prefix
         removing = self._store.remove(caller.user_id, key_id)
         await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
-        _audit.info("key removed", user=caller.username, key=prefix)
+        self._audit.record("key removed", subject=caller.username, actor=caller.username, key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
         """Return a valid key and its owner; return None for an invalid key.

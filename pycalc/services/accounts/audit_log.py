@@ -1,41 +1,210 @@
-"""The audit log of refused requests, with a limit on the records per second."""
+"""The audit log: who did what to whom, in the log and in the database (ADR 32)."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from time import monotonic
 
 from structlog import get_logger
 
+from pycalc.db.base import AuditStore
+from pycalc.errors import StoreUnavailable
+from pycalc.models.audit import AuditEntry, AuditOutcome
+from pycalc.models.ids import IdSource, now_ms
 from pycalc.observability.metrics import AccountMetrics
 
+COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
+# What users and strangers cause by themselves is bounded in the database, because it is kept for months.
+USER_BURST, USER_ENTRIES_PER_DAY = 100, 96
+STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY = 1_000, 8_640
+_MAX_USERS = 10_000
+_DAY_SECONDS = 86_400
+_QUEUE_ENTRIES = 10_000
+_BATCH = 128
+_RETRY_SECONDS = 1.0
+_NAME_CHARACTERS = 254
+_DETAILS_CHARACTERS = 1_000
 
 _audit = get_logger("pycalc.audit")
+_log = get_logger(__name__)
+
+
+class _TokenBucket:
+    """A limit of ``per_second`` events, and of ``burst`` events at once."""
+
+    def __init__(self, burst: float, per_second: float, now: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._tokens, self._filled_at = burst, now
+
+    def take(self, now: float) -> bool:
+        """Count an event at this time; return False when it is beyond the limit."""
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class AuditLog:
+    """The writer of the audit log.
+
+    An entry is either stored in the transaction of its change, by the store that makes the change, or soon after it by
+    a task with a bounded queue. The task runs only while entries wait.
+    """
+
+    def __init__(
+        self,
+        store: AuditStore,
+        ids: IdSource,
+        metrics: AccountMetrics,
+        address: Callable[[], str | None] = lambda: None,
+        clock: Callable[[], float] = monotonic,
+        *,
+        retry_seconds: float = _RETRY_SECONDS,
+    ) -> None:
+        """``address`` returns the address of the client of the present request, None outside of requests.
+
+        ``clock`` returns seconds since an arbitrary moment; ``retry_seconds`` lie between two tries of a write.
+        """
+        self._store = store
+        self._ids = ids
+        self._address = address
+        self._clock = clock
+        self._retry_seconds = retry_seconds
+        self._unstored = metrics.audit_unstored
+        self._buckets: OrderedDict[str, _TokenBucket] = OrderedDict()
+        self._strangers = _TokenBucket(STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY / _DAY_SECONDS, clock())
+        self._queue: deque[AuditEntry] = deque()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        metrics.audit_waiting.set_function(lambda: len(self._queue))
+
+    def entry(
+        self,
+        action: str,
+        *,
+        subject: str | None = None,
+        actor: str | None = None,
+        outcome: AuditOutcome = "done",
+        **details: object,
+    ) -> AuditEntry:
+        """Return an entry about the present request; ``details`` must hold no secret.
+
+        ``subject`` is the account that something is done to, ``actor`` the user who does it, None if unknown.
+        """
+        text = json.dumps(details)
+        if len(text) > _DETAILS_CHARACTERS:
+            text = json.dumps({"cut": text[: _DETAILS_CHARACTERS // 2]})
+        identity, names = self._ids.next(), (_name(actor), _name(subject))
+        return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
+
+    def committed(self, entry: AuditEntry) -> None:
+        """Log an entry that the database has stored with its change."""
+        others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
+        write = _audit.info if entry.outcome == "done" else _audit.warning
+        write(entry.action, user=entry.subject, **json.loads(entry.details), **others)
+
+    def record(
+        self,
+        action: str,
+        *,
+        subject: str | None = None,
+        actor: str | None = None,
+        outcome: AuditOutcome = "done",
+        **details: object,
+    ) -> None:
+        """Log an entry and store it soon; the parameters are those of ``entry``."""
+        entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
+        self.committed(entry)
+        self.store_soon(entry)
+
+    def store_soon(self, entry: AuditEntry) -> None:
+        """Queue an entry for the database; if its actor causes too many or the queue is full, only count it."""
+        if not self._bucket(entry.actor).take(self._clock()):
+            self._unstored.labels("limit").inc()
+        elif len(self._queue) >= _QUEUE_ENTRIES:
+            self._unstored.labels("queue").inc()
+        else:
+            self._queue.append(entry)
+            if self._writer is None or self._writer.done():
+                self._writer = asyncio.get_running_loop().create_task(self._write(), name="audit log")
+
+    async def aclose(self) -> None:
+        """Store the entries that wait; what the database does not take is only in the log."""
+        self._closing.set()
+        if self._writer is not None:
+            await self._writer
+
+    def _bucket(self, actor: str | None) -> _TokenBucket:
+        if actor is None:
+            return self._strangers
+        bucket = self._buckets.get(actor)
+        if bucket is None:
+            bucket = _TokenBucket(USER_BURST, USER_ENTRIES_PER_DAY / _DAY_SECONDS, self._clock())
+            self._buckets[actor] = bucket
+            if len(self._buckets) > _MAX_USERS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(actor)
+        return bucket
+
+    async def _write(self) -> None:
+        while self._queue:
+            batch = list(islice(self._queue, _BATCH))
+            try:
+                await self._store.append(batch)
+            except StoreUnavailable as error:  # repeating is safe: an entry that is stored already stays as it is
+                if self._closing.is_set():
+                    self._unstored.labels("unavailable").inc(len(self._queue))
+                    _log.error("audit entries were not stored", entries=len(self._queue), error=str(error))
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), self._retry_seconds)
+                continue
+            except Exception:  # one bad entry must not keep later ones from the database
+                self._unstored.labels("rejected").inc(len(batch))
+                _log.exception("audit entries were rejected", entries=len(batch))
+            for _ in batch:
+                self._queue.popleft()
+
+
+def _name(text: str | None) -> str | None:
+    """Return a name as every database takes it: without NUL and lone surrogates, and of limited length."""
+    return None if text is None else text[:_NAME_CHARACTERS].encode(errors="replace").decode().replace("\x00", "?")
 
 
 class RefusalLog:
-    """The writer of refusals to the audit log.
+    """The writer of refused requests to the audit log, with a limit on the records per second.
 
     Known and unknown callers have separate token buckets, so that unknown callers can't crowd out the records of users.
     """
 
-    def __init__(self, metrics: AccountMetrics, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, metrics: AccountMetrics, audit: AuditLog, clock: Callable[[], float] = monotonic) -> None:
         """Begin with full buckets; ``clock`` must return seconds since an arbitrary moment."""
+        self._audit = audit
         self._clock = clock
-        self._buckets = dict.fromkeys(("known", "unknown"), (_BURST_RECORDS, clock()))  # tokens, refill time
+        self._buckets = {
+            caller: _TokenBucket(_BURST_RECORDS, _RECORDS_PER_SECOND, clock()) for caller in ("known", "unknown")
+        }
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
 
     def refused(self, user: str | None, **facts: str | int) -> None:
-        """Log a refused request, or only count it if the caller's bucket is empty; ``facts`` must hold no secret."""
+        """Record a refused request, or only count it if the caller's bucket is empty; ``facts`` must hold no secret."""
         caller = "unknown" if user is None else "known"
-        tokens, filled_at = self._buckets[caller]
-        now = self._clock()
-        tokens = min(_BURST_RECORDS, tokens + (now - filled_at) * _RECORDS_PER_SECOND)
-        if tokens >= 1:
-            tokens -= 1
-            _audit.warning("request refused", user=user, **facts)
-        else:
+        if not self._buckets[caller].take(self._clock()):
             self._suppressed[caller].inc()
-        self._buckets[caller] = (tokens, now)
+            return
+        _audit.warning("request refused", user=user, **facts)
+        tried = facts.pop("tried", None)
+        facts.pop("address", None)  # the entry has a field for it
+        subject = None if tried is None else str(tried)
+        self._audit.store_soon(
+            self._audit.entry("request refused", subject=subject, actor=user, outcome="refused", **facts)
+        )

@@ -6,13 +6,12 @@ import re
 import secrets
 from hashlib import sha256
 
-from structlog import get_logger
-
 from pycalc.db.base import PasswordResetStore
 from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import Principal
 from pycalc.models.ids import now_ms
 from pycalc.services.accounts.accounts import Accounts
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_session_of
@@ -22,19 +21,23 @@ _PREFIX = "pcp_"
 _FORM = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
 _REFUSAL = "The password reset's token is invalid, expired or used."
 
-_audit = get_logger("pycalc.audit")
-
 
 class PasswordResets:
     """The service that makes and uses password resets. A user has at most one; its token is stored hashed."""
 
     def __init__(
-        self, store: PasswordResetStore, accounts: Accounts, passwords: PasswordHasher, token_cache: TokenCache
+        self,
+        store: PasswordResetStore,
+        accounts: Accounts,
+        passwords: PasswordHasher,
+        token_cache: TokenCache,
+        audit: AuditLog,
     ) -> None:
         self._store = store
         self._accounts = accounts
         self._passwords = passwords
         self._token_cache = token_cache
+        self._audit = audit
 
     async def create(self, caller: Principal, username: str) -> tuple[str, int]:
         """Make a token for a user; return it and when it expires, in milliseconds since the epoch.
@@ -51,7 +54,7 @@ class PasswordResets:
             raise Conflict("The account has no password: the identity provider signs it in.")
         token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
         await self._store.offer(user.id, _hash_of(token), expires_ms)
-        _audit.info("password reset created", user=user.username, by=caller.username)
+        self._audit.record("password reset created", subject=user.username, actor=caller.username)
         return token, expires_ms
 
     async def use(self, token: str, password: str) -> None:
@@ -68,7 +71,7 @@ class PasswordResets:
         require_uncommon(password, "/new_password", user.username, user.email)
         hashed = await self._passwords.hash(password)
         await self._token_cache.revoke(self._store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
-        _audit.info("password reset used", user=user.username)
+        self._audit.record("password reset used", subject=user.username)
 
 
 def _hash_of(token: str) -> bytes:

@@ -8,14 +8,13 @@ import secrets
 from hashlib import sha256
 from typing import NamedTuple
 
-from structlog import get_logger
-
 from pycalc.db.base import NewSession, RefreshHashes, SessionLimits, SessionStore
 from pycalc.errors import InvalidToken, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Device, Principal
 from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.access_tokens import TokenSigner
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.lookup_limit import LookupLimit
 
@@ -29,8 +28,6 @@ _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
 _LOOKUPS = 4  # at once
 _REFUSAL = "The refresh token is invalid, expired or revoked."
-
-_audit = get_logger("pycalc.audit")
 
 
 class Tokens(NamedTuple):
@@ -50,8 +47,10 @@ class Sessions:
         signer: TokenSigner,
         ids: IdSource,
         metrics: AccountMetrics,
+        audit: AuditLog,
         limits: LimitPolicy = NO_LIMITS,
     ) -> None:
+        self.audit = audit
         self.store = store
         self.signer = signer
         self._ids = ids
@@ -96,7 +95,8 @@ class Sessions:
             rotation = await self.store.rotate(hashes, LIMITS)
         if rotation.reused:
             user = rotation.user.username if rotation.user else None
-            _audit.warning("refresh token reused: session ended", user=user, session=text_of_id(session_id))
+            action, session = "refresh token reused: session ended", text_of_id(session_id)
+            self.audit.record(action, subject=user, outcome="refused", session=session)
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)

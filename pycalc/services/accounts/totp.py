@@ -14,6 +14,7 @@ from structlog import get_logger
 from pycalc.db.base import StoredTotp, TotpStore, UserStore
 from pycalc.errors import Conflict, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import Principal, User
+from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.secret_cipher import SecretCipher
@@ -27,7 +28,6 @@ _GROUP = 4  # characters between hyphens
 _CODE = re.compile(r"\d{6}", re.ASCII)
 _WRONG = "The code is wrong, too old or used already: send the next one."
 
-_audit = get_logger("pycalc.audit")
 _log = get_logger(__name__)
 
 
@@ -46,6 +46,7 @@ class Totp:
         passwords: PasswordHasher,
         cipher: SecretCipher,
         token_cache: TokenCache,
+        audit: AuditLog,
         clock: Callable[[], float] = time,
     ) -> None:
         """``clock`` returns seconds since the epoch."""
@@ -54,6 +55,7 @@ class Totp:
         self._passwords = passwords
         self._cipher = cipher
         self._token_cache = token_cache
+        self._audit = audit
         self._clock = clock
 
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
@@ -81,7 +83,9 @@ class Totp:
             raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
         step = self._step_of(caller.user_id, stored, _plain(code))
         if step is None:
-            _audit.warning("second factor refused", user=caller.username)
+            self._audit.record(
+                "second factor refused", subject=caller.username, actor=caller.username, outcome="refused"
+            )
             raise WrongPassword(_WRONG)
         codes = [
             base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower() for _ in range(_RECOVERY_CODES)
@@ -91,7 +95,7 @@ class Totp:
             self._store.confirm(caller.user_id, stored.secret, step, hashes, kept),
             lambda other: other.user_id == caller.user_id,
         )
-        _audit.info("second factor enabled", user=caller.username)
+        self._audit.record("second factor enabled", subject=caller.username, actor=caller.username)
         return ["-".join(re.findall(f".{{{_GROUP}}}", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
@@ -102,10 +106,10 @@ class Totp:
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
-            _audit.warning("second factor refused", user=user.username)
+            self._audit.record("second factor refused", subject=user.username, actor=user.username, outcome="refused")
             raise WrongPassword(_WRONG)
         await self._remove(user.id, caller.credential_id)
-        _audit.info("second factor disabled", user=user.username)
+        self._audit.record("second factor disabled", subject=user.username, actor=user.username)
 
     async def reset(self, admin: Principal, user: User) -> None:
         """Turn the second factor of an account off for an admin, and end all sessions of that account.
@@ -115,7 +119,7 @@ class Totp:
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
         await self._remove(user.id, None)
-        _audit.info("second factor reset", user=user.username, by=admin.username)
+        self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
         """Check the code of a login whose password is right; an account without a second factor needs none.
@@ -127,7 +131,7 @@ class Totp:
         if code is None:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
-            _audit.warning("login refused", user=user.username, factor="totp")
+            self._audit.record("login refused", subject=user.username, outcome="refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
@@ -140,7 +144,7 @@ class Totp:
         if not user.has_password:
             raise Conflict("The account has no password: the identity provider takes care of a second factor.")
         if not await self._passwords.check(password, user.password_hash):
-            _audit.warning("second factor refused", user=user.username)
+            self._audit.record("second factor refused", subject=user.username, actor=user.username, outcome="refused")
             raise WrongPassword("The password is wrong.")
         return user
 
@@ -153,7 +157,7 @@ class Totp:
         if _CODE.fullmatch(text) is None:
             used = await self._store.use_recovery(user.id, sha256(text.encode()).digest())
             if used:
-                _audit.warning("recovery code used", user=user.username)
+                self._audit.record("recovery code used", subject=user.username, actor=user.username)
             return used
         stored = await self._store.of_user(user.id)
         step = None if stored is None else self._step_of(user.id, stored, text)

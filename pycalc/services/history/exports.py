@@ -1,20 +1,23 @@
-"""Exports of the history: complete selections, in reads of limited size (ADR 16)."""
+"""Exports of the history and the audit log: complete selections, in reads of limited size (ADR 16)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from time import thread_time
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from pycalc.db.base import HistoryStore, UserStore
 from pycalc.errors import Forbidden
+from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, encode_entry, encode_entry_csv
 from pycalc.models.auth import Principal
+from pycalc.models.cursors import cursor_id
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
 from pycalc.observability.metrics import HistoryMetrics
-from pycalc.services.history.reader import HistorySelection, cursor_id, filter_of
+from pycalc.services.history.reader import HistorySelection, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quotas import WindowQuota
 
@@ -28,23 +31,39 @@ _LONGEST_PAUSE = 0.1  # seconds
 Identify = Callable[[], Awaitable[Principal]]
 
 
-class ExportFormat(NamedTuple):
+class _Row(Protocol):
+    @property
+    def id(self) -> bytes: ...
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+class ExportFormat(NamedTuple, Generic[Row]):
     """A file format of exports."""
 
     head: str
-    line: Callable[[HistoryRow], str]
+    line: Callable[[Row], str]
     extension: str
     parameters: str  # of the media type
 
 
-EXPORT_FORMATS = {  # by media type
-    "application/x-ndjson": ExportFormat("", lambda row: encode_item(row) + "\n", "ndjson", ""),
-    "text/csv": ExportFormat(CSV_HEADER, encode_csv, "csv", "; charset=utf-8; header=present"),
-}
+def _formats(
+    json_of: Callable[[Row], str], csv_header: str, csv_of: Callable[[Row], str]
+) -> dict[str, ExportFormat[Row]]:
+    """Return the formats by media type."""
+    return {
+        "application/x-ndjson": ExportFormat("", lambda row: json_of(row) + "\n", "ndjson", ""),
+        "text/csv": ExportFormat(csv_header, csv_of, "csv", "; charset=utf-8; header=present"),
+    }
+
+
+EXPORT_FORMATS: dict[str, ExportFormat[HistoryRow]] = _formats(encode_item, CSV_HEADER, encode_csv)
+AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDIT_CSV_HEADER, encode_entry_csv)
 
 
 class Exports:
-    """The service that exports the history, with a concurrency limit in total and per user.
+    """The service that exports records, with a concurrency limit in total and per user.
 
     One export reads at a time, and pauses afterwards in proportion to the event loop's other work. Exports therefore
     slow down on a busy service and use the whole machine on an idle one.
@@ -78,22 +97,55 @@ class Exports:
         metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
-        self, identify: Identify, selection: HistorySelection, export_format: ExportFormat, limit: int | None = None
+        self,
+        identify: Identify,
+        selection: HistorySelection,
+        export_format: ExportFormat[HistoryRow],
+        limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded selection, or its newest ``limit`` calculations, newest first; yield at least once.
 
-        Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
-        left out, except those that another process commits within about 2 s of the start. No transaction is open
-        during a yield. ``identify`` is called before each yield; it must raise when the caller has lost its rights.
-
-        Raises QuotaExceeded when nothing is left of the quota, Overloaded above the limits, Unauthorized, Forbidden,
-        InvalidInput and StoreUnavailable. After the first yield an exception means that the export is incomplete. An
-        export that has begun is completed beyond the quota, because the client would have to repeat a broken one.
+        Raises the errors of ``records``, and InvalidInput for a malformed cursor.
         """
         caller = await identify()
-        self._quota.require(caller)
         history_filter = await filter_of(selection, caller, self._users)
-        before, left = cursor_id(selection.cursor), sys.maxsize if limit is None else limit
+
+        async def require_rights() -> None:
+            if not (await identify()).is_admin and caller.is_admin:
+                raise Forbidden("Only an admin may read other users' history.")
+
+        def read(before: bytes | None, size: int) -> Awaitable[list[HistoryRow]]:
+            return self._history.page(history_filter, before, size)
+
+        before = cursor_id(selection.cursor)
+        pages = self.records(caller, require_rights, read, export_format, before, limit)
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
+
+    async def records(
+        self,
+        caller: Principal,
+        require_rights: Callable[[], Awaitable[object]],
+        read: Callable[[bytes | None, int], Awaitable[Sequence[Row]]],
+        export_format: ExportFormat[Row],
+        before: bytes | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the encoded records with ids below ``before``, or the newest ``limit`` of them; yield at least once.
+
+        ``read`` returns up to so many records with ids below an id, newest first.
+
+        Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
+        left out, except those that another process commits within about 2 s of the start. No transaction is open
+        during a yield. ``require_rights`` is called before each yield, and raises when the caller has lost its rights.
+
+        Raises QuotaExceeded when nothing is left of the quota, Overloaded above the limits, Unauthorized, Forbidden and
+        StoreUnavailable. After the first yield an exception means that the export is incomplete. An export that has
+        begun is completed beyond the quota, because the client would have to repeat a broken one.
+        """
+        self._quota.require(caller)
+        left = sys.maxsize if limit is None else limit
         with self._limit.acquire(caller.user_id):
             text = export_format.head
             while left:
@@ -101,11 +153,10 @@ class Exports:
                 async with self._read_lock:
                     await asyncio.sleep(self._pause)
                     began = self._thread_clock()
-                    rows = await self._history.page(history_filter, before, size)
+                    rows = await read(before, size)
                     self._pause = self._pause_after(self._thread_clock() - began, len(rows))
                     text += "".join(map(export_format.line, rows))
-                if not (await identify()).is_admin and caller.is_admin:
-                    raise Forbidden("Only an admin may read other users' history.")
+                await require_rights()
                 content = text.encode()
                 self._quota.charge(caller, len(content))
                 yield content

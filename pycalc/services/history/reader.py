@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from typing import NamedTuple
 
 from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
-from pycalc.errors import FieldProblem, InvalidInput, NotFound
+from pycalc.errors import NotFound
 from pycalc.models.auth import Principal
+from pycalc.models.cursors import cursor_id, cursor_of
 from pycalc.models.history import HistoryRow, encode_item
-from pycalc.models.ids import AHEAD_MS, first_id_of_ms, id_of_text, unix_ms
+from pycalc.models.ids import AHEAD_MS, first_id_of_ms, unix_ms
 from pycalc.services.accounts.authorization import visible_user_ids
-
-_CURSOR_VERSION = b"\x01"
-_ID_LENGTH = 36
 
 
 class HistorySelection(NamedTuple):
@@ -33,21 +29,6 @@ class Page(NamedTuple):
 
     text: str
     next_cursor: str | None
-
-
-def cursor_id(text: str | None) -> bytes | None:
-    """Return the id of a cursor's calculation, None for None; raises InvalidInput for a malformed cursor."""
-    if text is None:
-        return None
-    try:
-        if len(text) == _ID_LENGTH:
-            return id_of_text(text)
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 17 or raw[:1] != _CURSOR_VERSION:
-        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor or an item's id."))
-    return raw[1:]
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
@@ -93,7 +74,7 @@ class HistoryReader:
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)
         next_cursor, member = None, "null"
         if len(rows) > limit:
-            next_cursor = base64.urlsafe_b64encode(_CURSOR_VERSION + rows[limit - 1].id).rstrip(b"=").decode()
+            next_cursor = cursor_of(rows[limit - 1].id)
             member = f'"{next_cursor}"'
         items = ",".join(map(encode_item, rows[:limit]))
         return Page(f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', next_cursor)

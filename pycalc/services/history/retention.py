@@ -11,7 +11,14 @@ from time import time
 
 from structlog import get_logger
 
-from pycalc.db.base import DeletedAccount, DeletedAccountStore, HistoryStore, IdempotencyStore, UsageStore
+from pycalc.db.base import (
+    AuditStore,
+    DeletedAccount,
+    DeletedAccountStore,
+    HistoryStore,
+    IdempotencyStore,
+    UsageStore,
+)
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
@@ -74,7 +81,7 @@ class Retention:
     commit older ones.
 
     Once an hour it also forgets which events were counted, if they are older than REDELIVERY, and the idempotency keys
-    that are older than KEPT_KEYS.
+    that are older than KEPT_KEYS, and deletes old entries of the audit log.
 
     It erases the history and the totals of deleted accounts, or makes the history anonymous: at once, and again once an
     hour while calculations of the account may be recorded (LAST_ROWS) or its events may be counted (REDELIVERY).
@@ -91,13 +98,16 @@ class Retention:
         age: timedelta | None = None,
         quota: int | None = None,
         quota_of: Callable[[bytes], Awaitable[int | None]] | None = None,
+        audit: AuditStore | None = None,
+        audit_age: timedelta | None = None,
         settling_seconds: float = _SETTLING_SECONDS,
         clock: Callable[[], float] = time,
     ) -> None:
         """Start the task, which keeps each user's history within a quota in rows; a long row counts as LONG_WEIGHT.
 
         ``quota`` is the default one; None means no bound, for ``age`` too. ``quota_of`` reads a user's quota from the
-        store; without it everybody has the default one. ``clock`` returns seconds since the epoch.
+        store; without it everybody has the default one. Entries of ``audit`` older than ``audit_age`` are deleted.
+        ``clock`` returns seconds since the epoch.
         """
         self._history = history
         self._usage = usage
@@ -109,6 +119,8 @@ class Retention:
         self._settling_seconds = settling_seconds
         self._clock = clock
         self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
+        self._audit = audit
+        self._audit_age = audit_age
         self._pruned = metrics.history_pruned
         self._recorded: Counter[bytes] = Counter()
         self._due: set[bytes] = set()
@@ -197,16 +209,23 @@ class Retention:
             if user_id is not None:
                 await self._trim(user_id)
                 await self._pause(_READ_PAUSE_SECONDS)
-        while await self._usage.forget(_first_id(REDELIVERY), BATCH):
-            await self._pause(_PAUSE_SECONDS)
-        while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
-            await self._pause(_PAUSE_SECONDS)
+        await self._forget_old_records()
         user_id = bytes(16)
         while (account := await self._deleted_accounts.following(user_id)) is not None:
             user_id = account.user_id
             await self._forget_account(account)
         while await self._deleted_accounts.release_names(now_ms(), BATCH):
             await self._pause(_PAUSE_SECONDS)
+
+    async def _forget_old_records(self) -> None:
+        """Delete old records of counted events, idempotency keys, and entries of the audit log."""
+        while await self._usage.forget(_first_id(REDELIVERY), BATCH):
+            await self._pause(_PAUSE_SECONDS)
+        while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
+            await self._pause(_PAUSE_SECONDS)
+        if self._audit is not None and self._audit_age is not None:
+            while await self._audit.prune(_first_id(self._audit_age), BATCH):
+                await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
         """Erase a deleted account's history and totals, or make the history anonymous."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from pycalc.observability.requests import current
 
 UNKNOWN = "unknown"  # all clients without an address are one client
 
@@ -22,6 +25,17 @@ class ClientAddresses:
         """Trust the proxies in ``trusted``, addresses and CIDR networks; raises ValueError for anything else."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self.proxied = bool(self._trusted)
+
+    def current(self) -> str | None:
+        """Return the address of the client of the present request, None outside of requests."""
+        scope = current.get()
+        return None if scope is None else self.of(scope)
+
+    def of(self, scope: Mapping[str, Any]) -> str:
+        """Return the address of the client of a request, given the request's ASGI scope."""
+        peer = scope.get("client")
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return self.client(peer[0] if peer else None, forwarded)
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
         """Return the client's address, for IPv6 its /64 network; UNKNOWN if ``peer`` is malformed.

@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 
 from pycalc.db import open_database
+from pycalc.db.audit import SqlAuditStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.tables import idempotency_keys
 from pycalc.db.usage import SqlUsageStore
+from pycalc.models.audit import AuditEntry
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import IdSource
 from pycalc.models.limits import parse_bytes, parse_limits, parse_seconds
+from pycalc.models.times import parse_age
 from pycalc.models.usage import Use
+from pycalc.services.accounts.audit_log import USER_BURST, USER_ENTRIES_PER_DAY
 from pycalc.services.calculations.idempotency import problem_bytes
 from pycalc.services.history.retention import LONG_CHARACTERS, LONG_WEIGHT, REDELIVERY, SLACK
 from pycalc.settings import Settings
@@ -108,6 +112,22 @@ async def bytes_of_key(path: Path, items: int) -> float:
     return (size_of(path) - before) / ROWS / items
 
 
+async def bytes_of_audit_entry(path: Path) -> float:
+    """Return the bytes that an audit entry of a user's takes in an SQLite file."""
+    before = 0
+    for number in range(2):
+        database = await open_database(f"sqlite:///{path}")
+        entries = [
+            AuditEntry(ids.next(), 1 << 41, "x" * 40, "u" * 32, "u" * 32, "1" * 45, "refused", '"' + "x" * 300 + '"')
+            for _ in range(ROWS)
+        ]
+        await SqlAuditStore(database).append(entries)
+        await database.aclose()
+        if number == 0:
+            before = size_of(path)
+    return (size_of(path) - before) / ROWS
+
+
 def stated() -> dict[str, list[str]]:
     """Return the rows of the guide's table of worst cases, by their first column."""
     section = (ROOT / "docs/operations.md").read_text().partition("## The worst case\n")[2].partition("\n## ")[0]
@@ -129,8 +149,10 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     short = (kept + minute.amount) * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
     long = (kept / LONG_WEIGHT + minute.amount) * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
     counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
+    entries = USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days
+    audited = entries * await bytes_of_audit_entry(tmp_path / "audit.db")
     keys = max([await bytes_of_key(tmp_path / f"keys{items}.db", items) for items in (1, 2, 3, 23, 25, 60)])
-    assert max(short, long) + counted + 3 * day.amount * keys < 250e6
+    assert max(short, long) + counted + audited + 3 * day.amount * keys < 250e6
 
 
 def test_the_guide_states_what_the_defaults_let_in() -> None:

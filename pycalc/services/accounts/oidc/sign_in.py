@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
 
-from structlog import get_logger
-
 from pycalc.db.base import ProviderIdentity, UserStore
 from pycalc.errors import Conflict, Unauthorized, Unavailable
 from pycalc.models.auth import LONGEST_USERNAME, NO_PASSWORD, Device, Role, User
@@ -24,8 +22,6 @@ from pycalc.services.accounts.token_cache import TokenCache
 _SECRET_BYTES = 32
 _SHORTEST_NAME = 3
 _BY = "the identity provider"
-
-_audit = get_logger("pycalc.audit")
 
 
 class ClaimRules(NamedTuple):
@@ -72,6 +68,7 @@ class ProviderSignIn:
         self._claims = claims
         self._users = users
         self._sessions = sessions
+        self._audit = sessions.audit
         self._token_cache = token_cache
         self._ids = ids
 
@@ -106,10 +103,10 @@ class ProviderSignIn:
             raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
         user = await self._account_of(identity)
         if user.disabled:
-            _audit.warning("login refused", user=user.username, by=_BY)
+            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
             raise Unauthorized("The account is disabled.")
         tokens = await self._sessions.open(user.id, None, device)
-        _audit.info("session opened", user=user.username, by=_BY)
+        self._audit.record("session opened", subject=user.username, actor=user.username, by=_BY)
         return tokens
 
     async def _account_of(self, identity: Identity) -> User:
@@ -124,9 +121,10 @@ class ProviderSignIn:
         if role in (None, user.role):
             return user
         name = user.username.lower()
-        changing = self._users.change(user.username, role, None)
+        entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
+        changing = self._users.change(user.username, role, None, audit=entry)
         user = await self._token_cache.revoke(changing, lambda principal: principal.username.lower() == name)
-        _audit.info("account changed", user=user.username, changed={"role": role}, by=_BY)
+        self._audit.committed(entry)
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
@@ -141,14 +139,15 @@ class ProviderSignIn:
                 role=role,
                 created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             )
+            entry = self._audit.entry("account created", subject=name, actor=_BY, role=role.value)
             try:
-                await self._users.add(user, identity=linked)
+                await self._users.add(user, identity=linked, audit=entry)
             except Conflict:
                 made = await self._users.by_identity(linked)  # by another request meanwhile
                 if made is not None:
                     return made
             else:
-                _audit.info("account created", user=name, role=role.value, by=_BY)
+                self._audit.committed(entry)
                 return user
         raise Unavailable("No free username was found for the new account; try again.")
 

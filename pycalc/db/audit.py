@@ -1,0 +1,60 @@
+"""The SQL of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select
+
+from pycalc.db.base import AuditFilter, Database
+from pycalc.db.names import search_key
+from pycalc.db.rows import insert_rows
+from pycalc.db.tables import audit
+from pycalc.models.audit import AuditEntry
+from pycalc.models.ids import AHEAD_MS, first_id_of_ms
+
+_COLUMNS = [audit.c[name] for name in AuditEntry._fields]
+
+
+def insert_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    """Add audit entries within the transaction of the change that they are about."""
+    rows = [(*entry, _key(entry.actor), _key(entry.subject)) for entry in entries]
+    insert_rows(connection, audit, rows, "ON CONFLICT (id) DO NOTHING")
+
+
+def _key(name: str | None) -> str | None:
+    return None if name is None else search_key(name)
+
+
+class SqlAuditStore:
+    """The audit log in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        await self._database.write(lambda connection: insert_entries(connection, entries))
+
+    async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
+        query = select(*_COLUMNS).order_by(audit.c.id.desc()).limit(limit)
+        wanted = {"actor_key": selection.actor, "subject_key": selection.subject, "action": selection.action}
+        for column, text in wanted.items():
+            if text is not None:
+                query = query.where(audit.c[column] == search_key(text))
+        # An id may be AHEAD_MS ahead of the clock. Its bounds let the database use an index; the times are exact.
+        below = [] if before is None else [before]
+        if selection.since_ms is not None:
+            query = query.where(
+                (audit.c.id >= first_id_of_ms(selection.since_ms)) & (audit.c.created_ms >= selection.since_ms)
+            )
+        if selection.until_ms is not None:
+            query = query.where(audit.c.created_ms < selection.until_ms)
+            below.append(first_id_of_ms(selection.until_ms + AHEAD_MS))
+        if below:
+            query = query.where(audit.c.id < min(below))
+        return await self._database.read(lambda connection: list(map(AuditEntry._make, connection.execute(query))))
+
+    async def prune(self, before: bytes, limit: int) -> int:
+        oldest = select(audit.c.id).where(audit.c.id < before).order_by(audit.c.id).limit(limit)
+        old = delete(audit).where(audit.c.id.in_(oldest))
+        return await self._database.write(lambda connection: connection.execute(old).rowcount)

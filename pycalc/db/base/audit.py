@@ -1,0 +1,34 @@
+"""The interface of the audit log's store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pycalc.models.audit import AuditEntry
+
+
+class AuditFilter(NamedTuple):
+    """A selection of audit entries; a field that is None selects all. Names ignore letter case.
+
+    The time bounds are in milliseconds since the epoch.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since_ms: int | None = None  # inclusive
+    until_ms: int | None = None  # exclusive
+
+
+class AuditStore(Protocol):
+    """The audit log. Entries are only added; pruning by age is the only way to remove one."""
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        """Add entries in one transaction; an entry that is there already stays as it is."""
+
+    async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
+        """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""
+
+    async def prune(self, before: bytes, limit: int) -> int:
+        """Delete up to ``limit`` entries with ids below ``before``; return how many were deleted."""

@@ -1,0 +1,36 @@
+"""The SQL of the running processes."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from pycalc.db.base import Database, Instance
+from pycalc.db.rows import insert_rows
+from pycalc.db.tables import instances
+
+_REPLACE = "ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, figures = excluded.figures"
+
+
+class SqlInstanceStore:
+    """Running processes in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def report(self, instance: Instance, oldest_ms: int) -> None:
+        # Processes that prune at the same time skip each other's rows, so that none waits for another's lock.
+        stale = select(instances.c.id).where(instances.c.seen_ms < oldest_ms).with_for_update(skip_locked=True)
+
+        def work(connection: Connection) -> None:
+            insert_rows(connection, instances, [instance], _REPLACE)
+            connection.execute(delete(instances).where(instances.c.id.in_(stale)))
+
+        await self._database.write(work)
+
+    async def forget(self, instance_id: bytes) -> None:
+        query = delete(instances).where(instances.c.id == instance_id)
+        await self._database.write(lambda connection: connection.execute(query))
+
+    async def all(self, limit: int) -> list[Instance]:
+        query = select(instances).order_by(instances.c.started_ms, instances.c.id).limit(limit)
+        return await self._database.read(lambda connection: list(map(Instance._make, connection.execute(query))))

@@ -1,0 +1,9 @@
+"""The search keys of names."""
+
+from __future__ import annotations
+
+
+def search_key(name: str) -> str:
+    """Return the form in which a name is searched for: letter case does not distinguish."""
+    # PostgreSQL rejects NUL and lone surrogates, which no account's name contains.
+    return name.lower().encode(errors="replace").decode().replace("\x00", "?")

@@ -1,0 +1,65 @@
+"""The SQL of the list of accounts."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from sqlalchemy import Connection, Select, func, literal, or_, select, tuple_
+
+from pycalc.db.base import Database, UserSelection
+from pycalc.db.names import search_key
+from pycalc.db.tables import usage, users
+from pycalc.db.usage import LOW
+from pycalc.db.users import user_of
+from pycalc.models.auth import ListedUser, User, UserOrder
+
+_LAST_CHARACTER = "\U0010ffff"
+_USAGE = (usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us)
+
+
+def _listing(selection: UserSelection) -> Select[tuple[Any, ...]]:
+    """Return the query for a selection of accounts."""
+    names = (users.c.username_key, users.c.email_key)  # sorted by their bytes in both databases
+    value = {
+        UserOrder.USERNAME: names[0],
+        UserOrder.CREATED_AT: users.c.created_ms,
+        UserOrder.LAST_SIGN_IN_AT: users.c.signed_in_ms,
+    }[selection.order]
+    order = (value.desc(), users.c.id.desc()) if selection.descending else (value, users.c.id)
+    query = select(users, value.label("order_value")).order_by(*order)
+    if selection.prefix is not None:
+        first = search_key(selection.prefix)
+        # A range, because the indexes of both databases search for ranges. No text with the prefix sorts after the end.
+        query = query.where(or_(*((name >= first) & (name < first + _LAST_CHARACTER) for name in names)))
+    if selection.after is not None:
+        place = tuple_(value, users.c.id)
+        last = tuple_(*(literal(part) for part in selection.after))
+        query = query.where(place < last if selection.descending else place > last)
+    return query
+
+
+class SqlUserListStore:
+    """The list of accounts in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
+        def work(connection: Connection) -> list[ListedUser]:
+            found = connection.execute(_listing(selection).limit(limit)).all()
+            sums = [func.sum(column) for column in _USAGE]
+            of_day = usage.c.user_id.in_([row.id for row in found]) & (usage.c.day == day)
+            totals = {
+                user_id: list(map(int, figures))
+                for user_id, *figures in connection.execute(
+                    select(usage.c.user_id, *sums).where(of_day).group_by(usage.c.user_id)
+                )
+            }
+            listed = []
+            for row in found:
+                count, high, low, compute_us = totals.get(row.id, (0, 0, 0, 0))
+                user = cast("User", user_of(row))
+                listed.append(ListedUser(user, row.order_value, row.signed_in_ms, count, high * LOW + low, compute_us))
+            return listed
+
+        return await self._database.read(work)

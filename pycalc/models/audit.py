@@ -1,0 +1,98 @@
+"""The audit log: the entry as it is stored, and the item as admins see it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import StringIO
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from pycalc.models.formats import Timestamp, Uuid
+from pycalc.models.ids import text_of_id
+from pycalc.models.times import timestamp
+
+AuditOutcome = Literal["done", "refused"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
+
+
+class AuditEntry(NamedTuple):
+    """An entry of the audit log; its fields are in the order of the table's columns."""
+
+    id: bytes
+    created_ms: int
+    action: str
+    actor: str | None
+    subject: str | None
+    address: str | None
+    outcome: str
+    details: str  # a JSON object
+
+
+@with_config(
+    json_schema_extra={
+        "example": {
+            "id": "019aab12-7c00-7123-8456-426614174000",
+            "created_at": "2026-11-22T12:00:00.000Z",
+            "action": "account changed",
+            "actor": "root",
+            "subject": "ada",
+            "address": "198.51.100.7",
+            "outcome": "done",
+            "details": {"changed": {"disabled": True}},
+        }
+    }
+)
+class AuditItem(TypedDict):
+    """An entry of the audit log."""
+
+    id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562)")]
+    created_at: Timestamp
+    action: str
+    actor: Annotated[str | None, Field(description="the user who did it; null: unknown, or the service itself")]
+    subject: Annotated[str | None, Field(description="the account that it was done to, or the name that was tried")]
+    address: Annotated[str | None, Field(description="the client's address; null for a command and the service itself")]
+    outcome: AuditOutcome
+    details: Annotated[dict[str, Any], Field(description="more facts, which depend on the action")]
+
+
+class AuditPage(TypedDict):
+    """A page of the audit log, newest first."""
+
+    items: list[AuditItem]
+    next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
+
+
+def encode_entry(entry: AuditEntry) -> str:
+    """Return an entry as the JSON text of an AuditItem."""
+    return json.dumps(
+        {
+            "id": text_of_id(entry.id),
+            "created_at": timestamp(entry.created_ms),
+            "action": entry.action,
+            "actor": entry.actor,
+            "subject": entry.subject,
+            "address": entry.address,
+            "outcome": entry.outcome,
+            "details": json.loads(entry.details),
+        }
+    )
+
+
+AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
+
+
+def encode_entry_csv(entry: AuditEntry) -> str:
+    """Return an entry as a line of CSV (RFC 4180).
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, because names that strangers tried
+    are in the log.
+    """
+    identity, created_at, *texts = text_of_id(entry.id), timestamp(entry.created_ms), *entry[2:]
+    cells = [f"'{text}" if text and text.startswith(_FORMULA) else text for text in texts]
+    line = StringIO()
+    csv.writer(line).writerow([identity, created_at, *cells])
+    return line.getvalue()

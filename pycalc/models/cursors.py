@@ -1,0 +1,32 @@
+"""Cursors of pages that go down by id."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.ids import id_of_text
+
+_CURSOR_VERSION = b"\x01"
+_ID_LENGTH = 36
+
+
+def cursor_of(identity: bytes) -> str:
+    """Return the cursor of the page after the item of this id."""
+    return base64.urlsafe_b64encode(_CURSOR_VERSION + identity).rstrip(b"=").decode()
+
+
+def cursor_id(text: str | None) -> bytes | None:
+    """Return the id of a cursor's item, None for None; raises InvalidInput for a malformed cursor."""
+    if text is None:
+        return None
+    try:
+        if len(text) == _ID_LENGTH:
+            return id_of_text(text)
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 17 or raw[:1] != _CURSOR_VERSION:
+        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor or an item's id."))
+    return raw[1:]

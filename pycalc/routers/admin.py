@@ -1,0 +1,165 @@
+"""What an operator needs, for admins only: the audit log, the dead letters and the state of the service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pycalc import __version__
+from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, AuditPage
+from pycalc.models.cursors import cursor_id
+from pycalc.models.dead_letters import DeadLetterPage
+from pycalc.models.formats import PageLimit
+from pycalc.models.instances import Overview
+from pycalc.models.scopes import KeyScope
+from pycalc.models.times import Moment
+from pycalc.routers.http.compression import CODINGS
+from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
+from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.headers import next_link
+from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
+from pycalc.routers.http.openapi import NO_CONTENT, headers
+from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.system import states_of
+from pycalc.services.accounts.audit_reader import AuditSelection
+from pycalc.services.history.exports import AUDIT_FORMATS
+
+_PAGE = "application/json"
+_ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
+_LETTER_BYTES = 16_384  # memory that a page needs for a dead letter
+_VARY = {"Vary": "Accept, Accept-Encoding"}
+_AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": headers("Link"),
+        "description": "A page of entries; with `Accept: application/x-ndjson` or `text/csv` all of them, streamed.",
+        "content": {
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "an AuditItem in each line"},
+                "example": '{"id":"019aab12-7c00-7123-8456-426614174000","action":"account changed", ...}\n',
+            },
+            "text/csv": {
+                "schema": {"type": "string", "description": "RFC 4180, with a header line; `details` is JSON text"},
+                "example": AUDIT_CSV_HEADER + "019aab12-7c00-7123-8456-426614174000,2026-11-22T12:00:00.000Z,...\r\n",
+            },
+        },
+    }
+}
+
+router = APIRouter(
+    prefix="/admin", tags=["admin"], route_class=StrictRoute, responses={**OF_CALLERS, **responses("forbidden")}
+)
+
+
+class AuditQuery(BaseModel):
+    """The filters of the audit log; unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[
+        PageLimit, Field(description="entries in a page; in an export at most so many, by default all")
+    ] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
+    ] = None
+    actor: Annotated[str | None, Field(max_length=254, description="only what this user did")] = None
+    action: Annotated[str | None, Field(max_length=64, description="only this action, such as `key created`")] = None
+    subject: Annotated[str | None, Field(max_length=254, description="only what was done to this account")] = None
+    since: Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")] = None
+    until: Annotated[Moment | None, Field(description="before this moment (RFC 3339)")] = None
+
+
+@router.get(
+    "/audit",
+    operation_id="listAudit",
+    response_model=AuditPage,
+    responses={**_AUDIT_RESPONSES, **responses("overloaded", "unavailable")},
+)
+async def list_audit(
+    request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
+) -> Response:
+    """Return the audit log, newest first (admins only). Entries never change; they go when they are old."""
+    selection = AuditSelection(query.actor, query.action, query.subject, query.since, query.until)
+    conditions = conditions_of(request.scope)
+    media_type = preferred(conditions.accept, (_PAGE, *AUDIT_FORMATS)) or _PAGE
+    if media_type == _PAGE:
+        with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):
+            text, following = await resources.audit.page(selection, query.cursor, query.limit)
+        return Response(text, headers={**_VARY, **next_link(request.scope, following)}, media_type=_PAGE)
+
+    async def require_rights() -> None:
+        await resources.accounts.require_admin(await caller_of(request.scope, resources, KeyScope.ADMIN_READ))
+
+    async def read(before: bytes | None, size: int) -> list[AuditEntry]:
+        return await resources.audit.entries(selection, before, size)
+
+    layout = AUDIT_FORMATS[media_type]
+    limit = query.limit if "limit" in query.model_fields_set else None
+    before = cursor_id(query.cursor)
+    pages = resources.exports.records(caller, require_rights, read, layout, before, limit)
+    fields = {
+        "Content-Type": f"{media_type}{layout.parameters}",
+        "Content-Disposition": f'attachment; filename="audit.{layout.extension}"',
+        **_VARY,
+    }
+    coding = preferred_coding(conditions.accept_encoding, CODINGS)
+    # The first page is read before the response begins, so that an error can be sent as a problem.
+    return ExportResponse(await anext(pages), pages, fields, resources.metrics, coding)
+
+
+class DeadLettersQuery(BaseModel):
+    """The length and the start of a page; unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[PageLimit, Field(description="dead letters in a page")] = 50
+    cursor: Annotated[
+        str | None, Field(max_length=19, pattern="^[0-9]+$", description="`next_cursor` of the page before")
+    ] = None
+
+
+@router.get("/dead-letters", responses={200: {"headers": headers("Link")}, **responses("overloaded")})
+async def list_dead_letters(
+    request: Request,
+    response: Response,
+    caller: AdminReaderDep,
+    resources: ResourcesDep,
+    query: Annotated[DeadLettersQuery, Query()],
+) -> DeadLetterPage:
+    """Return the events that could not be delivered, the oldest first (admins only)."""
+    with resources.response_memory.acquire(caller.user_id, query.limit * _LETTER_BYTES):
+        items = await resources.dead_letters.items(int(query.cursor or 0), query.limit + 1)
+    following = str(items[query.limit - 1]["id"]) if len(items) > query.limit else None
+    response.headers.update(next_link(request.scope, following))
+    return {"items": items[: query.limit], "next_cursor": following}
+
+
+LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead letter's id")]
+
+
+@router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
+async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
+    """Publish the event of a dead letter again (admins only); 404 also if its calculation is gone."""
+    await resources.dead_letters.requeue(number, caller.username)
+
+
+@router.delete("/dead-letters/{number}", **NO_CONTENT, responses=responses("not-found"))
+async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
+    """Delete a dead letter (admins only); its event is never published."""
+    await resources.dead_letters.discard(number, caller.username)
+
+
+@router.get("/overview", operation_id="getOverview")
+async def overview(_: AdminReaderDep, resources: ResourcesDep) -> Overview:
+    """Return the running processes with their figures, and the health of the dependencies (admins only)."""
+    status, checks = states_of(await resources.check())
+    return {
+        "version": __version__,
+        "status": status,
+        "checks": checks,
+        "dead_letters": await resources.dead_letters.size(),
+        "instances": await resources.instances.items(),
+    }

@@ -1,0 +1,57 @@
+"""Dead letters: events that could not be delivered, for admins and for the command line (ADR 17)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pycalc.db.base import DeadLetterStore
+from pycalc.errors import NotFound
+from pycalc.models.dead_letters import DeadLetterItem
+from pycalc.models.ids import text_of_id
+from pycalc.models.times import timestamp
+from pycalc.services.accounts.audit_log import AuditLog
+
+_LARGEST_NUMBER = 2**63 - 1  # of a database's integers
+_CONTENT_BYTES = 8_192  # no event of this service is longer; another producer's message may be
+
+
+class DeadLetters:
+    """The service that lists, requeues and discards dead letters; its caller must be an admin or the operator."""
+
+    def __init__(self, store: DeadLetterStore, audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
+
+    async def items(self, after: int, limit: int) -> list[DeadLetterItem]:
+        """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
+        return [
+            cast(
+                "DeadLetterItem",
+                {
+                    "id": letter.number,
+                    "stage": letter.stage,
+                    "event_id": None if letter.event_id is None else text_of_id(letter.event_id),
+                    "origin": letter.origin,
+                    "reason": letter.reason,
+                    "content": letter.payload[:_CONTENT_BYTES].decode(errors="backslashreplace"),
+                    "created_at": timestamp(letter.created_ms),
+                },
+            )
+            for letter in await self._store.page(after, limit)
+        ]
+
+    async def requeue(self, number: int, actor: str) -> None:
+        """Move a dead letter's event back into the outbox; raises NotFound without the letter or its calculation."""
+        if number > _LARGEST_NUMBER or not await self._store.requeue(number):
+            raise NotFound(f"There is no dead letter {number} that can be published.")
+        self._audit.record("dead letter requeued", actor=actor, number=number)
+
+    async def discard(self, number: int, actor: str) -> None:
+        """Delete a dead letter; raises NotFound."""
+        if number > _LARGEST_NUMBER or not await self._store.discard(number):
+            raise NotFound(f"There is no dead letter {number}.")
+        self._audit.record("dead letter discarded", actor=actor, number=number)
+
+    async def size(self) -> int:
+        """Return the number of dead letters."""
+        return await self._store.size()

@@ -1,0 +1,62 @@
+"""Reports of this process's state to the database, so that every process can show all (ADR 32)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import uuid4
+
+from structlog import get_logger
+
+from pycalc import __version__
+from pycalc.db.base import Instance, InstanceStore
+from pycalc.errors import StoreUnavailable
+from pycalc.models.ids import now_ms
+from pycalc.models.instances import Figures
+
+_SECONDS = 10.0
+STALE_MS = 60_000  # a process that has not reported for so long has ended
+
+_log = get_logger(__name__)
+
+
+class Heartbeat:
+    """A task that stores the state of this process at its start and then every 10 s."""
+
+    def __init__(
+        self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = _SECONDS
+    ) -> None:
+        """``command`` is the one that runs: serve, relay or consume."""
+        self._store = store
+        self._id = uuid4().bytes
+        self._command = command
+        self._figures = figures
+        self._seconds = seconds
+        self._started_ms = now_ms()
+        self._failed = False
+        self._closing = asyncio.Event()
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")
+
+    async def aclose(self) -> None:
+        """Stop, and remove this process from the list; if the database is away, its row expires."""
+        self._closing.set()
+        await self._runner
+        with suppress(StoreUnavailable):
+            await self._store.forget(self._id)
+
+    async def _run(self) -> None:
+        while not self._closing.is_set():
+            now = now_ms()
+            figures = json.dumps(self._figures())
+            state = Instance(self._id, self._command, __version__, self._started_ms, now, figures)
+            try:
+                await self._store.report(state, now - STALE_MS)
+                self._failed = False
+            except Exception as error:  # the next report may succeed
+                if not self._failed:  # one record for each outage
+                    _log.warning("the state of this process was not stored", error=str(error))
+                self._failed = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._seconds)

@@ -1,0 +1,97 @@
+"""Contract tests of the list of accounts: search, order, pages and activity."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pycalc.db.base import Database, NewSession, SessionLimits, UserSelection
+from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.usage import SqlUsageStore
+from pycalc.db.user_list import SqlUserListStore
+from pycalc.db.users import SqlUserStore
+from pycalc.models.auth import ListedUser, Role, User, UserOrder
+from pycalc.models.ids import IdSource
+from pycalc.models.usage import Use
+
+pytestmark = pytest.mark.anyio
+
+DAY = 20_000
+MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
+NAMES = ["bob", "Ada", "al-khwarizmi", "al.gauss", "alan", "zeno", "Al_1"]
+
+ids = IdSource()
+
+
+@pytest.fixture
+async def users(database: Database) -> list[User]:
+    """Store accounts, each a minute younger than the one before, with addresses in the reverse order of the names."""
+    made = [
+        User(ids.next(), name, f"x{9 - n}.{name}@Example.com", "hash", Role.USER, MOMENT + timedelta(minutes=n))
+        for n, name in enumerate(NAMES)
+    ]
+    for user in made:
+        await SqlUserStore(database).add(user)
+    return made
+
+
+async def listed(
+    database: Database, prefix: str | None = None, order: UserOrder = UserOrder.USERNAME, *, descending: bool = False
+) -> list[str]:
+    """Return the names of a whole selection, read in pages of two."""
+    store, seen, after = SqlUserListStore(database), list[ListedUser](), None
+    while page := await store.page(UserSelection(prefix, order, descending, after), 2, DAY):
+        seen += page
+        after = (page[-1].order_value, page[-1].user.id)
+    return [each.user.username for each in seen]
+
+
+@pytest.mark.usefixtures("users")
+async def test_accounts_are_sorted(database: Database) -> None:
+    """The list is in the order of the bytes of the names in lower case, or of the creation, either way."""
+    by_name = ["Ada", "al-khwarizmi", "al.gauss", "Al_1", "alan", "bob", "zeno"]
+    assert await listed(database) == by_name
+    assert await listed(database, descending=True) == by_name[::-1]
+    assert await listed(database, order=UserOrder.CREATED_AT) == NAMES
+    assert await listed(database, order=UserOrder.CREATED_AT, descending=True) == NAMES[::-1]
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        ("AL", ["al-khwarizmi", "al.gauss", "Al_1", "alan"]),
+        ("al_", ["Al_1"]),
+        ("x9.", ["bob"]),
+        ("x3.aL_1@exAmple.com", ["Al_1"]),
+        ("%", []),
+        ("gauss", []),
+        ("\x00", []),
+        ("\ud800", []),
+        ("\U0010ffff", []),
+    ],
+)
+async def test_a_search_finds_what_begins_so(database: Database, prefix: str, names: list[str]) -> None:
+    """A search compares the beginning of the name and of the address, without letter case and wildcards."""
+    assert await listed(database, prefix) == names
+
+
+async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users: list[User]) -> None:
+    """The last sign-in and the sums of one day are the user's own, and 0 where there is nothing."""
+    limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
+    session = NewSession(ids.next(), users[1].id, "hash", b"F" * 32, b"R" * 32, 1_700_000_000_000)
+    await SqlSessionStore(database).open(session, limits)
+    uses = [
+        Use(ids.next(), users[1].id, DAY, "pow", False, 10**13, 5),
+        Use(ids.next(), users[1].id, DAY, "gcd", True, 2, 7),
+        Use(ids.next(), users[1].id, DAY - 1, "gcd", True, 2, 7),
+        Use(ids.next(), users[2].id, DAY, "pow", False, 1, 1),
+    ]
+    await SqlUsageStore(database).count(uses)
+    page = await SqlUserListStore(database).page(UserSelection("a"), 2, DAY)
+    assert page == [
+        ListedUser(users[1], "ada", 1_700_000_000_000, 2, 10**13 + 2, 12),
+        ListedUser(users[2], "al-khwarizmi", 0, 1, 1, 1),
+    ]
+    assert (await listed(database, order=UserOrder.LAST_SIGN_IN_AT, descending=True))[0] == "Ada"
