@@ -15,6 +15,7 @@ from pycalc.errors import Conflict, NotFound, StoreUnavailable
 from pycalc.models.audit import AuditEntry
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import first_id_of_ms
+from tests.harness.stores import KEEPING
 
 pytestmark = pytest.mark.anyio
 
