@@ -24,7 +24,7 @@ _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 _GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
 _PHASES = "examples,coverage,fuzzing,stateful"
-_LOGOUTS = ("logOut", "logOutAll")
+_LOGOUTS = ("logOut", "logOutAll", "endSession", "endSessions")
 """Called with an API key, which cannot end a session: the other operations need theirs."""
 _LOGOUT_SECONDS = "5"
 _MAX_DIGITS = "100000"

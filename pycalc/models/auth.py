@@ -187,6 +187,8 @@ Username = Annotated[
         f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
     ),
 ]
+# Without a default in the schema: some generated clients demand a member that has one, others can't write an object.
+_FALSE = Field(default_factory=bool)
 _IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no script can read, and not in the body"
 Password = Annotated[
     str,
@@ -236,7 +238,7 @@ class Credentials(BaseModel):
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
     totp: OneTimeCode | None = None
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = False
+    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
 
 
 class Enrolment(BaseModel):
@@ -329,7 +331,9 @@ class UserChange(BaseModel):
 
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
-    quota: OwnLimits = Field(DEFAULTS, description="the account's own limits; members that are left out stay")
+    quota: OwnLimits = Field(
+        default_factory=OwnLimits, description="the account's own limits; members that are left out stay"
+    )
 
 
 class KeyRequest(BaseModel):
@@ -363,9 +367,9 @@ class KeyRequest(BaseModel):
         StrictBool,
         Field(description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone"),
         expected("true or false"),
-    ] = False
+    ] = _FALSE
 
-    limits: KeyLimits = Field(NO_KEY_LIMITS, description="the key's own limits, within those of its owner")
+    limits: KeyLimits = Field(default_factory=KeyLimits, description="the key's own limits, within those of its owner")
 
     @field_validator("allow_query")
     @classmethod
@@ -421,7 +425,7 @@ class Refresh(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = False
+    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
     refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
 
     @field_validator("refresh_token")

@@ -1,4 +1,4 @@
-"""Sign-in through the organisation's identity provider (OpenID Connect)."""
+"""Sign-in of browsers through the organisation's identity provider (OpenID Connect); the document leaves it out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from pycalc.routers.http.deps import AddressDep, DeviceDep, ResourcesDep
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
-from pycalc.routers.http.openapi import headers, json_content
-from pycalc.routers.http.problems import responses
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.sessions import Tokens
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 _COOKIE_SECONDS = 600  # for the sign-in at the provider
-_PROBLEMS = ("validation-error", "not-found", "overloaded", "unavailable")
 # A page without a word: its script keeps the session and opens the console.
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -50,16 +47,7 @@ def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
     return ("__Host-pycalc-sign-in" if secure else "pycalc-sign-in"), secure
 
 
-@router.get(
-    "/oidc/login",
-    operation_id="beginSignIn",
-    status_code=303,
-    response_class=Response,
-    responses={
-        303: {"description": "To the identity provider.", "headers": headers("Location", "Set-Cookie")},
-        **responses(*_PROBLEMS),
-    },
-)
+@router.get("/oidc/login", status_code=303, include_in_schema=False)
 async def begin(sign_in: SignInDep, resources: ResourcesDep, address: AddressDep) -> Response:
     """Send the browser to the organisation's identity provider, which sends it back to `/oidc/callback`."""
     with resources.sign_ins.acquire(address):
@@ -71,19 +59,7 @@ async def begin(sign_in: SignInDep, resources: ResourcesDep, address: AddressDep
     return response
 
 
-@router.get(
-    "/oidc/callback",
-    operation_id="finishSignIn",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "The session, or for a browser a page that opens the console with it.",
-            "content": {**json_content("Session"), "text/html": {"schema": {"type": "string"}}},
-            "headers": headers("Set-Cookie"),
-        },
-        **responses("unauthorized", "conflict", "rate-limited", *_PROBLEMS),
-    },
-)
+@router.get("/oidc/callback", include_in_schema=False)
 async def finish(
     request: Request,
     sign_in: SignInDep,

@@ -31,7 +31,7 @@ OPERATION_IDS = {
 }
 FORMATS = {("integer", "int64"), ("number", "double")}
 PUBLIC = {
-    *("logIn", "refreshToken", "resetPassword", "beginSignIn", "finishSignIn"),
+    *("logIn", "refreshToken", "resetPassword"),
     *("getIndex", "getHealth", "getReadiness", "getMetrics"),
 }
 
