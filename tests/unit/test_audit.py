@@ -99,7 +99,7 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user has 100 entries at once and one in 15 minutes, strangers 1,000 and one in 10 s in all."""
+    """A user has 100 entries at once and one in 30 minutes, strangers 1,000 and one in 10 s in all."""
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)
 
@@ -110,10 +110,10 @@ async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
         return (metrics.registry.get_sample_value("pycalc_audit_waiting") or 0) - before
 
     assert (stored("ada", 101), stored("bob", 1), stored(None, 1_001)) == (100, 1, 1_000)
-    now = 890.0
+    now = 1_790.0
     assert stored("ada", 1) == 0
-    now = 910.0
-    assert (stored("ada", 2), stored(None, 100)) == (1, 91)
+    now = 1_810.0
+    assert (stored("ada", 2), stored(None, 200)) == (1, 181)
     await log.aclose()
 
 

@@ -22,7 +22,7 @@ COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
 # What users and strangers cause by themselves is bounded in the database, because it is kept for months.
-USER_BURST, USER_ENTRIES_PER_DAY = 100, 96
+USER_BURST, USER_ENTRIES_PER_DAY = 100, 48
 STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY = 1_000, 8_640
 _MAX_USERS = 10_000
 _DAY_SECONDS = 86_400
