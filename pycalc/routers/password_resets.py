@@ -14,11 +14,13 @@ from pycalc.routers.http.openapi import NO_CONTENT
 from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.users import Username
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 @router.post(
-    "/users/{username}/password-reset", status_code=201, responses=responses("forbidden", "not-found", "conflict")
+    "/users/{username}/password-reset",
+    status_code=201,
+    responses={**OF_CALLERS, **responses("forbidden", "not-found", "conflict")},
 )
 async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
     """Make a one-time token that sets a new password within an hour (admins only); the user's earlier one is void.
@@ -35,7 +37,9 @@ async def create_password_reset(username: Username, caller: CallerDep, resources
 @router.post(
     "/password-reset",
     **NO_CONTENT,
-    responses=responses("payload-too-large", "rate-limited", "overloaded", "unavailable"),
+    responses=responses(
+        "unauthorized", "validation-error", "payload-too-large", "rate-limited", "overloaded", "unavailable"
+    ),
 )
 async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
     """Set a new password with the token of a password reset. The token is used up, and all sessions end.
