@@ -13,6 +13,7 @@ import pytest
 from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
@@ -40,12 +41,12 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
     appended: list[Sequence[HistoryRow]] = []
     real = SqlHistoryStore.append
 
-    async def failing(store: SqlHistoryStore, rows: Sequence[HistoryRow]) -> None:
+    async def failing(store: SqlHistoryStore, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         raise StoreUnavailable("The database is not available.")
 
-    async def counting(store: SqlHistoryStore, rows: Sequence[HistoryRow]) -> None:
+    async def counting(store: SqlHistoryStore, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         appended.append(rows)
-        await real(store, rows)
+        await real(store, rows, keys)
 
     operations = {"operations": [item("fibonacci", n=n) for n in range(300)]}
     monkeypatch.setattr(SqlHistoryStore, "append", failing)

@@ -112,6 +112,7 @@ def test_a_record_is_one_line_of_json(tmp_path: Path, server: str) -> None:
     assert all(isinstance(record, dict) and {"event", "level", "timestamp"} <= record.keys() for record in records)
     refused = {record["user"] for record in records if record["event"] == "login refused"}
     limited = {record["key"] for record in records if record["event"] == "logins refused"}
-    assert set(HOSTILE.values()) <= refused
+    # No database takes a NUL, so the audit log has another character for it.
+    assert {text.replace("\x00", "?") for text in HOSTILE.values()} <= refused
     assert {text.lower() for text in HOSTILE.values()} <= limited
     assert not [record for record in records if record["event"] == "account created" or record["level"] == "critical"]

@@ -13,6 +13,7 @@ from starlette.types import Message, Scope
 
 from pycalc.models.auth import Principal, Role
 from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import KeyRow
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.middleware import Application
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS
@@ -276,7 +277,7 @@ async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))
     turns, going_on = 0, Counter[int]()
 
-    async def record(_: Sequence[HistoryRow]) -> None:
+    async def record(_: Sequence[HistoryRow], key: KeyRow | None) -> None:
         going_on[turns] += 1
 
     monkeypatch.setattr(calculator._recorder, "record", record)
