@@ -9,7 +9,7 @@ from pycalc.db.revocations import revoke
 from pycalc.db.tables import password_resets, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import NotFound, Unauthorized
-from pycalc.models.auth import User
+from pycalc.models.auth import NO_PASSWORD, User
 
 _REFUSAL = "The password reset was used or replaced meanwhile, or the account is disabled."
 
@@ -54,4 +54,4 @@ class SqlPasswordResetStore:
 def _owner(token_hash: bytes, now_ms: int) -> Select[tuple[object, ...]]:
     valid = (password_resets.c.token_hash == token_hash) & (password_resets.c.expires_ms > now_ms)
     joined = select(users).join(password_resets, password_resets.c.user_id == users.c.id)
-    return joined.where(valid & ~users.c.disabled)
+    return joined.where(valid & ~users.c.disabled & (users.c.password_hash != NO_PASSWORD))

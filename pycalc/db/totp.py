@@ -74,9 +74,9 @@ class SqlTotpStore:
 
         await self._database.write(work)
 
-    async def use_step(self, user_id: bytes, step: int, secret: bytes) -> bool:
-        newer = (totp.c.user_id == user_id) & (totp.c.last_step < step)
-        query = update(totp).where(newer).values(last_step=step, secret=secret)
+    async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
+        newer = (totp.c.user_id == user_id) & (totp.c.secret == before) & (totp.c.last_step < step)
+        query = update(totp).where(newer).values(last_step=step, secret=after)
         return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:

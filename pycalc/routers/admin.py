@@ -117,7 +117,7 @@ class DeadLettersQuery(BaseModel):
 
     limit: Annotated[PageLimit, Field(description="dead letters in a page")] = 50
     cursor: Annotated[
-        str | None, Field(max_length=19, pattern="^[0-9]+$", description="`next_cursor` of the page before")
+        str | None, Field(max_length=18, pattern="^[0-9]+$", description="`next_cursor` of the page before")
     ] = None
 
 

@@ -14,7 +14,7 @@ from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import NotFound, Unauthorized
-from pycalc.models.auth import Role, User
+from pycalc.models.auth import NO_PASSWORD, Role, User
 from pycalc.models.ids import IdSource
 from tests.harness.stores import KEEPING
 
@@ -124,3 +124,15 @@ async def test_nobody_has_no_reset(resets: SqlPasswordResetStore, ada: User) -> 
     with pytest.raises(NotFound):
         await resets.offer(ids.next(), SECOND, EXPIRES)
     assert await resets.owner(SECOND, NOW) is None
+
+
+async def test_an_account_without_a_password_gets_none(database: Database, resets: SqlPasswordResetStore) -> None:
+    """A reset that was made for an account of the identity provider is void: only the provider signs it in."""
+    made = datetime(2026, 11, 22, tzinfo=UTC)
+    user = User(ids.next(), "grace", "grace@example.com", NO_PASSWORD, Role.USER, made)
+    await SqlUserStore(database).add(user)
+    await resets.offer(user.id, SECOND, EXPIRES)
+    assert await resets.owner(SECOND, NOW) is None
+    with pytest.raises(Unauthorized):
+        await resets.use(SECOND, NOW, "new hash")
+    assert await SqlUserStore(database).by_id(user.id) == user

@@ -135,22 +135,30 @@ async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
     """A step is accepted once, and never after a later one; each use stores the secret, which may be renewed."""
     await enrolled(database, factors, ada)
-    uses = [await factors.use_step(ada.id, step, OTHER) for step in (STEP, STEP + 2, STEP + 2, STEP + 1, STEP + 3)]
-    assert uses == [False, True, False, False, True]
+    assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
+    uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]
+    assert uses == [False, False, True]
     assert await factors.of_user(ada.id) == StoredTotp(OTHER, STEP + 3)
+
+
+async def test_a_replaced_secret_does_not_come_back(database: Database, factors: SqlTotpStore, ada: User) -> None:
+    """A login that has read a secret before it was replaced neither passes nor stores it again."""
+    await enrolled(database, factors, ada)
+    assert not await factors.use_step(ada.id, STEP + 1, OTHER, OTHER)
+    assert await factors.of_user(ada.id) == StoredTotp(SECRET, STEP)
 
 
 async def test_of_many_at_once_one_step_is_accepted(database: Database, factors: SqlTotpStore, ada: User) -> None:
     """Concurrent uses of one code let one in."""
     await enrolled(database, factors, ada)
-    uses = await asyncio.gather(*(factors.use_step(ada.id, STEP + 1, SECRET) for _ in range(8)))
+    uses = await asyncio.gather(*(factors.use_step(ada.id, STEP + 1, SECRET, SECRET) for _ in range(8)))
     assert sorted(uses) == [False] * 7 + [True]
 
 
 async def test_an_unconfirmed_secret_accepts_nothing(factors: SqlTotpStore, ada: User) -> None:
     """A secret that is not confirmed is no second factor."""
     await factors.offer(ada.id, SECRET)
-    assert not await factors.use_step(ada.id, STEP, SECRET)
+    assert not await factors.use_step(ada.id, STEP, SECRET, SECRET)
     assert not await factors.use_recovery(ada.id, HASHES[0])
 
 

@@ -428,11 +428,11 @@ class MemoryTotpStore:
         self.recovery[user_id] = {*recovery_hashes}
         self._users.users[user_id] = replace(self._users.users[user_id], totp=True)
 
-    async def use_step(self, user_id: bytes, step: int, secret: bytes) -> bool:
-        last = self.stored[user_id].last_step
-        if last is None or step <= last:
+    async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
+        secret, last = self.stored[user_id]
+        if last is None or step <= last or secret != before:
             return False
-        self.stored[user_id] = StoredTotp(secret, step)
+        self.stored[user_id] = StoredTotp(after, step)
         return True
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pycalc.errors import StoreUnavailable
+from pycalc.models.audit import AuditOutcome
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.audit_log import RefusalLog
 from tests.harness.authentication import audit_in
@@ -99,21 +100,25 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user has 100 entries at once and one in 30 minutes, strangers 1,000 and one in 10 s in all."""
+    """A user's acts and refusals have 50 entries at once and one an hour each; strangers 1,000 and one in 10 s in all.
+
+    What an admin does to others has no bound, whatever else the admin causes.
+    """
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)
 
-    def stored(actor: str | None, tries: int) -> float:
+    def stored(actor: str | None, tries: int, outcome: AuditOutcome = "done", subject: str | None = None) -> float:
         before = metrics.registry.get_sample_value("pycalc_audit_waiting") or 0
         for _ in range(tries):
-            log.store_soon(log.entry("session opened", actor=actor))
+            log.store_soon(log.entry("session opened", actor=actor, subject=subject or actor, outcome=outcome))
         return (metrics.registry.get_sample_value("pycalc_audit_waiting") or 0) - before
 
-    assert (stored("ada", 101), stored("bob", 1), stored(None, 1_001)) == (100, 1, 1_000)
-    now = 1_790.0
+    assert (stored("ada", 51), stored("bob", 1), stored(None, 1_001)) == (50, 1, 1_000)
+    assert (stored("ada", 51, "refused"), stored("ada", 80, subject="bob")) == (50, 80)
+    now = 3_590.0
     assert stored("ada", 1) == 0
-    now = 1_810.0
-    assert (stored("ada", 2), stored(None, 200)) == (1, 181)
+    now = 3_610.0
+    assert (stored("ada", 2), stored("ada", 2, "refused"), stored(None, 400)) == (1, 1, 361)
     await log.aclose()
 
 

@@ -34,8 +34,11 @@ class TotpStore(Protocol):
         now, InvalidToken if that session has ended.
         """
 
-    async def use_step(self, user_id: bytes, step: int, secret: bytes) -> bool:
-        """Accept the code of a time step and store the secret; return False unless the step is newer than the last."""
+    async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
+        """Accept the code of a time step of the secret ``before``, and store the secret as ``after``.
+
+        Return False if the step is not newer than the last one, or the stored secret is no longer ``before``.
+        """
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
         """Delete a recovery code; return False if there is none with this hash."""

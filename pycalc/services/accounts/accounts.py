@@ -175,7 +175,7 @@ class Accounts:
         """
         require_session(caller)
         user = await self.own(caller)
-        if user.password_hash is None:
+        if not user.has_password:
             raise Conflict("The account has no password: ask an admin to delete it.")
         if not await self._passwords.check(password, user.password_hash):
             self._audit.record(

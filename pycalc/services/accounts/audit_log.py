@@ -21,10 +21,12 @@ from pycalc.observability.metrics import AccountMetrics
 COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
-# What users and strangers cause by themselves is bounded in the database, because it is kept for months.
-USER_BURST, USER_ENTRIES_PER_DAY = 100, 48
+SERVICE = "the service"  # the actor of what the service does by itself
+# What users and strangers cause by themselves is bounded in the database, because it is kept for months. A user's own
+# acts and refusals have these bounds each, so that refusals leave no act out.
+USER_BURST, USER_ENTRIES_PER_DAY = 50, 24
 STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY = 1_000, 8_640
-_MAX_USERS = 10_000
+_MAX_BUCKETS = 20_000
 _DAY_SECONDS = 86_400
 _QUEUE_ENTRIES = 10_000
 _BATCH = 128
@@ -80,7 +82,7 @@ class AuditLog:
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._unstored = metrics.audit_unstored
-        self._buckets: OrderedDict[str, _TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], _TokenBucket] = OrderedDict()
         self._strangers = _TokenBucket(STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY / _DAY_SECONDS, clock())
         self._queue: deque[AuditEntry] = deque()
         self._closing = asyncio.Event()
@@ -128,7 +130,8 @@ class AuditLog:
 
     def store_soon(self, entry: AuditEntry) -> None:
         """Queue an entry for the database; if its actor causes too many or the queue is full, only count it."""
-        if not self._bucket(entry.actor).take(self._clock()):
+        bucket = self._bucket(entry)
+        if bucket is not None and not bucket.take(self._clock()):
             self._unstored.labels("limit").inc()
         elif len(self._queue) >= _QUEUE_ENTRIES:
             self._unstored.labels("queue").inc()
@@ -143,16 +146,20 @@ class AuditLog:
         if self._writer is not None:
             await self._writer
 
-    def _bucket(self, actor: str | None) -> _TokenBucket:
-        if actor is None:
+    def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
+        """Return the bucket that limits an entry; None for what admins and the service do to others, without limit."""
+        if entry.actor is None:
             return self._strangers
-        bucket = self._buckets.get(actor)
+        if entry.outcome == "done" and entry.actor != entry.subject:
+            return None
+        key = entry.actor, entry.outcome
+        bucket = self._buckets.get(key)
         if bucket is None:
             bucket = _TokenBucket(USER_BURST, USER_ENTRIES_PER_DAY / _DAY_SECONDS, self._clock())
-            self._buckets[actor] = bucket
-            if len(self._buckets) > _MAX_USERS:
+            self._buckets[key] = bucket
+            if len(self._buckets) > _MAX_BUCKETS:
                 self._buckets.popitem(last=False)
-        self._buckets.move_to_end(actor)
+        self._buckets.move_to_end(key)
         return bucket
 
     async def _write(self) -> None:

@@ -14,6 +14,7 @@ from pycalc.errors import Forbidden, InvalidToken, NotFound, Overloaded, Refresh
 from pycalc.models.auth import Device, Principal, StoredSession, User
 from pycalc.models.ids import now_ms
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
+from pycalc.services.accounts.audit_log import SERVICE
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
@@ -203,7 +204,7 @@ class Authenticator:
         self._sessions.signer.replace_keys(keys)
         self.token_cache.evict(lambda principal: not principal.is_key)
         newest = self._sessions.signer.newest
-        self._audit.record("signing keys replaced", newest=newest, listed=len(keys))
+        self._audit.record("signing keys replaced", actor=SERVICE, newest=newest, listed=len(keys))
 
     def _record_of(self, username: str, action: str) -> None:
         """Record what a user has done to the own account."""

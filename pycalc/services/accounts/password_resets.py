@@ -50,7 +50,7 @@ class PasswordResets:
         user = await self._accounts.named(caller, username)
         if user.id == caller.user_id:
             raise Forbidden("Change your own password with PUT /me/password.")
-        if user.password_hash is None:
+        if not user.has_password:
             raise Conflict("The account has no password: the identity provider signs it in.")
         token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
         await self._store.offer(user.id, _hash_of(token), expires_ms)
@@ -71,7 +71,7 @@ class PasswordResets:
         require_uncommon(password, "/new_password", user.username, user.email)
         hashed = await self._passwords.hash(password)
         await self._token_cache.revoke(self._store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
-        self._audit.record("password reset used", subject=user.username)
+        self._audit.record("password reset used", subject=user.username, actor=user.username)
 
 
 def _hash_of(token: str) -> bytes:

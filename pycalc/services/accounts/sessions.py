@@ -96,7 +96,7 @@ class Sessions:
         if rotation.reused:
             user = rotation.user.username if rotation.user else None
             action, session = "refresh token reused: session ended", text_of_id(session_id)
-            self.audit.record(action, subject=user, outcome="refused", session=session)
+            self.audit.record(action, subject=user, actor=user, outcome="refused", session=session)
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)

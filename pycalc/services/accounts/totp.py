@@ -131,7 +131,8 @@ class Totp:
         if code is None:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
-            self._audit.record("login refused", subject=user.username, outcome="refused", factor="totp")
+            name = user.username  # the password was right
+            self._audit.record("login refused", subject=name, actor=name, outcome="refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
@@ -163,7 +164,8 @@ class Totp:
         step = None if stored is None else self._step_of(user.id, stored, text)
         if stored is None or step is None:
             return False
-        return await self._store.use_step(user.id, step, self._cipher.renewed(stored.secret, user.id))
+        renewed = self._cipher.renewed(stored.secret, user.id)
+        return await self._store.use_step(user.id, step, stored.secret, renewed)
 
     def _step_of(self, user_id: bytes, stored: StoredTotp, code: str) -> int | None:
         """Return the time step of a code of six digits, None for a code of no step within the window."""

@@ -135,7 +135,16 @@ export function prepareAccount() {
   showWaysIn();
   onSubmit(registration, () => register(registration));
   byId("sign-out").addEventListener("click", async () => {
-    await authorized("/logout", { method: "POST", cookie: true }).catch(() => null);
+    try {
+      await authorized("/logout", { method: "POST", cookie: true });
+    } catch (error) {
+      if (session.active && error.status !== 401) {
+        // The cookie is still there, and only the service can remove it.
+        byId("notice").textContent = "You are still signed in: the service could not end the session. Try again.";
+        byId("notice").hidden = false;
+        return;
+      }
+    }
     if (session.active) session.end();
   });
 }

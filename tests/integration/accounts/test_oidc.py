@@ -104,6 +104,7 @@ async def test_a_providers_account_has_no_password(browser: Browser) -> None:
     change = {"current_password": "!", "new_password": PASSWORD}
     assert (await browser.service.put("/me/password", json=change, headers=headers)).status_code == 409
     assert (await browser.service.post("/me/totp", json={"password": "!"}, headers=headers)).status_code == 409
+    assert (await browser.service.request("DELETE", "/me", json={"password": "!"}, headers=headers)).status_code == 409
 
 
 async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
@@ -181,7 +182,7 @@ async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
 
 
 async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: Settings) -> None:
-    """An admin disables an account for the provider too; deleted, it is made anew."""
+    """An admin disables an account for the provider too, and can't give it a password; deleted, it is made anew."""
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     admin = registration(new_name(), role="admin")
     service = browser.service
@@ -191,6 +192,7 @@ async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: S
     sub = new_subject()
     account = await browser.me(await browser.sign_in(sub, preferred_username=new_name()))
     path = f"/users/{account['username']}"
+    assert (await service.post(f"{path}/password-reset", headers=headers)).status_code == 409
     assert (await service.patch(path, json={"disabled": True}, headers=headers)).status_code == 200
     assert (await browser.sign_in(sub)).status_code == 401
     assert (await service.delete(path, headers=headers)).status_code == 204

@@ -149,7 +149,7 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     short = (kept + minute.amount) * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
     long = (kept / LONG_WEIGHT + minute.amount) * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
     counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
-    entries = USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days
+    entries = 2 * (USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days)  # acts and refusals
     audited = entries * await bytes_of_audit_entry(tmp_path / "audit.db")
     keys = max([await bytes_of_key(tmp_path / f"keys{items}.db", items) for items in (1, 2, 3, 23, 25, 60)])
     assert max(short, long) + counted + audited + 3 * day.amount * keys < 250e6
