@@ -416,4 +416,4 @@ async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
         first.cancel()
         with pytest.raises(KeysTaken):
             await second
-        assert store.rows == rows[:1]
+        assert (store.rows, store.batches) == (rows[:1], [rows[:1]])

@@ -165,10 +165,20 @@ class Recorder:
     async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures.
 
-        If idempotency keys are taken, fail their entries and commit the others together. After any other error but
-        StoreUnavailable, commit each entry alone.
+        Of several entries with one idempotency key, commit the first and fail the others. If keys are taken, fail their
+        entries and commit the others together. After any other error but StoreUnavailable, commit each entry
+        alone.
         """
         started, began_ns = perf_counter(), time_ns()
+        first = {entry.key.id: entry for entry in reversed(batch) if entry.key is not None}
+        if repeated := [entry for entry in batch if entry.key is not None and first[entry.key.id] is not entry]:
+            # No statement can store a key twice, and after an error all entries would be committed one by one.
+            await self._commit([entry for entry in batch if entry.key is None or first[entry.key.id] is entry])
+            taken = KeysTaken("Another request of this commit has the Idempotency-Key.", frozenset(first))
+            for entry in repeated:
+                if not entry.done.done():
+                    entry.done.set_exception(taken)
+            return
         rows = [row for entry in batch for row in entry.rows]
         keys = [entry.key for entry in batch if entry.key is not None]
         try:
