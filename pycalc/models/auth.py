@@ -303,7 +303,7 @@ class UserAccount(Account):
 
 
 class Activity(BaseModel):
-    """What a user calculated on the present day, UTC, counted from the event stream."""
+    """A user's totals of the present day, UTC, counted from the event stream."""
 
     calculations: int
     digits: Number = Field(description="digits delivered")

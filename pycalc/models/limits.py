@@ -15,6 +15,9 @@ from pycalc.models.formats import expected
 _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
 _UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
+# Of rate limits: each window has a counter until it ends, and Redis counts and expires in integers of 64 bits.
+_LONGEST_WINDOW = 366 * 86_400
+_MOST_CALCULATIONS = 10**12
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
 KEY_NAME = "key-"  # begins the names of an API key's own limits
 _NONE = "0"  # no limit, where a missing value means the default
@@ -27,6 +30,10 @@ def parse_limits(text: str) -> list[RateLimitItem]:
         limits = sorted(parse_many(text), key=RateLimitItem.get_expiry)
     except ValueError:
         raise ValueError(f"{text!r} is not a limit such as 10/minute, or several such as 10/minute; 100/day") from None
+    if max(limit.get_expiry() for limit in limits) > _LONGEST_WINDOW:
+        raise ValueError(f"{text!r} is not a limit: its window has more than 366 days")
+    if max(limit.amount for limit in limits) > _MOST_CALCULATIONS:
+        raise ValueError(f"{text!r} allows more than {_MOST_CALCULATIONS:,}; leave it empty for no limit")
     if min(limit.amount for limit in limits) < 1:
         raise ValueError(f"{text!r} allows nothing; leave it empty for no limit")
     if len({limit.get_expiry() for limit in limits}) < len(limits):

@@ -1,4 +1,4 @@
-"""What an operator needs, for admins only: the audit log, the dead letters and the state of the service."""
+"""Routes for operators who are admins: the audit log, the dead letters and the state of the service."""
 
 from __future__ import annotations
 

@@ -621,6 +621,17 @@ def test_tabs_sign_in_and_out_together(console: Page, context: BrowserContext, u
         expect(tab.locator("#result")).to_have_text("55")
 
 
+def test_a_failed_sign_out_is_shown_as_such(console: Page, context: BrowserContext, username: str) -> None:
+    """While the service does not end the session, the page says so and stays signed in; a second try ends it."""
+    console.route("**/logout", lambda route: answer_json(route, {"title": "Unavailable"}, 503), times=1)
+    console.get_by_role("button", name="Sign out").click()
+    expect(console.locator("#notice")).to_contain_text("You are still signed in")
+    expect(console.get_by_role("banner")).to_contain_text(username)
+    console.get_by_role("button", name="Sign out").click()
+    expect(console.get_by_role("tab", name="Sign in")).to_be_visible()
+    assert context.cookies(f"{console.url}token/refresh") == []
+
+
 def test_no_script_can_read_the_session(console: Page, context: BrowserContext) -> None:
     """The refresh token is in a cookie for /token alone, and no token is in the page's storage."""
     expect(console.get_by_role("heading", name="Calculate")).to_be_visible()

@@ -361,7 +361,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 async def test_a_refused_calculation_makes_two_round_trips() -> None:
     """The first asks for a block of calculations, the second for this one, in both windows together."""
     far = RoundTrips()
-    limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far)
+    limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
     assert await far.during(attempt(limit.spend(b"ada"))) == 2
     assert await far.during(attempt(limit.require_some(b"ada"))) == 2
@@ -460,6 +460,31 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
         clock.now += 60
     counted += await calculate()
     assert 1200 - size < counted <= 1200
+
+
+async def test_many_other_limits_cost_nobody_a_block() -> None:
+    """A user goes on with the block that is counted already, however many other limits were asked for meanwhile."""
+    limits = CalculationRateLimits(Metrics(), clock=Clock())
+    for done in range(1, 31):
+        limit = limits.of("1000/day")
+        assert limit is not None
+        (quota,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
+        assert quota.remaining == 1000 - done
+        for number in range(1, 1_002):
+            limits.of(f"{number}/hour")
+
+
+async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
+    """What is left in the block of a generous limit is not taken under a strict one."""
+    limits = CalculationRateLimits(Metrics(), clock=Clock())
+    generous, strict = limits.of("1000/day"), limits.of("2/hour")
+    assert generous is not None
+    assert strict is not None
+    await generous.spend(b"ada")
+    assert strict.spend_ahead(b"ada") is None
+    assert [quota.remaining for quota in await strict.spend(b"ada", 2)] == [0]
+    with pytest.raises(RateLimited):
+        await strict.spend(b"ada")
 
 
 async def test_most_calculations_ask_no_counter() -> None:
@@ -574,7 +599,20 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ten/minute", "10", "10/fortnight", "-1/minute", "0/minute", "1/minute;2/hour", " ", "9" * 5000 + "/day"]
+    "text",
+    [
+        "ten/minute",
+        "10",
+        "10/fortnight",
+        "-1/minute",
+        "0/minute",
+        "1/minute;2/hour",
+        " ",
+        "9" * 5000 + "/day",
+        "1000000000001/day",
+        "1 per 367 days",
+        "1 per 9999999999999999 days",
+    ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
     """An invalid limit is refused with a message that shows it."""

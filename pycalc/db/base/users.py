@@ -10,14 +10,14 @@ from pycalc.models.limits import OwnLimits
 
 
 class ProviderIdentity(NamedTuple):
-    """Who somebody is at an identity provider: the issuer's URL, and the subject, which that issuer never reassigns."""
+    """A user's identity at a provider: the issuer's URL, and the subject, which that issuer never reassigns."""
 
     issuer: str
     subject: str
 
 
 class Deletion(NamedTuple):
-    """What happens when an account is deleted at ``now_ms``; times are in milliseconds since the epoch."""
+    """The instructions for the deletion of an account at ``now_ms``; times are in milliseconds since the epoch."""
 
     history: DeletedHistory
     now_ms: int

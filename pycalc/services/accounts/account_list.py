@@ -22,7 +22,7 @@ _Cursor = TypeAdapter(tuple[UserOrder, _Name | _Milliseconds, str])
 
 
 class AccountSearch(NamedTuple):
-    """What an admin lists: accounts whose name or email address begins with a text, in an order."""
+    """A selection of accounts whose name or email address begins with a text, in an order."""
 
     prefix: str | None
     order: UserOrder

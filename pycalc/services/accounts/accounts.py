@@ -22,7 +22,7 @@ _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
 class DeletionPolicy(NamedTuple):
-    """What happens to the history and the name of a deleted account."""
+    """The rules for the history and the name of a deleted account."""
 
     history: DeletedHistory
     reserved: timedelta | None  # how long nobody else can register the name; None: for ever

@@ -11,6 +11,7 @@ from pycalc.errors import (
     ComputationTimeout,
     FieldProblem,
     InvalidInput,
+    KeysTaken,
     NotFound,
     PycalcError,
     ResultTooLarge,
@@ -246,7 +247,9 @@ class Calculator:
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
-        """Count a calculation that ended with an error."""
+        """Count a calculation that ended with an error; not one whose idempotency key is taken, which is answered."""
+        if isinstance(error, KeysTaken):
+            return
         if isinstance(error, ComputationTimeout):
             outcome = "timeout"
         elif isinstance(error, RetryLater):

@@ -21,6 +21,7 @@ _BLOCKS = 100  # a block of calculations is the smallest limit divided by this
 class _Block:
     """A user's calculations that are counted in advance, and the windows in which they are counted."""
 
+    limit: str
     left: int
     remaining: list[int]  # in each window, once the block is used
     ends: list[float]  # of each window, by the clock
@@ -40,15 +41,18 @@ class CalculationRateLimit:
         limit: str,
         metrics: Metrics,
         counters: CounterStore,
+        blocks: dict[bytes, _Block],
         *,
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
+        """Keep the block of each user in ``blocks``, which several limits may share: a user has one limit at a time."""
+        self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
         self._windows = [Window(each, counters, prefix) for each in parse_limits(limit)]
         self._ahead = min(window.amount for window in self._windows) // _BLOCKS
-        self._blocks: dict[bytes, _Block] = {}
+        self._blocks = blocks
 
     async def require_some(self, user_id: bytes) -> None:
         """Raise RateLimited when the user may do no further calculation now; otherwise count nothing."""
@@ -76,6 +80,8 @@ class CalculationRateLimit:
     async def spend(self, user_id: bytes, operations: int = 1) -> tuple[Quota, ...]:
         """Count calculations, all of them or none, and return the user's quotas; raises RateLimited."""
         before = self._blocks.pop(user_id, None)
+        if before is not None and before.limit != self._limit:
+            before = None  # of the limit that the user had before
         if before is not None and before.ends[0] <= self._clock():
             await self._give_back(user_id, before)
             before = None
@@ -104,7 +110,9 @@ class CalculationRateLimit:
     def _block_of(self, user_id: bytes) -> _Block | None:
         """Return the block from which a calculation may be taken now, None if there is none."""
         block = self._blocks.get(user_id)
-        return block if block and block.left and self._clock() < block.ends[0] else None
+        if block and block.left and block.limit == self._limit and self._clock() < block.ends[0]:
+            return block
+        return None
 
     def _quotas(self, block: _Block) -> tuple[Quota, ...]:
         now = self._clock()
@@ -120,7 +128,9 @@ class CalculationRateLimit:
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
-        block = _Block(left, [quota.remaining for quota in quotas], [now + quota.reset for quota in quotas])
+        block = _Block(
+            self._limit, left, [quota.remaining for quota in quotas], [now + quota.reset for quota in quotas]
+        )
         if left:
             if len(self._blocks) >= MAX_KEYS:
                 del self._blocks[next(iter(self._blocks))]
@@ -150,6 +160,7 @@ class CalculationRateLimits:
         self._counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
         self._clock = clock
         self._limits: dict[str, CalculationRateLimit | None] = {"": None}
+        self._blocks: dict[bytes, _Block] = {}
 
     def of(self, limit: str) -> CalculationRateLimit | None:
         """Return the limit of a text such as ``6000/minute; 100000/day``; None for an empty one, which is no limit."""
@@ -157,8 +168,8 @@ class CalculationRateLimits:
             return self._limits[limit]
         except KeyError:
             if len(self._limits) >= _MAX_LIMITS:
-                self._limits = {"": None}  # of their counters only the present blocks are lost
+                self._limits = {"": None}  # counters and blocks are kept elsewhere, so nothing is forgotten
             made = self._limits[limit] = CalculationRateLimit(
-                limit, self._metrics, self._counters, clock=self._clock, prefix=self._prefix
+                limit, self._metrics, self._counters, self._blocks, clock=self._clock, prefix=self._prefix
             )
             return made

@@ -166,6 +166,7 @@ async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncC
         ("/admin/audit", {"since": "yesterday"}),
         ("/admin/audit", {"who": "ada"}),
         ("/admin/dead-letters", {"cursor": "-1"}),
+        ("/admin/dead-letters", {"cursor": "9" * 19}),
         ("/users", {"sort": "password_hash"}),
         ("/users", {"cursor": "nonsense"}),
         ("/users", {"cursor": "WyJ1c2VybmFtZSIsIDUsICIwMTlhYWIxMi03YzAwLTcxMjMtODQ1Ni00MjY2MTQxNzQwMDAiXQ"}),

@@ -296,6 +296,9 @@ async def test_several_processes_record_once(settings: Settings) -> None:
             assert answers[0].content == answers[1].content
             assert sorted(answer.headers.get(REPLAYED, "false") for answer in answers) == ["false", "true"]
         assert len(await rows(one)) == 30
+        for client in (one, two):  # a replay is no failure
+            metrics = (await client.get("/metrics")).text
+            assert 'pycalc_calculations_total{operation="fibonacci",outcome="failed"} 0.0' in metrics
         other = await post(two, "/calculations", FIBONACCI, "0")
         assert other.status_code == 422
 
