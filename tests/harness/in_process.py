@@ -11,6 +11,9 @@ from fastapi import FastAPI
 
 from pycalc.main import create_app
 from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD, new_name, registration
+
+Headers = dict[str, str]
 
 
 def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
@@ -37,3 +40,16 @@ async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         assert state is not None
         async with client_of(app, state) as client:
             yield client
+
+
+async def bearer_of(client: httpx.AsyncClient, name: str) -> Headers:
+    """Return the header field of a new session."""
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+async def new_user(client: httpx.AsyncClient) -> tuple[str, Headers]:
+    """Register a user; return the name, and the header field of a session."""
+    name = new_name()
+    assert (await client.post("/register", json=registration(name))).status_code == 201
+    return name, await bearer_of(client, name)

@@ -1,4 +1,4 @@
-"""What several modules of tests want of a service of their own."""
+"""Fixtures for modules of tests that run a service of their own."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeyp
 
 
 async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore) -> None:
-    """What can't be stored is stored in a later round, or at the end."""
+    """Uses that can't be stored now are stored in a later round, or at the end."""
     uses = KeyUses(store, Metrics())
     uses.note(ADA, "192.0.2.1")
     store.failure = StoreUnavailable("The database is away.")

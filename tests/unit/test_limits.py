@@ -475,7 +475,7 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
-    """What is left in the block of a generous limit is not taken under a strict one."""
+    """The rest of a generous limit's block is not taken under a strict limit."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     generous, strict = limits.of("1000/day"), limits.of("2/hour")
     assert generous is not None

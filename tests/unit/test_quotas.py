@@ -218,7 +218,7 @@ def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
 
 
 def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
-    """What others have charged to the key counts in its quota alone."""
+    """Charges of other processes to the key count in its quota alone."""
     key = key_of(ADA, UserLimit(10, HOUR))
     quota.require(key)
     quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])

@@ -96,7 +96,7 @@ async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient)
 
 
 async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
-    """What a process has noted of its keys' uses it stores at its end."""
+    """A process stores the uses of keys that it has noted at its end."""
     async with in_process(settings) as client:
         session = await logged_in(client)
         key = await made(client, session)

@@ -113,7 +113,7 @@ async def test_the_present_session_can_be_ended_too(client: httpx.AsyncClient, n
 
 @pytest.mark.parametrize("session_id", [NOWHERE, "nonsense", "0" * 64])
 async def test_an_unknown_session_is_not_found(client: httpx.AsyncClient, name: str, session_id: str) -> None:
-    """What is no session's id is 404, whatever its form."""
+    """An id of no session is 404, whatever its form."""
     here = await opened(client, name)
     assert (await client.delete(f"/me/sessions/{session_id}", headers=bearer(here))).status_code == 404
 

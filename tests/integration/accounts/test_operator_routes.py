@@ -11,13 +11,12 @@ import httpx
 import pytest
 
 from pycalc import __version__
-from pycalc.resources.wiring import Resources
 from tests.harness.accounts import PASSWORD, registration
+from tests.harness.in_process import Headers, bearer_of
 from tests.harness.waiting import found
 
 pytestmark = pytest.mark.anyio
 
-Headers = dict[str, str]
 ROUTES = [
     ("GET", "/admin/audit"),
     ("GET", "/admin/dead-letters"),
@@ -28,26 +27,11 @@ ROUTES = [
 ]
 
 
-async def log_in(client: httpx.AsyncClient, name: str) -> Headers:
-    """Return the header of a new session."""
-    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
-    return {"Authorization": f"Bearer {session['access_token']}"}
-
-
-@pytest.fixture
-async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
-    """Register the first admin, "root"."""
-    token = resources.bootstrap_token
-    assert token is not None
-    await client.post("/register", json=registration("root", role="admin"), headers={"X-Bootstrap-Token": token})
-    return await log_in(client, "root")
-
-
 @pytest.fixture
 async def ada(client: httpx.AsyncClient) -> Headers:
     """Register a user, "Ada"."""
     await client.post("/register", json=registration("Ada"))
-    return await log_in(client, "Ada")
+    return await bearer_of(client, "Ada")
 
 
 async def audit(client: httpx.AsyncClient, headers: Headers, **query: str | int) -> list[dict[str, Any]]:
@@ -84,7 +68,7 @@ async def test_only_an_admin_may(
     """A user, an admin's key without the scope, and an admin who has lost the role get 403, others 401."""
     key = (await client.post("/me/keys", headers=admin, json={"name": "key"})).json()["key"]
     await client.post("/register", headers=admin, json=registration("second", role="admin"))
-    second = await log_in(client, "second")
+    second = await bearer_of(client, "second")
     await client.patch("/users/second", headers=admin, json={"role": "user"})
     for headers in (ada, {"Authorization": f"Bearer {key}"}, second):
         assert (await client.request(method, path, headers=headers)).status_code == 403

@@ -5,14 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
-from tests.harness.accounts import PASSWORD, new_name, registration
-from tests.harness.in_process import changed
+from tests.harness.in_process import Headers, changed, new_user
 
 pytestmark = pytest.mark.anyio
 
-Headers = dict[str, str]
 NONE = {"rate_limit": None, "compute": None, "digits": None, "history": None}
 
 
@@ -22,31 +19,9 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     return changed(settings, role_quotas=getattr(request, "param", {}))
 
 
-async def log_in(client: httpx.AsyncClient, name: str) -> Headers:
-    """Return the header of a new session."""
-    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
-    return {"Authorization": f"Bearer {session['access_token']}"}
-
-
-@pytest.fixture
-async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
-    """Register the first admin, "root"."""
-    token = resources.bootstrap_token
-    assert token is not None
-    await client.post("/register", json=registration("root", role="admin"), headers={"X-Bootstrap-Token": token})
-    return await log_in(client, "root")
-
-
-async def user(client: httpx.AsyncClient) -> tuple[str, Headers]:
-    """Register a user and log it in."""
-    name = new_name()
-    await client.post("/register", json=registration(name))
-    return name, await log_in(client, name)
-
-
 async def test_an_admin_sets_and_sees_them(client: httpx.AsyncClient, admin: Headers) -> None:
     """Members that are left out stay; null is the default again."""
-    name, _ = await user(client)
+    name, _ = await new_user(client)
     path = f"/users/{name}"
     assert (await client.get(path, headers=admin)).json()["quota"] == NONE
     for given, quota in (
@@ -95,14 +70,14 @@ async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers
 
 async def test_users_set_none(client: httpx.AsyncClient) -> None:
     """A user may neither see nor set limits, not even the own ones."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=headers, json={"quota": {"compute": "0"}})).status_code == 403
     assert (await client.get(f"/users/{name}", headers=headers)).status_code == 403
 
 
 async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """What was calculated before counts; a session and a key have the limit, another user has not; 0 is none."""
-    (name, headers), (_, other) = await user(client), await user(client)
+    """Earlier calculations count; a session and a key have the limit, another user has not; 0 is none."""
+    (name, headers), (_, other) = await new_user(client), await new_user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
     assert (await client.get("/fibonacci/1", headers=headers)).headers["RateLimit-Policy"].startswith('"minute";q=6000')
@@ -125,7 +100,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
 
 async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
     """Used seconds and bytes count towards the new limit; the refusal and the usage name it."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     assert (await client.get("/pow/10/1999", headers=headers)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "3kB/day", "compute": "0"}})
     refused = (await client.get("/pow/10/1999", headers=headers)).json()
@@ -139,7 +114,7 @@ async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin:
 @pytest.mark.parametrize("settings", [{"user": {"digits": "3kB/day"}, "admin": {"digits": "0"}}], indirect=True)
 async def test_a_role_has_limits(client: httpx.AsyncClient, admin: Headers) -> None:
     """A role's limit replaces the default one, an account's own limit replaces the role's, and a new role is heeded."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     assert (await client.get("/pow/10/3999", headers=admin)).status_code == 200
     assert (await client.get("/pow/10/3999", headers=headers)).status_code == 429
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "5kB/day"}})

@@ -7,15 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
-from tests.harness.in_process import changed
+from tests.harness.in_process import Headers, bearer_of, changed
 
 pytestmark = pytest.mark.anyio
 
 NEW_PASSWORD = "a quite different password"
-Headers = dict[str, str]
 
 
 @pytest.fixture
@@ -27,20 +25,6 @@ def settings(settings: Settings) -> Settings:
 async def log_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> httpx.Response:
     """Return the answer to a login."""
     return await client.post("/login", json={"username": name, "password": password})
-
-
-async def bearer(client: httpx.AsyncClient, name: str) -> Headers:
-    """Return the header of a new session."""
-    return {"Authorization": f"Bearer {(await log_in(client, name)).json()['access_token']}"}
-
-
-@pytest.fixture
-async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
-    """Register the first admin, "root"."""
-    token = resources.bootstrap_token
-    assert token is not None
-    await client.post("/register", json=registration("root", role="admin"), headers={"X-Bootstrap-Token": token})
-    return await bearer(client, "root")
 
 
 @pytest.fixture
@@ -66,7 +50,7 @@ async def use(client: httpx.AsyncClient, token: str, password: str = NEW_PASSWOR
 
 async def test_a_forgotten_password_is_replaced_once(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
     """The token sets the password, ends all sessions at once, and is used up; API keys go on."""
-    session = await bearer(client, name)
+    session = await bearer_of(client, name)
     key = (await client.post("/me/keys", headers=session, json={"name": "program"})).json()["key"]
     made = await reset_of(client, admin, name)
     assert set(made) == {"token", "link", "expires_at"}
@@ -115,14 +99,14 @@ async def test_an_admin_resets_others_alone(client: httpx.AsyncClient, admin: He
     assert (await client.post("/users/root/password-reset", headers=admin)).status_code == 403
     assert (await client.post("/users/nobody/password-reset", headers=admin)).status_code == 404
     key = (await client.post("/me/keys", headers=admin, json={"name": "program"})).json()["key"]
-    for headers in (await bearer(client, name), {"Authorization": f"Bearer {key}"}):
+    for headers in (await bearer_of(client, name), {"Authorization": f"Bearer {key}"}):
         assert (await client.post(f"/users/{name}/password-reset", headers=headers)).status_code == 403
     assert (await client.post(f"/users/{name}/password-reset")).status_code == 401
 
 
 async def test_an_admin_ends_a_users_sessions(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
     """All sessions of the user end at once; the password and the API keys stay, and so do the admin's sessions."""
-    session = await bearer(client, name)
+    session = await bearer_of(client, name)
     key = (await client.post("/me/keys", headers=session, json={"name": "program"})).json()["key"]
     assert (await client.delete(f"/users/{name}/sessions", headers=admin)).status_code == 204
     assert (await client.get("/me", headers=session)).status_code == 401

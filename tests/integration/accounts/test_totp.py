@@ -88,7 +88,7 @@ async def test_a_login_needs_a_code(ada: Person) -> None:
 
 
 async def test_a_wrong_password_says_nothing_about_codes(ada: Person) -> None:
-    """Who does not know the password does not learn that there is a second factor."""
+    """A login with a wrong password does not tell that there is a second factor."""
     answers = [
         await ada.client.post("/login", json={"username": name, "password": "a wrong password"})
         for name in (ada.name, new_name())

@@ -5,39 +5,15 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pycalc.resources.wiring import Resources
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.in_process import Headers, bearer_of, new_user
 
 pytestmark = pytest.mark.anyio
-
-Headers = dict[str, str]
-
-
-async def log_in(client: httpx.AsyncClient, name: str) -> Headers:
-    """Return the header of a new session."""
-    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
-    return {"Authorization": f"Bearer {session['access_token']}"}
-
-
-@pytest.fixture
-async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
-    """Register the first admin, "root"."""
-    token = resources.bootstrap_token
-    assert token is not None
-    await client.post("/register", json=registration("root", role="admin"), headers={"X-Bootstrap-Token": token})
-    return await log_in(client, "root")
-
-
-async def user(client: httpx.AsyncClient) -> tuple[str, Headers]:
-    """Register a user and log it in."""
-    name = new_name()
-    await client.post("/register", json=registration(name))
-    return name, await log_in(client, name)
 
 
 async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, admin: Headers) -> None:
     """Pages list every account once, by name and with its disabled state, without a hash or secret."""
-    names = sorted([(await user(client))[0] for _ in range(4)] + ["root"])
+    names = sorted([(await new_user(client))[0] for _ in range(4)] + ["root"])
     seen: list[str] = []
     query: dict[str, str | int] = {"limit": 2}
     while True:
@@ -53,7 +29,7 @@ async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, a
 
 async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
     """A role change takes effect on the same token with the next request."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     assert (await client.get("/users", headers=headers)).status_code == 403
     changed = await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
     assert (changed.status_code, changed.json()["role"]) == (200, "admin")
@@ -66,7 +42,7 @@ async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient
 
 async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admin: Headers) -> None:
     """A disabled account's sessions, keys and logins are refused at once; enabled again, its keys work."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
     assert (await client.get("/me", headers=program)).status_code == 200
@@ -78,7 +54,7 @@ async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admi
     assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": False})).status_code == 200
     assert (await client.get("/me", headers=headers)).status_code == 401
     assert (await client.get("/me", headers=program)).status_code == 200
-    assert (await client.get("/me", headers=await log_in(client, name))).status_code == 200
+    assert (await client.get("/me", headers=await bearer_of(client, name))).status_code == 200
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"disabled": True}])
@@ -86,14 +62,14 @@ async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, c
     """The last admin can't be demoted, disabled or deleted; one of two can."""
     assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 409
     assert (await client.delete("/users/root", headers=admin)).status_code == 409
-    name, _ = await user(client)
+    name, _ = await new_user(client)
     await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
     assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 200
 
 
 async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) -> None:
     """Every account is 403 for a user; an unknown account is 404 for an admin."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     for path in (f"/users/{name}", "/users/root", "/users/nobody"):
         assert (await client.patch(path, headers=headers, json={"role": "admin"})).status_code == 403
         assert (await client.delete(path, headers=headers)).status_code == 403
@@ -131,13 +107,13 @@ async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient,
     if status == 422:
         assert [entry["pointer"] for entry in registered.json()["errors"]] == ["/password"]
         change = {"current_password": PASSWORD, "new_password": password}
-        changed = await client.put("/me/password", headers=await log_in(client, "ada.lovelace"), json=change)
+        changed = await client.put("/me/password", headers=await bearer_of(client, "ada.lovelace"), json=change)
         assert [entry["pointer"] for entry in changed.json()["errors"]] == ["/new_password"]
 
 
 @pytest.mark.parametrize("value", ["no", "false", 0, 1])
 async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
     """A value that is not a boolean is 422, and the account stays unchanged."""
-    name, headers = await user(client)
+    name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
     assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200

@@ -192,7 +192,7 @@ async def test_a_key_belongs_to_one_user(client: httpx.AsyncClient, app: FastAPI
 async def test_a_refusal_is_not_kept(
     caller: httpx.AsyncClient, path: str, body: Mapping[str, Any], status: int
 ) -> None:
-    """What recorded nothing leaves the key free, also for another request."""
+    """A request that recorded nothing leaves the key free, also for another request."""
     for _ in range(2):
         answer = await post(caller, path, body, "free")
         assert (answer.status_code, answer.headers.get(REPLAYED)) == (status, None)
