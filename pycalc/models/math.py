@@ -104,7 +104,7 @@ class Calculation(TypedDict):
     }
 )
 class Summary(TypedDict):
-    """The number of digits of a result, and its first and last digits, found without computing the result."""
+    """The number of digits of a result, and its first and last digits. A value is computed only where it is rounded."""
 
     id: Uuid
     operation: str

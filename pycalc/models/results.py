@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import NamedTuple
 
-STORED_DIGITS = 1_000  # of a longer result only the ends and the digest are stored: it can be computed again
+STORED_DIGITS = 1_000  # the history stores the ends and the digest of longer results: they can be computed again
 
 
 class Facts(NamedTuple):

@@ -34,7 +34,7 @@ def test_a_kafka_url_with_options() -> None:
     [
         ("kafka+ssl://ada:p%40s:s%2F@one:9093/events", "", "SASL_SSL", "PLAIN"),
         ("kafka+ssl://one:9093/events", "ada:p@s:s/", "SASL_SSL", "PLAIN"),
-        ("kafka+ssl://ada@one:9093/events", "ada:p@s:s/", "SASL_SSL", "PLAIN"),
+        ("kafka+ssl://a%64a@one:9093/events", "ada:p@s:s/", "SASL_SSL", "PLAIN"),
         ("kafka://ada:p%40s:s%2F@one:9092/events", "", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
         ("kafka://one:9092/events?sasl.mechanism=PLAIN", "ada:p@s:s/", "SASL_PLAINTEXT", "PLAIN"),
     ],

@@ -77,7 +77,8 @@ def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
     tls = parts.scheme == "kafka+ssl"
     user, _, password = credentials.partition(":")
     if userinfo:
-        user, password = (unquote(part) for part in userinfo.split(":", 1)) if ":" in userinfo else (userinfo, password)
+        user, colon, own_password = (unquote(part) for part in userinfo.partition(":"))
+        password = own_password if colon else password
     client = {"bootstrap.servers": servers, "security.protocol": "SSL" if tls else "PLAINTEXT"}
     if user:
         client["security.protocol"] = f"SASL_{client['security.protocol']}"
