@@ -74,9 +74,9 @@ check-image: $(VENV)/dev  ## build the image without Docker and use it (needs ro
 
 requirements:  ## pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml --extra otel requirements/build.in -o requirements/runtime.txt --upgrade
+		pyproject.toml --extra mcp --extra otel requirements/build.in -o requirements/runtime.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
+		pyproject.toml --extra mcp --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 		requirements/deploy.in -o requirements/deploy.txt --upgrade
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
