@@ -1,0 +1,142 @@
+// Deutsch. Ein Abschnitt für jede Seite und jeden Teil, in jeder Sprache in derselben Reihenfolge.
+
+export default {
+  // Rahmen
+  "frame.skip": "Zum Inhalt springen",
+  "nav.main": "Hauptmenü",
+  "nav.calculate": "Rechnen",
+  "nav.batch": "Stapel",
+  "nav.history": "Verlauf",
+  "nav.usage": "Verbrauch",
+  "nav.developers": "Entwickler",
+  "nav.docs": "Doku",
+  "nav.documentation": "Dokumentation",
+  "nav./guide": "Anleitung",
+  "nav./docs": "API ausprobieren",
+  "nav./redoc": "Referenz",
+  "nav./docs/problems": "Fehler",
+  "nav./openapi.json": "OpenAPI",
+  "menu.title": "Menü",
+  "menu.language": "Sprache",
+  "menu.theme": "Farbschema",
+  "menu.sign-out": "Abmelden",
+  "language.en": "English",
+  "language.de": "Deutsch",
+  "theme.auto": "Wie das System",
+  "theme.light": "Hell",
+  "theme.dark": "Dunkel",
+  "role.user": "Benutzer",
+  "role.admin": "Admin",
+  "palette.title": "Befehle und Tasten",
+  "palette.keys": "Strg K",
+  "palette.search": "Seiten und Aktionen suchen",
+  "palette.nothing": "Kein Befehl enthält diese Wörter.",
+  "key./": "Zum Ausdruck oder zur Suche",
+  "key.?": "Befehle und Tasten zeigen",
+  "key.Ctrl K": "Befehle und Tasten zeigen",
+  "key.Ctrl Enter": "Rechnen oder das Formular senden",
+  "key.Esc": "Schließen oder abbrechen",
+
+  // Alle Seiten
+  "app.again": "Noch einmal versuchen",
+  "app.close": "Schließen",
+  "app.cancel": "Abbrechen",
+  "app.copy": "Kopieren",
+  "app.copied": "Kopiert",
+  "app.not-copied": "Nicht kopiert",
+  "app.download": "Herunterladen",
+  "app.loading": "Wird geladen",
+  "app.needed": "Bitte ausfüllen.",
+  "app.type-to-confirm": "Zur Bestätigung „{word}“ eingeben",
+  "app.failed": "Diese Seite konnte nicht geladen werden",
+  "app.failed-detail": "Der Dienst hat nicht geantwortet. Was Sie an anderer Stelle eingegeben haben, ist noch da.",
+  "app.signed-out": "Melden Sie sich an, um diese Seite zu sehen. Sie gehört zu Ihrem Konto.",
+  "app.admins-only": "Diese Seite ist für Admins.",
+  "missing.title": "Diese Seite gibt es nicht",
+  "missing.text": "Vielleicht ist die Adresse falsch geschrieben, oder die Seite ist umgezogen.",
+  "missing.home": "Zum Rechner",
+
+  // Fehler
+  "problem.unreachable": "Der Dienst ist nicht erreichbar",
+  "problem.unreachable-detail": "Prüfen Sie die Verbindung und versuchen Sie es noch einmal.",
+  "problem.timeout": "Der Dienst hat nicht rechtzeitig geantwortet",
+  "problem.timeout-detail": "Vielleicht ist er ausgelastet. Versuchen Sie es gleich noch einmal.",
+  "problem.unusable": "Die Antwort ist abgebrochen",
+  "problem.unusable-detail": "Die Verbindung ist während der Antwort abgerissen. Versuchen Sie es noch einmal.",
+  "problem.status": "Der Dienst hat mit {status} geantwortet",
+  "problem.wait": "In {n} s noch einmal versuchen.",
+  "problem.now": "Sie können es jetzt noch einmal versuchen.",
+  "problem.more": "Über diesen Fehler",
+
+  // Sitzung
+  "session.ended": "Ihre Sitzung ist beendet. Bitte melden Sie sich wieder an.",
+  "session.still-in": "Sie sind noch angemeldet: Der Dienst konnte die Sitzung nicht beenden.",
+  "session.unreachable": "Der Dienst ist nicht erreichbar. Deshalb ist nicht bekannt, ob Sie angemeldet sind.",
+  "sign-in.title": "Anmelden",
+  "sign-in.action": "Anmelden",
+  "sign-in.create": "Konto anlegen",
+  "sign-in.username": "Benutzername",
+  "sign-in.email": "E-Mail",
+  "sign-in.password": "Passwort",
+  "sign-in.show-password": "Passwort zeigen",
+  "sign-in.code": "Code Ihrer Authenticator-App oder ein Wiederherstellungscode",
+  "sign-in.provider": "Mit Ihrer Organisation anmelden",
+  "sign-in.none": "Noch kein Konto?",
+  "sign-in.have": "Sie haben ein Konto?",
+  "sign-in.admin": "Administratorkonto",
+  "sign-in.bootstrap": "Bootstrap-Token",
+  "sign-in.bootstrap-hint": "Der Dienst schreibt es auf seine eigene Konsole, solange er keinen Administrator hat. Es gilt einmal.",
+  "reset.title": "Neues Passwort setzen",
+  "reset.password": "Neues Passwort",
+  "reset.hint": "Alle Sitzungen des Kontos enden.",
+  "reset.action": "Passwort setzen",
+  "reset.done": "Das Passwort ist geändert. Bitte melden Sie sich damit an.",
+
+  // Ergebnisse
+  "digits": { one: "{n} Ziffer", other: "{n} Ziffern" },
+  "result.exact": "exakt",
+  "result.rounded": "gerundet",
+  "result.remainder": "mit Rest",
+  "result.cached": "aus dem Cache",
+
+  // Rechnen
+  "calculate.title": "Rechnen",
+  "calculate.expression": "Ausdruck",
+  "calculate.placeholder": "2^256 - 1",
+  "calculate.action": "Rechnen",
+  "calculate.lead": "Jede Ziffer, exakt.",
+  "calculate.hint": "Ganze Zahlen jeder Größe, Brüche, Potenzen, Wurzeln, Primzahlen: Unterwegs wird nichts gerundet.",
+  "calculate.examples": "Beispiele",
+  "calculate.computing": "Wird berechnet, {time}",
+  "calculate.receiving": "{done} von {total} empfangen",
+  "calculate.cancelled": "Abgebrochen. Das letzte Ergebnis ist noch da.",
+  "calculate.result-of": "Ergebnis von {expression}",
+  "calculate.announced": "{expression}: {digits}.",
+  "calculate.too-large": "Zu lang zum Ausschreiben",
+  "calculate.too-large-limit": "Es hat {digits}. Der Dienst schreibt bis zu {limit} aus.",
+  "calculate.omitted": "… {n} weitere Ziffern …",
+
+  // Stapel
+  "batch.title": "Stapel",
+  "batch.lead": "Viele Rechnungen auf einmal, aus Zeilen oder CSV.",
+
+  // Verlauf
+  "history.title": "Verlauf",
+  "history.lead": "Jede Rechnung, die beantwortet wurde.",
+
+  // Verbrauch
+  "usage.title": "Verbrauch",
+  "usage.lead": "Rechnungen, Ziffern und Rechenzeit, und was von Ihren Kontingenten übrig ist.",
+
+  // Entwickler
+  "developers.title": "Entwickler",
+  "developers.lead": "Schlüssel für Programme und Code für den Anfang.",
+
+  // Konto
+  "account.title": "Konto",
+  "account.lead": "Passwort, zweiter Faktor, Sitzungen und das Aussehen dieser Konsole.",
+
+  // Admin
+  "admin.title": "Admin",
+  "admin.lead": "Benutzer, Zustand, unzustellbare Ereignisse und das Audit-Protokoll.",
+};

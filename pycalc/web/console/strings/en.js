@@ -1,0 +1,142 @@
+// English. One section for each page and part, in the same order in every language.
+
+export default {
+  // Frame
+  "frame.skip": "Skip to the content",
+  "nav.main": "Main",
+  "nav.calculate": "Calculate",
+  "nav.batch": "Batch",
+  "nav.history": "History",
+  "nav.usage": "Usage",
+  "nav.developers": "Developers",
+  "nav.docs": "Docs",
+  "nav.documentation": "Documentation",
+  "nav./guide": "Guide",
+  "nav./docs": "Try the API",
+  "nav./redoc": "Reference",
+  "nav./docs/problems": "Errors",
+  "nav./openapi.json": "OpenAPI",
+  "menu.title": "Menu",
+  "menu.language": "Language",
+  "menu.theme": "Theme",
+  "menu.sign-out": "Sign out",
+  "language.en": "English",
+  "language.de": "Deutsch",
+  "theme.auto": "As the system",
+  "theme.light": "Light",
+  "theme.dark": "Dark",
+  "role.user": "user",
+  "role.admin": "admin",
+  "palette.title": "Commands and keys",
+  "palette.keys": "Ctrl K",
+  "palette.search": "Search pages and actions",
+  "palette.nothing": "No command has these words.",
+  "key./": "Go to the expression or the search",
+  "key.?": "Show commands and keys",
+  "key.Ctrl K": "Show commands and keys",
+  "key.Ctrl Enter": "Calculate, or send the form",
+  "key.Esc": "Close or cancel",
+
+  // All pages
+  "app.again": "Try again",
+  "app.close": "Close",
+  "app.cancel": "Cancel",
+  "app.copy": "Copy",
+  "app.copied": "Copied",
+  "app.not-copied": "Not copied",
+  "app.download": "Download",
+  "app.loading": "Loading",
+  "app.needed": "Please fill this in.",
+  "app.type-to-confirm": "Type “{word}” to confirm",
+  "app.failed": "This page could not be loaded",
+  "app.failed-detail": "The service did not answer. What you entered elsewhere is still there.",
+  "app.signed-out": "Sign in to see this page. It belongs to your account.",
+  "app.admins-only": "This page is for admins.",
+  "missing.title": "There is no such page",
+  "missing.text": "The address may have been mistyped, or the page may have moved.",
+  "missing.home": "Go to the calculator",
+
+  // Problems
+  "problem.unreachable": "The service could not be reached",
+  "problem.unreachable-detail": "Check the connection, then try again.",
+  "problem.timeout": "The service did not answer in time",
+  "problem.timeout-detail": "It may be busy. Try again in a moment.",
+  "problem.unusable": "The answer was cut off",
+  "problem.unusable-detail": "The connection broke while the answer arrived. Try again.",
+  "problem.status": "The service answered {status}",
+  "problem.wait": "Try again in {n} s.",
+  "problem.now": "You can try again now.",
+  "problem.more": "About this error",
+
+  // Session
+  "session.ended": "Your session has ended. Please sign in again.",
+  "session.still-in": "You are still signed in: the service could not end the session.",
+  "session.unreachable": "The service could not be reached, so it is not known whether you are signed in.",
+  "sign-in.title": "Sign in",
+  "sign-in.action": "Sign in",
+  "sign-in.create": "Create account",
+  "sign-in.username": "Username",
+  "sign-in.email": "Email",
+  "sign-in.password": "Password",
+  "sign-in.show-password": "Show the password",
+  "sign-in.code": "Code of your authenticator app, or a recovery code",
+  "sign-in.provider": "Sign in with your organisation",
+  "sign-in.none": "No account yet?",
+  "sign-in.have": "You have an account?",
+  "sign-in.admin": "Administrator account",
+  "sign-in.bootstrap": "Bootstrap token",
+  "sign-in.bootstrap-hint": "The service writes it to its own console while it has no administrator. It works once.",
+  "reset.title": "Set a new password",
+  "reset.password": "New password",
+  "reset.hint": "All sessions of the account end.",
+  "reset.action": "Set the password",
+  "reset.done": "The password is changed. Please sign in with it.",
+
+  // Results
+  "digits": { one: "{n} digit", other: "{n} digits" },
+  "result.exact": "exact",
+  "result.rounded": "rounded",
+  "result.remainder": "remainder",
+  "result.cached": "cached",
+
+  // Calculate
+  "calculate.title": "Calculate",
+  "calculate.expression": "Expression",
+  "calculate.placeholder": "2^256 - 1",
+  "calculate.action": "Calculate",
+  "calculate.lead": "Every digit, exactly.",
+  "calculate.hint": "Integers of any size, fractions, powers, roots, primes: nothing is rounded on the way.",
+  "calculate.examples": "Examples",
+  "calculate.computing": "Computing, {time}",
+  "calculate.receiving": "Receiving {done} of {total}",
+  "calculate.cancelled": "Cancelled. The last result is still here.",
+  "calculate.result-of": "Result of {expression}",
+  "calculate.announced": "{expression}: {digits}.",
+  "calculate.too-large": "Too long to write out",
+  "calculate.too-large-limit": "It has {digits}. The service writes out up to {limit}.",
+  "calculate.omitted": "… {n} more digits …",
+
+  // Batch
+  "batch.title": "Batch",
+  "batch.lead": "Many calculations at once, from lines or CSV.",
+
+  // History
+  "history.title": "History",
+  "history.lead": "Every calculation that was answered.",
+
+  // Usage
+  "usage.title": "Usage",
+  "usage.lead": "Calculations, digits and compute time, and what is left of your quotas.",
+
+  // Developers
+  "developers.title": "Developers",
+  "developers.lead": "Keys for programs, and code to start with.",
+
+  // Account
+  "account.title": "Account",
+  "account.lead": "Password, second factor, sessions, and how this console looks.",
+
+  // Admin
+  "admin.title": "Admin",
+  "admin.lead": "Users, health, dead letters, and the audit log.",
+};
