@@ -61,6 +61,7 @@ for _path, _document in {
     "/docs": _page("docs.html", styles=" 'unsafe-inline'"),
     "/redoc": _page("redoc.html", styles=" 'unsafe-inline'"),
     "/docs/problems": _page("problems.html"),
+    "/guide": _page("guide.html"),
 }.items():
     router.add_api_route(_path, _document.respond, include_in_schema=False)
 
