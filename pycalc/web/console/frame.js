@@ -90,7 +90,10 @@ effect(() => {
 });
 effect(() => {
   for (const link of document.querySelectorAll(".bar a, .subnav a")) {
-    if (new URL(/** @type {HTMLAnchorElement} */ (link).href).pathname === address.value.pathname) link.setAttribute("aria-current", "page");
+    const { pathname } = new URL(/** @type {HTMLAnchorElement} */ (link).href);
+    const section = pathname === "/docs" && document.querySelector(".subnav") !== null && link.closest(".bar") !== null;
+    if (pathname === address.value.pathname) link.setAttribute("aria-current", "page");
+    else if (section) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
 });
