@@ -169,7 +169,7 @@ def test_cancel_keeps_the_last_result(console: Page) -> None:
     calculate(console, "fibonacci(10)")
     expect(console.locator("#result")).to_have_text("55")
     pending: list[Route] = []
-    console.route("**/evaluate", pending.append)
+    console.route("**/evaluate", lambda route: pending.append(route))
     calculate(console, "100!")
     expect(console.get_by_text("Computing")).to_be_visible()
     with console.expect_event("requestfailed", lambda request: "/evaluate" in request.url):

@@ -171,15 +171,19 @@ function follow(/** @type {MouseEvent} */ event) {
   scrollTo(0, 0);
 }
 
+const loadFrame = () => import("./frame.js");
 let first = true;
 await loadTexts(language.value.value);
 effect(() => { if (language.value.value !== spoken.peek()) loadTexts(language.value.value); });
 if (main.hasAttribute("data-console")) {
   addEventListener("popstate", () => { address.value = new URL(location.href); });
   document.addEventListener("click", follow);
-  effect(() => { openPage(name.value, !first); first = false; });
+  effect(() => {
+    const opened = openPage(name.value, !first);
+    if (first) opened.then(() => setTimeout(loadFrame)); // the page can be used before the menu is there
+    first = false;
+  });
   effect(() => { document.title = `${t(`${name.value}.title`)} · pycalc`; });
   main.replaceChildren();
   render(html`<${Page} />`, main);
-}
-import("./frame.js");
+} else loadFrame();

@@ -1,6 +1,6 @@
 // The page Calculate: one expression, its exact value. The address holds the expression.
 
-import { html, signal, useEffect, useRef, useSignal } from "../../vendor/preact.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
 import { duration, navigate, number, query, t, useCommands, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
@@ -59,10 +59,9 @@ export default function Calculate() {
   const given = query.value.get("expression") ?? "";
   const text = useSignal(given);
   useEffect(() => { text.value = given; }, [given]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current?.focus({ preventScroll: true });
     performance.mark("usable");
-    return undefined;
   }, []);
   const submit = async (/** @type {Event} */ event = new Event("submit")) => {
     event.preventDefault();

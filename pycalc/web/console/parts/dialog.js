@@ -17,8 +17,8 @@ export function Dialog({ title, onClose, side = false, children }) {
   }, []);
   const outside = (/** @type {MouseEvent} */ event) => { if (event.target === place.current) place.current?.close(); };
   return html`<dialog ref=${place} class=${side ? "drawer" : ""} aria-labelledby=${id} onClose=${onClose} onMouseDown=${outside}>
-    <div class="dialog-body"><header class="row"><h2 id=${id}>${title}</h2><span class="spring"></span>
-      <button type="button" class="quiet" aria-label=${t("app.close")} onClick=${() => place.current?.close()}>✕</button></header>
+    <div class="dialog-body"><div class="row"><h2 id=${id}>${title}</h2><span class="spring"></span>
+      <button type="button" class="quiet" aria-label=${t("app.close")} onClick=${() => place.current?.close()}>✕</button></div>
     ${children}</div></dialog>`;
 }
 
