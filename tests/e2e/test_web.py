@@ -200,6 +200,16 @@ def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
 
 def test_a_result_that_is_too_long_is_no_error(console: Page) -> None:
     """A result that the service does not write out is shown by its number of digits and its ends."""
+    problem = {
+        "type": "/docs/problems#result-too-large",
+        "title": "The result is too large",
+        "status": 422,
+        "digits": 1_000_000_001,
+        "limit": 20_000_000,
+        "leading": "10000000000000000000",
+        "trailing": "00000000000000000000",
+    }
+    console.route("**/evaluate", lambda route: answer_json(route, problem, 422))
     calculate(console, "10^(10^9)")
     expect(console.get_by_role("heading", name="Too long to write out")).to_be_visible()
     expect(console.locator(".result")).to_contain_text("1,000,000,001 digits")
