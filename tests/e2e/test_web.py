@@ -418,7 +418,8 @@ def test_pages_belong_to_an_account(page: Page, username: str) -> None:
     expect(page.get_by_role("heading", name="History")).to_be_visible()
     page.goto("/console/nothing")
     page.get_by_role("link", name="Go to the calculator").click()
-    expect(page.get_by_label("Expression")).to_be_focused()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.get_by_label("Expression")).to_be_visible()
 
 
 def test_language_and_theme_are_kept(page: Page) -> None:
