@@ -28,10 +28,11 @@ export function PasswordField(props) {
 
 /**
  * A form whose `submit(values)` may throw a Problem: the errors stand at their fields, the rest in a card above them.
- * `children(errors)` renders the fields, given the error texts by field name.
- * @param {{submit: (values: Record<string, string>) => Promise<unknown>, action: string, children?: any}} props
+ * `children(errors)` renders the fields, given the error texts by field name. A field with `data-match` must hold that text.
+ * @param {{submit: (values: Record<string, string>, form: HTMLFormElement) => Promise<unknown>, action: string, danger?: boolean,
+ *   children?: any}} props
  */
-export function Form({ submit, action, children }) {
+export function Form({ submit, action, danger = false, children }) {
   const problem = useSignal(/** @type {Problem | null} */ (null));
   const missing = useSignal(/** @type {Record<string, string>} */ ({}));
   const busy = useSignal(false);
@@ -52,15 +53,19 @@ export function Form({ submit, action, children }) {
     if (busy.value || !form.current) return;
     const inputs = /** @type {HTMLInputElement[]} */ ([...form.current.elements]);
     const empty = inputs.filter((input) => input.required && input.value.trim() === "");
-    missing.value = Object.fromEntries(empty.map(({ name }) => [name, t("app.needed")]));
+    const different = inputs.filter(({ dataset, value }) => dataset.match !== undefined && value !== dataset.match);
+    missing.value = Object.fromEntries([
+      ...different.map(({ name, dataset }) => [name, t("app.type-to-confirm", { word: dataset.match ?? "" })]),
+      ...empty.map(({ name }) => [name, t("app.needed")]),
+    ]);
     problem.value = null;
-    if (empty.length > 0) {
+    if (empty.length + different.length > 0) {
       focusFirst();
       return;
     }
     busy.value = true;
     try {
-      await submit(/** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form.current))));
+      await submit(/** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form.current))), form.current);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       problem.value = error;
@@ -73,5 +78,5 @@ export function Form({ submit, action, children }) {
   return html`<form ref=${form} novalidate onSubmit=${onSubmit} aria-busy=${busy.value}>
     ${card && html`<${ErrorCard} problem=${problem.value} />`}
     ${children(errors)}
-    <button type="submit" class="primary" disabled=${busy.value}>${action}</button></form>`;
+    <button type="submit" class=${danger ? "danger" : "primary"} disabled=${busy.value}>${action}</button></form>`;
 }
