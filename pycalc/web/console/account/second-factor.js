@@ -73,8 +73,8 @@ function Removal({ close }) {
 export function SecondFactor() {
   const on = who.value?.totp === true;
   const open = () => openDialog((close) => html`<${on ? Removal : Enrolment} close=${() => close()} />`);
-  return html`<section class="card" aria-labelledby="totp"><h2 id="totp">${t("totp.title")}
-      <span class=${on ? "chip" : "chip warn"}>${t(on ? "totp.on" : "totp.off")}</span></h2>
+  return html`<section class="card" aria-labelledby="totp"><div class="row"><h2 id="totp">${t("totp.title")}</h2>
+      <span class=${on ? "chip" : "chip warn"}>${t(on ? "totp.on" : "totp.off")}</span></div>
     <p class="hint">${t(on ? "totp.on-hint" : "totp.off-hint")}</p>
     <button type="button" class=${on ? "quiet" : "primary"} onClick=${open}>${t(on ? "totp.disable" : "totp.enrol")}</button></section>`;
 }

@@ -13,6 +13,16 @@ import { forget } from "../session.js";
 /** @typedef {{id: string, opened_at: string, last_used_at: string, address: string | null, client: string | null,
  *   current: boolean}} Session */
 
+const BROWSERS = [[/\bEdg\w*\/(\d+)/, "Edge"], [/\bFirefox\/(\d+)/, "Firefox"], [/Chrome\/(\d+)/, "Chrome"], [/\bVersion\/(\d+).*Safari/, "Safari"]];
+const SYSTEMS = [[/Android/, "Android"], [/iPhone|iPad/, "iOS"], [/Windows/, "Windows"], [/Mac OS X/, "macOS"], [/Linux/, "Linux"]];
+
+/** The browser and system that a User-Agent names; other programs are shown as they call themselves. @param {string} agent */
+function program(agent) {
+  const browser = /** @type {[RegExp, string][]} */ (BROWSERS).map(([sign, name]) => [agent.match(sign)?.[1], name]).find(([version]) => version);
+  const system = /** @type {[RegExp, string][]} */ (SYSTEMS).find(([sign]) => sign.test(agent))?.[1];
+  return browser ? [browser[1], browser[0], system && `· ${system}`].filter(Boolean).join(" ") : agent;
+}
+
 const say = (/** @type {import("../api.js").Problem} */ problem) => toast(titleOf(problem));
 
 export function Sessions() {
@@ -32,11 +42,11 @@ export function Sessions() {
     }, say);
   };
   const columns = [
-    { key: "client", label: t("sessions.client"), cell: (/** @type {Session} */ { client, current }) => html`${client ?? t("sessions.unknown")}
-      ${current && html` <span class="chip">${t("sessions.current")}</span>`}` },
+    { key: "client", label: t("sessions.client"), cell: (/** @type {Session} */ { client, current }) => html`<span title=${client}>${client ? program(client)
+      : t("sessions.unknown")}</span>${current && html` <span class="chip">${t("sessions.current")}</span>`}` },
     { key: "address", label: t("sessions.address"), cell: (/** @type {Session} */ { address }) => address ?? "–" },
-    { key: "opened", label: t("sessions.opened"), cell: (/** @type {Session} */ { opened_at }) => when(opened_at) },
-    { key: "used", label: t("sessions.used"), cell: (/** @type {Session} */ { last_used_at }) => when(last_used_at) },
+    { key: "opened", label: t("sessions.opened"), cell: (/** @type {Session} */ { opened_at }) => html`<time>${when(opened_at)}</time>` },
+    { key: "used", label: t("sessions.used"), cell: (/** @type {Session} */ { last_used_at }) => html`<time>${when(last_used_at)}</time>` },
     { key: "end", label: t("sessions.end"), hidden: true, cell: (/** @type {Session} */ session) => !session.current && html`
       <button type="button" class="quiet" onClick=${() => end(session)}
         aria-label=${`${t("sessions.end")}: ${session.client ?? session.id}`}>${t("sessions.end")}</button>` },

@@ -12,18 +12,20 @@ import { toast } from "../parts/toast.js";
 export const access = "user";
 
 function Profile() {
-  const { username = "", email = "", role = "user", created_at = "" } = who.value ?? {};
+  const user = who.value;
+  if (!user) return null;
+  const { username, email, role, created_at } = user;
   return html`<section class="card" aria-labelledby="profile"><h2 id="profile">${t("account.profile")}</h2>
     <dl class="pairs">
       <dt>${t("sign-in.username")}</dt><dd>${username} <span class="chip">${t(`role.${role}`)}</span></dd>
       <dt>${t("sign-in.email")}</dt><dd>${email}</dd>
-      <dt>${t("account.since")}</dt><dd>${created_at && when(created_at, { dateStyle: "long" })}</dd>
+      <dt>${t("account.since")}</dt><dd>${when(created_at, { dateStyle: "long" })}</dd>
     </dl></section>`;
 }
 
 /** @param {{label: string, setting: typeof theme, options: string[], prefix: string}} props */
 function Setting({ label, setting, options, prefix }) {
-  return html`<fieldset class="choices"><legend>${label}</legend>${options.map((value) => html`
+  return html`<fieldset class="choices row"><legend>${label}</legend>${options.map((value) => html`
     <label class="check" key=${value}><input type="radio" name=${prefix} value=${value} checked=${setting.value.value === value}
       onChange=${() => setting.keep(value)} />${t(`${prefix}.${value}`)}</label>`)}</fieldset>`;
 }

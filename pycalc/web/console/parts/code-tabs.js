@@ -1,12 +1,13 @@
 // The same call in several languages.
 
-import { html, useId, useSignal } from "../../vendor/preact.js";
+import { html, useSignal } from "../../vendor/preact.js";
 import { CopyButton } from "./clipboard.js";
+import { useElementId } from "./ids.js";
 
 /** @param {{label: string, codes: {name: string, text: string}[]}} props */
 export function CodeTabs({ label, codes }) {
   const chosen = useSignal(0);
-  const id = useId();
+  const id = useElementId();
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;

@@ -1,7 +1,8 @@
 // Dialogs: native, modal, closed by Escape; focus returns to where it was.
 
-import { html, render, useEffect, useId, useRef } from "../../vendor/preact.js";
+import { html, render, useEffect, useRef } from "../../vendor/preact.js";
 import { t } from "../app.js";
+import { useElementId } from "./ids.js";
 
 /**
  * A modal dialog, open as long as it is rendered. With `side` it is a drawer at the edge of the page.
@@ -9,7 +10,7 @@ import { t } from "../app.js";
  */
 export function Dialog({ title, onClose, side = false, children }) {
   const place = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  const id = useId();
+  const id = useElementId();
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     place.current?.showModal();

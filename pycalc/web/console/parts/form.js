@@ -1,16 +1,17 @@
 // Forms: labelled fields, each with its error below it, and one submission at a time.
 
-import { html, useId, useRef, useSignal } from "../../vendor/preact.js";
+import { html, useRef, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
 import { Problem } from "../api.js";
 import { ErrorCard } from "./error-card.js";
+import { useElementId } from "./ids.js";
 
 /**
  * An input with its label, a hint and its error. Every other property goes to the input.
  * @param {{name: string, label: string, hint?: string, error?: string, [attribute: string]: any}} props
  */
 export function Field({ name, label, hint, error, ...attributes }) {
-  const id = useId();
+  const id = useElementId();
   const described = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");
   return html`<div class="field"><label for=${id}>${label}</label>
     <input id=${id} name=${name} aria-invalid=${error ? "true" : undefined} aria-describedby=${described || undefined} ...${attributes} />

@@ -1,8 +1,9 @@
 // The command palette: every page and action by its name.
 
-import { html, useId, useSignal } from "../../vendor/preact.js";
+import { html, useSignal } from "../../vendor/preact.js";
 import { commands, t } from "../app.js";
 import { Dialog, openDialog } from "./dialog.js";
+import { useElementId } from "./ids.js";
 
 const KEYS = ["/", "?", "Ctrl K", "Ctrl Enter", "Esc"];
 let open = false;
@@ -11,7 +12,7 @@ let open = false;
 function Palette({ close }) {
   const text = useSignal("");
   const at = useSignal(0);
-  const id = useId();
+  const id = useElementId();
   const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
   const found = commands.value.filter(({ title }) => words.every((word) => title.toLowerCase().includes(word)));
   const chosen = Math.min(at.value, found.length - 1);
