@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS := 3
 FUZZ_SECONDS := 120
+TYPESCRIPT := 7.0.2
+TYPESCRIPT_FOLDER := .typescript/$(TYPESCRIPT)
 
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check mutate services lint check-console format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,12 +32,24 @@ check: lint  ## run lint and all tests, with real brokers, databases, browser an
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.harness.run
 
-lint: $(VENV)/dev  ## flake8, ruff, mypy --strict, import-linter
+lint: $(VENV)/dev  ## flake8, ruff, mypy --strict, import-linter, tsc --checkJs (needs npm)
 	$(BIN)/flake8 .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory check-console
+
+check-console:  ## check the types of the console's scripts (needs npm, the first time a network)
+	@set -e; tsc=$(TYPESCRIPT_FOLDER)/node_modules/.bin/tsc; \
+	if [ ! -x $$tsc ]; then \
+		if ! command -v npm >/dev/null; then \
+			echo "npm is not installed: the types of the console's scripts were not checked"; [ "$$CI" != true ]; exit; \
+		fi; \
+		mkdir -p $(TYPESCRIPT_FOLDER); \
+		npm install --silent --no-save --no-package-lock --prefix $(TYPESCRIPT_FOLDER) typescript@$(TYPESCRIPT); \
+	fi; \
+	$$tsc -p tsconfig.json
 
 format: $(VENV)/dev  ## format the code
 	$(BIN)/ruff check --fix .
@@ -85,7 +99,7 @@ requirements:  ## pin the dependencies anew (needs uv)
 		requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt --upgrade
 
 clean:  ## remove what the chores made, not the data
-	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .typescript
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }

@@ -40,7 +40,10 @@ def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Documen
     policy = PAGE_POLICY.format(styles=styles)
 
     def read() -> bytes:
-        return (WEB / name).read_bytes().replace(b'"/web/', f'"/web/{_release()}/'.encode())
+        page = (WEB / name).read_bytes()
+        for part in ("header", "subnav"):  # the same on every page
+            page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
+        return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
 
     return Document(read, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
 
@@ -53,10 +56,12 @@ def _release() -> str:
 
 
 _CONSOLE = _page("index.html", vary="Accept, Accept-Encoding")
+_CONSOLE_PAGES = frozenset({"batch", "history", "usage", "developers", "account", "admin"})
 for _path, _document in {
     "/docs": _page("docs.html", styles=" 'unsafe-inline'"),
     "/redoc": _page("redoc.html", styles=" 'unsafe-inline'"),
     "/docs/problems": _page("problems.html"),
+    "/guide": _page("guide.html"),
 }.items():
     router.add_api_route(_path, _document.respond, include_in_schema=False)
 
@@ -87,6 +92,11 @@ async def asset(request: Request, path: str) -> Response:
     return await document.respond(request)
 
 
+def _prefers_html(request: Request) -> bool:
+    """Return whether a browser asks, rather than a program."""
+    return preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html"
+
+
 @router.get(
     "/",
     operation_id="getIndex",
@@ -99,7 +109,7 @@ async def asset(request: Request, path: str) -> Response:
 )
 async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
-    if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html":
+    if _prefers_html(request):
         return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
@@ -114,6 +124,22 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
         },
     }
     return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding"})
+
+
+@router.get("/console/{page}", include_in_schema=False)
+async def console_page(request: Request, page: str) -> Response:
+    """Return the console, which shows the page of this address; an unknown page has the status 404.
+
+    Raises NotFound if a program asks for an unknown page.
+    """
+    if page in _CONSOLE_PAGES:
+        return await _CONSOLE.respond(request)
+    if not _prefers_html(request):
+        raise NotFound("There is no such page.")
+    response = await _CONSOLE.respond(request)
+    if response.status_code == 200:
+        response.status_code = 404
+    return response
 
 
 @router.get("/health", include_in_schema=False)  # Google's front end keeps /healthz for itself

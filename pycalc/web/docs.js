@@ -1,11 +1,16 @@
 "use strict";
 
-// Swagger UI on the service's own OpenAPI document. `validatorUrl: null` keeps it from sending the document to
-// Swagger's online validator.
+// Swagger UI on the service's own OpenAPI document, dark where the page is. `validatorUrl: null` keeps it from sending
+// the document to Swagger's online validator.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const applyScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+const root = document.documentElement;
+const applyScheme = () => {
+  const { theme } = root.dataset;
+  root.classList.toggle("dark-mode", theme === "dark" || (theme !== "light" && dark.matches));
+};
 applyScheme();
 dark.addEventListener("change", applyScheme);
+new MutationObserver(applyScheme).observe(root, { attributeFilter: ["data-theme"] });
 
 // What an earlier release of this page let it keep there.
 try {

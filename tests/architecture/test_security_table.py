@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,27 +77,11 @@ def test_every_test_that_is_named_exists() -> None:
     assert missing == []
 
 
-class _Fields(HTMLParser):
-    """A parser that collects the attributes of password fields."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passwords: list[dict[str, str | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "input" and "password" in (dict(attrs).get("name") or ""):
-            self.passwords.append(dict(attrs))
-
-
 def test_password_fields_are_masked_and_filled_in_by_managers() -> None:
     """Password fields are masked, have autocomplete values for password managers, and allow pasting."""
-    page = (ROOT / "pycalc" / "web" / "index.html").read_text()
-    fields = _Fields()
-    fields.feed(page)
-    assert {(field["type"], field["autocomplete"]) for field in fields.passwords} == {
-        ("password", "current-password"),
-        ("password", "new-password"),
-    }
-    scripts = "".join(file.read_text() for file in (ROOT / "pycalc" / "web" / "console").glob("*.js"))
-    assert "onpaste" not in page
-    assert '"paste"' not in scripts
+    modules = [file.read_text() for file in (ROOT / "pycalc" / "web" / "console").rglob("*.js")]
+    fields = [field for text in modules for field in re.findall(r"<\$\{PasswordField\}[^>]*/>", text)]
+    assert {re.findall(r'autocomplete="([^"]+)"', field)[0] for field in fields} == {"current-password", "new-password"}
+    form = (ROOT / "pycalc" / "web" / "console" / "parts" / "form.js").read_text()
+    assert 'type=${shown.value ? "text" : "password"}' in form
+    assert not [text for text in modules if re.search(r"onpaste|\"paste\"", text, re.IGNORECASE)]

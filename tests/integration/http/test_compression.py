@@ -25,7 +25,7 @@ else:
 pytestmark = pytest.mark.anyio
 
 CODINGS = [("gzip", gzip.decompress), ("zstd", zstd.decompress)]
-UNCHANGING = ["/openapi.json", "/web/vendor/swagger-ui.css", "/web/console.js", "/docs/problems", "/"]
+UNCHANGING = ["/openapi.json", "/web/vendor/swagger-ui.css", "/web/console/app.js", "/docs/problems", "/"]
 Codec = Callable[[bytes], bytes]
 
 
@@ -75,11 +75,11 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
 async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> None:
     """Pages name their files by the release, so that browsers never ask again; those of another release ask."""
     named: set[str] = set()
-    for page in ("/", "/docs", "/redoc", "/docs/problems"):
+    for page in ("/", "/docs", "/redoc", "/guide", "/docs/problems"):
         answer = await client.get(page, headers={"Accept": "text/html"})
         assert answer.headers["Cache-Control"] == "no-cache"
         named |= set(re.findall(r'"(/web/[^"]+)"', answer.text))
-    assert len(named) == 9
+    assert len(named) == 11
     for path in named:
         answer = await client.get(path)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")
@@ -92,9 +92,9 @@ async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> No
 @pytest.mark.parametrize("settings", ["3/minute"], indirect=True)
 async def test_an_address_gets_so_many_pages(client: httpx.AsyncClient) -> None:
     """Pages, files and documents count together; beyond the limit they are 429, and the service's answers are not."""
-    for path in ("/docs", "/web/console.js", "/openapi.json"):
+    for path in ("/docs", "/web/console/app.js", "/openapi.json"):
         assert (await client.get(path)).status_code == 200
-    for path in ("/docs", "/web/console.js", "/openapi.json"):
+    for path in ("/docs", "/web/console/app.js", "/openapi.json"):
         answer = await client.get(path)
         assert (answer.status_code, answer.json()["type"]) == (429, "/docs/problems#rate-limited")
         assert 0 < int(answer.headers["Retry-After"]) <= 60

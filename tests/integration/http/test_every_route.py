@@ -20,7 +20,7 @@ DOCUMENT = create_app(Settings(_env_file=None)).openapi()
 UUID = "019aab12-7c00-7123-8456-426614174000"
 # Values of path parameters; others are 3.
 VALUES = {"key_id": UUID, "session_id": UUID, "calculation_id": UUID, "username": "nobody"}
-PAGES = ("/openapi.json", "/docs", "/redoc", "/docs/problems", "/web/console.css")
+PAGES = ("/openapi.json", "/docs", "/redoc", "/guide", "/docs/problems", "/console/history", "/web/console.css")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 # Header fields that the document does not mention: HTTP's own, and those that every response may have.
 COMMON = {

@@ -197,6 +197,22 @@ async def test_the_console_is_for_clients_that_prefer_html(
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
 
 
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "content_type"),
+    [
+        ("/console/history", "text/html", 200, "text/html; charset=utf-8"),
+        ("/console/nothing", "text/html", 404, "text/html; charset=utf-8"),
+        ("/console/nothing", "application/json", 404, "application/problem+json"),
+    ],
+)
+async def test_an_unknown_page_of_the_console_is_not_found(
+    client: httpx.AsyncClient, path: str, accept: str, status: int, content_type: str
+) -> None:
+    """A browser gets the console's own page for an unknown address, a program a problem; both with the status 404."""
+    answer = await client.get(path, headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
+
+
 async def test_a_change_under_a_condition_that_fails_is_not_made(caller: httpx.AsyncClient) -> None:
     """A change whose If-Match fails is not made (RFC 9110 §13.1.1).
 

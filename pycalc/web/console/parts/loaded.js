@@ -1,0 +1,68 @@
+// Data of the service that a component shows: while it is loaded, when it is there, and why it is not.
+
+import { html, useEffect, useSignal } from "../../vendor/preact.js";
+import { t } from "../app.js";
+import { Problem, requestJson } from "../api.js";
+import { ErrorCard } from "./error-card.js";
+
+/**
+ * @template Data
+ * @typedef {{data: Data | null, problem: Problem | null, busy: boolean, reload: () => Promise<void>}} Loaded
+ *   `data` stays while it is loaded again
+ */
+
+/**
+ * Load JSON when the component appears, and again when the path changes.
+ * @template Data
+ * @param {string} path
+ * @returns {Loaded<Data>}
+ */
+export function useLoaded(path) {
+  const data = useSignal(/** @type {Data | null} */ (null));
+  const problem = useSignal(/** @type {Problem | null} */ (null));
+  const busy = useSignal(true);
+  const load = async (/** @type {AbortSignal | undefined} */ signal = undefined) => {
+    busy.value = true;
+    try {
+      data.value = await requestJson(path, { signal });
+      problem.value = null;
+    } catch (error) {
+      if (signal?.aborted) return;
+      if (!(error instanceof Problem)) throw error;
+      problem.value = error;
+    } finally {
+      if (!signal?.aborted) busy.value = false;
+    }
+  };
+  useEffect(() => {
+    const stop = new AbortController();
+    load(stop.signal);
+    return () => stop.abort();
+  }, [path]);
+  return { data: data.value, problem: problem.value, busy: busy.value, reload: () => load() };
+}
+
+/**
+ * What is loaded, by `children(data)`; before that a skeleton, or the error with a way to try again.
+ * @param {{loaded: Loaded<any>, children: (data: any) => any}} props
+ */
+export function Shown({ loaded, children }) {
+  const { data, problem, reload } = loaded;
+  return html`${problem && html`<${ErrorCard} problem=${problem} onRetry=${reload} />`}
+    ${data !== null ? children(data)
+      : !problem && html`<div class="skeleton" aria-busy="true" aria-label=${t("app.loading")}></div>`}`;
+}
+
+/**
+ * Do something that the service may refuse; `onProblem` shows the reason.
+ * @param {() => Promise<unknown>} work
+ * @param {(problem: Problem) => void} onProblem
+ */
+export async function attempt(work, onProblem) {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    onProblem(error);
+  }
+}

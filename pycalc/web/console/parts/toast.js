@@ -1,0 +1,31 @@
+// Short messages that stand at the edge of the page for a while.
+
+import { html, signal } from "../../vendor/preact.js";
+import { t } from "../app.js";
+
+const SHOWN_MS = 6_000;
+
+/** @typedef {{id: number, text: string, retry?: () => void}} Toast */
+const shown = signal(/** @type {Toast[]} */ ([]));
+let last = 0;
+
+const drop = (/** @type {number} */ id) => { shown.value = shown.value.filter((one) => one.id !== id); };
+
+/**
+ * Show a message; one with `retry` stays until it is answered.
+ * @param {string} text
+ * @param {{retry?: () => void}} [options]
+ */
+export function toast(text, { retry } = {}) {
+  last += 1;
+  const id = last;
+  shown.value = [...shown.value.filter((one) => one.text !== text), { id, text, retry }];
+  if (!retry) setTimeout(() => drop(id), SHOWN_MS);
+}
+
+export function Toasts() {
+  return html`<div class="toasts" role="status">${shown.value.map(({ id, text, retry }) => html`
+    <div class="toast" key=${id}><span>${text}</span>
+      ${retry && html`<button type="button" class="quiet" onClick=${() => { drop(id); retry(); }}>${t("app.again")}</button>`}
+      <button type="button" class="quiet" aria-label=${t("app.close")} onClick=${() => drop(id)}>✕</button></div>`)}</div>`;
+}

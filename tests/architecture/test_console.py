@@ -1,0 +1,67 @@
+"""The console's files: small modules, complete languages, and pages without inline scripts or styles."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "pycalc" / "web"
+MODULES = sorted(WEB.glob("console/**/*.js"))
+LONGEST = 200
+LANGUAGES = ("en", "de")
+
+
+def texts_of(language: str) -> list[tuple[str, str]]:
+    """Return the keys of a language's texts with what stands after them, in their order."""
+    return re.findall(r'(?m)^  "([^"]+)": (.*),$', (WEB / f"console/strings/{language}.js").read_text())
+
+
+class _Inline(HTMLParser):
+    """Collects what the content security policy would block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        if tag == "style" or (tag == "script" and "src" not in names):
+            self.found.append(tag)
+        self.found += [name for name in names if name == "style" or name.startswith("on")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(WEB)))
+def test_modules_are_short(module: Path) -> None:
+    """A module has at most 200 lines; the texts of a language are data and may have more."""
+    if module.parent.name != "strings":
+        assert len(module.read_text().splitlines()) <= LONGEST
+
+
+def test_every_text_is_in_every_language() -> None:
+    """The languages have the same keys in the same order, each once, with the same places for values."""
+    english, german = (texts_of(language) for language in LANGUAGES)
+    assert [key for key, _ in english] == [key for key, _ in german]
+    assert len(dict(english)) == len(english)
+    places = [[(key, set(re.findall(r"{(\w+)}", text))) for key, text in texts] for texts in (english, german)]
+    assert places[0] == places[1]
+
+
+def test_every_text_that_is_asked_for_exists() -> None:
+    """Each key that a module or page names in full is one of the texts."""
+    keys = {key for key, _ in texts_of("en")}
+    asked = set()
+    for file in (*MODULES, *WEB.glob("*.html")):
+        asked |= set(re.findall(r"""(?:\bt\(|data-t(?:-label)?=)"([^"]+)\"""", file.read_text()))
+    assert len(asked) > 50
+    assert asked - keys == set()
+
+
+@pytest.mark.parametrize("page", sorted(WEB.glob("*.html")), ids=lambda page: page.name)
+def test_pages_have_no_inline_scripts_or_styles(page: Path) -> None:
+    """No page has a script without a file, a style element, a style attribute or an event handler."""
+    parser = _Inline()
+    parser.feed(page.read_text())
+    assert parser.found == []

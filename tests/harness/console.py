@@ -1,0 +1,56 @@
+"""Using the console's pages as a user does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.harness.accounts import PASSWORD
+
+
+def open_sign_in(page: Page) -> Locator:
+    """Open the dialog for signing in, and return it."""
+    page.get_by_role("banner").get_by_role("button", name="Sign in").click()
+    return page.get_by_role("dialog", name="Sign in")
+
+
+def fill_sign_in(dialog: Locator, username: str, password: str = PASSWORD) -> None:
+    """Submit the form for signing in."""
+    dialog.get_by_label("Username").fill(username)
+    dialog.get_by_label("Password", exact=True).fill(password)
+    dialog.get_by_role("button", name="Sign in", exact=True).first.click()
+
+
+def sign_in(page: Page, username: str, password: str = PASSWORD) -> None:
+    """Sign in by the header's button, and wait for the session."""
+    fill_sign_in(open_sign_in(page), username, password)
+    expect(page.get_by_role("banner")).to_contain_text(username)
+
+
+def sign_out(page: Page) -> None:
+    """Sign out by the header's menu."""
+    page.locator(".menu-button").click()
+    page.get_by_role("button", name="Sign out").click()
+
+
+def registration_form(page: Page, username: str) -> Locator:
+    """Open the registration form and fill it in."""
+    open_sign_in(page).get_by_role("button", name="Create account").click()
+    form = page.get_by_role("dialog", name="Create account")
+    form.get_by_label("Username").fill(username)
+    form.get_by_label("Email").fill(f"{username}@example.com")
+    form.get_by_label("Password", exact=True).fill(PASSWORD)
+    return form
+
+
+def calculate(page: Page, expression: str) -> None:
+    """Enter an expression on the page Calculate, and submit it."""
+    page.get_by_label("Expression").fill(expression)
+    page.get_by_role("button", name="Calculate", exact=True).click()
+
+
+def answer_json(route: Route, body: Any, status: int = 200) -> None:
+    """Answer a request instead of the service."""
+    route.fulfill(status=status, content_type="application/json", body=json.dumps(body))
