@@ -1,0 +1,41 @@
+// The export of the whole selection, streamed by the service, with progress and a way to stop it.
+
+import { html, useSignal } from "../../vendor/preact.js";
+import { announce, number, t } from "../app.js";
+import { Problem, request } from "../api.js";
+import { saveBlob } from "../parts/clipboard.js";
+import { titleOf } from "../parts/error-card.js";
+import { toast } from "../parts/toast.js";
+
+const FORMATS = [["CSV", "text/csv", "csv"], ["NDJSON", "application/x-ndjson", "ndjson"]];
+
+/** @param {{path: string}} props */
+export function Export({ path }) {
+  const running = useSignal(/** @type {AbortController | null} */ (null));
+  const done = useSignal(0);
+  const start = async (/** @type {string} */ type, /** @type {string} */ extension) => {
+    const stop = new AbortController();
+    running.value = stop;
+    done.value = 0;
+    try {
+      const answer = await request(path, { accept: type, signal: stop.signal });
+      const count = new TransformStream({ transform(part, out) {
+        done.value += part.byteLength;
+        out.enqueue(part);
+      } });
+      saveBlob(await new Response(/** @type {ReadableStream} */ (answer.body).pipeThrough(count), { headers: { "Content-Type": type } }).blob(), `history.${extension}`);
+      announce(t("history.exported"));
+    } catch (error) {
+      if (stop.signal.aborted) return;
+      toast(error instanceof Problem ? titleOf(error) : t("problem.unusable"));
+    } finally {
+      running.value = null;
+    }
+  };
+  if (running.value) {
+    return html`<span class="hint">${t("history.exporting", { size: number(done.value / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 }) })}</span>
+      <button type="button" class="quiet" onClick=${() => running.value?.abort()}>${t("app.cancel")}</button>`;
+  }
+  return FORMATS.map(([name, type, extension]) => html`<button type="button" class="quiet" key=${name}
+    onClick=${() => start(type, extension)}>${t("history.export", { format: name })}</button>`);
+}
