@@ -1,16 +1,16 @@
-// The export of the whole selection, streamed by the service, with progress and a way to stop it.
+// The export of a whole list, streamed by the service, with progress and a way to stop it.
 
 import { html, useSignal } from "../../vendor/preact.js";
 import { announce, number, t } from "../app.js";
 import { Problem, request } from "../api.js";
-import { saveBlob } from "../parts/clipboard.js";
-import { titleOf } from "../parts/error-card.js";
-import { toast } from "../parts/toast.js";
+import { saveBlob } from "./clipboard.js";
+import { titleOf } from "./error-card.js";
+import { toast } from "./toast.js";
 
 const FORMATS = [["CSV", "text/csv", "csv"], ["NDJSON", "application/x-ndjson", "ndjson"]];
 
-/** @param {{path: string}} props */
-export function Export({ path }) {
+/** @param {{path: string, name?: string}} props `name` is the file's, without its ending */
+export function Export({ path, name: file = "history" }) {
   const running = useSignal(/** @type {AbortController | null} */ (null));
   const done = useSignal(0);
   const start = async (/** @type {string} */ type, /** @type {string} */ extension) => {
@@ -23,8 +23,8 @@ export function Export({ path }) {
         done.value += part.byteLength;
         out.enqueue(part);
       } });
-      saveBlob(await new Response(/** @type {ReadableStream} */ (answer.body).pipeThrough(count), { headers: { "Content-Type": type } }).blob(), `history.${extension}`);
-      announce(t("history.exported"));
+      saveBlob(await new Response(/** @type {ReadableStream} */ (answer.body).pipeThrough(count), { headers: { "Content-Type": type } }).blob(), `${file}.${extension}`);
+      announce(t("app.exported"));
     } catch (error) {
       if (stop.signal.aborted) return;
       toast(error instanceof Problem ? titleOf(error) : t("problem.unusable"));
@@ -33,9 +33,9 @@ export function Export({ path }) {
     }
   };
   if (running.value) {
-    return html`<span class="hint">${t("history.exporting", { size: number(done.value / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 }) })}</span>
+    return html`<span class="hint">${t("app.exporting", { size: number(done.value / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 }) })}</span>
       <button type="button" class="quiet" onClick=${() => running.value?.abort()}>${t("app.cancel")}</button>`;
   }
   return FORMATS.map(([name, type, extension]) => html`<button type="button" class="quiet" key=${name}
-    onClick=${() => start(type, extension)}>${t("history.export", { format: name })}</button>`);
+    onClick=${() => start(type, extension)}>${t("app.export", { format: name })}</button>`);
 }
