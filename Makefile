@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint check-console format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check mutate services lint check-console format bench drill soak client wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,8 +68,11 @@ mutate: $(VENV)/mutate  ## change the code in one place after another; list what
 	$(BIN)/python -m tests.mutation.run $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(TESTS),--tests $(TESTS))
 
-wheel: $(VENV)/dev  ## build the wheel into dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+client: $(VENV)/dev  ## make the synchronous Python client from the asynchronous one
+	$(BIN)/python clients/python/generate.py
+
+wheel: $(VENV)/dev  ## build the wheels of the service and of the Python client into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./clients/python
 
 up: .env  ## the whole fleet in containers (needs Docker)
 	docker compose up --build --detach --wait --wait-timeout 300
@@ -105,9 +108,10 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
+$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+		--editable ./clients/python
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt

@@ -1,0 +1,1 @@
+"""The asynchronous client. ``generate.py`` makes the synchronous one, ``_sync``, from it."""

@@ -1,0 +1,170 @@
+"""A calculation with its result."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+import httpx
+
+from pycalc_client._async.session import AsyncSession
+from pycalc_client.calls import Call
+from pycalc_client.downloads import PartFile, Progress, Transfer, write_text
+from pycalc_client.errors import DigestMismatch, RangeNotSatisfiable
+from pycalc_client.numbers import text_of, value_of
+from pycalc_client.primitives import async_load_now, async_run, async_sleep
+from pycalc_client.retries import Attempts
+
+V_co = TypeVar("V_co", covariant=True)
+
+_LONGEST_SHOWN = 60  # characters of a result in repr()
+_LONGEST_END = 20  # and of each end of a longer one
+
+
+@dataclass(frozen=True, repr=False)
+class AsyncCalculation(Generic[V_co]):
+    """A calculation that the service has recorded.
+
+    ``digits`` counts the digits of the result; ``exact`` is false where it is rounded to a precision, or a root with a
+    remainder. ``cached`` says that an earlier calculation made the result, and ``elapsed_ms`` is the service's time.
+    ``input`` holds the operands and options in canonical form, integers above 2^53 as texts. A calculation from the
+    history also has ``leading`` and ``trailing`` (20 digits each), ``sha256`` of the result's text, ``user`` and
+    ``created_at``; a summary has the first two.
+    """
+
+    id: str
+    operation: str
+    input: Mapping[str, int | str] = field(hash=False)
+    digits: int
+    exact: bool
+    cached: bool
+    elapsed_ms: float
+    leading: str | None = None
+    trailing: str | None = None
+    sha256: str | None = None
+    user: str | None = None
+    created_at: datetime | None = None
+    _session: AsyncSession | None = field(default=None, compare=False)
+    _held: list[str] = field(default_factory=list, compare=False)  # the text of the result, when it is in memory
+
+    @property
+    def text(self) -> str:
+        """Return the result as the service writes it: bare digits, a fraction ``p/q``, a decimal, or JSON.
+
+        A result of more than a megabyte, or one from the history of more than 1,000 digits, is downloaded at first use.
+        """
+        return self._held[0] if self._held else async_load_now(self.load)
+
+    @cached_property
+    def result(self) -> V_co:
+        """Return the result as a number, a bool, a list of Factor, or an IntegerRoot; converted at the first use.
+
+        A million digits take about a second to convert; ``text`` and ``save`` convert nothing.
+        """
+        return cast("V_co", value_of(self.text, exact=self.exact, base=int(self.input.get("base", 10))))
+
+    async def load(self) -> str:
+        """Return the text of the result, downloaded if it is not in memory."""
+        if not self._held:
+            text = StringIO()
+            async for part in self.iter_text():
+                text.write(part)
+            self._held.append(text.getvalue())
+        return self._held[0]
+
+    async def iter_text(self) -> AsyncGenerator[str]:
+        """Yield the text of the result in parts; a cut is mended, and the digest verified at the end."""
+        if self._held:
+            yield self._held[0]
+            return
+        transfer = Transfer(self.sha256)
+        async for data in self._download(transfer):
+            yield data.decode("ascii")
+
+    async def save(
+        self, path: str | PathLike[str], *, progress: bool | Callable[[int, int | None], None] = False
+    ) -> Path:
+        """Write the text of the result to a file, and return its path.
+
+        The digits are streamed. After a cut the download goes on where it was, after a crash too, if the same
+        calculation is saved to the same path again. The file appears under its name once its digest is verified.
+        ``progress=True`` shows the progress on standard error; a function gets the bytes that have come, and all.
+        """
+        target = Path(path)
+        if self._held:
+            await async_run(write_text, target, self._held[0])
+            return target
+        transfer, shown = Transfer(self.sha256), Progress(progress)
+        part = await async_run(PartFile, target, self.id, transfer)
+        try:
+            async for data in self._download(transfer):
+                await async_run(part.write, data)
+                shown.update(transfer)
+            await async_run(part.finish)
+        except (DigestMismatch, RangeNotSatisfiable):
+            part.discard()
+            raise
+        finally:
+            part.close()
+        return target
+
+    def __repr__(self) -> str:
+        result = self._held[0] if self._held else f"{self.leading}...{self.trailing}"
+        if len(result) > _LONGEST_SHOWN:
+            result = f"{result[:_LONGEST_END]}...{result[-_LONGEST_END:]}"
+        return (
+            f"{type(self).__name__}(result={result}, exact={self.exact}, digits={self.digits}, "
+            f"operation={self.operation!r}, input={dict(self.input)}, cached={self.cached}, "
+            f"elapsed_ms={self.elapsed_ms}, id={self.id!r})"
+        )
+
+    async def _download(self, transfer: Transfer) -> AsyncGenerator[bytes]:
+        """Yield what a transfer lacks of the result's bytes; go on after cuts; verify the digest."""
+        session = self._session
+        if session is None:
+            raise ValueError("The calculation does not belong to a client.")
+        attempts = Attempts(session.policy)
+        while not transfer.complete:
+            failure: httpx.TransportError | None = None
+            call = Call("GET", f"/calculations/{self.id}/digits", headers=transfer.headers())
+            response = await session.open(call, attempts)
+            try:
+                transfer.begin(response)
+                async for data in response.aiter_raw():
+                    attempts.progressed()
+                    yield transfer.take(data)
+                transfer.end()
+            except httpx.TransportError as error:
+                failure = error
+            finally:
+                await response.aclose()
+            if failure is not None:
+                await async_sleep(attempts.wait(failure, repeatable=True))
+        transfer.verify()
+
+
+def async_calculation_of(session: AsyncSession, item: Mapping[str, Any]) -> AsyncCalculation[Any]:
+    """Return a calculation from its JSON, that of an answer or of an item of the history."""
+    created_at, result = item.get("created_at"), item.get("result")
+    return AsyncCalculation(
+        id=item["id"],
+        operation=item["operation"],
+        input=item["input"],
+        digits=int(item["digits"]),
+        exact=item["exact"],
+        cached=item["cached"],
+        elapsed_ms=item["elapsed_ms"],
+        leading=item.get("leading"),
+        trailing=item.get("trailing"),
+        sha256=item.get("sha256"),
+        user=item.get("user"),
+        created_at=None if created_at is None else datetime.fromisoformat(created_at),
+        _session=session,
+        _held=[] if result is None else [text_of(result)],
+    )

@@ -1,0 +1,145 @@
+"""The operations of the service, each a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Unpack
+from urllib.parse import quote
+
+from pycalc_client._async.calculation import AsyncCalculation, async_calculation_of
+from pycalc_client._async.session import AsyncSession
+from pycalc_client.calls import (
+    LONGEST_HELD,
+    BaseOption,
+    Call,
+    IntegerOptions,
+    PowOptions,
+    View,
+    calculation_body,
+    new_key,
+)
+from pycalc_client.errors import Forbidden
+from pycalc_client.numbers import Factor, Integer, IntegerRoot, Rational, Value
+
+_IDENTITY = {"Accept-Encoding": "identity"}  # so that an answer states its length
+
+
+class AsyncOperations:
+    """The operations. Each calculation is recorded once, however often its request is repeated.
+
+    An operand is a number, or its text such as ``"1e6"``, ``"0xFF"``, for ``pow`` ``"2.5"`` and ``"1/3"`` too.
+    ``mod`` asks for the result modulo a number, ``view="summary"`` for the size and the ends of the result; neither
+    computes the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def calculate(
+        self,
+        operation: str,
+        *,
+        mod: Integer | None = None,
+        view: View | None = None,
+        precision: int | None = None,
+        base: int | None = None,
+        **operands: Rational,
+    ) -> AsyncCalculation[Any]:
+        """Calculate by the name of an operation and of its operands: ``calculate("gcd", a=12, b=18)``."""
+        body = calculation_body(operation, operands, mod=mod, view=view, precision=precision, base=base)
+        return await self._post("/calculations", body)
+
+    async def evaluate(
+        self, expression: str, *, precision: int | None = None, base: int | None = None
+    ) -> AsyncCalculation[Value]:
+        """Evaluate an expression such as ``3^(10^12) mod 10^20``.
+
+        An irrational value is refused, or rounded to ``precision`` significant digits.
+        """
+        options = {"precision": precision, "base": base}
+        given = {name: value for name, value in options.items() if value is not None}
+        return await self._post("/evaluate", {"expression": expression, **given})
+
+    async def fibonacci(self, n: Integer, **options: Unpack[IntegerOptions]) -> AsyncCalculation[int]:
+        """Return the n-th Fibonacci number; F(0) = 0 and F(1) = 1."""
+        return await self.calculate("fibonacci", n=n, **options)
+
+    async def factorial(self, n: Integer, **options: Unpack[IntegerOptions]) -> AsyncCalculation[int]:
+        """Return the product of the whole numbers from 1 to n."""
+        return await self.calculate("factorial", n=n, **options)
+
+    async def pow(
+        self, x: Rational, y: Rational, **options: Unpack[PowOptions]
+    ) -> AsyncCalculation[int | Fraction | Decimal]:
+        """Return x to the power y, exact wherever a finite exact answer exists.
+
+        Other values are rounded to ``precision`` significant digits (50), and ``exact`` is false.
+        """
+        return await self.calculate("pow", x=x, y=y, **options)
+
+    async def binomial(self, n: Integer, k: Integer, **options: Unpack[IntegerOptions]) -> AsyncCalculation[int]:
+        """Return the number of ways to choose k of n things."""
+        return await self.calculate("binomial", n=n, k=k, **options)
+
+    async def catalan(self, n: Integer, **options: Unpack[IntegerOptions]) -> AsyncCalculation[int]:
+        """Return the n-th Catalan number."""
+        return await self.calculate("catalan", n=n, **options)
+
+    async def lucas(self, n: Integer, **options: Unpack[IntegerOptions]) -> AsyncCalculation[int]:
+        """Return the n-th Lucas number; L(0) = 2 and L(1) = 1."""
+        return await self.calculate("lucas", n=n, **options)
+
+    async def primorial(self, n: Integer, **options: Unpack[BaseOption]) -> AsyncCalculation[int]:
+        """Return the product of all primes up to n."""
+        return await self.calculate("primorial", n=n, **options)
+
+    async def gcd(self, a: Integer, b: Integer, **options: Unpack[BaseOption]) -> AsyncCalculation[int]:
+        """Return the greatest common divisor."""
+        return await self.calculate("gcd", a=a, b=b, **options)
+
+    async def lcm(self, a: Integer, b: Integer, **options: Unpack[BaseOption]) -> AsyncCalculation[int]:
+        """Return the least common multiple."""
+        return await self.calculate("lcm", a=a, b=b, **options)
+
+    async def iroot(self, n: Integer, k: Integer) -> AsyncCalculation[IntegerRoot]:
+        """Return the floor of the k-th root of n, and the remainder; ``exact`` is false unless that is 0."""
+        return await self.calculate("iroot", n=n, k=k)
+
+    async def isprime(self, n: Integer) -> AsyncCalculation[bool]:
+        """Return whether n is a prime number, which is proved."""
+        return await self.calculate("isprime", n=n)
+
+    async def nextprime(self, n: Integer, **options: Unpack[BaseOption]) -> AsyncCalculation[int]:
+        """Return the smallest prime number above n."""
+        return await self.calculate("nextprime", n=n, **options)
+
+    async def factorize(self, n: Integer) -> AsyncCalculation[list[Factor]]:
+        """Return the prime factors of n in ascending order; every prime is proved."""
+        return await self.calculate("factorize", n=n)
+
+    async def modinverse(self, a: Integer, m: Integer, **options: Unpack[BaseOption]) -> AsyncCalculation[int]:
+        """Return the inverse of a modulo m."""
+        return await self.calculate("modinverse", a=a, m=m, **options)
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> AsyncCalculation[Any]:
+        """Send a calculation, and return it; the digits of a long result are left at the service.
+
+        An API key without the scope ``history:read`` cannot come back for them, so it gets them at once.
+        """
+        call = Call("POST", path, json=body, headers=_IDENTITY, idempotency_key=new_key(), longest=LONGEST_HELD)
+        answer = await self._session.send(call)
+        if answer.whole:
+            return async_calculation_of(self._session, answer.json())
+        try:
+            return await self.calculation(answer.id())
+        except Forbidden:
+            answer = await self._session.send(replace(call, longest=None))
+            return async_calculation_of(self._session, answer.json())
+
+    async def calculation(self, calculation_id: str) -> AsyncCalculation[Any]:
+        """Return a recorded calculation."""
+        answer = await self._session.send(Call("GET", f"/calculations/{quote(calculation_id, safe='')}"))
+        return async_calculation_of(self._session, answer.json())

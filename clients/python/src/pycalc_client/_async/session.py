@@ -1,0 +1,99 @@
+"""Requests with credentials and retries."""
+
+from __future__ import annotations
+
+import httpx
+
+from pycalc_client._async.tokens import AsyncTokens
+from pycalc_client.calls import BEGINNING, Answer, Call
+from pycalc_client.errors import ProblemError, error_of
+from pycalc_client.primitives import async_sleep
+from pycalc_client.retries import Attempts, RetryPolicy
+
+
+class AsyncSession:
+    """Sends requests with an API key, an access token or nothing, and repeats those that fail for a while."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, api_key: str | None, tokens: AsyncTokens | None, policy: RetryPolicy
+    ) -> None:
+        self._http = http
+        self._api_key = api_key
+        self._tokens = tokens
+        self.policy = policy
+
+    async def send(self, call: Call) -> Answer:
+        """Return the answer to a call; raises the exceptions of PycalcError."""
+        attempts = Attempts(self.policy)
+        while True:
+            try:
+                return await self._read(await self._respond(call, attempts), call.longest)
+            except (httpx.RequestError, ProblemError) as error:
+                seconds = attempts.wait(error, repeatable=call.repeatable)
+            await async_sleep(seconds)
+
+    async def open(self, call: Call, attempts: Attempts) -> httpx.Response:
+        """Return a successful response whose body is unread; the caller must close it."""
+        while True:
+            try:
+                return await self._respond(call, attempts)
+            except (httpx.RequestError, ProblemError) as error:
+                seconds = attempts.wait(error, repeatable=call.repeatable)
+            await async_sleep(seconds)
+
+    async def aclose(self) -> None:
+        """End the session that a password opened, and close the connections."""
+        if self._tokens is not None:
+            await self._tokens.end_session()
+        await self._http.aclose()
+
+    async def _respond(self, call: Call, attempts: Attempts) -> httpx.Response:
+        """Return a successful response to one attempt, its body unread; raises RequestError and ProblemError."""
+        token = self._api_key
+        if call.anonymous:
+            token = None
+        elif self._tokens is not None:
+            token = await self._tokens.current()
+        response = await self._request(call, token, attempts.remaining)
+        if response.status_code == httpx.codes.UNAUTHORIZED and token is not None and self._tokens is not None:
+            await response.aread()
+            token = await self._tokens.current(refused=token)
+            response = await self._request(call, token, attempts.remaining)
+        if response.is_success:
+            return response
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        raise error_of(response)
+
+    async def _request(self, call: Call, token: str | None, remaining: float) -> httpx.Response:
+        headers = dict(call.headers)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if call.idempotency_key is not None:
+            headers["Idempotency-Key"] = f'"{call.idempotency_key}"'
+        limits = self._http.timeout.as_dict()
+        if call.read_timeout is not None:
+            limits["read"] = call.read_timeout
+        timeout = httpx.Timeout(
+            **{name: remaining if limit is None else min(limit, remaining) for name, limit in limits.items()}
+        )
+        request = self._http.build_request(
+            call.method, call.path, params=call.params, json=call.json, headers=headers, timeout=timeout
+        )
+        return await self._http.send(request, stream=True)
+
+    async def _read(self, response: httpx.Response, longest: int | None) -> Answer:
+        """Read a response, or only its beginning if it is longer than ``longest``, and close it."""
+        try:
+            if longest is None or int(response.headers.get("content-length", 0)) <= longest:
+                return Answer(response.headers, await response.aread(), whole=True)
+            beginning = b""
+            async for data in response.aiter_bytes():
+                beginning += data
+                if len(beginning) >= BEGINNING:
+                    break
+            return Answer(response.headers, beginning, whole=False)
+        finally:
+            await response.aclose()

@@ -1,0 +1,89 @@
+"""The access token of a session that a password opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import httpx
+
+from pycalc_client.errors import error_of
+from pycalc_client.primitives import AsyncLock
+
+_RENEWED_AFTER = 0.9  # of a token's life
+_LOGOUT_SECONDS = 5.0
+# The refresh token was not sent, so it is still good.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Password:
+    """A user's name and password, and the code of the second factor or a function that returns a new one."""
+
+    username: str
+    password: str
+    totp: str | Callable[[], str] | None
+
+    def body(self) -> dict[str, str]:
+        """Return the body of POST /login."""
+        code = self.totp() if callable(self.totp) else self.totp
+        given = {"username": self.username, "password": self.password}
+        return given if code is None else {**given, "totp": code}
+
+
+class AsyncTokens:
+    """The tokens of one session; one caller at a time renews them, and the others wait for it.
+
+    The wall clock does not matter: a token's life is measured from its arrival, and a token that the service refuses
+    earlier is renewed too.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, password: Password) -> None:
+        self._http = http
+        self._password = password
+        self._lock = AsyncLock()
+        self._access: str | None = None
+        self._refresh: str | None = None
+        self._renew_at = 0.0
+
+    async def current(self, refused: str | None = None) -> str:
+        """Return an access token other than ``refused``, of a new session if there is none."""
+        async with self._lock:
+            if self._access is None or self._access == refused or monotonic() >= self._renew_at:
+                self._access = await self._renewed()
+            return self._access
+
+    async def end_session(self) -> None:
+        """Log out, if there is a session; it does not matter whether the service answers."""
+        if self._access is not None:
+            try:
+                fields = {"Authorization": f"Bearer {self._access}"}
+                await self._http.post("/logout", headers=fields, timeout=_LOGOUT_SECONDS)
+            except httpx.HTTPError:
+                return
+
+    async def _renewed(self) -> str:
+        if self._refresh is not None:
+            try:
+                response = await self._http.post("/token/refresh", json={"refresh_token": self._refresh})
+            except _NOT_SENT:
+                raise
+            except httpx.TransportError:
+                # The answer is lost. The service has perhaps replaced the token, and would end the session if it came
+                # again. So a new session begins.
+                self._refresh = None
+            else:
+                if response.status_code != httpx.codes.UNAUTHORIZED:
+                    return self._taken(response)
+                self._refresh = None
+        return self._taken(await self._http.post("/login", json=self._password.body()))
+
+    def _taken(self, response: httpx.Response) -> str:
+        """Keep the refresh token of a response, and return its access token; raises ProblemError."""
+        if not response.is_success:
+            raise error_of(response)
+        session = response.json()
+        self._refresh = session["refresh_token"]
+        self._renew_at = monotonic() + _RENEWED_AFTER * session["expires_in"]
+        return str(session["access_token"])

@@ -1,0 +1,1 @@
+"""The synchronous client, generated from ``_sync`` by ``generate.py``: change it there."""

@@ -1,0 +1,181 @@
+"""The client."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from pycalc_client._sync.calculation import Calculation, calculation_of
+from pycalc_client._sync.operations import Operations
+from pycalc_client._sync.session import Session
+from pycalc_client._sync.tokens import Password, Tokens
+from pycalc_client._version import __version__
+from pycalc_client.calls import BatchItem, Call, batch_parts, moment, new_key, params_of
+from pycalc_client.errors import ProblemError, problem_error
+from pycalc_client.event_stream import EventParser
+from pycalc_client.models import ApiKey, Usage, api_key_of, usage_of
+from pycalc_client.primitives import sleep
+from pycalc_client.retries import Attempts, RetryPolicy
+
+_USER_AGENT = f"pycalc-client/{__version__} Python/{platform.python_version()}"
+_PAGE = 200  # calculations in a page of the history
+_SILENCE_SECONDS = (
+    45.0  # of an event stream, after which the connection is dead: the service sends something every 15 s
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A calculation that was recorded; with ``id`` as ``last_event_id`` the events go on behind it."""
+
+    id: str
+    type: str
+    calculation: Calculation[Any]
+
+
+class Client(Operations):
+    """A client of a pycalc service, for use as a context manager.
+
+    It authenticates by an API key, or by a user name and a password; it then opens a session, renews its tokens
+    and ends it in the end. ``totp`` is the code of a second factor, or a function that returns a new one. ``timeout``
+    is that of httpx for one attempt; ``retries`` bounds the attempts. ``transport`` is one of httpx, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        totp: str | Callable[[], str] | None = None,
+        timeout: float | httpx.Timeout = 60.0,
+        retries: RetryPolicy = RetryPolicy(),  # noqa: B008  # it is immutable
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        if (username is None) != (password is None) or (api_key is not None and username is not None):
+            raise ValueError("Give an api_key, or username and password, or nothing.")
+        http = httpx.Client(
+            base_url=base_url, timeout=timeout, transport=transport, headers={"User-Agent": _USER_AGENT}
+        )
+        tokens = None
+        if username is not None and password is not None:
+            tokens = Tokens(http, Password(username, password, totp))
+        super().__init__(Session(http, api_key, tokens, retries))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session that a password opened, and close the connections."""
+        self._session.close()
+
+    def batch(self, items: Iterable[BatchItem]) -> list[Calculation[Any] | ProblemError]:
+        """Do any number of calculations, up to 1,000 in a request; return their results in order.
+
+        An item is ``{"operation": "pow", "input": {"x": 2, "y": -1}}``; options such as ``mod`` are members of its
+        input. For an item without a result, its ProblemError is returned, not raised.
+        """
+        results: list[Calculation[Any] | ProblemError] = []
+        for part in batch_parts(items):
+            call = Call("POST", "/batch", json={"operations": part}, idempotency_key=new_key())
+            answer = (self._session.send(call)).json()
+            results += [
+                calculation_of(self._session, item) if "id" in item else problem_error(item)
+                for item in answer["results"]
+            ]
+        return results
+
+    def history(
+        self,
+        *,
+        operation: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        user: str | None = None,
+    ) -> Generator[Calculation[Any]]:
+        """Yield recorded calculations, newest first, page by page; ``user`` is for admins."""
+        params = params_of(limit=_PAGE, operation=operation, since=moment(since), until=moment(until), user=user)
+        while True:
+            page = (self._session.send(Call("GET", "/secure-history", params=params))).json()
+            for item in page["items"]:
+                yield calculation_of(self._session, item)
+            if page["next_cursor"] is None:
+                return
+            params["cursor"] = page["next_cursor"]
+
+    def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
+        """Yield calculations as they are recorded, from now on or after an event; reconnect without a gap."""
+        attempts = Attempts(self._session.policy)
+        while True:
+            headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+            if last_event_id is not None:
+                headers["Last-Event-ID"] = last_event_id
+            call = Call("GET", "/events", headers=headers, read_timeout=_SILENCE_SECONDS)
+            response = self._session.open(call, attempts)
+            failure = httpx.TransportError("The event stream ended")
+            parser = EventParser()
+            try:
+                for data in response.iter_raw():
+                    for message in parser.feed(data):
+                        attempts.progressed()
+                        last_event_id = message.id or last_event_id
+                        if message.data:
+                            yield self._event_of(json.loads(message.data))
+            except httpx.TransportError as error:
+                failure = error
+            finally:
+                response.close()
+            sleep(attempts.wait(failure, repeatable=True))
+
+    def _event_of(self, event: Mapping[str, Any]) -> Event:
+        return Event(event["id"], event["type"], calculation_of(self._session, event["data"]))
+
+    def usage(
+        self, *, since: date | str | None = None, until: date | str | None = None, user: str | None = None
+    ) -> Usage:
+        """Return totals by day (UTC) and operation, and what is left of the quotas; ``user`` is for admins."""
+        params = params_of(since=since, until=until, user=user)
+        return usage_of((self._session.send(Call("GET", "/usage", params=params))).json())
+
+    def register(self, username: str, email: str, password: str) -> None:
+        """Create an account."""
+        body = {"username": username, "email": email, "password": password}
+        self._session.send(Call("POST", "/register", json=body, anonymous=True))
+
+    def create_api_key(
+        self,
+        name: str,
+        *,
+        scopes: Iterable[str] | None = None,
+        expires_in: int | None = None,
+        limits: Mapping[str, str] | None = None,
+    ) -> ApiKey:
+        """Make an API key for a program, with its text in ``key``; this needs a session, not a key.
+
+        ``expires_in`` is in seconds. ``limits`` are such as ``{"rate_limit": "60/minute"}``.
+        """
+        given = {"scopes": None if scopes is None else list(scopes), "expires_in": expires_in, "limits": limits}
+        body = {"name": name, **{member: value for member, value in given.items() if value is not None}}
+        return api_key_of((self._session.send(Call("POST", "/me/keys", json=body))).json())
+
+    def api_keys(self) -> list[ApiKey]:
+        """Return one's own API keys, oldest first, without their texts."""
+        return [api_key_of(item) for item in (self._session.send(Call("GET", "/me/keys"))).json()]
+
+    def delete_api_key(self, key_id: str) -> None:
+        """Remove one of one's own API keys; the service refuses it at once."""
+        self._session.send(Call("DELETE", f"/me/keys/{quote(key_id, safe='')}"))

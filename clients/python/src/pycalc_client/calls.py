@@ -1,0 +1,133 @@
+"""Requests and answers, as the client's layers hand them to each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import httpx
+
+from pycalc_client.errors import UnexpectedAnswer
+from pycalc_client.numbers import Integer, Rational, literal
+
+LONGEST_HELD = 1024 * 1024  # bytes of an answer; the digits of a longer one are downloaded when they are wanted
+View = Literal["full", "summary"]
+
+BEGINNING = 64  # bytes of a longer answer that are read, enough for the id
+_ID = re.compile(rb'\{"id":"([0-9a-f-]{36})"')
+_MOST_ITEMS = 1_000  # in a batch
+_MOST_BYTES = 900_000  # of a batch's items; the service takes 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the service."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    longest: int | None = None  # bytes; of a longer answer only the beginning is read; None: no limit
+    read_timeout: float | None = None  # seconds without a byte, in place of the client's
+    anonymous: bool = False  # sent without credentials
+
+    @property
+    def repeatable(self) -> bool:
+        """Return whether the request changes nothing more when it is carried out twice."""
+        return self.method != "POST" or self.idempotency_key is not None
+
+
+class Answer(NamedTuple):
+    """A successful answer; ``content`` is only its beginning when the rest was not read."""
+
+    headers: httpx.Headers
+    content: bytes
+    whole: bool
+
+    def json(self) -> Any:
+        """Return the parsed content; raises UnexpectedAnswer."""
+        try:
+            return json.loads(self.content)
+        except ValueError:
+            raise UnexpectedAnswer("The answer is no JSON: does the URL lead to a pycalc service?") from None
+
+    def id(self) -> str:
+        """Return the calculation's id from the beginning of the content; raises UnexpectedAnswer."""
+        found = _ID.match(self.content)
+        if found is None:
+            raise UnexpectedAnswer("The answer is no calculation: does the URL lead to a pycalc service?")
+        return found[1].decode()
+
+
+class BatchItem(TypedDict):
+    """One calculation of a batch; options such as ``mod`` and ``precision`` are members of ``input``."""
+
+    operation: str
+    input: Mapping[str, Rational]
+
+
+class BaseOption(TypedDict, total=False):
+    """The option of operations whose result is an integer."""
+
+    base: int | None
+
+
+class IntegerOptions(BaseOption, total=False):
+    """The options of operations whose result need not be computed to know a part of it."""
+
+    mod: Integer | None
+    view: View | None
+
+
+class PowOptions(IntegerOptions, total=False):
+    """The options of pow."""
+
+    precision: int | None
+
+
+def new_key() -> str:
+    """Return an Idempotency-Key for a new request."""
+    return secrets.token_hex(16)
+
+
+def calculation_body(operation: str, operands: Mapping[str, Rational], **options: Integer | None) -> dict[str, object]:
+    """Return the body of POST /calculations."""
+    given = {name: literal(value) for name, value in options.items() if value is not None}
+    return {"operation": operation, "input": {name: literal(value) for name, value in operands.items()}, **given}
+
+
+def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]:
+    """Yield the items of a batch in parts that the service takes."""
+    part: list[dict[str, object]] = []
+    size = 0
+    for item in items:
+        body = calculation_body(item["operation"], item["input"])
+        length = len(json.dumps(body))
+        if part and (len(part) == _MOST_ITEMS or size + length > _MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(body)
+        size += length
+    if part:
+        yield part
+
+
+def moment(value: datetime | str | None) -> str | None:
+    """Return a moment as the service reads it (RFC 3339); raises ValueError for one without a time zone."""
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ValueError("The moment has no time zone: use an aware datetime, such as datetime.now(UTC).")
+        return value.isoformat()
+    return value
+
+
+def params_of(**given: object) -> dict[str, str]:
+    """Return the query parameters that are not None."""
+    return {name: str(value) for name, value in given.items() if value is not None}

@@ -1,0 +1,149 @@
+"""Downloads of digits: what has come, how to go on after a cut, and the file that they go to."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+
+import httpx
+
+from pycalc_client.errors import DigestMismatch, UnexpectedAnswer
+
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
+_READ = 1024 * 1024
+_PROGRESS_SECONDS = 0.2
+
+
+class Transfer:
+    """The state of a download: its position, and what the service has stated of the whole.
+
+    The digits of a calculation never change, so a download may go on at any later time.
+    """
+
+    def __init__(self, stated_sha256: str | None = None) -> None:
+        self.position = 0
+        self.total: int | None = None
+        self._etag: str | None = None
+        self._stated = stated_sha256
+        self._hash = sha256()
+        self._skip = 0
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all bytes have come."""
+        return self.position == self.total
+
+    def headers(self) -> dict[str, str]:
+        """Return the header fields of the next request."""
+        fields = {"Accept": "text/plain", "Accept-Encoding": "identity"}
+        if self.position:
+            fields["Range"] = f"bytes={self.position}-"
+            if self._etag is not None:
+                fields["If-Range"] = self._etag
+        return fields
+
+    def begin(self, response: httpx.Response) -> None:
+        """Read the head of a response; of a whole one, the bytes that have come before will be skipped."""
+        part = _RANGE.fullmatch(response.headers.get("content-range", ""))
+        first, self.total = 0, int(response.headers.get("content-length", -1))
+        if response.status_code == httpx.codes.PARTIAL_CONTENT:
+            if part is None or int(part[1]) > self.position:
+                raise UnexpectedAnswer("The service sent another range than the one that was asked for.")
+            first, self.total = int(part[1]), int(part[2])
+        if self.total < 0:
+            self.total = None
+        self._skip = self.position - first
+        self._etag = response.headers.get("etag")
+        if self._stated is None:
+            found = _DIGEST.search(response.headers.get("repr-digest", ""))
+            self._stated = base64.b64decode(found[1]).hex() if found else None
+
+    def take(self, data: bytes) -> bytes:
+        """Count and hash the next bytes of a response; return those that have not come before."""
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        new = data[skipped:]
+        self._hash.update(new)
+        self.position += len(new)
+        return new
+
+    def end(self) -> None:
+        """Note that the response ended without a cut, for one that did not tell its length."""
+        if self.total is None:
+            self.total = self.position
+
+    def verify(self) -> None:
+        """Raise DigestMismatch unless the bytes have the stated SHA-256; without one there is nothing to compare."""
+        if self._stated is not None and self._hash.hexdigest() != self._stated:
+            raise DigestMismatch(f"The digits have the SHA-256 {self._hash.hexdigest()}, not {self._stated}.")
+
+
+class PartFile:
+    """A file that appears under its name when it is complete.
+
+    Until then it is called ``NAME.ID.part``. After a crash, the next download of the same calculation goes on there.
+    """
+
+    def __init__(self, path: Path, calculation_id: str, transfer: Transfer) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.{calculation_id}.part")
+        self._file = self._part.open("a+b")
+        # A range must not be empty, so one byte at least is left to be asked for.
+        self._file.truncate(max(0, self._file.seek(0, os.SEEK_END) - 1))
+        self._file.seek(0)
+        while data := self._file.read(_READ):
+            transfer.take(data)
+
+    def write(self, data: bytes) -> None:
+        """Append data."""
+        self._file.write(data)
+
+    def finish(self) -> None:
+        """Give the complete file its name, once it is on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self._path)
+
+    def close(self) -> None:
+        """Close the file; an incomplete one stays under its own name."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Delete an incomplete file whose bytes are wrong."""
+        self._file.close()
+        self._part.unlink()
+
+
+class Progress:
+    """Shows a download's progress: on standard error, or by a function of the bytes that have come and of all."""
+
+    def __init__(self, show: bool | Callable[[int, int | None], None]) -> None:
+        self._show = (_show_on_terminal if show else None) if isinstance(show, bool) else show
+        self._next = 0.0
+
+    def update(self, transfer: Transfer) -> None:
+        """Show the position, some times a second and at the end."""
+        if self._show is not None and (transfer.complete or monotonic() >= self._next):
+            self._next = monotonic() + _PROGRESS_SECONDS
+            self._show(transfer.position, transfer.total)
+
+
+def _show_on_terminal(position: int, total: int | None) -> None:
+    share = f" of {total / 1e6:.1f} MB, {position / total:.0%}" if total else " MB"
+    sys.stderr.write(f"\r{position / 1e6:.1f}{share} " + ("\n" if position == total else ""))
+    sys.stderr.flush()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text that is in memory to a file that appears under its name when it is complete."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

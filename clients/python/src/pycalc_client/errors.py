@@ -1,0 +1,293 @@
+"""The exceptions of the client: one for each problem type of the service, with its fields.
+
+The tree::
+
+    PycalcError
+    ├── ConnectionFailed            no answer: the connection failed, or the deadline passed
+    ├── UnexpectedAnswer            the answer is not of the service's form: is the URL right?
+    ├── DigestMismatch              downloaded digits do not have the digest that the service stated
+    ├── NotLoaded                   a long result of AsyncClient is not in memory: await its load() first
+    └── ProblemError                the service reports a problem (RFC 9457); also for unknown types
+        ├── BadRequest              bad-request
+        ├── ValidationError         validation-error        errors
+        ├── DomainError             domain-error            errors
+        ├── ResultTooLarge          result-too-large        digits, limit, leading, trailing, errors
+        ├── PreconditionFailed      precondition-failed
+        ├── RangeNotSatisfiable     range-not-satisfiable
+        ├── Unauthorized            unauthorized
+        │   └── TotpRequired        totp-required           the password is right, and a code is missing
+        ├── Forbidden               forbidden
+        ├── NotFound                not-found
+        ├── MethodNotAllowed        method-not-allowed
+        ├── RequestTimeout          request-timeout
+        ├── Conflict                conflict
+        ├── PayloadTooLarge         payload-too-large       limit
+        ├── UnsupportedMediaType    unsupported-media-type
+        ├── RateLimited             rate-limited
+        ├── QuotaExceeded           quota-exceeded          quota, limit, used, resets_at
+        ├── ComputationTimeout      computation-timeout     factors
+        ├── Overloaded              overloaded
+        ├── Unavailable             unavailable
+        └── InternalError           internal-error
+
+Every ProblemError has ``type``, ``title``, ``status``, ``detail``, ``instance``, ``retry_after`` (seconds, or None) and
+``members`` (the whole problem as the service sent it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, NamedTuple
+
+import httpx
+
+from pycalc_client.numbers import Factor, factor_of
+
+_TYPE_BASE = "/docs/problems#"
+_classes: dict[str, type[ProblemError]] = {}
+
+
+class PycalcError(Exception):
+    """The base class of the client's exceptions."""
+
+
+class ConnectionFailed(PycalcError):
+    """The service did not answer: the connection failed or was cut, or the deadline passed."""
+
+
+class UnexpectedAnswer(PycalcError):
+    """An answer is not of the service's form, for example because the URL leads to another program."""
+
+
+class DigestMismatch(PycalcError):
+    """Downloaded digits do not have the SHA-256 that the service stated."""
+
+
+class NotLoaded(PycalcError):
+    """A long result of an AsyncClient is not in memory; ``await calculation.load()`` downloads it."""
+
+
+class FieldError(NamedTuple):
+    """One invalid field: a JSON pointer into the input, what is wrong there, and the place of the wrong character."""
+
+    pointer: str
+    detail: str
+    position: int | None = None
+
+
+class ProblemError(PycalcError):
+    """A problem that the service reports; each known problem type has a subclass."""
+
+    slug: ClassVar[str] = ""
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem, retry_after)
+        self.members = problem
+        self.retry_after = retry_after
+        self.type: str = problem.get("type", "about:blank")
+        self.title: str = problem.get("title", "")
+        self.status: int = problem.get("status", 0)
+        self.detail: str = problem.get("detail", "")
+        self.instance: str = problem.get("instance", "")
+
+    def __init_subclass__(cls) -> None:
+        _classes[cls.slug] = cls
+
+    def __str__(self) -> str:
+        return self.detail or self.title or f"The service answered with status {self.status}."
+
+    @property
+    def errors(self) -> tuple[FieldError, ...]:
+        """Return the invalid fields that the problem names."""
+        listed = self.members.get("errors", ())
+        return tuple(FieldError(each["pointer"], each["detail"], each.get("position")) for each in listed)
+
+
+class BadRequest(ProblemError):
+    """The request's body broke off, or its framing is not valid HTTP."""
+
+    slug = "bad-request"
+
+
+class ValidationError(ProblemError):
+    """The request is not of the documented form; ``errors`` says where."""
+
+    slug = "validation-error"
+
+
+class DomainError(ProblemError):
+    """The operation has no value for these operands; in an expression, ``errors`` says where."""
+
+    slug = "domain-error"
+
+
+class ResultTooLarge(ProblemError):
+    """The result has more than ``limit`` digits.
+
+    ``digits``, ``leading`` and ``trailing`` are its size, first and last digits, where the service can give them.
+    """
+
+    slug = "result-too-large"
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem, retry_after)
+        self.limit: int | None = problem.get("limit")
+        self.digits: int | None = int(problem["digits"]) if "digits" in problem else None
+        self.leading: str | None = problem.get("leading")
+        self.trailing: str | None = problem.get("trailing")
+
+
+class PreconditionFailed(ProblemError):
+    """The request's If-Match names no current ETag."""
+
+    slug = "precondition-failed"
+
+
+class RangeNotSatisfiable(ProblemError):
+    """The range begins beyond the end of the digits."""
+
+    slug = "range-not-satisfiable"
+
+
+class Unauthorized(ProblemError):
+    """The credentials are missing, wrong, expired or revoked."""
+
+    slug = "unauthorized"
+
+
+class TotpRequired(Unauthorized):
+    """The password is right, and the account needs a code of its authenticator app: pass ``totp``."""
+
+    slug = "totp-required"
+
+
+class Forbidden(ProblemError):
+    """The caller may not do this; for an API key, ``detail`` names the scope that it lacks."""
+
+    slug = "forbidden"
+
+
+class NotFound(ProblemError):
+    """There is no such resource, or the caller may not know of it."""
+
+    slug = "not-found"
+
+
+class MethodNotAllowed(ProblemError):
+    """The resource does not know the method."""
+
+    slug = "method-not-allowed"
+
+
+class RequestTimeout(ProblemError):
+    """The request's body came too slowly."""
+
+    slug = "request-timeout"
+
+
+class Conflict(ProblemError):
+    """The request contradicts the stored state: for example, a name is taken."""
+
+    slug = "conflict"
+
+
+class PayloadTooLarge(ProblemError):
+    """The request's body has more than ``limit`` bytes, or the results of a batch are too long together."""
+
+    slug = "payload-too-large"
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem, retry_after)
+        self.limit: int | None = problem.get("limit")
+
+
+class UnsupportedMediaType(ProblemError):
+    """The request's body is of a type that the service does not take."""
+
+    slug = "unsupported-media-type"
+
+
+class RateLimited(ProblemError):
+    """Too many requests; ``retry_after`` says when to come back."""
+
+    slug = "rate-limited"
+
+
+class QuotaExceeded(ProblemError):
+    """The caller has used up ``quota``; ``used`` of ``limit``, until ``resets_at``."""
+
+    slug = "quota-exceeded"
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem, retry_after)
+        self.quota: str = problem["quota"]
+        self.limit: float = problem["limit"]
+        self.used: float = problem["used"]
+        self.resets_at: datetime = datetime.fromisoformat(problem["resets_at"])
+
+
+class ComputationTimeout(ProblemError):
+    """The computation was stopped at its deadline; ``factors`` are those that a factorization has found by then."""
+
+    slug = "computation-timeout"
+
+    def __init__(self, problem: Mapping[str, Any], retry_after: float | None = None) -> None:
+        super().__init__(problem, retry_after)
+        self.factors: list[Factor] = [factor_of(found) for found in problem.get("found", ())]
+
+
+class Overloaded(ProblemError):
+    """A bounded queue of the service is full."""
+
+    slug = "overloaded"
+
+
+class Unavailable(ProblemError):
+    """A dependency of the service does not answer."""
+
+    slug = "unavailable"
+
+
+class InternalError(ProblemError):
+    """A fault of the service."""
+
+    slug = "internal-error"
+
+
+def problem_error(problem: Mapping[str, Any], retry_after: float | None = None) -> ProblemError:
+    """Return the exception for a problem's JSON; ProblemError itself for an unknown type, or one with other fields."""
+    kind = str(problem.get("type", ""))
+    chosen = _classes.get(kind.removeprefix(_TYPE_BASE), ProblemError)
+    try:
+        return chosen(problem, retry_after)
+    except (KeyError, TypeError, ValueError):
+        return ProblemError(problem, retry_after)
+
+
+def error_of(response: httpx.Response) -> ProblemError:
+    """Return the exception for a response that was read and is no success; it need not be a problem's JSON."""
+    problem: object = None
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = None
+    if not isinstance(problem, dict):
+        problem = {"status": response.status_code, "title": response.reason_phrase}
+    return problem_error(problem, retry_after_of(response.headers))
+
+
+def retry_after_of(headers: httpx.Headers) -> float | None:
+    """Return the seconds of a Retry-After field; None if it is absent or malformed.
+
+    A moment is compared with the response's own Date, so that a wrong clock on either side does not matter.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None

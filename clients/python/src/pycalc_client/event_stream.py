@@ -1,0 +1,39 @@
+"""Server-sent events, from bytes (WHATWG HTML, section 9.2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """An event's id and data; data is empty for an event that only tells the position in the stream."""
+
+    id: str | None
+    data: str
+
+
+class EventParser:
+    """Reads events from the bytes of a stream as they come; other fields than ``id`` and ``data`` are ignored."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._id: str | None = None
+        self._data: list[str] = []
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the events that are complete with these bytes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if text := line.removesuffix(b"\r").decode():
+                name, _, value = text.partition(":")
+                value = value.removeprefix(" ")
+                if name == "id":
+                    self._id = value
+                elif name == "data":
+                    self._data.append(value)
+            else:
+                message = Message(self._id, "\n".join(self._data))
+                self._id, self._data = None, []
+                if message.id is not None or message.data:
+                    yield message

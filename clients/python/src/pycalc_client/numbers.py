@@ -1,0 +1,106 @@
+"""Numbers as the service writes them, and as Python has them.
+
+Python refuses to convert texts of more than 4,300 digits to integers, because its conversion is quadratic. The
+functions here convert shorter pieces and join them, and change no global setting.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+_PIECE = 2_000  # digits that Python converts at once, below its limit of 4,300
+_LONGEST_STR = 14_000  # bits of an integer whose decimal text is below that limit
+
+Integer = int | str
+Rational = int | str | float | Decimal | Fraction
+
+
+class Factor(NamedTuple):
+    """A prime factor, and how often it divides the number."""
+
+    prime: int
+    exponent: int
+
+
+class IntegerRoot(NamedTuple):
+    """The floor of a root, and the number less the power of that root."""
+
+    root: int
+    remainder: int
+
+
+Value = int | Fraction | Decimal | bool | list[Factor] | IntegerRoot
+
+
+def literal(value: Rational) -> str:
+    """Return a number as the service reads it; a text stays as it is.
+
+    A float stands for the digits that Python prints for it: 0.1 is one tenth.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Fraction):
+        return f"{_decimal(value.numerator)}/{_decimal(value.denominator)}"
+    if isinstance(value, int):
+        return str(int(value)) if value.bit_length() < _LONGEST_STR else hex(value)
+    return str(value)
+
+
+def _decimal(value: int) -> str:
+    return str(Decimal(value))  # in contrast to str(int), without a limit
+
+
+def integer_of(text: str, base: int = 10) -> int:
+    """Return the integer that a text of any length stands for.
+
+    A million digits take about a second. The time grows with the power 1.6 of the length, as multiplication does.
+    """
+    if text.startswith("-"):
+        return -integer_of(text[1:], base)
+    sizes = [_PIECE]  # of the lower part, by the depth of the recursion from below
+    powers: list[int] = [base**_PIECE]
+    while 2 * sizes[-1] < len(text):
+        sizes.append(2 * sizes[-1])
+        powers.append(powers[-1] ** 2)
+
+    def convert(part: str, depth: int) -> int:
+        while depth >= 0 and len(part) <= sizes[depth]:
+            depth -= 1
+        if depth < 0:
+            return int(part, base)
+        upper, lower = part[: -sizes[depth]], part[-sizes[depth] :]
+        return convert(upper, depth) * powers[depth] + convert(lower, depth - 1)
+
+    return convert(text, len(sizes) - 1)
+
+
+def text_of(result: Any) -> str:
+    """Return the text of a result in JSON: its bare digits, ``true`` or ``false``, or the JSON of a list or object."""
+    return result if isinstance(result, str) else json.dumps(result, separators=(",", ":"))
+
+
+def value_of(text: str, *, exact: bool, base: int = 10) -> Value:
+    """Return the value that a result's text stands for; a number that is not exact is a Decimal."""
+    if text in ("true", "false"):
+        return text == "true"
+    if text.startswith("["):
+        return [factor_of(each) for each in json.loads(text)]
+    if text.startswith("{"):
+        root = json.loads(text)
+        return IntegerRoot(integer_of(str(root["root"])), integer_of(str(root["remainder"])))
+    if base != 10:
+        return integer_of(text, base)
+    numerator, _, denominator = text.partition("/")
+    if denominator:
+        return Fraction(integer_of(numerator), integer_of(denominator))
+    if not exact or "." in text or "e" in text:
+        return Decimal(text)
+    return integer_of(text)
+
+
+def factor_of(found: dict[str, Any]) -> Factor:
+    """Return a prime factor from its JSON."""
+    return Factor(integer_of(str(found["prime"])), found["exponent"])

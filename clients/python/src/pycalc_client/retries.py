@@ -1,0 +1,85 @@
+"""When a request is repeated, and after how long."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import httpx
+
+from pycalc_client.errors import ConnectionFailed, Overloaded, ProblemError, Unavailable
+
+_OF_PROXIES = (502, 503, 504)  # without a problem, of a proxy that gets no answer
+# The request was not sent, so that even one without an idempotency key can be repeated.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The bounds of retries.
+
+    ``attempts`` is the most attempts without progress, ``deadline`` the most seconds without progress. The waits begin
+    with about ``first_wait`` seconds and double up to ``longest_wait``; a Retry-After of the service is obeyed.
+    """
+
+    attempts: int = 6
+    deadline: float = 300.0
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+
+
+class Attempts:
+    """The attempts of one call."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        clock: Callable[[], float] = monotonic,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._jitter = jitter
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Count attempts and seconds anew, because a part of the answer has come."""
+        self._failed = 0
+        self._until = self._clock() + self._policy.deadline
+
+    @property
+    def remaining(self) -> float:
+        """Return the seconds until the deadline, at least a tenth."""
+        return max(0.1, self._until - self._clock())
+
+    def wait(self, error: httpx.RequestError | ProblemError, *, repeatable: bool) -> float:
+        """Return the seconds to wait before the next attempt; raise the error if there is none.
+
+        ``repeatable`` tells whether a request may be repeated that the service has perhaps carried out.
+        """
+        self._failed += 1
+        asked = error.retry_after if isinstance(error, ProblemError) else None
+        backoff = min(self._policy.longest_wait, self._policy.first_wait * 2 ** (self._failed - 1))
+        seconds = (asked or 0.0) + self._jitter(backoff / 2, backoff)
+        if (
+            self._failed >= self._policy.attempts
+            or seconds >= self._until - self._clock()
+            or not _is_temporary(error, repeatable=repeatable)
+        ):
+            if isinstance(error, ProblemError):
+                raise error
+            raise ConnectionFailed(f"The service does not answer: {error or type(error).__name__}.") from error
+        return seconds
+
+
+def _is_temporary(error: httpx.RequestError | ProblemError, *, repeatable: bool) -> bool:
+    if isinstance(error, ProblemError):
+        if error.status == httpx.codes.CONFLICT:  # the first attempt with the idempotency key has not ended yet
+            return error.retry_after is not None
+        if error.status == httpx.codes.TOO_MANY_REQUESTS or isinstance(error, Overloaded):
+            return True  # the service has done nothing
+        of_proxy = not error.slug and error.status in _OF_PROXIES
+        return repeatable and (of_proxy or isinstance(error, Unavailable))
+    return isinstance(error, _NOT_SENT) or (repeatable and isinstance(error, httpx.TransportError))

@@ -1,0 +1,72 @@
+"""Exceptions of the Python client: one for each problem type of the service."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+
+import httpx
+import pycalc_client.errors
+import pytest
+from pycalc_client import ComputationTimeout, Factor, FieldError, ProblemError, QuotaExceeded, ResultTooLarge
+from pycalc_client.errors import error_of, problem_error, retry_after_of
+
+from pycalc.routers.http.problems import STATUS, TYPE_BASE
+
+NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+
+def test_every_problem_type_of_the_service_has_an_exception() -> None:
+    """Each slug has a class of its own, drawn in the module's tree; and no class has a slug that does not exist."""
+    own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
+    classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
+    assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}
+    assert pycalc_client.errors.__doc__ is not None
+    for kind in classes.values():
+        assert f"── {kind.__name__} " in pycalc_client.errors.__doc__
+
+
+def test_an_unknown_type_is_a_problem_still() -> None:
+    """A type that the client does not know, and a known one with other fields, keep all members."""
+    unknown = problem_error({"type": "/docs/problems#later", "status": 418, "detail": "Later.", "tea": 1}, 2.0)
+    assert type(unknown) is ProblemError
+    assert (unknown.status, unknown.retry_after, unknown.members["tea"], str(unknown)) == (418, 2.0, 1, "Later.")
+    assert type(problem_error({"type": TYPE_BASE + "quota-exceeded"})) is ProblemError
+
+
+def test_problems_have_their_fields() -> None:
+    """The members of a problem are typed attributes."""
+    ends = {"digits": "208987640249978734", "limit": 25_000_000, "leading": "26", "trailing": "75"}
+    errors = [{"pointer": "/expression", "detail": "What?", "position": 3}]
+    large = problem_error({"type": TYPE_BASE + "result-too-large", **ends, "errors": errors})
+    assert isinstance(large, ResultTooLarge)
+    assert (large.digits, large.limit, large.leading, large.trailing) == (208987640249978734, 25_000_000, "26", "75")
+    assert large.errors == (FieldError("/expression", "What?", 3),)
+    own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
+    quota = problem_error({"type": TYPE_BASE + "quota-exceeded", **own})
+    assert isinstance(quota, QuotaExceeded)
+    assert (quota.quota, quota.limit, quota.used) == ("compute", 300, 300.5)
+    assert quota.resets_at == datetime(2026, 11, 29, 11, tzinfo=UTC)
+    found = [{"prime": "9007199254740993", "exponent": 2}]
+    timeout = problem_error({"type": TYPE_BASE + "computation-timeout", "found": found})
+    assert isinstance(timeout, ComputationTimeout)
+    assert timeout.factors == [Factor(9007199254740993, 2)]
+    again = pickle.loads(pickle.dumps(large))  # noqa: S301  # our own bytes
+    assert (type(again), again.digits) == (ResultTooLarge, large.digits)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{"])
+def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
+    """A proxy's own page becomes a ProblemError with the status."""
+    fields = {"content-type": "application/problem+json"}
+    error = error_of(httpx.Response(502, headers=fields, content=body))
+    assert (type(error), error.status, error.title) == (ProblemError, 502, "Bad Gateway")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), ("", None), ("soon", None), ("-1", None), ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0)],
+)
+def test_retry_after_does_not_need_a_right_clock(value: str, seconds: float | None) -> None:
+    """Retry-After is in seconds, or a moment by the service's own clock, which is in Date."""
+    assert retry_after_of(httpx.Headers({"date": NOW, "retry-after": value})) == seconds
