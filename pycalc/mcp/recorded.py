@@ -143,12 +143,15 @@ def _calculated(answer: Answer) -> Calculated:
 def _with_literals(page: str) -> dict[str, Any]:
     """Return a HistoryPage in JSON text with all numbers, and results that are lists or booleans, as strings.
 
-    Members of an item that are null are left out.
+    Members that are null are left out.
     """
     found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str)
     for item in found["items"]:
         if not isinstance(item["result"], str | None):
             item["result"] = json.dumps(item["result"])
-        for name in [name for name, value in item.items() if value is None]:
-            del item[name]
-    return found
+    items = [_without_nulls(item) for item in found["items"]]
+    return _without_nulls({**found, "items": items})
+
+
+def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -12,6 +12,7 @@ from mcp.types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
@@ -61,6 +62,7 @@ class ToolServer:
             get_tool_input_schema=lambda _name: None,
             on_list_tools=self._list,
             on_call_tool=self._call,
+            on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_templates,
             on_read_resource=self._read,
         )
@@ -91,6 +93,10 @@ class ToolServer:
         if name == HISTORY:
             return answer(await backend.history(arguments))
         return calculated(await backend.calculate(calculation_of(name, arguments), most), most)
+
+    async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
+        """Return none: the results are too many, and each is linked by its calculation."""
+        return ListResourcesResult(resources=[])
 
     async def _list_templates(
         self, _context: _Context, _params: PaginatedRequestParams | None

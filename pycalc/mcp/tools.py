@@ -136,7 +136,7 @@ def _history() -> Tool:
         "user": {"type": "string", "description": "only this user's, by name or id (admins)"},
     }
     item = {"type": "object", "properties": {**_RESULT, "operation": {"type": "string"}, "input": {"type": "object"}}}
-    properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": ["string", "null"]}}
-    output = {"type": "object", "properties": properties, "required": ["items", "next_cursor"]}
+    properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}
+    output = {"type": "object", "properties": properties, "required": ["items"]}
     description = "List the calculations of your account, newest first (an admin: everyone's)."
     return _tool(HISTORY, "History", description, given, [], output)

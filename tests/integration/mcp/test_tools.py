@@ -114,6 +114,7 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
         "exact": True,
     }
     assert json.loads(text_of(answer)) == found
+    assert [each.name for each in (await tools.list_resource_templates()).resource_templates] == ["digits"]
     link = answer.content[1]
     assert isinstance(link, ResourceLink)
     assert link.size == len(digits)
@@ -172,6 +173,6 @@ async def test_calculations_are_in_the_history(
     assert [item["id"] for item in page["items"]] == [item["id"] for item in items]
     first = await value_of(tools, "history", limit=1)
     second = await value_of(tools, "history", limit=1, cursor=first["next_cursor"])
-    assert [second["items"][0]["operation"], second["next_cursor"]] == ["lucas", None]
+    assert (second["items"][0]["operation"], "next_cursor" in second) == ("lucas", False)
     assert "limit must be" in await error_of(tools, "history", limit=51)
     assert "since must be" in await error_of(tools, "history", since="yesterday")
