@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
+from structlog import get_logger
 
-from pycalc.errors import NotFound
+from pycalc.errors import NotFound, Unavailable
 
 BACKEND = "pycalc.mcp.backend"  # the key of a scope under which a request has its backend
+_log = get_logger(__name__)
 _Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -45,18 +47,20 @@ class McpEndpoint:
         await answer(scope, receive, send)
 
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
-        """Run the SDK's session manager until the task is cancelled."""
+        """Run the SDK's session manager until the task is cancelled; when it ends, the next request starts another."""
         try:
             http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")
             manager = http.session_manager(self._most_inline)
-        except BaseException as error:
-            self._handle = None  # the next request tries again
-            started.set_exception(error if isinstance(error, Exception) else RuntimeError("the service is ending"))
-            started.exception()  # every request that waits raises it; none may wait
-            raise
-        async with manager.run():
-            started.set_result(manager.handle_request)
-            await asyncio.get_running_loop().create_future()
+            async with manager.run():
+                started.set_result(manager.handle_request)
+                await asyncio.get_running_loop().create_future()
+        except Exception as error:
+            _log.error("the MCP endpoint failed", exc_info=error)
+        finally:
+            self._handle = None
+            if not started.done():
+                started.set_exception(Unavailable("The MCP endpoint did not start; retry in 1 s."))
+                started.exception()  # asyncio logs an exception that nobody retrieves
 
     async def aclose(self) -> None:
         """Stop the session manager, if it runs."""

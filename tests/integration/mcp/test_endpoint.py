@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from pycalc.mcp import endpoint
 from pycalc.resources.wiring import Resources
@@ -81,8 +82,11 @@ async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient
         assert {"history", "digits"} & names == set()
         assert {"evaluate", "batch"} <= names
         found = await value_of(tools, "gcd", a="6", b="4")
-        for tool, arguments in (("history", {}), ("digits", {"id": found["id"]})):
-            assert "lacks the scope history:read" in await error_of(tools, tool, **arguments)
+        with capture_logs() as logs:
+            for tool, arguments in (("history", {}), ("digits", {"id": found["id"]})):
+                assert "lacks the scope history:read" in await error_of(tools, tool, **arguments)
+        refused = [(entry["status"], entry["route"]) for entry in logs if entry["event"] == "request refused"]
+        assert refused == [(403, "/mcp")] * 2  # as the audit log has refusals of HTTP
     key = await key_of(caller, scopes=["history:read"])
     async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
         assert [tool.name for tool in (await tools.list_tools()).tools] == ["digits", "history"]
