@@ -86,10 +86,10 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
+    app.include_router(mcp_router)  # first, because its one path is asked for often, and FastAPI tries all before it
     of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
     for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
         app.include_router(part.router)
-    app.include_router(mcp_router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)
     install_problems(app)
