@@ -21,6 +21,7 @@ from benchmarks.results import batches, long_results, memory
 from benchmarks.sizes import sizes
 from benchmarks.streams import streams
 from benchmarks.support.timing import CONNECTIONS
+from benchmarks.tools import tools
 
 PARTS = {
     "headline": headline,
@@ -31,6 +32,7 @@ PARTS = {
     "results": long_results,
     "memory": memory,
     "batches": batches,
+    "tools": tools,
     "cache": cache,
     "fleet": fleet,
     "attack": attack,

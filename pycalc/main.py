@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypedDict
 
 from fastapi import FastAPI
@@ -11,6 +11,8 @@ from pydantic_core import to_json
 from structlog import get_logger
 
 from pycalc import __version__
+from pycalc.mcp.endpoint import McpEndpoint
+from pycalc.mcp.router import router as mcp_router
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
 from pycalc.routers import (
@@ -48,6 +50,7 @@ class LifespanState(TypedDict):
     """The state that the lifespan hands to every request."""
 
     resources: Resources
+    mcp: McpEndpoint
 
 
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
@@ -58,8 +61,10 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_resources(settings) as resources:
-            yield {"resources": resources}
+        public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
+        endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
+        async with open_resources(settings) as resources, aclosing(endpoint):
+            yield {"resources": resources, "mcp": endpoint}
 
     app = Application(
         [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
@@ -81,6 +86,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
+    app.include_router(mcp_router)  # first, because its one path is asked for often, and FastAPI tries all before it
     of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
     for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
         app.include_router(part.router)

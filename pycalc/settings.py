@@ -343,6 +343,9 @@ class Settings(BaseSettings):
         description="bytes that stay free on the disk of an SQLite file: calculations are refused below; 0: no reserve",
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
+    mcp_inline_digits: int = Field(
+        2_000, ge=100, le=1_000_000, description="digits of a result that tools of language models (/mcp) send at once"
+    )
     compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
     response_memory: int = Field(
         default_factory=lambda: min(1024**3, memory() // 4),

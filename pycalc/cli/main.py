@@ -17,7 +17,7 @@ from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
 _EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision"})
-_COMMANDS = (*_LONG_RUNNING, "eval", "migrate", "admin", "history", "dead-letters")  # not operations
+_COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead-letters")  # not operations
 
 
 def _settings_help() -> str:
@@ -87,6 +87,8 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     if with_operations:
         _add_operations(commands)
 
+    meaning = "serve the tools of language models on standard input and output, without a server or an account"
+    _add(commands, "mcp", "mcp:serve", help=meaning)
     _add(commands, "migrate", "database:migrate", help="create the database's tables or bring them up to date")
     acts = commands.add_parser("admin", help="manage admin accounts").add_subparsers(required=True, metavar="COMMAND")
     meaning = "create an admin; the password is asked for, or read from standard input"

@@ -8,34 +8,29 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from pycalc.errors import InvalidInput, NotFound
+from pycalc.errors import InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.formats import Uuid
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item
-from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.math import CalculationResult
-from pycalc.models.results import Facts, Result
 from pycalc.routers.http.calculations import (
     POSTED_RESPONSE,
     TEXT_RESPONSES,
-    Answering,
     CalculatedResponse,
     calculate_and_respond,
-    plan_of,
     posted,
     respond,
     spend,
 )
 from pycalc.routers.http.connection import Client, max_body
-from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, ResourcesDep, resources_of
+from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, ResourcesDep
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER, KeyedRequest
 from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problems import responses
-from pycalc.routers.http.representations import etags_of
+from pycalc.routers.http.recorded import answering_of, recorded_row
 from pycalc.routers.math import CALCULATION_ERRORS
-from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.requests import into_input, read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
@@ -85,11 +80,7 @@ async def _create(
 async def _recorded(
     calculation_id: Annotated[Uuid, Path(max_length=64)], caller: HistoryReadDep, resources: ResourcesDep
 ) -> HistoryRow:
-    try:
-        identity = id_of_text(calculation_id)
-    except ValueError:
-        raise NotFound("There is no such calculation.") from None
-    return await resources.history.one(caller, identity)
+    return await recorded_row(calculation_id, caller, resources)
 
 
 RecordedDep = Annotated[HistoryRow, Depends(_recorded)]
@@ -127,37 +118,10 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
 async def _send_digits(
     scope: Scope, receive: Receive, send: Send, caller: Principal, row: HistoryRow, asked: Calculation | None
 ) -> None:
-    """Send the bare digits of a recorded calculation.
-
-    They come from the row if it holds them. Otherwise ``asked``, the row's request, is calculated again. If ``asked``
-    is None, the digits must be in the cache.
-    """
-    resources = resources_of(scope)
+    """Send the bare digits of a recorded calculation; ``asked`` is as for ``answering_of``."""
     client = Client(receive)
-
-    async def read(*, held: bool, measure: Measure | None) -> Answer:
-        if row.result is not None or held:
-            result = _result_of(row)
-            if measure is not None:
-                measure(result)  # raises RangeNotSatisfiable
-        elif plan is None:
-            result = await resources.calculator.kept(caller, row, measure)
-        else:
-            result = await resources.calculator.make_again(caller, row, plan, measure)
-        return Answer(text_of_id(row.id), result, cached=True, elapsed_us=row.elapsed_us)
-
     try:
-        plan = None if asked is None else await plan_of(scope, caller, asked, client)
-        seconds = 0.0 if plan is None else plan.seconds
-        etags = etags_of(text_of_id(row.id), resources.etag_key)
-        size = int(row.digits) if plan is None else plan.digits
-        answering = Answering(read, size, seconds, text=True, etags=etags)
+        answering = await answering_of(scope, caller, row, asked, client)
         await respond(scope, caller, client, conditions_of(scope), answering, send)
     finally:
         client.let_go()
-
-
-def _result_of(row: HistoryRow) -> Result:
-    """Return the result that a row holds; its text is empty when the row has none."""
-    facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
-    return Result((row.result or "").encode(), facts, b"", b"")

@@ -30,7 +30,7 @@ else:
     OperationName = Literal[tuple(CALCULATIONS)]
 
 PAGE = "application/json"
-_ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
+ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
 _VARY = {"Vary": "Accept, Accept-Encoding"}
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -87,7 +87,7 @@ async def secure_history(
     conditions = conditions_of(request.scope)
     media_type = preferred(conditions.accept, (PAGE, *EXPORT_FORMATS)) or PAGE
     if media_type == PAGE:
-        with resources.response_memory.acquire(caller.user_id, query.limit * _ROW_BYTES):
+        with resources.response_memory.acquire(caller.user_id, query.limit * ROW_BYTES):
             page = await resources.history.page(caller, wanted, query.limit)
         return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 

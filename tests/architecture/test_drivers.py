@@ -69,8 +69,8 @@ async def main():
 
 asyncio.run(main())
 """
-SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp"}
-"""Drivers of servers that the embedded service does not use."""
+SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp", "mcp", "mcp_types"}
+"""Drivers of servers that the embedded service does not use, and the SDK of MCP, which its first message imports."""
 
 
 def test_the_embedded_service_imports_no_driver_of_a_server(tmp_path: Path) -> None:

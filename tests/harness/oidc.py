@@ -5,22 +5,17 @@ Its packages are installed by npm once, into the user's cache folder.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx
 
 from tests.harness.daemons import Daemon, program
+from tests.harness.npm import npm_packages
 from tests.harness.servers import free_port
 
 FOLDER = Path(__file__).with_name("oidc_provider")
-_INSTALL_SECONDS = 300
 
 
 class OidcProvider(Daemon):
@@ -42,7 +37,7 @@ class OidcProvider(Daemon):
 @contextmanager
 def oidc_provider(folder: Path, redirect_url: str) -> Iterator[OidcProvider]:
     """Run a provider; raises Missing where node or npm is not installed."""
-    node, packages, port = program("node"), _packages(), free_port()
+    node, packages, port = program("node"), npm_packages(FOLDER), free_port()
     command = [node, str(packages / "provider.mjs"), str(port), redirect_url]
     running = OidcProvider("oidc-provider", command, port, folder / "log")
     running.redirect_url = redirect_url
@@ -61,27 +56,3 @@ async def sign_in(browser: httpx.AsyncClient, url: str, sub: str, **claims: obje
     answer = await browser.post(httpx.URL(url).join(page.headers["Location"]), json={"sub": sub, **claims})
     back = await browser.get(answer.headers["Location"])
     return back.headers["Location"]
-
-
-def _packages() -> Path:
-    """Return the folder of the provider and its packages; fill it at the first call."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
-    files = [FOLDER / name for name in ("package.json", "package-lock.json", "provider.mjs")]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    installed = cache / f"oidc-provider-{digest[:12]}"
-    if installed.exists():
-        return installed
-    npm = program("npm")
-    cache.mkdir(parents=True, exist_ok=True)
-    fetched = Path(mkdtemp(dir=cache))
-    for file in files:
-        shutil.copy(file, fetched)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=fetched, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
-    if done.returncode:
-        raise RuntimeError(f"npm ci failed: {done.stderr[-2_000:]}")
-    try:
-        fetched.rename(installed)
-    except OSError:  # another test run has filled the folder meanwhile
-        shutil.rmtree(fetched)
-    return installed

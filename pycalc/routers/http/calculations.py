@@ -239,8 +239,8 @@ async def _calculate_once(
     return await keyed.once(calculate, again)
 
 
-async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client) -> Plan:
-    """Return the plan of a calculation.
+async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
+    """Return the plan of a calculation; ``client`` is None where its disconnect is watched for already.
 
     The request's slot is released before a worker process makes the plan, and when one will compute the result.
     Raises ClientGone, and the errors of ``Calculator.plan``.
@@ -253,7 +253,7 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
             plan = await planning
         else:
             context.release_slot()
-            plan = await client.while_there(planning)
+            plan = await (planning if client is None else client.while_there(planning))
     if plan.seconds > INLINE_SECONDS:
         context.release_slot()
     return plan

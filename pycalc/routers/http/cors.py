@@ -24,6 +24,9 @@ _REQUEST_FIELDS = (
     "If-None-Match",
     "If-Range",
     "Last-Event-ID",
+    "MCP-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
     "Range",
 )
 # Response fields that a page may read besides the CORS-safelisted ones: those in the OpenAPI document.

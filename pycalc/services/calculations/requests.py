@@ -69,13 +69,26 @@ def recorded_request(row: HistoryRow) -> Request | None:
     return row.operation, literals, options_of(operation, given)
 
 
-def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the requests in a batch's body; an error stands for each that lacks an operand or has an invalid option.
+def named_request(name: str, given: Mapping[str, Any]) -> Request:
+    """Return the request for an operation with these operands and options; raises InvalidInput, with pointers."""
+    if problems := list(_not_literals("", given)):
+        raise InvalidInput.of(*problems)
+    request = _request(name, dict(given))
+    if isinstance(request, InvalidInput):
+        raise request
+    return request
 
-    Numbers are kept as literals, never converted to floats. Raises InvalidInput, with JSON pointers, when the body or
-    one of its items has the wrong form.
+
+def read_batch(body: bytes) -> list[Request | PycalcError]:
+    """Return the requests in a batch's body, as ``batch_requests`` does; numbers are kept as literals."""
+    return batch_requests(read_json(body, number_literal, 4 * MAX_BATCH))  # twice as many objects as the items need
+
+
+def batch_requests(document: object) -> list[Request | PycalcError]:
+    """Return the requests of a batch; an error stands for each that lacks an operand or has an invalid option.
+
+    Raises InvalidInput, with JSON pointers, when the document or one of its items has the wrong form.
     """
-    document = read_json(body, number_literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
     items = document["operations"]
@@ -105,7 +118,7 @@ def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any
         yield FieldProblem(f"{at}/input", "input must be an object with the operands and options.")
 
 
-def _not_literals(at: str, given: dict[str, Any]) -> Iterator[FieldProblem]:
+def _not_literals(at: str, given: Mapping[str, Any]) -> Iterator[FieldProblem]:
     """Yield a problem for each member that is not a string; ``read_json`` has turned numbers into strings."""
     for name, value in given.items():
         if not isinstance(value, str):

@@ -18,6 +18,7 @@ from tests.harness.accounts import PASSWORD, new_name, registration
 pytestmark = pytest.mark.anyio
 
 PUBLIC, SESSION = "no credential", "a session"
+OF_TOOLS = "any credential: each tool needs a right of its own"
 RIGHTS = {
     "GET /": PUBLIC,
     "GET /docs": PUBLIC,
@@ -32,10 +33,13 @@ RIGHTS = {
     "GET /web/{path}": PUBLIC,
     "GET /oidc/callback": PUBLIC,
     "GET /oidc/login": PUBLIC,
+    "GET /.well-known/oauth-protected-resource": PUBLIC,
+    "GET /.well-known/oauth-protected-resource/mcp": PUBLIC,
     "POST /login": PUBLIC,
     "POST /password-reset": PUBLIC,
     "POST /register": PUBLIC,
     "POST /token/refresh": PUBLIC,
+    "POST /mcp": OF_TOOLS,
     "POST /batch": "calculate",
     "POST /calculations": "calculate",
     "POST /evaluate": "calculate",
@@ -144,7 +148,7 @@ async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, sessi
 
 async def test_all_other_routes_need_a_credential(client: httpx.AsyncClient) -> None:
     """Without one, a route is public or answers 401."""
-    for right in {*KeyScope, SESSION}:
+    for right in {*KeyScope, SESSION, OF_TOOLS}:
         for method, path in requests_for(right):
             assert (await client.request(method, path, json={})).status_code == 401, path
     for method, path in requests_for(PUBLIC):

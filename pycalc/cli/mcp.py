@@ -1,0 +1,37 @@
+"""``pycalc mcp``: the tools of language models over standard input and output."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from importlib.util import find_spec
+
+from pycalc.observability.logging import configure_logging
+from pycalc.settings import Settings, read_settings
+
+
+def serve() -> None:
+    """Serve the tools until standard input ends, without a server or an account.
+
+    Raises ValueError for an invalid setting, and where the extra ``mcp`` is not installed.
+    """
+    if find_spec("mcp") is None:
+        raise ValueError("pycalc mcp needs the packages of the extra mcp: pip install '.[mcp]' in the repository")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once; the kernel then ends the worker processes
+    settings = read_settings()
+    configure_logging(logging.WARNING)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from pycalc.mcp import stdio
+    from pycalc.mcp.local import LocalBackend
+    from pycalc.observability.metrics import Metrics
+    from pycalc.services.compute.computer import Computer
+    from pycalc.services.limits.quotas import compute_quota
+
+    metrics = Metrics()
+    workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
+    computer = Computer(metrics, workers=workers, timeout=timeout, memory=memory, quota=compute_quota(metrics))
+    await stdio.serve(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)

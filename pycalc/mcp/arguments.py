@@ -1,0 +1,65 @@
+"""The arguments of tools, read into requests. Numbers are strings, because many clients round them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.models.json_text import LARGEST_JSON_INTEGER, pointer_step, shown
+from pycalc.services.calculations.planning import Request
+from pycalc.services.calculations.requests import batch_requests, named_request
+
+
+def calculation_of(operation: str, arguments: Mapping[str, Any]) -> Request:
+    """Return the calculation that the arguments of an operation's tool ask for; raises InvalidInput."""
+    return named_request(operation, literals("", arguments))
+
+
+def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
+    """Return the requests that the arguments of the tool ``batch`` ask for; raises InvalidInput as batches do."""
+    operations = arguments.get("operations")
+    if isinstance(operations, list):
+        operations = [_item(place, item) for place, item in enumerate(operations)]
+    return batch_requests({**arguments, "operations": operations})
+
+
+def _item(place: int, item: Any) -> Any:
+    if isinstance(item, dict) and isinstance(item.get("input"), dict):
+        return {**item, "input": literals(f"/operations/{place}/input", item["input"])}
+    return item
+
+
+def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return operands and options as literals; raises InvalidInput for a value that may have been rounded.
+
+    A small integer is taken as well as its literal. Null stands for an omitted value.
+    """
+    found = {}
+    for name, value in given.items():
+        if isinstance(value, str):
+            found[name] = value
+        elif type(value) is int and abs(value) <= LARGEST_JSON_INTEGER:
+            found[name] = str(value)
+        elif value is not None:
+            detail = f'{shown(name)} must be a string such as "100": a number may have been rounded on its way.'
+            raise InvalidInput.of(FieldProblem(f"{at}{pointer_step(name)}", detail))
+    return found
+
+
+def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
+    """Return the calculation's id, the start and the count of the tool ``digits``; raises InvalidInput."""
+    given = literals("", arguments)
+    if unknown := given.keys() - {"id", "start", "count"}:
+        name = min(unknown)
+        raise InvalidInput.of(FieldProblem(pointer_step(name), f"There is no argument {shown(name)}: leave it out."))
+    if "id" not in given:
+        raise InvalidInput.of(FieldProblem("/id", "id is missing: it is the id of an earlier calculation."))
+    return given["id"], _whole(given, "start", 0, 0, 10**12), _whole(given, "count", most, 1, most)
+
+
+def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = given.get(name, str(default))
+    if text.isascii() and text.isdigit() and len(text) <= 13 and least <= int(text) <= most:
+        return int(text)
+    raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must be a whole number from {least} to {most:,}."))

@@ -1,0 +1,69 @@
+"""The endpoint's life within a server process: the SDK is imported and started by its first request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+from structlog import get_logger
+
+from pycalc.errors import NotFound, Unavailable
+
+BACKEND = "pycalc.mcp.backend"  # the key of a scope under which a request has its backend
+_log = get_logger(__name__)
+_Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class McpEndpoint:
+    """The protocol's endpoint, without sessions: each request is answered by itself, in JSON."""
+
+    def __init__(self, most_inline: int, public_url: str | None, origins: Sequence[str]) -> None:
+        """Send up to ``most_inline`` digits of a result.
+
+        ``public_url`` is the service's URL for the metadata of RFC 9728; None: no metadata. Pages of ``origins`` may
+        call the endpoint, besides the service's own.
+        """
+        self.public_url = public_url
+        self.origins = origins
+        self._most_inline = most_inline
+        self._handle: asyncio.Future[_Handle] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def require_installed(self) -> None:
+        """Raise NotFound where the extra ``mcp`` is not installed."""
+        if self._handle is None and find_spec("mcp") is None:
+            raise NotFound("This server has no MCP endpoint: its operator can install the extra pycalc-service[mcp].")
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request by the SDK; its scope has the backend. The first call imports the SDK in a thread."""
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().create_future()
+            self._running = asyncio.create_task(self._run(self._handle))
+        answer = await asyncio.shield(self._handle)
+        await answer(scope, receive, send)
+
+    async def _run(self, started: asyncio.Future[_Handle]) -> None:
+        """Run the SDK's session manager until the task is cancelled; when it ends, the next request starts another."""
+        try:
+            http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")
+            manager = http.session_manager(self._most_inline)
+            async with manager.run():
+                started.set_result(manager.handle_request)
+                await asyncio.get_running_loop().create_future()
+        except Exception as error:
+            _log.error("the MCP endpoint failed", exc_info=error)
+        finally:
+            self._handle = None
+            if not started.done():
+                started.set_exception(Unavailable("The MCP endpoint did not start; retry in 1 s."))
+                started.exception()  # asyncio logs an exception that nobody retrieves
+
+    async def aclose(self) -> None:
+        """Stop the session manager, if it runs."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})

@@ -1,0 +1,28 @@
+"""The SDK's streamable HTTP transport around the tools; imported by the endpoint's first request."""
+
+from __future__ import annotations
+
+import logging
+
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from pycalc.mcp.backend import ToolBackend
+from pycalc.mcp.endpoint import BACKEND
+from pycalc.mcp.server import ToolServer
+
+
+def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
+    """Return the SDK's handler of requests: no sessions, answers in JSON.
+
+    The route has checked Host, Origin and the body's size before. The request's own span covers the call, so the SDK's
+    middleware for spans is left out.
+    """
+
+    def backend_of(context: object) -> ToolBackend:
+        backend: ToolBackend = context.request.scope[BACKEND]  # type: ignore[attr-defined]
+        return backend
+
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
+    server = ToolServer(backend_of, most_inline).server()
+    server.middleware.clear()
+    return StreamableHTTPSessionManager(server, json_response=True, stateless=True)

@@ -1,0 +1,81 @@
+"""The tools' backend without a server or an account: calculations of this process, kept in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycalc.errors import NotFound, PycalcError, ResultTooLarge
+from pycalc.mcp.backend import HISTORY, Calculated, DigitRange, part_of
+from pycalc.models.auth import Principal, Role
+from pycalc.models.ids import IdSource, text_of_id
+from pycalc.models.limits import UNLIMITED
+from pycalc.services.calculations.planning import Request, is_short, make_plan
+from pycalc.services.compute.computer import Computer
+from pycalc.services.operations.numbers.gmp import int_of
+
+_KEPT_REQUESTS = 1_000  # of which digits can be read again
+_USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
+
+
+class LocalBackend:
+    """The calculations of one user of this machine."""
+
+    def __init__(self, computer: Computer, max_digits: int) -> None:
+        """Compute results of up to ``max_digits`` by ``computer``."""
+        self._computer = computer
+        self._max_digits = max_digits
+        self._ids = IdSource()
+        self._requests: dict[str, Request] = {}
+        self._latest: Calculated | None = None  # its digits are likely to be read
+
+    def offers(self, tool: str) -> bool:
+        return tool != HISTORY
+
+    async def calculate(self, request: Request, most_inline: int) -> Calculated:
+        """Calculate, in a worker process where it takes long; raises the errors of ``Computer``."""
+        identity = text_of_id(self._ids.next())
+        self._latest = found = await self._compute(identity, request)
+        if len(self._requests) >= _KEPT_REQUESTS:
+            del self._requests[next(iter(self._requests))]
+        self._requests[identity] = request
+        return found
+
+    async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
+        answers: list[Calculated | PycalcError] = []
+        for request in requests:
+            try:
+                answers.append(request if isinstance(request, PycalcError) else await self.calculate(request, 0))
+            except PycalcError as error:
+                answers.append(error)
+            await asyncio.sleep(0)
+        return answers
+
+    async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
+        """Read digits of the latest result, or make an earlier one again; raises NotFound."""
+        found = self._latest
+        if found is None or found.id != calculation_id:
+            request = self._requests.get(calculation_id)
+            if request is None:
+                raise NotFound("There is no such calculation: the tools of this process know only their own.")
+            self._latest = found = await self._compute(calculation_id, request)
+        return part_of(found.text, start, count)
+
+    async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Raise NotFound, because nothing is recorded."""
+        raise NotFound("Without a server there is no history.")
+
+    def report(self, error: PycalcError) -> None:
+        pass
+
+    async def _compute(self, identity: str, request: Request) -> Calculated:
+        if is_short(*request):
+            plan = make_plan(self._max_digits, *request)
+        else:
+            plan = await self._computer.call(_USER, make_plan, self._max_digits, *request)
+        text, facts = await self._computer.compute(plan, _USER)
+        if plan.too_large:
+            detail = "The result has more digits than are written out."
+            raise ResultTooLarge(detail, int_of(facts.digits), self._max_digits, facts.leading, facts.trailing)
+        return Calculated(identity, text, facts)

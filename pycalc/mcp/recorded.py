@@ -1,0 +1,157 @@
+"""The tools' backend within the service: calculations of the caller, recorded and counted like all others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from starlette.types import Scope
+from structlog import get_logger
+
+from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.mcp.arguments import literals
+from pycalc.mcp.backend import DIGITS, HISTORY, MOST_ITEMS, Calculated, DigitRange, part_of, require_within
+from pycalc.models.auth import Principal
+from pycalc.models.results import Result
+from pycalc.models.scopes import KeyScope
+from pycalc.observability.requests import context_of
+from pycalc.routers.history import ROW_BYTES, HistoryQuery
+from pycalc.routers.http.audit import AUDITED, audit_refusal
+from pycalc.routers.http.calculations import plan_of, spend
+from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.problems import STATUS
+from pycalc.routers.http.recorded import answering_of, recorded_row
+from pycalc.routers.http.sentences import invalid_input
+from pycalc.services.accounts.authorization import require_right
+from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
+from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.planning import Request
+from pycalc.services.calculations.requests import recorded_request
+from pycalc.services.history.reader import HistorySelection
+from pycalc.services.limits.responses import UNCOUNTED_BYTES
+
+_DEFAULT_ITEMS = "10"
+
+_log = get_logger(__name__)
+
+
+class RecordedBackend(NamedTuple):
+    """The calculations of one HTTP request's caller."""
+
+    scope: Scope
+    caller: Principal
+
+    def offers(self, tool: str) -> bool:
+        return _right_of(tool) in self.caller.rights
+
+    async def calculate(self, request: Request, most_inline: int) -> Calculated:
+        """Calculate, and charge the caller's quota for the digits that are sent.
+
+        Raises the errors of ``spend``, ``plan_of`` and ``Calculator.calculate``, and Overloaded.
+        """
+
+        def measure(result: Result) -> int:
+            return len(result.text) if len(result.text) <= most_inline else 0
+
+        began = perf_counter()
+        with ExitStack() as reserved:
+            await self._begin(KeyScope.CALCULATE, reserved)
+            plan = await plan_of(self.scope, self.caller, request, None)
+            self._reserve(plan.digits, reserved)
+            calculator = resources_of(self.scope).calculator
+            return _calculated(await calculator.calculate(self.caller, plan, began, measure=measure))
+
+    async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
+        """Calculate a batch, counted as a whole before anything is computed, and recorded in one transaction."""
+        resources = resources_of(self.scope)
+        require_right(self.caller, KeyScope.CALCULATE)
+        resources.batches.slots.require_free(1)
+        with ExitStack() as reserved:
+            size = BATCH_ITEM_BYTES * len(requests)
+            reserved.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
+            await spend(self.scope, self.caller, resources, len(requests))
+            answers = await resources.batches.calculate(self.caller, requests, reserved)
+            return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
+
+    async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
+        """Read digits of a recorded calculation, or of the cache, or make them again; record nothing."""
+
+        def measure(result: Result) -> int:
+            require_within(start, len(result.text))
+            return min(count, len(result.text) - start)
+
+        require_right(self.caller, KeyScope.HISTORY_READ)
+        row = await recorded_row(calculation_id, self.caller, resources_of(self.scope))
+        asked = recorded_request(row) if row.result is None else None
+        with ExitStack() as reserved:
+            await self._begin(KeyScope.HISTORY_READ, reserved)
+            answering = await answering_of(self.scope, self.caller, row, asked, None)
+            self._reserve(answering.digits, reserved)
+            found = await answering.calculate(held=False, measure=measure)
+            return part_of(found.result.text, start, count)
+
+    async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a page of the history, selected as by ``GET /secure-history``."""
+        require_right(self.caller, KeyScope.HISTORY_READ)
+        resources = resources_of(self.scope)
+        try:
+            query = HistoryQuery.model_validate({"limit": _DEFAULT_ITEMS, **literals("", arguments)})
+        except ValidationError as error:
+            found = [{**each, "loc": ("query", *each["loc"])} for each in error.errors()]
+            raise invalid_input(found) from None
+        if query.limit > MOST_ITEMS:
+            raise InvalidInput.of(FieldProblem("/limit", f"limit must be a whole number from 1 to {MOST_ITEMS}."))
+        wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
+        with resources.response_memory.acquire(self.caller.user_id, query.limit * ROW_BYTES):
+            return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
+
+    def report(self, error: PycalcError) -> None:
+        """Audit a refusal as HTTP does, and log an internal error."""
+        status = STATUS[error.code]
+        if status in AUDITED:
+            audit_refusal(self.scope, status, error.detail)
+        if error.code == PycalcError.code:
+            _log.error("internal error", path=self.scope["path"], error=type(error).__name__)
+
+    async def _begin(self, right: KeyScope, reserved: ExitStack) -> None:
+        """Check the right, count one calculation towards the rate limits, and take a slot of those under way."""
+        require_right(self.caller, right)
+        resources = resources_of(self.scope)
+        await spend(self.scope, self.caller, resources)
+        slot = reserved.enter_context(resources.calculator.slots.acquire(self.caller.user_id))
+        context_of(self.scope).release_slot = slot.release
+
+    def _reserve(self, digits: int, reserved: ExitStack) -> None:
+        """Reserve memory for a long result."""
+        if digits > UNCOUNTED_BYTES:
+            memory = resources_of(self.scope).response_memory
+            reserved.enter_context(memory.acquire(self.caller.user_id, digits))
+
+
+def _right_of(tool: str) -> KeyScope:
+    return KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE
+
+
+def _calculated(answer: Answer) -> Calculated:
+    return Calculated(answer.id, answer.result.text, answer.result.facts)
+
+
+def _with_literals(page: str) -> dict[str, Any]:
+    """Return a HistoryPage in JSON text with all numbers, and results that are lists or booleans, as strings.
+
+    Members that are null are left out.
+    """
+    found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str)
+    for item in found["items"]:
+        if not isinstance(item["result"], str | None):
+            item["result"] = json.dumps(item["result"])
+    items = [_without_nulls(item) for item in found["items"]]
+    return _without_nulls({**found, "items": items})
+
+
+def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,106 @@
+"""Results and errors of tools, in the form of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from pydantic_core import to_json
+
+from pycalc.errors import ComputationTimeout, PycalcError, ResultTooLarge, RetryLater
+from pycalc.mcp.backend import Calculated, DigitRange
+from pycalc.services.operations.numbers.gmp import text_of
+
+_SHORT = 40  # characters of a result that is always inline: its ends would be no shorter
+_MOST_PROBLEMS = 20
+LINK = "pycalc://calculations/{id}/digits?start={start}&count={count}"
+
+
+def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
+    """Return a tool's result: as an object, and as its JSON text for clients that know no objects."""
+    text = TextContent(type="text", text=to_json(structured).decode())
+    return CallToolResult(content=[text, *links], structured_content=structured)
+
+
+def calculated(found: Calculated, most_inline: int) -> CallToolResult:
+    """Return a calculation's result; one of more than ``most_inline`` characters by its ends, and a link to it."""
+    if len(found.text) <= most_inline:
+        return answer(_described(found, most_inline))
+    link = ResourceLink(
+        type="resource_link",
+        uri=LINK.format(id=found.id, start=0, count=most_inline),
+        name=f"digits-{found.id}",
+        description=f"the first {most_inline:,} characters of the result; start and count select others",
+        mime_type="text/plain",
+        size=len(found.text),
+    )
+    return answer(_described(found, most_inline), link)
+
+
+def batch_answered(answers: Sequence[Calculated | PycalcError], most_inline: int) -> CallToolResult:
+    """Return the results of a batch; ``most_inline`` limits the characters of all its longer results together."""
+    left = most_inline
+    results = []
+    for each in answers:
+        if isinstance(each, PycalcError):
+            results.append({"error": sentence_of(each)})
+            continue
+        results.append(_described(each, max(left, _SHORT)))
+        if _SHORT < len(each.text) <= left:
+            left -= len(each.text)
+    return answer({"results": results})
+
+
+def digits_read(part: DigitRange) -> CallToolResult:
+    """Return a range of digits."""
+    return answer(part._asdict())
+
+
+def failed(error: PycalcError) -> CallToolResult:
+    """Return the error of a tool, in sentences from which a model can correct its call."""
+    return CallToolResult(content=[TextContent(type="text", text=sentence_of(error))], is_error=True)
+
+
+def sentence_of(error: PycalcError) -> str:
+    """Return the sentences for an error: what was wrong, and at which character of which argument."""
+    if error.code == PycalcError.code:
+        return "The service made an error; tell the operator, whose log has the details."
+    return " ".join([*_places(error), *_facts(error)])
+
+
+def _places(error: PycalcError) -> Iterator[str]:
+    problems = getattr(error, "problems", ())
+    if not problems:
+        yield error.detail
+    for pointer, detail, position in problems[:_MOST_PROBLEMS]:
+        place = pointer[1:] if position is None else f"{pointer[1:]}, character {position + 1}"
+        yield detail if detail.startswith(place) else f"{place}: {detail}"
+    if len(problems) > _MOST_PROBLEMS:
+        yield f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed."
+
+
+def _facts(error: PycalcError) -> Iterator[str]:
+    """Yield what else is known: a huge result's size and ends, a partial result, the time to retry."""
+    if isinstance(error, ResultTooLarge) and error.digits is not None:
+        yield (
+            f"It has {text_of(error.digits)} digits, of which {error.limit:,} may be written out; "
+            f"the first are {error.leading}, the last {error.trailing}."
+        )
+    if isinstance(error, ComputationTimeout) and error.found is not None:
+        yield f"Found by then: {error.found}"
+    if isinstance(error, RetryLater):
+        yield f"Retry in {error.retry_after} s."
+
+
+def _described(found: Calculated, most_inline: int) -> dict[str, Any]:
+    """Return the members of a result: the text if it has at most ``most_inline`` characters, else its ends."""
+    facts = found.facts
+    described: dict[str, Any] = {"id": found.id}
+    if 0 < len(found.text) <= most_inline:
+        described["result"] = found.text[:].decode()
+    else:
+        described |= {"leading": facts.leading, "trailing": facts.trailing}
+        if facts.sha256 is not None:
+            described["sha256"] = facts.sha256.hex()
+    return {**described, "digits": facts.digits, "exact": facts.exact}

@@ -1,0 +1,120 @@
+"""The routes of the Model Context Protocol: the endpoint, and what clients may know before they sign in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from pycalc.errors import Forbidden, NotFound, Unauthorized
+from pycalc.mcp.endpoint import BACKEND, McpEndpoint
+from pycalc.mcp.recorded import RecordedBackend
+from pycalc.models.auth import Principal
+from pycalc.models.scopes import KeyScope
+from pycalc.observability.requests import context_of
+from pycalc.routers.http.connection import Client, max_body
+from pycalc.routers.http.deps import ResourcesDep, caller_of
+from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
+from pycalc.routers.http.problems import response_to
+from pycalc.services.limits.responses import UNCOUNTED_BYTES
+
+PATH = "/mcp"
+METADATA = "/.well-known/oauth-protected-resource"
+_MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POST /calculations
+
+# The protocol's messages have no description in OpenAPI: tools/list describes them.
+router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+
+
+def _endpoint_of(request: Request) -> McpEndpoint:
+    endpoint: McpEndpoint = request.scope["state"]["mcp"]
+    return endpoint
+
+
+@router.post(PATH)
+@max_body(_MAX_BODY)
+async def mcp(request: Request, resources: ResourcesDep) -> Response:
+    """Answer one message of the Model Context Protocol (streamable HTTP, without sessions)."""
+    endpoint = _endpoint_of(request)
+    endpoint.require_installed()
+    _require_allowed_origin(request, endpoint.origins)
+    try:
+        caller = await caller_of(request.scope, resources, None)
+    except Unauthorized as error:
+        response = await response_to(request, error)
+        if endpoint.public_url is not None:  # RFC 9728 section 5.1
+            where = f'resource_metadata="{endpoint.public_url}{METADATA}{PATH}"'
+            response.headers["WWW-Authenticate"] += f", {where}"
+        return response
+    require_media_type(request, JSON)
+    return _McpResponse(endpoint, caller, await request.body())
+
+
+@router.get(METADATA)
+@router.get(METADATA + PATH)
+async def protected_resource(request: Request) -> Response:
+    """Describe the endpoint as a protected resource (RFC 9728), where sign-in is by an identity provider.
+
+    It names no authorization server, because the service accepts only tokens and keys of its own.
+    """
+    url = _endpoint_of(request).public_url
+    if url is None:
+        raise NotFound("There is no such path.")
+    return JSONResponse(
+        {
+            "resource": url + PATH,
+            "resource_name": "pycalc",
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": [KeyScope.CALCULATE, KeyScope.HISTORY_READ],
+            "resource_documentation": url + "/docs",
+        }
+    )
+
+
+def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
+    """Raise Forbidden for a page of an origin that is neither the service's own nor one of ``origins``.
+
+    The protocol requires this check against DNS rebinding.
+    """
+    origin = request.headers.get("origin")
+    if origin is None or urlsplit(origin).netloc == request.headers.get("host"):
+        return
+    if origin not in origins:
+        raise Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
+
+
+class _McpResponse(Response):
+    """The response that the SDK makes to a message; the work stops when the client disconnects."""
+
+    def __init__(self, endpoint: McpEndpoint, caller: Principal, body: bytes) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._caller = caller
+        self._message = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the SDK answer; raises ClientGone."""
+        client = Client(receive)
+        unread = [self._message]
+
+        async def receive_body() -> Message:
+            if not unread:
+                await asyncio.get_running_loop().create_future()  # the watcher below learns of a disconnect
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                fields = quota_fields(context_of(scope).quotas)
+                message = {**message, "headers": [*message["headers"], *fields]}
+            await send(message)
+
+        scope[BACKEND] = RecordedBackend(scope, self._caller)
+        try:
+            await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
+        finally:
+            client.let_go()

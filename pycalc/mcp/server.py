@@ -1,0 +1,120 @@
+"""The protocol's server: it lists the tools and calls them, on whichever backend a request has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mcp import MCPError
+from mcp.server import Server, ServerRequestContext
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    ResourceTemplate,
+    TextResourceContents,
+)
+from structlog import get_logger
+
+from pycalc import __version__
+from pycalc.errors import PycalcError
+from pycalc.mcp.arguments import batch_of, calculation_of, range_of
+from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, ToolBackend
+from pycalc.mcp.results import answer, batch_answered, calculated, digits_read, failed, sentence_of
+from pycalc.mcp.tools import INSTRUCTIONS, make_tools
+
+_log = get_logger(__name__)
+
+_Context = ServerRequestContext[Any]
+_URI = re.compile(r"pycalc://calculations/([0-9a-fA-F-]{36})/digits(?:\?start=([0-9]{1,12})&count=([0-9]{1,12}))?")
+_TEMPLATE = ResourceTemplate(
+    uri_template="pycalc://calculations/{id}/digits{?start,count}",
+    name="digits",
+    description="A part of the result of an earlier calculation.",
+    mime_type="text/plain",
+)
+
+
+class ToolServer:
+    """The handlers of the protocol's requests."""
+
+    def __init__(self, backend_of: Callable[[_Context], ToolBackend], most_inline: int) -> None:
+        """Call the tools on the backend that ``backend_of`` gives; send up to ``most_inline`` digits of a result."""
+        self._backend_of = backend_of
+        self._most_inline = most_inline
+        self._tools = make_tools(most_inline)
+
+    def server(self) -> Server[Any]:
+        """Return the SDK's server with these handlers."""
+        return Server(
+            "pycalc",
+            version=__version__,
+            title="pycalc: exact arithmetic",
+            instructions=INSTRUCTIONS,
+            # No tool takes arguments from header fields, so that none has to be looked up for them.
+            get_tool_input_schema=lambda _name: None,
+            on_list_tools=self._list,
+            on_call_tool=self._call,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read,
+        )
+
+    async def _list(self, context: _Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        backend = self._backend_of(context)
+        return ListToolsResult(tools=[tool for name, tool in self._tools.items() if backend.offers(name)])
+
+    async def _call(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
+        if params.name not in self._tools:
+            raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:64]!r}: tools/list names them.")
+        backend = self._backend_of(context)
+        try:
+            return await self._answer(backend, params.name, params.arguments or {})
+        except PycalcError as error:
+            backend.report(error)
+            return failed(error)
+        except Exception as error:  # the SDK would send the exception's text to the client
+            _log.error("unexpected error", tool=params.name, exc_info=error)
+            return failed(PycalcError("unexpected"))
+
+    async def _answer(self, backend: ToolBackend, name: str, arguments: dict[str, Any]) -> CallToolResult:
+        most = self._most_inline
+        if name == BATCH:
+            return batch_answered(await backend.batch(batch_of(arguments)), most)
+        if name == DIGITS:
+            return digits_read(await backend.digits(*range_of(arguments, most)))
+        if name == HISTORY:
+            return answer(await backend.history(arguments))
+        return calculated(await backend.calculate(calculation_of(name, arguments), most), most)
+
+    async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
+        """Return none: the results are too many, and each is linked by its calculation."""
+        return ListResourcesResult(resources=[])
+
+    async def _list_templates(
+        self, _context: _Context, _params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
+
+    async def _read(self, context: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        """Return a range of a result's digits, by default from the start and as many as may be sent at once."""
+        matched = _URI.fullmatch(str(params.uri))
+        if matched is None:
+            raise MCPError(INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")
+        backend = self._backend_of(context)
+        identity, start, count = matched.groups()
+        given = {"id": identity} | ({} if start is None else {"start": start, "count": count})
+        try:
+            part = await backend.digits(*range_of(given, self._most_inline))
+        except PycalcError as error:
+            backend.report(error)
+            raise MCPError(INVALID_PARAMS, sentence_of(error)) from None
+        content = TextResourceContents(uri=params.uri, mime_type="text/plain", text=part.text)
+        return ReadResourceResult(contents=[content])

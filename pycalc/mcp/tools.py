@@ -1,0 +1,142 @@
+"""The tools as models see them: names, descriptions, schemas and annotations, made from the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.types import Tool, ToolAnnotations
+
+from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, MOST_ITEMS
+from pycalc.models.math import MAX_BATCH
+from pycalc.services.calculations.planning import DEFAULT_PRECISION, MAX_PRECISION, takes_precision
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import Calculable, Modular, Summarisable
+from pycalc.services.operations.radix import LARGEST, SMALLEST
+
+INSTRUCTIONS = (
+    "Exact arithmetic with integers and fractions of any size. Use it for every calculation whose digits matter; "
+    "prefer `evaluate`, which does a whole expression in one call. Write numbers as strings. Results are exact "
+    "unless `exact` is false. Of a long result you get both ends, its length and its SHA-256: `digits` reads the rest."
+)
+_SYNTAX = f"""Evaluate an expression exactly, in one call. Syntax:
+numbers: 42, 2.5, 1e6, 0xFF, 1_000; operators: + - * / // % ^ (or **) ! and parentheses
+residues of huge powers: 3^(10^12) mod 10^20 is fast; put a sum into parentheses: (a + b) mod m
+functions: {", ".join(name for name in OPERATIONS)}, abs, floor, ceil, round, min, max
+series: sum(i, 1, 100, i^2), prod(i, 1, 9, i); one comparison at the top: 2^10 > 10^3 gives true or false
+results: an integer, a decimal or p/q; an irrational value needs `precision`, its number of significant digits"""
+_ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_RESULT: dict[str, Any] = {
+    "id": {"type": "string", "description": "the calculation's id, for the tool digits"},
+    "result": {"type": "string", "description": "the whole result; absent when it is long, or a summary"},
+    "digits": {"type": "string", "description": "the number of digits"},
+    "exact": {"type": "boolean", "description": "false: rounded, or a root with a remainder"},
+    "leading": {"type": "string", "description": "the first 20 digits of a long result"},
+    "trailing": {"type": "string", "description": "the last 20 digits of a long result"},
+    "sha256": {"type": "string", "description": "SHA-256 of a long result's text"},
+}
+
+
+def make_tools(most_inline: int) -> dict[str, Tool]:
+    """Return all tools by name, the most useful one first; a range of digits has up to ``most_inline``."""
+    tools = [_calculation(CALCULATIONS["evaluate"], _SYNTAX)]
+    tools += [_calculation(operation, _description(operation)) for operation in OPERATIONS.values()]
+    tools += [_batch(), _digits(most_inline), _history()]
+    return {tool.name: tool for tool in tools}
+
+
+def _tool(name: str, title: str, description: str, given: dict[str, Any], required: list[str], output: Any) -> Tool:
+    schema = {"type": "object", "properties": given, "required": required, "additionalProperties": False}
+    return Tool(
+        name=name,
+        title=title,
+        description=description,
+        input_schema=schema,
+        output_schema=output,
+        annotations=_ANNOTATIONS,
+    )
+
+
+def _description(operation: Calculable[Any]) -> str:
+    examples = ", ".join(f'{parameter.name}: "{parameter.example}"' for parameter in operation.parameters)
+    return f"{operation.description} Example: {{{examples}}}."
+
+
+def _calculation(operation: Calculable[Any], description: str) -> Tool:
+    """Return the tool of an operation, or of ``evaluate``, with the options that it takes."""
+    given: dict[str, Any] = {
+        parameter.name: {"type": "string", "description": parameter.description, "examples": [parameter.example]}
+        for parameter in operation.parameters
+    }
+    if isinstance(operation, Modular):
+        meaning = "return the result modulo this whole number, for operands whose result could not be written out"
+        given["mod"] = {"type": "string", "description": meaning}
+    if isinstance(operation, Summarisable):
+        meaning = "summary: only the number of digits and both ends, without computing the value"
+        given["view"] = {"type": "string", "enum": ["full", "summary"], "description": meaning}
+    if takes_precision(operation):
+        default = f" (default {DEFAULT_PRECISION})" if operation.default_precision else ""
+        meaning = f"significant digits of an irrational result, 1 to {MAX_PRECISION:,}{default}"
+        given["precision"] = {"type": "string", "description": meaning}
+    if operation.numeric:
+        meaning = f"write an integer result in this base, {SMALLEST} to {LARGEST}"
+        given["base"] = {"type": "string", "description": meaning}
+    required = [parameter.name for parameter in operation.parameters]
+    output = {"type": "object", "properties": _RESULT, "required": ["id", "digits", "exact"]}
+    return _tool(operation.name, operation.title, description, given, required, output)
+
+
+def _batch() -> Tool:
+    item = {
+        "type": "object",
+        "properties": {
+            "operation": {"type": "string", "enum": [*CALCULATIONS]},
+            "input": {
+                "type": "object",
+                "description": "the operands and options by name",
+                "additionalProperties": {"type": "string"},
+            },
+        },
+        "required": ["operation", "input"],
+        "additionalProperties": False,
+    }
+    operations = {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_BATCH}
+    answer = {"type": "object", "properties": {**_RESULT, "error": {"type": "string"}}}
+    output = {
+        "type": "object",
+        "properties": {"results": {"type": "array", "items": answer}},
+        "required": ["results"],
+    }
+    description = (
+        f"Do up to {MAX_BATCH:,} calculations in one call, answered in order, each by its result or by an error. "
+        'Example: {operations: [{operation: "gcd", input: {a: "1071", b: "462"}}]}.'
+    )
+    return _tool(BATCH, "Batch", description, {"operations": operations}, ["operations"], output)
+
+
+def _digits(most_inline: int) -> Tool:
+    given = {
+        "id": {"type": "string", "description": "the id of the calculation"},
+        "start": {"type": "integer", "minimum": 0, "description": "the first character's place, from 0 (default 0)"},
+        "count": {"type": "integer", "minimum": 1, "maximum": most_inline, "description": "how many characters"},
+    }
+    properties = {name: {"type": kind} for name, kind in (("text", "string"), ("start", "integer"))}
+    properties["total"] = {"type": "integer"}
+    output = {"type": "object", "properties": properties, "required": [*properties]}
+    description = "Read a part of the result of an earlier calculation, such as digits of a long one, by its id."
+    return _tool(DIGITS, "Digits of a result", description, given, ["id"], output)
+
+
+def _history() -> Tool:
+    given = {
+        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "description": "how many (default 10)"},
+        "cursor": {"type": "string", "description": "next_cursor of the page before"},
+        "operation": {"type": "string", "enum": [*CALCULATIONS]},
+        "since": {"type": "string", "description": "from this moment on (RFC 3339)"},
+        "until": {"type": "string", "description": "before this moment (RFC 3339)"},
+        "user": {"type": "string", "description": "only this user's, by name or id (admins)"},
+    }
+    item = {"type": "object", "properties": {**_RESULT, "operation": {"type": "string"}, "input": {"type": "object"}}}
+    properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}
+    output = {"type": "object", "properties": properties, "required": ["items"]}
+    description = "List the calculations of your account, newest first (an admin: everyone's)."
+    return _tool(HISTORY, "History", description, given, [], output)

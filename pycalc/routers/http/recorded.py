@@ -1,0 +1,63 @@
+"""Recorded calculations, and the digits of their results."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+from pycalc.errors import NotFound
+from pycalc.models.auth import Principal
+from pycalc.models.history import HistoryRow
+from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.results import Facts, Result
+from pycalc.resources.wiring import Resources
+from pycalc.routers.http.calculations import Answering, plan_of
+from pycalc.routers.http.connection import Client
+from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.representations import etags_of
+from pycalc.services.calculations.calculator import Answer, Measure
+from pycalc.services.calculations.planning import Request as Calculation
+
+
+async def recorded_row(calculation_id: str, caller: Principal, resources: Resources) -> HistoryRow:
+    """Return the calculation of this id, as ``HistoryReader.one`` does; raises NotFound for a text that is no id."""
+    try:
+        identity = id_of_text(calculation_id)
+    except ValueError:
+        raise NotFound("There is no such calculation.") from None
+    return await resources.history.one(caller, identity)
+
+
+async def answering_of(
+    scope: Scope, caller: Principal, row: HistoryRow, asked: Calculation | None, client: Client | None
+) -> Answering:
+    """Return the instructions for a response with the bare digits of a recorded calculation.
+
+    They come from the row if it holds them. Otherwise ``asked``, the row's request, is calculated again. If ``asked``
+    is None, the digits must be in the cache. ``client`` is as for ``plan_of``.
+
+    Raises the errors of ``plan_of``.
+    """
+    resources = resources_of(scope)
+    plan = None if asked is None else await plan_of(scope, caller, asked, client)
+
+    async def read(*, held: bool, measure: Measure | None) -> Answer:
+        if row.result is not None or held:
+            result = _result_of(row)
+            if measure is not None:
+                measure(result)  # raises RangeNotSatisfiable
+        elif plan is None:
+            result = await resources.calculator.kept(caller, row, measure)
+        else:
+            result = await resources.calculator.make_again(caller, row, plan, measure)
+        return Answer(text_of_id(row.id), result, cached=True, elapsed_us=row.elapsed_us)
+
+    seconds = 0.0 if plan is None else plan.seconds
+    etags = etags_of(text_of_id(row.id), resources.etag_key)
+    size = int(row.digits) if plan is None else plan.digits
+    return Answering(read, size, seconds, text=True, etags=etags)
+
+
+def _result_of(row: HistoryRow) -> Result:
+    """Return the result that a row holds; its text is empty when the row has none."""
+    facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
+    return Result((row.result or "").encode(), facts, b"", b"")

@@ -1,0 +1,228 @@
+"""``POST /mcp`` as HTTP: credentials, scopes, limits, origins, and its bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from typing import Any
+
+import gmpy2
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+from structlog.testing import capture_logs
+
+from pycalc.mcp import endpoint
+from pycalc.resources.wiring import Resources
+from pycalc.settings import Settings
+from tests.harness.accounts import new_person
+from tests.harness.in_process import changed, new_user
+from tests.harness.mcp import error_of, mcp_client, value_of
+from tests.harness.servers import Server
+from tests.harness.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+PROVIDER = {
+    "oidc_issuer": "https://login.example",
+    "oidc_client_id": "pycalc",
+    "oidc_client_secret": "secret",
+    "oidc_redirect_url": "https://pycalc.example/oidc/callback",
+}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+FIBONACCI = {"name": "fibonacci", "arguments": {"n": "100"}}
+
+
+def message(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return a request of the protocol."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Return the settings with the changes that a test asks for."""
+    return changed(settings, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Return the client, logged in, that accepts what clients of the protocol accept."""
+    client.headers.update({**(await new_user(client))[1], **ACCEPT})
+    return client
+
+
+async def key_of(caller: httpx.AsyncClient, **body: object) -> str:
+    """Make an API key and return it."""
+    key: str = (await caller.post("/me/keys", json={"name": "agent", **body})).json()["key"]
+    return key
+
+
+async def call(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    """Call the tool ``fibonacci``."""
+    return await client.post("/mcp", json=message("tools/call", FIBONACCI), headers=headers)
+
+
+async def test_every_credential_of_http_is_taken(caller: httpx.AsyncClient) -> None:
+    """A session's token, an API key as bearer token, and one by HTTP Basic."""
+    assert (await call(caller)).json()["result"]["structuredContent"]["result"] == "354224848179261915075"
+    key = await key_of(caller)
+    basic = httpx.BasicAuth("key", key)._auth_header
+    for credential in (f"Bearer {key}", basic):
+        answer = await call(caller, Authorization=credential)
+        assert answer.status_code == 200
+        assert answer.json()["result"]["isError"] is False
+
+
+async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient) -> None:
+    """A key sees the tools that its scopes open, and the others say which scope is missing."""
+    key = await key_of(caller, scopes=["calculate"])
+    async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
+        names = {tool.name for tool in (await tools.list_tools()).tools}
+        assert {"history", "digits"} & names == set()
+        assert {"evaluate", "batch"} <= names
+        found = await value_of(tools, "gcd", a="6", b="4")
+        with capture_logs() as logs:
+            for tool, arguments in (("history", {}), ("digits", {"id": found["id"]})):
+                assert "lacks the scope history:read" in await error_of(tools, tool, **arguments)
+        refused = [(entry["status"], entry["route"]) for entry in logs if entry["event"] == "request refused"]
+        assert refused == [(403, "/mcp")] * 2  # as the audit log has refusals of HTTP
+    key = await key_of(caller, scopes=["history:read"])
+    async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
+        assert [tool.name for tool in (await tools.list_tools()).tools] == ["digits", "history"]
+        assert "lacks the scope calculate" in await error_of(tools, "gcd", a="6", b="4")
+        operations = [{"operation": "gcd", "input": {"a": "6", "b": "4"}}]
+        assert "lacks the scope calculate" in await error_of(tools, "batch", operations=operations)
+
+
+@pytest.mark.parametrize("settings", [{"rate_limit": "3/minute"}], indirect=True)
+async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.AsyncClient) -> None:
+    """A batch counts its operations, all or none; the error says when to come back, and HTTP counts on."""
+    answer = await call(caller)
+    assert answer.headers["RateLimit"].startswith('"minute";r=2;')
+    credentials = {"Authorization": caller.headers["Authorization"]}
+    async with mcp_client(app, app.state.lifespan, credentials) as tools:
+        three = [{"operation": "gcd", "input": {"a": "6", "b": "4"}}] * 3
+        assert "Retry in" in await error_of(tools, "batch", operations=three)
+        await value_of(tools, "batch", operations=three[:2])
+        assert "Retry in" in await error_of(tools, "gcd", a="6", b="4")
+    assert (await caller.get("/fibonacci/3")).status_code == 429
+
+
+async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
+    """Without an identity provider there is no metadata to point to."""
+    answer = await call(client)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
+    assert answer.json()["type"] == "/docs/problems#unauthorized"
+    assert (await client.get("/.well-known/oauth-protected-resource/mcp")).status_code == 404
+
+
+@pytest.mark.parametrize("settings", [PROVIDER], indirect=True)
+async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient) -> None:
+    """RFC 9728: the 401 names the metadata, which promises no authorization server."""
+    answer = await call(client, Authorization="Bearer nonsense")
+    where = "https://pycalc.example/.well-known/oauth-protected-resource/mcp"
+    assert answer.headers["WWW-Authenticate"] == (
+        f'Bearer realm="pycalc", error="invalid_token", resource_metadata="{where}"'
+    )
+    metadata = (await client.get("/.well-known/oauth-protected-resource/mcp")).json()
+    assert metadata["resource"] == "https://pycalc.example/mcp"
+    assert metadata["scopes_supported"] == ["calculate", "history:read"]
+    assert "authorization_servers" not in metadata
+    assert (await client.get("/.well-known/oauth-protected-resource")).json() == metadata
+
+
+@pytest.mark.parametrize("settings", [{"cors_origins": ("https://app.example",)}], indirect=True)
+async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) -> None:
+    """The protocol asks for this check; the service's own pages and PYCALC_CORS_ORIGINS may call."""
+    statuses = [
+        (await call(caller, Origin=origin)).status_code
+        for origin in ("https://evil.example", "http://pycalc.test", "https://app.example")
+    ]
+    assert statuses == [403, 200, 200]
+
+
+async def test_the_form_of_requests_is_checked_as_everywhere(caller: httpx.AsyncClient) -> None:
+    """Problems of HTTP are RFC 9457 problems; a message of another form is an error of the protocol."""
+    long = message("tools/call", {"name": "gcd", "arguments": {"a": "1" * 70_000, "b": "2"}})
+    assert (await caller.post("/mcp", json=long)).status_code == 413
+    assert (await caller.post("/mcp", content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
+    assert (await caller.post("/mcp?a=1&a=2", json={})).status_code == 422
+    for method in ("GET", "DELETE"):  # no stream of events, and no sessions
+        answer = await caller.request(method, "/mcp")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    answer = await caller.post("/mcp", json={"no": "message"})
+    assert (answer.status_code, answer.json()["jsonrpc"]) == (400, "2.0")
+
+
+async def test_a_hundred_calls_at_once(server: Server) -> None:
+    """One user's client may send them all together to a real server."""
+    with httpx.Client(base_url=server.url) as client:
+        person = new_person(client)
+    limits = httpx.Limits(max_connections=100)
+    async with httpx.AsyncClient(base_url=server.url, headers={**person.headers, **ACCEPT}, limits=limits) as client:
+        found = await asyncio.gather(
+            *(
+                client.post("/mcp", json=message("tools/call", {"name": "fibonacci", "arguments": {"n": str(n)}}))
+                for n in range(100)
+            )
+        )
+    results = [answer.json()["result"]["structuredContent"]["result"] for answer in found]
+    assert results == [str(gmpy2.fib(n)) for n in range(100)]
+
+
+async def test_a_client_that_hangs_up_stops_its_computation(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources
+) -> None:
+    """The worker is free again at once, and nothing is recorded."""
+    gone = asyncio.Event()
+    request = caller.build_request(
+        "POST", "/mcp", json=message("tools/call", {"name": "factorial", "arguments": {"n": "4000000"}})
+    )
+    body = [{"type": "http.request", "body": request.content, "more_body": False}]
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "state": app.state.lifespan,
+    }
+    asked = asyncio.create_task(app(scope, receive, send))
+
+    def running() -> float:
+        return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0
+
+    await until(lambda: running() == 1, "it is being computed")
+    gone.set()
+    await until(lambda: running() == 0, "the computation is stopped")
+    await asked
+    assert sent[0]["status"] == 499  # which the client does not see
+    assert (await caller.get("/secure-history")).json()["items"] == []
+
+
+@pytest.fixture
+def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the SDK."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(endpoint, "find_spec", lambda name: None if name == "mcp" else find(name))
+
+
+@pytest.mark.usefixtures("without_sdk")
+async def test_without_the_extra_it_is_404(client: httpx.AsyncClient) -> None:
+    """The problem says what the operator can do."""
+    answer = await call(client)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
+    assert "pycalc-service[mcp]" in answer.json()["detail"]
