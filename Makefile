@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 JOBS := 3
 FUZZ_SECONDS := 120
 
+# Without compiled files every server and every test process would compile all of pycalc and its tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
