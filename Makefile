@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check all-tests mutate services lint format bench drill soak wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -27,7 +27,10 @@ up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs
 test: $(VENV)/dev  ## run the tests that need nothing but Python (about five minutes)
 	$(BIN)/pytest -q -n $(JOBS)
 
-check: lint  ## run lint and all tests, with real brokers, databases, browser and short drills
+check: $(VENV)/dev  ## run lint and all tests, with real brokers, databases, browser and short drills
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: $(VENV)/dev
 	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
