@@ -7,12 +7,15 @@ FUZZ_SECONDS := 120
 TYPESCRIPT := 7.0.2
 TYPESCRIPT_FOLDER := .typescript/$(TYPESCRIPT)
 
+# Without compiled files every server and every test process would compile all of pycalc and its tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check mutate services lint check-console format bench drill soak client wheel up dashboards check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check all-tests mutate services lint check-console format bench drill soak client wheel up dashboards check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,7 +29,10 @@ up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs
 test: $(VENV)/dev  ## run the tests that need nothing but Python (about five minutes)
 	$(BIN)/pytest -q -n $(JOBS)
 
-check: lint  ## run lint and all tests, with real brokers, databases, browser and short drills
+check: $(VENV)/dev  ## run lint and all tests, with real brokers, databases, browser and short drills
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: $(VENV)/dev
 	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C

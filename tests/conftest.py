@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from shutil import copy2
 
 import httpx
 import pytest
@@ -19,14 +20,13 @@ from xdist.scheduler import LoadScopeScheduling
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.db import migrate_database
-from pycalc.main import create_app
-from pycalc.resources.wiring import Resources
+from pycalc.resources.wiring import Resources, open_resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
 from tests.harness.daemons import Missing, program
 from tests.harness.fake_pubsub import AnyPubSub, FakePubSub, fake_pubsub
 from tests.harness.fake_redis import FakeRedis, fake_redis
-from tests.harness.in_process import client_of
+from tests.harness.in_process import application, client_of
 from tests.harness.kafka import AnyKafka, Kafka, kafka
 from tests.harness.mock_kafka import MockKafka, mock_kafka
 from tests.harness.oidc import OidcProvider, oidc_provider
@@ -170,6 +170,14 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
 
 
 @pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file, which tests copy, because migrating takes longer than a test."""
+    file = tmp_path_factory.mktemp("migrated") / "pycalc.db"
+    asyncio.run(migrate_database(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
 def migrated(postgres_server: Postgres) -> str:
     """Return the name of a migrated database, which tests copy."""
     url = postgres_server.new_database()
@@ -268,36 +276,36 @@ def pubsub_service(request: pytest.FixtureRequest) -> AnyPubSub:
 
 
 @pytest.fixture(params=each(DATABASES))
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an empty database, of each kind in turn."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> str:
+    """Return the URL of an empty, migrated database, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'pycalc.db'}"
+        return f"sqlite:///{copy2(migrated_file, tmp_path)}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return settings of a throw-away service: an empty folder, cheap password hashes, no environment variables."""
+def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Return settings of a throw-away service: an empty database, cheap password hashes, no environment variables."""
     monkeypatch.chdir(tmp_path)
-    return Settings(
-        data_dir=tmp_path / "data", bcrypt_rounds=4, compute_workers=1, register_limit="", metrics_seconds=0
-    )
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    copy2(migrated_file, data)
+    return Settings(data_dir=data, bcrypt_rounds=4, compute_workers=1, register_limit="", metrics_seconds=0)
 
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return the application, not yet started."""
-    return create_app(settings)
+    """Return the application, whose resources are not yet open."""
+    return application(settings)
 
 
 @pytest.fixture
-async def resources(app: FastAPI) -> AsyncIterator[Resources]:
-    """Return the resources that the application's lifespan opened."""
-    async with app.router.lifespan_context(app) as state:
-        assert state is not None
-        app.state.lifespan = state
-        yield state["resources"]
+async def resources(settings: Settings, app: FastAPI) -> AsyncIterator[Resources]:
+    """Open the resources, as the application's lifespan does."""
+    async with open_resources(settings) as opened:
+        app.state.lifespan = {"resources": opened}
+        yield opened
 
 
 @pytest.fixture

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from pycalc.main import create_app
+from pycalc.resources.wiring import open_resources
+from pycalc.routers.http.middleware import Application
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 
 Headers = dict[str, str]
+
+
+def application(settings: Settings) -> Application:
+    """Return an application for resources that these settings open.
+
+    Building its routes takes longer than a test, so settings that differ for the resources only share one.
+    """
+    return _application(settings.cors_origins, settings.metrics_port)
+
+
+@cache
+def _application(cors_origins: tuple[str, ...], metrics_port: int | None) -> Application:
+    return create_app(Settings(cors_origins=cors_origins, metrics_port=metrics_port))
 
 
 def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
@@ -35,11 +51,11 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 @asynccontextmanager
 async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Run one more instance, and return a client of it."""
-    app = create_app(settings)
-    async with app.router.lifespan_context(app) as state:
-        assert state is not None
-        async with client_of(app, state) as client:
-            yield client
+    async with (
+        open_resources(settings) as resources,
+        client_of(application(settings), {"resources": resources}) as client,
+    ):
+        yield client
 
 
 async def bearer_of(client: httpx.AsyncClient, name: str) -> Headers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from pycalc.observability.metrics.constructors import constructors
 
@@ -37,3 +37,17 @@ class ServerMetrics:
             "pycalc_ids_ahead_seconds",
             "Seconds that the newest ids are ahead of the clock, where over 5: a clock is or was wrong",
         )
+        # ``labels`` costs more than counting, so its results are kept.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
+
+    def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answered request and the seconds that it took."""
+        try:
+            counter = self._counters[route, method, status]
+            histogram = self._histograms[route, method]
+        except KeyError:
+            counter = self._counters[route, method, status] = self.requests.labels(route, method, str(status))
+            histogram = self._histograms[route, method] = self.request_seconds.labels(route, method)
+        counter.inc()
+        histogram.observe(seconds)

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
-from prometheus_client import Counter, Histogram
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
@@ -62,8 +61,6 @@ class Application(FastAPI):
         self.router.routes.extend(self._calculations.values())  # for the OpenAPI document
         self._body_seconds = body_seconds
         self._cors = CrossOrigin(self._respond, cors_origins) if cors_origins else None
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; the first call makes and completes it."""
@@ -131,7 +128,9 @@ class Application(FastAPI):
             await send_response(response, scope, receive, send)
         finally:
             context.release_slot()
-            self._observe(scope, status, perf_counter() - context.arrived)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            seconds = perf_counter() - context.arrived
+            resources.metrics.observe_request(route_of(scope) or _UNMATCHED, method, status, seconds)
             if end_span is not None:
                 end_span(route_of(scope), status)
 
@@ -198,19 +197,6 @@ class Application(FastAPI):
         scope["route"] = route
         scope["path_params"] = operands
         return route
-
-    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
-        route = route_of(scope) or _UNMATCHED
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        try:
-            counter = self._counters[route, method, status]
-            histogram = self._histograms[route, method]
-        except KeyError:
-            metrics = resources_of(scope).metrics
-            counter = self._counters[route, method, status] = metrics.requests.labels(route, method, str(status))
-            histogram = self._histograms[route, method] = metrics.request_seconds.labels(route, method)
-        counter.inc()
-        histogram.observe(seconds)
 
 
 def _by_https(scope: Scope) -> bool:

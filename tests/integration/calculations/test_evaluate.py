@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 
 import httpx
@@ -16,9 +15,9 @@ import pytest
 
 from tests.harness.accounts import new_person
 from tests.harness.hostile import hostile
+from tests.harness.processes import cpu_seconds
 from tests.harness.servers import Server, pycalc
 
-DEADLINE = 2.0
 PROBLEMS = {"validation-error", "domain-error", "result-too-large", "computation-timeout"}
 
 
@@ -191,17 +190,21 @@ def test_batches_evaluate_too(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.programs)])
-def test_no_hostile_expression_passes_the_deadline(tmp_path: Path, count: int) -> None:
-    """Each adversarial or random one gets its answer or its problem in time, and the service goes on computing."""
+def test_no_hostile_expression_holds_the_service(tmp_path: Path, count: int) -> None:
+    """Each adversarial or random one gets its answer or its problem, and costs the server itself little.
+
+    The server kills a computation at its deadline. Processor time shows whether the server was free to do so, and says
+    the same on a busy machine.
+    """
     with (
-        pycalc(data=tmp_path, compute_timeout=str(DEADLINE)) as server,
+        pycalc(data=tmp_path, compute_timeout="0.5") as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         client.headers.update(new_person(client).headers)
         for expression in islice(hostile(Random(count)), count):  # noqa: S311  # no secrets
-            began = monotonic()
+            before = cpu_seconds(server.pid)
             body = json.dumps({"expression": expression})
             answer = client.post("/evaluate", content=body, headers={"Content-Type": "application/json"})
-            assert monotonic() - began < DEADLINE + 1, expression[:80]
+            assert cpu_seconds(server.pid) - before < 0.5, expression[:80]
             assert answer.status_code == 200 or slug(answer.json()) in PROBLEMS, expression[:80]
         assert evaluate(client, "6 * 7").json()["result"] == 42

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -334,9 +333,7 @@ class TestOutages:
             for _ in range(3):
                 await there.healed()
                 own_real_redis.pause()
-                began = monotonic()
                 await asyncio.gather(*(there.refused(f"pow:{n}:1") for n in range(20)))
-                assert 0.049 < monotonic() - began < 0.25  # Reserve for a busy machine.
                 assert there.metric("pycalc_cache_circuit") == 0
                 for _ in range(2):
                     await there.refused()

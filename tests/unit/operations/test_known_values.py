@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from time import process_time
+
 import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
@@ -140,6 +144,22 @@ def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
         assert summary.digits == int(mpmath.floor(log)) + 1
         assert summary.leading == str(int(mpmath.floor(mpmath.power(10, log - mpmath.floor(log) + 19))))
     assert summary.trailing == str(_fibonacci_by_matrix(n, 10**20)).rjust(20, "0")
+
+
+def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
+    """The summaries of the largest arguments take less processor time than the value of F(10^6)."""
+    largest, fibonacci = str(10**18 - 1), THREE["fibonacci"]
+
+    def spent(work: Callable[[], object]) -> float:
+        began = process_time()
+        work()
+        return process_time() - began
+
+    value = partial(fibonacci.compute, fibonacci.parse({"n": "1000000"}), 50)
+    least = min(spent(value) for _ in range(3))
+    for name, raw in (("fibonacci", {"n": largest}), ("factorial", {"n": largest}), ("pow", {"x": "7", "y": largest})):
+        summary = partial(THREE[name].summary, THREE[name].parse(raw), 50)
+        assert min(spent(summary) for _ in range(3)) < least, name
 
 
 @pytest.mark.parametrize("n", [10**18, 10**6, 123_456_789])
