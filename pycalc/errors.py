@@ -60,15 +60,18 @@ class FieldProblem(NamedTuple):
     position: int | None = None
 
 
-class Quota(NamedTuple):
-    """A limit of ``amount`` in ``window`` seconds, the amount left, the seconds until it resets, and its name."""
+class LimitState(NamedTuple):
+    """The state of a rate limit or quota of ``amount`` in ``window`` seconds.
+
+    ``remaining`` is the amount left, and ``reset`` the number of seconds until the window ends.
+    """
 
     amount: int
     window: int
     remaining: int
     reset: int
     name: str
-    unit: str = ""  # of the amount, as header fields name it; calculations have none
+    unit: str = ""  # the unit of ``amount`` in header fields; empty for calculations
 
 
 class PycalcError(Exception):
@@ -273,14 +276,17 @@ class StillRunning(RetryLater):
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit; ``quotas`` is the state of its windows, or empty if it is not for clients."""
+    """The caller exceeded a rate limit.
+
+    ``limits`` are the states of the limit's windows. A limit whose numbers clients must not see leaves them empty.
+    """
 
     code = "rate-limited"
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: int = 1, quotas: tuple[Quota, ...] = ()) -> None:
-        super().__init__(detail, retry_after, quotas)
-        self.quotas = quotas
+    def __init__(self, detail: str, retry_after: int = 1, limits: tuple[LimitState, ...] = ()) -> None:
+        super().__init__(detail, retry_after, limits)
+        self.limits = limits
 
 
 class QuotaExceeded(RetryLater):
@@ -289,7 +295,7 @@ class QuotaExceeded(RetryLater):
     code = "quota-exceeded"
     title = "A quota is used up"
 
-    def __init__(self, detail: str, quota: Quota, used: float, resets_at: int) -> None:
+    def __init__(self, detail: str, quota: LimitState, used: float, resets_at: int) -> None:
         PycalcError.__init__(self, detail, quota, used, resets_at)
         self.retry_after = quota.reset
         self.quota = quota

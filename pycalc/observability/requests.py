@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 from pycalc.models.auth import Principal
 
 REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
@@ -46,7 +46,7 @@ class RequestContext:
     release_slot: Callable[[], None] = lambda: None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
     caller: Principal | None = None
-    quotas: tuple[Quota, ...] = ()  # the caller's rate limits after this request
+    limits: tuple[LimitState, ...] = ()  # the caller's rate limits after this request
     tried: str | None = None  # the user name of an attempted login, for the audit log
     cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None

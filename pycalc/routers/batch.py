@@ -16,7 +16,7 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import require_some, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
@@ -65,7 +65,7 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         await spend(request.scope, caller, resources, len(requests))
         work = _calculate(caller, requests, memory, resources.batches, keyed)
         answers = await while_connected(request.receive, work)
-        fields = quota_fields(context_of(request.scope).quotas)
+        fields = rate_limit_fields(context_of(request.scope).limits)
         if keyed is not None:
             fields = [*fields, *keyed.fields()]
         return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, memory.pop_all())

@@ -90,7 +90,7 @@ class CalculationRoute(APIRoute):
         if caller.key is not None:
             await spend(scope, caller, resources)
         elif limit is not None:
-            context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
+            context.limits = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
         options, form = DEFAULT_OPTIONS, None
         if query := scope["query_string"]:
             given = query_of(query)

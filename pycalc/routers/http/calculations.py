@@ -18,7 +18,7 @@ from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import Header, quota_fields
+from pycalc.routers.http.headers import Header, rate_limit_fields
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
@@ -176,7 +176,7 @@ async def spend(scope: Scope, caller: Principal, resources: Resources, operation
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
         ahead = limit.spend_ahead(identity) if operations == 1 else None
-        context.quotas += ahead or await limit.spend(identity, operations)
+        context.limits += ahead or await limit.spend(identity, operations)
 
 
 async def calculate_and_respond(
@@ -283,7 +283,7 @@ async def respond(
         calculation = calculate(held=held, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        fields = quota_fields(context.quotas)
+        fields = rate_limit_fields(context.limits)
         if held:
             return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 
 # The Content-Security-Policy of pages. ``styles`` is " 'unsafe-inline'" if a page's library writes inline styles.
 PAGE_POLICY = (
@@ -56,16 +56,16 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def _unit(quota: Quota) -> str:
-    return f';qu="{quota.unit}"' if quota.unit else ""
+def _unit(limit: LimitState) -> str:
+    return f';qu="{limit.unit}"' if limit.unit else ""
 
 
-def quota_fields(quotas: Sequence[Quota]) -> list[Header]:
-    """Return the header fields of limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
-    if not quotas:
+def rate_limit_fields(limits: Sequence[LimitState]) -> list[Header]:
+    """Return the header fields that describe limits (draft-ietf-httpapi-ratelimit-headers), or none without limits."""
+    if not limits:
         return []
-    policies = ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}{_unit(quota)}' for quota in quotas])
-    left = ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas])
+    policies = ", ".join([f'"{limit.name}";q={limit.amount};w={limit.window}{_unit(limit)}' for limit in limits])
+    left = ", ".join([f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits])
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
 
 

@@ -21,7 +21,7 @@ from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, BodyBroken, BodyTooLarge, ClientGone
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.operations.numbers.gmp import text_of
 
@@ -225,10 +225,10 @@ async def _expected(request: Request, error: Exception) -> Response:
         audit_refusal(request.scope, status, error.detail)
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
     response = Response(to_json(body), status, {**_headers(error), **named}, PROBLEM_MEDIA_TYPE)
-    quotas = error.quotas if isinstance(error, errors.RateLimited) else context_of(request.scope).quotas
+    limits = error.limits if isinstance(error, errors.RateLimited) else context_of(request.scope).limits
     if isinstance(error, errors.QuotaExceeded):
-        quotas = (*quotas, error.quota)
-    response.raw_headers += quota_fields(quotas)
+        limits = (*limits, error.quota)
+    response.raw_headers += rate_limit_fields(limits)
     return response
 
 

@@ -129,7 +129,7 @@ class Computer:
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):
-            with self.quota.held(caller, seconds):
+            with self.quota.reserved(caller, seconds):
                 began = perf_counter()
                 try:
                     yield

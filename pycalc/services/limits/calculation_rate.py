@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from pycalc.cache.base import CounterStore, Shared
-from pycalc.errors import Quota, RateLimited
+from pycalc.errors import LimitState, RateLimited
 from pycalc.models.limits import parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
@@ -57,28 +57,34 @@ class CalculationRateLimit:
     async def require_some(self, user_id: bytes) -> None:
         """Raise RateLimited when the user may do no further calculation now; otherwise count nothing."""
         if self._block_of(user_id) is None:
-            quotas = await self.spend(user_id, 0)
-            if full := [quota for quota in quotas if not quota.remaining]:
-                raise self._refusal(1, full, quotas)
+            states = await self.spend(user_id, 0)
+            if full := [state for state in states if not state.remaining]:
+                raise self._refusal(1, full, states)
 
-    async def quotas(self, user_id: bytes) -> tuple[Quota, ...]:
-        """Return the user's quotas without counting anything."""
+    async def limit_states(self, user_id: bytes) -> tuple[LimitState, ...]:
+        """Return the states of the user's limits without counting anything."""
         block = self._block_of(user_id)
         if block is not None:
-            return self._quotas(block)
-        quotas, _ = await spend_all(self._windows, user_id.hex(), 0)
-        return tuple(quotas)
+            return self._states(block)
+        states, _ = await spend_all(self._windows, user_id.hex(), 0)
+        return tuple(states)
 
-    def spend_ahead(self, user_id: bytes) -> tuple[Quota, ...] | None:
-        """Take one calculation from the user's block and return the quotas; return None if ``spend`` must count it."""
+    def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
+        """Take one calculation from the user's block and return the states of the limits.
+
+        Return None if ``spend`` must count the calculation, because there is no such block.
+        """
         block = self._block_of(user_id)
         if block is None:
             return None
         block.left -= 1
-        return self._quotas(block)
+        return self._states(block)
 
-    async def spend(self, user_id: bytes, operations: int = 1) -> tuple[Quota, ...]:
-        """Count calculations, all of them or none, and return the user's quotas; raises RateLimited."""
+    async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
+        """Count all of the calculations or, if a limit would be exceeded, none; return the states of the limits.
+
+        Raises RateLimited if a limit would be exceeded.
+        """
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
             before = None  # of the limit that the user had before
@@ -87,25 +93,25 @@ class CalculationRateLimit:
             before = None
         missing = operations - (before.left if before else 0)
         extra = self._ahead
-        quotas, full = await spend_all(self._windows, user_id.hex(), max(0, missing) + extra)
+        states, full = await spend_all(self._windows, user_id.hex(), max(0, missing) + extra)
         if full and extra:
             extra = 0
-            quotas, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
+            states, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
         left = before.left if full and before else extra + max(0, -missing)
-        block = self._keep(user_id, left, quotas)
+        block = self._keep(user_id, left, states)
         if full:
-            raise self._refusal(operations, full, self._quotas(block))
-        return self._quotas(block)
+            raise self._refusal(operations, full, self._states(block))
+        return self._states(block)
 
-    def _refusal(self, operations: int, full: Sequence[Quota], quotas: tuple[Quota, ...]) -> RateLimited:
-        """Count a refusal by the quotas in ``full``, and return its error."""
+    def _refusal(self, operations: int, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
+        """Count a refusal in the metrics and return its error; ``full`` are the limits that would be exceeded."""
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
             detail = f"A batch of {operations} is more than the limit of {smallest} calculations ever allows."
         else:
-            detail = " ".join(f"No more than {quota.amount} calculations in {quota.window} seconds." for quota in full)
-        return RateLimited(detail, max(quota.reset for quota in full), quotas)
+            detail = " ".join(f"No more than {state.amount} calculations in {state.window} seconds." for state in full)
+        return RateLimited(detail, max(state.reset for state in full), states)
 
     def _block_of(self, user_id: bytes) -> _Block | None:
         """Return the block from which a calculation may be taken now, None if there is none."""
@@ -114,22 +120,22 @@ class CalculationRateLimit:
             return block
         return None
 
-    def _quotas(self, block: _Block) -> tuple[Quota, ...]:
+    def _states(self, block: _Block) -> tuple[LimitState, ...]:
         now = self._clock()
         return tuple(
             [
-                window.quota(remaining + block.left, end - now)
+                window.state(remaining + block.left, end - now)
                 for window, remaining, end in zip(self._windows, block.remaining, block.ends, strict=True)
             ]
         )
 
-    def _keep(self, user_id: bytes, left: int, quotas: Sequence[Quota]) -> _Block:
+    def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
         """Store a block of ``left`` calculations plus those that concurrent requests stored meanwhile; return it."""
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
         block = _Block(
-            self._limit, left, [quota.remaining for quota in quotas], [now + quota.reset for quota in quotas]
+            self._limit, left, [state.remaining for state in states], [now + state.reset for state in states]
         )
         if left:
             if len(self._blocks) >= MAX_KEYS:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from structlog import get_logger
 
 from pycalc.db.base import QuotaStore, QuotaUse
-from pycalc.errors import Quota, StoreUnavailable
+from pycalc.errors import LimitState, StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import WindowQuota
@@ -59,9 +59,9 @@ class QuotaKeeper:
                     quota.learn(await self._store.totals(list(own), quota.now(), list(own.values())))
         return [state for quota, _ in self._quotas for state in quota.states(caller)]
 
-    def quotas(self, caller: Principal) -> list[Quota]:
+    def limit_states(self, caller: Principal) -> list[LimitState]:
         """Return what is left of a user's quotas, as far as this process knows."""
-        return [left for quota, _ in self._quotas for left in quota.quotas(caller)]
+        return [state for quota, _ in self._quotas for state in quota.limit_states(caller)]
 
     async def _run(self) -> None:
         next_forgetting = self._loop.time()

@@ -13,7 +13,7 @@ from time import time
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import Overloaded, Quota, QuotaExceeded
+from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
@@ -32,7 +32,7 @@ class _WindowUse:
     id: bytes = field(default_factory=lambda: uuid4().bytes)
     charged: float = 0.0  # by this process
     others: float = 0.0  # charged by other processes, as far as is known
-    held: float = 0.0
+    reserved: float = 0.0  # for work in progress
 
     @property
     def used(self) -> float:
@@ -92,7 +92,7 @@ class WindowQuota:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._quota(caller, use, limit), round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._limit_state(caller, use, limit), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add an amount to what the user has used, and the API key if it has limits of its own."""
@@ -117,23 +117,23 @@ class WindowQuota:
             self._store_later(use)
 
     @contextmanager
-    def held(self, caller: Principal, amount: float) -> Iterator[None]:
+    def reserved(self, caller: Principal, amount: float) -> Iterator[None]:
         """Reserve an estimated amount for the duration of the work.
 
         Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)
-        if any(use.used + use.held + amount > limit.amount for _, use, limit in uses):
+        if any(use.used + use.reserved + amount > limit.amount for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
         for _, use, _ in uses:
-            use.held += amount
+            use.reserved += amount
         try:
             yield
         finally:
             for _, use, _ in uses:
-                use.held -= amount
+                use.reserved -= amount
 
     def states(self, caller: Principal) -> list[QuotaState]:
         """Return what the user has used, and the API key if it has a limit of its own; nothing without a limit."""
@@ -142,13 +142,13 @@ class WindowQuota:
             for counted, use, limit in self._uses_of(caller)
         ]
 
-    def quotas(self, caller: Principal) -> list[Quota]:
+    def limit_states(self, caller: Principal) -> list[LimitState]:
         """Return what is left in whole units and seconds, in the order of ``states``."""
-        return [self._quota(*each) for each in self._uses_of(caller)]
+        return [self._limit_state(*each) for each in self._uses_of(caller)]
 
-    def _quota(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> Quota:
+    def _limit_state(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> LimitState:
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return Quota(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
+        return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
         """Return the ids under which this process stores its charges in the present windows, by user or key."""

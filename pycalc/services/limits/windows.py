@@ -9,7 +9,7 @@ from time import monotonic
 from limits import RateLimitItem
 
 from pycalc.cache.base import Bound, CounterStore, Shared
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
 
@@ -48,9 +48,11 @@ class Window:
         """Return the name of a key's counter, which goes on when the limit's amount changes."""
         return f"{key}/{self.seconds}"
 
-    def quota(self, remaining: int, seconds: float) -> Quota:
-        """Return the state of a window that ends in ``seconds``; one that has ended counts as a new window."""
-        return Quota(self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title)
+    def state(self, remaining: int, seconds: float) -> LimitState:
+        """Return the state of a window that ends in ``seconds``; after its end, return the state of a new window."""
+        return LimitState(
+            self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title
+        )
 
     def bound(self, key: str) -> Bound:
         """Return a key's counter with its limit."""
@@ -65,10 +67,13 @@ class Window:
         await self.counters.clear(self.name(key))
 
 
-async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[Quota], list[Quota]]:
-    """Count ``cost`` in all windows, or in none if one refuses; return all quotas, and those of refusing windows."""
+async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[LimitState], list[LimitState]]:
+    """Count ``cost`` in all windows, or in none if a limit would be exceeded.
+
+    Return the states of all windows, and the states of those whose limit would be exceeded.
+    """
     spent = await windows[0].counters.spend(cost, [window.bound(key) for window in windows])
-    quotas = [
-        window.quota(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
+    states = [
+        window.state(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
     ]
-    return quotas, [quota for quota, each in zip(quotas, spent, strict=True) if not each.allowed]
+    return states, [state for state, each in zip(states, spent, strict=True) if not each.allowed]
