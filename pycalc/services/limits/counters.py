@@ -105,11 +105,11 @@ class SharedCounters:
         self._shared = shared
         self._own = own
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
-        self._unheard = Counters(clock=own.clock) if lenient else None
+        self._unconfirmed = Counters(clock=own.clock) if lenient else None
 
     def __len__(self) -> int:
         """Return how many counters are kept in this process."""
-        return len(self._own) + (0 if self._unheard is None else len(self._unheard))
+        return len(self._own) + (0 if self._unconfirmed is None else len(self._unconfirmed))
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         return await self._of_either(lambda store: store.incr(key, expiry, amount))
@@ -121,9 +121,9 @@ class SharedCounters:
             spent = await self._shared.spend(amount, left)
         except CacheUnavailable as failure:
             self._fallbacks.inc()
-            if self._unheard is None or not isinstance(failure, AnswerLost):
+            if self._unconfirmed is None or not isinstance(failure, AnswerLost):
                 return await self._own.spend(amount, bounds)
-            spent = await self._unheard.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
+            spent = await self._unconfirmed.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
             spent = [each._replace(seconds=bound.expiry) for each, bound in zip(spent, bounds, strict=True)]
         return [
             each if not own else await self._with_own(each, own, bound)
