@@ -268,7 +268,9 @@ def _services(
     recorder, poller, pings, _, _ = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
-    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
+    computer = Computer(
+        metrics, workers=workers, timeout=timeout, worker_memory=compute_memory, tracer=tracer, quota=seconds
+    )
     quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)

@@ -58,31 +58,31 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         body = await request.body()
         requests = read_batch(body)
     keyed = None if name is None else await keyed_request(request, caller, name, body)
-    with ExitStack() as memory:
+    with ExitStack() as reservations:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
-        memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
+        reservations.enter_context(resources.response_memory.acquire(caller.user_id, size))
         await spend(request.scope, caller, resources, len(requests))
-        work = _calculate(caller, requests, memory, resources.batches, keyed)
+        work = _calculate(caller, requests, reservations, resources.batches, keyed)
         answers = await while_connected(request.receive, work)
         fields = rate_limit_fields(context_of(request.scope).limits)
         if keyed is not None:
             fields = [*fields, *keyed.fields()]
-        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, memory.pop_all())
+        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, reservations.pop_all())
 
 
 async def _calculate(
     caller: Principal,
     requests: Sequence[BatchRequest],
-    memory: ExitStack,
+    reservations: ExitStack,
     batches: BatchCalculator,
     keyed: KeyedRequest | None,
 ) -> list[BatchAnswer]:
     """Calculate a batch, or return its recorded answers if one with the same idempotency key was recorded."""
     if keyed is None:
-        return await batches.calculate(caller, requests, memory)
-    calculate = partial(batches.calculate, caller, requests, memory, (keyed.key, _problem))
-    return await keyed.once(calculate, partial(batches.answer_again, caller, requests, memory))
+        return await batches.calculate(caller, requests, reservations)
+    calculate = partial(batches.calculate, caller, requests, reservations, (keyed.key, _problem))
+    return await keyed.once(calculate, partial(batches.answer_again, caller, requests, reservations))
 
 
 def _problem(error: PycalcError) -> dict[str, object]:

@@ -135,8 +135,8 @@ async def _send_digits(
     resources = resources_of(scope)
     client = Client(receive)
 
-    async def read(*, held: bool, measure: Measure | None) -> Answer:
-        if row.result is not None or held:
+    async def read(*, unchanged: bool, measure: Measure | None) -> Answer:
+        if row.result is not None or unchanged:
             result = _result_of(row)
             if measure is not None:
                 measure(result)  # raises RangeNotSatisfiable

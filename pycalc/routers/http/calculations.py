@@ -83,7 +83,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 class Answering(NamedTuple):
     """The instructions for a response: how to calculate the answer, and what is known before that."""
 
-    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
+    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
     digits: int
     seconds: float  # the cost of the calculation
     text: bool  # bare digits, not JSON
@@ -144,11 +144,11 @@ async def posted(
     async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
         await respond_with(scope, receive, send, caller, calculation, keyed)
 
-    with ExitStack() as memory:
+    with ExitStack() as reservations:
         if len(body) > UNCOUNTED_BYTES:
-            memory.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
+            reservations.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
         await spend(request.scope, caller, resources)
-        return CalculatedResponse(caller, respond_to_post, memory.pop_all())
+        return CalculatedResponse(caller, respond_to_post, reservations.pop_all())
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
@@ -225,13 +225,13 @@ async def _calculate_once(
     began: float,
     keyed: KeyedRequest,
     *,
-    held: bool = False,
+    unchanged: bool = False,
     measure: Measure | None = None,
 ) -> Answer:
     """Calculate as ``Calculator.calculate`` does, or return the recorded answer."""
 
     async def calculate() -> Answer:
-        return await calculator.calculate(caller, plan, began, held=held, measure=measure, key=keyed.key)
+        return await calculator.calculate(caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
 
     async def again(recorded: Recorded) -> Answer:
         return await calculator.answer_again(caller, recorded.rows[0], plan, measure)
@@ -271,20 +271,20 @@ async def respond(
     calculate, digits, seconds, text, etags, _ = answering
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
-    etag, held = None, False
+    etag, unchanged = None, False
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
-        held = etag is not None or conditions.if_none_match == ANY
-    measure = _measure(conditions, etags if text else (), held=held)
+        unchanged = etag is not None or conditions.if_none_match == ANY
+    measure = _measure(conditions, etags if text else (), unchanged=unchanged)
     memory = None
-    if digits > UNCOUNTED_BYTES and not held:
+    if digits > UNCOUNTED_BYTES and not unchanged:
         memory = resources.response_memory.acquire(caller.user_id, digits)
     try:
-        calculation = calculate(held=held, measure=measure)
+        calculation = calculate(unchanged=unchanged, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
         fields = rate_limit_fields(context.limits)
-        if held:
+        if unchanged:
             return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
             return await _sent(answer, answering, conditions, fields, send)
@@ -314,19 +314,19 @@ def _sent(
     return send_json(answer, conditions, fields, send, status=status)
 
 
-def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:
+def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
     """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
 
     The function raises RangeNotSatisfiable for a range beyond the end, so that nothing is recorded. ``etags`` are empty
     for JSON.
     """
-    ranged = bool(etags and conditions.range) and not held
-    if not (held or ranged) and conditions.content:
+    ranged = bool(etags and conditions.range) and not unchanged
+    if not (unchanged or ranged) and conditions.content:
         return None
 
     def measure(result: Result) -> int:
         found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
-        if held or not conditions.content:
+        if unchanged or not conditions.content:
             return 0
         return len(result.text) if found is None else found[1] - found[0]
 

@@ -38,14 +38,14 @@ class BatchCalculator:
         self,
         calculator: Calculator,
         scheduler: LoopScheduler,
-        memory: ConcurrencyLimit,
+        response_memory: ConcurrencyLimit,
         metrics: Metrics,
         seconds: float,
     ) -> None:
-        """Bound the bytes of long results by ``memory``; stop the computation of each batch after ``seconds``."""
+        """Count long results towards ``response_memory``, and stop the computation of each batch after ``seconds``."""
         self._calculator = calculator
         self._scheduler = scheduler
-        self._memory = memory
+        self._response_memory = response_memory
         self._seconds = seconds
         # One slot for each calculation of the batches under way.
         self.slots = ConcurrencyLimit(
@@ -60,15 +60,15 @@ class BatchCalculator:
         self,
         caller: Principal,
         requests: Sequence[BatchRequest],
-        memory: ExitStack,
+        reservations: ExitStack,
         keyed: tuple[RequestKey, Describe] | None = None,
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
         An error among ``requests`` is its own answer. The answer to a calculation that fails is its error. A
         calculation also fails if the results together would be longer than one result may be, or if the batch's
-        deadline passes first. ``memory`` is a stack that receives the reserved memory of each long result; close it
-        when the answers are sent. ``keyed`` is the idempotency key of the batch's request, and a function that
+        deadline passes first. ``reservations`` is a stack that receives the reserved memory of each long result; close
+        it when the answers are sent. ``keyed`` is the idempotency key of the batch's request, and a function that
         describes an error: the JSON of that description answers it, and is recorded too.
 
         Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
@@ -76,7 +76,7 @@ class BatchCalculator:
         """
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_in_time(caller, requests, memory, partial(self._find, caller))
+            found = await self._find_in_time(caller, requests, reservations, partial(self._find, caller))
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
             key, problems = None, _NO_PROBLEMS
             if keyed is not None:
@@ -91,7 +91,7 @@ class BatchCalculator:
             ]
 
     async def answer_again(
-        self, caller: Principal, requests: Sequence[BatchRequest], memory: ExitStack, recorded: Recorded
+        self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
         """Return the answers to a recorded batch, under the bounds and with the errors of ``calculate``.
 
@@ -105,20 +105,20 @@ class BatchCalculator:
             return await self._calculator.answer_again(caller, row_of[place], plan)
 
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            return await self._find_in_time(caller, wanted, memory, find)
+            return await self._find_in_time(caller, wanted, reservations, find)
 
     async def _find_in_time(
         self,
         caller: Principal,
         requests: Sequence[BatchRequest | bytes],
-        memory: ExitStack,
+        reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
         """Return what ``_find_all`` finds until the batch's deadline, and an error for each other request."""
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):
-                await self._find_all(caller, requests, memory, found, find)
+                await self._find_all(caller, requests, reservations, found, find)
         except TimeoutError:
             late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
             rest = requests[len(found) :]
@@ -131,7 +131,7 @@ class BatchCalculator:
         self,
         caller: Principal,
         requests: Sequence[BatchRequest | bytes],
-        memory: ExitStack,
+        reservations: ExitStack,
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
@@ -154,7 +154,7 @@ class BatchCalculator:
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
-                    memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
+                    reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
                 found.append(await find(place, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:

@@ -123,14 +123,14 @@ class Calculator:
         plan: Plan,
         began: float,
         *,
-        held: bool = False,
+        unchanged: bool = False,
         measure: Measure | None = None,
         key: RequestKey | None = None,
     ) -> Answer:
         """Find a plan's result, record the calculation, with the idempotency key of its request, and return it.
 
         ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
-        ``held`` is true if the client already has the result. If the result is not cached, only its size and ends are
+        Set ``unchanged`` if the client already has the result. If the result is not cached, only its size and ends are
         then computed, where that is cheaper. The bytes that ``measure`` returns, by default all of the result, are
         charged to the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
 
@@ -139,7 +139,7 @@ class Calculator:
         name = plan.task.operation
         try:
             self.require_room()
-            facts_only = held and plan.summary_seconds < plan.seconds
+            facts_only = unchanged and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
             (row,) = await self._record(caller, (calculation,), key)
         except PycalcError as error:

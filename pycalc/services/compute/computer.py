@@ -48,15 +48,16 @@ class Computer:
         *,
         workers: int,
         timeout: float,
-        memory: int,
+        worker_memory: int,
         quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each caller to ``quota``.
+        """Limit each computation to ``timeout`` seconds and each caller to ``quota``.
 
-        Up to ``workers`` computations run at the same time, each with an equal share of the memory. Workers hand long
-        results over through ``proc``, the mounted ``/proc``. Raises OSError where it is missing.
+        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes. They
+        return long results through the ``/proc`` file system, which is mounted at ``proc``. Raises OSError if that
+        folder is missing.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
@@ -65,7 +66,7 @@ class Computer:
         self._tracer = tracer
         self.quota = quota
         self._timeout = timeout
-        self._most_memory = memory // workers
+        self._most_memory = worker_memory // workers
         self.scheduler = LoopScheduler()
         self._admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)

@@ -30,7 +30,7 @@ class ConcurrencyLimit:
         self._refused = refused
         self._detail = detail
         self._seconds = seconds
-        self._held: dict[Hashable, int] = {}
+        self._taken_by: dict[Hashable, int] = {}
         self._lock = Lock()
         self.taken = 0
 
@@ -45,10 +45,10 @@ class ConcurrencyLimit:
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
         """Return a slot for a key, or None without counting a refusal when the key may hold no more."""
         with self._lock:
-            held = self._held.get(key, 0) + amount
-            if held > self._each or held > self.total - self.taken:
+            taken = self._taken_by.get(key, 0) + amount
+            if taken > self._each or taken > self.total - self.taken:
                 return None
-            self._held[key] = held
+            self._taken_by[key] = taken
             self.taken += amount
         return Slot(self._release, key, amount)
 
@@ -61,9 +61,9 @@ class ConcurrencyLimit:
     def _release(self, key: Hashable, amount: int) -> None:
         with self._lock:
             self.taken -= amount
-            self._held[key] -= amount
-            if not self._held[key]:
-                del self._held[key]
+            self._taken_by[key] -= amount
+            if not self._taken_by[key]:
+                del self._taken_by[key]
 
 
 class Slot:

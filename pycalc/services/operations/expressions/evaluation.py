@@ -10,7 +10,7 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
-from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, is_carried
+from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue
 from pycalc.services.operations.expressions.sizes import Size, size_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
@@ -114,7 +114,7 @@ class Evaluator:
         first = None
         if node.steps[0].operator == "%":
             step = node.steps[0]
-            if is_carried(self.size(node.first), self.size(step.operand)):
+            if takes_residue(self.size(node.first), self.size(step.operand)):
                 first = self._residue(step.position, node.first, self.value(step.operand))
         if first is not None and len(node.steps) == 1:
             return first

@@ -47,7 +47,7 @@ EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
 _SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
-CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
+MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
 _SMALL_PRIMES = gmp.primorial(1_000)
@@ -121,10 +121,10 @@ class Sizer(NodeSizes):
 
     def _of_operands(self, node: Node) -> Size:
         first, *others = children(node)
-        sizes = [self._carried(node) or self.size(first), *map(self.size, others)]
+        sizes = [self._size_of_residue(node) or self.size(first), *map(self.size, others)]
         return self.combined(node, sizes)
 
-    def _carried(self, node: Node) -> Size | None:
+    def _size_of_residue(self, node: Node) -> Size | None:
         """Return the size of the residue of a large ``a`` in ``a % m``, and count its cost.
 
         Return None if ``a`` itself is computed.
@@ -132,7 +132,7 @@ class Sizer(NodeSizes):
         if not self._strict or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
         modulus = self._peek(node.steps[0].operand)
-        if not is_carried(self._peek(node.first), modulus):
+        if not takes_residue(self._peek(node.first), modulus):
             return None
         self.residue(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
@@ -332,13 +332,13 @@ class Sizer(NodeSizes):
             self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
 
 
-def is_carried(size: Size, modulus: Size) -> bool:
+def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    It is if both are exact whole numbers, ``a`` may have more than CARRIED_BITS bits, and ``m`` is certainly positive.
+    The operands must be exact whole numbers, ``a`` of more than MOST_DIRECT_BITS bits, and ``m`` certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
-    return size.bits > CARRIED_BITS and whole and modulus.least > -inf
+    return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
 
 
 def _rough(modulus: Value) -> Value:
