@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from pycalc import __version__
+from pycalc.backoff import wait_until_set
 from pycalc.observability.requests import LONGEST, METHODS, TraceContext, context_of, header, trace_of
 from pycalc.observability.tracing import NO_SPAN, Attribute, EndSpan, Tracer
 
@@ -105,5 +106,4 @@ class OpenTelemetryTracer(Tracer):
                 loop.call_soon_threadsafe(closed.set)
 
         Thread(target=close, name="tracing ends", daemon=True).start()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)
+        await wait_until_set(closed, _CLOSE_SECONDS)

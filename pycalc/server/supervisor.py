@@ -12,7 +12,7 @@ from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.backoff import full_jitter
+from pycalc.backoff import full_jitter, wait_until_set
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
@@ -83,8 +83,7 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), full_jitter(failures, _MAX_BACKOFF_SECONDS))
+            await wait_until_set(stop, full_jitter(failures, _MAX_BACKOFF_SECONDS))
 
 
 async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import Context
 from time import time_ns
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
@@ -146,8 +147,7 @@ class HistoryPoller:
 
     async def _run(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), _POLL_SECONDS if self._shared else None)
+            await wait_until_set(self._work, _POLL_SECONDS if self._shared else None)
             self._work.clear()
             try:
                 async with self._reading:

@@ -15,7 +15,7 @@ from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.backoff import backoff_after
+from pycalc.backoff import backoff_after, wait_until_set
 from pycalc.db.base import OutboxRow, OutboxStore
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
@@ -106,8 +106,7 @@ class Relay:
     async def _run(self) -> None:
         while not self._closing.is_set():
             poll = (_POLL_SECONDS if self._lease.held else _STANDBY_SECONDS) if self._shared else None
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), _STANDBY_SECONDS if self._schedule else poll)
+            await wait_until_set(self._work, _STANDBY_SECONDS if self._schedule else poll)
             self._work.clear()
             try:
                 if await self._publish_batch():
@@ -115,7 +114,7 @@ class Relay:
                 self._failures = 0
             except Exception as error:  # the entries are safe in the outbox, so every error is retried
                 await self._back_off(error)
-            await self._pause(_GATHER_SECONDS)
+            await wait_until_set(self._closing, _GATHER_SECONDS)
         with suppress(Exception):
             while await self._publish_batch():
                 pass
@@ -190,9 +189,5 @@ class Relay:
         while not self._closing.is_set() and (left := end - self._clock()) > 0:
             with suppress(Exception):  # a failure makes only the gauges stale
                 await self._gauges.refresh()
-            await self._pause(min(left, _REFRESH_SECONDS))
+            await wait_until_set(self._closing, min(left, _REFRESH_SECONDS))
         self._work.set()
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)

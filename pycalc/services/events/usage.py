@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date
 from time import time, time_ns
 
 from structlog import get_logger
 
-from pycalc.backoff import backoff_after
+from pycalc.backoff import backoff_after, wait_until_set
 from pycalc.db.base import DeadLetter, DeadLetterStore, UsageFilter, UsageStore, UserStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
@@ -140,8 +139,7 @@ class UsageConsumer:
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), delay)
+        await wait_until_set(self._closing, delay)
 
 
 def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:

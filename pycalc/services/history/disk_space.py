@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import HistoryMetrics
 
@@ -52,8 +52,7 @@ class DiskSpace:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)
             try:
                 await asyncio.to_thread(self._read)
             except OSError as error:  # if the disk is gone, the database reports that

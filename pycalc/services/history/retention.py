@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import time
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import (
     AuditStore,
     DeletedAccount,
@@ -195,8 +195,7 @@ class Retention:
             except Exception as error:  # the next pass may succeed
                 _log.warning("the history was not pruned", error=str(error))
             if not (self._due or self._just_deleted):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), next_pass - self._loop.time())
+                await wait_until_set(self._wake, next_pass - self._loop.time())
 
     async def _look_at_everything(self) -> None:
         self._recorded.clear()  # this pass measures every user; clearing bounds the counters
@@ -284,6 +283,5 @@ class Retention:
 
     async def _pause(self, seconds: float) -> None:
         """Leave the database to others for ``seconds``; raises _ClosingError when the service is closing."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+        if await wait_until_set(self._closing, seconds):
             raise _ClosingError

@@ -11,6 +11,7 @@ from uuid import uuid4
 from structlog import get_logger
 
 from pycalc import __version__
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import Instance, InstanceStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import now_ms
@@ -58,5 +59,4 @@ class Heartbeat:
                 if not self._failed:  # one record for each outage
                     _log.warning("the state of this process was not stored", error=str(error))
                 self._failed = True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)
