@@ -1,4 +1,4 @@
-"""Reading of the audit log, for admins."""
+"""A reader of the audit log, for admins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.models.ids import unix_ms
 
 
 class AuditSelection(NamedTuple):
-    """A client's selection of audit entries; a field that is None selects all."""
+    """A filter of audit entries; a field that is None does not filter."""
 
     actor: str | None = None
     action: str | None = None
@@ -22,19 +22,19 @@ class AuditSelection(NamedTuple):
 
 
 class AuditReader:
-    """A reader of the audit log; its caller must be an admin."""
+    """A reader of the audit log. Its callers must ensure that the user is an admin."""
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
 
     async def entries(self, selection: AuditSelection, before: bytes | None, limit: int) -> list[AuditEntry]:
-        """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""
+        """Return the newest ``limit`` of the selected entries whose ids are below ``before``, newest first."""
         actor, action, subject, since, until = selection
         since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (since, until))
         return await self._store.page(AuditFilter(actor, action, subject, since_ms, until_ms), before, limit)
 
     async def page(self, selection: AuditSelection, cursor: str | None, limit: int) -> tuple[str, str | None]:
-        """Return an AuditPage as JSON text, and the cursor of the next page, None on the last one.
+        """Return an AuditPage as JSON text, and the cursor of the next page, or None if it is the last page.
 
         Raises InvalidInput for a malformed cursor.
         """
