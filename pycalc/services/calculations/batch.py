@@ -1,4 +1,4 @@
-"""Batches: many calculations of one request, calculated one after the other."""
+"""Batches: the calculations of one request, computed one after the other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ T = TypeVar("T")
 
 BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
 _NO_PROBLEMS: Mapping[int, bytes] = {}
-_MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
+_MOST_CALCULATIONS = 8_000  # calculations in all batches under way, which all fit into the recorder's queue
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
 
 class BatchCalculator:
-    """A calculator of batches: one calculation after the other, all recorded in one transaction."""
+    """A calculator of batches.
+
+    The calculations of a batch run one after the other and are recorded in one transaction.
+    """
 
     def __init__(
         self,
@@ -65,14 +68,16 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        An error among ``requests`` is its own answer. The answer to a calculation that fails is its error. A
-        calculation also fails if the results together would be longer than one result may be, or if the batch's
-        deadline passes first. ``reservations`` is a stack that receives the reserved memory of each long result; close
-        it when the answers are sent. ``keyed`` is the idempotency key of the batch's request, and a function that
-        describes an error: the JSON of that description answers it, and is recorded too.
+        The answer to an error among ``requests`` is that error. The answer to a calculation that fails is its error. A
+        calculation fails too if the results together would be longer than one result may be, or after the batch's
+        deadline.
 
-        Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
-        user. Raises the recorder's errors.
+        The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
+        answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error. The
+        JSON of this description is then the answer to the error, and is recorded too.
+
+        Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are under
+        way, in total or for this user.
         """
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
@@ -93,9 +98,9 @@ class BatchCalculator:
     async def answer_again(
         self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
-        """Return the answers to a recorded batch, under the bounds and with the errors of ``calculate``.
+        """Return the answers to a recorded batch, under the limits and with the errors of ``calculate``.
 
-        What can't be made again, for example because a limit is lower now, is answered by its error.
+        If an answer can't be computed again, for example because a limit is lower now, return its error instead.
         """
         rows = iter(recorded.rows)
         row_of = {place: next(rows) for place in range(len(requests)) if place not in recorded.problems}
@@ -114,7 +119,7 @@ class BatchCalculator:
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return what ``_find_all`` finds until the batch's deadline, and an error for each other request."""
+        """Return the outcomes of ``_find_all`` until the deadline, and ComputationTimeout for the other requests."""
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):
@@ -135,9 +140,10 @@ class BatchCalculator:
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: what ``find`` returns for its place and plan, or an error.
+        """Append the outcome of each request to ``found``: the result of ``find``, or an error.
 
-        What is no request is its own outcome.
+        ``find`` is called with the request's index, its plan and its start. A request that is an error or the JSON of a
+        problem is its own outcome.
         """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()

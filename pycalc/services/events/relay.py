@@ -1,9 +1,9 @@
-"""The relay, which publishes the outbox's events to the stream at least once, in the order of commit.
+"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits.
 
-The relay reads entries, publishes them and only then deletes them. After a crash between the last two steps, the
-entries are published again, with the same ids. While the stream is down the entries stay in the outbox. Of several
-relays on one database the holder of the lease publishes, which keeps each user's events in order; the others stand by.
-A refused event is retried beside later events; after several refusals it becomes a dead letter (ADR 5).
+The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
+events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
+on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
+stream refuses is retried beside later events. After several refusals, it becomes a dead letter (ADR 5).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
 _SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large; a success doubles it
-_GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
+_GATHER_SECONDS = 0.02  # pause between two batches, because a few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
@@ -44,7 +44,10 @@ _log = get_logger(__name__)
 
 
 class Relay:
-    """A task that publishes the outbox; with ``shared`` it polls, because other processes fill the outbox too."""
+    """A task that publishes the outbox.
+
+    With ``shared``, it reads at intervals, because other processes add events too.
+    """
 
     def __init__(
         self,
@@ -58,9 +61,9 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start the task; ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
+        """Start the task. ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
 
-        A refused event is retried for ``try_seconds`` or longer before it becomes a dead letter.
+        An event that the stream refuses is retried for at least ``try_seconds`` before it becomes a dead letter.
         """
         self._outbox = outbox
         self._shared = shared
@@ -72,7 +75,7 @@ class Relay:
         self._schedule = RetrySchedule(try_seconds, clock)
         self._publisher = OutboxPublisher(outbox, stream, metrics, self._schedule, tracer)
         self._work = asyncio.Event()
-        self._work.set()  # an earlier process may have left entries
+        self._work.set()  # an earlier process may have left events in the outbox
         self._closing = asyncio.Event()
         self._failures = 0
         self._batch = _BATCH
@@ -81,19 +84,19 @@ class Relay:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
-        """Announce new entries; a relay on standby leaves them to the holder of the lease."""
+        """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
         if self._lease.held or not self._shared:
             self._work.set()
 
     async def ping(self) -> None:
-        """Check that events are relayed; raises StreamUnavailable if the relay has ended or the stream refuses some."""
+        """Raise StreamUnavailable if the relay has ended or the stream refuses some events."""
         if self._runner.done():
             raise StreamUnavailable("Events are not being relayed.")
         if self._schedule:
             raise StreamUnavailable("The stream refuses some events.")
 
     async def aclose(self) -> None:
-        """Publish for at most 1.5 s more, then stop and release the lease; the remaining entries stay in the outbox."""
+        """Publish for at most 1.5 s more, then stop and release the lease. The remaining rows stay in the outbox."""
         self._closing.set()
         self._work.set()
         with suppress(TimeoutError):
@@ -112,7 +115,7 @@ class Relay:
                 if await self._publish_batch():
                     self._work.set()
                 self._failures = 0
-            except Exception as error:  # the entries are safe in the outbox, so every error is retried
+            except Exception as error:  # the events are safe in the outbox, so every error is retried
                 await self._back_off(error)
             await wait_until_set(self._closing, _GATHER_SECONDS)
         with suppress(Exception):
@@ -120,7 +123,7 @@ class Relay:
                 pass
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
-        """Acquire or renew the lease when less than ``seconds`` of it are left; return whether this relay holds it."""
+        """Acquire the lease, or renew it if it expires within ``seconds``. Return whether this relay holds it."""
         if self._lease.seconds_left < seconds:
             renewal = self._lease.held
             acquired = await self._lease.acquire()
@@ -132,7 +135,10 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """If this relay leads, publish the oldest entries and the retries now due; return whether to go on at once."""
+        """If this relay holds the lease, publish the oldest events and the retries that are due.
+
+        Return whether to publish the next batch at once.
+        """
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
@@ -151,13 +157,13 @@ class Relay:
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish entries if this relay holds the lease; return how many left the outbox."""
+        """Publish the events of rows if this relay holds the lease. Return how many rows left the outbox."""
         if not entries or not await self._lead(PUBLISH_SECONDS):
             return 0
         return await self._publisher.publish(entries)
 
     async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish refused events again; return how many left the outbox.
+        """Publish events again that the stream has refused. Return how many rows left the outbox.
 
         A failure of the stream postpones these retries, but does not delay other events.
         """
@@ -174,7 +180,7 @@ class Relay:
         return removed
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, exponentially longer and with full jitter; keep the gauges up to date meanwhile.
+        """Wait before the next try, exponentially longer and with full jitter. Update the gauges meanwhile.
 
         After a failure of the stream, release the lease and make the next batch smaller.
         """

@@ -1,4 +1,4 @@
-"""Reports of this process's state to the database, so that every process can show all (ADR 32)."""
+"""Reports of the state of this process to the database, so that each process can show the state of all (ADR 32)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pycalc.models.ids import now_ms
 from pycalc.models.instances import Figures
 
 _SECONDS = 10.0
-STALE_MS = 60_000  # a process that has not reported for so long has ended
+STALE_MS = 60_000  # a process without a report for this long counts as ended
 
 _log = get_logger(__name__)
 
@@ -29,7 +29,7 @@ class Heartbeat:
     def __init__(
         self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = _SECONDS
     ) -> None:
-        """``command`` is the one that runs: serve, relay or consume."""
+        """Start the task. ``command`` is the command that this process runs: serve, relay or consume."""
         self._store = store
         self._id = uuid4().bytes
         self._command = command
@@ -41,7 +41,10 @@ class Heartbeat:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")
 
     async def aclose(self) -> None:
-        """Stop, and remove this process from the list; if the database is away, its row expires."""
+        """Stop the task and remove this process from the list.
+
+        If the database is unavailable, the list drops it later.
+        """
         self._closing.set()
         await self._runner
         with suppress(StoreUnavailable):
