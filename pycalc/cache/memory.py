@@ -1,4 +1,4 @@
-"""An LRU cache in this process, bounded in bytes."""
+"""An LRU cache in this process, limited in bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemoryCache:
 
     @classmethod
     async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
-        """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
+        """Return the cache for ``memory://?max_bytes=N``; raises ValueError."""
         return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:

@@ -1,4 +1,4 @@
-"""Idempotency keys: clients send one with a request so that a retry of it records nothing twice."""
+"""Idempotency keys, which clients send with requests so that a retry records nothing twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ID_BYTES = 16
 
 
 class KeyRow(NamedTuple):
-    """A recorded request with an idempotency key; the fields are in the order of the table's columns."""
+    """A recorded request with an idempotency key. The fields are in the order of the table's columns."""
 
     id: bytes
     fingerprint: bytes
@@ -27,12 +27,12 @@ class KeyRow(NamedTuple):
 
 
 class RequestKey(NamedTuple):
-    """The idempotency key of one request: its id for this user, and the fingerprint of the request."""
+    """The idempotency key of a request: an id, made of user and key, and the fingerprint of the request."""
 
     id: bytes
     fingerprint: bytes
     problems: bytes | None = None
 
     def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
-        """Return what is stored under the key with the rows that the request records."""
+        """Return the stored form of the key for a request that records these rows."""
         return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

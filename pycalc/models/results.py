@@ -24,8 +24,8 @@ class Facts(NamedTuple):
 class Result:
     """The ASCII text of a result, and the facts about it.
 
-    ``head`` and ``tail`` stand around the text in the JSON form. They are made once, so that a cached answer costs no
-    encoding.
+    In the JSON of an answer, ``head`` precedes the text and ``tail`` follows it. They are made once, so that answers
+    from the cache need no encoding.
     """
 
     text: bytes | mmap

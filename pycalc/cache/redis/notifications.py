@@ -1,4 +1,4 @@
-"""Revocation notifications over Redis Pub/Sub: fast, but a process that is not connected misses them."""
+"""Revocation notifications over Redis Pub/Sub. They are fast, but a process that is not connected misses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = get_logger(__name__)
 
 
 class RedisRevocationNotifications:
-    """RevocationNotifications on one Redis channel."""
+    """Notifications of revocations on one Redis channel."""
 
     def __init__(self, client: RedisClient, channel: str) -> None:
         self._client = client
@@ -36,9 +36,10 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Stay subscribed, and subscribe again after each error.
+        """Subscribe, and subscribe again after each error.
 
-        A new subscription counts as a notification, because one may have been missed.
+        Call ``heard`` for each notification and each new subscription. A new subscription counts as a notification,
+        because one may have been missed before.
         """
         failures = 0
         while True:

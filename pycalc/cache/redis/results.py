@@ -44,7 +44,7 @@ _log = get_logger(__name__)
 
 
 class RedisResults:
-    """The results in Redis: stored in the background, within bounds, and guarded by leases while they are computed.
+    """The results in Redis. They are stored in the background, and leases let one process compute each of them.
 
     A lease is released once its result is stored, so that the next process finds the result.
     """
@@ -52,7 +52,7 @@ class RedisResults:
     def __init__(
         self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
     ) -> None:
-        """Prepare the scripts; encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
+        """Prepare the scripts. Encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
         self.client = client
         self.name = name
         self.accept = accept
@@ -89,7 +89,7 @@ class RedisResults:
             self._stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` after the newest result put under a key is stored or dropped; at once if none is waiting."""
+        """Call ``step`` once the newest result put under a key is stored or dropped, or at once if none is waiting."""
         store = self._stores.get(key)
         if store is None:
             step()
@@ -122,7 +122,7 @@ class RedisResults:
 
 
 def _taken(answer: Any) -> bytes | bool:
-    """Return the stored value, or whether the claim holds the lease; raises TypeError for any other answer."""
+    """Return the stored value, or whether the claim holds the lease; raises TypeError for other replies."""
     if answer in (0, 1):
         return bool(answer)
     if not isinstance(answer, bytes):
@@ -131,7 +131,10 @@ def _taken(answer: Any) -> bytes | bool:
 
 
 class RedisClaim:
-    """A claim in Redis: the lease is a key that holds this claim's token and expires unless it is renewed."""
+    """A claim in Redis.
+
+    The lease is a key that has this claim's token as its value, and expires unless it is renewed.
+    """
 
     def __init__(self, results: RedisResults, key: str) -> None:
         self._results = results

@@ -22,7 +22,7 @@ class DeadLetterStore(Protocol):
     """Undeliverable events, kept until an admin requeues or discards them."""
 
     async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Add dead letters; the database assigns their numbers."""
+        """Add dead letters, to which the database assigns numbers."""
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""

@@ -1,4 +1,4 @@
-"""The trace of a calculation, for its event."""
+"""The trace context of a calculation, which its event refers to."""
 
 from __future__ import annotations
 
