@@ -23,7 +23,10 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many bytes of memory this process may use: the machine's, or fewer if a control group limits them."""
+    """Return the bytes of memory that this process may use.
+
+    A control group may limit them to less than the machine's memory.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [machine]
     for folder in _folders(cgroups, own, "memory"):

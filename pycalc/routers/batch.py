@@ -49,7 +49,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
+    """Do up to 1,000 calculations in one transaction. Each answer is a calculation or a problem, in order."""
     require_media_type(request, JSON)
     name = key_name(request)
     resources.batches.slots.require_free(1)
@@ -78,7 +78,7 @@ async def _calculate(
     batches: BatchCalculator,
     keyed: KeyedRequest | None,
 ) -> list[BatchAnswer]:
-    """Calculate a batch, or return its recorded answers if one with the same idempotency key was recorded."""
+    """Calculate a batch. If one with the same idempotency key is recorded, return its recorded answers."""
     if keyed is None:
         return await batches.calculate(caller, requests, reservations)
     calculate = partial(batches.calculate, caller, requests, reservations, (keyed.key, _problem))
@@ -90,7 +90,7 @@ def _problem(error: PycalcError) -> dict[str, object]:
 
 
 def _pieces(answer: BatchAnswer) -> Sequence[Piece]:
-    """Return the pieces of the JSON of one calculation or one problem."""
+    """Return the JSON of one calculation or one problem, in pieces."""
     if isinstance(answer, bytes):
         return (answer,)
     if isinstance(answer, PycalcError):

@@ -1,4 +1,4 @@
-"""Calculations as resources: made from a body, and read again."""
+"""Calculations as resources: created from a body, and read again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(_MAX_BODY)
 async def calculate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Calculate with the operands in the body; `Location` is where the calculation and its digits can be read again."""
+    """Calculate with operands in the body. `Location` is the path of the recorded calculation."""
     return await posted(request, caller, resources, read_calculation, _create)
 
 
@@ -75,7 +75,7 @@ async def _create(
     calculation: Calculation,
     keyed: KeyedRequest | None,
 ) -> None:
-    """Calculate and respond with 201; in an InvalidInput, pointers to operands lead into the body's ``input``."""
+    """Calculate and respond with 201. In an InvalidInput, pointers to operands lead into the body's ``input``."""
     try:
         await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=True)
     except InvalidInput as error:
@@ -102,7 +102,7 @@ RecordedDep = Annotated[HistoryRow, Depends(_recorded)]
     responses=responses("validation-error", "unauthorized", "forbidden", "not-found", "unavailable"),
 )
 async def calculation(row: RecordedDep) -> Response:
-    """Return a recorded calculation as the history shows it: one's own, or anyone's for an admin."""
+    """Return a recorded calculation as shown in the history: one's own, or anyone's for an admin."""
     return Response(encode_item(row), media_type=JSON)
 
 
@@ -118,7 +118,10 @@ async def calculation(row: RecordedDep) -> Response:
     },
 )
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
-    """Return the bare digits of a recorded calculation. What is no longer kept is made again; nothing is recorded."""
+    """Return the bare digits of a recorded calculation.
+
+    Digits that are no longer stored are computed again. Nothing is recorded.
+    """
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)
     return CalculatedResponse(caller, partial(_send_digits, caller=caller, row=row, asked=asked))
@@ -129,8 +132,8 @@ async def _send_digits(
 ) -> None:
     """Send the bare digits of a recorded calculation.
 
-    They come from the row if it holds them. Otherwise ``asked``, the row's request, is calculated again. If ``asked``
-    is None, the digits must be in the cache.
+    If the row has no digits, ``asked``, the row's request, is calculated again. If ``asked`` is None, the digits must
+    be in the cache.
     """
     resources = resources_of(scope)
     client = Client(receive)
@@ -158,6 +161,6 @@ async def _send_digits(
 
 
 def _result_of(row: HistoryRow) -> Result:
-    """Return the result that a row holds; its text is empty when the row has none."""
+    """Return the result in a row. Its text is empty if the row has none."""
     facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
     return Result((row.result or "").encode(), facts, b"", b"")

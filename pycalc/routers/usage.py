@@ -20,7 +20,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLE
 
 
 class UsageQuery(BaseModel):
-    """The filters of the totals; unknown parameters are refused."""
+    """The filters of the totals. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,10 @@ class UsageQuery(BaseModel):
     responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
 )
 async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
-    """Return totals by day and operation, counted from the event stream, and the caller's quotas; an admin sees all."""
+    """Return the caller's quotas, and totals by day and operation, counted from the event stream.
+
+    An admin sees all totals.
+    """
     response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
     rates = [
         state for limit, identity in rate_limits_of(caller, resources) for state in await limit.limit_states(identity)

@@ -1,4 +1,4 @@
-"""The connections of clients, as the kernel reports them: Granian does not tell when a client has read a response."""
+"""The connections of clients, as the kernel reports them. Granian does not tell when a client has read a response."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class ClientSockets:
 
     @contextmanager
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
-        """Yield a socket object for a descriptor without owning it; raises OSError if the descriptor is not a socket.
+        """Return a context with a socket object for a descriptor that it does not own.
 
-        The descriptor is not duplicated. It may have been reused for SQLite's file, whose locks a duplicate's close
-        would drop.
+        Raises OSError if it is not a socket. The descriptor is not duplicated. The number may have been reused for
+        SQLite's file, whose locks would be lost when a duplicate is closed.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:

@@ -77,7 +77,10 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which the metrics are served on PYCALC_METRICS_PORT, or an empty one if that is not set."""
+    """Return a context in which PYCALC_METRICS_PORT serves the metrics.
+
+    If the setting is empty, the context does nothing.
+    """
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")

@@ -12,7 +12,7 @@ AUDITED = frozenset({401, 403, 429})  # statuses
 
 
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
-    """Write the refusal of a request with this status to the audit log."""
+    """Write a refused request to the audit log. ``status`` is the status of its response."""
     resources, context = resources_of(scope), context_of(scope)
     caller, token = context.caller, token_of(scope)
     if caller is not None:

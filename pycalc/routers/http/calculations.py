@@ -81,7 +81,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """The instructions for a response: how to calculate the answer, and what is known before that."""
+    """How to calculate the answer of a request, and what is known about the answer before."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
     digits: int
@@ -95,7 +95,7 @@ Respond = Callable[[Scope, Receive, Send, Principal, Calculation, KeyedRequest |
 
 
 class CalculatedResponse(Response):
-    """A response that makes its calculation when it is sent, and stops it when the client disconnects."""
+    """A response that runs its calculation when it is sent, and stops the calculation when the client disconnects."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class CalculatedResponse(Response):
         respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
         reservations: ExitStack | None = None,
     ) -> None:
-        """Respond to ``caller`` by ``respond_with``, which must raise its errors before it sends anything.
+        """Respond to ``caller`` by calling ``respond_with``, which must raise its errors before it sends anything.
 
         ``reservations`` are closed once the response has been sent or has failed.
         """
@@ -113,7 +113,7 @@ class CalculatedResponse(Response):
         self._reservations = reservations or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
+        """Take a calculation slot, calculate and respond. Raises Overloaded if no slot is free."""
         with self._reservations:
             slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
             context_of(scope).release_slot = slot.release
@@ -127,9 +127,9 @@ async def posted(
     read: Callable[[bytes], Calculation],
     respond_with: Respond,
 ) -> CalculatedResponse:
-    """Return the response to the calculation in a body, and count it towards the caller's limits.
+    """Return the response to a calculation in a body, and count the calculation towards the caller's limits.
 
-    ``read`` must return the calculation, or raise InvalidInput. ``respond_with`` must calculate it and send the
+    ``read`` must return the calculation in a body, or raise InvalidInput. ``respond_with`` must calculate and send the
     response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
     Overloaded.
     """
@@ -152,9 +152,9 @@ async def posted(
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
-    """Return the caller's rate limits, and under which id each counts.
+    """Return the caller's rate limits, each with the id under which the caller's calculations are counted.
 
-    That of an API key comes first, so that a key beyond its own limit takes nothing from its owner's.
+    The limit of an API key comes first, so that a key beyond its own limit uses up nothing of its owner's.
     """
     found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
@@ -163,15 +163,16 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited when the caller may do no further calculation now; otherwise count nothing."""
+    """Raise RateLimited if the caller may do no further calculation now. Count nothing."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_some(identity)
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
-    """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached.
+    """Count all of the calculations towards the caller's rate limits, or none.
 
-    What an API key's own limit has counted stays counted when its owner's limit refuses.
+    Raises RateLimited if a limit is reached. If the owner's limit refuses, calculations counted by the API key's own
+    limit stay counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
@@ -190,10 +191,10 @@ async def calculate_and_respond(
     created: bool = False,
     form: str | None = None,
 ) -> int:
-    """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
+    """Plan, calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    ``form`` is the parameter ``format`` of the query, which replaces the Accept field.
-    The response to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
+    ``form`` is the query parameter ``format``, which replaces the Accept field. The response to a POST has no ETag and
+    no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     conditions = conditions_of(scope)
@@ -242,8 +243,8 @@ async def _calculate_once(
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client) -> Plan:
     """Return the plan of a calculation.
 
-    The request's slot is released before a worker process makes the plan, and when one will compute the result.
-    Raises ClientGone, and the errors of ``Calculator.plan``.
+    If a worker process creates the plan or will compute the result, the request's slot is released before. Raises
+    ClientGone, and the errors of ``Calculator.plan``.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -262,9 +263,9 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
 async def respond(
     scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, answering: Answering, send: Send
 ) -> int:
-    """Calculate and send the response; return the status.
+    """Calculate, send the response and return its status.
 
-    Memory for a long result is acquired before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
+    Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
     Overloaded, ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
@@ -304,7 +305,7 @@ async def respond(
 def _sent(
     answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
 ) -> Coroutine[Any, Any, int]:
-    """Return the coroutine that sends a calculation with these header fields, and returns the status."""
+    """Return a coroutine that sends a calculation with these header fields, and returns the status."""
     status = 200
     if answering.created:
         fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
@@ -315,10 +316,10 @@ def _sent(
 
 
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
-    """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
+    """Return a function that computes how many bytes of a result are sent, or None if all of them always are.
 
-    The function raises RangeNotSatisfiable for a range beyond the end, so that nothing is recorded. ``etags`` are empty
-    for JSON.
+    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are
+    empty for JSON.
     """
     ranged = bool(etags and conditions.range) and not unchanged
     if not (unchanged or ranged) and conditions.content:

@@ -1,4 +1,4 @@
-"""Header fields of responses: security, caching, pages, quotas."""
+"""Header fields of responses: security, caching, pages, rate limits."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSub
 
 
 def with_default_headers(headers: Iterable[Header]) -> list[Header]:
-    """Return header fields, completed by the defaults (security, no caching) that they lack."""
+    """Return header fields, after adding missing defaults for security and against caching."""
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response, with its header fields completed by the defaults."""
+    """Send a response, after adding missing default header fields."""
     response.raw_headers = with_default_headers(response.raw_headers)
     await response(scope, receive, send)
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
-    """Return the Link field (RFC 8288) to the next page; no field for the last page, whose ``cursor`` is None."""
+    """Return the Link field (RFC 8288) to the next page, or no field for the last page, whose ``cursor`` is None."""
     if cursor is None:
         return {}
     query = [

@@ -43,7 +43,7 @@ _OVERLOAD_START: Message = {
 class Application(FastAPI):
     """A FastAPI application that prepares, counts and times every request itself.
 
-    Calculations by GET or HEAD go straight to their routes; all other requests pass through FastAPI's layers.
+    Calculations by GET or HEAD go directly to their routes. All other requests pass through FastAPI's layers.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Application(FastAPI):
         self._histograms: dict[tuple[str, str], Histogram] = {}
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; the first call makes and completes it."""
+        """Return the OpenAPI document, which the first call creates and completes."""
         if self.openapi_schema is None:
             complete(super().openapi())
         return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put a RequestContext into a request's scope and respond; treat a HEAD as a GET without content."""
+        """Put a RequestContext into the request's scope and respond. Handle a HEAD as a GET without content."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -136,10 +136,10 @@ class Application(FastAPI):
                 end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD; return the response if none is free, else None.
+        """Take a slot for a calculation by GET or HEAD and return None, or return a response if no slot is free.
 
-        The slot is kept in the request's context. HttpServer calls this in its own thread, so that a refusal costs the
-        event loop nothing (ADR 18).
+        The slot is stored in the request's context. HttpServer calls this in its own thread, so that a refusal costs
+        the event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
@@ -154,7 +154,7 @@ class Application(FastAPI):
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Take a slot for a calculation by GET or HEAD, without checking its operands.
 
-        If no slot is free, count the refusal and return its response; else return None.
+        If no slot is free, count the refusal and return its response, else return None.
         """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
@@ -174,9 +174,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return a request's calculation route, and put route and operands into the scope; None for other requests.
+        """Return the calculation route of a request, and put route and operands into the scope.
 
-        A path of a calculation that matches no route because of an escaped slash is left escaped for the router.
+        Return None for other requests. If a path matches no route because of an escaped slash, the path stays escaped
+        for the router.
         """
         if scope["method"] != "GET":
             return None
