@@ -44,6 +44,7 @@ def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
     ]
 
 
+@pytest.mark.anyio
 async def test_a_wait_ends_with_its_event_or_its_time() -> None:
     """``wait_until_set`` returns True at once for an event that is set, and False when the time is over."""
     event = asyncio.Event()

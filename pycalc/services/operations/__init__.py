@@ -1,4 +1,4 @@
-"""The registries of the operations (``OPERATIONS``) and of everything that can be calculated (``CALCULATIONS``)."""
+"""The registry of operations (``OPERATIONS``), and that of everything that can be calculated (``CALCULATIONS``)."""
 
 from __future__ import annotations
 

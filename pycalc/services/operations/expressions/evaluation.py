@@ -1,4 +1,4 @@
-"""The value of a tree: exact, or with a precision an enclosure of an irrational value."""
+"""The value of a tree: exact, or an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALLBACK_BITS = 1_000_000  # a value up to this size is computed in full where a
 
 
 class DisagreementError(Exception):
-    """A residue within the tree that differs from an independent computation of it."""
+    """A residue in the tree differs from an independent computation of the same residue."""
 
 
 class Evaluator:
@@ -88,14 +88,17 @@ class Evaluator:
                 self._variables[node.variable] = outer
 
     def _number(self, node: Constant) -> Value:
-        """Return a literal's value, which is made once: a loop asks for it in each term."""
+        """Return the value of a literal. It is cached, because a loop needs it in each term."""
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)
         return value
 
     def _loop(self, node: Loop) -> Value:
-        """Return a sum or a product, joined in a balanced tree, so that few operations have large operands."""
+        """Return a sum or a product.
+
+        The terms are combined in a balanced tree, so that few operations have large operands.
+        """
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
         parts: list[tuple[int, Value]] = []  # (level, value of 2^level terms), the highest level first
         for term in self.terms(node, self.value):

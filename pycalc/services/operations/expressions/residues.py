@@ -1,4 +1,4 @@
-"""The residue of a tree, computed without values larger than the modulus where the arithmetic allows it."""
+"""The residue of a tree, computed without values larger than the modulus if the arithmetic allows this."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Residues:
         }
 
     def of(self, node: Node) -> Value:
-        """Return a node's residue, from 0 to modulus - 1.
+        """Return the residue of a node, from 0 to modulus - 1.
 
-        Raises NotInvertibleError where a divisor has no inverse, and what ``Evaluator.value`` raises.
+        Raises NotInvertibleError if a divisor has no inverse, and the errors of ``Evaluator.value``.
         """
         return self._nodes.get(type(node), self._exact)(node)
 
     def of_value(self, position: int, value: Value) -> Value:
-        """Return the residue of a value; raises DomainError for an irrational one, or NotInvertibleError."""
+        """Return the residue of a value. Raises DomainError for an irrational value, and NotInvertibleError."""
         if not is_exact(value):
             raise undefined(position, "This part is irrational: only a rational number has a residue.")
         try:
@@ -142,7 +142,7 @@ class Residues:
         return result
 
     def _divisor(self, value: Value) -> Value:
-        """Return the inverse of a divisor; raises NotInvertibleError where there is none, and for the modulus 1."""
+        """Return the inverse of a divisor. Raises NotInvertibleError if there is none, and for the modulus 1."""
         if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
         return self._inverse(value)

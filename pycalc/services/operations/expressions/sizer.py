@@ -171,7 +171,10 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value; count the time to find the bounds, not that to compute the value."""
+        """Return the bounds of a node's value.
+
+        Count the time to find the bounds, but not the time to compute the value.
+        """
         self.seconds += costs.PEEK
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 
@@ -351,7 +354,7 @@ def _rough(modulus: Value) -> Value:
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal: in a loop, finding its size would take longer."""
+    """Return whether an exponent is a variable or a short literal. In a loop, finding its size would take longer."""
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
@@ -373,5 +376,5 @@ def by_euler(exponent: Size, bits: float) -> bool:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps of a chain are computed exactly for its residue: those up to the last ``//`` or ``%``."""
+    """Return the number of steps of a chain, up to the last ``//`` or ``%``, that its residue needs exactly."""
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

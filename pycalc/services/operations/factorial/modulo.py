@@ -1,4 +1,7 @@
-"""n! modulo any m: it is 0 modulo the part of m that divides n!, and modulo the rest it takes O(sqrt(n)) steps."""
+"""n! modulo any m.
+
+It is 0 modulo the factor of m that divides n!; modulo the other factor, it takes O(sqrt(n)) steps.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ _LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any ca
 class FactorialPlan(NamedTuple):
     """A factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
 
-    ``rough`` has no prime factor up to ``searched``. ``mirror`` is ``rough`` - 1 - n, for Wilson's theorem; it is set
-    where ``rough`` is a prime and the mirror is below n. ``whole`` means that n! itself is computed and divided,
-    because n is small or a prime power in m does not divide n!; then ``rough`` is m.
+    ``rough`` has no prime factor up to ``searched``. If ``rough`` is a prime, ``mirror`` may be set to ``rough`` - 1 -
+    n, for Wilson's theorem, if this is below n. If ``whole`` is set, ``rough`` is m, and n! itself is computed and
+    divided. The reason is that n is small, or that a prime power in m does not divide n!.
     """
 
     smooth: int
@@ -32,7 +35,7 @@ class FactorialPlan(NamedTuple):
     searched: int = 0
 
     def residue(self, n: int) -> int:
-        """Return ``n``! modulo m: it is 0 modulo ``smooth``, and is computed modulo ``rough`` (Chinese remainders)."""
+        """Return ``n``! modulo m, from 0 modulo ``smooth`` and the residue modulo ``rough`` (Chinese remainders)."""
         if self.whole:
             return int(gmp.fac(n) % self.rough)
         if self.mirror is not None:

@@ -100,7 +100,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
 
 
 def factorial_digits(n: int) -> int:
-    """Return the exact number of decimal digits of ``n``!, for n >= 1,000 from Stirling's series."""
+    """Return the exact number of decimal digits of ``n``!, from Stirling's series if n >= 1,000."""
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
@@ -132,9 +132,9 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 
 
 class StirlingLogarithm:
-    """An enclosure of log10 n!, for n >= 1,000, by Stirling's series.
+    """An enclosure of log10 n! for n >= 1,000, by Stirling's series.
 
-    The error of the series is smaller than the first term left out, which is below n^-25.
+    The error of the series is smaller than its first omitted term, which is below n^-25.
     """
 
     def __init__(self, n: int) -> None:

@@ -1,4 +1,4 @@
-"""Irrational powers x^y, correctly rounded to a number of significant digits, and the verification of such a value."""
+"""Irrational powers x^y, correctly rounded to a number of significant digits, and the verification of such values."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _bounds(candidate: Rounded) -> tuple[int, int]:
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """Return the rounded number whose text is exactly this one, or None if there is none of this sign and precision."""
+    """Return the rounded number with exactly this text, or None if none of this sign and precision has it."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
@@ -93,7 +93,7 @@ def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
 
 
 def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return a first working precision: bits for the logarithm's whole part and the result's digits, and 64 more."""
+    """Return a first working precision: the bits of the logarithm's whole part, of the result's digits, and 64 more."""
     longest = max(x.unscaled.bit_length(), x.denominator.bit_length())
     magnitude = abs(x.exponent).bit_length() + longest.bit_length()
     magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
