@@ -159,7 +159,7 @@ class InvalidToken(Unauthorized):
 
 
 class RefreshTokenReused(Unauthorized):
-    """A refresh token was used a second time. It may be stolen, so the session ``session_id`` was ended."""
+    """A refresh token was used a second time. The token may be stolen, so the session ``session_id`` was ended."""
 
     def __init__(self, detail: str, session_id: bytes) -> None:
         super().__init__(detail, session_id)
@@ -321,7 +321,10 @@ class Unavailable(RetryLater):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write. ``reason`` is for logs: ``str`` contains it, ``detail`` does not."""
+    """The database does not answer or can't write.
+
+    ``reason`` is for logs, and appears in ``str`` but not in ``detail``.
+    """
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         super().__init__(detail, retry_after, reason)
@@ -340,7 +343,7 @@ class OutcomeUnknown(StoreUnavailable):
 
 
 class CacheUnavailable(Unavailable):
-    """The cache does not answer. Callers continue without it."""
+    """The cache does not answer. Callers continue without the cache."""
 
 
 class AnswerLost(CacheUnavailable):

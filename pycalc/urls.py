@@ -20,7 +20,7 @@ def scheme_of(url: str) -> str:
 def split_url(url: str) -> SplitResult:
     """Return the components of a URL; raises ValueError for an invalid URL.
 
-    Unlike that of ``urlsplit``, the error's message never quotes the password.
+    The message of this error never quotes the password, which the message of ``urlsplit`` may do.
     """
     try:
         parts = urlsplit(url)

@@ -96,14 +96,14 @@ class Claim(Protocol):
     """A request for the lease on a result. The holder of the lease computes the result."""
 
     async def take(self) -> Result | bool:
-        """Return the stored result, or try to take the lease and return whether this claim holds it.
+        """Return the stored result, or try to take the lease and return whether this claim holds the lease.
 
-        The lease lasts until ``release``, and expires if its process dies. Raises CacheUnavailable if it is unknown
-        whether this claim holds the lease.
+        The lease lasts until ``release``, and expires if its process dies. If the cache does not answer, raises
+        CacheUnavailable, and it is unknown whether this claim holds the lease.
         """
 
     def release(self) -> None:
-        """Release the lease in the background, once results that were put before this call are stored or dropped."""
+        """Release the lease in the background, after results of earlier ``Cache.put`` calls are stored or dropped."""
 
 
 class Leases(Protocol):

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 
 def search_key(name: str) -> str:
-    """Return the form of a name by which it is searched for, in which letter case is ignored."""
+    """Return a name without its distinction of letter case, for searching."""
     # PostgreSQL rejects NUL and lone surrogates, which no account's name contains.
     return name.lower().encode(errors="replace").decode().replace("\x00", "?")

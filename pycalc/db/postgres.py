@@ -56,7 +56,7 @@ _TIMEOUTS = Timeouts()
 def _mapped(location: str) -> Iterator[None]:
     """Return a context that maps the drivers' errors to StoreUnavailable or StoreReadOnly.
 
-    IntegrityError and DataError, which a row's values cause, pass unchanged. The caller must map them.
+    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
     """
     try:
         yield
@@ -249,7 +249,7 @@ class PostgresDatabase:
             await self._reconnect(at_once=True)
 
     async def _reconnect(self, *, at_once: bool = False) -> None:
-        """Replace the writing connections, because after a failover the old ones lead to the former primary.
+        """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
         Many writes are refused at the same time. Therefore, unless ``at_once`` is set, do nothing if the last
         replacement is more recent than the reconnect interval.

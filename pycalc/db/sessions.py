@@ -22,7 +22,7 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
     """Return the SQL condition for the session of a refresh token.
 
-    Sessions of early releases have no family. For them, only the session's id is compared.
+    A session of an early release has no family, so only its id is compared.
     """
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family

@@ -46,7 +46,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 def _mapped(path: Path) -> Iterator[None]:
     """Return a context that maps the driver's errors to StoreUnavailable.
 
-    IntegrityError and DataError, which a row's values cause, pass unchanged. The caller must map them.
+    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
     """
     try:
         yield
@@ -176,7 +176,10 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _require_writable(path: Path) -> None:
-    """Raise StoreUnavailable for a file that this process can't write. SQLite would silently open it read-only."""
+    """Raise StoreUnavailable for a file that this process can't write.
+
+    SQLite would silently open the file read-only.
+    """
     for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
             raise StoreUnavailable(

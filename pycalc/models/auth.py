@@ -255,7 +255,7 @@ class Enrolment(BaseModel):
 class TotpSecret(BaseModel):
     """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
 
-    It is shown only in this response.
+    The secret is shown only in this response.
     """
 
     secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
@@ -273,7 +273,10 @@ class Confirmation(BaseModel):
 
 
 class RecoveryCodes(BaseModel):
-    """Codes for logins without the authenticator app. Each works once. They are shown only in this response."""
+    """Codes for logins without the authenticator app.
+
+    Each code works once. The codes are shown only in this response.
+    """
 
     recovery_codes: list[str] = Field(examples=[["abcd-efgh-ijkl-mnop-qrst-uvwx"]])
 
@@ -474,7 +477,7 @@ class AccountDeletion(BaseModel):
 
 
 class CreatedPasswordReset(BaseModel):
-    """A one-time token that sets a new password. It is shown only in this response."""
+    """A one-time token that sets a new password. The token is shown only in this response."""
 
     token: str = Field(examples=["pcp_AZqrEnwA..."])
     link: str = Field(

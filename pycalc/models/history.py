@@ -97,8 +97,8 @@ def encode_item(row: HistoryRow) -> str:
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
     """Return a stored row as the JSON text of a HistoryItem, with the given texts of its id and its time.
 
-    Pages, exports and events share this text. It is written member by member, because this is three times as fast as
-    ``json.dumps`` and gives ``elapsed_ms`` three decimals (ADR 7).
+    Pages, exports and events share this text. The text is written member by member, because this is three times as fast
+    as ``json.dumps`` and gives ``elapsed_ms`` three decimals (ADR 7).
     """
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
@@ -121,7 +121,7 @@ def _result(row: HistoryRow) -> str:
 def _in_another_base(row: HistoryRow) -> bool:
     """Return whether the recorded input has a base.
 
-    The searched text can't occur in a string, where quotes are escaped.
+    The search can't match text inside a JSON string, because quotes are escaped there.
     """
     return '"base":' in row.input
 

@@ -27,12 +27,12 @@ class KeyRow(NamedTuple):
 
 
 class RequestKey(NamedTuple):
-    """The idempotency key of a request: an id, made of user and key, and the fingerprint of the request."""
+    """The idempotency key of a user's request: an id, and the fingerprint of the request."""
 
     id: bytes
     fingerprint: bytes
     problems: bytes | None = None
 
     def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
-        """Return the stored form of the key for a request that records these rows."""
+        """Return the row that stores the key of a request which records these history rows."""
         return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

@@ -14,7 +14,7 @@ Circuit = Literal["closed", "half-open", "open"]
 
 
 class Figures(TypedDict):
-    """The key figures of a process. Figures of parts that the process does not run are 0."""
+    """The key figures of a process. A figure that does not apply to the process is 0."""
 
     connections: Annotated[int, Field(description="open connections of clients")]
     event_subscribers: Annotated[int, Field(description="clients of the event feed")]

@@ -22,9 +22,9 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
-    """The ASCII text of a result, and the facts about it.
+    """The ASCII text of a result, and the facts about the result.
 
-    In the JSON of an answer, ``head`` precedes the text and ``tail`` follows it. They are made once, so that answers
+    In the JSON of an answer, ``head`` precedes the text and ``tail`` follows it. Both are made once, so that answers
     from the cache need no encoding.
     """
 

@@ -78,7 +78,7 @@ async def _calculate(
     batches: BatchCalculator,
     keyed: KeyedRequest | None,
 ) -> list[BatchAnswer]:
-    """Calculate a batch. If one with the same idempotency key is recorded, return its recorded answers."""
+    """Calculate a batch. If a batch with the same idempotency key is recorded, return the recorded answers."""
     if keyed is None:
         return await batches.calculate(caller, requests, reservations)
     calculate = partial(batches.calculate, caller, requests, reservations, (keyed.key, _problem))

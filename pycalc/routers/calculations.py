@@ -75,7 +75,7 @@ async def _create(
     calculation: Calculation,
     keyed: KeyedRequest | None,
 ) -> None:
-    """Calculate and respond with 201. In an InvalidInput, pointers to operands lead into the body's ``input``."""
+    """Calculate and respond with 201. Make the pointers of an InvalidInput point into the body's ``input``."""
     try:
         await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=True)
     except InvalidInput as error:

@@ -44,6 +44,6 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Evaluate an expression exactly.
 
-    It may contain `+ - * / // % ^ !`, `mod`, comparisons, and the operations by name.
+    An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
     """
     return await posted(request, caller, resources, read_evaluation, calculate_and_respond)

@@ -75,5 +75,5 @@ async def get_key(caller: AccountReadDep, key_id: KeyIdDep, resources: Resources
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def remove_key(caller: CallerDep, key_id: KeyIdDep, resources: ResourcesDep) -> None:
-    """Remove a key of one's own. It is refused at once."""
+    """Remove a key of one's own. The key is refused at once."""
     await resources.keys.remove(caller, key_id)

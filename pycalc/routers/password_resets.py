@@ -25,8 +25,8 @@ router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
     """Create a one-time token that sets a new password within an hour (admins only).
 
-    The user's earlier token becomes invalid. The service does not send the token. Give it to the user in a way that
-    proves the user's identity.
+    The user's earlier token becomes invalid. The service does not send the token. Give the token to the user in a way
+    that proves the user's identity.
     """
     token, expires_ms = await resources.password_resets.create(caller, username)
     # A path, because a link made from the Host field of the request could lead to another site. Browsers send no

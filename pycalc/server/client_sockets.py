@@ -65,7 +65,10 @@ class ClientSockets:
                 continue
 
     def shut_down(self, connection: ClientConnection) -> bool:
-        """Shut a connection down, so that the HTTP server closes it. Return False if it is already closed."""
+        """Shut a connection down, so that the HTTP server closes it.
+
+        Return False if the connection is already closed.
+        """
         with suppress(OSError), self._borrowed(connection.descriptor) as still:
             if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
                 still.shutdown(socket.SHUT_RDWR)
@@ -76,7 +79,7 @@ class ClientSockets:
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
         """Return a context with a socket object for a descriptor that it does not own.
 
-        Raises OSError if it is not a socket. The descriptor is not duplicated. The number may have been reused for
+        Raises OSError for other descriptors. The descriptor is not duplicated. The number may have been reused for
         SQLite's file, whose locks would be lost when a duplicate is closed.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)

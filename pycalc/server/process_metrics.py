@@ -1,4 +1,4 @@
-"""The summed metrics of several server processes, which look like those of one service (ADR 21).
+"""The metrics of several server processes, summed so that they look like the metrics of one process (ADR 21).
 
 When a client asks a server process for metrics, the process requests them from the supervisor. The supervisor requests
 them from all processes.

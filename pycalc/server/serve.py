@@ -87,7 +87,7 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses and, if there is no admin yet, how to create one.
+    """Print the service's addresses and, if there is no admin yet, how to create an admin.
 
     ``token`` is a new bootstrap token, or None.
     """

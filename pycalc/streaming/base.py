@@ -21,10 +21,10 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Then the
-        stored events of each key are the first ones of the batch. To keep the order, publish the same batch again
-        before any later event of its keys. Consumers may then see duplicates. Raises EventsRefused for events that the
-        stream will never accept, after all other events are stored.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Then only the
+        first events of each key in the batch are stored. To keep the order, publish the same batch again before any
+        later event of its keys. Consumers may then see duplicates. Raises EventsRefused for events that the stream will
+        never accept, after all other events are stored.
         """
 
     async def ping(self) -> None:

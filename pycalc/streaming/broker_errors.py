@@ -52,7 +52,7 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts.
 
-        It raises them as StreamUnavailable(``what``). ``call`` is the label of the metric. After a failed "publish",
+        The context raises StreamUnavailable(``what``). ``call`` is the label of the metric. After a failed "publish",
         ``check`` raises.
         """
         try:

@@ -27,7 +27,7 @@ class _Handover:
 
 
 class _Group:
-    """A consumer group. While it has no member, publishers time out.
+    """A consumer group. While the group has no member, publishers time out.
 
     The group holds only events whose publishers wait, so the number of publishers bounds them.
     """

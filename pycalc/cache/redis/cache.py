@@ -110,7 +110,7 @@ class RedisCache:
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:
-        """Decode a stored value and put its result into the local tier. Return None for a damaged value.
+        """Decode a stored value and store its result in the local tier. Return None for a damaged value.
 
         Raises CacheUnavailable for a result that is longer than this process accepts. Other processes may accept it.
         """

@@ -1,4 +1,4 @@
-"""Revocation notifications over Redis Pub/Sub. They are fast, but a process that is not connected misses them."""
+"""Notifications of revocations over Redis Pub/Sub. A notification is fast, but a disconnected process misses it."""
 
 from __future__ import annotations
 

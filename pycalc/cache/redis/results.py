@@ -1,4 +1,4 @@
-"""Results in Redis: stored in the background, with leases that let one of several processes compute a result."""
+"""Results in Redis, which are stored in the background. Leases let one process compute a result that several want."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _log = get_logger(__name__)
 
 
 class RedisResults:
-    """The results in Redis. They are stored in the background, and leases let one process compute each of them.
+    """The results in Redis, which are stored in the background. A lease lets only one process compute a result.
 
-    A lease is released once its result is stored, so that the next process finds the result.
+    The lease is released once the result is stored, so that the next process finds the result.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RedisResults:
             self._stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` once the newest result put under a key is stored or dropped, or at once if none is waiting."""
+        """Call ``step`` once the newest result for a key is stored or dropped, or at once if none is waiting."""
         store = self._stores.get(key)
         if store is None:
             step()

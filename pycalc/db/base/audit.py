@@ -11,7 +11,7 @@ from pycalc.models.audit import AuditEntry
 class AuditFilter(NamedTuple):
     """A filter of audit entries; a field that is None does not filter. Letter case in names is ignored.
 
-    The bounds of the time are in milliseconds since the epoch.
+    Times are in milliseconds since the epoch.
     """
 
     actor: str | None = None

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 class DeletedAccount(NamedTuple):
     """An account that was deleted at ``deleted_ms``, in milliseconds since the epoch.
 
-    If ``erase`` is set, its history and usage totals are to be erased, else to be made anonymous.
+    If ``erase`` is set, the account's history and usage totals must be erased, else the history must be made anonymous.
     """
 
     user_id: bytes

@@ -67,9 +67,9 @@ class SessionStore(Protocol):
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
-        A replaced token may be used again within the grace time, until a successor is used. It then gets another
-        successor, which begins a chain of its own. An older token of the session's family ends the session. For a token
-        of another family, nothing is changed or written.
+        A replaced token may be used again within the grace time, until a successor is used. The token then gets another
+        successor, which begins a chain of its own. An older token of the session's family ends the session. A token of
+        another family changes nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

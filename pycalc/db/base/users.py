@@ -42,9 +42,9 @@ class UserStore(Protocol):
     ) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
-        ``burn_bootstrap`` requires that the bootstrap token has this hash and that there is no admin, and deletes the
-        token. ``granted_by`` requires an enabled admin with this id. ``identity`` links the account to a provider; its
-        email address then need not be unique.
+        ``burn_bootstrap`` is the hash of the bootstrap token, which is deleted, and requires that there is no admin
+        yet. ``granted_by`` is the id of an enabled admin. ``identity`` links the account to a provider; its email
+        address then need not be unique.
 
         Raises Forbidden if a requirement is not met. Raises Conflict if the username, the email address or the identity
         is taken, or if the name of a deleted account is still reserved.

@@ -81,7 +81,7 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """How to calculate the answer of a request, and what is known about the answer before."""
+    """The instructions for a response: the calculation to run, and the facts that are known before it runs."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
     digits: int
@@ -316,7 +316,7 @@ def _sent(
 
 
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
-    """Return a function that computes how many bytes of a result are sent, or None if all of them always are.
+    """Return a function that computes how many bytes of a result are sent, or None if the whole result is always sent.
 
     For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are
     empty for JSON.

@@ -73,7 +73,7 @@ def compress_well(content: bytes, coding: str) -> bytes:
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document and its header fields. If it is long and Accept-Encoding prefers this, compress it."""
+    """Return a document and its header fields. Compress a long document if Accept-Encoding prefers this."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

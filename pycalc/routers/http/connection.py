@@ -40,8 +40,8 @@ class ClientGone(Exception):
 class Client:
     """A detector of the client's disconnect during one request.
 
-    One task makes all calls of ``receive``, because after a cancelled call, Granian reports a disconnect to the next
-    one.
+    One task makes all calls of ``receive``. If Granian's ``receive`` is cancelled, only the next call reports a
+    disconnect.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -109,8 +109,8 @@ class BodyBroken(HTTPException):
 class RequestBody:
     """A request's ``receive`` that limits the size and time of the body. The body of a GET is not limited.
 
-    It raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are HTTPExceptions,
-    because the framework turns every other error of ``receive`` into a 400.
+    A call raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are
+    HTTPExceptions, because the framework turns every other error of ``receive`` into a 400.
     """
 
     def __init__(

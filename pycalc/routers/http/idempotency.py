@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class KeyedRequest:
-    """A request with an idempotency key. It knows whether its answer was recorded before."""
+    """A request with an idempotency key, and the fact whether its answer was recorded before."""
 
     def __init__(self, key: RequestKey, resources: Resources) -> None:
         self.key = key
@@ -55,7 +55,7 @@ class KeyedRequest:
         self._keys = resources.idempotency
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
-        """Return the answer of ``calculate`` or, if the request is recorded already, that of ``again``."""
+        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``."""
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)

@@ -174,10 +174,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return the calculation route of a request, and put route and operands into the scope.
+        """Return the calculation route of a request, after putting the route and its operands into the scope.
 
-        Return None for other requests. If a path matches no route because of an escaped slash, the path stays escaped
-        for the router.
+        Return None for other requests. If an escaped slash keeps a calculation's path from matching, the router gets
+        the path with its escapes.
         """
         if scope["method"] != "GET":
             return None

@@ -110,7 +110,7 @@ class BatchResponse(Response):
     ) -> None:
         """Respond with the JSON of ``answers``. ``parts`` must return the JSON of one answer in pieces.
 
-        ``fields`` are additional header fields. ``reservations`` are closed once the response has been sent or has
+        ``fields`` are additional header fields. ``reservations`` are released once the response has been sent or has
         failed.
         """
         super().__init__(media_type="application/json")
@@ -150,7 +150,7 @@ async def send_text(
 ) -> int:
     """Send the bare digits, or a range of them, with these additional header fields, and return the status.
 
-    Raises RangeNotSatisfiable. ``etags`` are those of ``etags_of``, or empty for a response without validators and
+    Raises RangeNotSatisfiable. ``etags`` come from ``etags_of``, or are empty for a response without validators and
     ranges. The whole is compressed if the client prefers this. A range is never compressed.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))

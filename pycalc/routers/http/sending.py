@@ -75,10 +75,7 @@ class ResponseSender:
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
-        """Send a message.
-
-        The head is sent with the first part of the body, because a problem may replace both before.
-        """
+        """Send a message. Send the head only with the first part of the body, because a problem may replace both."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}

@@ -22,7 +22,7 @@ _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
 class DeletionPolicy(NamedTuple):
-    """The rules for what happens to the history and the name of a deleted account."""
+    """The rules for the history and the name that a deleted account leaves."""
 
     history: DeletedHistory
     reserved: timedelta | None  # how long the name can't be registered again; None means for ever
@@ -85,7 +85,7 @@ class Accounts:
         return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for the operator. If it is the first admin, the bootstrap token becomes invalid.
+        """Create an admin for the operator. The first admin makes the bootstrap token invalid.
 
         Raises Conflict, InvalidInput and Overloaded. Raises Forbidden if another first admin is created at the same
         time.

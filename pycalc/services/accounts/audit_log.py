@@ -124,7 +124,7 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> None:
-        """Write an entry to the log and store it soon; the parameters are those of ``entry``."""
+        """Write an entry to the log and store it soon. The parameters are the same as for ``entry``."""
         entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
         self.committed(entry)
         self.store_soon(entry)

@@ -1,4 +1,4 @@
-"""The limits of each caller: those of the account or, where it has none, of its role, or the defaults (ADR 28)."""
+"""The limits of each caller (ADR 28). A limit of the account has precedence, then one of its role, then the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit on database look-ups of credentials, so that a flood of invalid ones can't overload the database."""
+"""A limit on database look-ups of credentials, so that a flood of invalid credentials can't overload the database."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 def _plain(code: str) -> str:
-    """Return a code without the spaces and hyphens that make it legible."""
+    """Return a code without the spaces and hyphens that people type for legibility."""
     return re.sub(r"[\s-]", "", code).lower()
 
 

@@ -17,7 +17,7 @@ class _Number(str):
 def read_evaluation(body: bytes) -> Request:
     """Return the request in the body of an evaluation. Raises InvalidInput with JSON pointers.
 
-    Numbers stay texts. They are never converted to floats.
+    Numbers are read as texts, never as floats.
     """
     document = read_json(body, lambda number: _Number(number_literal(number)))
     if not isinstance(document, dict):

@@ -233,7 +233,7 @@ def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
 
 
 def _abbreviated(operand: int | str, longest: int) -> int | str:
-    """Return an operand. If it is longer than ``longest`` characters, return its ends, length and digest instead."""
+    """Return an operand or, if it is longer than ``longest`` characters, its ends, length and digest."""
     if isinstance(operand, int) or len(operand) <= longest:
         return operand
     digest = sha256(operand.encode()).hexdigest()

@@ -22,7 +22,7 @@ _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, pr
 def read_calculation(body: bytes) -> Request:
     """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers.
 
-    Numbers stay texts. They are never converted to floats.
+    Numbers are read as texts, never as floats.
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -72,9 +72,8 @@ def recorded_request(row: HistoryRow) -> Request | None:
 def read_batch(body: bytes) -> list[Request | PycalcError]:
     """Return the requests in a batch's body.
 
-    A request without an operand or with an invalid option is an error instead. Numbers stay texts. They are never
-    converted to floats. Raises InvalidInput, with JSON pointers, if the JSON of the body or of an item has the wrong
-    structure.
+    A request without an operand or with an invalid option is an error instead. Numbers are read as texts, never as
+    floats. Raises InvalidInput, with JSON pointers, if the JSON of the body or of an item has the wrong structure.
     """
     document = read_json(body, number_literal, 4 * MAX_BATCH)  # twice as many objects as the items need
     if not isinstance(document, dict) or document.keys() != {"operations"}:

@@ -35,7 +35,10 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The works under way in this process, by key. Each work has a waiting caller, so limits on callers bound them."""
+    """The work under way in this process, by key.
+
+    For each key there is a waiting caller, so the limits on callers bound it.
+    """
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
@@ -47,7 +50,7 @@ class SingleFlight(Generic[T]):
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
         """Return or raise the outcome of the work with this key. If the work is not under way, start it.
 
-        The work is cancelled when its last caller is cancelled. A later caller starts it again.
+        The work is cancelled when its last caller is cancelled. Then a later caller starts the work again.
         """
         work = self._works.get(key)
         if work is None:
@@ -80,7 +83,7 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 class Coordination:
     """Single flight among processes: the holder of a lease computes, and the others poll the shared cache.
 
-    Waiting callers are in no queue of this process. They wait for at most a few times the estimated duration. The reply
+    Waiting callers are in no queue of this process, and wait for at most a few times the estimated duration. The reply
     to a request for a lease contains the result if it is stored, so an expensive result needs no separate look-up.
     """
 
@@ -112,7 +115,7 @@ class Coordination:
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
         """Wait for the result in the shared cache and return it. Return None if this process must compute the result.
 
-        This process must compute it if it gets the lease, has waited too long, or gets no reply from the cache.
+        The process must compute the result if it gets the lease, has waited too long, or gets no reply from the cache.
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0

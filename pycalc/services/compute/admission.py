@@ -20,8 +20,8 @@ class Admission:
     At most ``max_waiting`` requests wait, each for at most ``max_wait`` seconds.
 
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
-    the queue. When the queue is full, a new request may displace the newest request of the user who has most waiting
-    requests. It does so if its own user then has fewer waiting requests than that user, or as many waiting and fewer
+    the queue. When the queue is full, a new request may displace another: the newest request of the user with most
+    waiting requests. The new request's user must then have fewer waiting requests, or as many waiting and fewer
     running.
     """
 

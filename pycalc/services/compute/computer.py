@@ -57,9 +57,9 @@ class Computer:
     ) -> None:
         """Limit each computation to ``timeout`` seconds and each caller to ``quota``.
 
-        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes. They
-        return long results through the ``/proc`` file system, which is mounted at ``proc``. Raises OSError if that
-        folder is missing.
+        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
+        Workers return long results through the ``/proc`` file system, which is mounted at ``proc``. Raises OSError if
+        that folder is missing.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
@@ -177,7 +177,10 @@ class Computer:
                 return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 
     def abandon(self) -> None:
-        """Stop the computations in workers and refuse new ones, at shutdown. Their callers get Unavailable."""
+        """Stop the computations in workers and refuse new ones, at shutdown.
+
+        Their callers get the error Unavailable.
+        """
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)

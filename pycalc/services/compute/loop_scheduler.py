@@ -1,4 +1,7 @@
-"""A scheduler for work that blocks the event loop: it runs in short time slices, with other tasks between them."""
+"""A scheduler for work that blocks the event loop.
+
+The work runs in short time slices, with other tasks between them.
+"""
 
 from __future__ import annotations
 

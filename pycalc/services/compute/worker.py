@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Task(NamedTuple):
-    """One computation: an operation, its arguments, and the form in which the result is wanted."""
+    """A computation: an operation, its arguments, and the wanted view of the result, such as a summary."""
 
     operation: str
     args: Any
@@ -92,8 +92,8 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 def be_ready() -> None:
     """Prepare a new worker: lower its priority, and let the kernel kill it when the service ends.
 
-    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that they can finish during a
-    shutdown. It is harmless to call this again in the same worker.
+    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that a worker can finish
+    during a shutdown. Calling this again in the same worker is harmless.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

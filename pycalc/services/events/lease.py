@@ -1,4 +1,4 @@
-"""The lease on the outbox, which lets one of the relays on a database publish."""
+"""The lease on the outbox. Several relays may share a database, and only the lease's holder publishes."""
 
 from __future__ import annotations
 

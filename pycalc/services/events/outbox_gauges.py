@@ -1,4 +1,4 @@
-"""The gauges of the outbox: how many events wait, and the age of the oldest."""
+"""The gauges of the outbox: the number of waiting events, and the age of the oldest event."""
 
 from __future__ import annotations
 

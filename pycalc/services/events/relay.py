@@ -3,7 +3,8 @@
 The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
 events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
 on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
-stream refuses is retried beside later events. After several refusals, it becomes a dead letter (ADR 5).
+stream refuses is retried, without delaying later events. After several refusals, the event becomes a dead letter (ADR
+5).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _log = get_logger(__name__)
 class Relay:
     """A task that publishes the outbox.
 
-    With ``shared``, it reads at intervals, because other processes add events too.
+    A relay that is ``shared`` reads at intervals, because other processes add events too.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class DiskSpace:
     """
 
     def __init__(self, folder: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """Read every ``seconds`` how much is free on the disk of ``folder``. ``reserve_bytes`` of it are the reserve.
+        """Read every ``seconds`` how much is free on the disk of ``folder``. The reserve has ``reserve_bytes``.
 
         Raises OSError if the free space can't be read.
         """

@@ -40,7 +40,7 @@ Row = TypeVar("Row", bound=_Row)
 
 
 class ExportFormat(NamedTuple, Generic[Row]):
-    """A file format of exports: its media type, header line and encoder."""
+    """A file format of exports: its header line, row encoder, file extension and media-type parameters."""
 
     head: str
     line: Callable[[Row], str]
@@ -105,7 +105,8 @@ class Exports:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded calculations of a selection, newest first, or only the newest ``limit`` of them.
 
-        Yield at least once. Raises the errors of ``records``, and InvalidInput for a malformed cursor.
+        Without calculations, yield the header line or an empty text. Raises the errors of ``records``, and InvalidInput
+        for a malformed cursor.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)

@@ -112,8 +112,8 @@ class Recorder:
     async def ping(self) -> None:
         """Raise StoreUnavailable if rows can't be recorded now.
 
-        This is so if a commit has lasted longer than ``max_age``, the disk is nearly full, the last write failed, or
-        the task has ended.
+        The reason may be that a commit has lasted longer than ``max_age``, the disk is nearly full, the last write
+        failed, or the task has ended.
         """
         if self._disk is not None:
             self._disk.require()

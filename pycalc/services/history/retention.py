@@ -62,8 +62,8 @@ def _weight(characters: int) -> int:
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``. Yield the number of deleted rows after each durable batch.
 
-    Calculations from the first one with an unpublished event on are kept. A calculation whose event is a dead letter is
-    kept too. Raises StoreUnavailable.
+    The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
+    dead letter is kept too. Raises StoreUnavailable.
     """
     before = _first_id(age)
     while gone := await history.prune(before, BATCH):
@@ -153,7 +153,7 @@ class Retention:
     def learn(self, user_id: bytes, quota: int | None) -> None:
         """Note the quota of a user who may record rows from now on.
 
-        If it is new, let the task measure the user's history.
+        If the quota has changed, let the task measure the history.
         """
         if self._own_quotas.get(user_id, self._quota) == quota:
             return

@@ -1,1 +1,1 @@
-"""The running processes of the service: the report of each, and the list of all."""
+"""The running processes of the service: the reports that each stores, and the list for admins."""

@@ -1,4 +1,4 @@
-"""Reports of the state of this process to the database, so that each process can show the state of all (ADR 32)."""
+"""Reports of the state of this process to the database, so that each process can show all processes (ADR 32)."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Heartbeat:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")
 
     async def aclose(self) -> None:
-        """Stop the task and remove this process from the list.
+        """Stop the task and delete this process from the database.
 
-        If the database is unavailable, the list drops it later.
+        If the database is unavailable, the process disappears from the list when its last report is too old.
         """
         self._closing.set()
         await self._runner

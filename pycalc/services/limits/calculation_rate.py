@@ -153,7 +153,7 @@ class CalculationRateLimit:
 
 
 class CalculationRateLimits:
-    """The rate limits on calculations; callers whose limits are written alike share one CalculationRateLimit."""
+    """The rate limits on calculations. Callers with equal limits share one CalculationRateLimit."""
 
     def __init__(
         self,

@@ -89,7 +89,7 @@ class Counters:
 class SharedCounters:
     """A CounterStore of shared counters, which counts in this process while the shared store fails.
 
-    The local counts are added to the shared ones until they expire, even if the shared store works again before. A
+    The local counts are added to the shared counts until they expire, even after the shared store has recovered. A
     store whose memory is full, for example, still answers reads while it refuses writes.
     """
 

@@ -180,7 +180,7 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark ``uses`` as stored. A use that was charged meanwhile remains to be stored."""
+        """Mark ``uses`` as stored. If a use was charged while it was being stored, it must be stored again."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and _millionths(use.charged) == stored.used:

@@ -61,7 +61,7 @@ class _Failures:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
     async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Raise RateLimited if the key must wait, a window is full, or the attempts under way could overfill one."""
+        """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window."""
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
@@ -103,7 +103,7 @@ class LoginLimit(Protocol):
 
 
 class FailedLogins:
-    """A LoginLimit on failures by account name and, ten times as high, by address.
+    """A LoginLimit on failures by account name and by address; the limit by address is ten times as high.
 
     Names without an account are counted too. With a limit of N in less than an hour, an account sees at most 3 N
     failures in any 60 minutes, or 3 N + 1 if N is odd.

@@ -49,7 +49,10 @@ class Window:
         return f"{key}/{self.seconds}"
 
     def state(self, remaining: int, seconds: float) -> LimitState:
-        """Return the state of a window that ends in ``seconds``. If it has ended, return the state of a new window."""
+        """Return the state of a window that ends in ``seconds``.
+
+        For a window that has ended, return that of a new window.
+        """
         return LimitState(
             self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title
         )

@@ -134,10 +134,9 @@ class Calculable(ABC, Generic[ArgsT]):
         """
 
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
-        """Yield partial results, in the format of a result, and finally the result.
+        """Return an iterator over partial results and finally the result. Return None if there are no partial results.
 
-        Return None if there are no partial results. A request returns the last partial result at its deadline.
-        ``verified`` must check the result.
+        A request returns the last partial result at its deadline. ``verified`` must check the result.
         """
         return None
 
@@ -147,7 +146,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        """Compute, verify and return the result. ``exact`` is that of the estimate.
+        """Compute, verify and return the result. ``exact`` comes from the estimate.
 
         Operations verify only results longer than ``verified_above``. Raises VerificationFailed if the result fails its
         independent check. Raises DomainError or ResultTooLarge if the computation finds no value or a huge one.
@@ -193,7 +192,7 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """If a computed text is longer than ``verified_above``, verify it. Return it. Raises VerificationFailed."""
+        """Return a computed text, after verifying a text longer than ``verified_above``. Raises VerificationFailed."""
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
@@ -260,7 +259,7 @@ class Modular(ByResidue[ArgsT]):
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return the method and the cost of ``modulo``. This takes less than a second for any arguments.
+        """Return the method and the cost of ``modulo``, in less than a second for any arguments.
 
         Raises InvalidInput (pointer ``/mod``) for a modulus below 1, or one that would take too long to factor.
         """
@@ -269,7 +268,7 @@ class Modular(ByResidue[ArgsT]):
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
         """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
 
-        ``method`` is that of the plan. If it is None, the residue is planned again. Raises the errors of
+        ``method`` comes from the plan. If it is None, the residue is planned again. Raises the errors of
         ``plan_modulo``, and DomainError if the result has no residue.
         """
 

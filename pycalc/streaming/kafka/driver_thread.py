@@ -20,8 +20,8 @@ class ThreadClosed(RuntimeError):
 class DriverThread:
     """A daemon thread that runs blocking calls one after the other, off the event loop.
 
-    A call that hangs does not delay the end of the process. In an executor it would, because Python joins the threads
-    of executors at exit.
+    A call that hangs does not delay the end of the process. A thread of an executor would, because Python joins the
+    threads of executors at exit.
     """
 
     def __init__(self, name: str) -> None:

@@ -41,7 +41,7 @@ class TopicGeneration:
 
 
 class Topic:
-    """The topic, as accessed by Kafka's admin client. This client blocks, so it runs in a thread of its own."""
+    """The topic, as accessed by Kafka's admin client, which blocks and therefore has a thread of its own."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Close the connection, and end the thread after the queued calls. Do not wait for them."""
+        """Close the connection, and end the thread after the queued calls, without waiting for them."""
         self._admin = None
         self._thread.close()
 

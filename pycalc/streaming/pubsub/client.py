@@ -105,7 +105,7 @@ class Connection:
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
-        """Return the subscription of a group. If it is missing, create it and the topic if the options allow this.
+        """Return the subscription of a group. Create a missing subscription and its topic if the options allow this.
 
         If reading the subscription is not permitted, assume that it exists. Raises GoogleAPIError and GoogleAuthError.
         """

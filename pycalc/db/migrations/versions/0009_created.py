@@ -10,5 +10,5 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add ``history.created_ms``, which is NULL for existing rows: their time is that of their id."""
+    """Add ``history.created_ms``, which is NULL for existing rows, whose ids contain their times."""
     op.add_column("history", sa.Column("created_ms", sa.BigInteger()))

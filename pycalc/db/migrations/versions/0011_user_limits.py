@@ -1,4 +1,4 @@
-"""The limits of single accounts, in place of the default ones."""
+"""The limits of single accounts, which replace the default limits."""
 
 from __future__ import annotations
 

@@ -10,7 +10,10 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """Create the table. In SQLite it has row ids, because a table without them stores short blobs on overflow pages."""
+    """Create the table.
+
+    In SQLite, the table has row ids, because a table without them stores short blobs on overflow pages.
+    """
     op.create_table(
         "idempotency_keys",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

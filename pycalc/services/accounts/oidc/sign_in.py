@@ -131,7 +131,7 @@ class ProviderSignIn:
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
-        """Create an account with the first name of ``_names_of`` that is not taken."""
+        """Create an account whose name is the first free one of ``_names_of``."""
         now = datetime.now(UTC)
         for name in _names_of(identity):
             user = User(

@@ -22,9 +22,9 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that must not divide n over k, as a product over the digits in base ``prime``.
+    """Return n over k modulo a prime that must not divide n over k, by Lucas' theorem.
 
-    This is Lucas' theorem.
+    The residue is a product over the digits of n and k in base ``prime``.
     """
     result = 1
     while k:

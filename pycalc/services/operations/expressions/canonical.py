@@ -1,4 +1,4 @@
-"""The canonical text of an expression. Texts that differ only in spaces, needless parentheses or notation share it."""
+"""The canonical text of an expression. Spaces, needless parentheses and notation do not change the canonical text."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
 
 
 def whole_of(position: int, name: str, value: Value) -> Value:
-    """Return the ``floor`` or ``ceil`` of an enclosed value, or the nearest integer (``round``), as ``name`` says.
+    """Return the ``floor``, ``ceil`` or nearest integer (``round``) of an enclosed value; ``name`` selects which.
 
     Raises UndecidedError if the enclosure is too wide.
     """

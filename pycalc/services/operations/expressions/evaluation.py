@@ -67,7 +67,7 @@ class Evaluator:
         return self._loop_sizer.size_with(node, {name: size_of(value) for name, value in self._variables.items()})
 
     def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
-        """Yield what ``evaluate`` returns for a loop's body, for each value of the loop's variable.
+        """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """
@@ -88,7 +88,7 @@ class Evaluator:
                 self._variables[node.variable] = outer
 
     def _number(self, node: Constant) -> Value:
-        """Return the value of a literal. It is cached, because a loop needs it in each term."""
+        """Return the value of a literal, which is cached because a loop needs the value in each term."""
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)

@@ -63,9 +63,9 @@ class NodeSizes:
         }
 
     def combined(self, node: Node, sizes: Sequence[Size]) -> Size:
-        """Return a node's size and count its cost; a small value is computed if the operands are known.
+        """Return a node's size and count its cost. If the operands are known and small, compute the value.
 
-        Raises DomainError where there is certainly no value.
+        Raises DomainError if there is certainly no value.
         """
         size = self._combined[type(node)](node, sizes)
         if size.bits + size.places > FOLDED_BITS:
@@ -142,7 +142,7 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return the digits of a value's numerator and denominator; an enclosure has those of the precision."""
+        """Return the digits of a value's numerator and denominator. An enclosure has the digits of the precision."""
         if size.rounded is Enclosed.YES:
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
@@ -235,7 +235,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument's values, which are likely to include the one that gives the largest result."""
+    """Return samples of an argument's values, which are likely to include the value with the largest result."""
     if size.low is not None:
         low, high = size.low // 1, size.high // 1
         return [low, (low + high) // 2, high]

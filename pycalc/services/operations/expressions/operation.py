@@ -23,7 +23,7 @@ _PRIMES = 3  # drawn at most for a verification; another one is drawn where a pr
 class Evaluate(Calculable[Expression]):
     """The value of an expression.
 
-    An irrational value is rounded to the precision. Without a precision, it is refused.
+    An irrational value is rounded to the precision, or refused if there is no precision.
     """
 
     name = "evaluate"

@@ -40,12 +40,11 @@ class Residues:
     """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
 
     The factors are given separately, because their prime factors are found sooner than those of their product. With
-    ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for their
-    value.
+    ``verifying``, the modulus is a random prime, and functions use a method independent of the one for their value.
 
-    ``modulus`` is given for the two residues of a verification: the modulus of the residue that is verified. A function
-    whose value modulo a prime takes too long is then replaced by its residue modulo ``modulus``, in both of them. That
-    changes no residue modulo ``modulus``, and what is computed from it is verified as usual.
+    ``modulus`` is given for the two residues of a verification, and is the modulus of the verified residue. If a
+    function's value modulo a prime takes too long, both residues use its residue modulo ``modulus`` instead. This
+    changes no residue modulo ``modulus``, and later steps are verified as usual.
     """
 
     def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False, modulus: int = 0) -> None:
@@ -155,7 +154,7 @@ class Residues:
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return numbers whose product is Euler's φ of the product of ``factors``: one for each, and no larger than it."""
+    """Return numbers whose product is Euler's φ of the product of ``factors``, one for each factor and never larger."""
     import flint  # takes longer to import than most expressions to compute
 
     seen: set[int] = set()

@@ -58,7 +58,7 @@ _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 class Repeated(NamedTuple):
     """The terms of a loop: their maximum number, their bounds, and the mean sizes of their numerators and denominators.
 
-    ``nested`` says whether each of the first denominators is a multiple of the one before, as those of 1/2^i are.
+    ``nested`` is set if each of the first denominators is a multiple of the previous one, as in the terms 1/2^i.
     """
 
     terms: int
@@ -97,8 +97,8 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError where a node certainly has no value, or where a loop has too many terms. Raises
-        ResultTooLarge for a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
+        Raises DomainError if a node certainly has no value, or if a loop has too many terms. Raises ResultTooLarge for
+        a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -206,7 +206,7 @@ class Sizer(NodeSizes):
         """Count the cost of all terms of a loop with ``count``, and return the sizes of the terms.
 
         The bounds hold for all values of the variable. The cost of a term is the weighted mean of five terms (Simpson's
-        rule). In deeply nested loops, or where the loop's own bounds are unknown, it is the cost at the bounds. Raises
+        rule). In deeply nested loops, or if the loop's own bounds are unknown, the cost is that at the bounds. Raises
         DomainError for bounds that are not whole numbers, and for too many terms.
         """
         first, last = self.size(node.first), self.size(node.last)
@@ -360,16 +360,16 @@ def is_short_exponent(exponent: Node) -> bool:
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    """Return the error for a residue whose exponent is too large to compute and is not reduced by Euler's theorem."""
     detail = "This exponent may have more than 5,050,445 digits, and cannot be reduced: make it smaller."
     return too_large(position, detail, MOST_EXPONENT_BITS)
 
 
 def by_euler(exponent: Size, bits: float) -> bool:
-    """Return whether to reduce an exponent by Euler's theorem, for a modulus of so many bits.
+    """Return whether to reduce an exponent by Euler's theorem, for a modulus of ``bits`` bits.
 
-    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
-    and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
+    The exponent must be an exact whole number that may have more than EULER_BITS bits. The exponent must be at least
+    2^20, and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
     """
     large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
     return large and not exponent.places and not exponent.rounded and exponent.least > 20

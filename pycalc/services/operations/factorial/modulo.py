@@ -1,7 +1,4 @@
-"""n! modulo any m.
-
-It is 0 modulo the factor of m that divides n!; modulo the other factor, it takes O(sqrt(n)) steps.
-"""
+"""n! modulo any m. The residue modulo the factor of m that divides n! is 0. The other one takes O(sqrt(n)) steps."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ _LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any ca
 
 
 class FactorialPlan(NamedTuple):
-    """A factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
+    """A method for n! modulo m, based on a factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
 
-    ``rough`` has no prime factor up to ``searched``. If ``rough`` is a prime, ``mirror`` may be set to ``rough`` - 1 -
-    n, for Wilson's theorem, if this is below n. If ``whole`` is set, ``rough`` is m, and n! itself is computed and
-    divided. The reason is that n is small, or that a prime power in m does not divide n!.
+    ``rough`` has no prime factor up to ``searched``. ``mirror`` is set to ``rough`` - 1 - n if ``rough`` is a prime and
+    Wilson's theorem saves time. ``whole`` means that ``rough`` is m, and that n! itself is computed and divided,
+    because n is small or a prime power in m does not divide n!.
     """
 
     smooth: int
@@ -128,6 +125,6 @@ def _joined(smooth: int, rough: int, residue: int) -> int:
 
 
 def _wilson(mirror: int, prime: int) -> int:
-    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime``, from (p-1)! = -1: it is (-1)^(mirror+1) / mirror!."""
+    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime`` as (-1)^(mirror+1) / mirror!, by Wilson's theorem."""
     value = inverse(factorial_by_steps(mirror, prime), prime)
     return value if mirror % 2 else prime - value

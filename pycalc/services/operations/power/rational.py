@@ -125,7 +125,7 @@ def _root(value: int, degree: int) -> int | None:
 
 
 def in_positive_power(value: ExactPower) -> ExactPower:
-    """Return the same number with ``power`` >= 0. If it was negative, numerator and denominator are swapped."""
+    """Return the same number with ``power`` >= 0. For a negative ``power``, swap numerator and denominator."""
     if value.power >= 0:
         return value
     return ExactPower(value.sign, -value.twos, -value.fives, value.below, -value.power, value.rest)
