@@ -97,7 +97,7 @@ class CircuitBreaker:
             self.state = CircuitState.HALF_OPEN
             try:
                 await self._probe()
-            except Exception as error:  # any error means that the server is not well
+            except Exception as error:  # any error means that the server is unhealthy
                 self.state = CircuitState.OPEN
                 _log.info("cache circuit stays open", reason=str(error) or type(error).__name__)
                 probed.set()

@@ -18,7 +18,7 @@ else:
 
 T = TypeVar("T")
 
-FORMAT = 1  # to be raised with each change of the encoding
+FORMAT = 1  # raise this number with each change of the encoding
 INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 DIGITS_RATIO = 0.43

@@ -11,8 +11,8 @@ from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import url_options, whole_option
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
-_ENTRY_BYTES = 1_200  # of the objects around an entry's key and text, measured with tracemalloc
-_LARGEST_SHARE = 4  # a result over a quarter of the bound is not kept, because it would push out everything else
+_ENTRY_BYTES = 1_200  # bytes of the objects around a result's key and text, measured with tracemalloc
+_LARGEST_SHARE = 4  # a result over a quarter of the bound is not cached, because it would evict most others
 
 
 class MemoryCache:

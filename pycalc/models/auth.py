@@ -25,12 +25,12 @@ from pycalc.models.math import Number
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
-NO_PASSWORD = "!"  # noqa: S105  # stored in a hash's place, and the hash of no password
+NO_PASSWORD = "!"  # noqa: S105  # stored instead of a hash; no password has this hash
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_ADDRESS = 45
 LONGEST_CLIENT = 100
 DeletedHistory = Literal["keep", "anonymize", "erase"]  # what happens to the history of a deleted account
-DELETED_NAME = "(deleted)"  # in the place of a deleted account's name; no account can have it
+DELETED_NAME = "(deleted)"  # shown instead of a deleted account's name; no account can have this name
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
 
@@ -139,7 +139,7 @@ class Principal:
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
-    key: Principal | None = None  # an API key with limits of its own: its id as that of a user, with these limits
+    key: Principal | None = None  # set for an API key with limits of its own: a principal with the key's id and limits
     second_factor: bool = False  # whether the account has one
 
     @property

@@ -17,7 +17,7 @@ class KeyRow(NamedTuple):
     id: bytes
     fingerprint: bytes
     calculations: bytes  # the ids of the rows that the request recorded, one after the other
-    problems: bytes | None  # those of a batch, packed
+    problems: bytes | None  # the packed problems of a batch
     created_ms: int
 
     @property

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-_KEPT = 1_000  # distinct records that are counted; beyond this the oldest is forgotten
+_KEPT = 1_000  # kinds of records that are counted; beyond this, the oldest is forgotten
 _OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # not compared
 # The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"

@@ -43,7 +43,7 @@ class ConnectionGuard:
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._clock = clock
-        # By stalled client: when its present period of observation began, and the bytes that it had acknowledged then.
+        # For each stalled client, when its present observation began, and how many bytes it had acknowledged then.
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
 
     async def watch(self) -> None:

@@ -11,8 +11,8 @@ from pycalc.models.events import Event
 USAGE_GROUP = "usage"  # the group of the usage consumers
 PUBLISH_SECONDS = 5.0  # the time limit of ``Stream.publish``
 RECEIVE_SECONDS = 1.0  # after this time ``Member.receive`` returns an empty batch
-MAX_MESSAGES = 500  # in a batch
-MAX_BYTES = 4 * 1024 * 1024  # in a batch; a single message may be larger
+MAX_MESSAGES = 500  # the most messages of a batch
+MAX_BYTES = 4 * 1024 * 1024  # the most bytes of a batch, except a batch of a single larger message
 
 
 class Publisher(Protocol):

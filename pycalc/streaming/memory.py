@@ -119,7 +119,7 @@ class MemoryStream:
         try:
             yield member
         finally:
-            for handover in member.held:  # the other members receive what is uncommitted
+            for handover in member.held:  # the other members receive its uncommitted events
                 await joined.put(handover)
 
     async def ping(self) -> None:

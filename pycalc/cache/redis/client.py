@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 32
 _CONNECTED_BY_PROBE = 4
-_COMMANDS = 2_000  # sent or waiting for a connection
+_COMMANDS = 2_000  # the most commands that are sent or wait for a connection
 _TASKS = 1_000
 _LAST_SECONDS = 0.5
 _TOO_MANY = "The cache has too many commands to answer; retry in 1 s."

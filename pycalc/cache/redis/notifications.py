@@ -60,7 +60,7 @@ class RedisRevocationNotifications:
                         else:
                             silent = True
                             await pubsub.ping()
-            except Exception as error:  # whatever the error is: the database is polled for revocations too
-                _log.info("no notifications of revocations", reason=str(error) or type(error).__name__)
+            except Exception as error:  # after any error, the database is still polled for revocations
+                _log.info("revocation notifications are not received", reason=str(error) or type(error).__name__)
             failures += 1
             await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))

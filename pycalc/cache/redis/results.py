@@ -23,7 +23,7 @@ from pycalc.observability.metrics import CacheMetrics
 
 _STORES = 4  # results that are stored at the same time
 _WAITING = 512  # results that are being stored or wait for it
-_BYTES = 32 * 1024 * 1024  # of the texts of these results
+_BYTES = 32 * 1024 * 1024  # the most bytes of the texts of these results
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
 # unless another token holds it, and returns 1 if this token holds it, else 0.
 _TAKE_SCRIPT = """
@@ -66,7 +66,7 @@ class RedisResults:
         self._waiting = self._bytes = 0
         self._late_at = -inf
         self._slots = asyncio.Semaphore(_STORES)
-        self._stores: dict[str, asyncio.Task[None]] = {}  # the newest under each key
+        self._stores: dict[str, asyncio.Task[None]] = {}  # the newest task of each key
 
     def is_storable(self, digits: int) -> bool:
         return digits * DIGITS_RATIO <= self._max_value and digits <= _BYTES
@@ -99,7 +99,7 @@ class RedisResults:
     async def _store(self, key: str, result: Result, put_at: float) -> None:
         try:
             async with self._slots:
-                if put_at < self._late_at:  # this one would be late too, and other processes wait for its lease
+                if put_at < self._late_at:  # storing would be late again, and other processes wait for the lease
                     raise CacheUnavailable("An earlier result could not be stored in time.")
                 name = self.name("result", key)
                 value = await off_loop(len(result.text), encode, name, result)
@@ -111,7 +111,7 @@ class RedisResults:
             if isinstance(error, AnswerLost):
                 self._late_at = monotonic()
             self._dropped.labels("refused" if isinstance(error.__cause__, ResponseError) else "circuit").inc()
-        except Exception:  # whatever the error is: other results are stored all the same
+        except Exception:  # after any error, other results are still stored
             self._dropped.labels("failed").inc()
             _log.exception("a result could not be stored")
         finally:

@@ -17,7 +17,7 @@ def audit_refusal(scope: Scope, status: int, reason: str) -> None:
     caller, token = context.caller, token_of(scope)
     if caller is not None:
         credential = "key" if caller.is_key else "session"
-    elif token:  # an invalid one
+    elif token:  # an invalid token
         credential = "key" if token.startswith(KEY_PREFIX) else "token"
     else:
         credential = "none" if header(scope, b"x-bootstrap-token") is None else "bootstrap token"

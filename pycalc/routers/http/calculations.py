@@ -49,7 +49,7 @@ _OTHER_VERSION = (
     "send Accept: text/plain with an ETag of the bare digits."
 )
 _BODY_SLOT_BYTES = 1024 * 1024  # a body that is being read takes a slot for each such part
-_COPIES = 4  # of a body in memory, such as its literals and the message to a worker process
+_COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {

@@ -62,6 +62,6 @@ class ExportResponse(Response):
             except (PycalcError, ClientTooSlow) as error:
                 reason = error.code if isinstance(error, PycalcError) else "slow"
                 self._cut.labels(reason).inc()
-                _log.warning("export cut", reason=reason)
+                _log.warning("export ended before it was complete", reason=reason)
                 return
             await send({"type": "http.response.body", "body": last})

@@ -94,7 +94,7 @@ async def keyed_request(request: Request, caller: Principal, name: str, body: by
     """Return a request with its key. The fingerprint of the request covers method, path, query and body."""
     scope = request.scope
     whole = b"%b %b?%b\n%b" % (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
-    # The hash of a long body would hold the event loop.
+    # Hashing a long body would block the event loop.
     in_thread = len(body) > UNCOUNTED_BYTES
     key = (
         await asyncio.to_thread(key_of, caller.user_id, name, whole)

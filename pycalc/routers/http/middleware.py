@@ -144,7 +144,7 @@ class Application(FastAPI):
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
         context = scope[REQUEST] = RequestContext()
-        take_query_key(scope, context)  # a cached key finds its user
+        take_query_key(scope, context)  # take the key out of the query, so that a cached key identifies the user
         refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
             return refused
@@ -191,7 +191,9 @@ class Application(FastAPI):
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
             if escaped:
-                scope["path"] = raw.decode("latin-1")  # the escaped slash separates nothing for the router either
+                scope["path"] = raw.decode(
+                    "latin-1"
+                )  # the router must not treat the escaped slash as a separator either
             return None
         operands = matched.groupdict()
         if escaped:

@@ -49,7 +49,7 @@ class KafkaStream:
             async with asyncio.timeout(self._publish_seconds):
                 if self._producer is None:
                     await self._topic.ensure()
-                if self._producer is None:  # no other call has made one meanwhile
+                if self._producer is None:  # no concurrent call has made a producer
                     self._producer = self._new_producer()
                 refused, doubtful = await self._send(self._producer, events)
                 if doubtful:

@@ -15,7 +15,7 @@ from pycalc.services.operations.expressions.sizes import Size, size_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
-FALLBACK_BITS = 1_000_000  # a value up to this size is computed in full where a divisor has no inverse
+FALLBACK_BITS = 1_000_000  # if a divisor has no inverse, a value up to this size is computed in full
 
 
 class DisagreementError(Exception):
@@ -133,7 +133,7 @@ class Evaluator:
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
             if isinstance(node, Call) and node.name in self.functions:
-                # The operation verifies this itself: modulo a large prime it may take far longer.
+                # The operation verifies this itself, because the residue modulo a large prime may take far longer.
                 operands = [self.value(argument) for argument in node.arguments]
                 return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:

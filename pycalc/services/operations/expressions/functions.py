@@ -16,9 +16,9 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50
-LARGEST_PRIME = (1 << PRIME_BITS) - 1  # of the primes by which values are verified
-_LONGEST_VERIFICATION = 1.0  # seconds of a residue modulo such a prime
-_SHORT_ARGUMENT = 10**9  # up to such arguments it takes less
+LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
+_LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo such a prime may take
+_SHORT_ARGUMENT = 10**9  # up to this argument, the residue takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
