@@ -45,10 +45,10 @@ class Totals:
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add metrics in Prometheus' text format. Of a process that has ``ended``, add only the cumulative ones.
+        """Add metrics in Prometheus' text format to the sums.
 
-        Counters, histograms and summaries are cumulative. Some gauges are combined by maximum or minimum instead of the
-        sum.
+        If the process has ``ended``, add only cumulative metrics. Counters, histograms and summaries are cumulative.
+        Some gauges are combined by maximum or minimum instead of the sum.
         """
         for family in text_string_to_metric_families(exposition.decode()):
             # The times at which the series of a counter began are a family of their own, whose type is gauge.

@@ -38,5 +38,5 @@ class DeletedAccountStore(Protocol):
     async def release_names(self, now_ms: int, limit: int) -> int:
         """Delete up to ``limit`` names whose reservation has ended; return how many were deleted.
 
-        A name by which a history can still be found is kept.
+        Keep the names that are still needed to find a history by its name.
         """

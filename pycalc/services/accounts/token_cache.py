@@ -90,7 +90,10 @@ class TokenCache:
         self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals, and refuse to cache principals that are being read from the store now."""
+        """Evict the principals for which ``revoked`` is true.
+
+        Do not cache principals that are being read from the store now.
+        """
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]

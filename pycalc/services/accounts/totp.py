@@ -137,7 +137,7 @@ class Totp:
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        """Return the caller's account if this is its password.
+        """Return the caller's account if ``password`` is its password.
 
         Raises WrongPassword, Conflict if the account has no password, Forbidden for an API key, Unauthorized and
         Overloaded.

@@ -86,7 +86,7 @@ class _Failures:
         await gather(self._windows[0].clear(key), *forgotten)
 
     async def _seconds(self, names: Sequence[str]) -> int:
-        """Return the seconds until all of these counters have expired, at least 1."""
+        """Return the seconds until all of these counters have expired, rounded up, and at least 1."""
         expiries = await gather(*map(self._counters.get_expiry, names))
         return max(1, ceil(max(expiries) - self._counters.clock()))
 

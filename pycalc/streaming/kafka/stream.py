@@ -124,7 +124,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return the events of each key from the first one on whose id is in ``doubtful``."""
+    """Return the events of each key, beginning with the first event whose id is in ``doubtful``."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

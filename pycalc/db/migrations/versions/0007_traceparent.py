@@ -1,4 +1,4 @@
-"""The trace context of a calculation, which its event refers to."""
+"""The trace context of a calculation, so that its event belongs to the same trace."""
 
 from __future__ import annotations
 

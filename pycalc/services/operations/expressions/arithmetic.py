@@ -46,9 +46,9 @@ class Arithmetic:
     """Arithmetic on exact values, and on enclosures of irrational values.
 
     ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
-    values. ``bits`` is the working precision of enclosures. ``needed`` is the largest number of bits of an exact
-    operand of an enclosure, or before the point of an enclosure. The difference of two nearly equal values may lose
-    this many bits.
+    values. ``bits`` is the working precision of enclosures. ``needed`` is the number of bits that the difference of two
+    nearly equal values may lose: the most bits of an exact operand of an enclosure, or before the point of an
+    enclosure.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:

@@ -78,7 +78,7 @@ class Function:
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, verified by the operation if it is long enough for that."""
+        """Return the value modulo ``modulus``. The operation verifies a long residue."""
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):

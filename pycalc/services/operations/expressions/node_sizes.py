@@ -120,7 +120,10 @@ class NodeSizes:
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
-        """Count the time of an operator; GMP keeps fractions in lowest terms, which takes greatest common divisors."""
+        """Add the time of an operator.
+
+        Fractions need greatest common divisors too, because GMP keeps them in lowest terms.
+        """
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
         if rounded_of(left, right) is Enclosed.YES:
             self.seconds += costs.ENCLOSE
