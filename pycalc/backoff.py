@@ -1,8 +1,10 @@
-"""Exponential backoff with full jitter."""
+"""Waiting: exponential backoff with full jitter, and a wait that an event ends early."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from contextlib import suppress
 
 from pycalc.errors import StoreUnavailable
 
@@ -15,15 +17,22 @@ def full_jitter(failures: int, longest: float, first: float = _FIRST_SECONDS) ->
     """Return the seconds to wait after this many consecutive failures.
 
     The wait is a random number below a bound, so that clients that failed together do not retry together. The bound is
-    ``first`` after one failure, and doubles with each further failure, up to ``longest``.
+    ``first`` seconds after one failure, and doubles with each further failure, up to ``longest`` seconds.
     """
     bound = min(longest, first * 2 ** min(failures - 1, _DOUBLINGS))
     return random.uniform(0, bound)  # noqa: S311  # no secret
 
 
 def backoff_after(error: Exception, failures: int, longest: float) -> float:
-    """Return the ``full_jitter`` wait in seconds, which is at most 1 s after a database error.
+    """Return the seconds to wait after ``error``, by ``full_jitter``; after a database error, at most 1 s.
 
-    Every calculation needs the database, so the database is tried again soon.
+    Every calculation needs the database, so a long wait for the database would cost too much.
     """
     return full_jitter(failures, min(longest, _LONGEST_FOR_STORE) if isinstance(error, StoreUnavailable) else longest)
+
+
+async def wait_until_set(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until ``event`` is set, or for ``seconds``; None means without end. Return whether the event is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -50,7 +50,7 @@ _MOST_IN_DETAIL = 3  # an error's detail quotes up to this many problems; of mor
 
 
 class FieldProblem(NamedTuple):
-    """One invalid field: a JSON pointer (RFC 6901) into the input, and what is wrong there.
+    """A problem with one input field: a JSON pointer (RFC 6901) to the field, and a description of the problem.
 
     ``position`` is the index of the wrong character in the field's text, counted from 0, or None if unknown.
     """
@@ -60,15 +60,18 @@ class FieldProblem(NamedTuple):
     position: int | None = None
 
 
-class Quota(NamedTuple):
-    """A limit of ``amount`` in ``window`` seconds, the amount left, the seconds until it resets, and its name."""
+class LimitState(NamedTuple):
+    """The state of a rate limit or quota of ``amount`` in ``window`` seconds.
+
+    ``remaining`` is the amount left, and ``reset`` the number of seconds until the window ends.
+    """
 
     amount: int
     window: int
     remaining: int
     reset: int
     name: str
-    unit: str = ""  # of the amount, as header fields name it; calculations have none
+    unit: str = ""  # the unit of ``amount`` in header fields; empty for calculations
 
 
 class PycalcError(Exception):
@@ -100,7 +103,7 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for these problems; its detail quotes up to three of them, or says how many there are."""
+        """Return the error for these problems. Its detail quotes up to three problems, or tells how many there are."""
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
@@ -120,8 +123,8 @@ class DomainError(PycalcError):
 class ResultTooLarge(PycalcError):
     """The result has more than ``limit`` digits, or may have more by an upper estimate.
 
-    ``digits`` is the number of digits, ``leading`` and ``trailing`` are the first and last ones. All three are None if
-    they are unknown.
+    ``digits`` is the number of digits. ``leading`` and ``trailing`` are the first and last digits. Unknown ones are
+    None.
     """
 
     code = "result-too-large"
@@ -156,7 +159,7 @@ class InvalidToken(Unauthorized):
 
 
 class RefreshTokenReused(Unauthorized):
-    """A refresh token was used a second time. It may be stolen, so the session ``session_id`` was ended."""
+    """A refresh token was used a second time. The token may be stolen, so the session ``session_id`` was ended."""
 
     def __init__(self, detail: str, session_id: bytes) -> None:
         super().__init__(detail, session_id)
@@ -164,7 +167,7 @@ class RefreshTokenReused(Unauthorized):
 
 
 class TotpRequired(Unauthorized):
-    """The password of a login is right, and the account's second factor is missing."""
+    """The password of a login is right, but the code of the second factor is missing."""
 
     code = "totp-required"
     title = "A code of the authenticator app is needed"
@@ -211,7 +214,7 @@ class PayloadTooLarge(PycalcError):
 
 
 class PreconditionFailed(PycalcError):
-    """The request's If-Match names no current ETag of the resource."""
+    """The request's If-Match contains no current ETag of the resource."""
 
     code = "precondition-failed"
     title = "The condition does not hold"
@@ -246,7 +249,7 @@ class RangeNotSatisfiable(PycalcError):
 class ComputationTimeout(PycalcError):
     """The computation was stopped at its deadline or memory limit, or refused because it would take far longer.
 
-    ``found`` is the part of the result that was found by then, as JSON. It is None if there is no such part.
+    ``found`` is the partial result at that time, as JSON, or None if there is none.
     """
 
     code = "computation-timeout"
@@ -266,30 +269,33 @@ class RetryLater(PycalcError):
 
 
 class StillRunning(RetryLater):
-    """A request with the same idempotency key has not ended yet."""
+    """A request with the same idempotency key is still running."""
 
     code = "conflict"
     title = Conflict.title
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit; ``quotas`` is the state of its windows, or empty if it is not for clients."""
+    """The caller exceeded a rate limit.
+
+    ``limits`` are the states of the limit's windows. A limit whose numbers clients must not see leaves them empty.
+    """
 
     code = "rate-limited"
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: int = 1, quotas: tuple[Quota, ...] = ()) -> None:
-        super().__init__(detail, retry_after, quotas)
-        self.quotas = quotas
+    def __init__(self, detail: str, retry_after: int = 1, limits: tuple[LimitState, ...] = ()) -> None:
+        super().__init__(detail, retry_after, limits)
+        self.limits = limits
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up a quota; ``used`` is exact, ``resets_at`` is in seconds since the epoch."""
+    """The caller has used up a quota. ``used`` is exact; ``resets_at`` is in seconds since the epoch."""
 
     code = "quota-exceeded"
     title = "A quota is used up"
 
-    def __init__(self, detail: str, quota: Quota, used: float, resets_at: int) -> None:
+    def __init__(self, detail: str, quota: LimitState, used: float, resets_at: int) -> None:
         PycalcError.__init__(self, detail, quota, used, resets_at)
         self.retry_after = quota.reset
         self.quota = quota
@@ -298,7 +304,7 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue, a concurrency limit or the memory is full; nothing was recorded."""
+    """A bounded queue, a concurrency limit or the memory is full. Nothing was recorded."""
 
     code = "overloaded"
     title = "The service is busy"
@@ -315,7 +321,10 @@ class Unavailable(RetryLater):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write; ``reason`` is for logs only, so ``str`` has it, not ``detail``."""
+    """The database does not answer or can't write.
+
+    ``reason`` is for logs, and appears in ``str`` but not in ``detail``.
+    """
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         super().__init__(detail, retry_after, reason)
@@ -330,27 +339,27 @@ class StoreReadOnly(StoreUnavailable):
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """A write was begun, and it is unknown whether it was committed."""
+    """A write was begun, but it is unknown whether it was committed."""
 
 
 class CacheUnavailable(Unavailable):
-    """The cache does not answer; callers continue without it."""
+    """The cache does not answer. Callers continue without the cache."""
 
 
 class AnswerLost(CacheUnavailable):
-    """A command was sent and its reply is late: the command may have been executed, or may be executed later."""
+    """The reply to a command is late. The command may have been executed, or may be executed later."""
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream does not answer or does not accept events; unpublished events stay in the outbox."""
+    """The event stream does not answer or does not accept events. Unpublished events stay in the outbox."""
 
 
 class RowsRejected(PycalcError):
-    """The database rejects rows for their values and has stored none of them; repeating the insert changes nothing."""
+    """The database rejects rows because of their values, and has stored none of them. A retry can't succeed."""
 
 
 class KeysTaken(PycalcError):
-    """Other requests are recorded under the idempotency keys with these ids, and none of the rows were stored."""
+    """Other requests were recorded with the idempotency keys that have these ids. No rows were stored."""
 
     def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
         super().__init__(detail, ids)
@@ -358,7 +367,7 @@ class KeysTaken(PycalcError):
 
 
 class EventsRefused(PycalcError):
-    """The stream rejects some events permanently, and has stored all others of their batch.
+    """The stream rejects some events permanently, and has stored all other events of their batch.
 
     ``refused`` maps the id of each rejected event to the reason.
     """
@@ -369,4 +378,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A result must not be sent: it does not agree with its residue, or with the digest that was recorded."""
+    """A result must not be sent, because it differs from its residue or from the recorded digest."""

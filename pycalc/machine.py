@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use, as its CPU affinity and its control groups limit them."""
+"""The cores and the memory that this process may use, according to its CPU affinity and its control groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many cores this process can keep busy, 1 or more; a fraction of a core counts as a core.
+    """Return the number of cores that this process can keep busy, at least 1. A fraction of a core counts as a core.
 
     A container that is limited to one core still sees all cores of its host. The limits are its CPU affinity
     (``taskset``, the static policy of Kubernetes) and its CPU quota (``docker run --cpus``).
@@ -23,7 +23,10 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many bytes of memory this process may use: the machine's, or fewer if a control group limits them."""
+    """Return the bytes of memory that this process may use.
+
+    A control group may limit them to less than the machine's memory.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [machine]
     for folder in _folders(cgroups, own, "memory"):
@@ -46,7 +49,7 @@ def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Return a control group's CPU quota in cores, None without one."""
+    """Return the CPU quota of a control group in cores, or None if it has none."""
     with suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return int(quota) / int(period)

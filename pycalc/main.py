@@ -1,4 +1,4 @@
-"""The application: ``create_app(settings)`` for ``pycalc serve``, ``pycalc.main:app`` for any ASGI server."""
+"""The application: ``create_app(settings)`` for ``pycalc serve``, and ``pycalc.main:app`` for any ASGI server."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ Errors are RFC 9457 problems. Integers beyond ±(2^53 - 1) are strings, so that 
 
 
 class LifespanState(TypedDict):
-    """The state that the lifespan hands to every request."""
+    """The state that the application's lifespan adds to each request."""
 
     resources: Resources
     mcp: McpEndpoint
 
 
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
-    """Return the application; its lifespan opens and closes the resources that the settings name.
+    """Return the application, whose lifespan opens and closes the resources that the settings name.
 
     The first bytes of a request's body may take ``body_seconds``.
     """
@@ -100,7 +100,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
 
 
 def __getattr__(name: str) -> Any:
-    """Create ``app`` when it is accessed, so that importing this module reads no settings.
+    """Create ``app`` at the first access, so that importing this module reads no settings.
 
     Raises ValueError for an invalid setting.
     """

@@ -1,4 +1,4 @@
-"""The settings, read from ``PYCALC_*`` environment variables and from lines of ``.env``."""
+"""The settings, which are read from ``PYCALC_*`` environment variables and from lines of ``.env``."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|
 
 
 def read_settings() -> Settings:
-    """Return the settings; raises ValueError for an invalid setting or an unreadable ``.env``.
+    """Return the settings. Raises ValueError for an invalid setting or an unreadable ``.env``.
 
-    The error's message holds no secret.
+    The error's message contains no secret.
     """
     try:
         return Settings()
@@ -103,9 +103,9 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return a message that names the invalid fields and hides their values.
+    """Return a message that names the invalid fields but not their values.
 
-    With ``prefix``, fields are named as environment variables: the prefix and the name in upper case.
+    With ``prefix``, a field is named as an environment variable: the prefix followed by its name in upper case.
     """
     problems = []
     for entry in error.errors():
@@ -117,7 +117,7 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 
 
 def _expanded(path: str) -> str:
-    """Return a path with ``~`` and variables expanded.
+    """Return a path after expanding ``~`` and variables.
 
     Docker and systemd read environment files without a shell, so nothing else expands them. Raises ValueError for an
     unknown user or variable, and for a path that begins with a quotation mark.
@@ -131,18 +131,21 @@ def _expanded(path: str) -> str:
 
 
 def _expanded_file(url: str) -> str:
-    """Return a database URL; in an SQLite URL, the file's path is expanded. Raises ValueError."""
+    """Return a database URL, with the file's path expanded if it is an SQLite URL. Raises ValueError."""
     scheme, slashes, path = url.partition(":///")
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 
 
 def _split(value: object) -> object:
-    """Return the non-empty values of a comma-separated text; return any other object unchanged."""
+    """Return the non-empty values in a comma-separated text. Return any other object unchanged."""
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator of texts by ``check``, which must raise ValueError for a bad text; empty texts are valid."""
+    """Return a validator that calls ``check``, which must raise ValueError for an invalid text.
+
+    Empty texts are valid.
+    """
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):
@@ -153,14 +156,14 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _require_origin(text: str) -> None:
-    """Raise ValueError unless the text is an origin, without the scheme's default port (RFC 6454 §6.2)."""
+    """Raise ValueError unless the text is an origin that omits the scheme's default port (RFC 6454 §6.2)."""
     found = _ORIGIN.fullmatch(text)
     if found is None or found[2] == _OWN_PORT[found[1]]:
         raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
 
 
 def _of_roles(value: object) -> object:
-    """Parse a JSON text; return a value that is no string unchanged. Raises ValueError if the text is not JSON."""
+    """Parse a JSON text, and return any other object unchanged. Raises ValueError if the text is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -182,7 +185,7 @@ def _require_callback(text: str) -> None:
 
 
 def _require_claim(text: str) -> None:
-    """Raise ValueError unless the text is the name of a claim, =, and a value."""
+    """Raise ValueError unless the text has the form ``claim=value``."""
     claim, _, value = text.partition("=")
     if not claim or not value:
         raise ValueError(f"{text!r} is not of the form CLAIM=VALUE, such as groups=pycalc-admins")
@@ -200,7 +203,7 @@ _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checke
 
 
 class Settings(BaseSettings):
-    """Every setting of the service; ``pycalc serve --help`` prints the descriptions."""
+    """All settings of the service. ``pycalc serve --help`` prints their descriptions."""
 
     model_config = SettingsConfigDict(
         env_prefix="PYCALC_",
@@ -393,10 +396,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of settings, by precedence: arguments, environment variables, ``.env``.
+        """Return the sources of settings by precedence: arguments, environment variables, ``.env``.
 
-        Empty variables are dropped, so that the default applies, except where empty means no limit. Values of
-        PYCALC_PORT and PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
+        Empty variables are dropped, so that the default applies, unless empty means no limit. Values of PYCALC_PORT and
+        PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
         """
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
@@ -410,7 +413,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Raise ValueError for short keys, combinations that can't work, and open admin registration in production."""
+        """Raise ValueError for short keys, impossible combinations, and open admin registration in production."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -428,7 +431,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError for an identity provider that is set in part, or that another setting needs."""
+        """Raise ValueError if the identity provider is only partly set, or is missing but another setting needs it."""
         others = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
         if self.oidc_issuer and not all(others):
             raise ValueError(
@@ -443,7 +446,7 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError for missing keys, unless this is development on SQLite: the data folder then gets new keys.
+        """Raise ValueError for missing keys, except in development on SQLite, where the data folder gets new keys.
 
         Several instances need the same keys. Migrations, relays and consumers need no keys and do not call this.
         """
@@ -457,7 +460,7 @@ class Settings(BaseSettings):
 
     @property
     def user_limits(self) -> UserLimits:
-        """Return the default limits of a user; limits of the account or of its role take precedence."""
+        """Return the default limits of a user. Limits of the account or its role take precedence."""
         return UserLimits(
             self.rate_limit,
             parse_seconds(self.compute_quota) if self.compute_quota else None,
@@ -472,5 +475,5 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """Return the database's URL, or the default URL when none is set."""
+        """Return the URL of the database, or the default URL if none is set."""
         return self.database_url or f"sqlite:///{self.data_dir / 'pycalc.db'}"

@@ -1,4 +1,4 @@
-"""Parsing of the URLs in settings; no error message shows a part of a password."""
+"""Parsing of the URLs in settings. Error messages never contain a part of a password."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _LAST_PORT = 65_535
 
 
 def scheme_of(url: str) -> str:
-    """Return the URL's scheme, or "" if it has none in lower case."""
+    """Return the scheme of a URL, or "" if it has none in lower case."""
     found = _SCHEME.match(url)
     return found[1] if found else ""
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the URL's parts; raises ValueError for an invalid URL.
+    """Return the components of a URL; raises ValueError for an invalid URL.
 
-    Unlike the message of ``urlsplit``, the error's message never quotes the password.
+    The message of this error never quotes the password, which the message of ``urlsplit`` may do.
     """
     try:
         parts = urlsplit(url)
@@ -36,7 +36,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_secure(url: str) -> bool:
-    """Return whether a URL is of https, or of http on this machine, and holds neither a login nor a fragment."""
+    """Return whether a URL has https, or http to this machine, and has neither a login nor a fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -58,9 +58,9 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return host and port, the port None if there is none; raises ValueError for anything else.
+    """Return the host and the port in ``host:port``, or None as the port if it is missing; raises ValueError.
 
-    The message does not quote the text, which may hold a password.
+    The message does not quote the text, which may contain a password.
     """
     found = _SERVER.fullmatch(text)
     if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
@@ -71,9 +71,9 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int = 0) -> int:
-    """Return an option's whole number, ``default`` without the option.
+    """Return the whole number that an option has, or ``default`` if the option is missing.
 
-    Raises ValueError for a number below ``least`` or of more than 15 digits, and for other text.
+    Raises ValueError for a number below ``least`` or of more than 15 digits, and for other texts.
     """
     text = options.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
@@ -82,7 +82,7 @@ def whole_option(options: dict[str, str], name: str, default: int, least: int = 
 
 
 def flag_option(options: dict[str, str], name: str) -> bool:
-    """Return whether an option is "true", as it is by default; raises ValueError unless it is "true" or "false"."""
+    """Return whether an option is "true" or missing; raises ValueError for values other than "true" and "false"."""
     text = options.get(name, "true")
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither 'true' nor 'false'")

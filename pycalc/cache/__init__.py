@@ -1,4 +1,4 @@
-"""Caches of results; open_cache picks the backend by URL."""
+"""Caches of results. ``open_cache`` selects the backend by URL."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def _any_version() -> str:
 
 
 async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = _any_version) -> Cache:
-    """Open the cache that a URL names.
+    """Open the cache at a URL.
 
     A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version`` must
-    return the version of the arithmetic: a shared cache never returns results of another version. Raises ValueError
-    for an unknown scheme, a malformed URL or a bad option. A driver is imported only for a URL with its scheme.
+    return the version of the arithmetic, because a shared cache must not return results of another version. Raises
+    ValueError for an unknown scheme, a malformed URL or an invalid option. A driver is imported only for a URL with its
+    scheme.
     """
     scheme = scheme_of(url)
     if scheme not in _CACHES:

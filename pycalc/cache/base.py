@@ -1,4 +1,4 @@
-"""Protocols of a cache, and of the counters, leases and notifications that a shared cache provides."""
+"""The interfaces of a cache, and of the counters, leases and notifications that a shared cache provides."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class Cache(Protocol):
     """A store of results by canonical key, bounded in bytes."""
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
-        """Return the result under a key, None without one; raises CacheUnavailable when the cache does not answer.
+        """Return the result under a key, or None if there is none.
 
-        ``cost`` is the time in seconds to compute the result. A tier whose look-up takes longer is skipped.
+        Raises CacheUnavailable if the cache does not answer. ``cost`` is the time in seconds to compute the result. A
+        tier whose look-up takes longer is skipped.
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result that fits, in each tier that is faster than computing it; ``cost`` is as for ``get``.
+        """Store a result in each tier that has room for it and is faster than computing it. ``cost`` is as for ``get``.
 
-        A tier may store the result later, or drop it. Raises CacheUnavailable when the cache does not answer.
+        A tier may store the result later, or drop it. Raises CacheUnavailable if the cache does not answer.
         """
 
     async def ping(self) -> None:
@@ -35,7 +36,7 @@ class Cache(Protocol):
 
 
 class Bound(NamedTuple):
-    """A counter's key, its time to live in seconds from its first increment, and its limit."""
+    """A counter's key, its time to live in seconds from its first increment, and the limit of its count."""
 
     key: str
     expiry: float
@@ -51,7 +52,7 @@ class Spent(NamedTuple):
 
 
 def counter_digest(key: str) -> bytes:
-    """Return a digest of a counter's key, which may contain text of a client, of any length and characters."""
+    """Return a digest of a counter's key, because the key may contain a client's text of any length and characters."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -65,24 +66,24 @@ class CounterStore(Protocol):
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add ``amount``, which may be negative, to a counter and return the count.
 
-        A new counter lives for ``expiry`` seconds.
+        A new counter expires after ``expiry`` seconds.
         """
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
-        """Add the amount to all counters, or to none if one of them would exceed its limit."""
+        """Add ``amount`` to all counters, or to none if a counter would exceed its limit."""
 
     async def get(self, key: str) -> int:
-        """Return the count, 0 if there is no such counter."""
+        """Return the count, or 0 if there is no such counter."""
 
     async def get_expiry(self, key: str) -> float:
-        """Return the time by ``clock`` at which a counter expires; the present time if there is no such counter."""
+        """Return the time by ``clock`` at which a counter expires, or the present time if there is no such counter."""
 
     async def clear(self, key: str) -> None:
         """Delete a counter."""
 
 
 class RevocationNotifications(Protocol):
-    """Notifications of revocations between processes: fast, but not guaranteed to arrive."""
+    """Notifications of revocations between processes, which are fast but may be lost."""
 
     def publish(self) -> None:
         """Notify all processes of a revocation, in the background."""
@@ -95,24 +96,27 @@ class Claim(Protocol):
     """A request for the lease on a result. The holder of the lease computes the result."""
 
     async def take(self) -> Result | bool:
-        """Return the stored result; if there is none, try to take the lease, and return whether this claim holds it.
+        """Return the stored result, or try to take the lease and return whether this claim holds the lease.
 
-        The lease lasts until ``release``; if its process dies, it expires. Raises CacheUnavailable; it is then unknown
-        whether this claim holds the lease.
+        The lease lasts until ``release``, and expires if its process dies. If the cache does not answer, raises
+        CacheUnavailable, and it is unknown whether this claim holds the lease.
         """
 
     def release(self) -> None:
-        """Release the lease in the background, after a result put before this call is stored or dropped."""
+        """Release the lease in the background, after results of earlier ``Cache.put`` calls are stored or dropped."""
 
 
 class Leases(Protocol):
-    """Leases that let one of several processes compute a result that all of them want."""
+    """Leases that let one process compute a result that several processes want."""
 
     def is_storable(self, digits: int) -> bool:
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:
-        """Return a claim on the result under a key; this sends no request. The caller must release the claim."""
+        """Return a claim on the result under a key, without a request to the cache.
+
+        The caller must release the claim.
+        """
 
 
 @runtime_checkable
@@ -128,4 +132,4 @@ class Shared(Protocol):
         """Return the leases on results."""
 
     def counters(self, name: str) -> CounterStore:
-        """Return the counters of the limit ``name``; they raise CacheUnavailable when the cache does not answer."""
+        """Return the counters of the limit ``name``. They raise CacheUnavailable if the cache does not answer."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: it stops requests to a server that does not answer, and probes the server until it does."""
+"""A circuit breaker, which stops requests to a server that does not answer, and probes the server until it answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 
 class CircuitState(IntEnum):
-    """The breaker's states, as the metric shows them: only a closed breaker lets commands through."""
+    """The states of a breaker, with the values of the metric. Only a closed breaker lets commands through."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -31,12 +31,15 @@ class CircuitState(IntEnum):
 
 
 class CircuitBreaker:
-    """A breaker that opens after three late answers in a row, or at once by ``trip``."""
+    """A circuit breaker that opens after three late replies in a row, or at once by ``trip``."""
 
     def __init__(
         self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
     ) -> None:
-        """Create an open breaker; ``probe`` must return if the server is well, else raise, within a bounded time."""
+        """Create an open breaker.
+
+        ``probe`` must return if the server is healthy, and else raise, within a bounded time.
+        """
         self._probe = probe
         self._clock = clock
         self._openings = metrics.cache_circuit_opened
@@ -48,7 +51,7 @@ class CircuitBreaker:
         metrics.cache_circuit.set_function(lambda: self.state)
 
     async def begin(self) -> None:
-        """Wait for the first probe; while the breaker is open, go on probing in the background.
+        """Wait for the first probe. While the breaker is open, continue to probe in the background.
 
         A successful probe closes the breaker.
         """
@@ -57,13 +60,13 @@ class CircuitBreaker:
         await probed.wait()
 
     def answered(self) -> None:
-        """Reset the count of late answers, because an answer came in time."""
+        """Reset the count of late replies, because a reply came in time."""
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
-        """Count a late answer to a command that was sent at ``sent``; the third in a row opens the breaker.
+        """Count a late reply to a command that was sent at ``sent``. The third one in a row opens the breaker.
 
-        A command sent before the last late answer was counted belongs to the same stall, which counts once.
+        A command sent before the last late reply was counted belongs to the same stall, which counts only once.
         """
         if sent < self._late_at:
             return
@@ -73,7 +76,7 @@ class CircuitBreaker:
             self.trip(f"{_LATE_ANSWERS} answers in a row were late")
 
     def trip(self, reason: str) -> None:
-        """Open the breaker if it is closed; ``reason`` is logged."""
+        """Open the breaker if it is closed, and log ``reason``."""
         if self.state is not CircuitState.CLOSED:
             return
         _log.warning("cache circuit opened", reason=reason[:_LONGEST_REASON])
@@ -94,7 +97,7 @@ class CircuitBreaker:
             self.state = CircuitState.HALF_OPEN
             try:
                 await self._probe()
-            except Exception as error:  # any error means that the server is not well
+            except Exception as error:  # any error means that the server is unhealthy
                 self.state = CircuitState.OPEN
                 _log.info("cache circuit stays open", reason=str(error) or type(error).__name__)
                 probed.set()

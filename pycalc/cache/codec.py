@@ -1,4 +1,4 @@
-"""Encoding of results for a shared cache: a digest over name and content, and compressed text (ADR 20)."""
+"""Encoding of results for a shared cache: compressed text, and a digest over the name and the content (ADR 20)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 T = TypeVar("T")
 
-FORMAT = 1  # to be raised with each change of the encoding
+FORMAT = 1  # raise this number with each change of the encoding
 INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 DIGITS_RATIO = 0.43
@@ -29,16 +29,19 @@ _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more th
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Call ``work``, which encodes or decodes a value of ``size`` bytes; use a thread if the value is long."""
+    """Call ``work``, which encodes or decodes a value of ``size`` bytes, in a thread if the value is long."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
 class TooLong(ValueError):
-    """A valid text that is longer than this process accepts, because another process has a higher bound."""
+    """A valid text that is longer than this process accepts, from a process with a higher limit."""
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return the encoded result, to be stored under ``name``; the digest at its start covers both."""
+    """Return the encoded result, to be stored under ``name``.
+
+    The digest at its start covers the name and the result.
+    """
     text = bytes(result.text)
     facts = result.facts
     head = json.dumps(
@@ -99,9 +102,9 @@ def _digest(name: bytes, body: bytes) -> bytes:
 
 
 def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return the decompressed text, cut after ``length + 1`` bytes; raises ValueError for damaged bytes.
+    """Return the first ``length + 1`` bytes of the decompressed text; raises ValueError for damaged bytes.
 
-    The additional byte shows the caller that the text is too long.
+    The additional byte tells the caller if the text is too long.
     """
     expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:

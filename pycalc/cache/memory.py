@@ -1,4 +1,4 @@
-"""An LRU cache in this process, bounded in bytes."""
+"""An LRU cache in this process, limited in bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import url_options, whole_option
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
-_ENTRY_BYTES = 1_200  # of the objects around an entry's key and text, measured with tracemalloc
-_LARGEST_SHARE = 4  # a result over a quarter of the bound is not kept, because it would push out everything else
+_ENTRY_BYTES = 1_200  # bytes of the objects around a result's key and text, measured with tracemalloc
+_LARGEST_SHARE = 4  # a result over a quarter of the bound is not cached, because it would evict most others
 
 
 class MemoryCache:
@@ -29,7 +29,7 @@ class MemoryCache:
 
     @classmethod
     async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
-        """Return the cache that ``memory://?max_bytes=N`` describes; raises ValueError."""
+        """Return the cache for ``memory://?max_bytes=N``; raises ValueError."""
         return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:

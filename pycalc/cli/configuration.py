@@ -10,7 +10,7 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Read the settings, warn of unknown ones if ``warn`` is set, and configure logging; return the settings.
+    """Read the settings, configure logging and return the settings. If ``warn`` is set, warn of unknown settings.
 
     Raises SystemExit with a message for an invalid setting.
     """

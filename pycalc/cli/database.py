@@ -28,7 +28,7 @@ def migrate() -> None:
 def create_admin(username: str, email: str) -> None:
     """Create an admin; raises ValueError for invalid input.
 
-    The password is typed twice at a terminal. Otherwise it is the first line of standard input.
+    At a terminal, the password is typed twice. Otherwise it is the first line of standard input.
     """
     settings = configure()
     if sys.stdin.isatty():

@@ -20,7 +20,7 @@ _REASON_CHARACTERS = 200
 
 
 def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
-    """Call ``work`` with the dead letters of the database."""
+    """Call ``work`` with the service of dead letters on the database of the settings."""
     settings = configure()
 
     async def with_database() -> None:
@@ -36,7 +36,7 @@ def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
 def show() -> None:
     """Print each dead letter on a line: number, stage, time, event id, origin, reason and content.
 
-    All but printable ASCII is escaped, and a long reason or content is cut.
+    Everything but printable ASCII is escaped, and a long reason or content is cut.
     """
 
     async def show_all(letters: DeadLetters) -> None:
@@ -53,13 +53,13 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Move a dead letter's event back into the outbox.
+    """Move the event of a dead letter back into the outbox.
 
-    Raises NotFound if there is no such letter, or no recorded calculation for it.
+    Raises NotFound if there is no such letter, or if its calculation is not recorded.
     """
     _run(lambda letters: letters.requeue(number, COMMAND_LINE))
 
 
 def discard(number: int) -> None:
-    """Delete a dead letter; raises NotFound."""
+    """Delete a dead letter; raises NotFound if there is none with this number."""
     _run(lambda letters: letters.discard(number, COMMAND_LINE))

@@ -1,4 +1,4 @@
-"""The command line; a command imports its module only when it runs, so that ``--help`` and ``--version`` are fast.
+"""The command line. Each command imports its module only when it runs, so that ``--help`` and ``--version`` are fast.
 
 A command names its function as ``module:function`` within this package, such as ``database:migrate``.
 """
@@ -21,7 +21,7 @@ _COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead
 
 
 def _settings_help() -> str:
-    """Return the list of settings with their defaults."""
+    """Return the list of settings with their defaults, for the help text."""
     from pycalc.settings import Settings
 
     lines = ["settings (environment variables, or lines of .env):"]
@@ -32,7 +32,10 @@ def _settings_help() -> str:
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
-    """Add a command and return its parser; ``run`` names its function, ``options`` are arguments of the parser."""
+    """Add a command and return its parser.
+
+    ``run`` names the command's function; ``options`` are arguments of the parser.
+    """
     command: argparse.ArgumentParser = commands.add_parser(name, **options)
     command.set_defaults(run=run)
     return command
@@ -63,8 +66,8 @@ def _add_operations(commands: Any) -> None:
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    Parsed arguments are ``run``, which names the command's function as ``module:function``, and those of that function.
-    ``with_operations`` adds a command for each operation; this imports the arithmetic.
+    The parsed arguments are those of a command's function, and ``run``, which names this function as
+    ``module:function``. ``with_operations`` adds a command for each operation, which imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
@@ -116,9 +119,9 @@ def _is_negative(command: str, word: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; an error is printed on standard error as one line.
+    """Run one command and return its exit status. Print an error as one line on standard error.
 
-    A short command whose output is closed by its reader raises BrokenPipeError instead.
+    If the reader of a short command's output closes it, BrokenPipeError is raised instead.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are
@@ -146,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> NoReturn:
-    """Run the command that ``sys.argv`` names, and end the process with its exit status."""
+    """Run the command in ``sys.argv``, and end the process with the command's exit status."""
     status = 0
     try:
         status = main()

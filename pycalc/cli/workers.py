@@ -1,4 +1,4 @@
-"""``pycalc relay`` and ``pycalc consume``: event publishing and usage totals in separate processes (ADR 17)."""
+"""``pycalc relay`` and ``pycalc consume``: event publishing and usage totals in processes of their own (ADR 17)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pycalc.streaming.base import Stream
 
 
 def relay() -> None:
-    """Publish the outbox until SIGTERM or SIGINT, then publish the rest for at most 1.5 s and release the lease."""
+    """Publish the outbox until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease."""
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
 
 def consume() -> None:
-    """Add events to the usage totals until SIGTERM or SIGINT, then finish the batch and leave the consumer group.
+    """Add events to the usage totals until SIGTERM or SIGINT. Then finish the batch and leave the consumer group.
 
-    Raises StreamUnavailable for a stream in memory.
+    Raises StreamUnavailable if the stream is in memory.
     """
     settings = configure()
     if settings.stream_url.startswith("memory:"):
@@ -38,7 +38,7 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Run a service until a signal; the caller must have blocked the signals, so that none is lost before.
+    """Run a service until a signal. The caller must have blocked the signals, so that none is missed.
 
     Raises StoreUnavailable for an SQLite database.
     """

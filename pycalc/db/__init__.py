@@ -24,7 +24,7 @@ class _Adapter(Protocol):
 
 @contextmanager
 def _adapter(url: str) -> Iterator[_Adapter]:
-    """Yield the adapter for a URL's scheme, and name the setting in every ValueError about the URL."""
+    """Return a context with the adapter for a URL's scheme. Each ValueError about the URL then names the setting."""
     scheme = scheme_of(url)
     try:
         if scheme not in _DATABASES:
@@ -36,9 +36,9 @@ def _adapter(url: str) -> Iterator[_Adapter]:
 
 
 async def open_database(url: str) -> Database:
-    """Open the database at a URL; an SQLite file is created and migrated as needed.
+    """Open the database at a URL. Create and migrate an SQLite file as needed.
 
-    Raises ValueError for an invalid URL. Raises StoreUnavailable when the database is unreachable, read-only or not
+    Raises ValueError for an invalid URL. Raises StoreUnavailable if the database is unreachable, read-only or not
     migrated, belongs to another program, or is an SQLite file in use.
     """
     with _adapter(url) as adapter:

@@ -23,10 +23,10 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return the unordered query for a selection's rows with ids above ``after``; the caller must add ``user_ids``.
+    """Return an unordered query for the selected rows with ids above ``after``. The caller must filter by ``user_ids``.
 
-    The query has at most one lower and one upper bound on the id. With two lower bounds, for example, an index search
-    might start at the lower one and scan the rows up to the other.
+    The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
+    the lower one and scan all rows up to the other.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:
@@ -48,7 +48,7 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Run a query, once for each user if ``user_ids`` are given, because an index orders the rows of one user only."""
+    """Run a query, once for each of ``user_ids`` if given, because an index orders only the rows of one user."""
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 

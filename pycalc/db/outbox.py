@@ -40,7 +40,7 @@ _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner =
 
 
 class SqlOutboxStore:
-    """The outbox in SQL. Its entries are inserted with their history rows (see ``SqlHistoryStore.append``)."""
+    """The outbox in SQL. Its rows are inserted together with the history rows (see ``SqlHistoryStore.append``)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -54,9 +54,9 @@ _TIMEOUTS = Timeouts()
 
 @contextmanager
 def _mapped(location: str) -> Iterator[None]:
-    """Map the drivers' errors to StoreUnavailable or StoreReadOnly.
+    """Return a context that maps the drivers' errors to StoreUnavailable or StoreReadOnly.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
+    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
     """
     try:
         yield
@@ -69,9 +69,9 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with so many connections and durable commits; ``seconds`` limits each statement, unless None.
+    """Return an engine with this many connections and durable commits. ``seconds`` limits each statement, unless None.
 
-    ``server`` adds session settings of PostgreSQL.
+    ``server`` are further session settings of PostgreSQL.
     """
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
 
@@ -98,12 +98,12 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
 
 class _ReplyLost(Exception):
-    """The connection broke after a statement was sent and before its answer arrived."""
+    """The connection broke after a statement was sent and before its reply arrived."""
 
 
 @dataclass
 class _ConnectionQueue:
-    """The connections for one kind of work, and the bounded set of its tasks, running or waiting."""
+    """The connections for one kind of work, and a bounded set of running and waiting tasks."""
 
     engine: AsyncEngine
     writes: bool = False
@@ -132,7 +132,10 @@ class PostgresDatabase:
 
     @classmethod
     async def open(cls, url: str) -> PostgresDatabase:
-        """Open the database at a URL; raises StoreUnavailable when it is unreachable, read-only or not migrated."""
+        """Open the database at a URL.
+
+        Raises StoreUnavailable if the database is unreachable, read-only or not migrated.
+        """
         database = cls(url)
         try:
             migrations.require_current(await database.read(migrations.current))
@@ -144,10 +147,10 @@ class PostgresDatabase:
 
     @classmethod
     async def migrate(cls, url: str, *, lock_seconds: float = 0.5, tries: int = 5, pause_seconds: float = 2.0) -> None:
-        """Migrate to the current schema, one process at a time; raises StoreUnavailable.
+        """Migrate to the current schema, one process at a time. Raises StoreUnavailable.
 
-        A schema change waits for every transaction on its table. Meanwhile inserts wait behind that change, and fail
-        after 1 s. Therefore each try gives up after ``lock_seconds``; ``pause_seconds`` lie between two tries.
+        A schema change waits for every transaction on its table. Meanwhile inserts wait behind the change, and fail
+        after 1 s. Therefore each try ends after ``lock_seconds``. Tries are ``pause_seconds`` apart.
         """
         location, engine = location_of(url), _engine(url, 1, _TIMEOUTS, None)
         try:
@@ -187,10 +190,10 @@ class PostgresDatabase:
                 await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
 
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of ``work``, which runs to its end even when the caller is cancelled or gives up.
+        """Return the result of ``work``, which continues even if the caller is cancelled or stops waiting.
 
-        Raises StoreUnavailable when the database is closed or the queue is full. A late answer raises OutcomeUnknown
-        for work that writes and StoreUnavailable for work that reads.
+        Raises StoreUnavailable if the database is closed or the queue is full. If the result is late, raises
+        OutcomeUnknown for work that writes and StoreUnavailable for work that reads.
         """
         queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
@@ -220,9 +223,9 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which must only read, in a transaction; repeat it once if the connection was broken.
+        """Run ``work``, which must only read, in a transaction. If the connection was broken, run it once more.
 
-        SQLAlchemy has then dropped all connections of the pool, so the second try has a new one.
+        SQLAlchemy then has dropped all connections of the pool, so the second try gets a new connection.
         """
         try:
             return await self._transact(name, work)
@@ -234,7 +237,7 @@ class PostgresDatabase:
     async def _prove_writable(self) -> None:
         """Raise StoreReadOnly unless the server accepts writes.
 
-        If it accepts writes again after it refused some, replace the writing connections.
+        If the server has refused writes before and accepts them now, replace the writing connections.
         """
         # A standby is in recovery; elsewhere a setting can make transactions read-only.
         modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
@@ -246,10 +249,10 @@ class PostgresDatabase:
             await self._reconnect(at_once=True)
 
     async def _reconnect(self, *, at_once: bool = False) -> None:
-        """Replace the writing connections: after a failover the old ones lead to the former primary.
+        """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
-        Many writes are refused at the same time. Therefore, unless ``at_once`` is true, do nothing within the reconnect
-        interval after the last replacement.
+        Many writes are refused at the same time. Therefore, unless ``at_once`` is set, do nothing if the last
+        replacement is more recent than the reconnect interval.
         """
         self._refused = not at_once
         now = monotonic()
@@ -260,9 +263,9 @@ class PostgresDatabase:
             await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert the rows; when a connection fails, repeat the insert, for up to ``Timeouts.unknown`` seconds.
+        """Insert the rows. If a connection fails, repeat the insert for up to ``Timeouts.unknown`` seconds.
 
-        A statement without an answer may have been committed: then all rows exist, else none does. So the repetition
+        A statement without a reply may have been committed. Then all rows exist, else none does. So the repetition
         skips rows that exist. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
         """
         second, columns = None, list(zip(*rows, strict=True))
@@ -303,7 +306,7 @@ class PostgresDatabase:
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run a statement through the driver, in a transaction of its own.
 
-        Raises _ReplyLost when the connection breaks or no answer arrives, IntegrityError for bad values.
+        Raises _ReplyLost if the connection breaks or no reply arrives, and IntegrityError for rejected values.
         """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)

@@ -23,7 +23,7 @@ _LOCK_HOLDERS = text(
 
 
 async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
-    """Migrate to the current schema in one transaction; return False when a table stayed locked for too long."""
+    """Migrate to the current schema in one transaction. Return False if a table stayed locked for too long."""
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -39,7 +39,7 @@ async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
 
 
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
-    """Return the error of a migration that got no lock, with the transactions that use the tables."""
+    """Return the error for a migration that got no lock. Its message lists the transactions that use the tables."""
     async with engine.begin() as connection:
         rows = (await connection.execute(_LOCK_HOLDERS)).all()
     holders = [

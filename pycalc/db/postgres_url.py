@@ -11,9 +11,10 @@ _DEFAULT_PORT = 5432
 
 
 def location_of(url: str) -> str:
-    """Return a URL's hosts, ports and database, without credentials; raises ValueError when the URL is malformed.
+    """Return the hosts, ports and database in a URL, without credentials. Raises ValueError if the URL is malformed.
 
-    The URL may list several hosts, separated by commas, or name a socket's folder by the option ``host``.
+    The URL may list several hosts, separated by commas. Its option ``host`` may give the folder of a Unix socket
+    instead.
     """
     try:
         parts = split_url(url)

@@ -11,14 +11,14 @@ _log = get_logger(__name__)
 
 
 def driver_error(error: Exception) -> BaseException:
-    """Return the driver's error that an SQLAlchemy error wraps, or else the error itself."""
+    """Return the driver's error that an SQLAlchemy error wraps, or else ``error`` itself."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return error
     return error.orig.__cause__ or error.orig
 
 
 def unavailable(location: str, error: Exception) -> StoreUnavailable:
-    """Log a driver's error, and return StoreUnavailable with the location, class and message of that error."""
+    """Log a driver's error. Return a StoreUnavailable with the location, class and message of that error."""
     driver = driver_error(error)
     kind, message = type(driver).__name__, " ".join(str(driver).split())
     _log.warning("the database is not available", database=location, error=kind, reason=message)

@@ -1,4 +1,4 @@
-"""The SQL of the revocations, numbered in the order of their commits so that no reader misses one."""
+"""The SQL of the revocations. Their numbers follow the order of commits, so that no reader misses a revocation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEPT = 10_000
 def revoke(connection: Connection, user_id: bytes) -> None:
     """Record that cached tokens of a user are no longer valid. Call this last in a transaction.
 
-    The counter's row stays locked until the transaction ends, so numbers follow the order of the commits.
+    The counter's row stays locked until the transaction ends, so the numbers follow the order of commits.
     """
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)

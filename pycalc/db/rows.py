@@ -1,4 +1,4 @@
-"""INSERT statements for many rows at once, in the fastest form of each driver."""
+"""INSERT statements for many rows at once, in the fastest way for each driver."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _into(table: Table) -> str:
 
 @lru_cache(maxsize=4 * ROWS_PER_STATEMENT)
 def values_insert(table: Table, rows: int) -> str:
-    """Return SQLite's INSERT of that many rows.
+    """Return SQLite's INSERT statement for this many rows.
 
-    One statement is one call into the driver. The driver releases the interpreter's lock and reacquires it once for
-    the whole transaction, sync included; a busy event loop in the same process makes every reacquisition slow.
+    One statement needs one call of the driver. So the driver releases and reacquires the interpreter's lock only once
+    for the whole transaction, including the sync. While the event loop is busy, every reacquisition is slow.
     """
     row = f"({', '.join('?' * len(table.columns))})"
     return f"{_into(table)} VALUES {', '.join([row] * rows)}"
@@ -31,17 +31,17 @@ def values_insert(table: Table, rows: int) -> str:
 
 @lru_cache(maxsize=16)
 def arrays_insert(table: Table, first: int = 1) -> str:
-    """Return PostgreSQL's INSERT of any number of rows, with an array parameter for each column, from ``$first`` on."""
+    """Return PostgreSQL's INSERT for any number of rows. Each column is an array parameter, from ``$first`` on."""
     arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, first))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 @lru_cache(maxsize=16)
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
-    """Return PostgreSQL's INSERT into one table, or into two in the same statement.
+    """Return PostgreSQL's INSERT into one table, or into two tables in the same statement.
 
-    One that is ``repeated`` after a lost answer skips rows that exist. Another row under the primary key of a row of
-    ``also`` still makes it fail, by a NULL in that column.
+    If ``repeated`` after a lost reply, the statement skips rows that exist. If a different row exists under the primary
+    key of a row of ``also``, the statement fails because of a NULL.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:

@@ -20,9 +20,9 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 
 
 def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
-    """Return the condition that selects a refresh token's session.
+    """Return the SQL condition for the session of a refresh token.
 
-    Sessions of early releases have no family, so only the session's id is compared.
+    A session of an early release has no family, so only its id is compared.
     """
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
@@ -35,7 +35,7 @@ _NEVER_MS = 0
 
 
 class _Replaced(NamedTuple):
-    """The predecessor of a chain's live token, and the time of its replacement.
+    """The predecessor of a live refresh token, and the time at which the predecessor was replaced.
 
     The time is _NEVER_MS if the grace time does not apply.
     """
@@ -48,7 +48,7 @@ _Chains = dict[bytes, _Replaced]  # by live token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's chains, including the tokens in the columns that earlier releases read and write."""
+    """Return the chains of a session, including the tokens in the columns that earlier releases use."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
@@ -107,7 +107,7 @@ def _session_from(row: Row[Any]) -> StoredSession:
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> int:
-    """End the matching sessions, which all belong to one user; return how many there were.
+    """End the matching sessions, which must belong to one user. Return how many there were.
 
     If there were any, add a revocation.
     """
@@ -163,7 +163,7 @@ class SqlSessionStore:
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         query = select(sessions.c.id).where(_session_of(refresh))
         if await self._database.read(lambda connection: connection.scalar(query)) is None:
-            return Rotation(None, False)  # an invented token costs no write
+            return Rotation(None, False)  # a forged token causes no write
         return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

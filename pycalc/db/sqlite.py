@@ -44,9 +44,9 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[None]:
-    """Map the driver's errors to StoreUnavailable.
+    """Return a context that maps the driver's errors to StoreUnavailable.
 
-    IntegrityError and DataError, caused by a row's values, pass unchanged: the caller must map them.
+    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode, in which every transaction begins explicitly; raises sqlite3.Error."""
+    """Open the file in autocommit mode, in which transactions must begin explicitly. Raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -76,7 +76,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 class _ThreadQueue:
-    """Threads with a connection each, and a bounded queue that refuses work that has waited too long."""
+    """Threads that each have a connection, and their bounded queue, which refuses work that has waited too long."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class _ThreadQueue:
     ) -> None:
         """Prepare ``threads`` threads, each with a connection from ``connect``.
 
-        ``begin`` is the SQL that begins a transaction. ``path`` appears in error messages only. ``clock`` returns
+        ``begin`` is the SQL that begins a transaction. ``path`` is only used in error messages. ``clock`` must return
         monotonic seconds.
         """
         self._path = path
@@ -106,10 +106,10 @@ class _ThreadQueue:
         self.entered = 0
 
     async def run(self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in one of the threads and return its result. Work that has begun is never cancelled.
+        """Run ``work`` in a thread and return its result. Work that has begun is never cancelled.
 
-        Raises StoreUnavailable when the queue is closed, when ``limit`` units of work are running or waiting, and when
-        the work has not begun after ``longest_wait`` seconds.
+        Raises StoreUnavailable if the queue is closed, if ``limit`` units of work are running or waiting, or if the
+        work has not begun after ``longest_wait`` seconds.
         """
         if self.entered >= limit:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
@@ -131,7 +131,7 @@ class _ThreadQueue:
             self.entered -= 1
 
     async def transact(self, work: Callable[[Connection], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in a transaction, with the bounds of ``run``."""
+        """Run ``work`` in a transaction, with the limits and errors of ``run``."""
 
         def transaction() -> T:
             with _mapped(self._path), self._engine.begin() as connection:
@@ -140,7 +140,7 @@ class _ThreadQueue:
         return await self.run(transaction, limit, longest_wait)
 
     def close(self) -> None:
-        """Finish the work that has begun or waits, stop the threads and close their connections."""
+        """Finish all running and waiting work, stop the threads and close their connections."""
         self._threads.shutdown()
         self._engine.dispose()
 
@@ -176,7 +176,10 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _require_writable(path: Path) -> None:
-    """Raise StoreUnavailable for a file that this process cannot write; SQLite would silently open it read-only."""
+    """Raise StoreUnavailable for a file that this process can't write.
+
+    SQLite would silently open the file read-only.
+    """
     for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
             raise StoreUnavailable(
@@ -218,15 +221,15 @@ class SqliteDatabase:
 
     @classmethod
     async def migrate(cls, url: str) -> None:
-        """Open the file, which migrates it, and close it again; raises as ``open`` does."""
+        """Migrate the file to the current schema. Raises the errors of ``open``."""
         await (await cls.open(url)).aclose()
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open the file of a URL ``sqlite:///PATH``, and migrate it to the current schema.
+        """Open the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
 
-        Raises ValueError for another form of URL, StoreUnavailable when the file cannot be opened or another process
-        uses it. ``clock`` returns monotonic seconds.
+        Raises ValueError for another form of URL. Raises StoreUnavailable if the file can't be opened or another
+        process uses it. ``clock`` must return monotonic seconds.
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url or "?" in path or "#" in path:
@@ -267,7 +270,7 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert through the driver, because SQLAlchemy's bookkeeping would cost as much as the rows.
+        """Insert rows through the driver, because SQLAlchemy would take as much time as the driver.
 
         Raises RowsRejected and StoreUnavailable.
         """

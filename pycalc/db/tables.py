@@ -1,4 +1,4 @@
-"""The table definitions for the queries; the migrations create the tables."""
+"""The definitions of the tables for queries. The migrations create the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The SQL of the usage totals. An event's id and its effect share a transaction, so each event counts once."""
+"""The SQL of the usage totals.
+
+An event's id and its effect are stored in one transaction, so each event counts once.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add new uses and return their number; raises IntegrityError if one was counted before."""
+    """Add new uses and return their number. Raises IntegrityError if a use was counted before."""
     if not uses:
         return 0
     insert_rows(connection, consumed, [(use.event_id,) for use in uses])
@@ -57,7 +60,7 @@ class SqlUsageStore:
                 del by_id[known]
             return _add(connection, list(by_id.values()))
 
-        with suppress(IntegrityError):  # nearly always all uses are new
+        with suppress(IntegrityError):  # succeeds unless some uses were counted before
             return await self._database.write(lambda connection: _add(connection, uses))
         try:
             return await self._database.write(add_new)

@@ -30,13 +30,13 @@ from pycalc.models.ids import unix_ms
 from pycalc.models.limits import OwnLimits
 
 _BOOTSTRAP_ROW = 1
-NOBODY = bytes(16)  # in the place of the id, where nothing may lead from a retired name to a history
+NOBODY = bytes(16)  # stored instead of an id, so that a retired name does not lead to a history
 _TAKEN = "The username or the email address is taken."
 _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
-    """Convert a row of the users table; None stays None."""
+    """Convert a row of the table of users to a User. None stays None."""
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
@@ -68,10 +68,10 @@ def _require_other_admin(user: User, admins: int) -> None:
 
 
 def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
-    """Reserve a deleted account's name, and list the account for the work on its history."""
+    """Reserve the name of a deleted account, and list the account so that its history is processed."""
     kept = deletion.history == "keep"
     name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
-    connection.execute(delete(retired_names).filter_by(**name))  # from an earlier deletion
+    connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion
     connection.execute(insert(retired_names).values(**name, reserved_until_ms=deletion.reserved_until_ms))
     if not kept:
         erase = deletion.history == "erase"
@@ -108,7 +108,7 @@ class SqlUserStore:
                 username=user.username,
                 username_key=user.username.lower(),
                 email=user.email,
-                # A provider's address is not the key to anything: an id's digits are in the place of a unique address.
+                # Addresses from a provider need not be unique, so the account's id is stored as its unique address key.
                 email_key=user.email.lower() if identity is None else user.id.hex(),
                 password_hash=user.password_hash,
                 role=user.role.value,

@@ -1,4 +1,4 @@
-"""The audit log: the entry as it is stored, and the item as admins see it."""
+"""The audit log: its entries as they are stored, and as admins see them."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 def encode_entry_csv(entry: AuditEntry) -> str:
     """Return an entry as a line of CSV (RFC 4180).
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front, because names that strangers tried
-    are in the log.
+    An apostrophe precedes a text that a spreadsheet would take for a formula, because the log contains names that
+    strangers have tried.
     """
     identity, created_at, *texts = text_of_id(entry.id), timestamp(entry.created_ms), *entry[2:]
     cells = [f"'{text}" if text and text.startswith(_FORMULA) else text for text in texts]

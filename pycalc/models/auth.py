@@ -25,18 +25,18 @@ from pycalc.models.math import Number
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
-NO_PASSWORD = "!"  # noqa: S105  # stored in a hash's place, and the hash of no password
+NO_PASSWORD = "!"  # noqa: S105  # stored instead of a hash; no password has this hash
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_ADDRESS = 45
 LONGEST_CLIENT = 100
 DeletedHistory = Literal["keep", "anonymize", "erase"]  # what happens to the history of a deleted account
-DELETED_NAME = "(deleted)"  # in the place of a deleted account's name; no account can have it
+DELETED_NAME = "(deleted)"  # shown instead of a deleted account's name; no account can have this name
 LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
 
 
 class Role(StrEnum):
-    """The rights of an account: admins see everyone's history and manage the accounts."""
+    """The rights of an account. Admins see everyone's history and manage the accounts."""
 
     USER = "user"
     ADMIN = "admin"
@@ -52,7 +52,7 @@ class UserOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account as it is stored."""
+    """A stored account."""
 
     id: bytes
     username: str
@@ -66,17 +66,20 @@ class User:
 
     @property
     def has_password(self) -> bool:
-        """Return whether the account has a password; one that the identity provider signs in has none."""
+        """Return whether the account has a password. An account that the identity provider signs in has none."""
         return self.password_hash != NO_PASSWORD
 
     @property
     def second_factor(self) -> bool:
-        """Return whether sessions of the account need a second factor, of which a provider has to take care."""
+        """Return whether the account's sessions need a second factor here.
+
+        For a provider's account, the provider checks it.
+        """
         return self.totp or not self.has_password
 
 
 class ListedUser(NamedTuple):
-    """An account with its activity, as the list of accounts has it."""
+    """An account and its activity, as shown in the list of accounts."""
 
     user: User
     order_value: str | int  # the value that the list is sorted by
@@ -88,7 +91,7 @@ class ListedUser(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The network address from which a session is used, and the program that uses it, by its User-Agent."""
+    """The address from which a session is used, and the program that uses it, according to its User-Agent."""
 
     address: str
     client: str
@@ -96,9 +99,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """An open session without its hashes; times are in milliseconds since the epoch.
+    """An open session without its hashes. Times are in milliseconds since the epoch.
 
-    The device is the one of the last login or refresh, None for a session of an earlier release.
+    The device is that of the last login or refresh, or None for a session of an earlier release.
     """
 
     id: bytes
@@ -109,7 +112,7 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A stored API key without its hash; times are in milliseconds since the epoch."""
+    """A stored API key without its hash. Times are in milliseconds since the epoch."""
 
     id: bytes
     user_id: bytes
@@ -136,7 +139,7 @@ class Principal:
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
-    key: Principal | None = None  # an API key with limits of its own: its id as that of a user, with these limits
+    key: Principal | None = None  # set for an API key with limits of its own: a principal with the key's id and limits
     second_factor: bool = False  # whether the account has one
 
     @property
@@ -205,7 +208,7 @@ OneTimeCode = Annotated[
 
 
 class Registration(BaseModel):
-    """A request for an account."""
+    """A request to create an account."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -242,7 +245,7 @@ class Credentials(BaseModel):
 
 
 class Enrolment(BaseModel):
-    """The password of an account that gets a second factor."""
+    """The password of an account that enrols a second factor."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -252,7 +255,7 @@ class Enrolment(BaseModel):
 class TotpSecret(BaseModel):
     """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
 
-    It is shown this once.
+    The secret is shown only in this response.
     """
 
     secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
@@ -262,7 +265,7 @@ class TotpSecret(BaseModel):
 
 
 class Confirmation(BaseModel):
-    """A first code, which proves that the authenticator app has the secret."""
+    """The first code of an authenticator app, which proves that the app has the secret."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -270,13 +273,16 @@ class Confirmation(BaseModel):
 
 
 class RecoveryCodes(BaseModel):
-    """Codes for a login without the authenticator app; each works once, and they are shown this once."""
+    """Codes for logins without the authenticator app.
+
+    Each code works once. The codes are shown only in this response.
+    """
 
     recovery_codes: list[str] = Field(examples=[["abcd-efgh-ijkl-mnop-qrst-uvwx"]])
 
 
 class Disabling(BaseModel):
-    """The password and a code, to disable the second factor."""
+    """The password and a code, which are needed to disable the second factor."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -303,7 +309,7 @@ class UserAccount(Account):
 
 
 class Activity(BaseModel):
-    """A user's totals of the present day, UTC, counted from the event stream."""
+    """A user's totals for the present day in UTC, counted from the event stream."""
 
     calculations: int
     digits: Number = Field(description="digits delivered")
@@ -325,7 +331,7 @@ class UserPage(BaseModel):
 
 
 class UserChange(BaseModel):
-    """A change of an account by an admin; members that are left out stay as they are."""
+    """An admin's change of an account. Members that are left out stay unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -397,7 +403,7 @@ class ApiKey(BaseModel):
 
 
 class CreatedApiKey(ApiKey):
-    """A new API key, with its text: it is shown this once."""
+    """A new API key with its secret text, which is shown only in this response."""
 
     key: str = Field(
         description="send it as `Authorization: Bearer ...`, or as the password of HTTP Basic with any user name",
@@ -406,7 +412,7 @@ class CreatedApiKey(ApiKey):
 
 
 class Session(BaseModel):
-    """An opened session."""
+    """A new session."""
 
     access_token: str = Field(
         description="a JWT, to be sent as `Authorization: Bearer ...`", examples=["eyJhbGciOiJIUzI1NiJ9..."]
@@ -421,7 +427,7 @@ class Session(BaseModel):
 
 
 class Refresh(BaseModel):
-    """A refresh token, to be exchanged for new tokens; with `cookie` the one in the request's cookie."""
+    """A refresh token to exchange for new tokens. With `cookie`, the token in the request's cookie is used."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -471,7 +477,7 @@ class AccountDeletion(BaseModel):
 
 
 class CreatedPasswordReset(BaseModel):
-    """A one-time token that sets a new password: it is shown this once."""
+    """A one-time token that sets a new password. The token is shown only in this response."""
 
     token: str = Field(examples=["pcp_AZqrEnwA..."])
     link: str = Field(

@@ -1,4 +1,4 @@
-"""Cursors of pages that go down by id."""
+"""Cursors of pages whose items have descending ids."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ID_LENGTH = 36
 
 
 def cursor_of(identity: bytes) -> str:
-    """Return the cursor of the page after the item of this id."""
+    """Return the cursor of the page that follows the item with this id."""
     return base64.urlsafe_b64encode(_CURSOR_VERSION + identity).rstrip(b"=").decode()
 
 
 def cursor_id(text: str | None) -> bytes | None:
-    """Return the id of a cursor's item, None for None; raises InvalidInput for a malformed cursor."""
+    """Return the item's id in a cursor, or None for None; raises InvalidInput for a malformed cursor."""
     if text is None:
         return None
     try:

@@ -18,7 +18,10 @@ EVENT_SOURCE = "/pycalc"
 
 
 class Event(NamedTuple):
-    """An event to publish or consume. ``key`` is the user's id; a stream keeps the order of events with one key."""
+    """An event to publish or consume.
+
+    ``key`` is the user's id. A stream keeps the order of events with the same key.
+    """
 
     id: bytes
     key: bytes
@@ -29,7 +32,10 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return the time of the recording in ms since the epoch; for an event in JSON, the time in its id."""
+        """Return the time of the recording in milliseconds since the epoch.
+
+        For an event that was read as JSON, use its id's time.
+        """
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property
@@ -39,7 +45,7 @@ class Event(NamedTuple):
 
 
 class CloudEvent(TypedDict):
-    """A calculation as an event; never more than 8 KiB."""
+    """A calculation as an event, at most 8 KiB long."""
 
     specversion: str
     id: Annotated[Uuid, Field(description="the calculation's id: duplicates share it")]
@@ -58,7 +64,7 @@ def event_of(row: HistoryRow) -> Event:
 
 
 def _encode(row: HistoryRow) -> bytes:
-    """Return a calculation's event as JSON.
+    """Return the event of a calculation as JSON.
 
     The event stays below 8 KiB, because a row has at most about 1,000 characters for each operand and for the result.
     """

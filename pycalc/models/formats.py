@@ -1,4 +1,4 @@
-"""Types of fields: their formats in the OpenAPI document, and messages that say what a field expects.
+"""Types of fields, with their formats in the OpenAPI document and with messages that say what a field expects.
 
 The messages replace those of pydantic.
 """
@@ -18,7 +18,7 @@ EXPECTED = "expected"
 def expected(what: str) -> WrapValidator:
     """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    Put it last, after the constraints that it describes.
+    The annotation must follow the constraints that it describes.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -31,7 +31,7 @@ def expected(what: str) -> WrapValidator:
 
 
 def _in_digits(text: str) -> str:
-    """Return a whole number's text; raises ValueError for the other forms that pydantic reads, such as ``1_0``."""
+    """Return the text of a whole number; raises ValueError for other notations that pydantic reads, such as ``1_0``."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return text

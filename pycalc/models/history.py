@@ -1,4 +1,4 @@
-"""The history: the row as it is stored, and the item as clients see it."""
+"""The history: its rows as they are stored, and its items as clients see them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOOLEAN = ("false", "true")
 
 
 class HistoryRow(NamedTuple):
-    """One recorded calculation; its fields are in the order of the table's columns."""
+    """A recorded calculation. Its fields are in the order of the table's columns."""
 
     id: bytes
     user_id: bytes
@@ -62,7 +62,7 @@ class HistoryRow(NamedTuple):
     }
 )
 class HistoryItem(TypedDict):
-    """One calculation as the history shows it."""
+    """A calculation as shown in the history."""
 
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562)")]
     operation: str
@@ -95,10 +95,10 @@ def encode_item(row: HistoryRow) -> str:
 
 
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
-    """Return a stored row as the JSON text of a HistoryItem, given the texts of its id and its time.
+    """Return a stored row as the JSON text of a HistoryItem, with the given texts of its id and its time.
 
-    Pages, exports and events share this text. It is written member by member because that is three times as fast as
-    ``json.dumps``, and ``elapsed_ms`` keeps three decimals (ADR 7).
+    Pages, exports and events share this text. The text is written member by member, because this is three times as fast
+    as ``json.dumps`` and gives ``elapsed_ms`` three decimals (ADR 7).
     """
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
@@ -112,14 +112,17 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
 
 
 def _result(row: HistoryRow) -> str:
-    """Return a row's result as JSON; in a base other than ten it is a string, even if it looks like a number."""
+    """Return a row's result as JSON. In a base other than ten, it is a string, even if it looks like a number."""
     if row.result is None:
         return "null"
     return quoted(row.result) if _in_another_base(row) else json_literal(row.result)
 
 
 def _in_another_base(row: HistoryRow) -> bool:
-    """Return whether the recorded input has a base; the search cannot match in a string, where quotes are escaped."""
+    """Return whether the recorded input has a base.
+
+    The search can't match text inside a JSON string, because quotes are escaped there.
+    """
     return '"base":' in row.input
 
 
@@ -130,10 +133,10 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 def encode_csv(row: HistoryRow) -> str:
     """Return a stored row as a line of CSV.
 
-    The operands, and a result that is a list, an object or in another base than ten, are JSON in quotes. Other values
+    The operands, and a result that is a list, an object or in a base other than ten, are JSON in quotes. Other values
     have no quotes, and null is empty. No cell is a formula to a spreadsheet: a cell that begins with a sign is a number
-    or a fraction, and none begins with ``=``, ``@`` or a control character (names begin with a letter or a digit,
-    operands with a brace).
+    or a fraction, and none begins with ``=``, ``@`` or a control character. Names begin with a letter or a digit,
+    operands with a brace.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

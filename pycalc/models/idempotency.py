@@ -1,4 +1,4 @@
-"""Idempotency keys: clients send one with a request so that a retry of it records nothing twice."""
+"""Idempotency keys, which clients send with requests so that a retry records nothing twice."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ID_BYTES = 16
 
 
 class KeyRow(NamedTuple):
-    """A recorded request with an idempotency key; the fields are in the order of the table's columns."""
+    """A recorded request with an idempotency key. The fields are in the order of the table's columns."""
 
     id: bytes
     fingerprint: bytes
     calculations: bytes  # the ids of the rows that the request recorded, one after the other
-    problems: bytes | None  # those of a batch, packed
+    problems: bytes | None  # the packed problems of a batch
     created_ms: int
 
     @property
@@ -27,12 +27,12 @@ class KeyRow(NamedTuple):
 
 
 class RequestKey(NamedTuple):
-    """The idempotency key of one request: its id for this user, and the fingerprint of the request."""
+    """The idempotency key of a user's request: an id, and the fingerprint of the request."""
 
     id: bytes
     fingerprint: bytes
     problems: bytes | None = None
 
     def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
-        """Return what is stored under the key with the rows that the request records."""
+        """Return the row that stores the key of a request which records these history rows."""
         return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

@@ -1,4 +1,4 @@
-"""UUIDv7 identifiers (RFC 9562 §5.7) as 16 bytes: they contain the time, and sort by it."""
+"""UUIDv7 identifiers (RFC 9562 §5.7) of 16 bytes, which contain their time and sort by it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a c
 class IdSource:
     """A source of ids that strictly increase within this process, so that ids sort as commits do.
 
-    The 74 bits after the timestamp are a counter, seeded anew each millisecond, over a random tail
-    (RFC 9562 §6.2, method 1). When the clock steps back by up to AHEAD_MS, ids go on from the last millisecond. With
-    the newest id in the store as ``newest``, this holds after a restart too. A last id that is further ahead of the
-    clock was made by a wrong clock. It is ignored, because otherwise all later ids would be ahead as well.
-    Not thread-safe.
+    The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
+    §6.2, method 1). When the clock is set back by up to AHEAD_MS, ids continue from the last millisecond. With the
+    newest stored id as ``newest``, this holds after a restart too.
+
+    An id that is further ahead of the clock was made by a wrong clock. Such an id is ignored, because otherwise all
+    later ids would be ahead too. Not thread-safe.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class IdSource:
     ) -> None:
         """Continue after ``newest``, the newest stored id, or None if no id is stored.
 
-        For each id that is ignored, ``report_ahead`` is called with the seconds by which the id is ahead of the clock.
+        For each ignored id, ``report_ahead`` is called with the seconds by which the id is ahead of the clock.
         """
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
@@ -43,7 +44,7 @@ class IdSource:
         self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return the seconds by which the latest ignored id is ahead of the clock; 0 up to AHEAD_MS."""
+        """Return the seconds by which the latest ignored id is ahead of the clock, or 0 if at most AHEAD_MS."""
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
@@ -63,7 +64,7 @@ class IdSource:
         return number.to_bytes(16)
 
     def _require_near(self, now_ms: int) -> None:
-        """Ignore the last id, and report it, if it is over AHEAD_MS ahead of the clock."""
+        """If the last id is over AHEAD_MS ahead of the clock, report and ignore it."""
         if self._ms > now_ms + AHEAD_MS:
             self._furthest_ms = max(self._furthest_ms, self._ms)
             self._report_ahead((self._ms - now_ms) / 1000)
@@ -76,18 +77,18 @@ def now_ms() -> int:
 
 
 def text_of_id(value: bytes) -> str:
-    """Return an id as UUID text of 36 characters, in lower case."""
+    """Return an id as a UUID's text of 36 characters, in lower case."""
     text = value.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def id_of_text(text: str) -> bytes:
-    """Return the id that a text names; raises ValueError for anything that is not a UUID."""
+    """Return the id in a UUID's text; raises ValueError for other texts."""
     return UUID(text).bytes
 
 
 def unix_ms_of_id(value: bytes) -> int:
-    """Return the time an id was made, in milliseconds since the epoch."""
+    """Return the time at which an id was made, in milliseconds since the epoch."""
     return int.from_bytes(value[:6])
 
 
@@ -97,13 +98,13 @@ def is_ahead(value: bytes) -> bool:
 
 
 def unix_ms(moment: datetime) -> int:
-    """Return a moment with a time zone in whole milliseconds since the epoch, rounded down.
+    """Return a time with a time zone in whole milliseconds since the epoch, rounded down.
 
-    The integers are exact; the float ``timestamp() * 1000`` is a millisecond short for some moments after 2038.
+    The integers are exact. The float ``timestamp() * 1000`` is a millisecond too low for some times after 2038.
     """
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return the lower bound of all ids made in the millisecond ``unix_ms`` since 1970, or later."""
+    """Return the lowest id that can be made at ``unix_ms``, in milliseconds since the epoch, or later."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

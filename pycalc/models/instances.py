@@ -14,7 +14,7 @@ Circuit = Literal["closed", "half-open", "open"]
 
 
 class Figures(TypedDict):
-    """The state of a process; what it has no part in is 0."""
+    """The key figures of a process. A figure that does not apply to the process is 0."""
 
     connections: Annotated[int, Field(description="open connections of clients")]
     event_subscribers: Annotated[int, Field(description="clients of the event feed")]

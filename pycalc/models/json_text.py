@@ -1,4 +1,4 @@
-"""JSON text, read strictly and written member by member.
+"""Strict reading of JSON, and writing of JSON texts.
 
 Input must be UTF-8, with each name at most once in an object, so that all readers see the same values.
 """
@@ -25,7 +25,7 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_literal(text: str) -> str:
-    """Return a result's text as JSON: a boolean, a list, an object, a small integer, or else a string.
+    """Return the text of a result as JSON: a boolean, a list, an object, a small integer, or else a string.
 
     Integers beyond ±(2^53 - 1) become strings, because not every reader keeps such JSON numbers exact (RFC 7493 §2.2).
     """
@@ -37,16 +37,16 @@ def json_literal(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a JSON string, in quotes and escaped."""
+    """Return a text as a JSON string with quotes and escapes."""
     return _ENCODER.encode(text)
 
 
 def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
-    """Return the document in a body; ``number`` converts each number's literal, by default to ``int`` or ``float``.
+    """Return the document in a body. ``number`` converts the text of each number, by default to ``int`` or ``float``.
 
-    Raises InvalidInput for text that is not JSON, and for a member that is given twice, with a pointer to it. Raises
-    InvalidInput too for more than ``most_objects`` objects, or four times as many numbers or ``[``, because parsing
-    them would hold the event loop.
+    Raises InvalidInput for text that is not JSON, and for a repeated member, with a pointer to it. Raises InvalidInput
+    too for more than ``most_objects`` objects, or four times as many numbers or ``[``, because parsing them would block
+    the event loop.
     """
     if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
         raise _too_many()
@@ -90,7 +90,7 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
 
 
 def number_literal(number: str) -> str:
-    """Return a JSON number's literal; ``5.0`` becomes ``5``, because some languages write integers like that."""
+    """Return the text of a JSON number. ``5.0`` becomes ``5``, because some languages write integers like this."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 
@@ -100,20 +100,20 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value; an integer with more digits than ``int`` reads stays a text, which no field accepts."""
+    """Return a number's value. An integer that is too long for ``int`` stays a text, which no field accepts."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)
 
 
 def shown(name: str) -> str:
-    """Return a name in a request as a message repeats it: cut after 64 characters, lone surrogates replaced."""
+    """Return a client's name for a message: cut after 64 characters, with lone surrogates replaced."""
     readable = _readable(name)
     return readable if len(readable) <= _LONGEST_SHOWN else f"{readable[:_LONGEST_SHOWN]}..."
 
 
 def pointer_step(name: str) -> str:
-    """Return a member's step in a JSON pointer (RFC 6901); a lone surrogate, which UTF-8 lacks, becomes U+FFFD."""
+    """Return the step of a JSON pointer (RFC 6901) to a member. Lone surrogates, which UTF-8 lacks, become U+FFFD."""
     return "/" + _readable(name).replace("~", "~0").replace("/", "~1")
 
 
@@ -126,7 +126,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _path_to(document: Any, wanted: dict[str, Any]) -> str:
-    """Return the JSON pointer to an object within a document."""
+    """Return the JSON pointer to the object ``wanted`` in a document."""
     # Each visited object has its last step and a reference to its owner's: whole pointers would need too much memory.
     place: _Place | None = None
     waiting: list[tuple[_Place | None, Any]] = [(None, document)]

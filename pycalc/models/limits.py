@@ -50,7 +50,7 @@ def parse_limit(text: str) -> RateLimitItem:
 
 
 class UserLimit(NamedTuple):
-    """The amount, in seconds of work or in bytes, that a user may use in each window of ``seconds``."""
+    """The largest amount, in seconds of computing or in bytes, that a user may use in each window of ``seconds``."""
 
     amount: int
     seconds: int
@@ -78,7 +78,7 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """The limits of one caller; an empty text or None means that there is no limit of that kind."""
+    """The limits of a caller. An empty text or None means that there is no such limit."""
 
     rate_limit: str = ""  # calculations, such as ``6000/minute; 100000/day``
     compute: UserLimit | None = None  # seconds of computing
@@ -91,7 +91,10 @@ UNLIMITED = UserLimits()
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check`` with a limit's text; ``check`` raises ValueError for a bad one."""
+    """Return a validator that calls ``check`` with the text of a limit.
+
+    ``check`` raises ValueError for an invalid text.
+    """
 
     def checked(text: str | None) -> str | None:
         if text not in (None, _NONE):
@@ -106,7 +109,7 @@ def _otherwise(form: str) -> str:
 
 
 class OwnLimits(BaseModel):
-    """The limits of one account or role, each in place of the default one; null means the default."""
+    """The limits of one account or role, each of which replaces the default limit; null means the default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -135,7 +138,7 @@ class OwnLimits(BaseModel):
     ] = None
 
     def in_place_of(self, limits: UserLimits) -> UserLimits:
-        """Return the limits with these ones in place of theirs."""
+        """Return ``limits``, after replacing those that are set here."""
         changed: dict[str, Any] = {}
         if self.rate_limit is not None:
             changed["rate_limit"] = "" if self.rate_limit == _NONE else self.rate_limit
@@ -149,7 +152,7 @@ class OwnLimits(BaseModel):
 
 
 def _of_key(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator of an API key's limit: as ``_checked``, but "0" is no limit."""
+    """Return a validator of an API key's limit. It is like ``_checked``, but "0" means no limit."""
 
     def checked(text: str | None) -> str | None:
         if text is not None:
@@ -160,7 +163,7 @@ def _of_key(check: Callable[[str], object]) -> AfterValidator:
 
 
 class KeyLimits(BaseModel):
-    """The limits of one API key, within those of its owner; null means no further limit."""
+    """The limits of an API key, within those of its owner; null means no further limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -184,7 +187,7 @@ class KeyLimits(BaseModel):
     ] = None
 
     def parsed(self) -> UserLimits | None:
-        """Return these limits, None if there is none."""
+        """Return these limits, or None if none is set."""
         if (self.rate_limit, self.compute, self.digits) == (None, None, None):
             return None
         return UserLimits(

@@ -26,14 +26,14 @@ Number = TypeAliasType(
 
 
 class PrimePower(TypedDict):
-    """A prime factor of a number."""
+    """A prime factor of a number, and its exponent."""
 
     prime: Number
     exponent: Annotated[int, Field(description="how often the number is divisible by the prime")]
 
 
 class IntegerRoot(TypedDict):
-    """The floor of a root, and what is left of the number."""
+    """The floor of a root, and the remainder."""
 
     root: Number
     remainder: Annotated[Number, Field(description="the number less the power of the root")]
@@ -104,7 +104,7 @@ class Calculation(TypedDict):
     }
 )
 class Summary(TypedDict):
-    """The number of digits of a result, and its first and last digits. A value is computed only where it is rounded."""
+    """The number of digits of a result, and its first and last digits. Only rounded values are computed for it."""
 
     id: Uuid
     operation: str
@@ -168,7 +168,7 @@ class Evaluation(TypedDict):
 
 
 class BatchItem(TypedDict):
-    """One calculation of a batch: the operands, and the options that a single one takes in its query."""
+    """One calculation of a batch: the operands, and the options that a single calculation has in its query."""
 
     operation: str
     input: dict[str, Operand]

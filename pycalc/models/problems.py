@@ -8,7 +8,7 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 class InvalidField(BaseModel):
-    """One invalid place in the input."""
+    """One invalid field of the input."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the input", examples=["/n"])
     detail: str = Field(examples=["n must be a whole number of 0 or more"])
@@ -16,7 +16,7 @@ class InvalidField(BaseModel):
 
 
 class Problem(BaseModel):
-    """A problem (RFC 9457). Members beyond these depend on the problem's type and are documented with it."""
+    """A problem (RFC 9457). Further members depend on the problem's type and are documented with it."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -22,10 +22,10 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
-    """The ASCII text of a result, and the facts about it.
+    """The ASCII text of a result, and the facts about the result.
 
-    ``head`` and ``tail`` stand around the text in the JSON form. They are made once, so that a cached answer costs no
-    encoding.
+    In the JSON of an answer, ``head`` precedes the text and ``tail`` follows it. Both are made once, so that answers
+    from the cache need no encoding.
     """
 
     text: bytes | mmap

@@ -1,4 +1,4 @@
-"""Scopes: the rights that an API key may have."""
+"""Scopes, which are the rights of API keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class KeyScope(StrEnum):
-    """A right of an API key; the account's role decides whose records a right covers."""
+    """A right of an API key. The account's role decides whose records the right covers."""
 
     CALCULATE = "calculate"
     HISTORY_READ = "history:read"

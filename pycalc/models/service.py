@@ -18,7 +18,7 @@ class SignIn(TypedDict):
 
 
 class Index(TypedDict):
-    """A table of contents for programs."""
+    """A list of links for programs."""
 
     name: str
     version: str
@@ -30,7 +30,7 @@ class Index(TypedDict):
 
 
 class Liveness(TypedDict):
-    """A sign of life of the process."""
+    """The proof that the process responds."""
 
     status: Literal["ok"]
 

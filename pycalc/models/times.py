@@ -1,4 +1,4 @@
-"""Times in requests and responses (RFC 3339): read strictly, written in one form."""
+"""Times in requests and responses (RFC 3339): strict reading, and writing in a single format."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full
 
 
 def parse_age(text: str) -> timedelta:
-    """Read an age in days, weeks or hours, such as ``365d``, ``52w`` or ``36h``; raises ValueError for other texts."""
+    """Return an age in days, weeks or hours, such as ``365d``, ``52w`` or ``36h``; raises ValueError."""
     found = _AGE.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not an age such as 365d, 52w or 36h")

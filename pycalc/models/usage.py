@@ -1,4 +1,4 @@
-"""Usage: the contribution of one event to the totals, and the totals as clients see them."""
+"""Usage: what one event adds to the totals, and the totals as clients see them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH_DAY
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")
-# Bounds of one event's figures: 500 events are counted at once, and the totals hold a million times as much.
+# Upper bounds of one event's figures. 500 events are counted at once, and totals can be a million times as large.
 _DIGITS, _MICROSECONDS = 10**24, 10**12
 
 
 class Use(NamedTuple):
-    """One calculation's contribution to the usage totals."""
+    """The amounts that one calculation adds to the usage totals."""
 
     event_id: bytes
     user_id: bytes
@@ -50,7 +50,10 @@ class Total(NamedTuple):
 
 
 class QuotaState(NamedTuple):
-    """A user's use of a quota: the window is in seconds, ``resets_at`` in seconds since the epoch."""
+    """The amount of a quota that a user has used.
+
+    The window is in seconds, ``resets_at`` in seconds since the epoch.
+    """
 
     name: str
     limit: float
@@ -91,7 +94,7 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return an event's contribution to the totals; raises ValueError when a figure is missing or out of bounds."""
+    """Return the amounts that an event adds to the totals. Raises ValueError if one is missing or out of bounds."""
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):
         row = event.content
@@ -116,7 +119,7 @@ def use_of(event: Event) -> Use:
 
 
 def _at_ends(digits: int, leading: str, trailing: str) -> int:
-    """Return how many digits a summary delivered: those of its ends. A calculation without a digest is a summary."""
+    """Return the number of digits at both ends of a summary."""
     return min(digits, len(leading) + len(trailing))
 
 

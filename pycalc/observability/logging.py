@@ -24,7 +24,7 @@ _GOOGLE = "logging.googleapis.com/"
 
 
 def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
-    """Add the time, in the format of the API's responses, and the current request's id, user and trace."""
+    """Add the time, in the format of the API's responses, and the request's id, user and trace."""
     fields: dict[str, object] = {}
     scope = current.get()
     if scope is not None:
@@ -39,7 +39,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _google(_: object, __: str, event: EventDict) -> EventDict:
-    """Rename a record's fields to the special fields of Google Cloud Logging, and add its field for the request."""
+    """Rename fields to the special fields of Google Cloud Logging, and add the field that describes the request."""
     level = str(event.pop("level", "info"))
     record: dict[str, Any] = {
         "severity": _SEVERITIES.get(level, level.upper()),
@@ -67,7 +67,7 @@ def _google(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Write the records of structlog and the standard library to standard error as JSON lines.
+    """Write the log records of structlog and the standard library to standard error as JSON lines.
 
     ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
     """

@@ -1,4 +1,4 @@
-"""Tracing with OpenTelemetry, exported as OTLP over HTTP; ``OTEL_*`` variables set target, sampling and name."""
+"""Tracing with OpenTelemetry, exported as OTLP over HTTP. ``OTEL_*`` variables set target, sampling and name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from pycalc import __version__
+from pycalc.backoff import wait_until_set
 from pycalc.observability.requests import LONGEST, METHODS, TraceContext, context_of, header, trace_of
 from pycalc.observability.tracing import NO_SPAN, Attribute, EndSpan, Tracer
 
@@ -25,7 +26,10 @@ _CLOSE_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return a context whose current span is ``found``, a span of another process; None for None."""
+    """Return an OpenTelemetry context whose current span is ``found``, a span of another process.
+
+    Return None for None.
+    """
     if found is None:
         return None
     flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
@@ -39,7 +43,7 @@ def _context_of_span(span: Span) -> TraceContext:
 
 
 class OpenTelemetryTracer(Tracer):
-    """A tracer that queues spans for a sending thread; the queue is bounded, and drops spans when it is full.
+    """A tracer that queues spans for a sending thread. The queue is bounded, and drops spans if it is full.
 
     Spans name ``part``, the part of the service that this process runs.
     """
@@ -96,7 +100,7 @@ class OpenTelemetryTracer(Tracer):
         return _context_of_span(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
-        """Wait up to 1 s until the remaining spans are sent, and stop."""
+        """Wait up to 1 s until the remaining spans are sent, then stop."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
@@ -105,5 +109,4 @@ class OpenTelemetryTracer(Tracer):
                 loop.call_soon_threadsafe(closed.set)
 
         Thread(target=close, name="tracing ends", daemon=True).start()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)
+        await wait_until_set(closed, _CLOSE_SECONDS)

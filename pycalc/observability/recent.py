@@ -1,4 +1,4 @@
-"""A cache for the latest result of a call, shared by all callers."""
+"""A cache for the latest result of a function, which all callers share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Recent(Generic[T]):
     """A cache for the latest result of the function ``call``.
 
-    ``get`` calls the function again when the last call has ended and began at least ``seconds`` ago. Concurrent callers
+    ``get`` calls the function again if the last call has ended and began at least ``seconds`` ago. Concurrent callers
     share one call. An error is cached like a result. Cancelling a caller does not cancel the call.
     """
 

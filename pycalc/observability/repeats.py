@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-_KEPT = 1_000  # distinct records that are counted; beyond this the oldest is forgotten
+_KEPT = 1_000  # kinds of records that are counted; beyond this, the oldest is forgotten
 _OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # not compared
 # The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"
@@ -29,8 +29,8 @@ class RepeatFilter(logging.Filter):
     """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
 
     Records of structlog with an exception are identical if logger, event and traceback are equal. Without an exception,
-    logger, level and all fields must be equal, except those of the request and the time. Records of the standard
-    library are identical if logger, level, message and exception are equal.
+    logger, level and all fields except the request's and the time must be equal. Records of the standard library are
+    identical if logger, level, message and exception are equal.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
@@ -42,9 +42,10 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; first log how many were suppressed of each kind that is given up.
+        """Return whether to write a record.
 
-        A kind is given up when its interval has ended, and the oldest also when there is no room for another.
+        Before, log the number of suppressed records of each kind that is forgotten. A kind of record is forgotten when
+        its interval has ended. The oldest kind is forgotten too if there is no room for a new one.
         """
         if record.name == _UNLIMITED:
             return True
@@ -66,7 +67,7 @@ class RepeatFilter(logging.Filter):
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:
-    """Return a record's event, and a hash that identical records share."""
+    """Return the event of a record, and a hash that is equal for identical records."""
     if not isinstance(record.msg, dict):  # a record of the standard library
         event = record.getMessage()
         return event[:200], hash((record.name, record.levelno, event, str(record.exc_info and record.exc_info[1])))

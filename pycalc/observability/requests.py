@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 from pycalc.models.auth import Principal
 
 REQUEST = "pycalc.request"  # the key of the RequestContext in an ASGI scope
@@ -24,7 +24,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class TraceContext(NamedTuple):
-    """A trace and one of its spans, both by their ids in hexadecimal."""
+    """A trace and one of its spans, as ids in hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -46,7 +46,7 @@ class RequestContext:
     release_slot: Callable[[], None] = lambda: None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
     caller: Principal | None = None
-    quotas: tuple[Quota, ...] = ()  # the caller's rate limits after this request
+    limits: tuple[LimitState, ...] = ()  # the caller's rate limits after this request
     tried: str | None = None  # the user name of an attempted login, for the audit log
     cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None
@@ -54,19 +54,19 @@ class RequestContext:
 
 
 def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
-    """Return the context that the request middleware put into a request's scope."""
+    """Return the context that the request middleware has put into a request's ASGI scope."""
     context: RequestContext = scope[REQUEST]
     return context
 
 
 def current_context() -> RequestContext | None:
-    """Return the context of the current request, None outside of requests."""
+    """Return the context of the current request, or None outside of requests."""
     scope = current.get()
     return None if scope is None else scope.get(REQUEST)
 
 
 def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
-    """Return the trace and the span that a ``traceparent`` names; None if the value is missing or invalid."""
+    """Return the trace and span in a ``traceparent`` value, or None if the value is missing or invalid."""
     text = traceparent.encode("latin-1", "replace") if isinstance(traceparent, str) else traceparent or b""
     found = _TRACEPARENT.fullmatch(text)
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
@@ -75,7 +75,7 @@ def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
 
 
 def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
-    """Return the value of a request's header field, None without it; ``name`` must be in lower case."""
+    """Return the value of a request's header field, or None if it is missing. ``name`` must be in lower case."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value for key, value in headers if key == name), None)
 

@@ -1,6 +1,6 @@
 """Distributed tracing of a calculation, from its request to the consumer of its event.
 
-The OpenTelemetry implementation is imported only when tracing is switched on.
+The OpenTelemetry implementation is imported only if tracing is switched on.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ NO_SPAN: AbstractContextManager[object] = nullcontext()
 
 
 class Tracer:
-    """A tracer whose methods do nothing, and the base class of other tracers.
-
-    The methods of other tracers record spans of sampled traces.
-    """
+    """A tracer that does nothing, and the base class of tracers that record the spans of sampled traces."""
 
     on = False  # False when no span is ever made, so that callers skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
-        """Begin the span of a request, in the trace of its ``traceparent``, and add the trace to the request's context.
+        """Begin the span of a request in the trace of its ``traceparent``, and add the trace to the request's context.
 
-        Return the function that ends the span, None if no span is ever made.
+        Return the function that ends the span, or None if this tracer records no spans.
         """
         return None
 
@@ -42,31 +39,31 @@ class Tracer:
     ) -> None:
         """Record a finished span, with times in Unix nanoseconds.
 
-        ``parent`` is the parent's ``traceparent``; None means the current span.
+        ``parent`` is the ``traceparent`` of the parent span. None means the current span.
         """
 
     def traceparent(self) -> str | None:
-        """Return the ``traceparent`` of the current span; None if the trace is not sampled."""
+        """Return the ``traceparent`` of the current span, or None if the trace is not sampled."""
         return None
 
     async def aclose(self) -> None:
-        """Send the remaining spans, for at most 1 s, and stop."""
+        """Send the remaining spans, for at most 1 s, then stop."""
 
 
 NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record a span that ends now in each trace; ``operation`` is the attribute ``messaging.operation.type``."""
+    """Record a span that ends now in each trace. ``operation`` is the attribute ``messaging.operation.type``."""
     ended_ns = time_ns()
     for traceparent in dict.fromkeys(filter(None, traceparents)):
         tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
 
 
 def open_tracer(part: str, *, wanted: bool) -> Tracer:
-    """Return a tracer for a part of the service; ``NO_TRACER`` unless tracing is ``wanted``.
+    """Return a tracer for a part of the service, or ``NO_TRACER`` if tracing is not ``wanted``.
 
-    Raises ValueError when tracing is wanted but the extra ``otel`` is not installed.
+    Raises ValueError if tracing is wanted but the extra ``otel`` is not installed.
     """
     if not wanted:
         return NO_TRACER

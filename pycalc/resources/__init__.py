@@ -1,1 +1,1 @@
-"""The composition root: it opens and closes the resources of a process, and wires the services on them."""
+"""The composition root, which opens and closes the resources of a process, and creates the services that use them."""

@@ -1,4 +1,4 @@
-"""The account services, opened from the settings: keys, passwords, tokens and accounts (ADR 13)."""
+"""Opening of the account services from the settings: keys, passwords, tokens and accounts (ADR 13)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from pycalc.settings import Settings
 
 
 class AccountServices(NamedTuple):
-    """The services that identify callers and keep accounts."""
+    """The services that identify callers and manage accounts."""
 
     authenticator: Authenticator
     accounts: Accounts
@@ -73,9 +73,10 @@ async def open_account_services(
     identified: Callable[[Principal], None],
     on_deleted: Callable[[DeletedAccount], None],
 ) -> AccountServices:
-    """Open the account services of a server; ``limits`` are those of callers, ``identified`` is told who they are.
+    """Open the account services of a server. ``limits`` determines each caller's limits.
 
-    ``on_deleted`` is called for a deleted account whose history is not kept with the name.
+    ``identified`` is called with each principal that is read from the store. ``on_deleted`` is called for a deleted
+    account unless its history is kept with the name.
 
     Raises ValueError for keys that can't be used, and StoreUnavailable.
     """
@@ -126,7 +127,7 @@ async def open_account_services(
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     """Open the accounts for a command, without the services that only requests need.
 
-    Raises ValueError for missing keys, and StoreUnavailable when the database is unreachable or not migrated.
+    Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated.
     """
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
@@ -141,9 +142,9 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
 
 
 async def prepare(settings: Settings) -> str | None:
-    """Create the missing keys and the bootstrap token that all server processes share; return the token if it is new.
+    """Create the missing keys and the bootstrap token that all server processes share. Return the token if it is new.
 
-    Raises ValueError for missing keys that must be set, and StoreUnavailable when the database is unreachable or not
+    Raises ValueError for missing keys that must be set. Raises StoreUnavailable if the database is unreachable or not
     migrated.
     """
     settings.require_keys()
@@ -186,15 +187,15 @@ def _provider_settings(settings: Settings) -> ProviderSettings:
 
 
 def _requirement(setting: str) -> Requirement | None:
-    """Return the requirement of a setting ``claim=value``, None for an empty one."""
+    """Return the requirement in a setting ``claim=value``, or None if the setting is empty."""
     claim, _, value = setting.partition("=")
     return Requirement(claim, value) if setting else None
 
 
 def _signing_key_file(settings: Settings) -> Path | None:
-    """Return the file of the signing keys, None when the settings hold the keys.
+    """Return the file of the signing keys, or None if the settings contain the keys.
 
-    Without either setting, use a file in the data folder, and create it if it is missing.
+    If neither keys nor a file are set, use a file in the data folder, and create it if it is missing.
     """
     if settings.secret_keys or settings.secret_keys_file:
         return settings.secret_keys_file
@@ -208,7 +209,10 @@ def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the password keys of the settings; without any, the key of the data folder, created if it is missing."""
+    """Return the password keys in the settings or, if there are none, the key in the data folder.
+
+    Create that key if it is missing.
+    """
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 

@@ -33,7 +33,10 @@ class Backends(NamedTuple):
 
 
 async def open_backends(stack: ResourceStack) -> Backends:
-    """Open the database, the cache and the stream, in this order; raises StoreUnavailable, and ValueError for a URL."""
+    """Open the database, the cache and the stream, in this order.
+
+    Raises StoreUnavailable, and ValueError for a wrong URL.
+    """
     database = await stack.database()
 
     def under_way(queue: str) -> float:

@@ -31,10 +31,16 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class ResourceStack:
-    """A builder of a process's resources; the exit stack closes them in reverse order, even after a failed start."""
+    """A builder of the resources of a process.
+
+    The exit stack closes them in reverse order, even after a failed start.
+    """
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
-        """Create the metrics, and a tracer in whose traces the process is named ``service_name``, its command."""
+        """Create the metrics and the tracer.
+
+        In traces, the process is called ``service_name``, which is its command.
+        """
         self.settings = settings
         self._command = service_name
         self.metrics = Metrics(settings.metrics_seconds)
@@ -42,7 +48,7 @@ class ResourceStack:
         self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
 
     def closing(self, opened: _Opened) -> _Opened:
-        """Register a resource, to be closed before those registered earlier; return the resource."""
+        """Register a resource to be closed, before those registered earlier, and return it."""
         self._exit_stack.push_async_callback(opened.aclose)
         return opened
 
@@ -56,7 +62,7 @@ class ResourceStack:
         return self.closing(await open_stream(self.settings.stream_url, self.metrics, credentials))
 
     def heartbeat(self, database: Database, compute_workers: int = 0) -> None:
-        """Start to report the state of this process to the database."""
+        """Start a task that reports the state of this process to the database."""
         figures = partial(figures_of, self.metrics, compute_workers)
         self.closing(Heartbeat(SqlInstanceStore(database), self._command, figures))
 

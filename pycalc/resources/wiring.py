@@ -1,4 +1,4 @@
-"""The composition root of a server: it opens the backends and wires the services on them."""
+"""The composition root of a server, which opens the backends and creates the services that use them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 
 
 class Recording(NamedTuple):
-    """The services that record and pass on calculations."""
+    """The services that record calculations and pass them on."""
 
     recorder: Recorder
     poller: HistoryPoller
@@ -88,7 +88,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of one ping of a dependency; ``detail`` says what is wrong, and is None if nothing is."""
+    """The result of one check of a dependency. ``detail`` is the problem, or None if there is none."""
 
     name: str
     ok: bool
@@ -97,7 +97,7 @@ class Health:
 
     @property
     def fatal(self) -> bool:
-        """Return whether the ping failed, and the service can't serve requests without this dependency."""
+        """Return whether the check failed and the service needs this dependency to serve requests."""
         return not self.ok and self.name not in _OPTIONAL
 
 
@@ -150,7 +150,7 @@ class Resources:
         self._checked = Recent(self._ping_all, self.ready_seconds)
 
     async def check(self) -> list[Health]:
-        """Return the health of every dependency; all callers within ``ready_seconds`` share one ping of each."""
+        """Return the health of every dependency. Callers within ``ready_seconds`` share one check."""
         return await self._checked.get()
 
     async def _ping_all(self) -> list[Health]:
@@ -172,11 +172,11 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that the settings name, and close it in reverse order, even when opening fails halfway.
+    """Return a context with all resources that the settings name.
 
-    At the end the recorder commits its queue. The relay then publishes committed events for at most 1.5 s. Last, the
-    stream, the cache and the database are closed. Raises StoreUnavailable, and ValueError for a setting that can't be
-    used.
+    They are closed in reverse order, even if opening fails. At the end, the recorder commits its queue. Then the relay
+    publishes committed events for at most 1.5 s. Last, the stream, the cache and the database are closed. Raises
+    StoreUnavailable, and ValueError for a setting that can't be used.
     """
     settings.require_keys()
     async with AsyncExitStack() as exit_stack:
@@ -196,7 +196,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the services that record and pass on calculations, so that each is closed after those that feed it."""
+    """Start the services that record calculations and pass them on. Each is closed after the services that feed it."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -249,7 +249,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while an id that was ignored is over AHEAD_MS ahead of the clock."""
+    """Raise Unavailable if an ignored id is over AHEAD_MS ahead of the clock."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
@@ -268,7 +268,9 @@ def _services(
     recorder, poller, pings, _, _ = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
-    computer = Computer(metrics, workers=workers, timeout=timeout, memory=compute_memory, tracer=tracer, quota=seconds)
+    computer = Computer(
+        metrics, workers=workers, timeout=timeout, worker_memory=compute_memory, tracer=tracer, quota=seconds
+    )
     quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
     memory = response_memory(metrics, settings.response_memory)
     coordination = Coordination(shared.leases if shared else None, metrics, timeout)

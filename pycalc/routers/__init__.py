@@ -1,1 +1,1 @@
-"""The routes, one file for each resource."""
+"""The HTTP routes, one file for each resource."""

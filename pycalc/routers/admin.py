@@ -1,4 +1,4 @@
-"""Routes for operators who are admins: the audit log, the dead letters and the state of the service."""
+"""Routes for admins who operate the service: the audit log, the dead letters and the state of the service."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ router = APIRouter(
 
 
 class AuditQuery(BaseModel):
-    """The filters of the audit log; unknown parameters are refused."""
+    """The filters of the audit log. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -81,7 +81,7 @@ class AuditQuery(BaseModel):
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
-    """Return the audit log, newest first (admins only). Entries never change; they go when they are old."""
+    """Return the audit log, newest first (admins only). Entries never change, and are deleted when they are old."""
     selection = AuditSelection(query.actor, query.action, query.subject, query.since, query.until)
     conditions = conditions_of(request.scope)
     media_type = preferred(conditions.accept, (_PAGE, *AUDIT_FORMATS)) or _PAGE
@@ -111,7 +111,7 @@ async def list_audit(
 
 
 class DeadLettersQuery(BaseModel):
-    """The length and the start of a page; unknown parameters are refused."""
+    """The length and the start of a page. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -142,19 +142,19 @@ LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead let
 
 @router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
 async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Publish the event of a dead letter again (admins only); 404 also if its calculation is gone."""
+    """Publish the event of a dead letter again (admins only). 404 is returned also if its calculation was deleted."""
     await resources.dead_letters.requeue(number, caller.username)
 
 
 @router.delete("/dead-letters/{number}", **NO_CONTENT, responses=responses("not-found"))
 async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Delete a dead letter (admins only); its event is never published."""
+    """Delete a dead letter, so that its event is never published (admins only)."""
     await resources.dead_letters.discard(number, caller.username)
 
 
 @router.get("/overview", operation_id="getOverview")
 async def overview(_: AdminReaderDep, resources: ResourcesDep) -> Overview:
-    """Return the running processes with their figures, and the health of the dependencies (admins only)."""
+    """Return the running processes with their key figures, and the health of the dependencies (admins only)."""
     status, checks = states_of(await resources.check())
     return {
         "version": __version__,

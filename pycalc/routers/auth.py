@@ -73,7 +73,7 @@ async def register(
         str | None, Header(max_length=200, description="one-time token that allows the first admin")
     ] = None,
 ) -> Account:
-    """Create an account. `role: "admin"` needs an admin's token, or the bootstrap token for the first one."""
+    """Create an account. `role: "admin"` needs an admin's token or, for the first admin, the bootstrap token."""
     await resources.registration_limit.admit(address)
     with resources.password_slots.acquire(address):
         user = await resources.accounts.register(registration, caller, x_bootstrap_token)
@@ -101,10 +101,10 @@ async def log_in(
     address: AddressDep,
     device: DeviceDep,
 ) -> Session:
-    """Open a session. An account with a second factor needs `totp` too; without it the problem is `totp-required`.
+    """Open a session. For an account with a second factor without `totp`, the problem is `totp-required`.
 
-    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with the field `totp` beside its own. It gets
-    OAuth2 errors; `totp_required` is that of a missing code.
+    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with a further field `totp`. Its errors are
+    OAuth2 errors; a missing code is the error `totp_required`.
     """
     if credentials.cookie:
         require_own_page(request)
@@ -117,7 +117,10 @@ async def log_in(
 
 
 def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
-    """Return a session as its client sees it; with ``cookie_in`` the refresh token is in that response's cookie."""
+    """Return a session as its client sees it.
+
+    If ``cookie_in`` is given, put the refresh token into that response's cookie.
+    """
     if cookie_in is not None:
         set_cookie(cookie_in, tokens.refresh)
     refresh_token = None if cookie_in else tokens.refresh
@@ -139,9 +142,9 @@ async def refresh(
     address: AddressDep,
     device: DeviceDep,
 ) -> Session:
-    """Exchange a refresh token for new tokens. Each works once; using an old one again ends the session.
+    """Exchange a refresh token for new tokens. Each token works once; using an old token again ends the session.
 
-    The OAuth2 form (RFC 6749 section 6) is accepted too, and gets OAuth2 errors.
+    The OAuth2 form (RFC 6749 section 6) is accepted too, and its errors are OAuth2 errors.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(address):
@@ -151,7 +154,7 @@ async def refresh(
 
 @router.post("/logout", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
 async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
-    """End this session: its access and refresh tokens are refused at once."""
+    """End this session. Its access and refresh tokens are refused at once."""
     await resources.authenticator.log_out(caller)
     clear_cookie(response)
 
@@ -180,10 +183,10 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
-    """Delete one's own account with its sessions and keys; the name stays reserved.
+    """Delete one's own account with its sessions and keys. The name stays reserved.
 
-    PYCALC_DELETED_ACCOUNTS says what happens to its calculations and totals: they are kept without the name, erased, or
-    kept with it. A wrong password counts as a failed login. The last admin can't go.
+    PYCALC_DELETED_ACCOUNTS determines whether the account's calculations and totals are kept without the name, erased,
+    or kept with the name. A wrong password counts as a failed login. The last admin can't be deleted.
     """
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):
@@ -199,7 +202,7 @@ async def delete_account(
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
-    """Set a new password; the account's other sessions end. A wrong current one counts as a failed login."""
+    """Set a new password and end the account's other sessions. A wrong current password counts as a failed login."""
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):
             await resources.accounts.change_password(caller, change.current_password, change.new_password)

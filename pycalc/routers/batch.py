@@ -16,7 +16,7 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import require_some, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
@@ -49,7 +49,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Do up to 1,000 calculations, answered in order, each a calculation or a problem, recorded in one transaction."""
+    """Do up to 1,000 calculations in one transaction. Each answer is a calculation or a problem, in order."""
     require_media_type(request, JSON)
     name = key_name(request)
     resources.batches.slots.require_free(1)
@@ -58,31 +58,31 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         body = await request.body()
         requests = read_batch(body)
     keyed = None if name is None else await keyed_request(request, caller, name, body)
-    with ExitStack() as memory:
+    with ExitStack() as reservations:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
-        memory.enter_context(resources.response_memory.acquire(caller.user_id, size))
+        reservations.enter_context(resources.response_memory.acquire(caller.user_id, size))
         await spend(request.scope, caller, resources, len(requests))
-        work = _calculate(caller, requests, memory, resources.batches, keyed)
+        work = _calculate(caller, requests, reservations, resources.batches, keyed)
         answers = await while_connected(request.receive, work)
-        fields = quota_fields(context_of(request.scope).quotas)
+        fields = rate_limit_fields(context_of(request.scope).limits)
         if keyed is not None:
             fields = [*fields, *keyed.fields()]
-        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, memory.pop_all())
+        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, reservations.pop_all())
 
 
 async def _calculate(
     caller: Principal,
     requests: Sequence[BatchRequest],
-    memory: ExitStack,
+    reservations: ExitStack,
     batches: BatchCalculator,
     keyed: KeyedRequest | None,
 ) -> list[BatchAnswer]:
-    """Calculate a batch, or return its recorded answers if one with the same idempotency key was recorded."""
+    """Calculate a batch. If a batch with the same idempotency key is recorded, return the recorded answers."""
     if keyed is None:
-        return await batches.calculate(caller, requests, memory)
-    calculate = partial(batches.calculate, caller, requests, memory, (keyed.key, _problem))
-    return await keyed.once(calculate, partial(batches.answer_again, caller, requests, memory))
+        return await batches.calculate(caller, requests, reservations)
+    calculate = partial(batches.calculate, caller, requests, reservations, (keyed.key, _problem))
+    return await keyed.once(calculate, partial(batches.answer_again, caller, requests, reservations))
 
 
 def _problem(error: PycalcError) -> dict[str, object]:
@@ -90,7 +90,7 @@ def _problem(error: PycalcError) -> dict[str, object]:
 
 
 def _pieces(answer: BatchAnswer) -> Sequence[Piece]:
-    """Return the pieces of the JSON of one calculation or one problem."""
+    """Return the JSON of one calculation or one problem, in pieces."""
     if isinstance(answer, bytes):
         return (answer,)
     if isinstance(answer, PycalcError):

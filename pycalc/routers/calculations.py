@@ -1,4 +1,4 @@
-"""Calculations as resources: made from a body, and read again."""
+"""Calculations as resources: created from a body, and read again."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(_MAX_BODY)
 async def calculate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Calculate with the operands in the body; `Location` is where the calculation and its digits can be read again."""
+    """Calculate with operands in the body. `Location` is the path of the recorded calculation."""
     return await posted(request, caller, resources, read_calculation, _create)
 
 
@@ -70,7 +70,7 @@ async def _create(
     calculation: Calculation,
     keyed: KeyedRequest | None,
 ) -> None:
-    """Calculate and respond with 201; in an InvalidInput, pointers to operands lead into the body's ``input``."""
+    """Calculate and respond with 201. Make the pointers of an InvalidInput point into the body's ``input``."""
     try:
         await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=True)
     except InvalidInput as error:
@@ -93,7 +93,7 @@ RecordedDep = Annotated[HistoryRow, Depends(_recorded)]
     responses=responses("validation-error", "unauthorized", "forbidden", "not-found", "unavailable"),
 )
 async def calculation(row: RecordedDep) -> Response:
-    """Return a recorded calculation as the history shows it: one's own, or anyone's for an admin."""
+    """Return a recorded calculation as shown in the history: one's own, or anyone's for an admin."""
     return Response(encode_item(row), media_type=JSON)
 
 
@@ -109,7 +109,10 @@ async def calculation(row: RecordedDep) -> Response:
     },
 )
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
-    """Return the bare digits of a recorded calculation. What is no longer kept is made again; nothing is recorded."""
+    """Return the bare digits of a recorded calculation.
+
+    Digits that are no longer stored are computed again. Nothing is recorded.
+    """
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)
     return CalculatedResponse(caller, partial(_send_digits, caller=caller, row=row, asked=asked))

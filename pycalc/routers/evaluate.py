@@ -42,5 +42,8 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
 async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Evaluate an expression exactly, over `+ - * / // % ^ !`, `mod`, comparisons, and the operations by name."""
+    """Evaluate an expression exactly.
+
+    An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
+    """
     return await posted(request, caller, resources, read_evaluation, calculate_and_respond)

@@ -1,4 +1,4 @@
-"""Live events, as server-sent events."""
+"""Live events as server-sent events."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLE
 
 
 def _encode(event: Event) -> bytes:
-    """Return an event's lines. An event without data only sets the client's Last-Event-ID, if it has an id."""
+    """Return the lines of an event. An event without data only sets the client's Last-Event-ID, if it has an id."""
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
 class EventStream(StreamingResponse):
-    """A stream of events, with a comment as heartbeat while there are no events.
+    """A stream of events. While there are none, comments are sent as heartbeat.
 
     The stream ends when ``events`` ends or raises a PycalcError, or when the client reads too slowly.
     """
@@ -55,7 +55,7 @@ class EventStream(StreamingResponse):
         super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, then the events if the request is a GET; release the subscription in the end."""
+        """Send the head, and the events if the request is a GET. In the end, release the subscription."""
         try:
             if context_of(scope).content_wanted:
                 await super().__call__(scope, receive, send)
@@ -68,7 +68,7 @@ class EventStream(StreamingResponse):
             await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head and the events; return without an error when the client reads too slowly."""
+        """Send the head and the events. Return without an error if the client reads too slowly."""
         with suppress(ClientTooSlow):
             await super().stream_response(send)
 

@@ -82,7 +82,7 @@ class HistoryQuery(BaseModel):
 async def secure_history(
     request: Request, caller: HistoryReadDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
-    """Return calculations, newest first: one's own; an admin sees everyone's."""
+    """Return one's own calculations, newest first. An admin gets everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
     conditions = conditions_of(request.scope)
     media_type = preferred(conditions.accept, (PAGE, *EXPORT_FORMATS)) or PAGE

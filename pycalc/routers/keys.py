@@ -45,7 +45,7 @@ def _fields_of(key: StoredKey) -> dict[str, object]:
 async def create_key(
     request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
 ) -> CreatedApiKey:
-    """Make an API key, to be sent as a bearer token or by HTTP Basic. Its text is shown this once."""
+    """Create an API key, to be sent as a bearer token or by HTTP Basic. Its text is shown only in this response."""
     key, text = await resources.keys.create(caller, request)
     response.headers["Location"] = f"/me/keys/{text_of_id(key.id)}"
     return CreatedApiKey.model_validate({**_fields_of(key), "key": text})
@@ -69,11 +69,11 @@ KeyIdDep = Annotated[bytes, Depends(_key_id)]
 
 @router.get("/me/keys/{key_id}", responses=responses("not-found"))
 async def get_key(caller: AccountReadDep, key_id: KeyIdDep, resources: ResourcesDep) -> ApiKey:
-    """Return one of one's own keys, without its text."""
+    """Return the key with this id, without its text, if it is one's own."""
     return ApiKey.model_validate(_fields_of(await resources.keys.get(caller, key_id)))
 
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def remove_key(caller: CallerDep, key_id: KeyIdDep, resources: ResourcesDep) -> None:
-    """Remove one of one's own keys: it is refused at once."""
+    """Remove a key of one's own. The key is refused at once."""
     await resources.keys.remove(caller, key_id)

@@ -72,10 +72,10 @@ register_url_convertor("segment", _Segment())
 
 
 class CalculationRoute(APIRoute):
-    """A route that FastAPI documents, and that handles its requests as plain ASGI."""
+    """A route that FastAPI documents, but whose requests are handled as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request that Application did not match itself: one below a root path, or of another method."""
+        """Handle a request that Application has not matched itself: below a root path, or with another method."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:
@@ -90,7 +90,7 @@ class CalculationRoute(APIRoute):
         if caller.key is not None:
             await spend(scope, caller, resources)
         elif limit is not None:
-            context.quotas = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
+            context.limits = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
         options, form = DEFAULT_OPTIONS, None
         if query := scope["query_string"]:
             given = query_of(query)
@@ -101,7 +101,7 @@ class CalculationRoute(APIRoute):
 
 
 def _documented(operation: Operation[Any]) -> Any:
-    """Return an endpoint with the operation's parameters; FastAPI documents the endpoint and never calls it."""
+    """Return an endpoint with the operation's parameters, which FastAPI documents and never calls."""
 
     async def endpoint(**operands: str) -> None:
         raise NotImplementedError

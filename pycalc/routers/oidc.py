@@ -1,4 +1,4 @@
-"""Sign-in of browsers through the organisation's identity provider (OpenID Connect); the document leaves it out."""
+"""Sign-in of browsers through the organisation's identity provider (OpenID Connect), not in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ SignInDep = Annotated[ProviderSignIn, Depends(_sign_in)]
 
 
 def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
-    """Return the cookie's name, and whether it is for https only.
+    """Return the name of the cookie, and whether it is for https only.
 
-    The prefix lets no other host of the domain set the cookie. Browsers accept it by https only.
+    With https, a prefix of the name prevents other hosts of the domain from setting the cookie.
     """
     secure = sign_in.redirect_url.startswith("https:")
     return ("__Host-pycalc-sign-in" if secure else "pycalc-sign-in"), secure
@@ -49,7 +49,7 @@ def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
 
 @router.get("/oidc/login", status_code=303, include_in_schema=False)
 async def begin(sign_in: SignInDep, resources: ResourcesDep, address: AddressDep) -> Response:
-    """Send the browser to the organisation's identity provider, which sends it back to `/oidc/callback`."""
+    """Redirect the browser to the organisation's identity provider, which redirects it back to `/oidc/callback`."""
     with resources.sign_ins.acquire(address):
         url, secret = await sign_in.begin()
     response = RedirectResponse(url, 303)
@@ -70,7 +70,7 @@ async def finish(
     code: Annotated[str, Query(max_length=4096, description="the provider's one-time code")] = "",
     error: Annotated[str, Query(max_length=200, description="why the provider refuses, instead of a code")] = "",
 ) -> Response:
-    """Open a session for the user whom the identity provider has signed in; the first sign-in makes an account.
+    """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
     A refused sign-in counts as a failed login of the address.
     """
@@ -86,7 +86,7 @@ async def finish(
 
 
 def _answer(request: Request, tokens: Tokens) -> Response:
-    """Return the session as JSON, or the page for a browser, whose refresh token is in the cookie."""
+    """Return the session as JSON or, for a browser, as a page, with the refresh token in the cookie."""
     if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) != "text/html":
         return JSONResponse(session_of(tokens).model_dump())
     policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}

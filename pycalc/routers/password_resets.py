@@ -1,4 +1,4 @@
-"""Resets of forgotten passwords: an admin makes a one-time token, and its receiver sets a new password."""
+"""Resets of forgotten passwords: an admin creates a one-time token, with which the user sets a new password."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ router = APIRouter(tags=["accounts"], route_class=StrictRoute)
     responses={**OF_CALLERS, **responses("forbidden", "not-found", "conflict")},
 )
 async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
-    """Make a one-time token that sets a new password within an hour (admins only); the user's earlier one is void.
+    """Create a one-time token that sets a new password within an hour (admins only).
 
-    The service sends it to nobody: hand it over in a way that proves who receives it.
+    The user's earlier token becomes invalid. The service does not send the token. Give the token to the user in a way
+    that proves the user's identity.
     """
     token, expires_ms = await resources.password_resets.create(caller, username)
     # A path, because a link made from the Host field of the request could lead to another site. Browsers send no
@@ -42,7 +43,7 @@ async def create_password_reset(username: Username, caller: CallerDep, resources
     ),
 )
 async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
-    """Set a new password with the token of a password reset. The token is used up, and all sessions end.
+    """Set a new password with the token of a password reset. The token becomes invalid, and all sessions end.
 
     A wrong token counts as a failed login of the address.
     """

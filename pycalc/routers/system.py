@@ -50,7 +50,10 @@ def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Documen
 
 @cache
 def _release() -> str:
-    """Return a digest of the pages' files. It is part of their addresses, so that browsers may keep them for ever."""
+    """Return a digest of the pages' files.
+
+    The files' addresses contain the digest, so that browsers may keep them for ever.
+    """
     files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
@@ -70,8 +73,8 @@ for _path, _document in {
 def _assets() -> Mapping[str, Document]:
     """Return the pages' files by path. Only listed files are served, so no path can leave the folder.
 
-    Under the release's digest they are immutable. Another digest is that of another release, whose page asks this one
-    during an upgrade; it gets this release's files, which it must not keep.
+    Under the digest of this release, the files are immutable. During an upgrade, a page of another release may ask for
+    files under its own digest. This release then sends its own files, which the browser must not keep.
     """
     release, found = _release(), {}
     for file in WEB.rglob("*"):

@@ -19,9 +19,9 @@ _THROTTLED = ("forbidden", "payload-too-large", "rate-limited", "overloaded", "u
 async def enrol(
     enrolment: Enrolment, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
 ) -> TotpSecret:
-    """Make a secret for an authenticator app; it is shown this once. Logins need no code until it is confirmed.
+    """Create a secret for an authenticator app, shown only in this response. Logins need no code until it is confirmed.
 
-    A wrong password counts as a failed login. Enrolling again before the confirmation makes another secret.
+    A wrong password counts as a failed login. Enrolling again before the confirmation creates another secret.
     """
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):
@@ -33,9 +33,9 @@ async def enrol(
 async def confirm(
     confirmation: Confirmation, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
 ) -> RecoveryCodes:
-    """Turn the second factor on with a first code; the account's other sessions end.
+    """Turn the second factor on with a first code, and end the account's other sessions.
 
-    Returns ten recovery codes, shown this once. A wrong code counts as a failed login.
+    Returns ten recovery codes, shown only in this response. A wrong code counts as a failed login.
     """
     async with resources.login_limit.attempt(caller.username, address):
         return RecoveryCodes(recovery_codes=await resources.totp.confirm(caller, confirmation.totp))
@@ -48,7 +48,7 @@ async def confirm(
     responses=responses("not-found", "conflict", *_THROTTLED),
 )
 async def disable(disabling: Disabling, caller: CallerDep, resources: ResourcesDep, address: AddressDep) -> None:
-    """Turn the second factor off with the password and a code or a recovery code; the account's other sessions end.
+    """Turn the second factor off with the password and a code or recovery code, and end the account's other sessions.
 
     A wrong password or code counts as a failed login.
     """

@@ -11,7 +11,7 @@ from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.http.calculations import rate_limits_of
 from pycalc.routers.http.deps import ResourcesDep, UsageReadDep
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
@@ -20,7 +20,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLE
 
 
 class UsageQuery(BaseModel):
-    """The filters of the totals; unknown parameters are refused."""
+    """The filters of the totals. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,8 +36,13 @@ class UsageQuery(BaseModel):
     responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
 )
 async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
-    """Return totals by day and operation, counted from the event stream, and the caller's quotas; an admin sees all."""
+    """Return the caller's quotas, and totals by day and operation, counted from the event stream.
+
+    An admin sees all totals.
+    """
     response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
-    rates = [quota for limit, identity in rate_limits_of(caller, resources) for quota in await limit.quotas(identity)]
-    response.raw_headers += quota_fields([*rates, *resources.quotas.quotas(caller)])
+    rates = [
+        state for limit, identity in rate_limits_of(caller, resources) for state in await limit.limit_states(identity)
+    ]
+    response.raw_headers += rate_limit_fields([*rates, *resources.quotas.limit_states(caller)])
     return response

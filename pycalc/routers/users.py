@@ -36,7 +36,7 @@ def _listed(listed: ListedUser) -> ListedAccount:
 
 
 class UsersQuery(BaseModel):
-    """The selection, the order, the length and the start of a page; unknown parameters are refused."""
+    """The filter, the order, the length and the start of a page. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,24 +86,30 @@ async def get_user(username: Username, caller: AdminReadDep, resources: Resource
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
-    """Change an account's role or limits, or disable it (admins only), at once. The last admin must remain one."""
+    """Change an account's role or limits, or disable the account, at once (admins only).
+
+    The last admin must stay an admin.
+    """
     return _account(await resources.accounts.change(caller, username, change))
 
 
 @router.delete("/users/{username}/totp", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def reset_totp(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Remove the second factor of another account, whose sessions end (admins only). Check first who asks for it."""
+    """Remove another account's second factor and end its sessions (admins only). First verify who asks for this."""
     await resources.totp.reset(caller, await resources.accounts.named(caller, username))
 
 
 @router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Delete an account (admins only), as DELETE /me does. Its tokens are refused at once. The last admin can't go."""
+    """Delete an account as DELETE /me does (admins only).
+
+    Its tokens are refused at once. The last admin can't be deleted.
+    """
     await resources.accounts.delete(caller, username)
 
 
 @router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def end_sessions(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """End all sessions of an account (admins only): their tokens are refused at once; API keys stay valid."""
+    """End all sessions of an account (admins only). Their tokens are refused at once; API keys stay valid."""
     user = await resources.accounts.named(caller, username)
     await resources.authenticator.end_sessions(user, caller.username)

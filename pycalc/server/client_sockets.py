@@ -1,4 +1,4 @@
-"""The connections of clients, as the kernel reports them: Granian does not tell when a client has read a response."""
+"""The connections of clients, as the kernel reports them. Granian does not tell when a client has read a response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClientConnection(NamedTuple):
 
 
 class ClientSockets:
-    """The connections of this process to a listening socket."""
+    """The connections that this process has accepted on a listening socket."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class ClientSockets:
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """Find connections among the open descriptors, which are the names in the folder ``descriptors``.
+        """Search the open descriptors for connections. The names in the folder ``descriptors`` are these descriptors.
 
-        If the folder cannot be listed, try all numbers below ``most_descriptors``. Without ``info_bytes`` of TCP_INFO
-        from the kernel, the progress of connections is unknown.
+        If the folder can't be listed, try all numbers below ``most_descriptors``. If the kernel returns less than
+        ``info_bytes`` of TCP_INFO, the progress of connections is unknown.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]
@@ -49,7 +49,7 @@ class ClientSockets:
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections in the order of their descriptors; older connections mostly come first."""
+        """Yield the connections in the order of their descriptors. Mostly, older connections come first."""
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
@@ -65,7 +65,10 @@ class ClientSockets:
                 continue
 
     def shut_down(self, connection: ClientConnection) -> bool:
-        """Shut a connection down, so that the HTTP server closes it; return False if it is already closed."""
+        """Shut a connection down, so that the HTTP server closes it.
+
+        Return False if the connection is already closed.
+        """
         with suppress(OSError), self._borrowed(connection.descriptor) as still:
             if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
                 still.shutdown(socket.SHUT_RDWR)
@@ -74,10 +77,10 @@ class ClientSockets:
 
     @contextmanager
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
-        """Yield a socket object for a descriptor without owning it; raises OSError if the descriptor is not a socket.
+        """Return a context with a socket object for a descriptor that it does not own.
 
-        The descriptor is not duplicated. It may have been reused for SQLite's file, whose locks a duplicate's close
-        would drop.
+        Raises OSError for other descriptors. The descriptor is not duplicated. The number may have been reused for
+        SQLite's file, whose locks would be lost when a duplicate is closed.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:
@@ -90,7 +93,7 @@ class ClientSockets:
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait; 0 and False on an older kernel."""
+        """Return the number of acknowledged bytes, and whether unsent bytes wait. An older kernel gives 0 and False."""
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

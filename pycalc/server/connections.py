@@ -1,4 +1,4 @@
-"""Limits on client connections, which Granian lacks: it bounds only their total (ADR 18)."""
+"""Limits on client connections by address and reading speed. Granian itself limits only their total (ADR 18)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PATIENCE = 2
 
 
 class ConnectionGuard:
-    """A guard that closes connections beyond an address's fair share, and those of clients that read too slowly.
+    """A guard that closes connections beyond an address's fair share, and connections of clients that read too slowly.
 
-    Shares apply while more than half of all connections are in use; trusted proxies are exempt from them. The guard
-    also covers the end of a response, which the kernel and the HTTP server buffer after the application has sent it.
+    Shares apply only if more than half of all connections are in use, and not to trusted proxies. The guard also covers
+    the end of a response, which the kernel and the HTTP server buffer after the application has sent it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ConnectionGuard:
         check_seconds: float = _CHECK_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Guard an HTTP server of at most ``total`` connections, with ``check_seconds`` or more between two checks."""
+        """Guard an HTTP server with at most ``total`` connections. Checks are at least ``check_seconds`` apart."""
         self._sockets = sockets
         self._total = total
         self._addresses = addresses
@@ -43,11 +43,11 @@ class ConnectionGuard:
         self._metrics = metrics
         self._check_seconds = check_seconds
         self._clock = clock
-        # By stalled client: when its present period of observation began, and the bytes that it had acknowledged then.
+        # For each stalled client, when its present observation began, and how many bytes it had acknowledged then.
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
 
     async def watch(self) -> None:
-        """Check the connections periodically, in a thread, until cancelled."""
+        """Check the connections at intervals, in a thread, until cancelled."""
         while True:
             began = monotonic()
             await asyncio.to_thread(self.check)
@@ -64,7 +64,7 @@ class ConnectionGuard:
                     self._metrics.connections_cut.labels(reason).inc()
 
     def _excess(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield the connections beyond their addresses' fair shares."""
+        """Yield the connections beyond the fair share of their address."""
         limit = ConcurrencyLimit(self._total, self._metrics.connections_cut.labels("address"), "")
         for connection in connections:
             host = connection.peer[0]

@@ -1,6 +1,6 @@
-"""Granian's HTTP worker on a socket that this service binds; the worker reads and writes in its own threads.
+"""Granian's HTTP worker on a socket that this service binds. The worker reads and writes in threads of its own.
 
-Granian's own server is not used: it does not let us set socket options, or refuse a request in the worker's thread
+Granian's own server is not used, because it can't set socket options, and can't refuse a request in the worker's thread
 before the event loop has any work with it (ADR 2).
 """
 
@@ -50,7 +50,7 @@ _log = get_logger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket, whose options its connections inherit; raises OSError if the address can't be bound."""
+    """Return a bound socket, whose options its connections inherit. Raises OSError if the address can't be bound."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for name, option, value in _TUNING:
@@ -67,14 +67,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def max_connections() -> int:
-    """Return the maximum number of connections; more wait in the backlog."""
+    """Return the largest number of connections. Further connections wait in the backlog."""
     return min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Drop new connection attempts to a socket, in all processes that share it; open connections stay.
+    """Drop new connection attempts to a socket, in all processes that share it. Open connections stay open.
 
-    Do nothing where the kernel has no socket filters.
+    If the kernel has no socket filters, do nothing.
     """
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
@@ -84,9 +84,9 @@ def refuse_connections(listener: socket.socket) -> None:
 
 
 class HttpServer:
-    """An HTTP server for an ASGI application on a bound socket; the caller closes the socket.
+    """An HTTP server for an ASGI application on a bound socket, which the caller closes.
 
-    ``refusal`` is called in the worker's thread, for each request. ``state`` becomes ``state`` of each request's scope.
+    ``refusal`` is called for each request in the worker's thread. ``state`` is put into each request's scope.
     """
 
     def __init__(
@@ -102,7 +102,10 @@ class HttpServer:
         self.arrived = 0  # number of requests read; only the worker's thread changes it, so there is no lock
 
     async def serve(self) -> None:
-        """Serve until ``stop`` is called, and then, without a time limit, until all accepted requests are answered."""
+        """Serve until ``stop`` is called.
+
+        Then continue, without a time limit, until all accepted requests are answered.
+        """
         ended = asyncio.Event()
         self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         worker = _native.ASGIWorker(
@@ -118,7 +121,7 @@ class HttpServer:
         await ended.wait()
 
     def stop(self) -> None:
-        """Stop accepting connections, and close the idle ones."""
+        """Stop accepting connections, and close idle connections."""
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:

@@ -1,4 +1,4 @@
-"""A minimal HTTP server for the metrics on a separate port, which only Prometheus has to reach.
+"""A minimal HTTP server for the metrics on a port of their own, which only Prometheus has to reach.
 
 The relay and the consumer serve nothing else, so they need not import the web server.
 """
@@ -27,10 +27,10 @@ Exposition = Callable[[], Awaitable[bytes]]
 async def metrics_served(
     host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
 ) -> AsyncIterator[None]:
-    """Serve ``GET /metrics`` on a port during the body; raises an OSError that names ``setting`` if it can't be bound.
+    """Return a context in which ``GET /metrics`` is served on a port.
 
-    ``exposition`` must return the response's body, or raise Unavailable. A client that has not read the response within
-    ``write_seconds`` is disconnected.
+    If the port can't be bound, the OSError names ``setting``. ``exposition`` must return the body of the response, or
+    raise Unavailable. A client that has not read the response within ``write_seconds`` is disconnected.
     """
     slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 
@@ -65,7 +65,7 @@ async def metrics_served(
 
 
 async def _response(head: bytes, exposition: Exposition) -> bytes:
-    """Return the whole response to a request with this head; raises ValueError for a malformed request line."""
+    """Return the whole response to a request with this head. Raises ValueError for a malformed request line."""
     request_line, *lines = head.split(b"\r\n")
     method, path, _version = request_line.split(b" ")
     fields = {"Content-Type": "text/plain", "Connection": "close"}

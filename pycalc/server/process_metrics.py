@@ -1,4 +1,4 @@
-"""Metrics of several server processes, added up by their supervisor into those of one service (ADR 21).
+"""The metrics of several server processes, summed so that they look like the metrics of one process (ADR 21).
 
 When a client asks a server process for metrics, the process requests them from the supervisor. The supervisor requests
 them from all processes.
@@ -38,16 +38,17 @@ _MINIMUM = {"process_start_time_seconds"}
 
 
 class Totals:
-    """A Prometheus collector that adds up metrics of several processes; it is empty at first."""
+    """A Prometheus collector that sums the metrics of several processes, empty at first."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add metrics in Prometheus' text format; of a process that has ``ended``, add only those that are cumulative.
+        """Add metrics in Prometheus' text format to the sums.
 
-        Counters, histograms and summaries are cumulative. Of some gauges, the maximum or the minimum is kept.
+        If the process has ``ended``, add only cumulative metrics. Counters, histograms and summaries are cumulative.
+        Some gauges are combined by maximum or minimum instead of the sum.
         """
         for family in text_string_to_metric_families(exposition.decode()):
             # The times at which the series of a counter began are a family of their own, whose type is gauge.
@@ -73,32 +74,31 @@ class Totals:
             yield summed
 
     def render(self) -> bytes:
-        """Return the sum in Prometheus' text format."""
+        """Return the sums in Prometheus' text format."""
         return generate_latest(self)
 
 
 class ProcessMetrics:
-    """The sums of the metrics of all server processes, including the counters of processes that have ended.
+    """The summed metrics of all server processes, including the counters of processes that have ended.
 
-    A counter's sum never falls while the service runs, because Prometheus takes a falling counter for one that was
-    reset.
+    The sum of a counter never falls while the service runs, because Prometheus would take this for a reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:
-        """Include ``own``, the supervisor's metrics, in the sums; cache the sums for ``seconds``."""
+        """Include ``own``, the supervisor's metrics, in the sums. Cache the sums for ``seconds``."""
         self._own = own
         self.total = Recent(self._total, seconds).get  # returns the sums in Prometheus' text format
         self._processes: dict[int, SupervisorChannel] = {}
         self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
-        """Add server process ``number``, which has the other end of the socket ``end``."""
+        """Add server process ``number``, which has the other socket of the pair."""
         channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
         channel.respond = self.total
         self._processes[number] = channel
 
     async def remove(self, number: int) -> None:
-        """Remove a process that has ended; keep its counters, and count it as lost."""
+        """Remove a process that has ended. Keep its counters, and count the process as lost."""
         channel = self._processes.pop(number)
         self._ended.add(channel.latest, ended=True)
         self._own.server_processes_lost.inc()

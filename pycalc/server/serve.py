@@ -1,4 +1,4 @@
-"""Serving of the application in this process until a signal, with a drain of some seconds (ADR 2, 18)."""
+"""Serving of the application in this process until a signal, followed by a drain of some seconds (ADR 2, 18)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until open connections are dr
 
 
 def serve(settings: Settings, inherited: int | None = None) -> None:
-    """Run the service until SIGTERM or SIGINT; raises PycalcError, OSError or ValueError when it can't start.
+    """Run the service until SIGTERM or SIGINT. Raises PycalcError, OSError or ValueError if the service can't start.
 
     ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. Standard input is
     then this process's end of the supervisor channel.
@@ -77,14 +77,17 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which the metrics are served on PYCALC_METRICS_PORT, or an empty one if that is not set."""
+    """Return a context in which PYCALC_METRICS_PORT serves the metrics.
+
+    If the setting is empty, the context does nothing.
+    """
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses and, if there is no admin yet, how to create one.
+    """Print the service's addresses and, if there is no admin yet, how to create an admin.
 
     ``token`` is a new bootstrap token, or None.
     """
@@ -110,10 +113,10 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted ones, for at most 6.5 s.
+    """Serve requests until ``stop`` is set, then finish the accepted requests, for at most 6.5 s.
 
-    Their computations are stopped after 5 s. A ``shared`` listener belongs to the supervisor, which stops new
-    connections itself. Raises OSError when the server ends without ``stop``.
+    Their computations are stopped after 5 s. If the listener is ``shared``, it belongs to the supervisor, which stops
+    new connections itself. Raises OSError if the server ends before ``stop`` is set.
     """
     draining = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first signal stops a process gracefully, and a deadline ends a process that hangs."""
+"""Handling of SIGTERM and SIGINT: the first signal stops the process gracefully, and a deadline ends it if it hangs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXIT_SECONDS = 8.5  # from the first signal to the end of a process that hangs
 
 
 def block() -> None:
-    """Block both signals, so that they wait for ``watch``; threads and processes started later inherit the block."""
+    """Block both signals until ``watch`` reads them. Threads and processes that are started later inherit the block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 

@@ -1,4 +1,4 @@
-"""The supervisor of several server processes on one port: starts, replaces and stops them (ADR 19)."""
+"""The supervisor, which starts, replaces and stops several server processes on one port (ADR 19)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.backoff import full_jitter
+from pycalc.backoff import full_jitter, wait_until_set
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, refuse_connections
@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 def supervise(settings: Settings) -> None:
     """Run ``settings.workers`` server processes until SIGTERM or SIGINT.
 
-    Raises PycalcError, OSError or ValueError when the service can't start, or a process can't be kept running.
+    Raises PycalcError, OSError or ValueError if the service can't start, or a process can't be kept running.
     """
     block()
     asyncio.run(_supervise(settings))
@@ -63,7 +63,7 @@ async def _supervise(settings: Settings) -> None:
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
     """Run one server process on the shared listening socket, and replace it when it dies.
 
-    Raises OSError when the process ends by itself right after its first start, or does not stop as it should.
+    Raises OSError if the process ends by itself right after its first start, or with an unexpected status.
     """
     settled, failures = False, 0
     while not stop.is_set():
@@ -83,12 +83,11 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
         failures = 0 if monotonic() - began >= _SETTLED_SECONDS else failures + 1
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), full_jitter(failures, _MAX_BACKOFF_SECONDS))
+            await wait_until_set(stop, full_jitter(failures, _MAX_BACKOFF_SECONDS))
 
 
 async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:
-    """Start a server process. The supervisor channel is its standard input, so it notices the supervisor's end."""
+    """Start a server process. Its standard input is the supervisor channel, so it notices if the supervisor ends."""
     descriptor = listener.fileno()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -103,7 +102,7 @@ async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) 
 
 
 async def _stop(number: int, process: asyncio.subprocess.Process) -> None:
-    """Stop a server process with SIGTERM, or kill it at the deadline; raises OSError for an unexpected exit status."""
+    """Stop a server process with SIGTERM, or kill it at the deadline. Raises OSError for an unexpected exit status."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:

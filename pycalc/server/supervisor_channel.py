@@ -1,4 +1,4 @@
-"""The channel between a server process and its supervisor: a socket pair; each gets the other's metrics (ADR 21)."""
+"""The channel between a server process and its supervisor: a socket pair for exchanging metrics (ADR 21)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _REQUEST, _RESPONSE = b"?", b"="
 
 
 class SupervisorChannel:
-    """One end of the channel; each end may request the other's metrics, in Prometheus' text format.
+    """One end of the channel. Each end may request the metrics of the other, in Prometheus' text format.
 
     An end has one request under way at a time.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
-        """Serve this end from now on; ``gone`` is called when the other end is closed."""
+        """Serve this end from now on. ``gone`` is called when the other end is closed."""
         self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the metrics for the other end
         self.latest = b""  # the other end's latest metrics
         self._reader = reader
@@ -35,7 +35,7 @@ class SupervisorChannel:
 
     @classmethod
     async def open(cls, end: socket.socket, gone: Callable[[], object]) -> SupervisorChannel:
-        """Open the channel on one socket of a pair; ``gone`` is called when the other end is closed."""
+        """Open the channel on one socket of a pair. ``gone`` is called when the other end is closed."""
         end.setblocking(False)
         return cls(*await asyncio.open_unix_connection(sock=end), gone)
 
@@ -47,9 +47,9 @@ class SupervisorChannel:
         await asyncio.wait(tasks)
 
     async def request(self, seconds: float = 3.0) -> bytes:
-        """Return the other end's metrics in Prometheus' text format; concurrent callers share one request.
+        """Return the metrics of the other end in Prometheus' text format. Concurrent callers share one request.
 
-        Raises Unavailable when there is no response within ``seconds``, or the other end is closed.
+        Raises Unavailable if there is no response within ``seconds``, or the other end is closed.
         """
         if self._response is None or self._response.done():
             self._response = asyncio.get_running_loop().create_future()

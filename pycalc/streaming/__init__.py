@@ -1,4 +1,4 @@
-"""The event stream; open_stream picks the backend by URL."""
+"""The event stream. ``open_stream`` selects the backend by URL."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _STREAMS = {
 
 
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
-    """Open the stream that a URL names; a broker that is down does not delay the start.
+    """Open the stream at a URL. A broker that is down does not delay this.
 
-    ``credentials`` are ``user:password``; with them the URL need not contain a secret. Raises ValueError for an unknown
-    scheme, a malformed URL, a bad name or a bad option. The driver is imported here, at the first use.
+    ``credentials`` are ``user:password``, so that the URL need not contain a secret. Raises ValueError for an unknown
+    scheme, a malformed URL, an invalid name or an invalid option. The driver is imported at the first call.
     """
     scheme = scheme_of(url)
     if scheme not in _STREAMS:

@@ -11,20 +11,20 @@ from pycalc.models.events import Event
 USAGE_GROUP = "usage"  # the group of the usage consumers
 PUBLISH_SECONDS = 5.0  # the time limit of ``Stream.publish``
 RECEIVE_SECONDS = 1.0  # after this time ``Member.receive`` returns an empty batch
-MAX_MESSAGES = 500  # in a batch
-MAX_BYTES = 4 * 1024 * 1024  # in a batch; a single message may be larger
+MAX_MESSAGES = 500  # the most messages of a batch
+MAX_BYTES = 4 * 1024 * 1024  # the most bytes of a batch, except a batch of a single larger message
 
 
 class Publisher(Protocol):
     """The publishing side of an event stream."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events; return when the stream has stored all of them.
+        """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, when some events may not have been stored. For each
-        key, the stored events are then a prefix of those in the batch. To keep the order, publish the same batch again
-        before any later event of its keys; consumers may see duplicates. Raises EventsRefused for events that the
-        stream will never accept, after all the others are stored.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Then only the
+        first events of each key in the batch are stored. To keep the order, publish the same batch again before any
+        later event of its keys. Consumers may then see duplicates. Raises EventsRefused for events that the stream will
+        never accept, after all other events are stored.
         """
 
     async def ping(self) -> None:
@@ -43,17 +43,20 @@ class Delivery(NamedTuple):
 
 
 class MessageBatch(NamedTuple):
-    """Messages in the order of the stream; only ``Member.commit`` reads ``position``."""
+    """Messages in the order of the stream, and their position, which only ``Member.commit`` reads."""
 
     deliveries: Sequence[Delivery]
     position: object
 
 
 class Member(Protocol):
-    """A member of a consumer group: the members share the messages, and each processes one batch at a time."""
+    """A member of a consumer group.
+
+    The members of a group share its messages, and each processes one batch at a time.
+    """
 
     async def receive(self) -> MessageBatch:
-        """Return the next messages, in order for each key; an empty batch if none arrives in RECEIVE_SECONDS.
+        """Return the next messages, in order for each key, or an empty batch if none arrives in RECEIVE_SECONDS.
 
         Messages that are never committed are delivered again, to this member or another. Cancelling a call loses no
         message. Raises StreamUnavailable.
@@ -62,21 +65,21 @@ class Member(Protocol):
     async def commit(self, batch: MessageBatch) -> None:
         """Mark a batch, and all batches before it, as processed.
 
-        If the group has assigned the messages to another member meanwhile, that member receives them again. Raises
-        StreamUnavailable when the stream does not answer; the batch may then be delivered again.
+        If the group has assigned the messages to another member meanwhile, that member receives them again. If the
+        stream does not answer, raises StreamUnavailable, and the batch may be delivered again.
         """
 
 
 class Consumable(Protocol):
-    """The consuming side of an event stream: each consumer group receives each message."""
+    """The consuming side of an event stream, on which each consumer group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
-        """Join a group, and leave it at the end of the context; raises StreamUnavailable.
+        """Return a context in which this process is a member of a group. Raises StreamUnavailable.
 
-        A new group begins with the oldest message that the stream holds for it. When a member leaves, the others
-        receive its uncommitted messages at once.
+        A new group begins with the oldest message that the stream has for it. When a member leaves, the others receive
+        its uncommitted messages at once.
         """
 
 
 class Stream(Publisher, Consumable, Protocol):
-    """An event stream that delivers at least once, and in the order of publishing for each key."""
+    """An event stream that delivers each event at least once. Events with the same key keep the order of publishing."""

@@ -1,4 +1,4 @@
-"""Errors of a broker: logged, counted, and raised to callers as StreamUnavailable."""
+"""Errors of a broker, which are logged, counted, and raised to callers as StreamUnavailable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _log = get_logger(__name__)
 
 
 class BrokerErrors:
-    """A mapping of one driver's ``errors`` to StreamUnavailable; ``explain`` must return an error's name and reason."""
+    """A mapping of a driver's exceptions, the classes ``errors``, to StreamUnavailable.
+
+    ``explain`` must return the name and the reason of an error.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class BrokerErrors:
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Keep an error that the driver reports between calls, and log the first one of each name.
+        """Remember an error that the driver reports outside of calls. Log the first error of each name.
 
         Any thread may call this.
         """
@@ -47,9 +50,10 @@ class BrokerErrors:
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Raise StreamUnavailable(``what``) for the driver's errors and for a timeout; log and count them.
+        """Return a context that logs and counts the driver's errors and timeouts.
 
-        ``call`` is the label of the metric; ``what`` is the public message. After a failed "publish", ``check`` fails.
+        The context raises StreamUnavailable(``what``). ``call`` is the label of the metric. After a failed "publish",
+        ``check`` raises.
         """
         try:
             yield
@@ -65,12 +69,15 @@ class BrokerErrors:
         raise StreamUnavailable(what)
 
     def answered(self) -> None:
-        """Note that the broker answers; the next error is logged again."""
+        """Note that the broker answers, so that the next error is logged again."""
         self._last_reason = ""
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored events; raise EventsRefused(``what``) for those it refused, by event id."""
+        """Note that the broker has stored events.
+
+        For events that it refused, raise EventsRefused(``what``) with their ids.
+        """
         self.answered()
         self._stuck_until = None
         if refused:
@@ -78,7 +85,7 @@ class BrokerErrors:
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
-        """Raise StreamUnavailable if the last publish failed less than 40 s ago.
+        """Raise StreamUnavailable if the last call of publish failed less than 40 s ago.
 
         An older failure is ignored, because another process may be publishing by now.
         """

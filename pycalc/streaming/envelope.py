@@ -1,8 +1,9 @@
-"""The messages that carry events: structured CloudEvents, with the attributes in the headers too.
+"""The messages that carry events: structured CloudEvents, whose attributes are repeated in the headers.
 
 The body is the whole event in the JSON format, the same bytes that ``GET /events`` sends. The headers repeat the
 attributes, as both bindings allow (Kafka §3.3.3, Google Pub/Sub §3.2.3), so that a reader can route a message without
-parsing its body. This service reads no headers: a header name that is not UTF-8 makes Kafka's driver abort the process.
+parsing its body. This service reads no headers, because a header name that is not UTF-8 makes Kafka's driver abort the
+process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _SPEC_VERSION = "1.0"
 
 
 def headers_of(event: Event, prefix: str) -> dict[str, str]:
-    """Return a message's headers; ``prefix`` is ``ce_`` for Kafka and ``ce-`` for Pub/Sub."""
+    """Return the headers of an event's message. ``prefix`` is ``ce_`` for Kafka and ``ce-`` for Pub/Sub."""
     return {
         "content-type": CONTENT_TYPE,
         f"{prefix}specversion": _SPEC_VERSION,
@@ -32,7 +33,7 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
 
 
 def event_of_message(body: bytes) -> Event | None:
-    """Return the event in a message, or None when the body is not an event of this service."""
+    """Return the event in a message, or None if the body is not an event of this service."""
     try:
         document = from_json(body)
         if document["specversion"] != _SPEC_VERSION or document["type"] != EVENT_TYPE:

@@ -1,4 +1,4 @@
-"""A stream within this process; it stores nothing, so publishing waits for the consumers."""
+"""A stream within this process. It stores nothing, so publishing waits for the consumers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS
 
 @dataclass(eq=False)
 class _Handover:
-    """A part of a published batch for one group; ``committed`` is done once the group has committed the part.
+    """The events of a published batch for one group. ``committed`` is done once the group has committed them.
 
-    ``committed`` is cancelled when the publisher gives up.
+    If the publisher stops waiting, ``committed`` is cancelled.
     """
 
     events: Sequence[Event]
@@ -27,9 +27,9 @@ class _Handover:
 
 
 class _Group:
-    """A consumer group; without members its publishers time out.
+    """A consumer group. While the group has no member, publishers time out.
 
-    The group holds only events whose publishers still wait, so the number of publishers bounds it.
+    The group holds only events whose publishers wait, so the number of publishers bounds them.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class _Group:
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Wait until members have committed the events; cancelling the call withdraws them."""
+        """Wait until members have committed the events. If the call is cancelled, the events are withdrawn."""
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)
@@ -49,7 +49,7 @@ class _Group:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
-        """Queue a handover for the next member that asks, unless the publisher has given up."""
+        """Queue a handover for the next member that asks for one, unless its publisher has stopped waiting."""
         async with self._changed:
             if not handover.committed.done():
                 self._waiting.append(handover)
@@ -63,7 +63,7 @@ class _Group:
 
 
 class _MemoryMember:
-    """A member of a group, see ``Member``."""
+    """A ``Member`` of a group in this process."""
 
     def __init__(self, group: _Group) -> None:
         self._group = group
@@ -88,12 +88,12 @@ class _MemoryMember:
 
 
 class MemoryStream:
-    """The stream of a service without a broker."""
+    """The stream for a service without a broker."""
 
     def __init__(
         self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Create the stream of ``memory://``; raises ValueError for a URL with more than a scheme."""
+        """Create the stream for ``memory://``; raises ValueError if the URL has more than a scheme."""
         if any(urlsplit(url)[1:]):
             raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
@@ -101,9 +101,9 @@ class MemoryStream:
         self._failures = metrics.stream_failures
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events; return when every group has committed them, because nothing is stored here.
+        """Publish events, and return when every group has committed them, because the stream stores nothing.
 
-        Raises StreamUnavailable when that takes longer than ``publish_seconds``.
+        Raises StreamUnavailable if this takes longer than ``publish_seconds``.
         """
         try:
             async with asyncio.timeout(self._publish_seconds):
@@ -119,7 +119,7 @@ class MemoryStream:
         try:
             yield member
         finally:
-            for handover in member.held:  # the other members receive what is uncommitted
+            for handover in member.held:  # the other members receive its uncommitted events
                 await joined.put(handover)
 
     async def ping(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
 
-from pycalc.backoff import backoff_after, full_jitter
+from pycalc.backoff import backoff_after, full_jitter, wait_until_set
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 
 
@@ -41,3 +42,13 @@ def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
         0.5,
         30.0,
     ]
+
+
+@pytest.mark.anyio
+async def test_a_wait_ends_with_its_event_or_its_time() -> None:
+    """``wait_until_set`` returns True at once for an event that is set, and False when the time is over."""
+    event = asyncio.Event()
+    assert not await wait_until_set(event, 0.001)
+    event.set()
+    assert await wait_until_set(event, None)
+    assert await wait_until_set(event, 0.0)

@@ -63,7 +63,7 @@ async def service() -> AsyncIterator[Service]:
     """Open a calculator that returns results of up to 2,000 digits in full."""
     metrics, history, ids = Metrics(), MemoryHistoryStore(), IdSource()
     cache = await open_cache("memory://", metrics, lambda: "1")
-    computer = Computer(metrics, workers=1, timeout=30.0, memory=1 << 30, quota=compute_quota(metrics))
+    computer = Computer(metrics, workers=1, timeout=30.0, worker_memory=1 << 30, quota=compute_quota(metrics))
     recorder = Recorder(history, metrics, lambda _: None)
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     results = ResultFinder(cache, computer, Coordination(None, metrics, 30.0), metrics)

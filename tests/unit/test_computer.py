@@ -21,7 +21,7 @@ from tests.harness.callers import caller
 def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
     """Without /proc the start fails and names what is missing, instead of each long computation failing with a 500."""
     with pytest.raises(OSError, match=rf"hand results over through {tmp_path}, which is not mounted"):
-        Computer(Metrics(), workers=1, timeout=30, memory=1 << 30, quota=compute_quota(Metrics()), proc=tmp_path)
+        Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()), proc=tmp_path)
 
 
 @pytest.mark.anyio
@@ -40,7 +40,7 @@ async def test_an_idle_worker_that_has_just_died_is_replaced(
         return function(*arguments)
 
     monkeypatch.setattr(anyio.to_process, "run_sync", dying)
-    computer = Computer(Metrics(), workers=1, timeout=30, memory=1 << 30, quota=compute_quota(Metrics()))
+    computer = Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()))
     with pytest.raises(Unavailable) if refused else nullcontext():
         await computer._ready_worker()
     assert left == 0
@@ -55,7 +55,7 @@ async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch:
 
     monkeypatch.setattr(os, "memfd_create", refuse)
     metrics = Metrics()
-    computer = Computer(metrics, workers=1, timeout=30, memory=1 << 30, quota=compute_quota(Metrics()))
+    computer = Computer(metrics, workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()))
     with pytest.raises(Overloaded, match="retry in 5 s") as refusal:
         await computer.call(caller(), len, b"")
     assert refusal.value.retry_after == 5
@@ -65,7 +65,7 @@ async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch:
 @pytest.mark.anyio
 async def test_what_is_cheap_needs_no_worker() -> None:
     """A cheap computation runs in this process, where handing it over would cost more; a long one needs a worker."""
-    computer = Computer(Metrics(), workers=1, timeout=30, memory=1 << 30, quota=compute_quota(Metrics()))
+    computer = Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()))
     computer.abandon()  # workers are refused from now on
     cheap = make_plan(1_000_000, "fibonacci", ("10",), DEFAULT_OPTIONS)
     assert (await computer.compute(cheap, caller()))[0] == b"55"

@@ -86,7 +86,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
     limit = limit_of(4, metrics)
     with pytest.raises(LookupError), limit.acquire(ADA):
         raise LookupError
-    assert (limit.taken, limit._held) == (0, {})
+    assert (limit.taken, limit._taken_by) == (0, {})
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
@@ -118,4 +118,4 @@ def test_threads_lose_no_slot(metrics: Metrics) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (limit.taken, limit._held) == (0, {})
+    assert (limit.taken, limit._taken_by) == (0, {})

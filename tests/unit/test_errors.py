@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pycalc import errors
-from pycalc.errors import FieldProblem, PycalcError, Quota
+from pycalc.errors import FieldProblem, LimitState, PycalcError
 from pycalc.routers.http.problems import MEANING, STATUS
 
 ARGUMENTS: dict[str, Any] = {
@@ -21,8 +21,8 @@ ARGUMENTS: dict[str, Any] = {
     "leading": "1",
     "trailing": "2",
     "retry_after": 7,
-    "quotas": (Quota(600, 60, 0, 7, "minute"),),
-    "quota": Quota(300, 3_600, 0, 60, "compute", "seconds"),
+    "limits": (LimitState(600, 60, 0, 7, "minute"),),
+    "quota": LimitState(300, 3_600, 0, 60, "compute", "seconds"),
     "used": 1_000_000.5,
     "resets_at": 1_800_000_000,
     "length": 21,

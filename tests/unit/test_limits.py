@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from pycalc.cache.base import Bound, Spent
-from pycalc.errors import Overloaded, Quota, RateLimited, Unauthorized
+from pycalc.errors import LimitState, Overloaded, RateLimited, Unauthorized
 from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
@@ -367,7 +367,7 @@ async def test_a_refused_calculation_makes_two_round_trips() -> None:
     assert await far.during(attempt(limit.require_some(b"ada"))) == 2
     assert await far.during(attempt(limit.spend(b"bob"))) == 1
     assert await far.during(attempt(limit.require_some(b"eve"))) == 1
-    assert [quota.remaining for quota in limit.spend_ahead(b"eve") or ()] == [599, 999]
+    assert [state.remaining for state in limit.spend_ahead(b"eve") or ()] == [599, 999]
 
 
 async def attempt(step: Coroutine[None, None, object]) -> None:
@@ -406,34 +406,34 @@ async def test_calculations_show_the_remaining_quota() -> None:
     """The remaining quota and the seconds to its reset are correct, also in a refusal, which spends nothing."""
     clock = Clock()
     limit = calculation_rate("10/minute", clock)
-    assert await limit.spend(b"ada") == (Quota(10, 60, 9, 60, "minute"),)
+    assert await limit.spend(b"ada") == (LimitState(10, 60, 9, 60, "minute"),)
     clock.now += 12.5
-    assert await limit.spend(b"ada", 4) == (Quota(10, 60, 5, 48, "minute"),)
+    assert await limit.spend(b"ada", 4) == (LimitState(10, 60, 5, 48, "minute"),)
     with pytest.raises(RateLimited) as refusal:
         await limit.spend(b"ada", 6)
     assert refusal.value.retry_after == 48
-    assert refusal.value.quotas == (Quota(10, 60, 5, 48, "minute"),)
-    assert await limit.spend(b"ada", 5) == (Quota(10, 60, 0, 48, "minute"),)
-    assert await limit.spend(b"bob") == (Quota(10, 60, 9, 60, "minute"),)
+    assert refusal.value.limits == (LimitState(10, 60, 5, 48, "minute"),)
+    assert await limit.spend(b"ada", 5) == (LimitState(10, 60, 0, 48, "minute"),)
+    assert await limit.spend(b"bob") == (LimitState(10, 60, 9, 60, "minute"),)
     clock.now += 48
-    assert await limit.spend(b"ada") == (Quota(10, 60, 9, 60, "minute"),)
+    assert await limit.spend(b"ada") == (LimitState(10, 60, 9, 60, "minute"),)
 
 
 async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
     """Whichever window refuses, the others are not charged, and the longest wait is named."""
     clock = Clock()
     limit = calculation_rate("6/day; 4/minute", clock)
-    assert await limit.spend(b"ada", 4) == (Quota(4, 60, 0, 60, "minute"), Quota(6, 86400, 2, 86400, "day"))
+    assert await limit.spend(b"ada", 4) == (LimitState(4, 60, 0, 60, "minute"), LimitState(6, 86400, 2, 86400, "day"))
     with pytest.raises(RateLimited) as refusal:
         await limit.spend(b"ada")
     assert refusal.value.retry_after == 60
-    assert refusal.value.quotas == (Quota(4, 60, 0, 60, "minute"), Quota(6, 86400, 2, 86400, "day"))
+    assert refusal.value.limits == (LimitState(4, 60, 0, 60, "minute"), LimitState(6, 86400, 2, 86400, "day"))
     clock.now += 60
     with pytest.raises(RateLimited, match="No more than 6 calculations in 86400 seconds") as refusal:
         await limit.spend(b"ada", 3)
     assert refusal.value.retry_after == 86400 - 60
-    assert refusal.value.quotas == (Quota(4, 60, 4, 60, "minute"), Quota(6, 86400, 2, 86340, "day"))
-    assert await limit.spend(b"ada", 2) == (Quota(4, 60, 2, 60, "minute"), Quota(6, 86400, 0, 86340, "day"))
+    assert refusal.value.limits == (LimitState(4, 60, 4, 60, "minute"), LimitState(6, 86400, 2, 86340, "day"))
+    assert await limit.spend(b"ada", 2) == (LimitState(4, 60, 2, 60, "minute"), LimitState(6, 86400, 0, 86340, "day"))
 
 
 @pytest.mark.parametrize("size", [1, 7, 150])
@@ -446,11 +446,11 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
         done = 0
         while True:
             try:
-                quotas = (size == 1 and limit.spend_ahead(b"ada")) or await limit.spend(b"ada", size)
+                states = (size == 1 and limit.spend_ahead(b"ada")) or await limit.spend(b"ada", size)
             except RateLimited:
                 return done
             done += size
-            assert [quota.remaining for quota in quotas] == [500 - done, 1200 - counted - done]
+            assert [state.remaining for state in states] == [500 - done, 1200 - counted - done]
 
     counted = 0
     per_minute = 500 // size * size
@@ -468,8 +468,8 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
     for done in range(1, 31):
         limit = limits.of("1000/day")
         assert limit is not None
-        (quota,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
-        assert quota.remaining == 1000 - done
+        (state,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
+        assert state.remaining == 1000 - done
         for number in range(1, 1_002):
             limits.of(f"{number}/hour")
 
@@ -482,7 +482,7 @@ async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> Non
     assert strict is not None
     await generous.spend(b"ada")
     assert strict.spend_ahead(b"ada") is None
-    assert [quota.remaining for quota in await strict.spend(b"ada", 2)] == [0]
+    assert [state.remaining for state in await strict.spend(b"ada", 2)] == [0]
     with pytest.raises(RateLimited):
         await strict.spend(b"ada")
 
@@ -499,15 +499,15 @@ async def test_most_calculations_ask_no_counter() -> None:
     assert asked == 10
     clock.now += 60
     assert limit.spend_ahead(b"ada") is None
-    assert [quota.remaining for quota in await limit.spend(b"ada")] == [5_999, 100_000 - 611]
+    assert [state.remaining for state in await limit.spend(b"ada")] == [5_999, 100_000 - 611]
 
 
 async def test_concurrent_calculations_keep_their_blocks() -> None:
     """Blocks that concurrent requests count at the same time add up."""
     limit = calculation_rate("1000/hour")
     await asyncio.gather(*(limit.spend(b"ada") for _ in range(50)))
-    (quota,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
-    assert quota.remaining == 1_000 - 51
+    (state,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
+    assert state.remaining == 1_000 - 51
 
 
 async def test_registrations_have_several_windows() -> None:

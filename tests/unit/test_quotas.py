@@ -8,7 +8,7 @@ from operator import attrgetter
 import pytest
 
 from pycalc.db.base import QuotaTotal
-from pycalc.errors import Overloaded, Quota, QuotaExceeded
+from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits, parse_bytes, parse_seconds
 from pycalc.models.usage import QuotaState
@@ -62,7 +62,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
     with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds: wait") as no:
         quota.require(ADA)
     assert (no.value.used, no.value.resets_at) == (301.5, 11 * HOUR)
-    assert no.value.quota == Quota(300, HOUR, 0, 3_001, "compute", "seconds")
+    assert no.value.quota == LimitState(300, HOUR, 0, 3_001, "compute", "seconds")
     assert no.value.retry_after == 3_001
     assert metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": "compute"}) == 1
     quota.require(BOB)
@@ -85,21 +85,21 @@ def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> No
 
 def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
     """Estimates of running work are reserved until the work ends, whether it succeeds or fails."""
-    with quota.held(ADA, 200.0):
-        with pytest.raises(Overloaded, match="retry in 1 s"), quota.held(ADA, 150.0):
+    with quota.reserved(ADA, 200.0):
+        with pytest.raises(Overloaded, match="retry in 1 s"), quota.reserved(ADA, 150.0):
             pytest.fail("the work was admitted")
-        with quota.held(ADA, 100.0), pytest.raises(Overloaded), quota.held(ADA, 0.5):
+        with quota.reserved(ADA, 100.0), pytest.raises(Overloaded), quota.reserved(ADA, 0.5):
             pytest.fail("the work was admitted")
-    with pytest.raises(RuntimeError), quota.held(ADA, 300.0):
+    with pytest.raises(RuntimeError), quota.reserved(ADA, 300.0):
         raise RuntimeError
-    with quota.held(ADA, 300.0):
+    with quota.reserved(ADA, 300.0):
         pass
     assert used(quota) == 0.0
 
 
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
     """A reservation is no use: small work goes on meanwhile."""
-    with quota.held(ADA, 300.0):
+    with quota.reserved(ADA, 300.0):
         quota.require(ADA, 0.001)
 
 
@@ -121,7 +121,7 @@ def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: flo
 
 def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
     """An estimate of the last window is not taken from the next one."""
-    with quota.held(ADA, 100.0):
+    with quota.reserved(ADA, 100.0):
         clock.now += HOUR
         quota.charge(ADA, 90.0)
     with pytest.raises(QuotaExceeded):
@@ -142,7 +142,7 @@ def test_without_a_quota_nothing_is_refused() -> None:
     for quota in (compute_quota(Metrics()), digits_quota(Metrics())):
         quota.charge(free, 1e30)
         quota.require(free, 1e30)
-        with quota.held(free, 1e30):
+        with quota.reserved(free, 1e30):
             assert (quota.states(free), quota.ids_of(free), quota.unstored()) == ([], {}, [])
 
 
@@ -208,12 +208,12 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
 def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
     """While it is held, neither the key nor its user can use more than what is left; afterwards both can."""
     key = key_of(ADA, UserLimit(10, HOUR))
-    with quota.held(key, 8.0):
-        with pytest.raises(Overloaded), quota.held(key, 3.0):
+    with quota.reserved(key, 8.0):
+        with pytest.raises(Overloaded), quota.reserved(key, 3.0):
             pass
-        with pytest.raises(Overloaded), quota.held(ADA, 295.0):
+        with pytest.raises(Overloaded), quota.reserved(ADA, 295.0):
             pass
-    with quota.held(key, 9.0), quota.held(ADA, 290.0):
+    with quota.reserved(key, 9.0), quota.reserved(ADA, 290.0):
         pass
 
 

@@ -1,4 +1,4 @@
-"""A cache that several processes share in Redis, behind an in-memory cache in each process (ADR 20)."""
+"""A cache in Redis that several processes share, behind an in-memory cache in each process (ADR 20)."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _log = get_logger(__name__)
 
 
 class RedisCache:
-    """A cache that processes share in Redis, with a local tier in front of it in each process."""
+    """A cache in Redis that processes share, with a local tier before it in each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
-        """Prepare the cache of ``redis://[user:password@]host:port/db?options``; raises ValueError for a bad URL.
+        """Prepare the cache for ``redis://[user:password@]host:port/db?options``; raises ValueError for an invalid URL.
 
-        ``version`` is that of the arithmetic, and part of the names of results.
+        ``version`` is the version of the arithmetic, which the names of results contain.
         """
         options = url_options(url, _OPTIONS)
         max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # bytes of a result, as it is stored
@@ -60,10 +60,10 @@ class RedisCache:
     async def of_url(
         cls, url: str, metrics: CacheMetrics, version: Callable[[], str], times: Times = DEFAULT_TIMES
     ) -> RedisCache:
-        """Open the cache that a URL describes; raises ValueError for a bad URL.
+        """Open the cache at a URL; raises ValueError for an invalid URL.
 
-        This waits for one attempt to connect, for at most the sum of ``times.connect`` and ``times.answer``. If the
-        attempt fails, the circuit breaker goes on trying.
+        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``. If the attempt
+        fails, the circuit breaker continues to try.
         """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()
@@ -87,8 +87,8 @@ class RedisCache:
     async def ping(self) -> None:
         """Check that Redis reads, stores and runs scripts; raises CacheUnavailable if not.
 
-        A server may answer PING but refuse other commands: the user lacks rights, or the cluster lacks slots. A server
-        that is out of memory passes the check, because look-ups still succeed.
+        A server may answer PING but refuse other commands, because the user lacks rights or the cluster lacks slots. A
+        server that is out of memory passes the check, because look-ups still succeed.
         """
         name, redis = self._name("result", "probe"), self._client.redis
         for answer in await asyncio.gather(
@@ -106,13 +106,13 @@ class RedisCache:
         await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
-        """Return the name in Redis of the "result" under a key, or of its "lease", as ``kind`` says."""
+        """Return the name in Redis for a key: of its result if ``kind`` is "result", of its lease if "lease"."""
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:
-        """Decode a stored value and keep its result in the local tier; return None for a damaged value.
+        """Decode a stored value and store its result in the local tier. Return None for a damaged value.
 
-        Raises CacheUnavailable for a result that is longer than this process accepts; other processes may accept it.
+        Raises CacheUnavailable for a result that is longer than this process accepts. Other processes may accept it.
         """
         try:
             result = await off_loop(len(stored), decode, self._name("result", key), stored, self._longest)
@@ -128,7 +128,7 @@ class RedisCache:
 
 
 def _server(url: str, options: dict[str, str]) -> str:
-    """Return the URL with the driver's options only.
+    """Return the URL with only the options that the driver reads.
 
     Raises ValueError for a port, path or TLS option that the driver would misread.
     """

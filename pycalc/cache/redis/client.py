@@ -1,4 +1,4 @@
-"""A client of Redis with bounded waits and a circuit breaker around redis-py's connection pool (ADR 20)."""
+"""A client of Redis: redis-py's connection pool with bounded waits and a circuit breaker (ADR 20)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 32
 _CONNECTED_BY_PROBE = 4
-_COMMANDS = 2_000  # sent or waiting for a connection
+_COMMANDS = 2_000  # the most commands that are sent or wait for a connection
 _TASKS = 1_000
 _LAST_SECONDS = 0.5
 _TOO_MANY = "The cache has too many commands to answer; retry in 1 s."
@@ -32,7 +32,7 @@ Command = Callable[..., Awaitable[Any]]
 
 
 class Times(NamedTuple):
-    """Time limits of calls to Redis, and the times of leases, in seconds."""
+    """Time limits of calls to Redis, and durations of leases, in seconds."""
 
     answer: float = 0.05
     store: float = 1.0
@@ -46,7 +46,7 @@ DEFAULT_TIMES = Times()
 
 
 def value(answer: Any) -> bytes | None:
-    """Return the answer to GET; raises TypeError for anything but bytes and None."""
+    """Return the reply to GET; raises TypeError if it is neither bytes nor None."""
     if not isinstance(answer, bytes | None):
         raise TypeError("a value is no string")
     return answer
@@ -75,9 +75,9 @@ class RedisClient:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
-        """Send a command and return its reply.
+        """Send a command and return its reply, as converted by ``read``.
 
-        Raises AnswerLost when the answer is late, and CacheUnavailable for other failures. If ``read`` raises an
+        Raises AnswerLost if the reply is late, and CacheUnavailable for other failures. If ``read`` raises an
         exception, the breaker opens.
 
         After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays it only once.
@@ -105,14 +105,17 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that may outlast the current request; ``aclose`` waits half a second for it, then cancels it."""
+        """Start a task that may outlast the current request.
+
+        ``aclose`` waits half a second for the task, then cancels it.
+        """
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command in the background; its answer must be an integer.
+        """Execute a command in the background, whose reply must be an integer.
 
         The command is lost if Redis does not execute it, if the breaker is open, or if too many tasks are running.
         """
@@ -125,15 +128,15 @@ class RedisClient:
             self.start(posted())
 
     async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
-        """Store a value; raises CacheUnavailable, or AnswerLost when the answer is late.
+        """Store a value; raises CacheUnavailable, or AnswerLost if the reply is late.
 
-        A late answer does not count for the breaker, because look-ups may still be fast.
+        A late reply does not count for the breaker, because look-ups may still be fast.
         """
         async with self._bounded(self.times.store):
             await self.redis.set(name, value, px=ttl_ms)
 
     async def aclose(self) -> None:
-        """Wait up to half a second for the tasks, cancel those that are left, and close all connections."""
+        """Wait up to half a second for the tasks, cancel the remaining ones, and close all connections."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
             for task in late:
@@ -143,9 +146,10 @@ class RedisClient:
 
     @asynccontextmanager
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
-        """Limit a command's time, and raise CacheUnavailable for its errors, AnswerLost for a late answer.
+        """Return a context that limits a command's time.
 
-        A lost connection, a bad answer and a read-only replica open the breaker.
+        It raises CacheUnavailable for errors, and AnswerLost for a late reply. A lost connection, an unexpected reply
+        and a read-only replica open the breaker.
         """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")
@@ -165,7 +169,7 @@ class RedisClient:
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Replace the idle connections by a few new ones, and require a quick answer to PING.
+        """Replace the idle connections by a few new ones, and require a fast reply to PING.
 
         Raises the driver's errors, TimeoutError and CacheUnavailable.
         """

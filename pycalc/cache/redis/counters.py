@@ -1,4 +1,4 @@
-"""Counters in Redis for the limits; a script adds an amount and sets the expiries in one round trip."""
+"""Counters of limits in Redis. A script adds an amount and sets the expiries in one round trip."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ return answer
 
 
 class RedisCounters:
-    """A CounterStore in Redis, under keys that begin with ``prefix``; its methods raise CacheUnavailable."""
+    """A CounterStore in Redis with keys that begin with ``prefix``. Its methods raise CacheUnavailable."""
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client

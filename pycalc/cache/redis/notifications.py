@@ -1,4 +1,4 @@
-"""Revocation notifications over Redis Pub/Sub: fast, but a process that is not connected misses them."""
+"""Notifications of revocations over Redis Pub/Sub. A notification is fast, but a disconnected process misses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = get_logger(__name__)
 
 
 class RedisRevocationNotifications:
-    """RevocationNotifications on one Redis channel."""
+    """Notifications of revocations on one Redis channel."""
 
     def __init__(self, client: RedisClient, channel: str) -> None:
         self._client = client
@@ -36,9 +36,10 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Stay subscribed, and subscribe again after each error.
+        """Subscribe, and subscribe again after each error.
 
-        A new subscription counts as a notification, because one may have been missed.
+        Call ``heard`` for each notification and each new subscription. A new subscription counts as a notification,
+        because one may have been missed before.
         """
         failures = 0
         while True:
@@ -59,7 +60,7 @@ class RedisRevocationNotifications:
                         else:
                             silent = True
                             await pubsub.ping()
-            except Exception as error:  # whatever the error is: the database is polled for revocations too
-                _log.info("no notifications of revocations", reason=str(error) or type(error).__name__)
+            except Exception as error:  # after any error, the database is still polled for revocations
+                _log.info("revocation notifications are not received", reason=str(error) or type(error).__name__)
             failures += 1
             await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))

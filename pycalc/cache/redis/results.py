@@ -1,4 +1,4 @@
-"""Results in Redis: stored in the background, with leases that let one of several processes compute a result."""
+"""Results in Redis, which are stored in the background. Leases let one process compute a result that several want."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pycalc.observability.metrics import CacheMetrics
 
 _STORES = 4  # results that are stored at the same time
 _WAITING = 512  # results that are being stored or wait for it
-_BYTES = 32 * 1024 * 1024  # of the texts of these results
+_BYTES = 32 * 1024 * 1024  # the most bytes of the texts of these results
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
 # unless another token holds it, and returns 1 if this token holds it, else 0.
 _TAKE_SCRIPT = """
@@ -44,15 +44,15 @@ _log = get_logger(__name__)
 
 
 class RedisResults:
-    """The results in Redis: stored in the background, within bounds, and guarded by leases while they are computed.
+    """The results in Redis, which are stored in the background. A lease lets only one process compute a result.
 
-    A lease is released once its result is stored, so that the next process finds the result.
+    The lease is released once the result is stored, so that the next process finds the result.
     """
 
     def __init__(
         self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
     ) -> None:
-        """Prepare the scripts; encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
+        """Prepare the scripts. Encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
         self.client = client
         self.name = name
         self.accept = accept
@@ -66,7 +66,7 @@ class RedisResults:
         self._waiting = self._bytes = 0
         self._late_at = -inf
         self._slots = asyncio.Semaphore(_STORES)
-        self._stores: dict[str, asyncio.Task[None]] = {}  # the newest under each key
+        self._stores: dict[str, asyncio.Task[None]] = {}  # the newest task of each key
 
     def is_storable(self, digits: int) -> bool:
         return digits * DIGITS_RATIO <= self._max_value and digits <= _BYTES
@@ -89,7 +89,7 @@ class RedisResults:
             self._stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` after the newest result put under a key is stored or dropped; at once if none is waiting."""
+        """Call ``step`` once the newest result for a key is stored or dropped, or at once if none is waiting."""
         store = self._stores.get(key)
         if store is None:
             step()
@@ -99,7 +99,7 @@ class RedisResults:
     async def _store(self, key: str, result: Result, put_at: float) -> None:
         try:
             async with self._slots:
-                if put_at < self._late_at:  # this one would be late too, and other processes wait for its lease
+                if put_at < self._late_at:  # storing would be late again, and other processes wait for the lease
                     raise CacheUnavailable("An earlier result could not be stored in time.")
                 name = self.name("result", key)
                 value = await off_loop(len(result.text), encode, name, result)
@@ -111,7 +111,7 @@ class RedisResults:
             if isinstance(error, AnswerLost):
                 self._late_at = monotonic()
             self._dropped.labels("refused" if isinstance(error.__cause__, ResponseError) else "circuit").inc()
-        except Exception:  # whatever the error is: other results are stored all the same
+        except Exception:  # after any error, other results are still stored
             self._dropped.labels("failed").inc()
             _log.exception("a result could not be stored")
         finally:
@@ -122,7 +122,7 @@ class RedisResults:
 
 
 def _taken(answer: Any) -> bytes | bool:
-    """Return the stored value, or whether the claim holds the lease; raises TypeError for any other answer."""
+    """Return the stored value, or whether the claim holds the lease; raises TypeError for other replies."""
     if answer in (0, 1):
         return bool(answer)
     if not isinstance(answer, bytes):
@@ -131,7 +131,10 @@ def _taken(answer: Any) -> bytes | bool:
 
 
 class RedisClaim:
-    """A claim in Redis: the lease is a key that holds this claim's token and expires unless it is renewed."""
+    """A claim in Redis.
+
+    The lease is a key that has this claim's token as its value, and expires unless it is renewed.
+    """
 
     def __init__(self, results: RedisResults, key: str) -> None:
         self._results = results

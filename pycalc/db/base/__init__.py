@@ -1,7 +1,7 @@
-"""The database interface of the services: one store for each aggregate, over a ``Database`` that runs transactions.
+"""The services' interface to the database: one store for each aggregate, on a ``Database`` that runs transactions.
 
 A store method makes all its changes in one transaction, and returns once they are durable. Every method raises
-StoreUnavailable when the database is closed or overloaded, cannot write, or does not answer in time.
+StoreUnavailable if the database is closed or overloaded, can't write, or does not answer in time.
 """
 
 from __future__ import annotations

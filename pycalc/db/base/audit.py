@@ -9,9 +9,9 @@ from pycalc.models.audit import AuditEntry
 
 
 class AuditFilter(NamedTuple):
-    """A selection of audit entries; a field that is None selects all. Names ignore letter case.
+    """A filter of audit entries; a field that is None does not filter. Letter case in names is ignored.
 
-    The time bounds are in milliseconds since the epoch.
+    Times are in milliseconds since the epoch.
     """
 
     actor: str | None = None
@@ -22,10 +22,10 @@ class AuditFilter(NamedTuple):
 
 
 class AuditStore(Protocol):
-    """The audit log. Entries are only added; pruning by age is the only way to remove one."""
+    """The audit log, to which entries are added. The only way to remove entries is pruning by age."""
 
     async def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Add entries in one transaction; an entry that is there already stays as it is."""
+        """Add entries in one transaction. An entry whose id exists already is not changed."""
 
     async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
         """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""

@@ -15,7 +15,7 @@ ROWS_PER_STATEMENT = 128  # a larger insert into SQLite takes several statements
 
 
 class Database(Protocol):
-    """A database that runs units of work: plain functions over a connection, each in a transaction off the event loop.
+    """A database that runs units of work: functions of a connection, each in a transaction and off the event loop.
 
     Reads, reserved reads and writes wait in separate, bounded queues.
     """
@@ -31,20 +31,20 @@ class Database(Protocol):
         """Run ``work`` as ``read`` does, on a connection that ordinary reads never occupy."""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and return its result once the transaction is durable; roll back when ``work`` raises."""
+        """Run ``work`` and return its result once the transaction is durable. If ``work`` raises, roll back."""
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         """Insert complete rows, all or none, in one transaction, and return once they are durable.
 
-        ``also`` are the rows of a second table, whose primary key is its first column. This is faster than ``write``.
-        Raises RowsRejected when the database rejects a row for its values.
+        ``also`` are a second table, whose primary key is its first column, and its rows. This method is faster than
+        ``write``. Raises RowsRejected if the database rejects a row because of its values.
         """
 
     def under_way(self) -> Mapping[str, int]:
-        """Return the number of units of work in each queue, running or waiting."""
+        """Return the number of running and waiting units of work in each queue."""
 
     async def ping(self) -> None:
-        """Check that the database answers; raises StoreReadOnly when the server accepts reads only."""
+        """Check that the database answers. Raises StoreReadOnly if the server accepts only reads."""
 
     async def aclose(self) -> None:
-        """Finish the work that has begun or waits, without a time limit, and close all connections."""
+        """Finish all running and waiting work, without a time limit, and close all connections."""

@@ -19,18 +19,19 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetterStore(Protocol):
-    """Undeliverable events, kept until an admin requeues or discards them."""
+    """The store of undeliverable events, which stay until an admin requeues or discards them."""
 
     async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Add dead letters; the database assigns their numbers."""
+        """Add dead letters, to which the database assigns numbers."""
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
 
     async def requeue(self, number: int) -> bool:
-        """Move the event of a dead letter back into the outbox, and return whether this was possible.
+        """Move the event of a dead letter back into the outbox. Return False if this is impossible.
 
-        This is impossible if the dead letter does not exist or is not an event, or if the event's history row is gone.
+        It is impossible if the dead letter does not exist or is not an event, or if the event's history row was
+        deleted.
         """
 
     async def discard(self, number: int) -> bool:

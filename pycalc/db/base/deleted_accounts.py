@@ -1,4 +1,4 @@
-"""The interface of the list of deleted accounts whose history is to be erased or made anonymous."""
+"""The interface of the list of deleted accounts whose history must be erased or made anonymous."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 class DeletedAccount(NamedTuple):
     """An account that was deleted at ``deleted_ms``, in milliseconds since the epoch.
 
-    Its history and usage totals are erased, or else kept without its name.
+    If ``erase`` is set, the account's history and usage totals must be erased, else the history must be made anonymous.
     """
 
     user_id: bytes
@@ -17,15 +17,16 @@ class DeletedAccount(NamedTuple):
 
 
 class DeletedAccountStore(Protocol):
-    """Deleted accounts with work left to do, and the names that are reserved."""
+    """The list of deleted accounts that still have a history to process, and the reserved names of deleted accounts."""
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
-        """Return the account of the list with the lowest id above ``user_id``, None when there is none."""
+        """Return the listed account with the lowest id above ``user_id``, or None if there is none."""
 
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
-        """Replace the name in up to ``limit`` rows of a user's history with ids above ``after``, oldest first.
+        """Replace the user's name in up to ``limit`` history rows with ids above ``after``, oldest first.
 
-        Return the last of these ids, None without rows. Events that are still unpublished go out without the name.
+        Return the highest of these ids, or None if there were no rows. Unpublished events are published without the
+        name.
         """
 
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
@@ -37,5 +38,5 @@ class DeletedAccountStore(Protocol):
     async def release_names(self, now_ms: int, limit: int) -> int:
         """Delete up to ``limit`` names whose reservation has ended; return how many were deleted.
 
-        Names that lead to a history stay.
+        Keep the names that are still needed to find a history by its name.
         """

@@ -10,10 +10,10 @@ from pycalc.models.idempotency import KeyRow
 
 
 class HistoryFilter(NamedTuple):
-    """A selection of history rows; a field that is None selects all.
+    """A filter of history rows; a field that is None does not filter.
 
-    The time bounds, in milliseconds since the epoch, are exact. The id bounds let the database use its index. The id
-    bounds are wider than the time bounds, because an id may be some seconds ahead of the clock.
+    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. The ids cover a wider
+    range than the times, because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None
@@ -32,26 +32,26 @@ class RowSize(NamedTuple):
 
 
 class HistoryStore(Protocol):
-    """Recorded calculations."""
+    """The store of recorded calculations."""
 
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
-        """Record calculations, their outbox entries and idempotency keys, all or none, in one transaction.
+        """Record calculations with their outbox rows and idempotency keys, all or none, in one transaction.
 
-        Raises KeysTaken when other requests are recorded under some of the keys, and RowsRejected when the database
-        rejects a row for its values.
+        Raises KeysTaken if other requests were recorded with some of the keys. Raises RowsRejected if the database
+        rejects a row because of its values.
         """
 
     async def probe(self) -> None:
-        """Write a row that carries no data, and return once that write is durable."""
+        """Write a row without data, and return once the write is durable."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows with ids below ``before``, newest first."""
 
     async def find(self, identity: bytes) -> HistoryRow | None:
-        """Return the row of this id, None when there is none."""
+        """Return the row with this id, or None if there is none."""
 
     async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
-        """Return the rows of these ids, in the order of the ids; an id without a row is left out."""
+        """Return the rows with these ids, in the order of the ids. Skip ids without a row."""
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows with ids above ``after``, oldest first."""
@@ -59,13 +59,13 @@ class HistoryStore(Protocol):
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
-        With ``user_id`` only rows of that user are deleted. Rows of dead letters stay; so do the first row with an
-        unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded meanwhile has a
-        lower id.
+        With ``user_id``, only rows of that user are deleted. Rows of dead letters are kept. So are the first row with
+        an unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded meanwhile has
+        a lower id.
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:
-        """Return the lowest user id above ``user_id`` that has rows, None when there is none."""
+        """Return the lowest user id above ``user_id`` that has rows, or None if there is none."""
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
         """Return the sizes of up to ``limit`` of a user's rows with ids below ``before``, newest first."""

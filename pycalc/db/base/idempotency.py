@@ -8,10 +8,10 @@ from pycalc.models.idempotency import KeyRow
 
 
 class IdempotencyStore(Protocol):
-    """The recorded requests with idempotency keys; ``HistoryStore.append`` stores them."""
+    """The store of requests that were recorded with an idempotency key. ``HistoryStore.append`` adds them."""
 
     async def find(self, identity: bytes) -> KeyRow | None:
-        """Return the request that was recorded under this key, None when there is none."""
+        """Return the request that was recorded with this key, or None if there is none."""
 
     async def forget(self, before_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` keys made before that time, the oldest first; return how many were deleted."""
+        """Delete up to ``limit`` keys older than ``before_ms``, the oldest first; return how many were deleted."""

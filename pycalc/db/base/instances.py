@@ -17,13 +17,13 @@ class Instance(NamedTuple):
 
 
 class InstanceStore(Protocol):
-    """The processes that run on the database."""
+    """The list of processes that use the database."""
 
     async def report(self, instance: Instance, oldest_ms: int) -> None:
-        """Store the state of a process, and forget all processes that were last seen before ``oldest_ms``."""
+        """Store the state of a process, and delete all processes without a report since ``oldest_ms``."""
 
     async def forget(self, instance_id: bytes) -> None:
-        """Delete a process that ends."""
+        """Delete a process, which is about to end."""
 
     async def all(self, limit: int) -> list[Instance]:
         """Return up to ``limit`` processes, the oldest first."""

@@ -24,19 +24,22 @@ class KeyUse(NamedTuple):
 
 
 class KeyStore(Protocol):
-    """API keys, found by the hash of their secret."""
+    """The store of API keys, which are found by the hash of their secret."""
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """Insert a key; raises Conflict if the user already has ``limit`` keys, InvalidToken if the user is gone."""
+        """Insert a key.
+
+        Raises Conflict if the user already has ``limit`` keys, and InvalidToken if the user was deleted.
+        """
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""
 
     async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
-        """Return a key and its owner, None if the key is unknown or expired or its owner is disabled."""
+        """Return a key and its owner, or None if the key is unknown or expired, or its owner is disabled."""
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
-        """Store the last uses of keys, in one transaction; an earlier use replaces no later one."""
+        """Store the last uses of keys in one transaction. A use never replaces a later one."""
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound if the user has no such key."""

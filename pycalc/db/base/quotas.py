@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """A user's use of a quota in one window and in one process.
+    """The amount of a quota that a user has used in one window, as charged by one process.
 
-    Saving a figure replaces a lower one under the same id, because a use only grows. Saving it twice changes nothing.
+    A saved amount replaces a lower amount with the same id, because amounts only grow. Saving an amount twice is
+    harmless.
     """
 
     id: bytes
@@ -20,7 +21,7 @@ class QuotaUse(NamedTuple):
 
 
 class QuotaTotal(NamedTuple):
-    """The sum of a user's uses of a quota in one window, in millionths of the quota's unit."""
+    """The amount of a quota that a user has used in one window in all processes, in millionths of the unit."""
 
     user_id: bytes
     quota: str
@@ -29,15 +30,15 @@ class QuotaTotal(NamedTuple):
 
 
 class QuotaStore(Protocol):
-    """The quota uses of all processes, which remain after a process has ended."""
+    """The store of quota uses of all processes, including processes that have ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Store uses; of two under one id, the one with the larger figure remains."""
+        """Store uses. If two uses have the same id, the larger amount remains."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
         """Return the totals of these users in windows that end after ``now``, in seconds since the epoch.
 
-        The uses with ids in ``but`` are left out.
+        Uses whose ids are in ``but`` are left out.
         """
 
     async def forget(self, now: int, limit: int) -> int:

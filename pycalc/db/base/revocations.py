@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 
 class Revocations(NamedTuple):
-    """The revocations after a given number."""
+    """The users of the revocations above a number, and the newest number."""
 
     newest: int  # the number of the newest revocation
     users: frozenset[bytes] | None  # affected users; None means everybody, because old revocations were dropped
@@ -20,7 +20,7 @@ class RevocationStore(Protocol):
     """
 
     async def newest(self) -> int:
-        """Return the number of the newest revocation, 0 when there was none."""
+        """Return the number of the newest revocation, or 0 if there is none."""
 
     async def since(self, number: int) -> Revocations:
         """Return the revocations with numbers above ``number``."""

@@ -12,7 +12,7 @@ class NewSession(NamedTuple):
 
     id: bytes
     user_id: bytes
-    # The hash that the password was verified against; the account must still have it. None: no password was asked for.
+    # The hash that the password was verified against, which must still be stored; None for a sign-in by the provider.
     password_hash: str | None
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
@@ -22,7 +22,7 @@ class NewSession(NamedTuple):
 
 
 class RefreshHashes(NamedTuple):
-    """The hashes of a presented refresh token and of its replacement, at ``now_ms``, milliseconds since the epoch."""
+    """The hashes of a client's refresh token and of its replacement, at ``now_ms``, in milliseconds since the epoch."""
 
     session_id: bytes
     family_hash: bytes
@@ -42,9 +42,9 @@ class SessionLimits(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """The result of a refresh; ``reused`` is true when an old token was presented and has ended the session.
+    """The result of a refresh. ``reused`` is set if an old token was used again, which has ended the session.
 
-    ``user`` is the session's user, None for an unknown or expired session or a disabled user.
+    ``user`` is the session's user, or None if the session is unknown or expired, or the user is disabled.
     """
 
     user: User | None
@@ -52,24 +52,24 @@ class Rotation(NamedTuple):
 
 
 class SessionStore(Protocol):
-    """Open sessions."""
+    """The store of open sessions."""
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        """Open a session; drop the user's expired sessions and, above the limit, the least recently used ones.
+        """Open a session. Delete the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized when the account is gone or disabled, has another password hash, or its second factor was
-        turned on or off since the password was verified.
+        Raises Unauthorized if the account is deleted or disabled, or has another password hash. Raises Unauthorized too
+        if its second factor was turned on or off after the password was verified.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
-        """Return the user of an open session; None if the session has ended or expired, or the user is disabled."""
+        """Return the user of a session, or None if the session has ended or expired, or the user is disabled."""
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
-        Within the grace time, and until a successor is used, a replaced token gets another successor, which starts a
-        chain of its own. An older token of the session's family ends the session. For a token of another family,
-        nothing changes and nothing is written.
+        A replaced token may be used again within the grace time, until a successor is used. The token then gets another
+        successor, which begins a chain of its own. An older token of the session's family ends the session. A token of
+        another family changes nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

@@ -14,34 +14,34 @@ class StoredTotp(NamedTuple):
 
 
 class TotpStore(Protocol):
-    """Second factors: for each account one secret of time-based codes, and the hashes of its recovery codes."""
+    """The store of second factors: each account's secret of time-based codes, and the hashes of its recovery codes."""
 
     async def offer(self, user_id: bytes, secret: bytes) -> None:
-        """Store the secret of an enrolment to be confirmed, in place of an earlier unconfirmed one.
+        """Store the secret of an unconfirmed enrolment, in place of an earlier unconfirmed enrolment.
 
-        Raises Conflict if the account has a second factor, InvalidToken if the account is gone.
+        Raises Conflict if the account has a second factor, and InvalidToken if the account was deleted.
         """
 
     async def of_user(self, user_id: bytes) -> StoredTotp | None:
-        """Return the account's second factor or its unconfirmed enrolment, None without either."""
+        """Return the second factor of an account or its unconfirmed enrolment, or None if it has neither."""
 
     async def confirm(
         self, user_id: bytes, secret: bytes, step: int, recovery_hashes: Sequence[bytes], session_id: bytes
     ) -> None:
         """Turn the second factor on, and end the user's sessions except ``session_id``, in one transaction.
 
-        ``recovery_hashes`` have 32 bytes each. Raises Conflict if the enrolment has another secret or is confirmed by
-        now, InvalidToken if that session has ended.
+        Each of ``recovery_hashes`` has 32 bytes. Raises Conflict if the enrolment has another secret or was confirmed
+        already, and InvalidToken if the session ``session_id`` has ended.
         """
 
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
-        """Accept the code of a time step of the secret ``before``, and store the secret as ``after``.
+        """Mark the code of a time step as used, if the stored secret is ``before``, and store the secret as ``after``.
 
-        Return False if the step is not newer than the last one, or the stored secret is no longer ``before``.
+        Return False if the step is not later than the last used step, or the stored secret is no longer ``before``.
         """
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
-        """Delete a recovery code; return False if there is none with this hash."""
+        """Delete the recovery code with this hash. Return False if there is none."""
 
     async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
         """Turn the second factor off, and end the user's sessions except ``session_id``, in one transaction.

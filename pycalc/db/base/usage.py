@@ -1,4 +1,4 @@
-"""The interface of the usage totals."""
+"""The interface of the store of usage totals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycalc.models.usage import Total, Use
 
 
 class UsageFilter(NamedTuple):
-    """A selection of usage totals; a field that is None selects all. Days are counted from 1970-01-01."""
+    """A filter of usage totals; a field that is None does not filter. Days are counted from 1970-01-01."""
 
     user_ids: tuple[bytes, ...] | None = None
     since: int | None = None  # inclusive
@@ -17,19 +17,19 @@ class UsageFilter(NamedTuple):
 
 
 class UsageStore(Protocol):
-    """Usage totals by user, day and operation."""
+    """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add the uses whose event ids are new, in one transaction; return how many were new.
+        """Add the uses whose event ids are new, in one transaction, and return how many were new.
 
-        Raises Conflict, and adds nothing, if another consumer counts some of them at the same time; then try again.
+        If another consumer counts some of them at the same time, raise Conflict and add nothing. Then call this again.
         """
 
     async def forget(self, before: bytes, limit: int) -> int:
-        """Delete the ids of up to ``limit`` counted events, those below ``before``; return how many were deleted.
+        """Delete up to ``limit`` ids of counted events below ``before``; return how many were deleted.
 
-        If such an event is delivered again, it counts a second time.
+        If the event of a deleted id is delivered again, it is counted a second time.
         """
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
-        """Return up to ``limit`` sums by day and operation, newest day first."""
+        """Return up to ``limit`` totals, summed over users, by day and operation, newest day first."""

@@ -8,7 +8,7 @@ from pycalc.models.auth import ListedUser, UserOrder
 
 
 class UserSelection(NamedTuple):
-    """A selection of accounts and its order."""
+    """A filter and an order of accounts."""
 
     prefix: str | None = None  # of the username or the email address, in any letter case; None selects all
     order: UserOrder = UserOrder.USERNAME
@@ -17,7 +17,7 @@ class UserSelection(NamedTuple):
 
 
 class UserListStore(Protocol):
-    """The accounts with their activity, searched and sorted."""
+    """The accounts with their activity, which can be searched and sorted."""
 
     async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
-        """Return up to ``limit`` of the selected accounts, with their usage of ``day``, in days since 1970-01-01."""
+        """Return up to ``limit`` of the selected accounts, with their usage on ``day``, in days since 1970-01-01."""

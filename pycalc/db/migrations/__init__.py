@@ -1,4 +1,4 @@
-"""The schema's migrations: Alembic revisions, forward only."""
+"""The migrations of the schema: Alembic revisions, forward only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the database's revision, None without one; raises StoreUnavailable for another program's revision."""
+    """Return the revision of the database, or None if it has none.
+
+    Raises StoreUnavailable for another program's revision.
+    """
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -25,16 +28,17 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(revision: str | None) -> None:
-    """Raise StoreUnavailable when a database's revision is older than this program's.
+    """Raise StoreUnavailable if the revision of a database is older than this program's.
 
-    A newer revision is accepted: every revision only adds what older releases ignore, so a release can be rolled back.
+    A newer revision is accepted, because revisions only add what older releases ignore. So a release can be rolled
+    back.
     """
     if revision is None or revision < HEAD:
         raise StoreUnavailable("The database's tables are not up to date: run `pycalc migrate` first.")
 
 
 def upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision within the caller's transaction; leave a newer database unchanged.
+    """Migrate to the newest revision within the caller's transaction. Leave a newer database unchanged.
 
     Raises StoreUnavailable for another program's database.
     """

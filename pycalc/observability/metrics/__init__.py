@@ -37,7 +37,7 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
     """All metrics of the service, and their exposition for Prometheus."""
 
     def __init__(self, seconds: float = 1.0) -> None:
-        """Register the metrics; cache the exposition for ``seconds``, because rendering it holds the event loop."""
+        """Register the metrics. Cache the rendered text for ``seconds``, because rendering blocks the event loop."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -33,7 +33,7 @@ class EventMetrics:
         )
         self.stream_failures = counter("pycalc_stream_failures", "Failed calls to the stream", ("call",))
         self.events_refused = counter(
-            "pycalc_events_refused", "Events that the stream refused for good, counted at every try"
+            "pycalc_events_refused", "Events that the stream refused permanently, counted at each try"
         )
         self.subscribers = gauge("pycalc_event_subscribers", "Clients subscribed to the event feed")
         self.subscribers_dropped = counter(

@@ -24,7 +24,7 @@ class HistoryMetrics:
         self.recorder_refused = counter("pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",))
         self.disk_free = gauge("pycalc_disk_free_bytes", "Bytes free on the disk of the SQLite file")
         self.disk_reserve = gauge(
-            "pycalc_disk_reserve_bytes", "Bytes that stay free on that disk: calculations are refused below"
+            "pycalc_disk_reserve_bytes", "Bytes reserved on that disk: with less free, calculations are refused"
         )
         self.exports = gauge("pycalc_history_exports", "Exports of the history in progress")
         self.exports_refused = counter(

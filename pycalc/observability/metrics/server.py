@@ -31,7 +31,7 @@ class ServerMetrics:
         self.requests_refused = counter(
             "pycalc_requests_refused", "Requests refused before any work was done for them", ("reason",)
         )
-        self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory held by long responses in progress")
+        self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory that long responses in progress use")
         self.responses_cut = counter("pycalc_responses_cut", "Responses ended because the client read too slowly")
         self.ids_ahead = gauge(
             "pycalc_ids_ahead_seconds",

@@ -1,1 +1,1 @@
-"""HTTP functions that the routes share."""
+"""HTTP code that the routes share."""

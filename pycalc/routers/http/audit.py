@@ -12,12 +12,12 @@ AUDITED = frozenset({401, 403, 429})  # statuses
 
 
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:
-    """Write the refusal of a request with this status to the audit log."""
+    """Write a refused request to the audit log. ``status`` is the status of its response."""
     resources, context = resources_of(scope), context_of(scope)
     caller, token = context.caller, token_of(scope)
     if caller is not None:
         credential = "key" if caller.is_key else "session"
-    elif token:  # an invalid one
+    elif token:  # an invalid token
         credential = "key" if token.startswith(KEY_PREFIX) else "token"
     else:
         credential = "none" if header(scope, b"x-bootstrap-token") is None else "bootstrap token"

@@ -18,7 +18,7 @@ from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import Header, quota_fields
+from pycalc.routers.http.headers import Header, rate_limit_fields
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
@@ -49,7 +49,7 @@ _OTHER_VERSION = (
     "send Accept: text/plain with an ETag of the bare digits."
 )
 _BODY_SLOT_BYTES = 1024 * 1024  # a body that is being read takes a slot for each such part
-_COPIES = 4  # of a body in memory, such as its literals and the message to a worker process
+_COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -81,9 +81,9 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """The instructions for a response: how to calculate the answer, and what is known before that."""
+    """The instructions for a response: the calculation to run, and the facts that are known before it runs."""
 
-    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``held`` and ``measure`` of Calculator.calculate
+    calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
     digits: int
     seconds: float  # the cost of the calculation
     text: bool  # bare digits, not JSON
@@ -95,7 +95,7 @@ Respond = Callable[[Scope, Receive, Send, Principal, Calculation, KeyedRequest |
 
 
 class CalculatedResponse(Response):
-    """A response that makes its calculation when it is sent, and stops it when the client disconnects."""
+    """A response that runs its calculation when it is sent, and stops the calculation when the client disconnects."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class CalculatedResponse(Response):
         respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
         reservations: ExitStack | None = None,
     ) -> None:
-        """Respond to ``caller`` by ``respond_with``, which must raise its errors before it sends anything.
+        """Respond to ``caller`` by calling ``respond_with``, which must raise its errors before it sends anything.
 
         ``reservations`` are closed once the response has been sent or has failed.
         """
@@ -113,7 +113,7 @@ class CalculatedResponse(Response):
         self._reservations = reservations or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a slot of the calculations under way, calculate and respond; raises Overloaded when no slot is free."""
+        """Take a calculation slot, calculate and respond. Raises Overloaded if no slot is free."""
         with self._reservations:
             slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
             context_of(scope).release_slot = slot.release
@@ -127,9 +127,9 @@ async def posted(
     read: Callable[[bytes], Calculation],
     respond_with: Respond,
 ) -> CalculatedResponse:
-    """Return the response to the calculation in a body, and count it towards the caller's limits.
+    """Return the response to a calculation in a body, and count the calculation towards the caller's limits.
 
-    ``read`` must return the calculation, or raise InvalidInput. ``respond_with`` must calculate it and send the
+    ``read`` must return the calculation in a body, or raise InvalidInput. ``respond_with`` must calculate and send the
     response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
     Overloaded.
     """
@@ -144,17 +144,17 @@ async def posted(
     async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
         await respond_with(scope, receive, send, caller, calculation, keyed)
 
-    with ExitStack() as memory:
+    with ExitStack() as reservations:
         if len(body) > UNCOUNTED_BYTES:
-            memory.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
+            reservations.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
         await spend(request.scope, caller, resources)
-        return CalculatedResponse(caller, respond_to_post, memory.pop_all())
+        return CalculatedResponse(caller, respond_to_post, reservations.pop_all())
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
-    """Return the caller's rate limits, and under which id each counts.
+    """Return the caller's rate limits, each with the id under which the caller's calculations are counted.
 
-    That of an API key comes first, so that a key beyond its own limit takes nothing from its owner's.
+    The limit of an API key comes first, so that a key beyond its own limit uses up nothing of its owner's.
     """
     found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
@@ -163,20 +163,21 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited when the caller may do no further calculation now; otherwise count nothing."""
+    """Raise RateLimited if the caller may do no further calculation now. Count nothing."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_some(identity)
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
-    """Count calculations towards the caller's rate limits, all or none; raises RateLimited when a limit is reached.
+    """Count all of the calculations towards the caller's rate limits, or none.
 
-    What an API key's own limit has counted stays counted when its owner's limit refuses.
+    Raises RateLimited if a limit is reached. If the owner's limit refuses, calculations counted by the API key's own
+    limit stay counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
         ahead = limit.spend_ahead(identity) if operations == 1 else None
-        context.quotas += ahead or await limit.spend(identity, operations)
+        context.limits += ahead or await limit.spend(identity, operations)
 
 
 async def calculate_and_respond(
@@ -190,10 +191,10 @@ async def calculate_and_respond(
     created: bool = False,
     form: str | None = None,
 ) -> int:
-    """Plan and calculate, and send the response; return the status. Errors are raised before anything is sent.
+    """Plan, calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    ``form`` is the parameter ``format`` of the query, which replaces the Accept field.
-    The response to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
+    ``form`` is the query parameter ``format``, which replaces the Accept field. The response to a POST has no ETag and
+    no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     conditions = conditions_of(scope)
@@ -225,13 +226,13 @@ async def _calculate_once(
     began: float,
     keyed: KeyedRequest,
     *,
-    held: bool = False,
+    unchanged: bool = False,
     measure: Measure | None = None,
 ) -> Answer:
     """Calculate as ``Calculator.calculate`` does, or return the recorded answer."""
 
     async def calculate() -> Answer:
-        return await calculator.calculate(caller, plan, began, held=held, measure=measure, key=keyed.key)
+        return await calculator.calculate(caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
 
     async def again(recorded: Recorded) -> Answer:
         return await calculator.answer_again(caller, recorded.rows[0], plan, measure)
@@ -242,8 +243,8 @@ async def _calculate_once(
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
     """Return the plan of a calculation; ``client`` is None where its disconnect is watched for already.
 
-    The request's slot is released before a worker process makes the plan, and when one will compute the result.
-    Raises ClientGone, and the errors of ``Calculator.plan``.
+    If a worker process creates the plan or will compute the result, the request's slot is released before. Raises
+    ClientGone, and the errors of ``Calculator.plan``.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -262,29 +263,29 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
 async def respond(
     scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, answering: Answering, send: Send
 ) -> int:
-    """Calculate and send the response; return the status.
+    """Calculate, send the response and return its status.
 
-    Memory for a long result is acquired before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
+    Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
     Overloaded, ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, text, etags, _ = answering
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
-    etag, held = None, False
+    etag, unchanged = None, False
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
-        held = etag is not None or conditions.if_none_match == ANY
-    measure = _measure(conditions, etags if text else (), held=held)
+        unchanged = etag is not None or conditions.if_none_match == ANY
+    measure = _measure(conditions, etags if text else (), unchanged=unchanged)
     memory = None
-    if digits > UNCOUNTED_BYTES and not held:
+    if digits > UNCOUNTED_BYTES and not unchanged:
         memory = resources.response_memory.acquire(caller.user_id, digits)
     try:
-        calculation = calculate(held=held, measure=measure)
+        calculation = calculate(unchanged=unchanged, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        fields = quota_fields(context.quotas)
-        if held:
+        fields = rate_limit_fields(context.limits)
+        if unchanged:
             return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
             return await _sent(answer, answering, conditions, fields, send)
@@ -304,7 +305,7 @@ async def respond(
 def _sent(
     answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
 ) -> Coroutine[Any, Any, int]:
-    """Return the coroutine that sends a calculation with these header fields, and returns the status."""
+    """Return a coroutine that sends a calculation with these header fields, and returns the status."""
     status = 200
     if answering.created:
         fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
@@ -314,19 +315,19 @@ def _sent(
     return send_json(answer, conditions, fields, send, status=status)
 
 
-def _measure(conditions: RequestConditions, etags: Sequence[str], *, held: bool) -> Measure | None:
-    """Return a function that returns how many bytes of a result are sent; None when it is always the whole.
+def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
+    """Return a function that computes how many bytes of a result are sent, or None if the whole result is always sent.
 
-    The function raises RangeNotSatisfiable for a range beyond the end, so that nothing is recorded. ``etags`` are empty
-    for JSON.
+    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are
+    empty for JSON.
     """
-    ranged = bool(etags and conditions.range) and not held
-    if not (held or ranged) and conditions.content:
+    ranged = bool(etags and conditions.range) and not unchanged
+    if not (unchanged or ranged) and conditions.content:
         return None
 
     def measure(result: Result) -> int:
         found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
-        if held or not conditions.content:
+        if unchanged or not conditions.content:
             return 0
         return len(result.text) if found is None else found[1] - found[0]
 

@@ -1,4 +1,4 @@
-"""The content codings zstd and gzip for digits, for streams of text, and for documents."""
+"""Compression with zstd and gzip: of digits, of streams of text, and of documents."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Compress ``data``; return the compressed bytes that can be sent by now, which may be none."""
+        """Compress ``data``, and return the compressed bytes that are ready, possibly none."""
         ...
 
     def flush(self) -> bytes:
-        """End the stream; return its last bytes."""
+        """End the stream and return its last bytes."""
         ...
 
 
@@ -56,7 +56,7 @@ class TextStream:
         return self._page(content)
 
     def end(self) -> bytes:
-        """End the stream; return its last bytes."""
+        """End the stream and return its last bytes."""
         return self._zstd.flush() if self._gzip is None else self._gzip.flush()
 
     def _page(self, content: bytes) -> bytes:
@@ -66,14 +66,14 @@ class TextStream:
 
 
 def compress_well(content: bytes, coding: str) -> bytes:
-    """Compress a document that many responses send, at a high level; a megabyte takes tens of milliseconds."""
+    """Compress a document that many responses send, at a high level. A megabyte takes tens of milliseconds."""
     if coding == "gzip":
         return zlib.compress(content, 9, _GZIP)
     return zstd.compress(content, 10)
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document, compressed if it is long and the Accept-Encoding prefers that, and its header fields."""
+    """Return a document and its header fields. Compress a long document if Accept-Encoding prefers this."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

@@ -1,4 +1,4 @@
-"""Connections of clients: disconnects during the work on a request, and limits on a body's size and time."""
+"""Connections of clients: detection of disconnects during a request, and limits on a body's size and time."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ class ClientGone(Exception):
 
 
 class Client:
-    """A watcher for the client's disconnect during one request.
+    """A detector of the client's disconnect during one request.
 
-    One task makes all calls of ``receive``, because Granian reports a disconnect to the call after a cancelled one.
+    One task makes all calls of ``receive``. If Granian's ``receive`` is cancelled, only the next call reports a
+    disconnect.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -48,7 +49,7 @@ class Client:
         self._gone: asyncio.Task[None] | None = None
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the work's result; if the client disconnects first, cancel the work and raise ClientGone."""
+        """Return the result of the work. If the client disconnects first, cancel the work and raise ClientGone."""
 
         async def disconnected() -> None:
             while (await self._receive())["type"] != "http.disconnect":
@@ -66,13 +67,13 @@ class Client:
             working.cancel()
 
     def let_go(self) -> None:
-        """Stop watching the client."""
+        """Stop waiting for the client's disconnect."""
         if self._gone is not None:
             self._gone.cancel()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return the work's result; if the client disconnects first, cancel the work and raise ClientGone."""
+    """Return the result of the work. If the client disconnects first, cancel the work and raise ClientGone."""
     client = Client(receive)
     try:
         return await client.while_there(work)
@@ -106,10 +107,10 @@ class BodyBroken(HTTPException):
 
 
 class RequestBody:
-    """A request's ``receive`` that limits the body's size and time; the body of a GET is passed on without limits.
+    """A request's ``receive`` that limits the size and time of the body. The body of a GET is not limited.
 
-    It raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are HTTPExceptions,
-    because the framework turns every other error of ``receive`` into a 400.
+    A call raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are
+    HTTPExceptions, because the framework turns every other error of ``receive`` into a 400.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class RequestBody:
         seconds: float = BODY_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read the body from ``receive``; its first bytes may take ``seconds`` by ``clock``."""
+        """Read the body from ``receive``. Its first bytes may take ``seconds`` by ``clock``."""
         self._scope = scope
         self._receive = receive
         self._clock = clock
@@ -149,7 +150,10 @@ class RequestBody:
         return message
 
     async def _next(self) -> Message:
-        """Return the next message, after a pause if the body trickles; raises HTTPException 408 at the deadline."""
+        """Return the next message, after a pause if parts of the body are tiny.
+
+        Raises HTTPException 408 at the deadline.
+        """
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read
@@ -167,12 +171,12 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body may have: its route's limit, or its Content-Length if lower."""
+    """Return the largest size that a request's body may have: its route's limit, or its Content-Length if lower."""
     limit, declared = _limit_and_length(scope)
     return min(declared or limit, limit)
 
 
 def _limit_and_length(scope: Scope) -> tuple[int, int]:
-    """Return the limit of a request's route, and the body's Content-Length, or 0 without a valid one."""
+    """Return the limit of a request's route, and the Content-Length, or 0 if it is missing or invalid."""
     declared = header(scope, b"content-length") or b""
     return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else 0

@@ -1,4 +1,4 @@
-"""Cross-origin requests (CORS): pages of configured origins may call the service, with tokens, without cookies."""
+"""Cross-origin requests (CORS): pages of configured origins may call the service with tokens, but without cookies."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _EXPOSED_FIELDS = ("Content-Encoding", *HEADERS)
 
 
 class CrossOrigin(CORSMiddleware):
-    """A CORS middleware (Fetch standard) around all requests, including direct calculations and errors."""
+    """A CORS middleware (Fetch standard) around all requests, including calculation routes and errors."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight request; pass on all other requests and add CORS fields to their responses."""
+        """Answer a preflight request. Pass all other requests on, and add CORS fields to their responses."""
         headers = Headers(scope=scope)
         if scope["method"] != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:
             await self.simple_response(scope, receive, send, headers)

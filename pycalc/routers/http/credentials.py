@@ -17,10 +17,10 @@ _PARAMETER = b"key"
 
 
 def token_of(scope: Scope) -> bytes | None:
-    """Return the token that a request presents, None without one, an empty one if its form is not accepted.
+    """Return the token in a request, None if there is none, or an empty token if its form is not accepted.
 
-    The token is a bearer token (RFC 6750 section 2.1), or an API key, as the password of HTTP Basic (RFC 7617) or in
-    the query. Passwords and access tokens are accepted neither by Basic nor in the query.
+    The token is a bearer token (RFC 6750 section 2.1), or an API key in the query or as the password of HTTP Basic (RFC
+    7617). Passwords and access tokens are accepted neither by HTTP Basic nor in the query.
     """
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -34,7 +34,7 @@ def token_of(scope: Scope) -> bytes | None:
 
 
 def _password(credentials: bytes) -> bytes:
-    """Return the password in the credentials of HTTP Basic, empty if they are malformed."""
+    """Return the password in HTTP Basic credentials, or an empty one if they are malformed."""
     try:
         return base64.b64decode(credentials, validate=True).partition(b":")[2]
     except binascii.Error:
@@ -46,10 +46,10 @@ def _only_key(token: bytes) -> bytes:
 
 
 def take_query_key(scope: Scope, context: RequestContext) -> None:
-    """Move the API key in a request's query into its context, so that no log, trace or header field shows it.
+    """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
-    The query is changed in the scope itself, from which an HTTP server may write its access log. A key that is given
-    more than once is replaced by empty values, which are refused like every other repeated parameter.
+    The query is changed in the scope itself, from which an HTTP server may write its access log. A repeated key is
+    replaced by empty values, which are refused like every other repeated parameter.
     """
     query: bytes = scope["query_string"]
     if _PARAMETER not in query and b"%" not in query:
@@ -72,7 +72,7 @@ def _decoded(text: bytes) -> bytes:
 
 
 def never_stored(send: Send) -> Send:
-    """Return a ``send`` that forbids every cache to store the response, whose URL holds a key."""
+    """Return a ``send`` that forbids caches to store the response, because its URL contains a key."""
 
     async def send_unstored(message: Message) -> None:
         if message["type"] == "http.response.start":

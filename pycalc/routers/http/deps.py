@@ -1,4 +1,4 @@
-"""FastAPI dependencies that the routes share: the resources, the caller, the client's address."""
+"""FastAPI dependencies that the routes share: the resources, the caller, and the client's address."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ BEARER = OAuth2PasswordBearer(
 
 
 def resources_of(scope: Scope) -> Resources:
-    """Return the resources that the application's lifespan opened."""
+    """Return the resources that the application's lifespan has opened."""
     resources: Resources = scope["state"]["resources"]
     return resources
 
 
 def route_of(scope: Scope) -> str | None:
-    """Return the template of the route that a request matched, such as ``/fibonacci/{n}``; None before the match."""
+    """Return the template of the route that matched, such as ``/fibonacci/{n}``, or None before the match."""
     return getattr(scope.get("route"), "path_format", None)
 
 
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
-    """Authenticate a request; return the caller, who must have this right.
+    """Authenticate a request and return the caller, who must have this right.
 
-    Raises Unauthorized, Forbidden, InvalidInput for two credentials, Overloaded or StoreUnavailable. An admin who must
-    enrol a second factor is Forbidden too, unless ``enrolling``.
+    Raises Unauthorized, Forbidden, Overloaded and StoreUnavailable. Raises InvalidInput for two credentials. Raises
+    Forbidden too for an admin who must enrol a second factor, unless ``enrolling`` is set.
     """
     token = token_of(scope)
     if not token:
@@ -66,7 +66,7 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
 
 
 def _require_query_key(scope: Scope, caller: Principal) -> None:
-    """Raise Forbidden for a key that must not be sent in a URL, InvalidInput if there is another credential."""
+    """Raise Forbidden for a key that must not be sent in a URL, and InvalidInput if there is another credential."""
     if header(scope, b"authorization") is not None:
         detail = "There are two credentials: leave out key, or the Authorization field."
         raise InvalidInput.of(FieldProblem("/key", detail))
@@ -77,7 +77,8 @@ def _require_query_key(scope: Scope, caller: Principal) -> None:
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
     """Return the key under which a request counts in concurrency limits.
 
-    The key is the user's id if the request's token is in the token cache, expired or not; else the client's address.
+    If the request's token is in the token cache, even expired, the key is the user's id. Otherwise it is the client's
+    address.
     """
     user = resources.authenticator.token_cache.user_of(token_of(scope) or b"")
     return address_of(scope, resources) if user is None else user
@@ -144,7 +145,7 @@ OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 def address_of(scope: Scope, resources: Resources) -> str:
-    """Return the client's address, by which requests without a known user are limited."""
+    """Return the client's address, by which requests of unknown users are limited."""
     return resources.addresses.of(scope)
 
 
@@ -156,7 +157,7 @@ AddressDep = Annotated[str, Depends(_address)]
 
 
 def _device(request: Request, address: AddressDep) -> Device:
-    """Return the device that makes a request, for the list of sessions."""
+    """Return the device from which a request comes, for the list of sessions."""
     agent = (header(request.scope, b"user-agent") or b"").decode("latin-1")[:_LONGEST_USER_AGENT]
     client = _OF_EVERY_BROWSER.sub("", _UNPRINTABLE.sub("?", agent))
     return Device(address[:LONGEST_ADDRESS], client[:LONGEST_CLIENT])

@@ -51,9 +51,9 @@ class Document:
         tags = [f'"{self._name}"', *(f'"{self._name}-{coding}"' for coding in CODINGS)]
         if conditions.if_match and not is_current(conditions.if_match, tags):
             raise PreconditionFailed("If-Match names no current ETag of the document: send no If-Match.")
-        held = matching(conditions.if_none_match, tags)
-        if held is not None:
-            return Response(status_code=304, headers={**self._headers, "ETag": held})
+        matched = matching(conditions.if_none_match, tags)
+        if matched is not None:
+            return Response(status_code=304, headers={**self._headers, "ETag": matched})
         worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
         coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
         if coding is None:

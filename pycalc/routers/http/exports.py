@@ -1,4 +1,4 @@
-"""Responses of exports, which are sent page by page; an incomplete one is recognisable by its missing last chunk."""
+"""Responses of exports, which are sent page by page. An incomplete response lacks the last chunk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 class ExportResponse(Response):
     """A response that sends the pages of an export as one chunked body.
 
-    After an error, or when the client reads too slowly, the last chunk is not sent, so that the client notices.
+    After an error, or if the client reads too slowly, the last chunk is not sent, so that the client notices.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ExportResponse(Response):
         metrics: Metrics,
         coding: str | None = None,
     ) -> None:
-        """Send ``first``, then ``rest``; ``coding`` is the member of CODINGS that compresses the body, or None."""
+        """Send ``first``, then ``rest``. ``coding`` is the member of CODINGS that compresses the body, or None."""
         super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
         self._compressed = None if coding is None else TextStream(coding)
         del self.headers["content-length"]
@@ -42,7 +42,7 @@ class ExportResponse(Response):
         self._cut = metrics.exports_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; stop when the client disconnects."""
+        """Send the response, until the client disconnects."""
         with suppress(ClientGone):
             await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 
@@ -62,6 +62,6 @@ class ExportResponse(Response):
             except (PycalcError, ClientTooSlow) as error:
                 reason = error.code if isinstance(error, PycalcError) else "slow"
                 self._cut.labels(reason).inc()
-                _log.warning("export cut", reason=reason)
+                _log.warning("export ended before it was complete", reason=reason)
                 return
             await send({"type": "http.response.body", "body": last})

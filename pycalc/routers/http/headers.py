@@ -1,4 +1,4 @@
-"""Header fields of responses: security, caching, pages, quotas."""
+"""Header fields of responses: security, caching, pages, rate limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 
 # The Content-Security-Policy of pages. ``styles`` is " 'unsafe-inline'" if a page's library writes inline styles.
 PAGE_POLICY = (
@@ -31,20 +31,20 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSub
 
 
 def with_default_headers(headers: Iterable[Header]) -> list[Header]:
-    """Return header fields, completed by the defaults (security, no caching) that they lack."""
+    """Return header fields, after adding missing defaults for security and against caching."""
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
 async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response, with its header fields completed by the defaults."""
+    """Send a response, after adding missing default header fields."""
     response.raw_headers = with_default_headers(response.raw_headers)
     await response(scope, receive, send)
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
-    """Return the Link field (RFC 8288) to the next page; no field for the last page, whose ``cursor`` is None."""
+    """Return the Link field (RFC 8288) to the next page, or no field for the last page, whose ``cursor`` is None."""
     if cursor is None:
         return {}
     query = [
@@ -56,16 +56,16 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def _unit(quota: Quota) -> str:
-    return f';qu="{quota.unit}"' if quota.unit else ""
+def _unit(limit: LimitState) -> str:
+    return f';qu="{limit.unit}"' if limit.unit else ""
 
 
-def quota_fields(quotas: Sequence[Quota]) -> list[Header]:
-    """Return the header fields of limits (draft-ietf-httpapi-ratelimit-headers); none without a limit."""
-    if not quotas:
+def rate_limit_fields(limits: Sequence[LimitState]) -> list[Header]:
+    """Return the header fields that describe limits (draft-ietf-httpapi-ratelimit-headers), or none without limits."""
+    if not limits:
         return []
-    policies = ", ".join([f'"{quota.name}";q={quota.amount};w={quota.window}{_unit(quota)}' for quota in quotas])
-    left = ", ".join([f'"{quota.name}";r={quota.remaining};t={quota.reset}' for quota in quotas])
+    policies = ", ".join([f'"{limit.name}";q={limit.amount};w={limit.window}{_unit(limit)}' for limit in limits])
+    left = ", ".join([f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits])
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
 
 

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class KeyedRequest:
-    """A request with an idempotency key, and whether its answer is that of an earlier one."""
+    """A request with an idempotency key, and the fact whether its answer was recorded before."""
 
     def __init__(self, key: RequestKey, resources: Resources) -> None:
         self.key = key
@@ -55,7 +55,7 @@ class KeyedRequest:
         self._keys = resources.idempotency
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
-        """Return the answer of ``calculate``, or that of ``again`` if the request is recorded already."""
+        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``."""
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)
@@ -65,11 +65,11 @@ class KeyedRequest:
         return await self._keys.once(self.key, calculate, replay)
 
     def fields(self) -> list[Header]:
-        """Return the header field Idempotency-Replayed if the response is replayed."""
+        """Return the header field Idempotency-Replayed if the answer was recorded before."""
         return [(REPLAYED.lower().encode(), b"true")] if self.replayed else []
 
     def marking(self, send: Send) -> Send:
-        """Return a ``send`` that adds Idempotency-Replayed to a replayed response."""
+        """Return a ``send`` that adds Idempotency-Replayed if the answer was recorded before."""
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -80,7 +80,7 @@ class KeyedRequest:
 
 
 def key_name(request: Request) -> str | None:
-    """Return the key that a request gives, None without one; raises InvalidInput for one of another form."""
+    """Return the Idempotency-Key of a request, or None if it is missing. Raises InvalidInput for a malformed key."""
     value = header(request.scope, HEADER.lower().encode())
     if value is None:
         return None
@@ -91,10 +91,10 @@ def key_name(request: Request) -> str | None:
 
 
 async def keyed_request(request: Request, caller: Principal, name: str, body: bytes) -> KeyedRequest:
-    """Return a request with its key, whose fingerprint covers method, path, query and body."""
+    """Return a request with its key. The fingerprint of the request covers method, path, query and body."""
     scope = request.scope
     whole = b"%b %b?%b\n%b" % (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
-    # The hash of a long body would hold the event loop.
+    # Hashing a long body would block the event loop.
     in_thread = len(body) > UNCOUNTED_BYTES
     key = (
         await asyncio.to_thread(key_of, caller.user_id, name, whole)

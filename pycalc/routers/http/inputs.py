@@ -99,7 +99,7 @@ def media_type_of(request: Request) -> str:
 
 
 def require_media_type(request: Request, *accepted: str) -> None:
-    """Raise UnsupportedMediaType unless the body is declared to be of one of these types, and uncompressed.
+    """Raise UnsupportedMediaType unless the body is uncompressed and declared to have one of these types.
 
     A body without Content-Type is refused too, because it counts as application/octet-stream (RFC 9110 section 8.3).
     """
@@ -147,7 +147,7 @@ class _InvalidForm(Exception):
 
 
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
-    """Handle an OAuth2 form; turn errors of input and credentials into OAuth2 errors with status 400."""
+    """Handle an OAuth2 form. Turn errors of input and credentials into OAuth2 errors with status 400."""
     try:
         return await handle(_ReadRequest(request, _form_fields(body, grant)))
     except Unauthorized as error:

@@ -42,7 +42,7 @@ _OVERLOAD_START: Message = {
 class Application(FastAPI):
     """A FastAPI application that prepares, counts and times every request itself.
 
-    Calculations by GET or HEAD go straight to their routes; all other requests pass through FastAPI's layers.
+    Calculations by GET or HEAD go directly to their routes. All other requests pass through FastAPI's layers.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Application(FastAPI):
         self._cors = CrossOrigin(self._respond, cors_origins) if cors_origins else None
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; the first call makes and completes it."""
+        """Return the OpenAPI document, which the first call creates and completes."""
         if self.openapi_schema is None:
             complete(super().openapi())
         return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put a RequestContext into a request's scope and respond; treat a HEAD as a GET without content."""
+        """Put a RequestContext into the request's scope and respond. Handle a HEAD as a GET without content."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -135,15 +135,15 @@ class Application(FastAPI):
                 end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD; return the response if none is free, else None.
+        """Take a slot for a calculation by GET or HEAD and return None, or return a response if no slot is free.
 
-        The slot is kept in the request's context. HttpServer calls this in its own thread, so that a refusal costs the
-        event loop nothing (ADR 18).
+        The slot is stored in the request's context. HttpServer calls this in its own thread, so that a refusal costs
+        the event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
         context = scope[REQUEST] = RequestContext()
-        take_query_key(scope, context)  # a cached key finds its user
+        take_query_key(scope, context)  # take the key out of the query, so that a cached key identifies the user
         refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
             return refused
@@ -153,7 +153,7 @@ class Application(FastAPI):
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Take a slot for a calculation by GET or HEAD, without checking its operands.
 
-        If no slot is free, count the refusal and return its response; else return None.
+        If no slot is free, count the refusal and return its response, else return None.
         """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
@@ -173,9 +173,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return a request's calculation route, and put route and operands into the scope; None for other requests.
+        """Return the calculation route of a request, after putting the route and its operands into the scope.
 
-        A path of a calculation that matches no route because of an escaped slash is left escaped for the router.
+        Return None for other requests. If an escaped slash keeps a calculation's path from matching, the router gets
+        the path with its escapes.
         """
         if scope["method"] != "GET":
             return None
@@ -189,7 +190,9 @@ class Application(FastAPI):
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
             if escaped:
-                scope["path"] = raw.decode("latin-1")  # the escaped slash separates nothing for the router either
+                scope["path"] = raw.decode(
+                    "latin-1"
+                )  # the router must not treat the escaped slash as a separator either
             return None
         operands = matched.groupdict()
         if escaped:

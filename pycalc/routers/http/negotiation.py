@@ -1,4 +1,4 @@
-"""Content negotiation, ranges and request conditions: Accept, Accept-Encoding, Range, If-Match ... (RFC 9110)."""
+"""Content negotiation, ranges and preconditions: Accept, Accept-Encoding, Range, If-Match and others (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class RequestConditions(NamedTuple):
-    """The unparsed header fields by which a request chooses the representation or sets a precondition.
+    """The unparsed header fields with which a request chooses a representation or sets a precondition.
 
     An absent field is empty. ``content`` tells whether the response's content is wanted.
     """
@@ -37,7 +37,7 @@ _FIELDS = {field.replace("_", "-").encode(): field for field in RequestCondition
 
 
 def conditions_of(scope: Scope) -> RequestConditions:
-    """Return a request's conditions; a repeated field is joined to one list (RFC 9110 §5.3)."""
+    """Return the conditions of a request. Repeated fields are joined to one list (RFC 9110 §5.3)."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:
         if name in _FIELDS:
@@ -49,10 +49,10 @@ def conditions_of(scope: Scope) -> RequestConditions:
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
-    """Return the media type of ``offered`` with the highest weight in an Accept field, the first among equals.
+    """Return the media type in ``offered`` with the highest weight in an Accept field, or the first of several.
 
     The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
-    no type is acceptable; the caller then sends its default instead of a 406, as §12.4.1 allows.
+    no type is acceptable. The caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     weights = _weights(header)
 
@@ -65,9 +65,9 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 
 
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
-    """Return the content coding of ``offered`` with the highest weight in an Accept-Encoding; None for no coding.
+    """Return the content coding in ``offered`` with the highest weight in an Accept-Encoding, or None for no coding.
 
-    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that is covered only by ``*`` must weigh more than
+    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` covers must have a higher weight than
     identity, so that a client that accepts anything gets uncompressed bytes.
     """
     if not header:
@@ -85,7 +85,7 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the weights of an Accept or Accept-Encoding (RFC 9110 §12.4.2), by the members' names in lower case."""
+    """Return the weights in an Accept or Accept-Encoding (RFC 9110 §12.4.2), by the members' names in lower case."""
     weights = {}
     for member in header.split(","):
         name, *parameters = member.split(";")
@@ -99,7 +99,10 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first tag that an If-None-Match names, compared weakly (RFC 9110 §13.1.2); ``*`` names all tags."""
+    """Return the first tag that matches an If-None-Match by weak comparison (RFC 9110 §13.1.2).
+
+    ``*`` matches all tags.
+    """
     if header == ANY:
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
@@ -107,12 +110,12 @@ def matching(header: str, etags: Sequence[str]) -> str | None:
 
 
 def is_current(header: str, etags: Sequence[str]) -> bool:
-    """Return whether an If-Match holds: it names one of the tags, compared strongly (RFC 9110 §13.1.1), or is ``*``."""
+    """Return whether an If-Match is ``*`` or contains one of the tags, by strong comparison (RFC 9110 §13.1.1)."""
     return header == ANY or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
 
 
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
-    """Return the first byte of the requested range and the byte after its last; None for the whole representation.
+    """Return the start and the end of the requested range, the end excluded, or None for the whole representation.
 
     The whole is sent for several ranges, another unit, a malformed range and a failed If-Range (RFC 9110 §14.2). Raises
     RangeNotSatisfiable for a range that begins beyond the end.

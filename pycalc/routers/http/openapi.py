@@ -113,7 +113,7 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def json_content(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a JSON body by the name of its schema.
+    """Return the OpenAPI entry of a JSON response with the schema of this name.
 
     A response model is not used, because FastAPI would build its validators at each start.
     """
@@ -179,7 +179,7 @@ def _complete_operation(operation: dict[str, Any]) -> None:
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object within a document, the outer ones first."""
+    """Yield every JSON object in a document, outer objects first."""
     if isinstance(node, dict):
         yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: those of the domain, each with its status, and those of the framework."""
+"""Errors as RFC 9457 problems, of the domain and of the framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, BodyBroken, BodyTooLarge, ClientGone
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.operations.numbers.gmp import text_of
 
@@ -147,7 +147,7 @@ def _example(slug: str) -> dict[str, Any]:
 def quoted(path: str) -> str:
     """Return a request's path, cut to MAX_ECHO characters, as a URI reference for ``instance``.
 
-    A path that begins with two slashes gets the prefix ``/.``, or its first segment would be a host (RFC 3986 §4.2).
+    ``/.`` precedes a path that begins with two slashes, because its first segment would be a host (RFC 3986 §4.2).
     """
     reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
     return "/." + reference if reference.startswith("//") else reference
@@ -167,7 +167,7 @@ def _body(slug: str, title: str, detail: str, instance: str, members: Mapping[st
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
-    """Return the problem body for a domain error; log an internal error, and leave its detail out."""
+    """Return the body of a problem for a domain error. Log an internal error, and omit its detail."""
     if error.code == "internal-error":
         _log.error("internal error", path=instance, error=type(error).__name__)
         detail = "The service made an error; tell the operator, whose log has the details."
@@ -213,7 +213,10 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError, a RequestValidationError or a ClientGone; audit a refusal."""
+    """Return the response to a PycalcError, a RequestValidationError or a ClientGone.
+
+    Write a refusal to the audit log.
+    """
     if isinstance(error, ClientGone):
         return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected
     if isinstance(error, RequestValidationError):
@@ -225,15 +228,15 @@ async def _expected(request: Request, error: Exception) -> Response:
         audit_refusal(request.scope, status, error.detail)
     named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
     response = Response(to_json(body), status, {**_headers(error), **named}, PROBLEM_MEDIA_TYPE)
-    quotas = error.quotas if isinstance(error, errors.RateLimited) else context_of(request.scope).quotas
+    limits = error.limits if isinstance(error, errors.RateLimited) else context_of(request.scope).limits
     if isinstance(error, errors.QuotaExceeded):
-        quotas = (*quotas, error.quota)
-    response.raw_headers += quota_fields(quotas)
+        limits = (*limits, error.quota)
+    response.raw_headers += rate_limit_fields(limits)
     return response
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return the kinds of match (full, partial) that the application's routes have for a path and a method."""
+    """Return how the application's routes match a path and a method: fully, partially, or both."""
     scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
     return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
 
@@ -272,7 +275,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 async def response_to(request: Request, error: Exception) -> Response:
-    """Return the response to an error that the framework does not handle; log the error if it is unexpected."""
+    """Return the response to an error that the framework does not handle. Log the error if it is unexpected."""
     if isinstance(error, ClientGone | errors.PycalcError):
         return await _expected(request, error)
     _log.error("unexpected error", path=request.url.path, exc_info=error)
@@ -286,7 +289,7 @@ def bad_host(request: Request) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Register the handlers that answer every error of the application with a problem."""
+    """Register the handlers that turn every error of the application into a problem."""
     for kind in (errors.PycalcError, ClientGone, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)

@@ -1,4 +1,4 @@
-"""Representations of results: JSON or bare digits; whole, a range, or compressed (ADR 10)."""
+"""Representations of results: JSON or bare digits, the latter whole, as a range, or compressed (ADR 10)."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ Piece = bytes | mmap
 
 
 def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
-    """Return whether to send the bare digits: the client prefers them, and the result is not a summary."""
+    """Return whether to send the bare digits, because the client prefers them and the result is not a summary."""
     if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
         return False
     return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
 
 
 def accept_of(form: str, *, summary: bool) -> str:
-    """Return the Accept field that the parameter ``format`` stands for; raises InvalidInput.
+    """Return the Accept field that has the same meaning as the parameter ``format``; raises InvalidInput.
 
-    ``summary`` says that the result is a summary, which has no bare digits.
+    Set ``summary`` if the result is a summary, which has no bare digits.
     """
     if form not in _FORMS:
         raise InvalidInput.of(FieldProblem("/format", "format must be json or text."))
@@ -62,17 +62,17 @@ def accept_of(form: str, *, summary: bool) -> str:
 def etags_of(name: str, key: bytes) -> tuple[str, ...]:
     """Return the strong ETags of a result's bare digits: uncompressed, and in each of CODINGS.
 
-    Results never change, so an ETag is made from the result's ``name``, without computing the result. It is an HMAC
-    with the secret ``key``, so that only a client that has received the result's headers knows the ETag.
+    Results never change, so an ETag is made from the result's ``name``, without computing the result. The ETag is an
+    HMAC with the secret ``key``, so that only a client that has received the result's headers knows it.
     """
     tag = base64.urlsafe_b64encode(hmac.digest(key, name.encode(), sha256)[:18]).decode()
     return f'"{tag}"', *(f'"{tag}-{coding}"' for coding in CODINGS)
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each part but the last.
+    """Return a ``send`` that waits for the loop scheduler before each part except the last.
 
-    So the parts of long results leave time on the event loop for other work.
+    So the event loop has time for other work between the parts of long results.
     """
 
     async def send_in_turn(message: Message) -> None:
@@ -86,7 +86,7 @@ def throttled(send: Send, scheduler: LoopScheduler) -> Send:
 async def send_json(
     answer: Answer, conditions: RequestConditions, fields: Sequence[Header], send: Send, *, status: int = 200
 ) -> int:
-    """Send a calculation as JSON, with these header fields among others; return the status."""
+    """Send a calculation as JSON, with these additional header fields, and return the status."""
     before, after = json_around(answer)
     headers = [(b"content-type", b"application/json"), NO_STORE, *fields]
     text = answer.result.text
@@ -98,7 +98,7 @@ async def send_json(
 
 
 class BatchResponse(Response):
-    """A response with the results of a batch; long texts are sent from where they are stored, without a copy."""
+    """A response with the results of a batch. Long texts are sent without copying them."""
 
     def __init__(
         self,
@@ -108,9 +108,10 @@ class BatchResponse(Response):
         scheduler: LoopScheduler,
         reservations: ExitStack,
     ) -> None:
-        """Respond with the JSON of ``answers``; ``parts`` must return the pieces of one answer's JSON.
+        """Respond with the JSON of ``answers``. ``parts`` must return the JSON of one answer in pieces.
 
-        ``fields`` are header fields to add. ``reservations`` are closed once the response has been sent or has failed.
+        ``fields`` are additional header fields. ``reservations`` are released once the response has been sent or has
+        failed.
         """
         super().__init__(media_type="application/json")
         self._reservations = reservations
@@ -121,17 +122,17 @@ class BatchResponse(Response):
         self._pieces.append(b"]}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; stop when the client disconnects."""
+        """Send the response, until the client disconnects."""
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
         with self._reservations, suppress(ClientGone):
             await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._scheduler)))
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
-    """Return the bytes before and after the result's text in a calculation's JSON.
+    """Return the bytes before and after the result's text in the JSON of a calculation.
 
-    The result's own JSON is encoded once and cached; only an id, a boolean and a time are inserted here. Encoding the
-    whole for each response would copy megabytes.
+    The JSON of the result itself is encoded once and cached. Only an id, a boolean and a time are inserted here,
+    because encoding the whole for each response would copy megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
@@ -147,10 +148,10 @@ async def send_text(
     *,
     status: int = 200,
 ) -> int:
-    """Send the bare digits, or a range of them, with these header fields among others; return the status.
+    """Send the bare digits, or a range of them, with these additional header fields, and return the status.
 
-    Raises RangeNotSatisfiable. ``etags`` are those of ``etags_of``, or empty for a response without validators and
-    ranges. All digits together are compressed if the client prefers that; a range is never compressed.
+    Raises RangeNotSatisfiable. ``etags`` come from ``etags_of``, or are empty for a response without validators and
+    ranges. The whole is compressed if the client prefers this. A range is never compressed.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text
@@ -173,7 +174,7 @@ async def send_text(
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the digits for a year, or, if ``etag`` is "", not at all."""
+    """Return the header fields that let a client cache the digits for a year or, if ``etag`` is "", not at all."""
     if not etag:
         return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [
@@ -184,13 +185,13 @@ def validators(etag: str) -> list[Header]:
 
 
 def _facts(answer: Answer) -> list[Header]:
-    """Return the header fields for the calculation's id and, if the result is not exact, for that fact."""
+    """Return the header fields with the calculation's id and, for a rounded result, ``X-Exact: false``."""
     identity = (b"x-calculation-id", answer.id.encode())
     return [identity] if answer.result.facts.exact else [identity, (b"x-exact", b"false")]
 
 
 async def send_not_modified(etag: str | None, answer: Answer, fields: Sequence[Header], send: Send) -> int:
-    """Send 304, because the client's copy is current, and return the status; ``etag`` is None for JSON."""
+    """Send 304, because the client's copy is current, and return the status. ``etag`` is None for JSON."""
     kept = [NO_STORE] if etag is None else validators(etag)
     return await _send(304, [*kept, *_facts(answer), *fields], (), None, send)
 
@@ -206,9 +207,9 @@ async def _send(
     *,
     content: bool = True,
 ) -> int:
-    """Send pieces one after the other, or the bytes from ``first`` to ``end`` of a single piece; return the status.
+    """Send pieces in order, or the bytes from ``first`` to ``end`` of a single piece. Return the status.
 
-    With ``content=False`` only the head is sent; its header fields are those of the full response.
+    With ``content=False``, only the head is sent, with the header fields of the full response.
     """
     length = sum(map(len, pieces)) if end is None else end - first
     if coding is not None:
@@ -235,9 +236,9 @@ async def _send(
 
 
 def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of the pieces in parts of at most _SLICE bytes; short pieces are joined.
+    """Yield the bytes of the pieces in slices of at most _SLICE bytes. Short pieces are joined.
 
-    Of each piece, only the bytes from ``first`` to ``end`` are yielded.
+    Only the bytes from ``first`` to ``end`` of each piece are yielded.
     """
     gathered: list[bytes] = []
     size = 0
@@ -255,7 +256,7 @@ def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> 
 
 
 async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
-    """Yield the compressed bytes of the pieces; more than INLINE_BYTES are compressed in a thread, slice by slice."""
+    """Yield the compressed bytes of the pieces. More than INLINE_BYTES are compressed in a thread, slice by slice."""
     compressor = digits_compressor(coding)
     long = sum(map(len, pieces)) > INLINE_BYTES
     for part in _slices(pieces):

@@ -1,4 +1,4 @@
-"""Sending of responses, with a limit on their memory; a response is cut when its client reads too slowly."""
+"""Sending of responses, with a limit on their memory. A response is cut off if its client reads too slowly."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _log = get_logger(__name__)
 
 
 class ClientTooSlow(Exception):
-    """The client reads its response too slowly; the rest is not sent, and the connection is closed."""
+    """The client reads its response too slowly. The rest is not sent, and the connection is closed."""
 
 
 def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
-    """Return a ``send`` that raises ClientTooSlow when the client reads a response's parts too slowly.
+    """Return a ``send`` that raises ClientTooSlow if the client reads a response's parts too slowly.
 
-    Only time spent waiting for the client counts. With the ``seconds`` and the ``rate`` of the reading speed, a
-    response of n bytes may take ``seconds + n / rate``. A client that reads nothing is cut off after ``seconds``. A
-    pause without anything to send, such as between events, adds to the time that is left, up to ``seconds``.
+    Only time spent waiting for the client counts. With ``seconds`` and ``rate`` of the reading speed, a response of n
+    bytes may take ``seconds + n / rate``. A client that reads nothing is cut off after ``seconds``. A pause without
+    anything to send, such as between events, adds to the remaining time, up to ``seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 
@@ -54,13 +54,13 @@ def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
 
 
 def count_cut(resources: Resources, scope: Scope) -> None:
-    """Count and log a response that was cut because its client read too slowly."""
+    """Count and log a response that was cut off because its client read too slowly."""
     resources.metrics.responses_cut.inc()
     _log.warning("response cut: the client reads too slowly", route=route_of(scope))
 
 
 class ResponseSender:
-    """A ``send`` for the framework's responses: it adds header fields, limits their memory, and cuts slow clients off.
+    """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
     A body in one piece of more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has no room for it, a
     503 problem is sent instead. Shorter bodies and streams are not counted.
@@ -75,7 +75,7 @@ class ResponseSender:
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
-        """Send a message. The head waits for the first part of the body, because a problem may still replace both."""
+        """Send a message. Send the head only with the first part of the body, because a problem may replace both."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}

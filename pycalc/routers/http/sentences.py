@@ -1,4 +1,4 @@
-"""Sentences for validation errors, which say what was wrong, what was expected and what to do."""
+"""Sentences for validation errors, which tell what was wrong, what was expected and what to do."""
 
 from __future__ import annotations
 

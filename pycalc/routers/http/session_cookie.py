@@ -1,4 +1,4 @@
-"""The cookie that keeps a browser's refresh token: no script can read it, and only /token receives it (ADR 30)."""
+"""The cookie with a browser's refresh token. No script can read it, and only /token receives it (ADR 30)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ _PATH = "/token"
 
 
 def set_cookie(response: Response, refresh_token: str) -> None:
-    """Let the browser keep a refresh token for as long as it is valid without use."""
+    """Store a refresh token in the browser's cookie for as long as an unused token is valid."""
     seconds = LIMITS.idle_ms // 1000
     response.set_cookie(NAME, refresh_token, seconds, path=_PATH, secure=True, httponly=True, samesite="strict")
 
 
 def clear_cookie(response: Response) -> None:
-    """Let the browser forget the refresh token."""
+    """Delete the browser's cookie with the refresh token."""
     response.delete_cookie(NAME, path=_PATH, secure=True, httponly=True, samesite="strict")
 
 
 def refresh_token_of(request: Request) -> str:
-    """Return the refresh token in a request's cookie; raises Unauthorized without one, and as ``require_own_page``."""
+    """Return the refresh token in a request's cookie.
+
+    Raises Unauthorized if there is none, and as ``require_own_page``.
+    """
     require_own_page(request)
     token = request.cookies.get(NAME)
     if token is None:
@@ -34,10 +37,10 @@ def refresh_token_of(request: Request) -> str:
 
 
 def require_own_page(request: Request) -> None:
-    """Raise Forbidden for a request that a page of another origin makes.
+    """Raise Forbidden for a request from a page of another origin.
 
-    Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST; programs send neither. SameSite
-    alone admits other hosts of the same domain, and the answer to a login would store their cookie.
+    Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST. Programs send neither. SameSite
+    alone admits other hosts of the same domain, and the response to their login would store their cookie.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is not None:

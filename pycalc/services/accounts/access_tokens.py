@@ -1,4 +1,4 @@
-"""Access tokens: JWTs as in RFC 9068, signed with HMAC-SHA256; the header's ``kid`` identifies the signing key."""
+"""Access tokens: JWTs as in RFC 9068, signed with HMAC-SHA256. The header's ``kid`` identifies the signing key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycalc.models.ids import IdSource, id_of_text, text_of_id
 ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  # RFC 9068 §2.1
 ISSUER = AUDIENCE = "pycalc"
-VERSION = 1  # of the claims; a token of another version is refused, because its claims may mean something else
+VERSION = 1  # version of the claims; a token of another version is refused, because its claims may mean something else
 LONGEST_TOKEN = 2_048
 _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahead of ours
 # Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last
@@ -30,7 +30,7 @@ _REFUSAL = "The token is invalid, expired or revoked."
 
 
 class Claims(NamedTuple):
-    """The claims of a valid token; ``expires_at`` is in seconds since 1970."""
+    """The claims of a valid access token; ``expires_at`` is in seconds since the epoch."""
 
     user_id: bytes
     session_id: bytes
@@ -41,13 +41,19 @@ class TokenSigner:
     """A signer and verifier of access tokens: the newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """Sign with the first of ``keys``, sorted from the newest; a token is valid for ``lifetime`` seconds."""
+        """Sign with the first of ``keys``, which are sorted from the newest.
+
+        A token is valid for ``lifetime`` seconds.
+        """
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Sign with the first of these keys from now on, and verify with all; raises ValueError for an empty list."""
+        """Sign with the first of these keys and verify with all of them from now on.
+
+        Raises ValueError for an empty list.
+        """
         if not keys:
             raise ValueError("at least one signing key is needed")
         self._keys = {sha256(b"kid" + key.encode()).hexdigest()[:16]: key for key in keys}

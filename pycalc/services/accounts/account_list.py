@@ -1,4 +1,4 @@
-"""The list of accounts, for admins: search, order and pages."""
+"""The list of accounts, for admins: searched, sorted and in pages."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _Cursor = TypeAdapter(tuple[UserOrder, _Name | _Milliseconds, str])
 
 
 class AccountSearch(NamedTuple):
-    """A selection of accounts whose name or email address begins with a text, in an order."""
+    """A search for accounts whose name or email address begins with a text, and the order of the results."""
 
     prefix: str | None
     order: UserOrder
     descending: bool
-    cursor: str | None  # next_cursor of the page before, in the same order
+    cursor: str | None  # the ``next_cursor`` of the previous page, which had the same order
 
 
 class AccountList:
-    """A reader of the list of accounts; its caller must be an admin."""
+    """A reader of the list of accounts. Its callers must ensure that the user is an admin."""
 
     def __init__(self, users: UserListStore) -> None:
         self._users = users
@@ -49,7 +49,7 @@ class AccountList:
 
 
 def _place_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
-    """Return the place in the list that a page's cursor holds; raises InvalidInput for another order's cursor."""
+    """Return the position in the list that a cursor encodes; raises InvalidInput for a cursor of another order."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_order, value, identity = _Cursor.validate_json(text)

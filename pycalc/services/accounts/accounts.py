@@ -22,17 +22,17 @@ _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
 class DeletionPolicy(NamedTuple):
-    """The rules for the history and the name of a deleted account."""
+    """The rules for the history and the name that a deleted account leaves."""
 
     history: DeletedHistory
-    reserved: timedelta | None  # how long nobody else can register the name; None: for ever
-    on_deleted: Callable[[DeletedAccount], None]  # called unless the history is kept with the name
+    reserved: timedelta | None  # how long the name can't be registered again; None means for ever
+    on_deleted: Callable[[DeletedAccount], None]  # called if the history is to be erased or made anonymous
 
 
 class Accounts:
-    """The service that creates, changes and deletes accounts, and writes every change to the audit log.
+    """The service that creates, changes and deletes accounts, and writes each change to the audit log.
 
-    A caller's role is read from the store, because the role of a cached token may be outdated.
+    The caller's role is read from the store, because the role in a cached token may be outdated.
     """
 
     def __init__(
@@ -49,7 +49,10 @@ class Accounts:
         *,
         passwords_allowed: bool = True,
     ) -> None:
-        """Without ``passwords_allowed`` nobody can register; the identity provider's users need not."""
+        """Create the service.
+
+        Without ``passwords_allowed``, nobody can register. Accounts then come from the identity provider.
+        """
         self._users = users
         self._keys = keys
         self._passwords = passwords
@@ -62,7 +65,7 @@ class Accounts:
         self._audit = audit
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
-        """Create an account; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
+        """Create an account for a client; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
 
         Raises Conflict, Forbidden, InvalidInput, Unauthorized and Overloaded.
         """
@@ -82,9 +85,10 @@ class Accounts:
         return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for the operator; the first admin uses up the bootstrap token.
+        """Create an admin for the operator. The first admin makes the bootstrap token invalid.
 
-        Raises Conflict, Forbidden when another first admin is created meanwhile, InvalidInput and Overloaded.
+        Raises Conflict, InvalidInput and Overloaded. Raises Forbidden if another first admin is created at the same
+        time.
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
@@ -93,7 +97,7 @@ class Accounts:
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
-        """Create an account; the store checks the bootstrap token or the admin in the transaction that inserts it."""
+        """Create an account. The inserting transaction checks the bootstrap token or the registering admin."""
         now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),
@@ -111,7 +115,7 @@ class Accounts:
         return user
 
     async def own(self, caller: Principal) -> User:
-        """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
+        """Return the caller's account; raises Unauthorized if the account is deleted or disabled."""
         return await own_account(self._users, caller)
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
@@ -136,7 +140,7 @@ class Accounts:
         self._audit.record("password changed", subject=user.username, actor=user.username)
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return the account of this name to an admin; raises Unauthorized, Forbidden and NotFound."""
+        """Return the account with this name to an admin; raises Unauthorized, Forbidden and NotFound."""
         await self.require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:
@@ -144,9 +148,9 @@ class Accounts:
         return user
 
     async def change(self, caller: Principal, username: str, change: UserChange) -> User:
-        """Change an account's role or limits, or disable or enable the account.
+        """Change the role or the limits of an account, or disable or enable the account.
 
-        Raises Unauthorized, Forbidden, NotFound, and Conflict when no admin would be left.
+        Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no admin would be left.
         """
         require_session(caller)
         await self.require_admin(caller)
@@ -159,9 +163,9 @@ class Accounts:
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
-        """Delete an account. This process refuses its tokens from now on, and other processes do so within seconds.
+        """Delete an account. Its tokens are refused at once by this process, and within seconds by the others.
 
-        Raises Unauthorized, Forbidden, NotFound, and Conflict for the last admin.
+        Raises Unauthorized, Forbidden and NotFound. Raises Conflict for the last admin.
         """
         require_session(caller)
         await self.require_admin(caller)
@@ -185,7 +189,7 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
-        """Delete an account that has this password hash; None: any."""
+        """Delete an account whose password hash is ``password_hash``, or any account if that is None."""
         history, reserved, on_deleted = self._deletion_policy
         now = now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
@@ -197,7 +201,7 @@ class Accounts:
         self._audit.committed(entry._replace(subject=user.username))
 
     async def require_admin(self, caller: Principal) -> None:
-        """Raise Forbidden for a role other than admin in the store, Unauthorized as ``own`` does."""
+        """Raise Forbidden if the stored role of the caller is not admin, and Unauthorized as ``own`` does."""
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
 

@@ -1,4 +1,4 @@
-"""API keys for programs: long-lived bearer tokens, shown once and stored hashed."""
+"""API keys for programs: long-lived bearer tokens, shown once and stored as hashes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
 class ApiKeys:
-    """The service that creates, lists, verifies and removes API keys; only a session may create or remove one."""
+    """The service that creates, lists, verifies and removes API keys.
+
+    A caller must be identified by a session to create or remove a key.
+    """
 
     def __init__(
         self,
@@ -56,10 +59,12 @@ class ApiKeys:
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
-        """Create a key for the caller; return it and its text, of which only a hash and the beginning are stored.
+        """Create a key for the caller. Return the stored key and its secret text.
 
-        Raises Forbidden for an API key, and for an admin's scope unless the caller is an admin. Raises Conflict when
-        the caller has 50 keys, and Unauthorized when the account is deleted.
+        Only a hash and the first characters of the text are stored.
+
+        Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
+        Conflict if the caller has 50 keys, and Unauthorized if the account is deleted.
         """
         require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
@@ -94,17 +99,18 @@ class ApiKeys:
         return [self.uses.latest(key) for key in await self._store.of_user(caller.user_id)]
 
     async def get(self, caller: Principal, key_id: bytes) -> StoredKey:
-        """Return one of the caller's keys; raises NotFound."""
+        """Return the caller's key with this id; raises NotFound if the caller has no such key."""
         for key in await self.all_of(caller):
             if key.id == key_id:
                 return key
         raise NotFound("There is no such key.")
 
     async def remove(self, caller: Principal, key_id: bytes) -> None:
-        """Remove one of the caller's keys.
+        """Remove the caller's key with this id.
 
-        This process refuses the key from now on, and other processes do so within seconds.
-        Raises NotFound, and Forbidden for a caller with an API key.
+        The key is refused at once by this process, and within seconds by the others.
+
+        Raises NotFound if the caller has no such key, and Forbidden for a caller with an API key.
         """
         require_session(caller)
         prefix = (await self.get(caller, key_id)).prefix
@@ -113,9 +119,9 @@ class ApiKeys:
         self._audit.record("key removed", subject=caller.username, actor=caller.username, key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
-        """Return a valid key and its owner; return None for an invalid key.
+        """Return a valid key and its owner, or None for an invalid key.
 
-        Raises Overloaded when too many keys wait to be looked up, or when this one has waited for a second.
+        Raises Overloaded if too many keys wait for their look-up, or if this key has waited for a second.
         """
         if _FORM.fullmatch(text) is None:
             return None
@@ -132,5 +138,8 @@ class ApiKeys:
         return bearer
 
     def forget_unknown(self) -> None:
-        """Forget which keys are unknown, because the account of one may have been enabled."""
+        """Clear the cache of unknown keys.
+
+        Call this when an account is enabled, because its keys become valid again.
+        """
         self._unknown.clear()

@@ -1,4 +1,4 @@
-"""The audit log: who did what to whom, in the log and in the database (ADR 32)."""
+"""The audit log: who did what to which account, in the log and in the database (ADR 32)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 from time import monotonic
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import AuditStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.audit import AuditEntry, AuditOutcome
@@ -22,8 +22,8 @@ COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
 SERVICE = "the service"  # the actor of what the service does by itself
-# What users and strangers cause by themselves is bounded in the database, because it is kept for months. A user's own
-# acts and refusals have these bounds each, so that refusals leave no act out.
+# Entries that users and strangers cause are limited, because the database keeps them for months. Acts of users on their
+# own accounts, and refusals, have separate limits, so that refusals do not crowd out acts.
 USER_BURST, USER_ENTRIES_PER_DAY = 50, 24
 STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY = 1_000, 8_640
 _MAX_BUCKETS = 20_000
@@ -39,14 +39,14 @@ _log = get_logger(__name__)
 
 
 class _TokenBucket:
-    """A limit of ``per_second`` events, and of ``burst`` events at once."""
+    """A token bucket: a limit of ``per_second`` events on average, and of ``burst`` events at once."""
 
     def __init__(self, burst: float, per_second: float, now: float) -> None:
         self._burst, self._per_second = burst, per_second
         self._tokens, self._filled_at = burst, now
 
     def take(self, now: float) -> bool:
-        """Count an event at this time; return False when it is beyond the limit."""
+        """Count an event at the time ``now`` and return True. If the bucket is empty, return False."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
         if self._tokens < 1:
@@ -58,8 +58,8 @@ class _TokenBucket:
 class AuditLog:
     """The writer of the audit log.
 
-    An entry is either stored in the transaction of its change, by the store that makes the change, or soon after it by
-    a task with a bounded queue. The task runs only while entries wait.
+    Some entries are stored in the transaction of the change that they describe. The others wait in a bounded queue,
+    from which a task stores them soon. The task runs only while entries wait.
     """
 
     def __init__(
@@ -72,9 +72,10 @@ class AuditLog:
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """``address`` returns the address of the client of the present request, None outside of requests.
+        """Create the writer of ``store``, whose entries have the address that ``address`` returns.
 
-        ``clock`` returns seconds since an arbitrary moment; ``retry_seconds`` lie between two tries of a write.
+        ``address`` must return the address of the present request's client, or None outside of requests. ``clock`` must
+        return seconds since an arbitrary moment. After a failed write, the task waits for ``retry_seconds``.
         """
         self._store = store
         self._ids = ids
@@ -98,9 +99,9 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> AuditEntry:
-        """Return an entry about the present request; ``details`` must hold no secret.
+        """Return an entry about the present request; ``details`` must not contain a secret.
 
-        ``subject`` is the account that something is done to, ``actor`` the user who does it, None if unknown.
+        ``subject`` is the account that was acted upon. ``actor`` is the user who acted, or None if unknown.
         """
         text = json.dumps(details)
         if len(text) > _DETAILS_CHARACTERS:
@@ -109,7 +110,7 @@ class AuditLog:
         return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
 
     def committed(self, entry: AuditEntry) -> None:
-        """Log an entry that the database has stored with its change."""
+        """Write to the log an entry that the database has stored together with the change."""
         others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
         write = _audit.info if entry.outcome == "done" else _audit.warning
         write(entry.action, user=entry.subject, **json.loads(entry.details), **others)
@@ -123,13 +124,16 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> None:
-        """Log an entry and store it soon; the parameters are those of ``entry``."""
+        """Write an entry to the log and store it soon. The parameters are the same as for ``entry``."""
         entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
         self.committed(entry)
         self.store_soon(entry)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database; if its actor causes too many or the queue is full, only count it."""
+        """Queue an entry for the database.
+
+        If its actor causes too many entries, or the queue is full, only count the entry.
+        """
         bucket = self._bucket(entry)
         if bucket is not None and not bucket.take(self._clock()):
             self._unstored.labels("limit").inc()
@@ -141,13 +145,16 @@ class AuditLog:
                 self._writer = asyncio.get_running_loop().create_task(self._write(), name="audit log")
 
     async def aclose(self) -> None:
-        """Store the entries that wait; what the database does not take is only in the log."""
+        """Store the waiting entries and stop. Entries that the database refuses are only in the log."""
         self._closing.set()
         if self._writer is not None:
             await self._writer
 
     def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
-        """Return the bucket that limits an entry; None for what admins and the service do to others, without limit."""
+        """Return the bucket that limits an entry, or None for an unlimited entry.
+
+        Acts of admins and the service on others are unlimited.
+        """
         if entry.actor is None:
             return self._strangers
         if entry.outcome == "done" and entry.actor != entry.subject:
@@ -172,10 +179,9 @@ class AuditLog:
                     self._unstored.labels("unavailable").inc(len(self._queue))
                     _log.error("audit entries were not stored", entries=len(self._queue), error=str(error))
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), self._retry_seconds)
+                await wait_until_set(self._closing, self._retry_seconds)
                 continue
-            except Exception:  # one bad entry must not keep later ones from the database
+            except Exception:  # one bad entry must not block later entries
                 self._unstored.labels("rejected").inc(len(batch))
                 _log.exception("audit entries were rejected", entries=len(batch))
             for _ in batch:
@@ -183,18 +189,18 @@ class AuditLog:
 
 
 def _name(text: str | None) -> str | None:
-    """Return a name as every database takes it: without NUL and lone surrogates, and of limited length."""
+    """Return a name in a form that every database accepts: short, without NUL and lone surrogates."""
     return None if text is None else text[:_NAME_CHARACTERS].encode(errors="replace").decode().replace("\x00", "?")
 
 
 class RefusalLog:
-    """The writer of refused requests to the audit log, with a limit on the records per second.
+    """The writer of refused requests to the audit log, with a limit on the entries per second.
 
-    Known and unknown callers have separate token buckets, so that unknown callers can't crowd out the records of users.
+    Known and unknown callers have separate token buckets, so that unknown callers can't crowd out the entries of users.
     """
 
     def __init__(self, metrics: AccountMetrics, audit: AuditLog, clock: Callable[[], float] = monotonic) -> None:
-        """Begin with full buckets; ``clock`` must return seconds since an arbitrary moment."""
+        """Create the writer with full buckets; ``clock`` must return seconds since an arbitrary moment."""
         self._audit = audit
         self._clock = clock
         self._buckets = {
@@ -203,14 +209,17 @@ class RefusalLog:
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
 
     def refused(self, user: str | None, **facts: str | int) -> None:
-        """Record a refused request, or only count it if the caller's bucket is empty; ``facts`` must hold no secret."""
+        """Record a refused request.
+
+        If the caller's bucket is empty, only count the request. ``facts`` must not contain a secret.
+        """
         caller = "unknown" if user is None else "known"
         if not self._buckets[caller].take(self._clock()):
             self._suppressed[caller].inc()
             return
         _audit.warning("request refused", user=user, **facts)
         tried = facts.pop("tried", None)
-        facts.pop("address", None)  # the entry has a field for it
+        facts.pop("address", None)  # the entry has a field for the address
         subject = None if tried is None else str(tried)
         self._audit.store_soon(
             self._audit.entry("request refused", subject=subject, actor=user, outcome="refused", **facts)

@@ -1,4 +1,4 @@
-"""Reading of the audit log, for admins."""
+"""A reader of the audit log, for admins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.models.ids import unix_ms
 
 
 class AuditSelection(NamedTuple):
-    """A client's selection of audit entries; a field that is None selects all."""
+    """A filter of audit entries; a field that is None does not filter."""
 
     actor: str | None = None
     action: str | None = None
@@ -22,7 +22,7 @@ class AuditSelection(NamedTuple):
 
 
 class AuditReader:
-    """A reader of the audit log; its caller must be an admin."""
+    """A reader of the audit log. Its callers must ensure that the user is an admin."""
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class AuditReader:
         return await self._store.page(AuditFilter(actor, action, subject, since_ms, until_ms), before, limit)
 
     async def page(self, selection: AuditSelection, cursor: str | None, limit: int) -> tuple[str, str | None]:
-        """Return an AuditPage as JSON text, and the cursor of the next page, None on the last one.
+        """Return an AuditPage as JSON text, and the cursor of the next page, or None if it is the last page.
 
         Raises InvalidInput for a malformed cursor.
         """

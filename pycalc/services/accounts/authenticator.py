@@ -1,4 +1,4 @@
-"""Authentication by password, access token, refresh token or API key; it fails closed."""
+"""Authentication by password, access token, refresh token or API key. When a check fails to run, access is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _random = SystemRandom()
 
 
 class Authenticator:
-    """The service that identifies callers, and opens and ends their sessions."""
+    """The service that identifies callers, and that opens and ends their sessions."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Authenticator:
         admins_need_totp: bool = False,
         passwords_allowed: bool = True,
     ) -> None:
-        """Keep the principals of verified tokens in ``token_cache``, where requests look first.
+        """Cache the principals of verified tokens in ``token_cache``.
 
-        ``identified`` is called with each principal that is read from the store. With ``admins_need_totp`` an admin
-        without a second factor can only enrol one. Without ``passwords_allowed`` only the identity provider signs users
-        in.
+        ``identified`` is called with each principal that is read from the store. With ``admins_need_totp``, an admin
+        without a second factor can do nothing but enrol one. Without ``passwords_allowed``, users can sign in only
+        through the identity provider.
         """
         self._users = users
         self._sessions = sessions
@@ -66,10 +66,10 @@ class Authenticator:
     async def authenticate(self, token: bytes, *, enrolling: bool = False) -> Principal:
         """Return the principal of an access token or an API key, from the cache or else from the store.
 
-        A change of the account by another process may take seconds to reach the cache.
+        The cached principal may be some seconds older than a change of the account by another process.
 
-        Raises Unauthorized, Overloaded when too many keys wait to be looked up, and Forbidden for an admin who must
-        enrol a second factor, unless ``enrolling``.
+        Raises Unauthorized, and Overloaded if too many keys wait for their look-up. Raises Forbidden for an admin who
+        must enrol a second factor, unless ``enrolling`` is set.
         """
         cached = self.token_cache.get(token)
         if cached is not None:
@@ -105,7 +105,7 @@ class Authenticator:
         if self._admins_need_totp and principal.is_admin and not principal.second_factor:
             if not enrolling:
                 raise Forbidden("An admin needs a second factor here: enrol one with POST /me/totp.")
-            return principal  # never cached, so that each request comes here
+            return principal  # not cached, so that each request of this admin is checked here
         self.token_cache.put(token, principal, epoch)
         self._identified(principal)
         return principal
@@ -113,11 +113,10 @@ class Authenticator:
     async def log_in(
         self, username: str, password: str, code: str | None = None, device: Device | None = None
     ) -> Tokens:
-        """Open a session on a device; raises Unauthorized and Overloaded.
+        """Open a session on a device; raises Unauthorized, Overloaded, and Forbidden if passwords are switched off.
 
         The error is the same for an unknown user, a wrong password and a disabled account. An account with a second
-        factor needs a ``code`` too; without one TotpRequired is raised, a kind of Unauthorized. Raises Forbidden where
-        passwords are switched off.
+        factor needs a ``code`` too. Without a code, TotpRequired is raised, which is a kind of Unauthorized.
         """
         if not self._passwords_allowed:
             raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
@@ -134,15 +133,16 @@ class Authenticator:
         return tokens
 
     async def _upgraded(self, user: User, password: str) -> str:
-        """Replace an outdated password hash; return the newest hash that the password agrees with.
+        """Replace an outdated password hash; return the newest hash that matches the password.
 
-        If the password was changed meanwhile, the returned hash is not the stored one, and opens no session.
+        If the password was changed meanwhile, the returned hash is not the stored one, so no session can be opened with
+        it.
         """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash
         try:
             upgraded = await self._passwords.hash(password)
-        except Overloaded:  # the next login upgrades it
+        except Overloaded:  # the next login upgrades the hash
             return user.password_hash
         if await self._users.upgrade_hash(user.id, user.password_hash, upgraded):
             return upgraded
@@ -153,7 +153,7 @@ class Authenticator:
     async def refresh(self, refresh_token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized and Overloaded.
 
-        The reuse of an old token ends its session; it raises RefreshTokenReused, a kind of Unauthorized.
+        If the token was replaced before, end its session and raise RefreshTokenReused, which is a kind of Unauthorized.
         """
         try:
             return await self._sessions.refresh(refresh_token, device)
@@ -165,7 +165,7 @@ class Authenticator:
     async def log_out(self, caller: Principal) -> None:
         """End the caller's session; raises Forbidden for an API key.
 
-        This process refuses the session's tokens from now on, and other processes do so within seconds.
+        The tokens of the session are refused at once by this process, and within seconds by the others.
         """
         with suppress(NotFound):  # another request has ended it
             await self.end_session(caller, caller.credential_id)
@@ -176,7 +176,10 @@ class Authenticator:
         return await self._sessions.store.of_user(caller.user_id, now_ms(), LIMITS)
 
     async def end_session(self, caller: Principal, session_id: bytes) -> None:
-        """End one of the caller's sessions, as ``log_out`` does; raises Forbidden for an API key, and NotFound."""
+        """End the caller's session with this id, as ``log_out`` does.
+
+        Raises Forbidden for an API key, and NotFound if the caller has no such session.
+        """
         require_session(caller)
         await self.token_cache.revoke(
             self._sessions.store.close(caller.user_id, session_id),
@@ -185,19 +188,22 @@ class Authenticator:
         self._record_of(caller.username, "session ended")
 
     async def log_out_all(self, caller: Principal) -> None:
-        """End all of the caller's sessions; API keys stay valid. Raises Forbidden for a caller with an API key."""
+        """End all of the caller's sessions, but keep the API keys valid.
+
+        Raises Forbidden for a caller with an API key.
+        """
         require_session(caller)
         user_id = caller.user_id
         await self.token_cache.revoke(self._sessions.store.close_all(user_id), is_session_of(user_id))
         self._record_of(caller.username, "all sessions ended")
 
     async def end_sessions(self, user: User, by: str) -> None:
-        """End all sessions of a user for the admin of that name; API keys stay valid."""
+        """End all sessions of a user on behalf of the admin called ``by``, but keep the user's API keys valid."""
         await self.token_cache.revoke(self._sessions.store.close_all(user.id), is_session_of(user.id))
         self._audit.record("all sessions ended", subject=user.username, actor=by)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Sign with the first of these keys from now on, and refuse access tokens that none of them has signed.
+        """From now on, sign with the first of these keys, and refuse access tokens that none of them has signed.
 
         Raises ValueError for an empty list.
         """
@@ -207,5 +213,5 @@ class Authenticator:
         self._audit.record("signing keys replaced", actor=SERVICE, newest=newest, listed=len(keys))
 
     def _record_of(self, username: str, action: str) -> None:
-        """Record what a user has done to the own account."""
+        """Write an action of a user on the user's own account to the audit log."""
         self._audit.record(action, subject=username, actor=username)

@@ -1,4 +1,4 @@
-"""Permissions: the rights that actions need, and whose records a caller may see."""
+"""Permissions: which rights actions need, and whose records a caller may see."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_session(caller: Principal) -> None:
 
 
 async def own_account(users: UserStore, caller: Principal) -> User:
-    """Return the caller's account; raises Unauthorized when it is deleted or disabled."""
+    """Return the caller's account; raises Unauthorized if the account is deleted or disabled."""
     user = await users.by_id(caller.user_id)
     if user is None or user.disabled:
         raise InvalidToken("The account does not exist any more.")
@@ -36,12 +36,12 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is an account's id, or its name in any letter case. A name that no account has selects the account that
-    was deleted last under that name.
+    ``user`` is the id of an account, or its name in any letter case. If no account has this name, the most recently
+    deleted account of this name is selected.
 
-    Raises Forbidden when a caller who is no admin selects another user. An admin's account is read from the store,
-    because the cached token may be outdated. Raises Forbidden when the account has lost the role, and Unauthorized
-    when it is deleted or disabled.
+    Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
+    because the cached token may be outdated. Raises Forbidden if the account is no longer an admin's, and Unauthorized
+    if the account is deleted or disabled.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):

@@ -36,18 +36,18 @@ def development_key(file: Path) -> str:
 
 
 def forget_bootstrap_token(data_dir: Path) -> None:
-    """Remove the file of a bootstrap token that is used up or not wanted."""
+    """Remove the file of a bootstrap token that was used or is not wanted."""
     (data_dir / TOKEN_FILE).unlink(missing_ok=True)
 
 
 async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, wanted: bool, replace: bool) -> str | None:
-    """Ensure that a bootstrap token is valid, and return it if it is new; else return None.
+    """Ensure that a bootstrap token is valid. Return the token if it is new, else None.
 
     If no token is ``wanted`` or an admin exists, only remove the token's file.
 
-    The token has 256 bits. The store holds its SHA-256 only, and deletes it in the transaction that adds the admin.
-    ``replace`` decides whether to replace a valid token whose file is not in ``data_dir``. In a shared database such
-    a token belongs to another instance and must be kept.
+    The token has 256 bits. The store has only its SHA-256, which the transaction that adds the first admin deletes.
+    Another instance on the same database may have made a valid token, whose file is then not in ``data_dir``. Such a
+    token is kept, unless ``replace`` is set.
     """
     file = data_dir / TOKEN_FILE
     if not wanted or await users.has_admin():

@@ -1,27 +1,30 @@
-"""The last uses of API keys, noted in memory and stored once a minute (ADR 29)."""
+"""The last use of each API key, noted in memory and stored once a minute (ADR 29)."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import KeyStore, KeyUse
 from pycalc.errors import PycalcError
 from pycalc.models.auth import StoredKey
 from pycalc.models.ids import now_ms
 from pycalc.observability.metrics import AccountMetrics
 
-_MAX_NOTED = 10_000  # between two rounds; more keys than this show an older use
+_MAX_NOTED = 10_000  # keys noted between two rounds; if more keys are used, some show an older use
 _BATCH = 200  # uses in one transaction
 
 _log = get_logger(__name__)
 
 
 class KeyUses:
-    """The first use of each key since the uses were stored last, so that a use costs one look-up in a dict."""
+    """The uses of API keys that are not stored yet.
+
+    Only the first use of a key since the last round of storing is noted, so that later uses cost one look-up in a dict.
+    """
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
         self._store = store
@@ -29,22 +32,22 @@ class KeyUses:
         metrics.key_uses_noted.set_function(lambda: len(self._noted))
 
     def is_due(self, key_id: bytes) -> bool:
-        """Return whether the next use of a key is to be noted."""
+        """Return whether the next use of this key must be noted."""
         return key_id not in self._noted and len(self._noted) < _MAX_NOTED
 
     def note(self, key_id: bytes, address: str) -> None:
-        """Note a use by the client of this address, now."""
+        """Note that a client with this address uses the key now."""
         self._noted[key_id] = KeyUse(key_id, now_ms(), address)
 
     def latest(self, key: StoredKey) -> StoredKey:
-        """Return a stored key with its last use, which may not be stored yet."""
+        """Return ``key`` with its last use, even if that use is not stored yet."""
         use = self._noted.get(key.id)
         if use is None or (key.used_ms or 0) > use.used_ms:
             return key
         return replace(key, used_ms=use.used_ms, used_from=use.used_from)
 
     async def store(self) -> None:
-        """Store the noted uses, and forget them; raises StoreUnavailable, and keeps those that are not stored."""
+        """Store the noted uses and forget them. Uses that can't be stored are kept, and StoreUnavailable is raised."""
         uses = list(self._noted.values())
         for start in range(0, len(uses), _BATCH):
             part = uses[start : start + _BATCH]
@@ -54,7 +57,7 @@ class KeyUses:
 
 
 class KeyUseWriter:
-    """A task that stores the noted uses at intervals, and at its end."""
+    """A task that stores the noted uses at intervals, and once more when it ends."""
 
     def __init__(self, uses: KeyUses, *, seconds: float = 60.0) -> None:
         self._uses = uses
@@ -63,7 +66,7 @@ class KeyUseWriter:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="key uses")
 
     async def aclose(self) -> None:
-        """Store the remaining uses, and stop; a failure to store them is logged."""
+        """Store the remaining uses and stop. If storing fails, log the failure."""
         self._closing.set()
         await self._runner
 
@@ -76,5 +79,4 @@ class KeyUseWriter:
                 _log.warning("the last uses of API keys were not stored", error=str(error))
             if last:
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)

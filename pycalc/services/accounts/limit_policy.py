@@ -1,4 +1,4 @@
-"""The limits of each caller: the account's own, else those of its role, else the service's defaults (ADR 28)."""
+"""The limits of each caller (ADR 28). A limit of the account has precedence, then one of its role, then the default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
 
 
 class LimitPolicy:
-    """The default limits, and the roles' limits in place of them."""
+    """The default limits, and the limits of roles that replace defaults."""
 
     def __init__(self, defaults: UserLimits, roles: Mapping[Role, OwnLimits]) -> None:
         self._of_role = {role: roles.get(role, DEFAULTS).in_place_of(defaults) for role in Role}

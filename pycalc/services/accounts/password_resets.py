@@ -1,4 +1,4 @@
-"""Password resets: an admin makes a one-time token, with which a user who forgot the password sets a new one."""
+"""Password resets: an admin creates a one-time token, with which a user who forgot the password sets a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REFUSAL = "The password reset's token is invalid, expired or used."
 
 
 class PasswordResets:
-    """The service that makes and uses password resets. A user has at most one; its token is stored hashed."""
+    """The service that creates and uses password-reset tokens. A user has at most one token, stored as a hash."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class PasswordResets:
         self._audit = audit
 
     async def create(self, caller: Principal, username: str) -> tuple[str, int]:
-        """Make a token for a user; return it and when it expires, in milliseconds since the epoch.
+        """Create a token for a user. Return the token and its expiry in milliseconds since the epoch.
 
-        An earlier token of the user is void. Raises Unauthorized, NotFound, Conflict for an account without a password,
-        and Forbidden for a caller who is no admin, and for the caller's own account, whose password only
-        ``change_password`` sets.
+        An earlier token of the user becomes invalid. Raises Unauthorized and NotFound. Raises Conflict for an account
+        without a password. Raises Forbidden if the caller is not an admin, or for the caller's own account, whose
+        password only ``change_password`` sets.
         """
         require_session(caller)
         user = await self._accounts.named(caller, username)
@@ -58,9 +58,9 @@ class PasswordResets:
         return token, expires_ms
 
     async def use(self, token: str, password: str) -> None:
-        """Set a new password with a token, which is then used up, and end all sessions of its user.
+        """Set a new password with a token, which becomes invalid, and end all sessions of the token's user.
 
-        Raises Unauthorized, InvalidInput for a password that is easy to guess, and Overloaded.
+        Raises Unauthorized, Overloaded, and InvalidInput for a password that is easy to guess.
         """
         if _FORM.fullmatch(token) is None:
             raise Unauthorized(_REFUSAL)

@@ -1,4 +1,4 @@
-"""Password hashes: bcrypt over a keyed pre-hash, computed in a small thread pool (ADR 13)."""
+"""Password hashes: bcrypt of a keyed hash of the password, computed in a small thread pool (ADR 13)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
 
-MAX_HASHES = 32  # running and queued ones together
+MAX_HASHES = 32  # hashes that run or are queued
 _THREADS = max(1, cores() // 2)  # leaves the other cores to calculations during a flood of logins
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")
@@ -47,8 +47,9 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput, with this JSON pointer, for a password that is easy to guess.
 
-    These are the 3,000 most common passwords of 8 characters or more, and those of which fewer than 4 characters remain
-    without the username, the local part of the e-mail address and the words of this service.
+    The 3,000 most common passwords of 8 characters or more are refused. The username, the local part of the e-mail
+    address and the words of this service are removed from a password, and fewer than 4 remaining characters are refused
+    too.
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
@@ -72,9 +73,9 @@ class PasswordHasher:
     """
 
     def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
-        """Hash with the first of ``keys``, which are secrets outside the database, and verify with all of them.
+        """Hash with the first of ``keys``, which are secrets stored outside the database, and check with all of them.
 
-        ``rounds`` is bcrypt's cost factor. Raises ValueError without a key.
+        ``rounds`` is bcrypt's cost factor. Raises ValueError if there is no key.
         """
         if not keys:
             raise ValueError("at least one password key is needed")
@@ -93,16 +94,16 @@ class PasswordHasher:
         metrics.hashes_waiting.set_function(lambda: self._pending)
 
     async def hash(self, password: str) -> str:
-        """Return the password's hash, made with the newest key; raises Overloaded when the queue is full."""
+        """Return the password's hash, made with the newest key; raises Overloaded if the queue is full."""
         prehash = self._prehash(self._newest, password)
         hashed = await self._run(lambda: bcrypt.hashpw(prehash, bcrypt.gensalt(self._rounds)))
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether the password has this hash; raises Overloaded. Every call takes the time of one hash.
+        """Return whether the password has this hash. Every call takes the time of one hash.
 
-        Return False for None (no such user), for an account without a password, and for a hash whose key is no longer
-        listed.
+        Return False if ``hashed`` is None because there is no such user, if the account has no password, or if the
+        hash's key is no longer listed. Raises Overloaded if the queue is full.
         """
         hashed = None if hashed == NO_PASSWORD else hashed
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")
@@ -114,16 +115,16 @@ class PasswordHasher:
         return await self._run(lambda: bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())) and known
 
     def outdated(self, hashed: str) -> bool:
-        """Return whether a hash was made with a key other than the newest, or with another cost factor."""
+        """Return whether a hash was made with an older key or with another cost factor."""
         key_id, _, rounds, _ = hashed.split("$")
         return key_id != self._newest or int(rounds) != self._rounds
 
     async def aclose(self) -> None:
-        """Wait for the running and queued hashes, then end the threads."""
+        """Finish the running and queued hashes, then end the threads."""
         await asyncio.to_thread(self._threads.shutdown)
 
     def _prehash(self, key_id: str, password: str) -> bytes:
-        """Return a keyed hash of the whole password, in 44 bytes: bcrypt reads only 72 bytes, and stops at a NUL."""
+        """Return a keyed hash of the password, 44 bytes long. bcrypt itself reads only 72 bytes and stops at a NUL."""
         return base64.b64encode(hmac.digest(self._keys[key_id], password.encode(), "sha256"))
 
     async def _run(self, work: Callable[[], T]) -> T:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import RevocationStore
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import AccountMetrics
@@ -20,10 +20,10 @@ _log = get_logger(__name__)
 
 
 class RevocationWatcher:
-    """A task that evicts tokens which any process on the database has revoked.
+    """A task that evicts cached tokens that any process on the database has revoked.
 
-    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that time, each token is looked up in
-    the store until a read succeeds again. This also covers a process that a serverless platform froze for a while.
+    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that, each token is looked up in the
+    store until a read succeeds again. This also covers a process that a serverless platform has suspended for a while.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RevocationWatcher:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     def poll_now(self) -> None:
-        """Read revocations at once instead of at the next interval."""
+        """Read the revocations at once instead of at the next interval."""
         self._wake.set()
 
     async def aclose(self) -> None:
@@ -63,8 +63,7 @@ class RevocationWatcher:
 
     async def _run(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+            if await wait_until_set(self._wake, self._poll_seconds):
                 await asyncio.sleep(_GATHER_SECONDS)
             self._wake.clear()
             try:
@@ -74,10 +73,12 @@ class RevocationWatcher:
                 _log.warning("revocations can't be read", error=str(error))
 
     async def _read(self) -> None:
-        """Evict the tokens of users with a new revocation, and trust the other tokens for ``trust_seconds``."""
+        """Evict the tokens of users with new revocations, and trust the remaining tokens for ``trust_seconds``."""
         began = self._clock()
         revocations = await self._store.since(self._last_seen)
-        users = revocations.users  # None: old revocations were dropped unread, so any user may be affected
+        users = (
+            revocations.users
+        )  # None if revocations were deleted before they were read, so that any user may be affected
         if users is None or users:
             self._token_cache.evict(lambda principal: users is None or principal.user_id in users)
         self._last_seen = revocations.newest

@@ -1,4 +1,4 @@
-"""Encryption of secrets that the service must read again, with keys outside the database (ADR 31)."""
+"""Encryption of secrets that the service must read again, with keys that are not in the database (ADR 31)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 _CONTEXT = b"pycalc secret v1"
-_KEY_ID_BYTES = 4  # they identify a key, and are too few to confirm a guess of it
+_KEY_ID_BYTES = 4  # enough to identify a key, too few to confirm a guess of the key
 _NONCE_BYTES = 12
 
 
 class SecretCipher:
-    """AES-256-GCM with keys derived from the password keys.
+    """A cipher (AES-256-GCM) with keys derived from the password keys.
 
-    An encrypted secret is the id of its key, a random nonce, and the ciphertext. It is bound to its account, so that
-    it is worthless in another account's row.
+    An encrypted secret is the id of its key, a random nonce, and the ciphertext. The secret is bound to its account, so
+    that it can't be decrypted for another account.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """The first of the keys encrypts, all of them decrypt; raises ValueError for none."""
+        """Encrypt with the first of ``keys`` and decrypt with all of them; raises ValueError if there is none."""
         if not keys:
             raise ValueError("at least one password key is needed")
         self._keys = {
@@ -30,14 +30,14 @@ class SecretCipher:
         self._newest = next(iter(self._keys))
 
     def encrypt(self, secret: bytes, user_id: bytes) -> bytes:
-        """Return the secret of an account, encrypted with the newest key."""
+        """Return an account's secret, encrypted with the newest key."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # the first response need not wait for it
 
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return self._newest + nonce + AESGCM(self._keys[self._newest]).encrypt(nonce, secret, user_id)
 
     def decrypt(self, encrypted: bytes, user_id: bytes) -> bytes:
-        """Return the secret of an account; raises ValueError if its key is not listed, or it is not the account's."""
+        """Return an account's secret; raises ValueError if its key is not listed, or it belongs to another account."""
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -50,7 +50,10 @@ class SecretCipher:
             raise ValueError("a secret was changed, or belongs to another account") from None
 
     def renewed(self, encrypted: bytes, user_id: bytes) -> bytes:
-        """Return an encrypted secret, encrypted anew if its key is not the newest; raises ValueError as ``decrypt``."""
+        """Return an encrypted secret, encrypted again if its key is not the newest.
+
+        Raises ValueError as ``decrypt`` does.
+        """
         if encrypted.startswith(self._newest):
             return encrypted
         return self.encrypt(self.decrypt(encrypted, user_id), user_id)

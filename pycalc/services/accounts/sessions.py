@@ -1,4 +1,4 @@
-"""Sessions whose refresh token is replaced at each use; reuse of an old one ends the session (RFC 9700 §4.14)."""
+"""Sessions, whose refresh token is replaced at each use. Reuse of an old token ends the session (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ID_BYTES = 16
 # session, so it is refused without ending the session.
 _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
-_LOOKUPS = 4  # at once
+_LOOKUPS = 4  # concurrent look-ups in the database
 _REFUSAL = "The refresh token is invalid, expired or revoked."
 
 
@@ -39,7 +39,7 @@ class Tokens(NamedTuple):
 
 
 class Sessions:
-    """The service that opens and refreshes the sessions in ``store``, and verifies their access tokens."""
+    """The service that opens and refreshes sessions, and verifies their access tokens."""
 
     def __init__(
         self,
@@ -62,9 +62,9 @@ class Sessions:
     ) -> Tokens:
         """Open a session for a user whose password was verified against ``password_hash``.
 
-        Without a hash, the identity provider has signed the user in. ``totp`` tells whether a code was verified too.
-        Raises Unauthorized when the account is deleted or disabled, no longer has this hash, or its second factor was
-        turned on or off meanwhile.
+        ``password_hash`` is None if the identity provider has signed the user in. ``totp`` tells whether a second
+        factor was verified too. Raises Unauthorized if the account is deleted or disabled. Raises Unauthorized too if
+        its password hash changed, or if its second factor was turned on or off meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -77,8 +77,8 @@ class Sessions:
     async def refresh(self, token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens of its session.
 
-        Raises Unauthorized, Overloaded, and RefreshTokenReused when the reuse of an old token has ended the session.
-        A replaced token still works for 10 s, unless its replacement is used before.
+        A replaced token still works for 10 s, unless its replacement is used earlier. Any other use of a replaced token
+        ends the session and raises RefreshTokenReused. Raises Unauthorized and Overloaded.
         """
         try:
             raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
@@ -103,7 +103,7 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Verify an access token and its session; return the user with the stored role and limits.
+        """Verify an access token and its session. Return the user with the stored role and limits.
 
         Raises InvalidToken.
         """
@@ -126,6 +126,6 @@ class Sessions:
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of its secret, which the store keeps."""
+    """Return a new refresh token for a session, and the SHA-256 of the token's secret, for the store."""
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

@@ -1,4 +1,4 @@
-"""A file of signing keys that is read each second, so that keys can be rotated without a restart (ADR 13)."""
+"""A file of signing keys that is read each second, so that keys can be changed without a restart (ADR 13)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = get_logger(__name__)
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """Return the keys of a file, which holds one a line, newest first.
+    """Return the keys in a file, which has one key on each line, newest first.
 
-    Raises ValueError, without any key in its message, when the file can't be read, is empty or holds an invalid key.
+    Raises ValueError if the file can't be read, is empty or has an invalid key. The message contains no key.
     """
     try:
         keys = tuple(filter(None, map(str.strip, file.read_text().splitlines())))
@@ -33,7 +33,7 @@ def read_keys(file: Path) -> tuple[str, ...]:
 class SigningKeyFile:
     """A task that reads the key file each second and passes new keys on.
 
-    While the file can't be read or is invalid, the present keys stay in force.
+    While the file can't be read or is invalid, the present keys remain in use.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SigningKeyFile:
         metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
-        """Start with ``keys`` in force; call ``replace`` with the keys in ``file`` whenever these are others."""
+        """Start with ``keys``. Whenever ``file`` has other keys, call ``replace`` with them."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace

@@ -18,7 +18,7 @@ _MAX_TOKENS = 10_000
 
 
 class TokenCache:
-    """An LRU cache of verified tokens and the principals that they identify."""
+    """An LRU cache of verified tokens and their principals."""
 
     def __init__(
         self,
@@ -28,19 +28,22 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """Create an empty cache; ``notify`` is called after each revocation here, to make other processes read it."""
+        """Create an empty cache.
+
+        ``notify`` is called after each revocation by this process, to tell other processes.
+        """
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
-        self.epoch = 0  # the number of evictions; ``put`` refuses a principal that was read before the last one
+        self.epoch = 0  # the number of evictions; ``put`` refuses a principal that was read before the last eviction
         self.trusted_until = math.inf  # by ``clock``; the revocation watcher extends it after each read
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return the principal of a cached token that has not expired.
+        """Return the principal of a cached token that has not expired, else None.
 
-        Return None for every token while revocations by other processes can't be read.
+        While revocations by other processes can't be read, return None for every token.
         """
         if self._clock() > self.trusted_until:
             return None
@@ -54,12 +57,12 @@ class TokenCache:
         return principal
 
     def user_of(self, token: bytes) -> bytes | None:
-        """Return the user id of a cached token, even an expired one; safe to call from any thread."""
+        """Return the user id of a cached token, even of an expired one. Any thread may call this."""
         principal = self._principals.get(token)
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store at ``epoch``, unless principals were evicted since."""
+        """Cache a principal that was read from the store at ``epoch``, unless principals were evicted since then."""
         if epoch != self.epoch:
             return
         self._principals[token] = principal
@@ -69,8 +72,8 @@ class TokenCache:
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
         """Await ``change``, which revokes rights in the store, then evict the principals for which ``revoked`` is true.
 
-        Return the result of ``change``. Both steps complete even if the caller is cancelled. The eviction happens even
-        if ``change`` fails, because its transaction may have been committed.
+        Return the result of ``change``. If the caller is cancelled, both steps still complete. If ``change`` fails, the
+        principals are evicted too, because its transaction may have been committed.
         """
 
         async def change_and_evict() -> T:
@@ -82,17 +85,20 @@ class TokenCache:
         return await asyncio.shield(change_and_evict())
 
     def evict_and_notify(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals that this process has revoked in the store, and notify the other processes."""
+        """Evict principals whose rights this process has revoked in the store, and notify the other processes."""
         self.evict(revoked)
         self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals, and prevent the caching of principals that are being read from the store."""
+        """Evict the principals for which ``revoked`` is true.
+
+        Do not cache principals that are being read from the store now.
+        """
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]
 
 
 def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
-    """Return a function that tells whether a principal is identified by a session of this user, not by an API key."""
+    """Return a function that tells whether a principal belongs to a session of this user, rather than to an API key."""
     return lambda principal: principal.user_id == user_id and not principal.is_key

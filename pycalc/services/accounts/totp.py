@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 def _plain(code: str) -> str:
-    """Return a code without the spaces and hyphens that people and apps write for legibility."""
+    """Return a code without the spaces and hyphens that people type for legibility."""
     return re.sub(r"[\s-]", "", code).lower()
 
 
@@ -49,7 +49,7 @@ class Totp:
         audit: AuditLog,
         clock: Callable[[], float] = time,
     ) -> None:
-        """``clock`` returns seconds since the epoch."""
+        """Create the service; ``clock`` must return seconds since the epoch."""
         self._store = store
         self._users = users
         self._passwords = passwords
@@ -59,10 +59,10 @@ class Totp:
         self._clock = clock
 
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
-        """Return a new secret and its otpauth URI; codes are needed once ``confirm`` was called with one.
+        """Return a new secret and its otpauth URI. Logins need a code only after ``confirm``.
 
-        Raises WrongPassword, Conflict if the account has a second factor or no password, Forbidden for an API key,
-        Unauthorized and Overloaded.
+        Raises WrongPassword, Unauthorized and Overloaded. Raises Conflict if the account has a second factor or no
+        password, and Forbidden for an API key.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
@@ -75,7 +75,8 @@ class Totp:
     async def confirm(self, caller: Principal, code: str) -> list[str]:
         """Turn the second factor on, end the caller's other sessions, and return the recovery codes.
 
-        Raises WrongPassword for a wrong code, Conflict without an enrolment, Forbidden for an API key, Unauthorized.
+        Raises WrongPassword for a wrong code, Conflict if no enrolment was begun, Forbidden for an API key, and
+        Unauthorized.
         """
         require_session(caller)
         stored = await self._store.of_user(caller.user_id)
@@ -101,8 +102,8 @@ class Totp:
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
 
-        Raises WrongPassword for a wrong password or code, NotFound without a second factor, Forbidden for an API key,
-        Unauthorized and Overloaded.
+        Raises WrongPassword for a wrong password or code, NotFound if there is no second factor, Forbidden for an API
+        key, Unauthorized and Overloaded.
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
@@ -112,9 +113,9 @@ class Totp:
         self._audit.record("second factor disabled", subject=user.username, actor=user.username)
 
     async def reset(self, admin: Principal, user: User) -> None:
-        """Turn the second factor of an account off for an admin, and end all sessions of that account.
+        """Turn off the second factor of a user on behalf of an admin, and end all sessions of the user.
 
-        Raises Conflict for the admin's own account, and NotFound without a second factor.
+        Raises Conflict for the admin's own account, and NotFound if there is no second factor.
         """
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
@@ -122,23 +123,24 @@ class Totp:
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
-        """Check the code of a login whose password is right; an account without a second factor needs none.
+        """Check the code of a login whose password is right. An account without a second factor needs no code.
 
-        Raises TotpRequired for a missing code, Unauthorized for a wrong one.
+        Raises TotpRequired for a missing code, and Unauthorized for a wrong one.
         """
         if not user.totp:
             return
         if code is None:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
-            name = user.username  # the password was right
+            name = user.username  # refusals name the user only after a right password
             self._audit.record("login refused", subject=name, actor=name, outcome="refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        """Return the caller's account if this is its password.
+        """Return the caller's account if ``password`` is its password.
 
-        Raises WrongPassword, Conflict without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises WrongPassword, Conflict if the account has no password, Forbidden for an API key, Unauthorized and
+        Overloaded.
         """
         require_session(caller)
         user = await own_account(self._users, caller)
@@ -153,7 +155,7 @@ class Totp:
         await self._token_cache.revoke(self._store.remove(user_id, kept), lambda other: other.user_id == user_id)
 
     async def _accepts(self, user: User, code: str) -> bool:
-        """Use up a code or a recovery code; return whether it is valid and was not used before."""
+        """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""
         text = _plain(code)
         if _CODE.fullmatch(text) is None:
             used = await self._store.use_recovery(user.id, sha256(text.encode()).digest())
@@ -168,7 +170,7 @@ class Totp:
         return await self._store.use_step(user.id, step, stored.secret, renewed)
 
     def _step_of(self, user_id: bytes, stored: StoredTotp, code: str) -> int | None:
-        """Return the time step of a code of six digits, None for a code of no step within the window."""
+        """Return the time step to which a six-digit code belongs, or None if no step in the window has this code."""
         import pyotp
 
         if _CODE.fullmatch(code) is None:

@@ -1,1 +1,1 @@
-"""The steps of a calculation, from its operands to its recorded result."""
+"""Calculations: planning, looking up or computing the result, and recording."""

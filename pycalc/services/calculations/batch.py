@@ -1,4 +1,4 @@
-"""Batches: many calculations of one request, calculated one after the other."""
+"""Batches: the calculations of one request, computed one after the other."""
 
 from __future__ import annotations
 
@@ -27,25 +27,28 @@ T = TypeVar("T")
 
 BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
 _NO_PROBLEMS: Mapping[int, bytes] = {}
-_MOST_CALCULATIONS = 8_000  # in all batches under way: the recorder's queue has room for them
+_MOST_CALCULATIONS = 8_000  # calculations in all batches under way, which all fit into the recorder's queue
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
 
 class BatchCalculator:
-    """A calculator of batches: one calculation after the other, all recorded in one transaction."""
+    """A calculator of batches.
+
+    The calculations of a batch run one after the other and are recorded in one transaction.
+    """
 
     def __init__(
         self,
         calculator: Calculator,
         scheduler: LoopScheduler,
-        memory: ConcurrencyLimit,
+        response_memory: ConcurrencyLimit,
         metrics: Metrics,
         seconds: float,
     ) -> None:
-        """Bound the bytes of long results by ``memory``; stop the computation of each batch after ``seconds``."""
+        """Count long results towards ``response_memory``, and stop the computation of each batch after ``seconds``."""
         self._calculator = calculator
         self._scheduler = scheduler
-        self._memory = memory
+        self._response_memory = response_memory
         self._seconds = seconds
         # One slot for each calculation of the batches under way.
         self.slots = ConcurrencyLimit(
@@ -60,23 +63,25 @@ class BatchCalculator:
         self,
         caller: Principal,
         requests: Sequence[BatchRequest],
-        memory: ExitStack,
+        reservations: ExitStack,
         keyed: tuple[RequestKey, Describe] | None = None,
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        An error among ``requests`` is its own answer. The answer to a calculation that fails is its error. A
-        calculation also fails if the results together would be longer than one result may be, or if the batch's
-        deadline passes first. ``memory`` is a stack that receives the reserved memory of each long result; close it
-        when the answers are sent. ``keyed`` is the idempotency key of the batch's request, and a function that
-        describes an error: the JSON of that description answers it, and is recorded too.
+        The answer to an error among ``requests`` is that error. The answer to a calculation that fails is its error. A
+        calculation fails too if the results together would be longer than one result may be, or after the batch's
+        deadline.
 
-        Raises Overloaded, before anything is computed, when too many calculations are under way, in total or for this
-        user. Raises the recorder's errors.
+        The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
+        answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error. The
+        JSON of this description is then the answer to the error, and is recorded too.
+
+        Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are under
+        way, in total or for this user.
         """
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_in_time(caller, requests, memory, partial(self._find, caller))
+            found = await self._find_in_time(caller, requests, reservations, partial(self._find, caller))
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
             key, problems = None, _NO_PROBLEMS
             if keyed is not None:
@@ -91,11 +96,11 @@ class BatchCalculator:
             ]
 
     async def answer_again(
-        self, caller: Principal, requests: Sequence[BatchRequest], memory: ExitStack, recorded: Recorded
+        self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
-        """Return the answers to a recorded batch, under the bounds and with the errors of ``calculate``.
+        """Return the answers to a recorded batch, under the limits and with the errors of ``calculate``.
 
-        What can't be made again, for example because a limit is lower now, is answered by its error.
+        If an answer can't be computed again, for example because a limit is lower now, return its error instead.
         """
         rows = iter(recorded.rows)
         row_of = {place: next(rows) for place in range(len(requests)) if place not in recorded.problems}
@@ -105,20 +110,20 @@ class BatchCalculator:
             return await self._calculator.answer_again(caller, row_of[place], plan)
 
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            return await self._find_in_time(caller, wanted, memory, find)
+            return await self._find_in_time(caller, wanted, reservations, find)
 
     async def _find_in_time(
         self,
         caller: Principal,
         requests: Sequence[BatchRequest | bytes],
-        memory: ExitStack,
+        reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return what ``_find_all`` finds until the batch's deadline, and an error for each other request."""
+        """Return the outcomes of ``_find_all`` until the deadline, and ComputationTimeout for the other requests."""
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):
-                await self._find_all(caller, requests, memory, found, find)
+                await self._find_all(caller, requests, reservations, found, find)
         except TimeoutError:
             late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
             rest = requests[len(found) :]
@@ -131,13 +136,14 @@ class BatchCalculator:
         self,
         caller: Principal,
         requests: Sequence[BatchRequest | bytes],
-        memory: ExitStack,
+        reservations: ExitStack,
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: what ``find`` returns for its place and plan, or an error.
+        """Append the outcome of each request to ``found``: the result of ``find``, or an error.
 
-        What is no request is its own outcome.
+        ``find`` is called with the request's index, its plan and its start. A request that is an error or the JSON of a
+        problem is its own outcome.
         """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()
@@ -154,7 +160,7 @@ class BatchCalculator:
                 if plan.digits > digits_left:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
-                    memory.enter_context(self._memory.acquire(caller.user_id, plan.digits))
+                    reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
                 found.append(await find(place, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:

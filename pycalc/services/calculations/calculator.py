@@ -35,13 +35,13 @@ from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.numbers.gmp import int_of
 
-_KEPT_PLANS = 4_096  # only plans of short operands are kept, which bounds their memory
+_KEPT_PLANS = 4_096  # only plans of short operands are cached, which bounds their memory
 OVERLOADED = "The service is overloaded; retry in 1 s."
-_MOST_AT_ONCE = 512  # single calculations and batches under way together; the worker queue has its own bound
+_MOST_AT_ONCE = 512  # single calculations and batches under way; the queue for workers has a bound of its own
 
 
 class Answer(NamedTuple):
-    """A recorded calculation."""
+    """The answer to a recorded calculation: its id, its result and the time that it took."""
 
     id: str
     result: Result
@@ -54,7 +54,7 @@ Measure = Callable[[Result], int]
 
 
 class Unrecorded(NamedTuple):
-    """A calculation with its result, not recorded yet."""
+    """A calculation that has its result but is not recorded yet."""
 
     plan: Plan
     result: Result
@@ -78,7 +78,10 @@ class Calculator:
         quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """Limit a result, or a batch's results together, to ``max_digits``; charge sent bytes to ``quota``."""
+        """Create a calculator.
+
+        ``max_digits`` limits a result, and the results of a batch together. Bytes sent are charged to ``quota``.
+        """
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
@@ -97,13 +100,14 @@ class Calculator:
         }
 
     def planned(self, request: Request) -> Plan | None:
-        """Return the plan that was kept for a request, or None; ``plan`` makes a new one."""
+        """Return the cached plan of a request, or None if ``plan`` must create it."""
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
-        """Return the plan for a calculation; a worker process makes it where planning may be slow (``is_short``).
+        """Return the plan of a calculation.
 
-        Raises InvalidInput, DomainError, ResultTooLarge, and the errors of ``Computer.call``.
+        If planning may be slow (see ``is_short``), a worker process creates the plan. Raises InvalidInput, DomainError,
+        ResultTooLarge, and the errors of ``Computer.call``.
         """
         try:
             if not is_short(*request):
@@ -123,23 +127,25 @@ class Calculator:
         plan: Plan,
         began: float,
         *,
-        held: bool = False,
+        unchanged: bool = False,
         measure: Measure | None = None,
         key: RequestKey | None = None,
     ) -> Answer:
-        """Find a plan's result, record the calculation, with the idempotency key of its request, and return it.
+        """Find the result of a plan, record the calculation and return its answer.
 
-        ``began`` is when the request arrived, by ``perf_counter``; the answer's elapsed time counts from then.
-        ``held`` is true if the client already has the result. If the result is not cached, only its size and ends are
-        then computed, where that is cheaper. The bytes that ``measure`` returns, by default all of the result, are
-        charged to the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
+        ``began`` is the time of the request's arrival, by ``perf_counter``, from which the elapsed time is counted.
+        ``key`` is the idempotency key of the request. Set ``unchanged`` if the client already has the result. If then
+        the result is not cached, and its size and ends are cheaper to compute, only these are computed.
+
+        ``measure`` returns the number of bytes of the result that are sent, by default all. These bytes are charged to
+        the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
 
         Raises the errors of ``find``, of ``measure`` and of the recorder.
         """
         name = plan.task.operation
         try:
             self.require_room()
-            facts_only = held and plan.summary_seconds < plan.seconds
+            facts_only = unchanged and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
             (row,) = await self._record(caller, (calculation,), key)
         except PycalcError as error:
@@ -149,16 +155,16 @@ class Calculator:
         return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
 
     def require_room(self) -> None:
-        """Raise StoreUnavailable while nothing can be recorded because the disk is nearly full."""
+        """Raise StoreUnavailable if nothing can be recorded now, because the disk is nearly full."""
         self._recorder.require_room()
 
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Result:
-        """Find the result of a recorded calculation by its plan, and charge the bytes that are sent; record nothing.
+        """Return the result of a recorded calculation by its plan, and charge the bytes that are sent. Record nothing.
 
-        Raises VerificationFailed when the result's digest is not the recorded one. Raises the errors of ``find``, such
-        as ResultTooLarge when the limit is lower now.
+        Raises VerificationFailed if the result's digest is not the recorded digest. Raises the errors of ``find``, such
+        as ResultTooLarge if the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):
@@ -168,7 +174,7 @@ class Calculator:
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation by its plan; raises the errors of ``make_again``."""
+        """Return the answer to a recorded calculation by its plan. Raises the errors of ``make_again``."""
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
         else:
@@ -177,9 +183,9 @@ class Calculator:
         return Answer(text_of_id(row.id), result, row.cached, row.elapsed_us)
 
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
-        """Return a recorded calculation's result from the cache, where its row does not have its operands in full.
+        """Return the cached result of a recorded calculation whose row abbreviates its operands.
 
-        Raises NotFound when the cache does not have the result, and QuotaExceeded.
+        Raises NotFound if the result is not cached, and QuotaExceeded.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -194,9 +200,9 @@ class Calculator:
         """Return a plan with its result, and charge the caller's quota for the bytes of the result that are sent.
 
         ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``. Raises QuotaExceeded, and
-        the errors of ``measure`` and of ``Computer.compute``. For a plan that is too large, raises ResultTooLarge with
-        the result's size and ends. Raises InvalidInput when the number of digits has itself over LONGEST_RECORDED
-        digits.
+        the errors of ``measure`` and of ``Computer.compute``. If the plan's result is too large, raises ResultTooLarge
+        with the result's size and ends. If even its number of digits has over LONGEST_RECORDED digits, raises
+        InvalidInput.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation
@@ -212,7 +218,10 @@ class Calculator:
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
 
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
-        """Charge the bytes of a result that are sent, and return them; raises QuotaExceeded if fewer are left."""
+        """Charge the bytes of a result that are sent, and return their number.
+
+        Raises QuotaExceeded if fewer are left.
+        """
         sent = len(result.text) if measure is None else measure(result)
         if sent:
             self._quota.spend(caller, sent)
@@ -221,7 +230,7 @@ class Calculator:
     async def _record(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
     ) -> list[HistoryRow]:
-        """Record calculations and return their rows; if that fails, refund their bytes, which are then not sent."""
+        """Record calculations and return their rows. If recording fails, refund the bytes, which are then not sent."""
         try:
             with self._tracer.span("record"):
                 rows = [self._row(caller, each) for each in calculations]
@@ -234,7 +243,7 @@ class Calculator:
     async def record_all(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
     ) -> list[Answer]:
-        """Record several calculations in one transaction, in their order; raises the errors of the recorder."""
+        """Record several calculations in order in one transaction. Raises the recorder's errors."""
         if not calculations:
             return []
         rows = await self._record(caller, calculations, key)
@@ -247,7 +256,7 @@ class Calculator:
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
-        """Count a calculation that ended with an error; not one whose idempotency key is taken, which is answered."""
+        """Count a calculation that ended with an error. Skip KeysTaken, after which the recorded answer is sent."""
         if isinstance(error, KeysTaken):
             return
         if isinstance(error, ComputationTimeout):
@@ -259,7 +268,10 @@ class Calculator:
         self._outcomes[operation, outcome].inc()
 
     def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
-        """Return the row of a calculation. Queue it before the next await, so that ids grow in the queue's order."""
+        """Return the history row of a calculation.
+
+        Queue the row before the next await, so that ids ascend in the queue.
+        """
         now_ms = time_ns() // 1_000_000  # read before the id is made, so that the id's time is not earlier
         return HistoryRow(
             self._ids.next(),

@@ -1,4 +1,4 @@
-"""The request of an evaluation, read from its body."""
+"""Parsing of the body of ``POST /evaluate``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _EVALUATE = CALCULATIONS["evaluate"]
 
 
 class _Number(str):
-    """The literal of a JSON number."""
+    """A number in JSON, as the text that the body has for it."""
 
 
 def read_evaluation(body: bytes) -> Request:
-    """Return the calculation in the body of an evaluation; raises InvalidInput with JSON pointers.
+    """Return the request in the body of an evaluation. Raises InvalidInput with JSON pointers.
 
-    Numbers are kept as literals, never converted to floats.
+    Numbers are read as texts, never as floats.
     """
     document = read_json(body, lambda number: _Number(number_literal(number)))
     if not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""The version of the arithmetic. A shared cache uses it, so that results of different code are never returned."""
+"""The version of the arithmetic, which keeps a shared cache from returning results that other code computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gmpy2 import mp_version, mpc_version, mpfr_version, version
 
-# The code that decides what a result contains and which key it is kept under.
+# The code that determines the content of a result and its cache key.
 _HASHED_CODE = (
     "services/operations",
     "services/calculations/calculator.py",

@@ -1,4 +1,4 @@
-"""Requests with an idempotency key: each is done once, and a retry gets the recorded answer again (ADR 33)."""
+"""Requests with an idempotency key: each is executed once, and a retry gets the recorded answer (ADR 33)."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ T = TypeVar("T")
 
 
 class Recorded(NamedTuple):
-    """The rows that a request has recorded, in order, and the JSON of the problems of a batch by their places."""
+    """The history rows of a request, in order, and the JSON of the problems in its batch by their index."""
 
     rows: list[HistoryRow]
     problems: Mapping[int, bytes]
 
 
 def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
-    """Return the key of a user's request, from the key's name and the bytes that the request consists of.
+    """Return the key of a user's request, made of the key's name and of all bytes of the request.
 
-    128 bits of each hash suffice, because a collision would need a user's own keys and concerns nobody else.
+    128 bits of each hash suffice: a collision would need two keys of the same user, and would affect only that user.
     """
     return RequestKey(sha256(user_id + name.encode()).digest()[:ID_BYTES], sha256(request).digest()[:ID_BYTES])
 
 
 def problem_bytes(items: int) -> int:
-    """Return the most bytes that are kept of the problems of a batch with so many items."""
+    """Return the largest number of bytes that are stored of the problems of a batch with this many items."""
     return 96 + 64 * items
 
 
 def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:
-    """Return the problems of a batch by their places, packed to be stored, and the JSON that each is answered with.
+    """Return the problems of a batch by their index: packed for the database, and as the JSON of the answers.
 
-    If they need more than ``problem_bytes``, each is answered with its type only, so that a retry gets the same.
+    If the problems need more than ``problem_bytes``, store and answer only their types, so that a retry gets the same
+    answer.
     """
     answered = {place: to_json(problem) for place, problem in problems.items()}
     pack = _pack(answered)
@@ -65,32 +66,31 @@ def _pack(problems: Mapping[int, bytes]) -> bytes:
 
 
 def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
-    """Return the JSON of the problems of a batch by their places."""
+    """Return the JSON of the problems of a batch by their index."""
     lines = [] if pack is None else zlib.decompress(pack).split(b"\n")
     return {int(place): problem for place, _, problem in (line.partition(b" ") for line in lines)}
 
 
 class IdempotencyKeys:
-    """The keys of the requests that run in this process, and of those recorded within a day by any process.
+    """The idempotency keys of requests that run in this process or were recorded within a day by any process.
 
-    A request that runs in another process is not known here. When that one commits first, the commit here fails as a
-    whole, and its caller gets the other's answer.
+    Requests that run in other processes are unknown here. If such a request commits first, the commit of the same
+    request here fails as a whole, and its caller gets the answer of the other.
     """
 
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
         self._store = store
         self._history = history
-        self._running: set[bytes] = set()  # bounded by the slots of the calculations and batches under way
+        self._running: set[bytes] = set()  # bounded, because each calculation or batch under way holds a slot
         self._outcomes = metrics.idempotency_keys
         metrics.idempotent_running.set_function(lambda: len(self._running))
 
     async def once(
         self, key: RequestKey, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]
     ) -> T:
-        """Return what ``calculate`` returns, or what ``again`` makes of the rows if the request is recorded already.
+        """Return the outcome of ``calculate``.
 
-        ``calculate`` records its rows with the key. Raises StillRunning while a request with the key is under way,
-        InvalidInput when the key was used for another request, and Conflict when its rows are deleted.
+        If the request is recorded already, return the outcome of ``again`` for its rows.
         """
         if key.id in self._running:
             self._outcomes.labels("running").inc()
@@ -101,7 +101,7 @@ class IdempotencyKeys:
             if recorded is None:
                 try:
                     answer = await calculate()
-                except KeysTaken:  # by another process, or by an earlier request whose client has disconnected
+                except KeysTaken:  # taken by another process, or by an earlier request whose client has disconnected
                     recorded = await self._recorded(key)
                     if recorded is None:
                         raise StillRunning(f"This {HEADER} has just expired; retry in 1 s.") from None

@@ -1,4 +1,4 @@
-"""Planning a calculation: parse, check the domain and estimate, without computing the result."""
+"""Planning of a calculation: parsing, domain check and cost estimate, without computing the result."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST, base_se
 
 DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
-# The history and events show a longer operand by its ends, its length and its digest.
+# The history and events abbreviate longer operands to their ends, length and digest.
 LONGEST_RECORDED = 1_000
-ABBREVIATED = "..."  # marks an operand that is shown by its ends; no literal contains it
-_LONGEST_SHOWN = 20_000  # an answer shows a longer operand in the same way
-_LONGEST_SHORT = 100  # literals up to this length together are planned on the event loop, and their plans kept
-# The time to hand a calculation to a worker, part of every estimate for operands that are not short. It exceeds
+ABBREVIATED = "..."  # marks an abbreviated operand; no literal contains these characters
+_LONGEST_SHOWN = 20_000  # answers abbreviate longer operands in the same way
+_LONGEST_SHORT = (
+    100  # operands with at most this many characters in total are planned on the event loop, and their plans cached
+)
+# The time to send a calculation to a worker, part of every estimate for operands that are not short. This time exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
 _MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
@@ -36,7 +38,7 @@ _encode = JSONEncoder(separators=(",", ":")).encode
 
 
 class Options(NamedTuple):
-    """The options of a calculation; by default the full result, in decimal."""
+    """The options of a calculation. The defaults ask for the full result in decimal."""
 
     precision: int = DEFAULT_PRECISION
     modulus: str | None = None
@@ -50,7 +52,7 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
-    """Return the options that a request gives beside its operands; raises InvalidInput if one is unknown or invalid."""
+    """Return the options in a request's parameters. Raises InvalidInput for an unknown or invalid option."""
     known = {"precision"} if takes_precision(operation) else set()
     if operation.numeric:
         known.add("base")
@@ -76,7 +78,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an option as a whole number from ``least`` to ``most``, or its default; raises InvalidInput."""
+    """Return an option as a whole number from ``least`` to ``most``, or its default. Raises InvalidInput."""
     text = given.get(name)
     if text is None:
         return default
@@ -86,19 +88,20 @@ def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: 
 
 
 def default_options(operation: Calculable[Any]) -> Options:
-    """Return the options of a request that gives none."""
+    """Return the options of a request that has no parameters for options."""
     return Options(operation.default_precision)
 
 
 def takes_precision(operation: Calculable[Any]) -> bool:
-    """Return whether an operation's results may have to be rounded."""
+    """Return whether results of an operation may be rounded, so that it takes the option ``precision``."""
     return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether planning is certain to take well under a millisecond; with large operands it takes up to 0.5 s.
+    """Return whether planning certainly takes well under a millisecond.
 
-    It is certain if the literals, the modulus and the precision are small, and the operation is quick for them.
+    With large operands, planning takes up to 0.5 s. Planning is certainly short if the literals, the modulus and the
+    precision are small, and the operation plans fast.
     """
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
@@ -109,12 +112,12 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return the plan for an operation and its operands' literals, in the order of its parameters.
+    """Return the plan of an operation for operands, whose literals are in the order of its parameters.
 
-    For operands that are not short, the estimate includes the time to hand the calculation to a worker.
+    For operands that are not short, the estimate includes the time to send the calculation to a worker.
 
-    Raises InvalidInput or DomainError. If the result may have over ``max_digits`` digits, the plan is ``too_large``
-    where the result has a summary; otherwise ResultTooLarge is raised.
+    Raises InvalidInput or DomainError. If the result may have over ``max_digits`` digits and can be summarised, the
+    plan is marked ``too_large``. Otherwise, such a result raises ResultTooLarge.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:
@@ -126,7 +129,7 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return the plan for a result in another base; raises ResultTooLarge."""
+    """Return the plan of a result in another base. Raises ResultTooLarge."""
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
         detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller one."
@@ -190,7 +193,10 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan for only the size and ends of a result; the given plan if its operation has no summary."""
+    """Return the plan that computes only the size and ends of a result.
+
+    If its operation has no summary, return ``plan``.
+    """
     if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
         return plan
     summary = plan.task._replace(view="summary")
@@ -202,7 +208,7 @@ def ends_of(plan: Plan) -> Plan:
 def recorded_key(operation: str, recorded_input: str) -> str:
     """Return the cache key of a result whose recorded input abbreviates an operand.
 
-    The key depends on the recorded calculation only, so the result is found without the full operands.
+    The key is made of the recorded calculation only, so the result can be found without the full operands.
     """
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
@@ -215,7 +221,7 @@ def _key(operation: Calculable[Any], args: Any, precision: int, texts: tuple[str
 
 
 def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
-    """Return the operands and options as JSON, in the form of the answer and in that of the history."""
+    """Return operands and options as JSON, first as the answer shows them, then as the history stores them."""
     text = _encode(inputs)
     if len(text) <= LONGEST_RECORDED:
         return text, text
@@ -227,7 +233,7 @@ def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
 
 
 def _abbreviated(operand: int | str, longest: int) -> int | str:
-    """Return an operand, or its ends, length and digest when it has more than ``longest`` characters."""
+    """Return an operand or, if it is longer than ``longest`` characters, its ends, length and digest."""
     if isinstance(operand, int) or len(operand) <= longest:
         return operand
     digest = sha256(operand.encode()).hexdigest()

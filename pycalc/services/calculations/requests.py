@@ -1,4 +1,4 @@
-"""Requests for calculations, read from the bodies of HTTP requests and from recorded calculations."""
+"""Requests for calculations, read from bodies of HTTP requests and from recorded calculations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Calculable
 
 _OPTIONS = ("mod", "view", "precision", "base")
-_MOST_COMMAS = 1_000  # more values take longer to parse than two operands of full length, and hold the event loop
+_MOST_COMMAS = 1_000  # more values take longer to parse than two operands of full length, and block the event loop
 _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, precision and base where they are wanted.'
 
 
 def read_calculation(body: bytes) -> Request:
-    """Return the calculation in a body; raises InvalidInput, with JSON pointers, when the body is not valid.
+    """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers.
 
-    Numbers are kept as literals, never converted to floats.
+    Numbers are read as texts, never as floats.
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -55,7 +55,7 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
 
 
 def recorded_request(row: HistoryRow) -> Request | None:
-    """Return the request of a recorded calculation; None when the row does not hold its operands in full.
+    """Return the request of a recorded calculation, or None if its row abbreviates the operands.
 
     Raises NotFound for a summary, which has no digits.
     """
@@ -80,14 +80,15 @@ def named_request(name: str, given: Mapping[str, Any]) -> Request:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the requests in a batch's body, as ``batch_requests`` does; numbers are kept as literals."""
+    """Return the requests in a batch's body, as ``batch_requests`` does. Numbers are read as texts, never as floats."""
     return batch_requests(read_json(body, number_literal, 4 * MAX_BATCH))  # twice as many objects as the items need
 
 
 def batch_requests(document: object) -> list[Request | PycalcError]:
-    """Return the requests of a batch; an error stands for each that lacks an operand or has an invalid option.
+    """Return the requests of a batch.
 
-    Raises InvalidInput, with JSON pointers, when the document or one of its items has the wrong form.
+    A request without an operand or with an invalid option is an error instead. Raises InvalidInput, with JSON pointers,
+    if the document or an item has the wrong structure.
     """
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
@@ -100,7 +101,7 @@ def batch_requests(document: object) -> list[Request | PycalcError]:
 
 
 def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
-    """Yield the problems with the form of one item."""
+    """Yield the problems with the structure of one item."""
     at = f"/operations/{index}"
     if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
         yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
@@ -109,7 +110,7 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
 
 
 def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:
-    """Yield the problems with the form of the operation and the input in the object at the pointer ``at``."""
+    """Yield the problems with ``operation`` and ``input`` in the JSON object to which the pointer ``at`` leads."""
     if not isinstance(item["operation"], str) or item["operation"] not in known:
         yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(known)}.")
     if isinstance(item["input"], dict):
@@ -119,7 +120,7 @@ def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any
 
 
 def _not_literals(at: str, given: Mapping[str, Any]) -> Iterator[FieldProblem]:
-    """Yield a problem for each member that is not a string; ``read_json`` has turned numbers into strings."""
+    """Yield a problem for each member that is not a string. ``read_json`` has converted numbers to strings."""
     for name, value in given.items():
         if not isinstance(value, str):
             yield FieldProblem(f"{at}{pointer_step(name)}", f"{shown(name)} must be a number or a string.")
@@ -131,7 +132,7 @@ def _unknown(at: str, name: str) -> FieldProblem:
 
 
 def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
-    """Return one calculation's request, or what is wrong with it; remove the operands from ``given``."""
+    """Return the request of one calculation, or its error. Remove the operands from ``given``."""
     operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])

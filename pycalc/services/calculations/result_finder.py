@@ -1,4 +1,7 @@
-"""Results of plans, from the cache or computed; callers who want an expensive result at once share one computation."""
+"""Finding of results in the cache or by computation.
+
+Concurrent callers of an expensive result share one computation.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Compute
 from pycalc.services.compute.plan import Plan
 from pycalc.services.operations.radix import DECIMAL
 
-_WAKE_SECONDS = 0.0003  # work on the event loop for each caller who shared another's computation
+_WAKE_SECONDS = 0.0003  # time on the event loop for each caller who shared a computation
 
 
 class ResultFinder:
-    """A finder of results: it looks them up in the cache and computes those that are not there."""
+    """A finder of results, which computes the results that are not in the cache."""
 
     def __init__(
         self,
@@ -41,13 +44,13 @@ class ResultFinder:
         self._cache_errors = metrics.cache_errors
 
     async def find(self, plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
-        """Return a plan's result; raises the errors of ``Computer.compute``.
+        """Return the result of a plan. Raises the errors of ``Computer.compute``.
 
-        ``facts_only`` means that the client already has the text. A result that is not cached is then returned without
-        its text, with size and ends only, and counts as cached.
+        Set ``facts_only`` if the client already has the text. A result that is not cached is then returned with its
+        size and ends but without its text, and counts as cached.
         """
         # A result that is cheap to compute, or whose text is long and not needed, is looked up in this process only.
-        # An expensive one is looked up in the shared cache by _coordinate, once for all who wait for it.
+        # An expensive result is looked up in the shared cache by _coordinate, once for all callers who wait for it.
         shared = plan.digits <= LONG_BYTES if facts_only else plan.seconds <= INLINE_SECONDS
         result = await self._look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
         if result is None and facts_only:
@@ -65,11 +68,13 @@ class ResultFinder:
         except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
-            found = await self._coordinate(plan, caller)  # the full queue or quota was that of the user who came first
+            found = await self._coordinate(
+                plan, caller
+            )  # the error was about the queue or quota of the user who started the computation
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:
-        """Return the cached result under a key; None when there is none or the cache does not answer."""
+        """Return the cached result under a key, or None if there is none or the cache does not answer."""
         return await self._look_up(key, inf)
 
     async def _coordinate(self, plan: Plan, caller: Principal) -> Found:
@@ -86,7 +91,7 @@ class ResultFinder:
             return None
 
     async def _compute(self, plan: Plan, caller: Principal) -> Result:
-        """Compute a result and put it into the cache."""
+        """Compute a result and store it in the cache."""
         self._misses.inc()
         result = result_of(plan, *await self._computer.compute(plan, caller))
         try:
@@ -97,7 +102,7 @@ class ResultFinder:
 
 
 def result_of(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
-    """Return a plan's result from its text and facts, with the parts of its JSON form before and after the text."""
+    """Return the result of a plan from its text and facts. Build the JSON that surrounds the text in an answer."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":

@@ -1,4 +1,4 @@
-"""Single flight: work that several callers want at once is done once, in this process and among all processes."""
+"""Single flight: concurrent callers of the same work share one execution, within a process and among all processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pycalc.services.compute.plan import Plan
 
 T = TypeVar("T")
 
-_EXPENSIVE_SECONDS = 0.02  # cheaper results are not coordinated: computing them twice is faster than taking a lease
+_EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing them twice is faster than acquiring one
 # The wait for another process is this many times the estimate, plus a constant, and never past the deadline.
 # Estimates are right within a factor of two and a worker may have to start; but the process may be gone or busy.
 _WAIT_FACTOR = 5
@@ -31,23 +31,26 @@ _LONGEST_POLL_INTERVAL = 0.05
 @dataclass(slots=True)
 class _Work(Generic[T]):
     task: asyncio.Task[T]
-    waiting: int = 0  # callers
+    waiting: int = 0  # the number of callers
 
 
 class SingleFlight(Generic[T]):
-    """The work under way in this process, by key. Each work has a waiting caller, so callers bound its amount."""
+    """The work under way in this process, by key.
+
+    For each key there is a waiting caller, so the limits on callers bound it.
+    """
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
 
     def under_way(self, key: str) -> bool:
-        """Return whether the work under a key is under way."""
+        """Return whether work with this key is under way."""
         return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Return or raise the outcome of the work under ``key``; start the work when it is not under way.
+        """Return or raise the outcome of the work with this key. If the work is not under way, start it.
 
-        The work is cancelled when its last caller is cancelled; a later caller starts it again.
+        The work is cancelled when its last caller is cancelled. Then a later caller starts the work again.
         """
         work = self._works.get(key)
         if work is None:
@@ -64,7 +67,10 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result; ``cached`` is False if its text was computed for this call or for another call that this one joined."""
+    """A result that was found.
+
+    ``cached`` is False if its text was computed for this call, or for one that this call joined.
+    """
 
     result: Result
     cached: bool
@@ -75,14 +81,17 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 
 
 class Coordination:
-    """Single flight among processes: the holder of a lease computes, the others poll the shared cache.
+    """Single flight among processes: the holder of a lease computes, and the others poll the shared cache.
 
-    Waiting callers occupy no queue of this process, and wait for at most a few times the estimated duration. The reply
+    Waiting callers are in no queue of this process, and wait for at most a few times the estimated duration. The reply
     to a request for a lease contains the result if it is stored, so an expensive result needs no separate look-up.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
-        """Use the shared cache's ``leases``, None without one; wait at most ``longest`` seconds for another process."""
+        """Use the ``leases`` of the shared cache, or None without a shared cache.
+
+        ``longest`` bounds the wait for another process, in seconds.
+        """
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors
@@ -91,7 +100,7 @@ class Coordination:
         )
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """Return a plan's result: looked up, or computed in this process or another one."""
+        """Return the result of a plan: looked up, or computed in this process or in another one."""
         leases = self._leases
         if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
             result = await look_up()
@@ -104,9 +113,9 @@ class Coordination:
             claim.release()
 
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
-        """Wait for the result in the shared cache and return it, or None if this process has to compute it.
+        """Wait for the result in the shared cache and return it. Return None if this process must compute the result.
 
-        It has to if it holds the lease, if it waited too long, or if the cache does not answer.
+        The process must compute the result if it gets the lease, has waited too long, or gets no reply from the cache.
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0

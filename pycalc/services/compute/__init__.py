@@ -1,1 +1,1 @@
-"""Computation of results, on the event loop or in worker processes."""
+"""Computation of results on the event loop and in worker processes."""

@@ -1,4 +1,4 @@
-"""Admission to the worker processes: a bounded queue that is fair between users."""
+"""Admission of requests to the worker processes, through a bounded queue that is fair between users."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RETRY_SECONDS = 5
 
 
 class Admission:
-    """A queue for ``slots`` slots; the next slot goes to the user whose last one was longest ago.
+    """A queue for ``slots`` slots. A free slot goes to the waiting user whose last slot was longest ago.
 
-    At most ``max_waiting`` requests are in the queue, each for at most ``max_wait`` seconds.
+    At most ``max_waiting`` requests wait, each for at most ``max_wait`` seconds.
 
-    With two slots or more, one user holds at most all but one of them. One user's requests fill at most half of the
-    queue. When the queue is full, a new request displaces the newest request of the user who has the most waiting
-    requests, if its own user has fewer, the new one included. If both have equally many, it displaces that request if
-    its user has fewer requests running.
+    If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
+    the queue. When the queue is full, a new request may displace another: the newest request of the user with most
+    waiting requests. The new request's user must then have fewer waiting requests, or as many waiting and fewer
+    running.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -40,15 +40,15 @@ class Admission:
 
     @property
     def running(self) -> int:
-        """Return how many slots are taken."""
+        """Return the number of slots in use."""
         return self._running.total()
 
     @asynccontextmanager
     async def slot(self, user: bytes) -> AsyncIterator[None]:
-        """Hold a slot during the body.
+        """Return a context that holds a slot for a user.
 
-        Raises Overloaded when the queue is full, in total or for this user, when the wait exceeds ``max_wait`` seconds,
-        or when another user's request displaces this one.
+        Raises Overloaded if the queue is full, in total or for this user, or if the wait exceeds ``max_wait`` seconds.
+        Raises Overloaded too if another user's request displaces this one.
         """
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,10 +74,10 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """Displace another user's request if the queue is full.
+        """If the queue is full, displace a request of another user.
 
-        Raises Overloaded when this user's requests fill half of the queue. When the queue is full, raises Overloaded
-        unless another user has more requests than this user would have.
+        Raises Overloaded if this user's requests fill half of the queue, or if no other user has more requests than
+        this user would have.
         """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
@@ -94,7 +94,7 @@ class Admission:
             displaced.set_exception(self._refusal("displaced", detail))
 
     def _demand(self, user: bytes) -> tuple[int, int]:
-        """Return how many requests of a user are waiting, and how many are running."""
+        """Return the numbers of a user's waiting and running requests."""
         return len(self._waiting[user]), self._running[user]
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:
@@ -129,7 +129,7 @@ class Admission:
             granted.set_result(None)
 
     def _left_queue(self, user: bytes) -> None:
-        """Note that one of the user's requests has left the queue."""
+        """Subtract one from the number of the user's waiting requests."""
         self.waiting -= 1
         if not self._waiting[user]:
             del self._waiting[user]

@@ -1,4 +1,4 @@
-"""Computation: small results on the event loop, the others in killable worker processes under a deadline."""
+"""Computation of results: small ones on the event loop, others in worker processes, which are killed at a deadline."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, lim
 from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
 
-INLINE_SECONDS = 0.0003  # a cheaper computation runs on the event loop: handing it to a worker costs about as much
-_SHORT_SECONDS = 0.00005  # a still cheaper one runs without waiting for a time slice
-_MOST_DEADLINES = 4  # an estimate above so many deadlines is refused; estimates are right within a factor of two
-LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter ones copied
+INLINE_SECONDS = (
+    0.0003  # cheaper computations run on the event loop, because sending them to a worker costs about as much
+)
+_SHORT_SECONDS = 0.00005  # computations below this cost run without waiting for a time slice
+_MOST_DEADLINES = 4  # an estimate above this many deadlines is refused; estimates are right within a factor of two
+LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
 _MOST_FOUND = 16 * 1024  # bytes of a partial result, found before the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
@@ -40,7 +42,7 @@ _log = get_logger(__name__)
 
 
 class Computer:
-    """A computer of results, with bounds on processes, waiting requests, time and memory."""
+    """A computer of results, with limits on worker processes, waiting requests, time and memory."""
 
     def __init__(
         self,
@@ -48,15 +50,16 @@ class Computer:
         *,
         workers: int,
         timeout: float,
-        memory: int,
+        worker_memory: int,
         quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Limit each computation to ``timeout`` seconds, all workers to ``memory`` bytes, and each caller to ``quota``.
+        """Limit each computation to ``timeout`` seconds and each caller to ``quota``.
 
-        Up to ``workers`` computations run at the same time, each with an equal share of the memory. Workers hand long
-        results over through ``proc``, the mounted ``/proc``. Raises OSError where it is missing.
+        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
+        Workers return long results through the ``/proc`` file system, which is mounted at ``proc``. Raises OSError if
+        that folder is missing.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
@@ -65,7 +68,7 @@ class Computer:
         self._tracer = tracer
         self.quota = quota
         self._timeout = timeout
-        self._most_memory = memory // workers
+        self._most_memory = worker_memory // workers
         self.scheduler = LoopScheduler()
         self._admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
@@ -78,10 +81,10 @@ class Computer:
     async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         """Compute a result, verify it as ``execute`` does, and return its text and the facts about it.
 
-        Raises QuotaExceeded; Overloaded when too much is waiting or no memory is left for the result; Unavailable when
-        no worker starts, when the worker dies, or at shutdown. Raises ComputationTimeout at the deadline, at the limit
-        of memory, or at once if the operation is not stepwise and the estimate is far above the deadline. Raises the
-        errors of ``execute``. Cancellation kills the worker.
+        Raises QuotaExceeded. Raises Overloaded if too many requests wait or no memory is left for the result. Raises
+        Unavailable if no worker starts, if the worker dies, or at shutdown. Raises ComputationTimeout at the deadline
+        or at the limit of memory. If the operation is not stepwise and the estimate is far above the deadline, raises
+        ComputationTimeout at once. Raises the errors of ``execute``. Cancellation kills the worker.
         """
         started = perf_counter()
         task = plan.task
@@ -122,14 +125,14 @@ class Computer:
 
     @asynccontextmanager
     async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
-        """Hold a slot for a worker during the body, and charge the caller for the body's duration.
+        """Return a context that holds a slot for a worker, and charges the caller for the duration of the context.
 
-        ``seconds`` is an estimate of this duration. It is reserved while the slot is held, so that a caller's
-        concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
+        ``seconds`` is an estimate of this duration. The context reserves the estimate, so that a caller's concurrent
+        computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):
-            with self.quota.held(caller, seconds):
+            with self.quota.reserved(caller, seconds):
                 began = perf_counter()
                 try:
                     yield
@@ -137,7 +140,10 @@ class Computer:
                     self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one became idle within the last minute; raises Unavailable when it does not start."""
+        """Start a worker, unless one became idle within the last minute.
+
+        Raises Unavailable if the worker does not start.
+        """
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -151,7 +157,7 @@ class Computer:
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker. The start is never cancelled, because anyio would lose the process."""
+        """Start a worker. Shield the start from cancellation, because anyio would lose the process."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
             await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
@@ -161,24 +167,27 @@ class Computer:
             raise
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
-        """Call a cheap function in a worker, such as planning long operands, and return its result.
+        """Call a cheap function, such as planning for long operands, in a worker and return its result.
 
-        Raises the function's errors. Raises QuotaExceeded, Overloaded, Unavailable and ComputationTimeout too, as
-        ``compute`` does.
+        Raises the function's errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute``
+        does.
         """
         async with self._worker_slot(caller, 0.0):
             with self._memory_file() as result_fd:
                 return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 
     def abandon(self) -> None:
-        """Stop the computations in workers and refuse new ones, at shutdown: the callers of both get Unavailable."""
+        """Stop the computations in workers and refuse new ones, at shutdown.
+
+        Their callers get the error Unavailable.
+        """
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)
 
     @asynccontextmanager
     async def _until_abandoned(self) -> AsyncIterator[None]:
-        """Run the body until ``abandon`` is called; then raise Unavailable."""
+        """Return a context that raises Unavailable when ``abandon`` is called."""
         ending = Unavailable("The service is shutting down; retry in 1 s.")
         if self._abandoned:
             raise ending
@@ -195,11 +204,12 @@ class Computer:
     async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The function may take ``most_bytes``, but not more than the worker's share of the memory of all workers. At this
-        limit the worker aborts, after it has written OUT_OF_MEMORY to the file with the descriptor ``result_fd``.
+        The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. Beyond
+        that, the worker aborts, after it has written OUT_OF_MEMORY to the file with the descriptor ``result_fd``.
 
-        Raises ComputationTimeout at the limit of memory, and at the deadline, then with a partial result if the file
-        has one. Raises Unavailable when the worker does not start or dies otherwise, and the function's errors.
+        Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
+        result that the file contains, if any. Raises Unavailable if the worker does not start or dies, and the
+        function's errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
@@ -224,18 +234,18 @@ class Computer:
             _log.warning("a worker process died")
             raise Unavailable("The computation was interrupted; retry in 1 s.") from error
         except PycalcError:
-            self._idle.append(monotonic())  # raised by the function: its worker lives
+            self._idle.append(monotonic())  # the function raised the error, so its worker is alive
             raise
         self._idle.append(monotonic())
         return returned
 
     def _path_of(self, descriptor: int) -> str:
-        """Return the path by which a worker opens a file that this process has open under ``descriptor``."""
+        """Return the path at which a worker can open the file that this process has open under ``descriptor``."""
         return str(self._descriptors / str(descriptor))
 
     @contextmanager
     def _memory_file(self) -> Iterator[int]:
-        """Yield the descriptor of a new file in memory for a worker's result; raises Overloaded if there is no memory.
+        """Yield the descriptor of a new in-memory file for a worker's result. Raises Overloaded if there is no memory.
 
         A file on disk would delay the syncs of other files.
         """
@@ -251,10 +261,10 @@ class Computer:
 
 
 def _mapped(result_fd: int) -> bytes | mmap.mmap:
-    """Return the text in a worker's result file: mapped into memory if it is long, else copied.
+    """Return the text in a worker's result file: a memory map if the text is long, else a copy.
 
-    The pages of a mapped text go from the worker to the socket uncopied. But a map keeps a file descriptor open, and
-    the cache keeps many results.
+    The pages of a map go from the worker to the socket without a copy. But each map keeps a file descriptor open, so
+    the many short results in the cache are copied.
     """
     size = os.fstat(result_fd).st_size
     if size <= LONG_BYTES:

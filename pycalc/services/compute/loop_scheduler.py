@@ -1,4 +1,7 @@
-"""A scheduler for work that holds the event loop: the work runs in short time slices, with other tasks in between."""
+"""A scheduler for work that blocks the event loop.
+
+The work runs in short time slices, with other tasks between them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ _SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the lo
 
 
 class LoopScheduler:
-    """A first-in, first-out queue that lets one time slice of work run in each iteration of the event loop.
+    """A first-in, first-out queue that runs one time slice of work in each iteration of the event loop.
 
-    Without the queue, all work that arrived together would run together. A later request would then wait for all of
-    it, even if that request is only to be refused.
+    Without the queue, all work that arrived together would run in one iteration. Later requests would wait for all of
+    that work, even requests that are refused at once.
     """
 
     def __init__(self) -> None:
@@ -20,7 +23,7 @@ class LoopScheduler:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     async def time_slice(self, seconds: float) -> None:
-        """Wait until work that holds the event loop for about ``seconds`` may run."""
+        """Wait for this caller's turn to block the event loop for about ``seconds``."""
         admitted: asyncio.Future[None] = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._admit)
@@ -31,7 +34,7 @@ class LoopScheduler:
         left = _SLICE_SECONDS
         while self._waiting and left > 0:
             seconds, admitted = self._waiting.popleft()
-            if not admitted.done():  # it is done when its caller was cancelled
+            if not admitted.done():  # a caller that was cancelled has left the queue
                 admitted.set_result(None)
                 left -= seconds
         if self._waiting:

@@ -1,4 +1,4 @@
-"""The plan of a calculation: its task for the computer, and its estimated cost and size."""
+"""The plan of a calculation: the task for the computer, and its estimated cost and size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A calculation that is well-formed and within its domain."""
+    """A calculation whose operands are well-formed and within the operation's domain."""
 
     task: Task
     key: str

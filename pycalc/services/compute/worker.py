@@ -1,6 +1,6 @@
-"""The computation of one result and its verification, and the limits of a worker process.
+"""The computation and verification of one result, and the limits of a worker process.
 
-Light imports keep the start of a worker fast.
+This module imports little, so that workers start fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.texts import describe
 from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
 
-INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer one in a file
+INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer text in a file
 _EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
 _NICENESS = 10  # the service, which answers other requests meanwhile, has priority over its workers
 OUT_OF_MEMORY = bytes([signal.SIGABRT])  # the content of a worker's file after the worker reached its limit of memory
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Task(NamedTuple):
-    """One computation: an operation, its arguments, and the wanted view of the result."""
+    """A computation: an operation, its arguments, and the wanted view of the result, such as a summary."""
 
     operation: str
     args: Any
@@ -47,14 +47,14 @@ class Task(NamedTuple):
 
 
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
-    """Compute one result; return its text and the facts about it. The text of a summary is empty.
+    """Compute one result and return its text and the facts about it. The text of a summary is empty.
 
-    Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and an operation's results
-    of at most ``verified_above`` characters. A text over INLINE_BYTES is written to ``file``, if given, and None is
-    returned in its place. Partial results are written there too.
+    Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and results that are at
+    most as long as the operation's ``verified_above``. If ``file`` is given, a text over INLINE_BYTES is written to
+    that file, and None is returned instead of the text. Partial results are written to the file too.
 
-    Raises VerificationFailed when the verification fails, InvalidInput where a result in another base is not an
-    integer, and the operation's errors, such as DomainError.
+    Raises VerificationFailed if the verification fails. Raises InvalidInput if another base is asked for and the result
+    is not an integer. Raises the operation's errors, such as DomainError.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -84,7 +84,7 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
 
 
 def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
-    """Call a function; return its result, its start and end as Unix times in nanoseconds, and this process's id."""
+    """Call a function. Return its result, its start and end in Unix nanoseconds, and the id of this process."""
     began_ns = time_ns()
     return function(*args), began_ns, time_ns(), os.getpid()
 
@@ -92,8 +92,8 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 def be_ready() -> None:
     """Prepare a new worker: lower its priority, and let the kernel kill it when the service ends.
 
-    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that the service can let them
-    finish. Further calls in the same worker are harmless.
+    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that a worker can finish
+    during a shutdown. Calling this again in the same worker is harmless.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -106,12 +106,12 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    Normally the service kills a worker at the deadline. The limit of ``seconds`` of processor time ends a worker whose
-    service was killed before.
+    Normally, the service kills a worker at the deadline. If the service itself was killed, the limit of ``seconds`` of
+    processor time ends the worker.
 
-    The process aborts when its address space would grow by more than ``most_bytes`` since its start. GMP then aborts by
-    itself; a MemoryError leads to an abort here, because Python would keep objects after it. The interpreter's signal
-    handler writes the number of SIGABRT to ``file`` first.
+    The process aborts if its address space grows by more than ``most_bytes`` after its start. GMP aborts by itself.
+    After a MemoryError this function aborts, because Python would keep objects in memory. Before the abort, the
+    interpreter's signal handler writes the number of SIGABRT to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
@@ -137,6 +137,6 @@ def _limit_address_space(size: int) -> None:
 
 @cache
 def _address_space_at_start() -> int:
-    """Return the size of this process's address space, in bytes, at the first call."""
+    """Return the size in bytes that this process's address space had at the first call."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()

@@ -1,1 +1,1 @@
-"""The events of recorded calculations: publishing, usage totals and the live event feed."""
+"""The events of recorded calculations: publishing, usage totals, and the live feed."""

@@ -1,4 +1,4 @@
-"""Dead letters: events that could not be delivered, for admins and for the command line (ADR 17)."""
+"""Dead letters, which are events that could not be delivered, for admins and for the command line (ADR 17)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
 from pycalc.services.accounts.audit_log import AuditLog
 
-_LARGEST_NUMBER = 2**63 - 1  # of a database's integers
-_CONTENT_BYTES = 8_192  # no event of this service is longer; another producer's message may be
+_LARGEST_NUMBER = 2**63 - 1  # the largest integer that the databases store
+_CONTENT_BYTES = 8_192  # no event of this service is longer, but a message of another producer may be
 
 
 class DeadLetters:
-    """The service that lists, requeues and discards dead letters; its caller must be an admin or the operator."""
+    """The service that lists, requeues and discards dead letters. Its callers must ensure that the user may do so."""
 
     def __init__(self, store: DeadLetterStore, audit: AuditLog) -> None:
         self._store = store
@@ -41,13 +41,16 @@ class DeadLetters:
         ]
 
     async def requeue(self, number: int, actor: str) -> None:
-        """Move a dead letter's event back into the outbox; raises NotFound without the letter or its calculation."""
+        """Move the event of a dead letter back into the outbox.
+
+        Raises NotFound if there is no such letter or calculation.
+        """
         if number > _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
         self._audit.record("dead letter requeued", actor=actor, number=number)
 
     async def discard(self, number: int, actor: str) -> None:
-        """Delete a dead letter; raises NotFound."""
+        """Delete a dead letter; raises NotFound if there is none with this number."""
         if number > _LARGEST_NUMBER or not await self._store.discard(number):
             raise NotFound(f"There is no dead letter {number}.")
         self._audit.record("dead letter discarded", actor=actor, number=number)

@@ -1,6 +1,6 @@
-"""The event feed of ``GET /events``: first from the history, then live, without a gap.
+"""The event feed of ``GET /events``: first events from the history, then live events, without a gap between them.
 
-Duplicates are possible only after the clock was set back by more than AHEAD_MS.
+An event may appear twice, but only after the clock was set back by more than AHEAD_MS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_SUBSCRIBERS_EACH = 20
 
 
 class EventFeed:
-    """The event feed, with a limit of subscribers in total and per user."""
+    """The event feed, with a limit on subscribers in total and per user."""
 
     def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics, total: int) -> None:
         """Limit the subscribers to ``total``, and to MAX_SUBSCRIBERS_EACH for each user."""
@@ -33,12 +33,13 @@ class EventFeed:
     async def subscribe(
         self, identify: Callable[[], Awaitable[Principal]], last_id: bytes | None
     ) -> AsyncGenerator[Event]:
-        """Yield the caller's events after ``last_id``, in the order of their ids; an admin gets everybody's.
+        """Yield the caller's events with ids above ``last_id`` in ascending order. An admin gets all users' events.
 
-        Without ``last_id``, only new events follow. The first event has no payload and only marks the position after
-        which the others come. ``identify`` is called before each event and each HEARTBEAT; it must raise an error when
-        the caller has lost its rights. The feed ends when the service stops, when the caller's role changes, or when
-        the client reads too slowly.
+        Without ``last_id``, only new events follow. The first event is empty and only marks the position in the feed.
+
+        ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost its
+        rights. The feed ends when the service stops, when the caller's role changes, or when the client reads too
+        slowly.
 
         Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
         """
@@ -58,11 +59,11 @@ class EventFeed:
                         yield event
 
     def end(self) -> None:
-        """End all feeds after their queued events; a feed that begins later ends after its replay of the history."""
+        """End all feeds after their queued events. A feed that begins later ends after the events from the history."""
         self._poller.end()
 
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield the recorded events after ``after`` up to the subscriber's position, then the subscriber's events."""
+        """Yield recorded events from ``after`` to the subscriber's position, then the subscriber's live events."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:

@@ -1,16 +1,17 @@
-"""The history poller: reads new calculations once for all subscribers of this process."""
+"""The history poller, which reads new calculations once for all subscribers of this process."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import Context
 from time import time_ns
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import HistoryFilter, HistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
@@ -32,14 +33,14 @@ _log = get_logger(__name__)
 
 
 class Subscriber:
-    """A bounded queue of events for one client, in the order of their ids, all after ``position``."""
+    """A bounded queue of events for one client, in ascending order of ids, all above ``position``."""
 
     def __init__(self, position: bytes) -> None:
         self.position = position
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the iteration
 
     def offer(self, events: Sequence[Event]) -> bool:
-        """Queue events and return True; end the subscription and return False if over MAX_BEHIND would be queued."""
+        """Queue events and return True. If the queue would exceed MAX_BEHIND, end the subscription and return False."""
         if self._events.qsize() + len(events) > MAX_BEHIND:
             self.end()
             return False
@@ -64,16 +65,19 @@ class Subscriber:
 
 
 class HistoryPoller:
-    """A reader of new calculations from the database for the subscribers; it is idle without subscribers.
+    """A reader of new calculations in the database for subscribers, idle while there are none.
 
-    With ``shared`` other processes record too. The poller then polls, and holds each calculation back for
-    HOLD_BACK_SECONDS, so that events come in the order of their ids and a client can resume after any id.
+    With ``shared``, other processes record calculations too. The poller then reads at intervals, and delays each
+    calculation by HOLD_BACK_SECONDS. So events come in the order of their ids, and a client can resume after any id.
     """
 
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """Read from ``history``; ``clock_ns`` must be the clock of the ids, in nanoseconds since the epoch."""
+        """Read from ``history``.
+
+        ``clock_ns`` must be the clock that ids are made from, in nanoseconds since the epoch.
+        """
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
@@ -87,14 +91,15 @@ class HistoryPoller:
         metrics.subscribers.set_function(self._count)
 
     def wake(self) -> None:
-        """Announce that calculations were recorded."""
+        """Tell the poller that calculations were recorded."""
         self._work.set()
 
     @asynccontextmanager
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
-        """Subscribe to one user's calculations, or to everybody's with None; raises StoreUnavailable.
+        """Return a context with a subscriber to one user's calculations, or to all users' if ``user_id`` is None.
 
-        The subscriber's iteration ends when the poller ends, or when the client falls too far behind.
+        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. Raises
+        StoreUnavailable.
         """
         async with self._reading:
             if self._count():
@@ -137,17 +142,16 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the exclusive upper bound of the ids to read.
+        """Return the id below which calculations may be read.
 
-        With several processes, the bound excludes the last HOLD_BACK_SECONDS, because earlier ids may be committed yet.
+        With several processes, the last HOLD_BACK_SECONDS are excluded, because lower ids may still be committed.
         """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 
     async def _run(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), _POLL_SECONDS if self._shared else None)
+            await wait_until_set(self._work, _POLL_SECONDS if self._shared else None)
             self._work.clear()
             try:
                 async with self._reading:
@@ -168,7 +172,7 @@ class HistoryPoller:
         rows = await self._history.following(HistoryFilter(until=self._horizon()), self._position, _ROWS)
         selected: dict[bytes | None, list[Event]] = defaultdict(list)
         for row in rows:
-            for user_id in (None, row.user_id):  # None is the key of the subscribers to everybody
+            for user_id in (None, row.user_id):  # None is the key of subscribers to all users
                 if user_id in self._subscribers:
                     selected[user_id].append(event_of(row))
         for user_id, events in selected.items():

@@ -1,4 +1,4 @@
-"""The lease on the outbox: of the relays on one database, only its holder publishes."""
+"""The lease on the outbox. Several relays may share a database, and only the lease's holder publishes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 10.0
 
 
 class OutboxLease:
-    """The right to publish a database's outbox, which expires unless its holder renews it."""
+    """A lease on the outbox of a database, which expires unless its holder renews it."""
 
     def __init__(self, outbox: OutboxStore, clock: Callable[[], float]) -> None:
         self._outbox = outbox
@@ -22,7 +22,7 @@ class OutboxLease:
 
     @property
     def seconds_left(self) -> float:
-        """Return the seconds until the lease expires; 0 or less without a lease."""
+        """Return the seconds until the lease expires, or 0 or less if this relay does not hold the lease."""
         return self._held_until - self._clock()
 
     @property
@@ -31,14 +31,14 @@ class OutboxLease:
         return self.seconds_left > 0
 
     async def acquire(self) -> bool:
-        """Take the lease or renew it; return False while another relay holds it. Raises StoreUnavailable."""
-        began = self._clock()  # from before the call, so that the lease ends here before it ends in the database
+        """Acquire or renew the lease. Return False if another relay holds it. Raises StoreUnavailable."""
+        began = self._clock()  # read before the call, so that the lease ends here before it ends in the database
         acquired = await self._outbox.hold(self._owner, round(_SECONDS * 1000))
         self._held_until = began + _SECONDS if acquired else 0.0
         return acquired
 
     async def release(self) -> None:
-        """Release the lease to other relays; a failure is ignored, because the lease expires by itself."""
+        """Release the lease to other relays. Ignore a failure, because the lease expires by itself."""
         self._held_until = 0.0
         with suppress(Exception):
             await self._outbox.release(self._owner)

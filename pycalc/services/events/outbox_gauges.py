@@ -1,4 +1,4 @@
-"""The gauges of the outbox: the number of waiting events and the age of the oldest."""
+"""The gauges of the outbox: the number of waiting events, and the age of the oldest event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COUNT_SECONDS = 1.0  # the shortest time between counts, because the database r
 
 
 class OutboxGauges:
-    """The gauges of the backlog and of its oldest event's age; a relay shows 0 when another relay holds the lease."""
+    """The gauges of the outbox. A relay that does not hold the lease shows 0."""
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
         self._outbox = outbox
@@ -27,20 +27,20 @@ class OutboxGauges:
         )
 
     def show(self, oldest: Sequence[OutboxRow], backlog: int = 0) -> None:
-        """Set both gauges; ``oldest`` must begin with the oldest entry of the outbox, or be empty."""
+        """Set both gauges. ``oldest`` must begin with the oldest row of the outbox, or be empty."""
         self._gauge.set(backlog)
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
     async def refresh(self) -> None:
-        """Read the outbox and show its state; raises StoreUnavailable."""
+        """Read the outbox and set both gauges; raises StoreUnavailable."""
         oldest = await self._outbox.pending(1)
         self.show(oldest, await self._outbox.backlog() if oldest else 0)
 
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Set both gauges from the oldest entries of the outbox; raises StoreUnavailable.
+        """Set both gauges from the oldest rows of the outbox; raises StoreUnavailable.
 
-        If the outbox may have ``more`` entries, the backlog is an estimate: the last count less the entries removed
-        since, but at least the number of these entries.
+        If the outbox may have ``more`` rows, their number is estimated: the last count minus the rows removed since,
+        but at least ``len(oldest)``.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS
@@ -52,5 +52,5 @@ class OutboxGauges:
         self.show(oldest, max(self._backlog, len(oldest)))
 
     def note_removed(self, count: int) -> None:
-        """Subtract entries that left the outbox from the estimated backlog."""
+        """Subtract rows that were deleted from the outbox from the estimated number of rows."""
         self._backlog -= count

@@ -1,4 +1,4 @@
-"""The publisher of outbox entries: it publishes them, then deletes those that the stream stored."""
+"""The publisher of outbox rows, which publishes events and deletes those that the stream has stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = get_logger(__name__)
 
 
 class OutboxPublisher:
-    """The publisher of outbox entries, which notes the refused ones in the retry schedule."""
+    """The publisher of outbox rows. Events that the stream refuses are entered in the retry schedule."""
 
     def __init__(
         self, outbox: OutboxStore, stream: Publisher, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
@@ -31,9 +31,9 @@ class OutboxPublisher:
         self._tracer = tracer
 
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish entries; return how many left the outbox, as published events or as dead letters.
+        """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
 
-        Raises StreamUnavailable when the stream may not have stored all of them, and StoreUnavailable.
+        Raises StreamUnavailable if the stream may not have stored all events, and StoreUnavailable.
         """
         reasons: Mapping[bytes, str] = {}
         began_ns = time_ns()
@@ -41,7 +41,7 @@ class OutboxPublisher:
             await self._stream.publish([event_of(entry.row) for entry in entries])
         except EventsRefused as error:
             reasons = error.refused
-            if not self._schedule:  # log one line for a burst of refusals
+            if not self._schedule:  # log once for a burst of refusals
                 examples = sorted(set(reasons.values()))[:5]
                 _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
         if self._tracer.on:

@@ -1,9 +1,10 @@
-"""The relay, which publishes the outbox's events to the stream at least once, in the order of commit.
+"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits.
 
-The relay reads entries, publishes them and only then deletes them. After a crash between the last two steps, the
-entries are published again, with the same ids. While the stream is down the entries stay in the outbox. Of several
-relays on one database the holder of the lease publishes, which keeps each user's events in order; the others stand by.
-A refused event is retried beside later events; after several refusals it becomes a dead letter (ADR 5).
+The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
+events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
+on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
+stream refuses is retried, without delaying later events. After several refusals, the event becomes a dead letter (ADR
+5).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from time import monotonic
 
 from structlog import get_logger
 
-from pycalc.backoff import backoff_after
+from pycalc.backoff import backoff_after, wait_until_set
 from pycalc.db.base import OutboxRow, OutboxStore
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
@@ -31,7 +32,7 @@ _BATCH = 500
 # With a new lease, begin small: the previous holder may have failed on an event that makes large batches time out.
 _FIRST_BATCH = _BATCH // 16
 _SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large; a success doubles it
-_GATHER_SECONDS = 0.02  # between two batches, so that events gather: few large batches cost less than many small ones
+_GATHER_SECONDS = 0.02  # pause between two batches, because a few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
@@ -44,7 +45,10 @@ _log = get_logger(__name__)
 
 
 class Relay:
-    """A task that publishes the outbox; with ``shared`` it polls, because other processes fill the outbox too."""
+    """A task that publishes the outbox.
+
+    A relay that is ``shared`` reads at intervals, because other processes add events too.
+    """
 
     def __init__(
         self,
@@ -58,9 +62,9 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start the task; ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
+        """Start the task. ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
 
-        A refused event is retried for ``try_seconds`` or longer before it becomes a dead letter.
+        An event that the stream refuses is retried for at least ``try_seconds`` before it becomes a dead letter.
         """
         self._outbox = outbox
         self._shared = shared
@@ -72,7 +76,7 @@ class Relay:
         self._schedule = RetrySchedule(try_seconds, clock)
         self._publisher = OutboxPublisher(outbox, stream, metrics, self._schedule, tracer)
         self._work = asyncio.Event()
-        self._work.set()  # an earlier process may have left entries
+        self._work.set()  # an earlier process may have left events in the outbox
         self._closing = asyncio.Event()
         self._failures = 0
         self._batch = _BATCH
@@ -81,19 +85,19 @@ class Relay:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
-        """Announce new entries; a relay on standby leaves them to the holder of the lease."""
+        """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
         if self._lease.held or not self._shared:
             self._work.set()
 
     async def ping(self) -> None:
-        """Check that events are relayed; raises StreamUnavailable if the relay has ended or the stream refuses some."""
+        """Raise StreamUnavailable if the relay has ended or the stream refuses some events."""
         if self._runner.done():
             raise StreamUnavailable("Events are not being relayed.")
         if self._schedule:
             raise StreamUnavailable("The stream refuses some events.")
 
     async def aclose(self) -> None:
-        """Publish for at most 1.5 s more, then stop and release the lease; the remaining entries stay in the outbox."""
+        """Publish for at most 1.5 s more, then stop and release the lease. The remaining rows stay in the outbox."""
         self._closing.set()
         self._work.set()
         with suppress(TimeoutError):
@@ -106,22 +110,21 @@ class Relay:
     async def _run(self) -> None:
         while not self._closing.is_set():
             poll = (_POLL_SECONDS if self._lease.held else _STANDBY_SECONDS) if self._shared else None
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), _STANDBY_SECONDS if self._schedule else poll)
+            await wait_until_set(self._work, _STANDBY_SECONDS if self._schedule else poll)
             self._work.clear()
             try:
                 if await self._publish_batch():
                     self._work.set()
                 self._failures = 0
-            except Exception as error:  # the entries are safe in the outbox, so every error is retried
+            except Exception as error:  # the events are safe in the outbox, so every error is retried
                 await self._back_off(error)
-            await self._pause(_GATHER_SECONDS)
+            await wait_until_set(self._closing, _GATHER_SECONDS)
         with suppress(Exception):
             while await self._publish_batch():
                 pass
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
-        """Acquire or renew the lease when less than ``seconds`` of it are left; return whether this relay holds it."""
+        """Acquire the lease, or renew it if it expires within ``seconds``. Return whether this relay holds it."""
         if self._lease.seconds_left < seconds:
             renewal = self._lease.held
             acquired = await self._lease.acquire()
@@ -133,7 +136,10 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """If this relay leads, publish the oldest entries and the retries now due; return whether to go on at once."""
+        """If this relay holds the lease, publish the oldest events and the retries that are due.
+
+        Return whether to publish the next batch at once.
+        """
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
@@ -152,13 +158,13 @@ class Relay:
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish entries if this relay holds the lease; return how many left the outbox."""
+        """Publish the events of rows if this relay holds the lease. Return how many rows left the outbox."""
         if not entries or not await self._lead(PUBLISH_SECONDS):
             return 0
         return await self._publisher.publish(entries)
 
     async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish refused events again; return how many left the outbox.
+        """Publish events again that the stream has refused. Return how many rows left the outbox.
 
         A failure of the stream postpones these retries, but does not delay other events.
         """
@@ -175,7 +181,7 @@ class Relay:
         return removed
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, exponentially longer and with full jitter; keep the gauges up to date meanwhile.
+        """Wait before the next try, exponentially longer and with full jitter. Update the gauges meanwhile.
 
         After a failure of the stream, release the lease and make the next batch smaller.
         """
@@ -190,9 +196,5 @@ class Relay:
         while not self._closing.is_set() and (left := end - self._clock()) > 0:
             with suppress(Exception):  # a failure makes only the gauges stale
                 await self._gauges.refresh()
-            await self._pause(min(left, _REFRESH_SECONDS))
+            await wait_until_set(self._closing, min(left, _REFRESH_SECONDS))
         self._work.set()
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)

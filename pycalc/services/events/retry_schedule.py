@@ -1,4 +1,4 @@
-"""The retry schedule of events that the stream refuses: after several tries an event becomes a dead letter."""
+"""The retry schedule of events that the stream refuses. After several tries, an event becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Refusal(NamedTuple):
 
 
 class RetrySchedule:
-    """The entries that the stream refused, each with the time of its next try.
+    """The outbox rows whose events the stream has refused, each with the time of its next try.
 
-    An entry is given up after TRIES refusals and ``seconds``, whichever comes last.
+    An event becomes a dead letter after at least TRIES refusals and at least ``seconds``.
     """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
@@ -34,38 +34,38 @@ class RetrySchedule:
         return len(self._waiting)
 
     def split(self, entries: Sequence[OutboxRow]) -> tuple[list[OutboxRow], list[OutboxRow]]:
-        """Return the entries never refused, and the refused ones whose next try is due."""
+        """Return the rows whose events were never refused, and the refused rows whose next try is due."""
         now = self._clock()
         fresh = [entry for entry in entries if entry.seq not in self._waiting]
         due = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
         return fresh, due
 
     def clear(self) -> None:
-        """Forget all entries, because another relay publishes now."""
+        """Forget all rows, because another relay publishes now."""
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the entries that are no longer in the outbox.
+        """Forget the rows that are no longer in the outbox.
 
-        ``oldest`` must be the oldest entries of the outbox. With ``more``, the outbox may have entries after them, so
-        the schedule keeps its later ones.
+        ``oldest`` must be the oldest rows of the outbox. With ``more``, the outbox may have later rows, so the schedule
+        keeps its later rows too.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Postpone retries until at least ``seconds`` / 25 from now, because the stream itself failed."""
+        """Postpone all retries to at least ``seconds`` / 25 from now, because the stream itself has failed."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()
         }
 
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
-        """Schedule refused entries again, and forget published ones; return the entries to give up.
+        """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
-        ``reasons`` has the reason of each refusal by event id. The result has that of each entry to give up, by
-        sequence number.
+        ``reasons`` maps the id of each refused event to the reason. The result maps the sequence number of each row to
+        dead-letter to the reason.
         """
         now = self._clock()
         given_up: dict[int, str] = {}

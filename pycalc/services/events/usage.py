@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import date
 from time import time, time_ns
 
 from structlog import get_logger
 
-from pycalc.backoff import backoff_after
+from pycalc.backoff import backoff_after, wait_until_set
 from pycalc.db.base import DeadLetter, DeadLetterStore, UsageFilter, UsageStore, UserStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
@@ -32,7 +31,7 @@ _log = get_logger(__name__)
 
 
 class UsageConsumer:
-    """A member of the group that counts events; it commits a batch to the stream after counting it in the database.
+    """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
     After a crash between the two, the stream delivers the batch again. The database ignores events that it has already
     counted (ADR 17).
@@ -56,12 +55,18 @@ class UsageConsumer:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Raise StreamUnavailable if the task has ended or failed twice in a row, so that events are not consumed."""
+        """Raise StreamUnavailable if the task has ended or has failed twice in a row.
+
+        Events are not counted then.
+        """
         if self._runner.done() or self._failures > 1:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the current batch and leave the group; after 2 s, cancel the batch, and wait up to 2 s to leave."""
+        """Finish the current batch and leave the consumer group.
+
+        Cancel the batch after 2 s, and stop leaving after 2 s more.
+        """
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -80,7 +85,7 @@ class UsageConsumer:
                 await self._back_off(error)
 
     async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch, or None if the consumer is closed first; raises StreamUnavailable."""
+        """Return the next batch, or None if the consumer is closed first. Raises StreamUnavailable."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -92,9 +97,10 @@ class UsageConsumer:
             await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
-        """Process a batch, and retry while the database is unavailable; return False if the consumer is closed first.
+        """Process a batch, and retry while the database is unavailable. Return False if the consumer is closed first.
 
-        The batch is kept during the retries: a broker dead-letters messages that are returned again and again.
+        The batch is not returned to the broker meanwhile, because a broker dead-letters messages that are returned
+        often.
         """
         while not self._closing.is_set():
             try:
@@ -106,7 +112,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service; dead-letter the other messages, up to about MAX_DEAD_LETTERS."""
+        """Count the valid events of this service. Dead-letter the other messages, up to about MAX_DEAD_LETTERS."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []
@@ -140,8 +146,7 @@ class UsageConsumer:
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), delay)
+        await wait_until_set(self._closing, delay)
 
 
 def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
@@ -152,7 +157,7 @@ def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
 
 
 class UsageReader:
-    """A reader of usage totals (a user's own, or everybody's for an admin) and of the state of the caller's quotas."""
+    """A reader of usage totals and of the state of the caller's quotas. An admin may read all users' totals."""
 
     def __init__(self, usage: UsageStore, users: UserStore, quotas: QuotaKeeper) -> None:
         self._usage = usage

@@ -1,1 +1,1 @@
-"""The history of calculations: recording, reading, exports and deletion."""
+"""The history of calculations: recording, reading, export and deletion."""

@@ -1,14 +1,14 @@
-"""Monitoring of the disk of the SQLite file, so that recording stops before the disk is full."""
+"""Monitoring of the disk that holds the SQLite file, so that recording stops before the disk is full."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import HistoryMetrics
 
@@ -18,16 +18,16 @@ _log = get_logger(__name__)
 
 
 class DiskSpace:
-    """A task that reads a disk's free space, by default each second.
+    """A task that reads the free space of a disk, by default each second.
 
-    A second is short enough, because the recorder writes at most some 30 MB a second. The reserve is for writes that
-    must continue, such as logins, publishing and deletions.
+    A second is short enough, because the recorder writes at most some 30 MB a second. A reserve stays free for writes
+    that must continue, such as logins, the outbox and deletions.
     """
 
     def __init__(self, folder: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """Read the free space of the disk of ``folder`` every ``seconds``; the reserve is ``reserve_bytes``.
+        """Read every ``seconds`` how much is free on the disk of ``folder``. The reserve has ``reserve_bytes``.
 
-        Raises OSError when the free space cannot be read.
+        Raises OSError if the free space can't be read.
         """
         self._folder = folder
         self._reserve_bytes = reserve_bytes
@@ -40,20 +40,19 @@ class DiskSpace:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="disk space")
 
     def require(self) -> None:
-        """Raise StoreUnavailable while less than the reserve is free."""
+        """Raise StoreUnavailable if less than the reserve is free."""
         if self.low:
             detail = "The disk is nearly full, so calculations can't be recorded: the operator must free some space."
             raise StoreUnavailable(detail, _RETRY_SECONDS)
 
     async def aclose(self) -> None:
-        """Stop reading."""
+        """Stop the task."""
         self._closing.set()
         await self._runner
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)
             try:
                 await asyncio.to_thread(self._read)
             except OSError as error:  # if the disk is gone, the database reports that

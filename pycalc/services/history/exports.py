@@ -1,4 +1,4 @@
-"""Exports of the history and the audit log: complete selections, in reads of limited size (ADR 16)."""
+"""Exports of complete selections of the history and the audit log, in reads of limited size (ADR 16)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Row = TypeVar("Row", bound=_Row)
 
 
 class ExportFormat(NamedTuple, Generic[Row]):
-    """A file format of exports."""
+    """A file format of exports: its header line, row encoder, file extension and media-type parameters."""
 
     head: str
     line: Callable[[Row], str]
@@ -51,7 +51,7 @@ class ExportFormat(NamedTuple, Generic[Row]):
 def _formats(
     json_of: Callable[[Row], str], csv_header: str, csv_of: Callable[[Row], str]
 ) -> dict[str, ExportFormat[Row]]:
-    """Return the formats by media type."""
+    """Return the NDJSON and CSV formats of one kind of record, by media type."""
     return {
         "application/x-ndjson": ExportFormat("", lambda row: json_of(row) + "\n", "ndjson", ""),
         "text/csv": ExportFormat(csv_header, csv_of, "csv", "; charset=utf-8; header=present"),
@@ -65,8 +65,8 @@ AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDI
 class Exports:
     """The service that exports records, with a concurrency limit in total and per user.
 
-    One export reads at a time, and pauses afterwards in proportion to the event loop's other work. Exports therefore
-    slow down on a busy service and use the whole machine on an idle one.
+    Exports take turns to read. After each read, an export pauses in proportion to the time that the event loop spent on
+    other work. So exports are slow on a busy service, and use the whole machine on an idle one.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Exports:
     ) -> None:
         """Charge the bytes of exports to ``quota``.
 
-        ``thread_clock`` must return the seconds of processor time of the calling thread.
+        ``thread_clock`` must return the processor time of the calling thread, in seconds.
         """
         self._history = history
         self._users = users
@@ -103,9 +103,10 @@ class Exports:
         export_format: ExportFormat[HistoryRow],
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded selection, or its newest ``limit`` calculations, newest first; yield at least once.
+        """Yield the encoded calculations of a selection, newest first, or only the newest ``limit`` of them.
 
-        Raises the errors of ``records``, and InvalidInput for a malformed cursor.
+        Without calculations, yield the header line or an empty text. Raises the errors of ``records``, and InvalidInput
+        for a malformed cursor.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)
@@ -132,17 +133,19 @@ class Exports:
         before: bytes | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded records with ids below ``before``, or the newest ``limit`` of them; yield at least once.
+        """Yield the encoded records with ids below ``before``, or only the newest ``limit`` of them.
 
-        ``read`` returns up to so many records with ids below an id, newest first.
+        Yield at least once. ``read`` gets an id and a number, and returns up to that many records with lower ids,
+        newest first.
 
-        Reading goes down by id, so every row that existed at the start appears once. Later rows have higher ids and are
-        left out, except those that another process commits within about 2 s of the start. No transaction is open
-        during a yield. ``require_rights`` is called before each yield, and raises when the caller has lost its rights.
+        Ids are read in descending order, so every record that existed at the start appears once. Later records have
+        higher ids and are left out, except those that another process commits within about 2 s of the start. No
+        transaction is open during a yield. ``require_rights`` is called before each yield, and raises an error if the
+        caller has lost its rights.
 
-        Raises QuotaExceeded when nothing is left of the quota, Overloaded above the limits, Unauthorized, Forbidden and
-        StoreUnavailable. After the first yield an exception means that the export is incomplete. An export that has
-        begun is completed beyond the quota, because the client would have to repeat a broken one.
+        Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, Unauthorized,
+        Forbidden and StoreUnavailable. An exception after the first yield means that the export is incomplete. An
+        export that has begun may exceed the quota, because the client would have to repeat an incomplete one.
         """
         self._quota.require(caller)
         left = sys.maxsize if limit is None else limit
@@ -167,7 +170,8 @@ class Exports:
     def _pause_after(self, worked: float, rows: int) -> float:
         """Return the pause in seconds after a read during which the event loop's thread worked for ``worked`` seconds.
 
-        The shortest full read so far estimates the export's own work. Time beyond twice that counts as work for others.
+        The shortest full read so far is an estimate of the export's own work. Time beyond twice this estimate counts as
+        other work.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

@@ -15,7 +15,7 @@ from pycalc.services.accounts.authorization import visible_user_ids
 
 
 class HistorySelection(NamedTuple):
-    """A client's selection of calculations; a field that is None selects all."""
+    """A client's filter of calculations; a field that is None does not filter."""
 
     cursor: str | None = None  # a page's next_cursor or an item's id: selects older calculations
     operation: str | None = None
@@ -25,14 +25,14 @@ class HistorySelection(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A HistoryPage as JSON text, and the cursor of the next page, None on the last one."""
+    """A HistoryPage as JSON text, and the cursor of the next page, or None if it is the last page."""
 
     text: str
     next_cursor: str | None
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
-    """Return the store's filter of a selection, with ``since`` <= time < ``until``.
+    """Return the store's filter for a selection, with ``since`` <= time < ``until``.
 
     Raises Forbidden and Unauthorized as ``visible_user_ids`` does.
     """
@@ -55,9 +55,9 @@ class HistoryReader:
         self._users = users
 
     async def one(self, caller: Principal, identity: bytes) -> HistoryRow:
-        """Return the calculation of this id; raises NotFound when there is none, or the caller may not see it.
+        """Return the calculation with this id. Raises NotFound if there is none or the caller may not see it.
 
-        Raises Forbidden or Unauthorized when an admin has lost the role or the account.
+        Raises Forbidden if an admin has lost the role, and Unauthorized if the admin's account is deleted or disabled.
         """
         visible = await visible_user_ids(self._users, caller, None)
         row = await self._history.find(identity)

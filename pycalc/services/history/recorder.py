@@ -1,7 +1,8 @@
-"""Group commit of the history: a calculation is answered after its transaction is durable (ADR 5).
+"""Group commit of the history: a calculation is answered only after its transaction is durable (ADR 5).
 
-Rows that arrive while a commit runs form the next commit, so no timer delays a row. The queue is bounded by rows,
-bytes and age. When its row has reached that age, a caller gets an error. The row of a cancelled caller stays queued.
+Rows that arrive during a commit form the next commit, so no timer delays a row. The queue is bounded by rows, bytes and
+age. When a queued row reaches the largest age, its caller gets an error. If the caller is cancelled, its row stays in
+the queue.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _log = get_logger(__name__)
 
 
 class Recorder:
-    """A queue of rows that one task commits in batches, in the order of their arrival."""
+    """A queue of history rows, which a task commits in batches in the order of their arrival."""
 
     def __init__(
         self,
@@ -43,11 +44,11 @@ class Recorder:
         disk: DiskSpace | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """Start the task; ``committed`` is called with the rows of each commit.
+        """Start the task. ``committed`` is called with the rows of each commit.
 
-        Rows are refused while ``disk`` is low. The queue has at most ``max_rows`` rows and ``max_bytes`` bytes; a row
-        waits for at most ``max_age`` seconds. A commit takes up to ``batch_rows`` rows, or those of one call.
-        ``probe_seconds`` is the time before each probe.
+        New rows are refused while ``disk`` is low. The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. A
+        row waits for at most ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows of a longer call.
+        Probes are ``probe_seconds`` apart.
         """
         self._history = history
         self._tracer = tracer
@@ -73,16 +74,16 @@ class Recorder:
     def record(self, rows: Sequence[HistoryRow], key: KeyRow | None = None) -> asyncio.Future[None]:
         """Queue rows for a common transaction, and return a future that is done when they are durable.
 
-        The idempotency ``key`` of their request is stored in the same transaction. The future raises KeysTaken when
-        another request is recorded under it.
+        The idempotency ``key`` of their request is stored in the same transaction. The future raises KeysTaken if
+        another request was recorded with the same key.
 
-        The future raises an error when the commit failed: StoreUnavailable, or RowsRejected for the rows' values. It
-        also raises StoreUnavailable when the rows have waited in the queue for ``max_age``. In both cases the rows are
-        not in the history. It raises OutcomeUnknown when it is unknown whether they are, for example because their
-        commit still runs at ``max_age``.
+        If the commit fails, the future raises StoreUnavailable, or RowsRejected because of the rows' values. If the
+        rows have waited in the queue for ``max_age``, it raises StoreUnavailable. In these cases the rows are not in
+        the history. If their outcome is unknown, for example because their commit still runs at ``max_age``, the future
+        raises OutcomeUnknown.
 
-        This call raises Overloaded when the queue is full. It raises StoreUnavailable when the running commit is older
-        than ``max_age``, the disk is nearly full, or the service is shutting down.
+        The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
+        older than ``max_age``, the disk is nearly full, or the service is shutting down.
         """
         self.require_room(len(rows))
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
@@ -103,15 +104,16 @@ class Recorder:
         return done
 
     def require_room(self, rows: int = 1) -> None:
-        """Raise StoreUnavailable while the disk is nearly full, so that nothing is computed in vain."""
+        """Raise StoreUnavailable if the disk is nearly full, so that no result is computed that can't be recorded."""
         if self._disk is not None and self._disk.low:
             self._metrics.recorder_refused.labels("disk").inc(rows)
             self._disk.require()
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable if a commit hangs, the disk is nearly full, a write failed last, or the task ended.
+        """Raise StoreUnavailable if rows can't be recorded now.
 
-        A commit hangs if it has lasted longer than ``max_age``.
+        The reason may be that a commit has lasted longer than ``max_age``, the disk is nearly full, the last write
+        failed, or the task has ended.
         """
         if self._disk is not None:
             self._disk.require()
@@ -120,7 +122,7 @@ class Recorder:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
-        """Write a probe to the history; if this fails, ``ping`` raises until a write succeeds."""
+        """Write a probe to the history. If this fails, ``ping`` raises StoreUnavailable until a write succeeds."""
         try:
             await self._history.probe()
         except Exception as error:
@@ -128,7 +130,7 @@ class Recorder:
             self._fail()
 
     async def aclose(self) -> None:
-        """Refuse new rows, commit the queued ones, and stop."""
+        """Refuse new rows, commit the queued rows, and stop."""
         self._closing = True
         self._arrival.set()
         await self._runner
@@ -150,7 +152,7 @@ class Recorder:
             self._committing, self._commit_began = [], math.inf
 
     def _watch(self) -> None:
-        """Refuse rows that have reached ``max_age``, and do so again and again until no commit runs."""
+        """While a commit runs, fail the futures of rows that reach ``max_age``."""
         self._watching = bool(self._committing)
         if not self._watching:
             return
@@ -165,8 +167,8 @@ class Recorder:
     async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures.
 
-        Of several entries with one idempotency key, commit the first and fail the others. If keys are taken, fail their
-        entries and commit the others together. After any other error but StoreUnavailable, commit each entry
+        If several entries have the same idempotency key, commit the first and fail the others. If keys are taken, fail
+        their entries and commit the others together. After any other error except StoreUnavailable, commit each entry
         alone.
         """
         started, began_ns = perf_counter(), time_ns()
@@ -194,14 +196,17 @@ class Recorder:
             for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
                 self._tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
         for entry in batch:
-            if not entry.done.done():  # done: its caller was cancelled, or got OutcomeUnknown
+            if not entry.done.done():  # a future is done already if its caller was cancelled or got OutcomeUnknown
                 entry.done.set_result(None)
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Complete the futures of a batch that was not committed, or commit the part of it that the error leaves."""
+        """Handle the error of a batch that was not committed.
+
+        Commit the entries that the error does not concern, and fail the others.
+        """
         if isinstance(error, KeysTaken):
-            # Only these requests fail, and the others are committed together, so that they do not wait for long.
+            # Fail only the requests with taken keys. Commit the others together, so that they do not wait for long.
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:
                 if not entry.done.done():
@@ -222,7 +227,7 @@ class Recorder:
         self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
     def _fail(self) -> None:
-        """Make ``ping`` raise, and write probes until a probe or a commit succeeds."""
+        """Let ``ping`` raise StoreUnavailable, and write probes until a probe or a commit succeeds."""
         self._failing = True
         if self._probing is None or self._probing.done():
             self._probing = self._loop.create_task(self._probe_again(), name="recorder probe")
@@ -238,7 +243,7 @@ class Recorder:
                     _log.info("the history can be written again")
 
     def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
-        """Complete the pending futures of these entries with an error, and count their rows."""
+        """Complete the pending futures of these entries with an error, and count the entries' rows by ``reason``."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)

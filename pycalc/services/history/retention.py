@@ -1,16 +1,16 @@
-"""Deletion of calculations that are too old or beyond a user's quota, oldest first, in small batches (ADR 16)."""
+"""Deletion of calculations that are too old or exceed a user's quota, oldest first, in small batches (ADR 16)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import time
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import (
     AuditStore,
     DeletedAccount,
@@ -34,17 +34,19 @@ KEPT_KEYS = timedelta(hours=24)  # a retry within this time gets the recorded an
 LAST_ROWS = timedelta(hours=2)
 _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
-# Another process commits a row later than its id says: by the recorder's wait, and by what the clocks differ.
+# Another process may commit a row later than the time in its id: by the recorder's wait plus the clocks' difference.
 _SETTLING_SECONDS = 10.0
-_MOST_OWN_QUOTAS = 50_000  # kept; beyond, the oldest one is dropped, and that user counts as one with the default quota
-_PAUSE_SECONDS = 0.05  # between two batches; the recorder has the database to itself then
+_MOST_OWN_QUOTAS = (
+    50_000  # cached quotas; beyond, the oldest is evicted, and its user is treated as having the default quota
+)
+_PAUSE_SECONDS = 0.05  # between two batches, during which only the recorder uses the database
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
 _log = get_logger(__name__)
 
 
 def _first_id(age: timedelta) -> bytes:
-    """Return the lower bound of the ids of calculations that are younger than ``age``."""
+    """Return the lowest id that a calculation younger than ``age`` can have."""
     return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
 
 
@@ -53,15 +55,15 @@ def _older(account: DeletedAccount, age: timedelta) -> bool:
 
 
 def _weight(characters: int) -> int:
-    """Return a row's weight towards the quota: LONG_WEIGHT if it has over LONG_CHARACTERS characters, else 1."""
+    """Return the number of rows that a row counts as: LONG_WEIGHT if it has over LONG_CHARACTERS characters, else 1."""
     return LONG_WEIGHT if characters > LONG_CHARACTERS else 1
 
 
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
-    """Delete calculations older than ``age``; yield the number of rows after each batch, once it is durable.
+    """Delete calculations older than ``age``. Yield the number of deleted rows after each durable batch.
 
-    A calculation with an unpublished event stays, and so do all later ones. One whose event is a dead letter stays too.
-    Raises StoreUnavailable.
+    The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
+    dead letter is kept too. Raises StoreUnavailable.
     """
     before = _first_id(age)
     while gone := await history.prune(before, BATCH):
@@ -69,22 +71,22 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
 
 
 class _ClosingError(Exception):
-    """The service is closing, so the task ends now and the next start does the rest."""
+    """The signal that the service is closing. The task ends, and the next start does the remaining work."""
 
 
 class Retention:
-    """A task that keeps the history within its age and each user's quota.
+    """A task that keeps the history within its largest age and each user's quota.
 
-    It examines the whole history at the start of the service and then once an hour. It examines a user's history when
-    this process has recorded rows for a tenth of the user's quota. So each process lets a user exceed the quota by at
-    most a tenth of it in rows, except for a short time. Rows of the last ten seconds stay, because others may still
-    commit older ones.
+    The task examines the whole history at the start of the service and once an hour. It examines a user's history after
+    this process has recorded rows for a tenth of the user's quota. So each process lets a user exceed the quota by a
+    tenth of its rows, or briefly by more. Rows of the last ten seconds are kept, because another process may still
+    commit an older row.
 
-    Once an hour it also forgets which events were counted, if they are older than REDELIVERY, and the idempotency keys
-    that are older than KEPT_KEYS, and deletes old entries of the audit log.
+    Once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency keys older than
+    KEPT_KEYS, and old entries of the audit log.
 
-    It erases the history and the totals of deleted accounts, or makes the history anonymous: at once, and again once an
-    hour while calculations of the account may be recorded (LAST_ROWS) or its events may be counted (REDELIVERY).
+    When an account is deleted, the task erases its history and totals, or makes its history anonymous. It repeats this
+    once an hour while calculations of the account may still be recorded (LAST_ROWS) or its events counted (REDELIVERY).
     """
 
     def __init__(
@@ -103,11 +105,11 @@ class Retention:
         settling_seconds: float = _SETTLING_SECONDS,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Start the task, which keeps each user's history within a quota in rows; a long row counts as LONG_WEIGHT.
+        """Start the task. A user's quota is a number of rows, of which a long row counts as LONG_WEIGHT.
 
-        ``quota`` is the default one; None means no bound, for ``age`` too. ``quota_of`` reads a user's quota from the
-        store; without it everybody has the default one. Entries of ``audit`` older than ``audit_age`` are deleted.
-        ``clock`` returns seconds since the epoch.
+        ``quota`` is the default quota; for ``quota`` and ``age``, None means unlimited. ``quota_of`` reads the quota of
+        a user from the store; without this function all users have the default quota. Entries of ``audit`` older than
+        ``audit_age`` are deleted. ``clock`` must return seconds since the epoch.
         """
         self._history = history
         self._usage = usage
@@ -132,7 +134,7 @@ class Retention:
         self._runner = self._loop.create_task(self._run(), name="retention")
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
-        """Count committed rows by user, and wake the task when a user's history must be measured."""
+        """Count committed rows by user, and wake the task if a user's history must be measured."""
         if self._quota is None and not self._own_quotas:
             return
         weights: dict[bytes, int] = {}
@@ -149,7 +151,10 @@ class Retention:
                 self._measure(user_id)
 
     def learn(self, user_id: bytes, quota: int | None) -> None:
-        """Note the quota of a user who may record rows from now on; measure the user's history if it is a new one."""
+        """Note the quota of a user who may record rows from now on.
+
+        If the quota has changed, let the task measure the history.
+        """
         if self._own_quotas.get(user_id, self._quota) == quota:
             return
         self._own_quotas.pop(user_id, None)
@@ -164,7 +169,10 @@ class Retention:
         self._wake.set()
 
     def account_deleted(self, account: DeletedAccount) -> None:
-        """Begin to make a deleted account's history anonymous, or, once its rows have settled, to erase it."""
+        """Let the task erase the history of a deleted account or make it anonymous.
+
+        Erasure waits until the last rows are committed.
+        """
         delay = self._settling_seconds if account.erase else 0.0
         self._loop.call_later(delay, self._forget_soon, account)
 
@@ -195,8 +203,7 @@ class Retention:
             except Exception as error:  # the next pass may succeed
                 _log.warning("the history was not pruned", error=str(error))
             if not (self._due or self._just_deleted):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), next_pass - self._loop.time())
+                await wait_until_set(self._wake, next_pass - self._loop.time())
 
     async def _look_at_everything(self) -> None:
         self._recorded.clear()  # this pass measures every user; clearing bounds the counters
@@ -218,7 +225,7 @@ class Retention:
             await self._pause(_PAUSE_SECONDS)
 
     async def _forget_old_records(self) -> None:
-        """Delete old records of counted events, idempotency keys, and entries of the audit log."""
+        """Delete old ids of counted events, old idempotency keys, and old entries of the audit log."""
         while await self._usage.forget(_first_id(REDELIVERY), BATCH):
             await self._pause(_PAUSE_SECONDS)
         while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
@@ -228,14 +235,16 @@ class Retention:
                 await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
-        """Erase a deleted account's history and totals, or make the history anonymous."""
+        """Erase a deleted account's history and totals, or make its history anonymous."""
         user_id = account.user_id
         if account.erase:
             while gone := await self._history.prune(self._settled(), BATCH, user_id):
                 await self._deleted(gone)
             while await self._deleted_accounts.erase_totals(user_id, BATCH):
                 await self._pause(_PAUSE_SECONDS)
-            waiting = await self._history.sizes(user_id, None, 1)  # for the delivery of an event, or as a dead letter
+            waiting = await self._history.sizes(
+                user_id, None, 1
+            )  # the oldest row waits for the delivery of its event, or its event is a dead letter
             finished = not waiting and _older(account, REDELIVERY)
         else:
             last: bytes | None = bytes(16)
@@ -246,7 +255,7 @@ class Retention:
             await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
-        """Delete a user's oldest rows beyond the quota."""
+        """Delete the oldest rows by which a user exceeds the quota."""
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:
@@ -259,7 +268,7 @@ class Retention:
             self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
 
     def _settled(self) -> bytes:
-        """Return the lower bound of the ids of rows that other processes may still precede by older ones."""
+        """Return the id below which rows may be deleted, because no process can still commit a row with a lower id."""
         return first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
 
     def _measure_settled(self, user_id: bytes) -> None:
@@ -267,7 +276,7 @@ class Retention:
         self._measure(user_id)
 
     async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
-        """Return the id of the oldest row within a user's quota, None when all rows are within it."""
+        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
         weight, oldest = 0, None
         while sizes := await self._history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
@@ -283,7 +292,6 @@ class Retention:
         await self._pause(_PAUSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Leave the database to others for ``seconds``; raises _ClosingError when the service is closing."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+        """Leave the database to others for ``seconds``. Raises _ClosingError if the service is closing."""
+        if await wait_until_set(self._closing, seconds):
             raise _ClosingError

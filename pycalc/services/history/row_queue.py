@@ -15,7 +15,7 @@ KEY_BYTES = 300  # memory of a queued idempotency key without its ids and proble
 
 
 class Entry(NamedTuple):
-    """The rows of one ``record`` call with their idempotency key, and the future that it returned."""
+    """The rows of one call of ``record``, their idempotency key, and the future that the call returned."""
 
     rows: Sequence[HistoryRow]
     size: int  # in bytes
@@ -37,11 +37,11 @@ class RowQueue:
         return bool(self._entries)
 
     def fits(self, rows: int, size: int) -> bool:
-        """Return whether there is room for so many rows of ``size`` bytes in total."""
+        """Return whether the queue has room for this many rows with ``size`` bytes in total."""
         return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
 
     def put(self, entry: Entry) -> None:
-        """Append an entry, for which ``fits`` must have returned True."""
+        """Append an entry. Call ``fits`` first."""
         self._entries.append(entry)
         self.rows += len(entry.rows)
         self.bytes += entry.size
@@ -56,7 +56,7 @@ class RowQueue:
         return batch
 
     def take_older(self, moment: float) -> list[Entry]:
-        """Remove and return the entries that arrived before ``moment``, in monotonic seconds."""
+        """Remove and return the entries that arrived before ``moment``, in seconds of the monotonic clock."""
         older = []
         while self._entries and self._entries[0].arrived < moment:
             older.append(self._pop())

@@ -1,1 +1,1 @@
-"""The running processes of the service: what each reports, and the overview of all."""
+"""The running processes of the service: the reports that each stores, and the list for admins."""

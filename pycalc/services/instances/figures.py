@@ -1,4 +1,4 @@
-"""The figures of this process, read from its metrics."""
+"""The key figures of this process, read from its metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SERIES = (
 
 
 def figures_of(metrics: Metrics, compute_workers: int) -> Figures:
-    """Return the present figures; ``compute_workers`` is the number of worker processes at most."""
+    """Return the present key figures. ``compute_workers`` is the largest number of worker processes."""
     families = list(metrics.registry.restricted_registry(_SERIES).collect())
     samples = [sample for family in families for sample in family.samples]
     value = {sample.name: sample.value for sample in samples if not sample.labels}

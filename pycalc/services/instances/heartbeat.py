@@ -1,4 +1,4 @@
-"""Reports of this process's state to the database, so that every process can show all (ADR 32)."""
+"""Reports of the state of this process to the database, so that each process can show all processes (ADR 32)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from uuid import uuid4
 from structlog import get_logger
 
 from pycalc import __version__
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import Instance, InstanceStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import now_ms
 from pycalc.models.instances import Figures
 
 _SECONDS = 10.0
-STALE_MS = 60_000  # a process that has not reported for so long has ended
+STALE_MS = 60_000  # a process without a report for this long counts as ended
 
 _log = get_logger(__name__)
 
@@ -28,7 +29,7 @@ class Heartbeat:
     def __init__(
         self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = _SECONDS
     ) -> None:
-        """``command`` is the one that runs: serve, relay or consume."""
+        """Start the task. ``command`` is the command that this process runs: serve, relay or consume."""
         self._store = store
         self._id = uuid4().bytes
         self._command = command
@@ -40,7 +41,10 @@ class Heartbeat:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")
 
     async def aclose(self) -> None:
-        """Stop, and remove this process from the list; if the database is away, its row expires."""
+        """Stop the task and delete this process from the database.
+
+        If the database is unavailable, the process disappears from the list when its last report is too old.
+        """
         self._closing.set()
         await self._runner
         with suppress(StoreUnavailable):
@@ -58,5 +62,4 @@ class Heartbeat:
                 if not self._failed:  # one record for each outage
                     _log.warning("the state of this process was not stored", error=str(error))
                 self._failed = True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)

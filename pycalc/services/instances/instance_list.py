@@ -14,13 +14,13 @@ _MAX_INSTANCES = 1_000
 
 
 class InstanceList:
-    """A reader of the running processes; its caller must be an admin."""
+    """A reader of the list of running processes. Its callers must ensure that the user is an admin."""
 
     def __init__(self, store: InstanceStore) -> None:
         self._store = store
 
     async def items(self) -> list[InstanceItem]:
-        """Return the processes with their latest figures, the oldest process first."""
+        """Return the running processes with their latest figures, the oldest process first."""
         return [
             cast(
                 "InstanceItem",

@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from time import monotonic
 
 from pycalc.cache.base import CounterStore, Shared
-from pycalc.errors import Quota, RateLimited
+from pycalc.errors import LimitState, RateLimited
 from pycalc.models.limits import parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
-_MAX_LIMITS = 1_000  # different ones at once
+_MAX_LIMITS = 1_000  # cached at the same time
 _BLOCKS = 100  # a block of calculations is the smallest limit divided by this
 
 
 @dataclass(slots=True)
 class _Block:
-    """A user's calculations that are counted in advance, and the windows in which they are counted."""
+    """A block of calculations that were counted for a user in advance, and the windows that counted them."""
 
     limit: str
     left: int
-    remaining: list[int]  # in each window, once the block is used
-    ends: list[float]  # of each window, by the clock
+    remaining: list[int]  # calculations that each window still allows after the block is used up
+    ends: list[float]  # when each window ends, by ``clock``
 
 
 class CalculationRateLimit:
-    """A limit on calculations by user, in one or several windows.
+    """A limit on the calculations of each user, in one or several windows.
 
-    It counts calculations in advance, in blocks of a hundredth of the smallest limit. Most calculations are then taken
-    from a block by ``spend_ahead``, which uses no counter and awaits nothing. When a block's shortest window has ended,
-    the rest of the block is given back to the longer windows. Another process may therefore refuse a user too early,
-    by one block for each process, but never too late.
+    The limit counts calculations in advance, in blocks of a hundredth of the smallest amount. ``spend_ahead`` takes
+    most calculations from a block, so that they need no counter and no wait. When the shortest window ends, the unused
+    calculations of a block are returned to the longer windows. With several processes, a user may be refused too early,
+    by at most one block for each process, but never too late.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep the block of each user in ``blocks``, which several limits may share: a user has one limit at a time."""
+        """Keep each user's block in ``blocks``, which all limits may share, because a user has one limit at a time."""
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
@@ -55,81 +55,90 @@ class CalculationRateLimit:
         self._blocks = blocks
 
     async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited when the user may do no further calculation now; otherwise count nothing."""
+        """Raise RateLimited if the user may do no further calculation now. Count nothing."""
         if self._block_of(user_id) is None:
-            quotas = await self.spend(user_id, 0)
-            if full := [quota for quota in quotas if not quota.remaining]:
-                raise self._refusal(1, full, quotas)
+            states = await self.spend(user_id, 0)
+            if full := [state for state in states if not state.remaining]:
+                raise self._refusal(1, full, states)
 
-    async def quotas(self, user_id: bytes) -> tuple[Quota, ...]:
-        """Return the user's quotas without counting anything."""
+    async def limit_states(self, user_id: bytes) -> tuple[LimitState, ...]:
+        """Return the states of the user's limits without counting anything."""
         block = self._block_of(user_id)
         if block is not None:
-            return self._quotas(block)
-        quotas, _ = await spend_all(self._windows, user_id.hex(), 0)
-        return tuple(quotas)
+            return self._states(block)
+        states, _ = await spend_all(self._windows, user_id.hex(), 0)
+        return tuple(states)
 
-    def spend_ahead(self, user_id: bytes) -> tuple[Quota, ...] | None:
-        """Take one calculation from the user's block and return the quotas; return None if ``spend`` must count it."""
+    def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
+        """Take one calculation from the user's block and return the states of the limits.
+
+        Return None if ``spend`` must count the calculation, because there is no such block.
+        """
         block = self._block_of(user_id)
         if block is None:
             return None
         block.left -= 1
-        return self._quotas(block)
+        return self._states(block)
 
-    async def spend(self, user_id: bytes, operations: int = 1) -> tuple[Quota, ...]:
-        """Count calculations, all of them or none, and return the user's quotas; raises RateLimited."""
+    async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
+        """Count all of the calculations or, if a limit would be exceeded, none; return the states of the limits.
+
+        Raises RateLimited if a limit would be exceeded.
+        """
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
-            before = None  # of the limit that the user had before
+            before = None  # the block belongs to the user's former limit
         if before is not None and before.ends[0] <= self._clock():
             await self._give_back(user_id, before)
             before = None
         missing = operations - (before.left if before else 0)
         extra = self._ahead
-        quotas, full = await spend_all(self._windows, user_id.hex(), max(0, missing) + extra)
+        states, full = await spend_all(self._windows, user_id.hex(), max(0, missing) + extra)
         if full and extra:
             extra = 0
-            quotas, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
+            states, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
         left = before.left if full and before else extra + max(0, -missing)
-        block = self._keep(user_id, left, quotas)
+        block = self._keep(user_id, left, states)
         if full:
-            raise self._refusal(operations, full, self._quotas(block))
-        return self._quotas(block)
+            raise self._refusal(operations, full, self._states(block))
+        return self._states(block)
 
-    def _refusal(self, operations: int, full: Sequence[Quota], quotas: tuple[Quota, ...]) -> RateLimited:
-        """Count a refusal by the quotas in ``full``, and return its error."""
+    def _refusal(self, operations: int, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
+        """Count a refusal in the metrics and return its error; ``full`` are the limits that would be exceeded."""
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
             detail = f"A batch of {operations} is more than the limit of {smallest} calculations ever allows."
         else:
-            detail = " ".join(f"No more than {quota.amount} calculations in {quota.window} seconds." for quota in full)
-        return RateLimited(detail, max(quota.reset for quota in full), quotas)
+            detail = " ".join(f"No more than {state.amount} calculations in {state.window} seconds." for state in full)
+        return RateLimited(detail, max(state.reset for state in full), states)
 
     def _block_of(self, user_id: bytes) -> _Block | None:
-        """Return the block from which a calculation may be taken now, None if there is none."""
+        """Return the user's block if a calculation may be taken from it now, else None."""
         block = self._blocks.get(user_id)
         if block and block.left and block.limit == self._limit and self._clock() < block.ends[0]:
             return block
         return None
 
-    def _quotas(self, block: _Block) -> tuple[Quota, ...]:
+    def _states(self, block: _Block) -> tuple[LimitState, ...]:
         now = self._clock()
         return tuple(
             [
-                window.quota(remaining + block.left, end - now)
+                window.state(remaining + block.left, end - now)
                 for window, remaining, end in zip(self._windows, block.remaining, block.ends, strict=True)
             ]
         )
 
-    def _keep(self, user_id: bytes, left: int, quotas: Sequence[Quota]) -> _Block:
-        """Store a block of ``left`` calculations plus those that concurrent requests stored meanwhile; return it."""
+    def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
+        """Return a new block of ``left`` calculations, after storing it as the user's block.
+
+        If concurrent requests stored a block meanwhile, its calculations are added to the new block.
+        """
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
         block = _Block(
-            self._limit, left, [quota.remaining for quota in quotas], [now + quota.reset for quota in quotas]
+            self._limit, left, [state.remaining for state in states], [now + state.reset for state in states]
         )
         if left:
             if len(self._blocks) >= MAX_KEYS:
@@ -144,7 +153,7 @@ class CalculationRateLimit:
 
 
 class CalculationRateLimits:
-    """The rate limits on calculations: one for all callers with the same limit."""
+    """The rate limits on calculations. Callers with equal limits share one CalculationRateLimit."""
 
     def __init__(
         self,
@@ -154,7 +163,10 @@ class CalculationRateLimits:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """``prefix`` is put before the names of counters and windows, to tell the limits of API keys from users'."""
+        """Create limits whose counters and windows have names that begin with ``prefix``.
+
+        The prefix distinguishes the limits of API keys from those of users.
+        """
         self._metrics = metrics
         self._prefix = prefix
         self._counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
@@ -163,7 +175,7 @@ class CalculationRateLimits:
         self._blocks: dict[bytes, _Block] = {}
 
     def of(self, limit: str) -> CalculationRateLimit | None:
-        """Return the limit of a text such as ``6000/minute; 100000/day``; None for an empty one, which is no limit."""
+        """Return the limit of a text such as ``6000/minute; 100000/day``, or None for an empty text."""
         try:
             return self._limits[limit]
         except KeyError:

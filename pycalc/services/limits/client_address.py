@@ -1,4 +1,4 @@
-"""Addresses of clients; a forwarded address is used only if a trusted proxy sent it (ADR 12)."""
+"""Addresses of clients. A forwarded address is used only if a trusted proxy sent it (ADR 12)."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Any
 
 from pycalc.observability.requests import current
 
-UNKNOWN = "unknown"  # all clients without an address are one client
+UNKNOWN = "unknown"  # clients without an address are counted as one client
 
 _SITE_BITS = 64  # a site has at least an IPv6 /64 of its own, so the /64 identifies the client
 
 
 def address(host: str, port: int) -> str:
-    """Return host and port in a URL's form, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    """Return ``host:port`` as written in URLs, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ClientAddresses:
-    """A finder of clients' addresses behind trusted proxies."""
+    """A finder of the addresses of clients, who may be behind trusted proxies."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
-        """Trust the proxies in ``trusted``, addresses and CIDR networks; raises ValueError for anything else."""
+        """Trust the proxies at these IP addresses and in these CIDR networks; raises ValueError for other texts."""
         self._trusted = tuple(ip_network(network, strict=False) for network in trusted)
         self.proxied = bool(self._trusted)
 
     def current(self) -> str | None:
-        """Return the address of the client of the present request, None outside of requests."""
+        """Return the address of the client whose request is being handled, or None outside of requests."""
         scope = current.get()
         return None if scope is None else self.of(scope)
 
     def of(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the client of a request, given the request's ASGI scope."""
+        """Return the address of the client that sent the request with this ASGI scope."""
         peer = scope.get("client")
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return self.client(peer[0] if peer else None, forwarded)
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
-        """Return the client's address, for IPv6 its /64 network; UNKNOWN if ``peer`` is malformed.
+        """Return the client's IPv4 address or IPv6 /64 network, or UNKNOWN if ``peer`` is malformed.
 
-        ``peer`` is the other end of the connection, ``forwarded`` the values of X-Forwarded-For in their order. As long
-        as an address belongs to a trusted proxy, the next one from the right replaces it, up to a malformed one.
+        ``peer`` is the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in their order. The
+        client is the nearest address that belongs to no trusted proxy: first ``peer`` is examined, then the forwarded
+        addresses from right to left. A malformed address ends the search at the proxy that sent it.
         """
         nearest = _parsed(peer or "")
         if nearest is None:
@@ -55,15 +56,15 @@ class ClientAddresses:
         return _client_name(nearest)
 
     def is_proxy(self, peer: str) -> bool:
-        """Return whether the other end of a connection is a trusted proxy."""
+        """Return whether ``peer``, the other end of a connection, is a trusted proxy."""
         parsed = _parsed(peer)
         return parsed is not None and self._is_trusted(parsed)
 
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
         """Return whether a trusted proxy reports that the client used https.
 
-        ``forwarded`` are the values of X-Forwarded-Proto. The first member describes the client's own hop. A client
-        that forges it misleads only itself.
+        ``forwarded`` are the values of X-Forwarded-Proto, whose first member describes the client's own connection. A
+        client that forges this header misleads only itself.
         """
         nearest = _parsed(peer or "")
         if nearest is None or not self._is_trusted(nearest):
@@ -75,14 +76,14 @@ class ClientAddresses:
 
 
 def _from_the_right(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the members of a list that may span several field lines (RFC 9110 §5.3), the last one first."""
+    """Yield the members of a comma-separated list from the last to the first; it may span lines (RFC 9110 §5.3)."""
     for value in reversed(list(values)):
         for member in reversed(value.decode("latin-1").split(",")):
             yield member.strip()
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """Parse an address with an optional port (``192.0.2.1:80``, ``[2001:db8::1]:80``); None for anything else."""
+    """Parse an address with an optional port (``192.0.2.1:80``, ``[2001:db8::1]:80``); return None for other texts."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -93,7 +94,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
         return None
     if isinstance(address, IPv4Address):
         return address
-    return address.ipv4_mapped or IPv6Address(int(address))  # without the zone, which has a meaning on its host only
+    return address.ipv4_mapped or IPv6Address(int(address))  # drop the zone, which means something on its own host only
 
 
 def _client_name(address: IPv4Address | IPv6Address) -> str:

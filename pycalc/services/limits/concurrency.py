@@ -12,30 +12,31 @@ from pycalc.errors import Overloaded
 
 
 class ConcurrencyLimit:
-    """A number of slots that keys, such as users, may hold at once.
+    """A limit on the slots that keys, such as user ids, hold at the same time.
 
-    A key gets another slot only while more slots are free than it holds. So one key alone gets half of them, and two
-    keys a third each. A key without a slot gets any that is free. A slot may have a size, such as a number of bytes.
+    A key gets another slot only if more slots are free than the key holds. So a single key gets half of all slots, and
+    each of two keys a third. A key without a slot gets any free slot. A slot may have a size, such as a number of
+    bytes.
 
     The HTTP server's thread takes slots that the event loop releases, so a lock guards the counts.
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
-        """Limit all slots together to ``total``, and those of one key to ``each``, by default to ``total`` too.
+        """Limit the slots of all keys together to ``total``, and those of one key to ``each``, by default ``total``.
 
-        Refusals have ``detail``, and ``seconds`` as the time to retry.
+        A refusal has ``detail`` as its message, and tells the client to retry after ``seconds``.
         """
         self.total = total
         self._each = total if each is None else each
         self._refused = refused
         self._detail = detail
         self._seconds = seconds
-        self._held: dict[Hashable, int] = {}
+        self._taken_by: dict[Hashable, int] = {}
         self._lock = Lock()
         self.taken = 0
 
     def acquire(self, key: Hashable, amount: int = 1) -> Slot:
-        """Return a slot of this size for a key; raises Overloaded when the key may hold no more."""
+        """Return a slot of size ``amount`` for a key; raises Overloaded if the key may hold no more."""
         slot = self.try_acquire(key, amount)
         if slot is None:
             self._refused.inc()
@@ -43,17 +44,17 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot for a key, or None without counting a refusal when the key may hold no more."""
+        """Return a slot of size ``amount`` for a key, or None if the key may hold no more. Count no refusal."""
         with self._lock:
-            held = self._held.get(key, 0) + amount
-            if held > self._each or held > self.total - self.taken:
+            taken = self._taken_by.get(key, 0) + amount
+            if taken > self._each or taken > self.total - self.taken:
                 return None
-            self._held[key] = held
+            self._taken_by[key] = taken
             self.taken += amount
         return Slot(self._release, key, amount)
 
     def require_free(self, amount: int) -> None:
-        """Raise Overloaded when less than this amount is free."""
+        """Raise Overloaded if slots of less than this total size are free."""
         if self.taken + amount > self.total:
             self._refused.inc()
             raise Overloaded(self._detail, self._seconds)
@@ -61,13 +62,16 @@ class ConcurrencyLimit:
     def _release(self, key: Hashable, amount: int) -> None:
         with self._lock:
             self.taken -= amount
-            self._held[key] -= amount
-            if not self._held[key]:
-                del self._held[key]
+            self._taken_by[key] -= amount
+            if not self._taken_by[key]:
+                del self._taken_by[key]
 
 
 class Slot:
-    """A key's share of a ConcurrencyLimit until its release; also a context manager. A second release does nothing."""
+    """A slot of a ConcurrencyLimit, held until its release; also a context manager that releases it.
+
+    Releasing a slot again does nothing.
+    """
 
     __slots__ = ("_amount", "_key", "_release")
 
@@ -77,7 +81,7 @@ class Slot:
         self._amount = amount
 
     def release(self) -> None:
-        """Give the slot back."""
+        """Return the slot to its ConcurrencyLimit."""
         amount, self._amount = self._amount, 0
         if amount:
             self._release(self._key, amount)

@@ -1,4 +1,4 @@
-"""Counters for the limits: a bounded number in this process (ADR 12), and counters that processes share (ADR 20)."""
+"""Counters for rate limits: a bounded number in this process (ADR 12), and counters that processes share (ADR 20)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-MAX_KEYS = 50_000  # counters that each limit keeps
-_STALL_SECONDS = 1.0  # while replies are late, at most one limit's worth stays uncounted in this time
+MAX_KEYS = 50_000  # the most counters of each limit
+_STALL_SECONDS = 1.0  # while replies are late, at most the amount of one limit stays uncounted in this time
 
 
 class Counters:
-    """A CounterStore in this process with at most ``bound`` counters.
+    """A CounterStore in the memory of this process, with at most ``bound`` counters.
 
-    The in-memory storage of ``limits`` is unbounded, and walks over all keys at each hit. Here a new counter beyond the
-    bound evicts all expired counters. If none has expired, it evicts the tenth that expires soonest. No method waits,
-    so each is atomic.
+    The in-memory storage of the library ``limits`` is unbounded, and visits all keys at each hit. Here, a new counter
+    beyond the bound evicts all expired counters. If none has expired, the tenth of the counters that expires soonest is
+    evicted. No method awaits anything, so each is atomic.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
@@ -89,8 +89,8 @@ class Counters:
 class SharedCounters:
     """A CounterStore of shared counters, which counts in this process while the shared store fails.
 
-    The local counts are added to the shared ones until they expire, even when the shared store answers again. A store
-    whose memory is full, for example, still answers reads and refuses writes.
+    The local counts are added to the shared counts until they expire, even after the shared store has recovered. A
+    store whose memory is full, for example, still answers reads while it refuses writes.
     """
 
     def __init__(
@@ -98,18 +98,18 @@ class SharedCounters:
     ) -> None:
         """Combine a shared store with the counters of this process.
 
-        When the shared store's reply is late, that store may have counted the amount. If ``lenient``, the amount is
-        not counted locally then. At most one limit's worth a second stays uncounted.
+        A shared store whose reply is late may already have counted the amount. If ``lenient`` is set, such an amount is
+        not counted in this process too. Then at most the amount of one limit stays uncounted in each second.
         """
         self.clock = own.clock
         self._shared = shared
         self._own = own
         self._fallbacks = metrics.limit_fallbacks.labels(limit)
-        self._unheard = Counters(clock=own.clock) if lenient else None
+        self._unconfirmed = Counters(clock=own.clock) if lenient else None
 
     def __len__(self) -> int:
-        """Return how many counters are kept in this process."""
-        return len(self._own) + (0 if self._unheard is None else len(self._unheard))
+        """Return the number of counters in this process."""
+        return len(self._own) + (0 if self._unconfirmed is None else len(self._unconfirmed))
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         return await self._of_either(lambda store: store.incr(key, expiry, amount))
@@ -121,9 +121,9 @@ class SharedCounters:
             spent = await self._shared.spend(amount, left)
         except CacheUnavailable as failure:
             self._fallbacks.inc()
-            if self._unheard is None or not isinstance(failure, AnswerLost):
+            if self._unconfirmed is None or not isinstance(failure, AnswerLost):
                 return await self._own.spend(amount, bounds)
-            spent = await self._unheard.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
+            spent = await self._unconfirmed.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
             spent = [each._replace(seconds=bound.expiry) for each, bound in zip(spent, bounds, strict=True)]
         return [
             each if not own else await self._with_own(each, own, bound)
@@ -131,7 +131,7 @@ class SharedCounters:
         ]
 
     async def _with_own(self, spent: Spent, own: int, bound: Bound) -> Spent:
-        """Return the state of a shared counter with what this process counted alone."""
+        """Return the state of a shared counter, after adding the amount ``own`` that only this process counted."""
         seconds = await self._own.get_expiry(bound.key) - self.clock()
         return Spent(spent.allowed, min(bound.limit, spent.used + own), max(spent.seconds, seconds))
 

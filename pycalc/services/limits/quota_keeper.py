@@ -1,4 +1,4 @@
-"""Storage of the quotas' charges in the database, where all processes read them (ADR 28)."""
+"""Storage of quota charges in the database, so that all processes know them (ADR 28)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TypeVar
 
 from structlog import get_logger
 
+from pycalc.backoff import wait_until_set
 from pycalc.db.base import QuotaStore, QuotaUse
-from pycalc.errors import Quota, StoreUnavailable
+from pycalc.errors import LimitState, StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import WindowQuota
 
 _SECONDS = 1.0
-_ROUNDS = 3  # for which a user's totals are read after a charge
+_ROUNDS = 3  # after a charge, the user's totals are read in this many rounds
 _BATCH = 200  # users or uses in one transaction
 _FORGET_SECONDS = 3_600.0
 
@@ -31,15 +32,15 @@ def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
 
 
 class QuotaKeeper:
-    """A task that stores this process's charges each second, and then reads what others charged the same users."""
+    """A task that stores this process's charges each second, then reads other processes' charges to the same users."""
 
     def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota], *, seconds: float = _SECONDS) -> None:
-        """Start the task, which pauses for ``seconds`` between two rounds.
+        """Start the task, which pauses for ``seconds`` between two rounds of storing and reading.
 
         A crash loses the charges since the last successful round.
         """
         self._store = store
-        # The uses of the last rounds. Other processes may have charged the same users then, and stored this later.
+        # The uses of the last rounds: other processes may store charges of the same users some rounds later.
         self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
         self._seconds = seconds
         self._closing = asyncio.Event()
@@ -47,21 +48,21 @@ class QuotaKeeper:
         self._runner = self._loop.create_task(self._run(), name="quotas")
 
     async def aclose(self) -> None:
-        """Store the remaining charges, and stop; a failure to store them is logged."""
+        """Store the remaining charges and stop the task. If storing fails, log the failure."""
         self._closing.set()
         await self._runner
 
     async def states(self, caller: Principal) -> list[QuotaState]:
-        """Return the state of a user's quotas, with the charges that other processes have stored by now."""
-        with suppress(StoreUnavailable):  # what this process knows is shown
+        """Return the state of each of a user's quotas, including charges that other processes have stored by now."""
+        with suppress(StoreUnavailable):  # then return what this process knows
             for quota, _ in self._quotas:
                 if own := quota.ids_of(caller):
                     quota.learn(await self._store.totals(list(own), quota.now(), list(own.values())))
         return [state for quota, _ in self._quotas for state in quota.states(caller)]
 
-    def quotas(self, caller: Principal) -> list[Quota]:
-        """Return what is left of a user's quotas, as far as this process knows."""
-        return [left for quota, _ in self._quotas for left in quota.quotas(caller)]
+    def limit_states(self, caller: Principal) -> list[LimitState]:
+        """Return the remaining amount of each of a user's quotas, as far as this process knows."""
+        return [state for quota, _ in self._quotas for state in quota.limit_states(caller)]
 
     async def _run(self) -> None:
         next_forgetting = self._loop.time()
@@ -70,15 +71,14 @@ class QuotaKeeper:
             try:
                 for quota, recent in self._quotas:
                     await self._store_and_read(quota, recent)
-                # One batch a round, so that storing does not wait.
+                # Delete one batch of old uses in a round, so that the next charges are stored soon.
                 if self._loop.time() >= next_forgetting and await self._store.forget(self._now(), _BATCH) < _BATCH:
                     next_forgetting = self._loop.time() + _FORGET_SECONDS
             except Exception as error:  # the charges stay in force here, and the next round stores them
-                _log.warning("the use of quotas was not stored", error=str(error))
+                _log.warning("quota charges were not stored", error=str(error))
             if last:
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+            await wait_until_set(self._closing, self._seconds)
 
     async def _store_and_read(self, quota: WindowQuota, recent: deque[list[QuotaUse]]) -> None:
         uses = quota.unstored()

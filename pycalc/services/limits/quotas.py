@@ -1,4 +1,4 @@
-"""Quotas: how much of the service each user may use in a fixed window of time (ADR 28).
+"""Quotas: how much computing time and output each user may use in a fixed window of time (ADR 28).
 
 Charges and checks happen in memory. ``QuotaKeeper`` stores the charges, and reads those of other processes.
 """
@@ -13,37 +13,39 @@ from time import time
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import Overloaded, Quota, QuotaExceeded
+from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
-_MAX_USERS = 50_000  # kept in memory for each quota; beyond, the oldest entry is dropped and read again
+_MAX_USERS = (
+    50_000  # uses in memory for each quota; beyond, the oldest is evicted, and read from the database when needed
+)
 
 
 @dataclass(slots=True)
 class _WindowUse:
-    """A user's use of a quota in one window, or that of an API key with a limit of its own."""
+    """The amount of a quota that a user, or an API key with a limit of its own, has used in one window."""
 
-    user_id: bytes  # or the key's id
+    user_id: bytes  # or the id of an API key
     seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
     charged: float = 0.0  # by this process
     others: float = 0.0  # charged by other processes, as far as is known
-    held: float = 0.0
+    reserved: float = 0.0  # for work in progress
 
     @property
     def used(self) -> float:
-        """Return what all processes are known to have charged."""
+        """Return the total that all processes are known to have charged."""
         return self.charged + self.others
 
 
 class WindowQuota:
-    """A quota of each user, in windows that begin at multiples of their length since the epoch. No method waits.
+    """A quota of each user in fixed windows, which begin at multiples of their length since the epoch.
 
-    The caller's limits say how much of it the user may use, and in which window.
+    The amount and the window are those of the caller's limits. No method awaits anything.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class WindowQuota:
         *,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Name what is used by ``noun`` in sentences, by ``unit`` in header fields.
+        """Create a quota whose amounts are called ``noun`` in sentences and ``unit`` in header fields.
 
-        ``clock`` must return seconds since the epoch.
+        ``limit_of`` selects this quota's limit from a caller's limits. ``clock`` must return seconds since the epoch.
         """
         self._name = name
         self._noun = noun
@@ -71,7 +73,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded when nothing is left, or less than ``amount``. Reservations do not count."""
+        """Raise QuotaExceeded if the caller has nothing left, or less than ``amount``. Ignore reservations."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
@@ -92,10 +94,10 @@ class WindowQuota:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._quota(caller, use, limit), round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._limit_state(caller, use, limit), round(use.used, 6), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add an amount to what the user has used, and the API key if it has limits of its own."""
+        """Add ``amount`` to the uses of the user and, if the caller has an API key with its own limits, of the key."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             use = self._use_of(caller.user_id, limit.seconds)
@@ -105,7 +107,7 @@ class WindowQuota:
             self.charge(caller.key, amount)
 
     def spend(self, caller: Principal, amount: float) -> None:
-        """Charge an amount; if less than that is left, charge nothing and raise QuotaExceeded."""
+        """Charge ``amount``. If less than ``amount`` is left, charge nothing and raise QuotaExceeded."""
         limit = self._limit_of(caller.limits)
         if caller.key is not None:
             self.require(caller, amount)
@@ -117,45 +119,45 @@ class WindowQuota:
             self._store_later(use)
 
     @contextmanager
-    def held(self, caller: Principal, amount: float) -> Iterator[None]:
-        """Reserve an estimated amount for the duration of the work.
+    def reserved(self, caller: Principal, amount: float) -> Iterator[None]:
+        """Return a context in which an estimated amount is reserved for a piece of work.
 
-        Raises QuotaExceeded, as ``require`` does, and Overloaded when other reservations take what is left.
+        Raises QuotaExceeded as ``require`` does, and Overloaded if other reservations need what is left.
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)
-        if any(use.used + use.held + amount > limit.amount for _, use, limit in uses):
+        if any(use.used + use.reserved + amount > limit.amount for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
         for _, use, _ in uses:
-            use.held += amount
+            use.reserved += amount
         try:
             yield
         finally:
             for _, use, _ in uses:
-                use.held -= amount
+                use.reserved -= amount
 
     def states(self, caller: Principal) -> list[QuotaState]:
-        """Return what the user has used, and the API key if it has a limit of its own; nothing without a limit."""
+        """Return the used amount for each of the caller's limits: the user's, and the API key's own."""
         return [
             QuotaState(counted.limits.prefix + self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
             for counted, use, limit in self._uses_of(caller)
         ]
 
-    def quotas(self, caller: Principal) -> list[Quota]:
-        """Return what is left in whole units and seconds, in the order of ``states``."""
-        return [self._quota(*each) for each in self._uses_of(caller)]
+    def limit_states(self, caller: Principal) -> list[LimitState]:
+        """Return the remaining amount for each of the caller's limits, in the order of ``states``."""
+        return [self._limit_state(*each) for each in self._uses_of(caller)]
 
-    def _quota(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> Quota:
+    def _limit_state(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> LimitState:
         left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return Quota(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
+        return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Return the ids under which this process stores its charges in the present windows, by user or key."""
+        """Return the ids under which this process stores its present charges to the user and to the API key."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
-        """Return the uses in which the caller's work counts, each with the user or the API key and its limit."""
+        """Return each use to which the caller's work counts, with its user or API key and its limit."""
         found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
         return [
             (counted, self._use_of(counted.user_id, limit.seconds), limit)
@@ -168,7 +170,7 @@ class WindowQuota:
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses with charges that are not stored, and those that are new here."""
+        """Return the uses that the keeper must store: those with new charges, and those new in this process."""
         now = self._clock()
         for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
             del self._unstored[ended]
@@ -178,21 +180,21 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark these uses as stored; what was charged meanwhile is still to be stored."""
+        """Mark ``uses`` as stored. If a use was charged while it was being stored, it must be stored again."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and _millionths(use.charged) == stored.used:
                 del self._unstored[stored.id]
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        """Set what other processes have charged to these totals."""
+        """Update the amounts that other processes have charged to these totals."""
         for total in totals:
             use = self._uses.get(total.user_id)
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
 
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the user's use in the present window of this length; the first call creates it."""
+        """Return the user's use in the present window of this length, which is created if there is none."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now or use.seconds != seconds:
@@ -200,11 +202,11 @@ class WindowQuota:
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
             use = self._uses[user_id] = _WindowUse(user_id, seconds, (int(now) // seconds + 1) * seconds)
-            self._store_later(use)  # after which the keeper reads what other processes have charged
+            self._store_later(use)  # then the keeper also reads what other processes have charged
         return use
 
     def _store_later(self, use: _WindowUse) -> None:
-        if len(self._unstored) < _MAX_USERS:  # more only while the database is away
+        if len(self._unstored) < _MAX_USERS:  # reached only while the database is unavailable
             self._unstored[use.id] = use
 
 
@@ -213,10 +215,10 @@ def _millionths(amount: float) -> int:
 
 
 def compute_quota(metrics: Metrics) -> WindowQuota:
-    """Return the quota of seconds of computing."""
+    """Return the quota of computing time, in seconds."""
     return WindowQuota("compute", "seconds of computing", "seconds", attrgetter("compute"), metrics)
 
 
 def digits_quota(metrics: Metrics) -> WindowQuota:
-    """Return the quota of bytes of results sent."""
+    """Return the quota of results sent, in bytes."""
     return WindowQuota("digits", "bytes of results", "content-bytes", attrgetter("digits"), metrics)

@@ -21,23 +21,23 @@ from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
 _HOUR = 3600
-_PER_ADDRESS = 10  # times an account's limit, because many people may share an address
-_AT_ONCE = 8  # concurrent attempts of an address: a quarter of the slots for hashing passwords
-_PER_HOUR = 1.5  # times an account's limit in an hour; any 60 minutes overlap at most two hourly windows
-_TRY_SECONDS = 60  # until the count of attempts under way expires, as their process may have died
+_PER_ADDRESS = 10  # multiple of an account's limit, because many people may share an address
+_AT_ONCE = 8  # concurrent attempts of an address: a quarter of the password hasher's slots
+_PER_HOUR = 1.5  # multiple of an account's limit, for an hour; any 60 minutes overlap at most two hourly windows
+_TRY_SECONDS = 60  # a count of attempts under way expires, because their process may have died
 
 _log = get_logger(__name__)
 
 
 class _Failures:
-    """Failed attempts of one kind of key: of accounts or of addresses.
+    """The failed login attempts of one kind of key: account names or addresses.
 
-    A failure that fills a window makes the key wait, each time twice as long, up to an hour. The counters may be in a
-    remote store, so independent requests to them run concurrently.
+    When a failure fills a window, the key must wait. Each wait is twice as long as the one before, up to an hour. The
+    counters may be in a remote store, so independent requests to that store run concurrently.
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, which must be sorted by window, the shortest first.
+        """Count failures towards ``limits``, which must be sorted by the length of their windows, the shortest first.
 
         The first wait is as long as the shortest window, but at most an hour.
         """
@@ -49,16 +49,19 @@ class _Failures:
 
     @asynccontextmanager
     async def trying(self, key: str) -> AsyncIterator[None]:
-        """Count an attempt as a possible failure while it is under way; raises RateLimited as ``_admit`` does."""
+        """Return a context for an attempt, which counts as a possible failure until the context ends.
+
+        Raises RateLimited as ``_admit`` does.
+        """
         counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, shield(counting))  # not cancelled, because ``finally`` takes this count back
+            await self._admit(key, shield(counting))  # shielded, because ``finally`` subtracts this count again
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
     async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Raise RateLimited when a key must wait, a window is full, or the attempts under way could overfill one."""
+        """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window."""
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
@@ -68,7 +71,7 @@ class _Failures:
             raise RateLimited("Too many wrong passwords; try again later.", await self._seconds(full) if full else 1)
 
     async def failed(self, key: str) -> None:
-        """Count a failure; a failure that fills a window begins a wait."""
+        """Count a failure. If the failure fills a window, let the key wait."""
         spent = await gather(*(spend_all((window,), key, 1) for window in self._windows))
         if all(quota.remaining for quotas, _ in spent for quota in quotas):
             return
@@ -78,12 +81,12 @@ class _Failures:
         _log.warning("logins refused", limit=self._name, key=key, seconds=wait)
 
     async def succeeded(self, key: str) -> None:
-        """Reset a key's waits and its shortest window; longer windows keep their failures."""
+        """Reset a key's waits and its count in the shortest window; longer windows keep their counts."""
         forgotten = (self._counters.clear(f"{key} {suffix}") for suffix in ("strikes", "wait"))
         await gather(self._windows[0].clear(key), *forgotten)
 
     async def _seconds(self, names: Sequence[str]) -> int:
-        """Return the seconds until the last of these counters expires, at least 1."""
+        """Return the seconds until all of these counters have expired, rounded up, and at least 1."""
         expiries = await gather(*map(self._counters.get_expiry, names))
         return max(1, ceil(max(expiries) - self._counters.clock()))
 
@@ -92,18 +95,18 @@ class LoginLimit(Protocol):
     """A limit on password attempts, at a login or a password change."""
 
     def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Return the context of one attempt, which raises RateLimited when it is entered.
+        """Return the context of one attempt, which raises RateLimited on entry.
 
-        An attempt that ends with Unauthorized, WrongPassword or a cancellation counts as a failure, except with
-        TotpRequired, after a right password.
+        An attempt counts as a failure if the context ends with Unauthorized, WrongPassword or a cancellation.
+        TotpRequired is an exception to this rule, because it follows a right password.
         """
 
 
 class FailedLogins:
-    """A LoginLimit by account name, whether the account exists or not, and ten times as high by address.
+    """A LoginLimit on failures by account name and by address; the limit by address is ten times as high.
 
-    With a limit of N in less than an hour, an account sees at most 3 N failures in any 60 minutes, or 3 N + 1 if N
-    is odd.
+    Names without an account are counted too. With a limit of N in less than an hour, an account sees at most 3 N
+    failures in any 60 minutes, or 3 N + 1 if N is odd.
     """
 
     def __init__(
@@ -136,7 +139,7 @@ class FailedLogins:
             async with self._addresses.trying(address), self._accounts.trying(account):
                 try:
                     yield
-                except TotpRequired:  # the first half of a login: neither a failure nor a success
+                except TotpRequired:  # a right password without its code: neither a failure nor a success
                     raise
                 except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
                     await shield(self._failed(account, address))
@@ -145,7 +148,7 @@ class FailedLogins:
 
     @contextmanager
     def _room(self, address: str) -> Iterator[None]:
-        """Count a concurrent attempt of an address in this process; raises RateLimited when there are too many."""
+        """Return a context for one attempt of an address; raises RateLimited if too many are under way here."""
         if self._at_once[address] >= _AT_ONCE:
             self._refused.inc()
             raise RateLimited("Too many logins at once from this address; try again later.")
@@ -170,14 +173,14 @@ class NoLoginLimit:
 
 
 class AddressLimit(Protocol):
-    """A limit on requests of one kind."""
+    """A limit on the requests of each address, such as registrations."""
 
     async def admit(self, address: str) -> None:
         """Count a request from an address; raises RateLimited."""
 
 
 class AddressRateLimit:
-    """An AddressLimit in one or several windows; failed requests count too."""
+    """An AddressLimit in one or several windows, which counts failed requests too."""
 
     def __init__(
         self,
@@ -189,7 +192,7 @@ class AddressRateLimit:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``noun`` names the requests in refusals."""
+        """Create a limit whose refusals call the requests ``noun``."""
         self._refused = metrics.rate_limited.labels(name)
         self._detail = f"Too many {noun} from this address; try again later."
         counters = counters_of(name, metrics, shared, clock=clock)
@@ -210,15 +213,18 @@ class NoAddressLimit:
 
 
 def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
-    """Return the limit of a setting; an empty setting means no limit."""
+    """Return the limit on failed logins that a setting describes; an empty setting means no limit."""
     return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
 def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
-    """Return the limit of a setting; an empty setting means no limit."""
+    """Return the limit on registrations that a setting describes; an empty setting means no limit."""
     return AddressRateLimit("register", "registrations", limit, metrics, shared) if limit else NoAddressLimit()
 
 
 def page_limit(limit: str, metrics: Metrics) -> AddressLimit:
-    """Return the limit of a setting, counted in each process alone; an empty setting means no limit."""
+    """Return the limit on requests for pages that a setting describes; an empty setting means no limit.
+
+    Each process counts these requests by itself.
+    """
     return AddressRateLimit("pages", "requests for pages", limit, metrics) if limit else NoAddressLimit()

@@ -1,4 +1,4 @@
-"""Limits on responses: their memory, shared fairly between users, and the time to read them (ADR 18)."""
+"""Limits on responses: their memory, shared fairly between users, and the clients' reading time (ADR 18)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNCOUNTED_BYTES = 64 * 1024
 
 
 class ReadingSpeed(NamedTuple):
-    """The slowest speed at which a client may read: ``rate`` bytes a second, with a tolerance of ``seconds``."""
+    """The slowest speed at which clients may read responses: ``rate`` bytes a second, after ``seconds`` of grace."""
 
     seconds: float
     rate: float
@@ -21,7 +21,7 @@ class ReadingSpeed(NamedTuple):
 def response_memory(metrics: Metrics, total: int) -> ConcurrencyLimit:
     """Return a limit on the bytes of all responses in progress.
 
-    A response holds its bytes from before it is built until its last byte is sent.
+    The bytes of a response count from before the response is built until its last byte is sent.
     """
     refused = metrics.requests_refused.labels("memory")
     limit = ConcurrencyLimit(total, refused, "Too many long responses are being made or sent.")

@@ -9,7 +9,7 @@ from time import monotonic
 from limits import RateLimitItem
 
 from pycalc.cache.base import Bound, CounterStore, Shared
-from pycalc.errors import Quota
+from pycalc.errors import LimitState
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
 
@@ -23,9 +23,9 @@ def counters_of(
     *,
     lenient: bool = False,
 ) -> CounterStore:
-    """Return the counters of the limit ``name``, in the shared cache if there is one, else in this process.
+    """Return the counters of the limit called ``name``: in the shared cache if there is one, else in this process.
 
-    At most ``bound`` of them are kept in this process; ``lenient`` is as for SharedCounters.
+    This process keeps at most ``bound`` counters. ``lenient`` is passed to SharedCounters.
     """
     own = Counters(bound, clock)
     counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
@@ -34,10 +34,10 @@ def counters_of(
 
 
 class Window:
-    """A fixed-window rate limit with a counter for each key; a window begins with a key's first use."""
+    """A fixed-window rate limit with a counter for each key; the window of a key begins with its first use."""
 
     def __init__(self, limit: RateLimitItem, counters: CounterStore, prefix: str = "") -> None:
-        """``prefix`` is put before the window's name in header fields."""
+        """Create a window whose name in header fields begins with ``prefix``."""
         self.counters = counters
         self.amount = limit.amount
         self.seconds = limit.get_expiry()
@@ -45,19 +45,24 @@ class Window:
         self._title = prefix + (unit if limit.multiples == 1 else f"{limit.multiples} {unit}s")
 
     def name(self, key: str) -> str:
-        """Return the name of a key's counter, which goes on when the limit's amount changes."""
+        """Return the name of a key's counter, which stays the same when the limit's amount changes."""
         return f"{key}/{self.seconds}"
 
-    def quota(self, remaining: int, seconds: float) -> Quota:
-        """Return the state of a window that ends in ``seconds``; one that has ended counts as a new window."""
-        return Quota(self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title)
+    def state(self, remaining: int, seconds: float) -> LimitState:
+        """Return the state of a window that ends in ``seconds``.
+
+        If this is not in the future, return that of a new window.
+        """
+        return LimitState(
+            self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title
+        )
 
     def bound(self, key: str) -> Bound:
-        """Return a key's counter with its limit."""
+        """Return the Bound of a key: the name and expiry of its counter, and the limit's amount."""
         return Bound(self.name(key), self.seconds, self.amount)
 
     async def give_back(self, key: str, cost: int) -> None:
-        """Subtract ``cost``, which ``spend`` has counted."""
+        """Subtract ``cost`` from a key's count, because that much of the counted amount was not used."""
         await self.counters.incr(self.name(key), self.seconds, -cost)
 
     async def clear(self, key: str) -> None:
@@ -65,10 +70,13 @@ class Window:
         await self.counters.clear(self.name(key))
 
 
-async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[Quota], list[Quota]]:
-    """Count ``cost`` in all windows, or in none if one refuses; return all quotas, and those of refusing windows."""
+async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[LimitState], list[LimitState]]:
+    """Count ``cost`` in all windows, or in none if a limit would be exceeded.
+
+    Return the states of all windows, and the states of those whose limit would be exceeded.
+    """
     spent = await windows[0].counters.spend(cost, [window.bound(key) for window in windows])
-    quotas = [
-        window.quota(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
+    states = [
+        window.state(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
     ]
-    return quotas, [quota for quota, each in zip(quotas, spent, strict=True) if not each.allowed]
+    return states, [state for state, each in zip(states, spent, strict=True) if not each.allowed]

@@ -1,4 +1,4 @@
-"""The registries of the operations (``OPERATIONS``) and of everything that can be calculated (``CALCULATIONS``)."""
+"""The registries: ``OPERATIONS`` has all operations, ``CALCULATIONS`` has everything that can be calculated."""
 
 from __future__ import annotations
 

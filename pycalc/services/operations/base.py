@@ -1,4 +1,4 @@
-"""The interfaces of operations. Routes, documentation and the console's forms are made from them."""
+"""The interfaces of operations, from which routes, documentation and the console's forms are made."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The size and cost of a result, known before it is computed.
+    """The size and cost of a result, known before the result is computed.
 
-    ``digits`` is the number of digit characters in the result's text, or an upper bound; it may be 0 where the result
-    is not a number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
-    ``exact`` is False where the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the
-    size of intermediate values in bytes.
+    ``digits`` is the number of digits in the result's text, or an upper bound. It may be 0 if the result is not a
+    number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
+    ``exact`` is False if the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the size
+    of intermediate values in bytes.
     """
 
     digits: int
@@ -56,8 +56,8 @@ class Estimate:
 class ResultSummary:
     """The number of digits of a result, and its first and last digits.
 
-    ``leading`` and ``trailing`` are the first and last (up to) 20 digit characters of its text. Sign, point, slash and
-    exponent are left out.
+    ``leading`` and ``trailing`` are the first and last (up to) 20 digits of its text, without sign, point, slash and
+    exponent.
     """
 
     digits: int
@@ -69,7 +69,7 @@ class ResultSummary:
 class ResiduePlan(NamedTuple):
     """The cost of a residue: ``seconds`` on one core and ``memory`` in bytes, each within a factor of about two.
 
-    ``method`` is the algorithm that planning chose; it is to be passed to ``modulo``.
+    ``method`` is the algorithm that planning has chosen, and an argument of ``modulo``.
     """
 
     seconds: float
@@ -90,9 +90,9 @@ class Verified(NamedTuple):
 class Calculable(ABC, Generic[ArgsT]):
     """A kind of calculation that a request names: an operation, or ``evaluate``.
 
-    ``ArgsT`` is frozen, hashable and picklable. Instances hold no state; every method may be called from any thread or
-    process. ``precision`` is 1 to 10,000 significant digits, and matters only where the result has no finite exact
-    form. ``evaluate`` refuses such a result if the precision is 0.
+    ``ArgsT`` is frozen, hashable and picklable. Instances have no state, so any thread or process may call each method.
+    ``precision`` is 1 to 10,000 significant digits, and matters only if the result has no finite exact form. With a
+    precision of 0, ``evaluate`` refuses such a result.
     """
 
     name: ClassVar[str]
@@ -106,7 +106,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
-        """Return the arguments; raises InvalidInput (with pointers), or DomainError where there is no real value."""
+        """Return the arguments. Raises InvalidInput, with JSON pointers, or DomainError if there is no real value."""
 
     @abstractmethod
     def input(self, args: ArgsT) -> dict[str, int | str]:
@@ -114,50 +114,50 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """Return the result's cache key, of bounded length: equal for equal arguments.
+        """Return the result's cache key, of bounded length, which is equal for equal arguments.
 
-        ``precision`` is part of the key only where the result may depend on it.
+        The key contains ``precision`` only if the result may depend on it.
         """
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """Estimate the size and cost of the result without computing it; for long operands, this takes up to 0.5 s.
+        """Estimate the size and cost of the result without computing it. For long operands, this takes up to 0.5 s.
 
-        Raises DomainError or ResultTooLarge where that is certain beforehand.
+        Raises DomainError or ResultTooLarge if the result is certain to have no value or too many digits.
         """
 
     @abstractmethod
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether planning takes only a fraction of a millisecond for these literals, which must be short.
 
-        ``modulo`` is True for a request with ``?mod=``.
+        ``modulo`` is set for a request with ``?mod=``.
         """
 
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
-        """Return the partial results, in the form of a result, and finally the result; None where there are none.
+        """Return an iterator over partial results and finally the result. Return None if there are no partial results.
 
-        A request returns the last partial result at its deadline. The result is to be passed to ``verified``.
+        A request returns the last partial result at its deadline. ``verified`` must check the result.
         """
         return None
 
     @abstractmethod
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify the text of a computed result, and return it; raises VerificationFailed."""
+        """Verify the text of a computed result, and return it. Raises VerificationFailed."""
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        """Compute the result, verify it and return it; ``exact`` is that of the estimate.
+        """Compute, verify and return the result. ``exact`` comes from the estimate.
 
-        Operations verify only results longer than ``verified_above``. Raises VerificationFailed when the result fails
-        its independent check, and DomainError or ResultTooLarge when the computation finds no value or a huge one.
+        Operations verify only results longer than ``verified_above``. Raises VerificationFailed if the result fails its
+        independent check. Raises DomainError or ResultTooLarge if the computation finds no value or a huge one.
         """
 
 
 class Operation(Calculable[ArgsT]):
-    """The base class of operations: functions of a few literals.
+    """The base class of operations, which are functions of a few literals.
 
-    ``Summarisable`` and ``Modular`` add optional abilities. A request for an ability that an operation lacks is
-    refused, and the documentation does not offer it. ``IntegerOperation`` reads operands that are whole numbers.
+    ``Summarisable`` and ``Modular`` add optional abilities. If an operation lacks an ability, requests for it are
+    refused and the documentation does not offer it. ``IntegerOperation`` reads operands that are whole numbers.
     """
 
     # A result of more characters is verified before it is returned; 0 means every result.
@@ -167,13 +167,13 @@ class Operation(Calculable[ArgsT]):
     def compute(self, args: ArgsT, precision: int) -> bytes:
         """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal.
 
-        Where ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON. Raises DomainError
-        where only the computation can show that there is no value.
+        If ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON. Raises DomainError if
+        only the computation can show that there is no value.
         """
 
     @abstractmethod
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text``, which ``compute`` returned, is the result; the check is independent of ``compute``.
+        """Return whether ``text``, which ``compute`` returned, is the result, by a method independent of ``compute``.
 
         ``prime`` is a random prime of 61 bits, for checks that compare residues.
         """
@@ -192,19 +192,19 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify a computed text if it is longer than ``verified_above``, and return it; raises VerificationFailed."""
+        """Return a computed text, after verifying a text longer than ``verified_above``. Raises VerificationFailed."""
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a result that is not rounded is exact; an integer root with a remainder is not."""
+        """Return whether a result that is not rounded is exact. An integer root with a remainder is not exact."""
         return True
 
 
 class Stepwise(Operation[ArgsT]):
-    """An operation that finds its result in steps, so that a request can return a partial result at its deadline."""
+    """An operation that computes its result in steps, so that a request can return a partial result at its deadline."""
 
     @abstractmethod
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes]: ...
@@ -215,18 +215,18 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that finds the size and the first and last digits of its result on their own (``view=summary``)."""
+    """An operation that can compute the size and the first and last digits of its result alone (``view=summary``)."""
 
     @abstractmethod
     def summary(self, args: ArgsT, precision: int) -> ResultSummary:
-        """Return the number of digits and the first and last digits, each of them certain.
+        """Return the number of digits and the first and last digits, all of them certain.
 
         Long results are not computed for this.
         """
 
     @abstractmethod
     def summary_seconds(self, args: ArgsT) -> float:
-        """Estimate the seconds of ``summary`` of an exact result on one core, within a factor of about two."""
+        """Estimate the seconds for the summary of an exact result on one core, within a factor of about two."""
 
 
 class ByResidue(Operation[ArgsT]):
@@ -236,10 +236,10 @@ class ByResidue(Operation[ArgsT]):
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None: ...
 
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` agrees with the result's residue modulo ``prime``.
+        """Return whether ``text`` has the same residue modulo ``prime`` as the result.
 
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. The answer is False for a
-        text that is not a number.
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. For a text that is not a
+        number, return False.
         """
         try:
             return self._agrees(args, precision, text, prime)
@@ -259,7 +259,7 @@ class Modular(ByResidue[ArgsT]):
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return the method and the cost of ``modulo``; takes less than a second for any arguments.
+        """Return the method and the cost of ``modulo``, in less than a second for any arguments.
 
         Raises InvalidInput (pointer ``/mod``) for a modulus below 1, or one that would take too long to factor.
         """
@@ -268,15 +268,18 @@ class Modular(ByResidue[ArgsT]):
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
         """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
 
-        ``method`` is that of the plan; if it is None, the residue is planned again. Raises what ``plan_modulo`` raises,
-        and DomainError where the result has no residue.
+        ``method`` comes from the plan. If it is None, the residue is planned again. Raises the errors of
+        ``plan_modulo``, and DomainError if the result has no residue.
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
-        """Return whether ``value`` is an exact result's residue modulo ``prime``; raises what ``residue`` raises."""
+        """Return whether ``value`` is the residue of an exact result modulo ``prime``.
+
+        Raises the errors of ``residue``.
+        """
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
@@ -297,9 +300,9 @@ class Modular(ByResidue[ArgsT]):
     def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is the result modulo ``modulus``.
 
-        The result is computed modulo ``modulus``·``prime``. Modulo ``modulus`` it must be ``residue``, and modulo
-        ``prime`` it must pass ``agrees_modulo``. Raises ZeroDivisionError or DomainError in the negligible case that
-        ``prime`` divides an operand.
+        The result is computed modulo ``modulus``·``prime``. Its residue modulo ``modulus`` must be ``residue``, and its
+        residue modulo ``prime`` must pass ``agrees_modulo``. Raises ZeroDivisionError or DomainError in the negligible
+        case that ``prime`` divides an operand.
         """
         wider = self.modulo(args, modulus * prime)
         return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)

@@ -131,7 +131,7 @@ def _logarithm(n: int) -> _Logarithm:
 class _Logarithm:
     """An enclosure of log10 F(n) = n·log10(φ) - log10(√5) + log10(1 ± φ^-2n).
 
-    The last term is below 10^-0.4n, and is not computed: the enclosure is widened by more than that.
+    The last term is below 10^-0.4n and is not computed. Instead, the enclosure is widened by more than this term.
     """
 
     def __init__(self, n: int) -> None:

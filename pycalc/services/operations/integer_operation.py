@@ -16,14 +16,14 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 
 
 class IntegerOperation(Operation[Integers]):
-    """An operation on whole numbers; its arguments are a tuple of them, in the order of ``parameters``.
+    """An operation on whole numbers. Its arguments are a tuple in the order of ``parameters``.
 
     To add an operation, write a file in ``functions`` with a subclass and its instance ``OPERATION``. See
     ``docs/add-an-operation.md``.
     """
 
     def check(self, args: Integers) -> None:
-        """Raise DomainError where there is no result, or InvalidInput for an operand that is not accepted."""
+        """Raise DomainError if there is no result, or InvalidInput if an operand is not accepted."""
 
     def parse(self, raw: Mapping[str, str]) -> Integers:
         values: list[int] = []

@@ -22,15 +22,15 @@ _SECONDS: Costs = (
 
 
 def base_seconds(digits: int) -> float:
-    """Estimate the seconds of ``in_base`` on one core for so many decimal digits."""
+    """Estimate the seconds of ``in_base`` on one core for a text of ``digits`` decimal digits."""
     return seconds(_SECONDS, digits)
 
 
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
-    """Convert an integer's decimal text to another base, with the digits 0-9 and a-z.
+    """Convert the decimal text of an integer to another base, with the digits 0-9 and a-z.
 
     A text of more than 1,000 characters is verified: both texts must have the same residue modulo a random prime.
-    Raises VerificationFailed if they have not, and InvalidInput for a text that is not an exact integer.
+    Raises VerificationFailed if they differ, and InvalidInput for a text that is not an exact integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "The result is no integer, which alone is written in another base: leave base out."

@@ -21,13 +21,13 @@ _SETTINGS: dict[str, Any] = {
 
 
 def error_of(exception: Exception) -> KafkaError:
-    """Return the error that a KafkaException carries."""
+    """Return the error in a KafkaException."""
     error: KafkaError = exception.args[0]
     return error
 
 
 def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
-    """Return the mapping of Kafka's errors."""
+    """Return the BrokerErrors of Kafka's driver."""
 
     def explain(exception: Exception) -> tuple[str, str]:
         if isinstance(exception, KafkaException):
@@ -38,7 +38,7 @@ def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]:
-    """Return a client's settings; a later layer overrides the earlier ones."""
+    """Return the settings of a client. Later ``layers`` override earlier ones."""
 
     def note(error: KafkaError) -> None:
         if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason

@@ -1,4 +1,4 @@
-"""Consuming from Kafka: a group member whose blocking driver has a thread of its own."""
+"""Consuming from Kafka: a group member, whose blocking driver runs in a thread of its own."""
 
 from __future__ import annotations
 
@@ -90,16 +90,17 @@ class KafkaMember:
                 await asyncio.shield(committing)
 
     async def aclose(self) -> None:
-        """Leave the group and end the thread; wait for that at most 2 s."""
+        """Leave the group and end the thread. Wait for this at most 2 s."""
         self._closing = True
         closing = self._thread.run(self._consumer.close)
         self._thread.close()
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
-        """Return the next messages, bounded in number and bytes; an empty list if none arrives in RECEIVE_SECONDS.
+        """Return the next messages, limited in number and bytes, or an empty list if none arrives in RECEIVE_SECONDS.
 
-        Raises KafkaException for an error; if messages preceded it, this call returns them and the next call raises.
+        Raises KafkaException for an error. If messages precede the error, this call returns them and the next call
+        raises.
         """
         messages: list[Message] = []
         size = 0

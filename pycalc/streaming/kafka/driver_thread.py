@@ -14,13 +14,14 @@ _T = TypeVar("_T")
 
 
 class ThreadClosed(RuntimeError):
-    """The error of a call made after the thread was closed."""
+    """The error of a call to a thread that was closed."""
 
 
 class DriverThread:
-    """A daemon thread that makes blocking calls one after the other, off the event loop.
+    """A daemon thread that runs blocking calls one after the other, off the event loop.
 
-    A call that hangs does not delay the end of the process. It would in an executor, whose threads are joined at exit.
+    A call that hangs does not delay the end of the process. A thread of an executor would, because Python joins the
+    threads of executors at exit.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,9 +30,9 @@ class DriverThread:
         Thread(target=self._serve, name=name, daemon=True).start()
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Queue a call; return a future of its result. Raises ThreadClosed after ``close``.
+        """Queue a call and return a future of its result. Raises ThreadClosed after ``close``.
 
-        Cancelling the future prevents the call if it has not begun.
+        If the call has not begun, cancelling the future prevents it.
         """
         if self._closed:
             raise ThreadClosed("the driver's thread is closed")
@@ -40,7 +41,7 @@ class DriverThread:
         return asyncio.wrap_future(outcome)
 
     def close(self) -> None:
-        """End the thread after the calls already queued."""
+        """End the thread after the queued calls."""
         self._closed = True
         self._calls.put(None)
 

@@ -26,7 +26,7 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The topic, and the settings of the clients by librdkafka's names; these include the brokers."""
+    """The topic, and the settings of clients by librdkafka's names, including the brokers."""
 
     topic: str
     create: bool  # create a missing topic
@@ -40,7 +40,7 @@ class KafkaOptions:
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
     """Return the options in a URL; raises ValueError.
 
-    ``credentials``, as ``user:password``, supply the user or the password that the URL lacks.
+    ``credentials``, as ``user:password``, provide the user or the password that the URL lacks.
     """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
@@ -65,9 +65,9 @@ def _count(value: str) -> int:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return the settings of the address, the encryption and the login; raises ValueError.
+    """Return the settings of addresses, encryption and login; raises ValueError.
 
-    The login's default mechanism is PLAIN over TLS, and SCRAM without TLS.
+    The default mechanism of the login is PLAIN with TLS, and SCRAM without TLS.
     """
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:

@@ -1,4 +1,4 @@
-"""Publishing to Kafka: a producer, and its settings for batches and for sending suspect events one by one."""
+"""Publishing to Kafka: a producer, and its settings for batches and for sending doubtful events one by one."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
-    """The errors of a batch, by event id; all other events are stored."""
+    """The errors of a batch by event id. Events without an error are stored."""
 
     local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
     remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
 
 
 class _Reports:
-    """The delivery reports on one batch; both the event loop and the driver's thread add reports."""
+    """The delivery reports of one batch, which the event loop and the driver's thread add."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
@@ -63,7 +63,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count one report; add its error to ``errors``, one of the outcome's dictionaries."""
+        """Count one report, and add its error to ``errors``, which is a dictionary of the outcome."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)
@@ -82,11 +82,11 @@ class KafkaProducer:
         self._thread.start()
 
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
-        """Send events; return when the broker has stored or refused each of them, without a time limit.
+        """Send events, and return when the broker has stored or refused each of them, without a time limit.
 
         Discard the producer after a call that failed, was cancelled, or returned errors of the broker. Otherwise events
-        still in its queue could be stored before the failed ones. Raises KafkaException, and BufferError when the
-        driver's queue is full.
+        that are still in its queue could be stored before those that failed. Raises KafkaException, and BufferError if
+        the driver's queue is full.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):
@@ -104,7 +104,7 @@ class KafkaProducer:
         return reports.outcome
 
     def discard(self) -> None:
-        """Make the thread drop all queued and unconfirmed messages, and end, after its poll of at most 0.5 s."""
+        """Let the thread drop all queued and unconfirmed messages, and end after its current poll of at most 0.5 s."""
         self._discarded.set()
 
     def is_alive(self) -> bool:
@@ -112,7 +112,7 @@ class KafkaProducer:
         return self._thread.is_alive()
 
     async def aclose(self) -> None:
-        """Discard the producer; wait up to 5 s for its thread."""
+        """Discard the producer, and wait up to 5 s for its thread."""
         self.discard()
         await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
 

@@ -22,14 +22,18 @@ from pycalc.streaming.kafka.topic import Topic
 
 
 class KafkaStream:
-    """A topic on a Kafka cluster; events are keyed by user id, which keeps a user's events in one partition."""
+    """A topic on a Kafka cluster.
+
+    The user id is the key of an event, so that one partition has all events of a user.
+    """
 
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Read the options in the URL; ``credentials`` are ``user:password``; limit ``publish`` to ``publish_seconds``.
+        """Read the options in the URL.
 
-        Raises ValueError for a URL that does not name a topic and its brokers, or has a bad option.
+        ``credentials`` are ``user:password``. ``publish`` takes at most ``publish_seconds``. Raises ValueError for a
+        URL without a topic or brokers, or with an invalid option.
         """
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
@@ -45,7 +49,7 @@ class KafkaStream:
             async with asyncio.timeout(self._publish_seconds):
                 if self._producer is None:
                     await self._topic.ensure()
-                if self._producer is None:  # no other call has made one meanwhile
+                if self._producer is None:  # no concurrent call has made a producer
                     self._producer = self._new_producer()
                 refused, doubtful = await self._send(self._producer, events)
                 if doubtful:
@@ -60,10 +64,10 @@ class KafkaStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """Join the consumer group ``{topic}-{group}-{topic id}``.
+        """Return a context in which this process is a member of the consumer group ``{topic}-{group}-{topic id}``.
 
-        A topic that was deleted and created again has a new id, hence a new group, which starts at the oldest message.
-        So an offset of the old topic, even one committed late, never applies to the new topic.
+        A topic that was deleted and created again has a new id. Its group is therefore new too, and begins at the
+        oldest message. So an offset of the old topic, even if committed late, never applies to the new one.
         """
         await self._topic.ensure()
         async with self._topic.generation() as topic:
@@ -78,9 +82,9 @@ class KafkaStream:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """Check that the topic exists, or create it where the options allow that.
+        """Check that the topic exists, or create it if the options allow this.
 
-        Raises StreamUnavailable if there is no usable topic, or if the last publish failed less than 40 s ago.
+        Raises StreamUnavailable if there is no usable topic, or if the last call of publish failed less than 40 s ago.
         """
         await self._topic.ensure()
         self._errors.check()
@@ -96,9 +100,9 @@ class KafkaStream:
         return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events; return those that the driver refused and those that the broker may have refused.
+        """Send events. Return those that the driver refused, and those that the broker may have refused.
 
-        After a failure the producer is discarded. Raises KafkaException for an error that no event caused.
+        After a failure, the producer is discarded. Raises KafkaException for an error that no event has caused.
         """
         try:
             outcome = await producer.send(self._options.topic, events)
@@ -120,7 +124,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return each key's events, beginning with the first one whose id is in ``doubtful``."""
+    """Return the events of each key, beginning with the first event whose id is in ``doubtful``."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

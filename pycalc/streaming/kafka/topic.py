@@ -28,20 +28,20 @@ _log = get_logger(__name__)
 
 
 class TopicGeneration:
-    """One topic from its creation to its deletion; a later topic of the same name has another id."""
+    """One life of a topic, from its creation to its deletion. A later topic with the same name has another id."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self.over = False
 
     def check(self) -> None:
-        """Raise KafkaException after the topic was found to be deleted and created again."""
+        """Raise KafkaException if the topic was found to have been deleted and created again."""
         if self.over:
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was deleted and created again"))
 
 
 class Topic:
-    """The topic, accessed through Kafka's admin client; that client blocks, so it has a thread of its own."""
+    """The topic, as accessed by Kafka's admin client, which blocks and therefore has a thread of its own."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """Limit each call to the broker to ``call_seconds``; check the topic's id every ``check_seconds``."""
+        """Limit each call to the broker to ``call_seconds``. Check the topic's id every ``check_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds
@@ -61,7 +61,7 @@ class Topic:
         self._ensuring: asyncio.Future[None] | None = None
 
     async def ensure(self) -> None:
-        """Check that the topic exists, or create it where the options allow that; raises StreamUnavailable.
+        """Check that the topic exists, or create it if the options allow this; raises StreamUnavailable.
 
         Concurrent calls share one request.
         """
@@ -72,10 +72,10 @@ class Topic:
 
     @asynccontextmanager
     async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Yield the topic's present generation; raises StreamUnavailable.
+        """Return a context with the topic's present generation; raises StreamUnavailable.
 
-        During the body, the topic's id is checked every ``check_seconds``. If the broker does not answer a check, the
-        check is ignored, because the consumer gets the broker's errors itself.
+        Within the context, the topic's id is checked every ``check_seconds``. If the broker does not answer a check,
+        the check is ignored, because the consumer gets the broker's errors itself.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))
@@ -87,7 +87,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Drop the connection, and end the thread after the calls already queued; do not wait for them."""
+        """Close the connection, and end the thread after the queued calls, without waiting for them."""
         self._admin = None
         self._thread.close()
 
@@ -103,7 +103,10 @@ class Topic:
         return self._admin
 
     def _identity(self) -> str:
-        """Return the topic's id (KIP-516), zero on a cluster without topic ids or controller; raises KafkaException."""
+        """Return the topic's id (KIP-516), or the zero id if the cluster has no topic ids or no controller.
+
+        Raises KafkaException.
+        """
         admin, name = self._client(), self._options.topic
         try:
             cluster = admin.list_topics(name, timeout=self._call_seconds)
@@ -138,9 +141,9 @@ class Topic:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return the first error of the topic or its partitions, None for a healthy topic.
+        """Return the first error of the topic or its partitions, or None if the topic is healthy.
 
-        Raises KafkaException when the broker does not answer.
+        Raises KafkaException if the broker does not answer.
         """
         try:
             topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]

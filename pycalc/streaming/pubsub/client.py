@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 
 
 def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
-    """Return the mapping of Pub/Sub's errors."""
+    """Return the BrokerErrors of Pub/Sub's client library."""
 
     def explain(error: Exception) -> tuple[str, str]:
         if isinstance(error, RetryError) and error.cause is not None:
@@ -53,12 +53,12 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return whether a subscription's topic existed when the subscription was read."""
+    """Return whether the topic of a subscription existed when the subscription was read."""
     return bool(subscription.topic != _DELETED_TOPIC)
 
 
 def check_attached(subscription: Subscription) -> None:
-    """Raise GoogleAPIError for a subscription whose topic was deleted: it receives no new messages."""
+    """Raise GoogleAPIError if the topic of a subscription was deleted, so that it receives no new messages."""
     if not attached(subscription):
         raise GoogleAPIError(
             f"{subscription.name} belongs to a deleted topic: delete the subscription too, once it is empty"
@@ -74,7 +74,7 @@ class Clients(NamedTuple):
 
 
 class Connection:
-    """A connection with one channel for all calls, which the first call opens."""
+    """A connection that uses one channel for all calls. The first call opens the channel."""
 
     def __init__(self, options: PubSubOptions) -> None:
         self._options = options
@@ -82,7 +82,7 @@ class Connection:
         self._opening = asyncio.Lock()
 
     async def clients(self) -> Clients:
-        """Return the clients; raises GoogleAuthError or GoogleAPIError without usable credentials."""
+        """Return the clients; raises GoogleAuthError or GoogleAPIError if there are no usable credentials."""
         async with self._opening:
             if self._clients is None:
                 channel = await self._connect()
@@ -92,23 +92,22 @@ class Connection:
         return self._clients
 
     async def aclose(self) -> None:
-        """Close the channel; this ends the calls in progress."""
+        """Close the channel, which ends the calls in progress."""
         if self._clients is not None:
             await self._clients.channel.close()
 
     async def ensure(self) -> None:
         """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
 
-        Pub/Sub keeps a message only for existing subscriptions, so that subscription must exist before the first event.
+        Pub/Sub keeps a message only for existing subscriptions, so this subscription must exist before the first event.
         Raises GoogleAPIError and GoogleAuthError.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
-        """Return a group's subscription; if it is missing, create it and the topic where the options allow that.
+        """Return the subscription of a group. Create a missing subscription and its topic if the options allow this.
 
-        Without the permission to read the subscription, assume that it exists. Raises GoogleAPIError and
-        GoogleAuthError.
+        If reading the subscription is not permitted, assume that it exists. Raises GoogleAPIError and GoogleAuthError.
         """
         clients = await self.clients()
         name = self._options.subscription(group)

@@ -14,7 +14,7 @@ _TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
 
 @dataclass(frozen=True, slots=True)
 class PubSubOptions:
-    """The project, the topic and the endpoint of a Pub/Sub URL."""
+    """The project, topic and endpoint of a Pub/Sub URL."""
 
     project: str
     topic_id: str
@@ -23,16 +23,16 @@ class PubSubOptions:
 
     @property
     def topic(self) -> str:
-        """Return the topic's full name."""
+        """Return the full resource name of the topic."""
         return f"projects/{self.project}/topics/{self.topic_id}"
 
     def subscription(self, name: str) -> str:
-        """Return the full name of the subscription of a group."""
+        """Return the full resource name of the subscription called ``name``."""
         return f"projects/{self.project}/subscriptions/{self.topic_id}-{name}"
 
 
 def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
-    """Return the options in a URL; raises ValueError for a bad URL and for any ``credentials``."""
+    """Return the options in a URL; raises ValueError for an invalid URL and for any ``credentials``."""
     if credentials:
         raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
     parts = split_url(url)

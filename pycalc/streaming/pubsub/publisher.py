@@ -1,4 +1,4 @@
-"""Publishing to Pub/Sub: one request at a time for each user, for many users at once."""
+"""Publishing to Pub/Sub: one request at a time for each user, for many users concurrently."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from pycalc.streaming.envelope import headers_of
 
 _AT_ONCE = 32  # concurrent requests: all messages of a request have the same ordering key, so each user needs one
 _MAX_MESSAGES = 1_000
-_MAX_BYTES = 9_500_000  # of the messages in a request; Pub/Sub allows 10 MB for the whole request
+_MAX_BYTES = 9_500_000  # the most bytes of the messages in a request; Pub/Sub allows 10 MB for the whole request
 _OVERHEAD = 1_024  # an upper bound for the size of a message without its body
-_RETRY_SHARE = 0.8  # of a batch's time limit; the rest lets the last error arrive before the timeout
+_RETRY_SHARE = (
+    0.8  # fraction of the time limit in which requests are retried; then the last error can arrive before the timeout
+)
 _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
 
 
 class _Message(NamedTuple):
-    """An event in the form of Pub/Sub's API."""
+    """An event as a message of Pub/Sub's API."""
 
     event_id: bytes
     data: bytes
@@ -42,8 +44,8 @@ class _Message(NamedTuple):
 class Publishing:
     """The publishing of one batch, with transient errors retried for most of ``seconds``.
 
-    For each key, a request begins after the answer to the previous one, so no event overtakes another. A failure does
-    not block its ordering key, so no key has to be resumed. ``refused`` has the reasons for refused events, by id.
+    The request for a key begins after the reply to the previous one, so no event overtakes another. A failure does not
+    block its ordering key, so no key has to be resumed. ``refused`` has the reasons for refused events, by event id.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -56,7 +58,7 @@ class Publishing:
     async def send(self, events: Sequence[Event]) -> None:
         """Publish events, and return when each is stored or refused.
 
-        Raises GoogleAPIError, after all requests have ended.
+        Raises GoogleAPIError once all requests have ended.
         """
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
@@ -78,7 +80,7 @@ class Publishing:
                 await self._request(part)
 
     def _parts(self, events: Sequence[Event]) -> Iterator[list[_Message]]:
-        """Yield a list of messages for each request; refuse messages that are too large."""
+        """Yield the messages of each request. Refuse messages that are too large."""
         part: list[_Message] = []
         size = 0
         for event in events:
@@ -96,7 +98,10 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages of one key; if the request is invalid, publish each alone to find the invalid ones."""
+        """Publish messages with the same key.
+
+        If the request is invalid, publish each message alone to find the invalid ones.
+        """
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for message in part:

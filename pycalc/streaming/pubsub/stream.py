@@ -18,7 +18,7 @@ from pycalc.streaming.pubsub.subscriber import INTERVALS, Intervals, PubSubMembe
 
 
 class PubSubStream:
-    """A topic of Pub/Sub; the user's id is the ordering key of an event."""
+    """A topic of Pub/Sub. The user id is the ordering key of an event."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Read the options in the URL; ``publish`` takes at most ``publish_seconds``.
+        """Read the options in the URL. ``publish`` takes at most ``publish_seconds``.
 
-        Raises ValueError for a URL that does not name a topic or has a bad option, and for any ``credentials``.
+        Raises ValueError for a URL without a topic or with an invalid option, and for any ``credentials``.
         """
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
@@ -58,7 +58,7 @@ class PubSubStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """Join a group, which is the subscription ``{topic}-{group}``; raises StreamUnavailable."""
+        """Return a context for receiving from the subscription ``{topic}-{group}``; raises StreamUnavailable."""
         with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             subscription = await self._connection.subscription(group)
             clients = await self._connection.clients()
@@ -69,9 +69,9 @@ class PubSubStream:
             await member.aclose()
 
     async def ping(self) -> None:
-        """Check that topic and subscription exist, or create them where the options allow that.
+        """Check that topic and subscription exist, or create them if the options allow this.
 
-        Raises StreamUnavailable if they are unusable, or if the last publish failed less than 40 s ago.
+        Raises StreamUnavailable if they can't be used, or if the last call of publish failed less than 40 s ago.
         """
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._connection.ensure()

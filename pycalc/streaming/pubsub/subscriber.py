@@ -33,14 +33,14 @@ INTERVALS = Intervals()
 
 
 class _Lease(NamedTuple):
-    """A batch that is not committed yet, with the time of its pull."""
+    """A batch that is not committed yet, and the time at which it was pulled."""
 
     since: float
     ack_ids: list[str]
 
 
 class PubSubMember:
-    """A member of a Pub/Sub group; it extends the leases of uncommitted batches for up to ten minutes."""
+    """A member of a Pub/Sub group, which extends the leases of uncommitted batches for up to ten minutes."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class PubSubMember:
     async def aclose(self) -> None:
         """Return uncommitted messages to the group, including those of a pull that ends while it is being cancelled.
 
-        If Pub/Sub does not answer a request within 3 s, messages return to the group when their leases end.
+        If Pub/Sub does not answer within 3 s, the messages return to the group when their leases expire.
         """
         self._extending.cancel()
         await asyncio.wait({self._extending})
@@ -125,9 +125,10 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not show.
+        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal.
 
-        Pub/Sub is asked once in each check interval, unless the topic was already deleted when the member joined.
+        Pub/Sub is asked at most once in each check interval. If the topic was deleted before the member joined, it is
+        not asked.
         """
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
@@ -141,7 +142,10 @@ class PubSubMember:
         check_attached(found)
 
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
-        """Set the lease of messages to so many seconds from now; 0 returns them to the group. Raises GoogleAPIError."""
+        """Let the lease of messages end in ``seconds``.
+
+        With 0, the messages return to the group. Raises GoogleAPIError.
+        """
         if ack_ids:
             await self._client.modify_ack_deadline(
                 subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK

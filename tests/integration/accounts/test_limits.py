@@ -330,7 +330,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
     assert refusal.headers["RateLimit"] == '"minute";r=0;t=60, "day";r=2;t=86400'
 
 
-async def test_without_a_limit_there_are_no_quota_fields(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.AsyncClient, resources: Resources) -> None:
     """Without a limit there are no quota header fields and nothing to await on the hot path."""
     assert resources.calculation_limits.of("") is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))

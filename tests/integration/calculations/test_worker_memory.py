@@ -44,7 +44,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def computer(metrics: Metrics) -> Computer:
     """Return a computer with one worker process."""
-    return Computer(metrics, workers=1, timeout=60, memory=8 << 30, quota=compute_quota(metrics))
+    return Computer(metrics, workers=1, timeout=60, worker_memory=8 << 30, quota=compute_quota(metrics))
 
 
 def taken(length: int) -> int:
@@ -71,7 +71,7 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
 
 async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
     """A computation may take a worker's share of it, though its estimate is more: else the kernel kills the server."""
-    computer = Computer(metrics, workers=2, timeout=60, memory=256 << 20, quota=compute_quota(metrics))
+    computer = Computer(metrics, workers=2, timeout=60, worker_memory=256 << 20, quota=compute_quota(metrics))
     assert await computer.call(USER, taken, 64 << 20) == 64 << 20
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.call(USER, taken, 160 << 20)

@@ -10,7 +10,7 @@ from redis import Redis as Client
 
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
-from pycalc.errors import Quota, RateLimited, Unauthorized
+from pycalc.errors import LimitState, RateLimited, Unauthorized
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
@@ -91,15 +91,15 @@ async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
     assert (await there.calculations.spend(b"ada"))[0][:3] == (10, 60, 3)
     with pytest.raises(RateLimited) as refusal:
         await here.calculations.spend(b"ada", 4)
-    (quota,) = refusal.value.quotas
-    assert quota[:3] == (10, 60, 3)
-    assert 50 < quota.reset == refusal.value.retry_after <= 60
+    (state,) = refusal.value.limits
+    assert state[:3] == (10, 60, 3)
+    assert 50 < state.reset == refusal.value.retry_after <= 60
     assert (await there.calculations.spend(b"ada", 3))[0][:3] == (10, 60, 0)
     for each in pair:
         with pytest.raises(RateLimited, match="No more than 10 calculations in 60 seconds"):
             await each.calculations.spend(b"ada")
         assert each.metric("pycalc_rate_limited_total", limit="calculations") >= 1
-    assert await here.calculations.spend(b"bob") == (Quota(10, 60, 9, 60, "minute"),)
+    assert await here.calculations.spend(b"bob") == (LimitState(10, 60, 9, 60, "minute"),)
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:

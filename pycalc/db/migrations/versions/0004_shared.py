@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Create the tables of leases, with a free one for the relay, and of revocations, with their counter at 0."""
+    """Create the table of leases, with the relay's lease free, and the table of revocations, whose counter is 0."""
     leases = op.create_table(
         "leases",
         sa.Column("name", sa.String(32), nullable=False),

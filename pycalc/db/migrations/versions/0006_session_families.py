@@ -1,4 +1,4 @@
-"""Refresh token families, and the second successor of a token whose reply was lost."""
+"""The families of refresh tokens, and a second successor of a token whose reply was lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trace of a calculation, for its event."""
+"""The trace context of a calculation, so that its event belongs to the same trace."""
 
 from __future__ import annotations
 

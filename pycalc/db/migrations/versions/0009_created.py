@@ -1,4 +1,4 @@
-"""The time of a calculation by the clock, because its id may be a few seconds ahead."""
+"""The clock's time of a calculation, because its id may be a few seconds ahead of the clock."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add ``history.created_ms``; for existing rows it is NULL, and the time in their id counts."""
+    """Add ``history.created_ms``, which is NULL for existing rows, whose ids contain their times."""
     op.add_column("history", sa.Column("created_ms", sa.BigInteger()))

@@ -1,4 +1,4 @@
-"""The users' use of their quotas."""
+"""The amounts of quotas that users have used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Create the table of quota uses; use before this revision is not counted."""
+    """Create the table of quota uses. Calculations before this revision are not counted."""
     op.create_table(
         "quota_uses",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

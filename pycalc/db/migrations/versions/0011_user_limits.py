@@ -1,4 +1,4 @@
-"""The accounts' own limits, in place of the default ones."""
+"""The limits of single accounts, which replace the default limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Add the columns; every account keeps the default limits."""
+    """Add the columns. All accounts keep the default limits."""
     op.add_column("users", sa.Column("rate_limit", sa.String(100)))
     op.add_column("users", sa.Column("compute_quota", sa.String(32)))
     op.add_column("users", sa.Column("digits_quota", sa.String(32)))

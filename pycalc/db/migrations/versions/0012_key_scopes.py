@@ -1,4 +1,4 @@
-"""The scopes and limits of API keys, and from where they were used last."""
+"""The scopes and limits of API keys, and the address of each key's last use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BEFORE = "calculate history:read usage:read events:read account:read"
 
 
 def upgrade() -> None:
-    """Add the columns; existing keys, and those that an older release makes, keep what they may do."""
+    """Add the columns. Existing keys, and keys that older releases create, keep all their rights."""
     op.add_column("api_keys", sa.Column("used_from", sa.String(64)))
     op.add_column("api_keys", sa.Column("scopes", sa.String(200), nullable=False, server_default=_BEFORE))
     op.add_column("api_keys", sa.Column("allow_query", sa.Boolean(), nullable=False, server_default=sa.false()))

@@ -1,4 +1,4 @@
-"""Where sessions are used from, reserved names, deleted accounts, and password resets."""
+"""The addresses and devices of sessions, reserved names, deleted accounts, and password resets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the columns and tables; names of accounts that were deleted before this revision are not reserved."""
+    """Add the columns and tables. The names of accounts deleted before this revision are not reserved."""
     op.add_column("sessions", sa.Column("address", sa.String(45)))
     op.add_column("sessions", sa.Column("client", sa.String(100)))
     op.add_column("retired_names", sa.Column("reserved_until_ms", sa.BigInteger()))

@@ -10,7 +10,7 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Create the tables, and add the column; no account has a second factor or an identity."""
+    """Create the tables and add the column. No account has a second factor or an identity yet."""
     op.create_table(
         "totp",
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),

@@ -1,4 +1,4 @@
-"""The audit log, the running processes, and what the list of users sorts and searches by."""
+"""The audit log, the running processes, and columns by which the list of users is sorted and searched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    """Create the tables and indexes; sign-ins before this revision are unknown."""
+    """Create the tables and indexes. Sign-ins before this revision are unknown."""
     op.add_column("users", sa.Column("signed_in_ms", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("ix_users_created_ms_id", "users", ["created_ms", "id"])
     op.create_index("ix_users_signed_in_ms_id", "users", ["signed_in_ms", "id"])

@@ -1,4 +1,4 @@
-"""The recorded requests with idempotency keys."""
+"""The requests that were recorded with idempotency keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """Create the table; an SQLite table with row ids, because one without spills short blobs to overflow pages."""
+    """Create the table.
+
+    In SQLite, the table has row ids, because a table without them stores short blobs on overflow pages.
+    """
     op.create_table(
         "idempotency_keys",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

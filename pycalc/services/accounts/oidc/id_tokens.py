@@ -1,4 +1,4 @@
-"""Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7) and reading of their claims; no network."""
+"""Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7), and reading of their claims, without network access."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ _REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 
 
 class Requirement(NamedTuple):
-    """A claim and a value: the claim must equal the value, or be a list that contains it."""
+    """A required value of a claim: the claim must be the value, or a list that contains the value."""
 
     claim: str
     value: str
 
     def met_by(self, claims: Mapping[str, Any]) -> bool:
-        """Return whether the claims have the value; dots in a claim's name lead into objects."""
+        """Return whether the claims meet the requirement.
+
+        ``a.b`` names the member ``b`` of the object in the claim ``a``.
+        """
         found: Any = claims
         for name in (self.claim,) if self.claim in claims else self.claim.split("."):
             found = found.get(name) if isinstance(found, Mapping) else None
@@ -37,19 +40,19 @@ class Requirement(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The claims of a verified token that the service uses; none of them but issuer and subject identifies anybody."""
+    """The claims of a verified ID token that the service uses. Only issuer and subject together identify a user."""
 
     issuer: str
     subject: str
-    name: str  # the preferred username, "" without one
+    name: str  # the preferred username, or "" if there is none
     email: str  # "" without one
     claims: Mapping[str, Any]
 
 
 def signing_keys(document: object) -> Sequence[PyJWK]:
-    """Return the public keys of a JSON Web Key Set that verify signatures; raises ValueError for anything else.
+    """Return the public keys of a JSON Web Key Set that verify signatures; raises ValueError for any other document.
 
-    Keys of other kinds and uses are left out: symmetric ones, those for encryption, and those that PyJWT can't read.
+    Symmetric keys, encryption keys, and keys that PyJWT can't read are left out.
     """
     import jwt
 
@@ -67,7 +70,7 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
 
 
 def key_id_of(token: str) -> str | None:
-    """Return the id of the key that a token says to be signed with; raises Unauthorized for no signed token."""
+    """Return the id of the key that signed a token, from its header; raises Unauthorized for malformed tokens."""
     import jwt
 
     try:
@@ -83,10 +86,10 @@ def key_id_of(token: str) -> str | None:
 
 
 def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: str) -> Identity:
-    """Return the identity in a token that this key has signed; raises Unauthorized for any other token.
+    """Return the identity in a token that ``key`` has signed; raises Unauthorized for any other token.
 
-    The token must be of this issuer, for this client alone, unexpired, newly issued, and have the nonce. Without a key
-    of the token's, it is refused.
+    The token must be from this issuer, for this client alone, unexpired and recently issued, and contain the nonce. If
+    ``key`` is None, the provider has no such key and the token is refused.
     """
     import jwt
 
@@ -108,7 +111,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
 
 
 def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
-    """Check what PyJWT does not; return the identity, or raise Unauthorized."""
+    """Check the claims that PyJWT does not check, and return the identity; raises Unauthorized."""
     given, subject = claims["nonce"], claims["sub"]
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
         raise refused("its nonce is of another sign-in")
@@ -129,5 +132,5 @@ def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -
 
 
 def refused(reason: str) -> Unauthorized:
-    """Return the error for an ID token; the reason is for the audit log and holds nothing of the token."""
+    """Return the error for a refused ID token. ``reason`` goes to the audit log and must not quote the token."""
     return Unauthorized(f"The identity provider's token is refused: {reason}. Begin again with GET /oidc/login.")

@@ -1,4 +1,4 @@
-"""The HTTP client of an identity provider: discovery, keys, and the exchange of codes, all bounded in time and size."""
+"""The HTTP client of an identity provider: discovery, keys and code exchange, all bounded in time and size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
 _DISCOVERY = "/.well-known/openid-configuration"
-_MOST_BYTES = 262_144  # of an answer
+_MOST_BYTES = 262_144  # the largest response
 _RETRY_SECONDS = 5.0  # after a failed discovery, and between reads of the keys for the sake of unknown ones
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -29,7 +29,7 @@ _log = get_logger(__name__)
 
 
 class ProviderSettings(NamedTuple):
-    """The provider, and how the service is registered there."""
+    """The identity provider, and the data with which the service is registered there."""
 
     issuer: str
     client_id: str
@@ -38,9 +38,10 @@ class ProviderSettings(NamedTuple):
 
 
 class Provider:
-    """A client of one provider. What it has read of discovery and keys is used for ``fresh_seconds``.
+    """A client of an identity provider.
 
-    The HTTP library is imported, and its TLS settings are loaded, in a thread at the first request.
+    Its discovery document and keys are cached for ``fresh_seconds``. The first request imports the HTTP library and
+    loads its TLS settings in a thread.
     """
 
     def __init__(
@@ -52,26 +53,26 @@ class Provider:
         fresh_seconds: float = 3600.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``timeout`` is of a whole request, in seconds."""
+        """Create a client whose requests each take at most ``timeout`` seconds."""
         self.settings = settings
         self._failures = metrics.provider_failures
         self._timeout = timeout
         self._fresh_seconds = fresh_seconds
         self._clock = clock
         self._client: httpx.AsyncClient | None = None
-        self._reading = asyncio.Lock()  # so that concurrent sign-ins share one read
+        self._reading = asyncio.Lock()  # lets concurrent sign-ins share one read
         self._endpoints: dict[str, str] = {}
         self._endpoints_until = self._failed_until = 0.0
         self._keys: Sequence[PyJWK] = ()
         self._keys_until = self._keys_again_at = 0.0
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections to the provider."""
         if self._client is not None:
             await self._client.aclose()
 
     async def authorization_url(self, parameters: dict[str, str]) -> str:
-        """Return the URL to which a browser is sent, with these parameters; raises Unavailable."""
+        """Return the provider's URL for a browser's sign-in, with these query parameters; raises Unavailable."""
         endpoint = (await self._discover())["authorization_endpoint"]
         own = {
             "response_type": "code",
@@ -81,9 +82,9 @@ class Provider:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode({**own, **parameters})}"
 
     async def id_token(self, code: str, verifier: str) -> str:
-        """Exchange a code for an ID token.
+        """Exchange an authorization code for an ID token.
 
-        Raises Unauthorized for a code that the provider refuses, and Unavailable.
+        Raises Unauthorized if the provider refuses the code, and Unavailable.
         """
         endpoint = (await self._discover())["token_endpoint"]
         form = {
@@ -92,7 +93,7 @@ class Provider:
             "redirect_uri": self.settings.redirect_url,
             "code_verifier": verifier,
         }
-        # RFC 6749 §2.3.1: both are encoded as in a form before they are joined.
+        # RFC 6749 §2.3.1: form-encode the client's id and its secret before joining them.
         credentials = quote_plus(self.settings.client_id), quote_plus(self.settings.client_secret)
         status, answer = await self._fetch("POST", endpoint, data=form, auth=credentials)
         if status == 400 and answer.get("error") == "invalid_grant":
@@ -103,9 +104,10 @@ class Provider:
         return token
 
     async def key(self, key_id: str | None) -> PyJWK | None:
-        """Return the signing key with this id; the only one for None. Return None without one; raises Unavailable.
+        """Return the signing key with this id, or None if there is none; raises Unavailable.
 
-        For an unknown id the keys are read again, but not more often than every five seconds.
+        If ``key_id`` is None, return the provider's only key. If the id is unknown, the keys are read again, but at
+        most every five seconds.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)
@@ -129,7 +131,10 @@ class Provider:
             return await self._endpoints_now()
 
     async def _endpoints_now(self) -> dict[str, str]:
-        """Return the provider's endpoints by name, read anew when they are old; call this while ``_reading``."""
+        """Return the provider's endpoints by name, after reading them again if they are old.
+
+        The caller must hold the lock ``_reading``.
+        """
         now = self._clock()
         if now < self._endpoints_until:
             return self._endpoints
@@ -138,7 +143,9 @@ class Provider:
         try:
             self._endpoints = await self._read_endpoints()
         except Unavailable:
-            self._failed_until = self._clock() + _RETRY_SECONDS  # whoever waits fails at once instead of trying too
+            self._failed_until = (
+                self._clock() + _RETRY_SECONDS
+            )  # sign-ins that wait for the lock fail at once instead of trying too
             raise
         self._endpoints_until = self._clock() + self._fresh_seconds
         return self._endpoints
@@ -154,7 +161,7 @@ class Provider:
         return {name: str(url) for name, url in endpoints.items()}
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        """Return the status and the JSON object of an answer; raises Unavailable. Follows no redirect."""
+        """Return the status and the JSON object of a response; raises Unavailable. Redirects are not followed."""
         if self._client is None:
             self._client = await asyncio.to_thread(_new_client, self._timeout)
         import httpx
@@ -177,7 +184,7 @@ class Provider:
         return answer.status_code, document
 
     def _failed(self, reason: str) -> Unavailable:
-        """Count and log a failure of the provider; return the error for the client, which does not learn the reason."""
+        """Count and log a failure of the provider. Return the client's error, which does not tell the reason."""
         self._failures.inc()
         _log.error("the identity provider failed", reason=reason)
         return Unavailable("The identity provider does not answer as expected; try again later.", int(_RETRY_SECONDS))

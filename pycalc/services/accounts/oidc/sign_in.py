@@ -1,4 +1,4 @@
-"""Sign-in through the identity provider: authorization-code flow with PKCE, state and nonce bound to the browser."""
+"""Sign-in through the identity provider: authorization-code flow with PKCE; state and nonce bound to the browser."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _BY = "the identity provider"
 
 
 class ClaimRules(NamedTuple):
-    """The rules for the claims of ID tokens."""
+    """The rules by which claims of ID tokens decide about access and roles."""
 
-    admin: Requirement | None  # makes an account an admin's, and its absence a user's; None: admins decide about roles
+    admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
     factor: Requirement | None  # every token must meet it, as the proof of a second factor
 
 
 class _Attempt:
     """The values of one sign-in, all derived from a secret that only the browser's cookie holds.
 
-    So the service stores nothing until the browser is back, and a state can't be used by another browser.
+    So the service need not store sign-ins under way, and another browser can't use the state.
     """
 
     def __init__(self, secret: str) -> None:
@@ -49,7 +49,7 @@ class _Attempt:
 
 
 class ProviderSignIn:
-    """The service that signs users in through the provider, and makes their accounts at the first sign-in.
+    """The service that signs users in through the provider, and creates their accounts at the first sign-in.
 
     Accounts are found by issuer and subject, never by e-mail address or name.
     """
@@ -87,10 +87,10 @@ class ProviderSignIn:
         return await self._provider.authorization_url(parameters), attempt.secret
 
     async def finish(self, secret: str | None, state: str, code: str, device: Device | None = None) -> Tokens:
-        """Open a session on a device for the user whom the provider sent back with this state and code.
+        """Open a session on a device for the user whom the provider has sent back with this state and code.
 
-        ``secret`` is the browser's cookie. Raises Unauthorized, Unavailable, and Conflict where the provider no longer
-        calls the last admin one.
+        ``secret`` is the value of the browser's cookie. Raises Unauthorized and Unavailable. Raises Conflict if the
+        claims would make the last admin a user.
         """
         attempt = _Attempt(secret or "")
         if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):
@@ -110,7 +110,10 @@ class ProviderSignIn:
         return tokens
 
     async def _account_of(self, identity: Identity) -> User:
-        """Return the account of an identity, which is made if there is none, with the role that its claims give it."""
+        """Return the account of an identity, with the role that its claims require.
+
+        Create the account if there is none.
+        """
         role = None
         if self._claims.admin is not None:
             role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
@@ -128,7 +131,7 @@ class ProviderSignIn:
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
-        """Make the account of an identity, under the preferred name or, if that is taken, one that ends in digits."""
+        """Create an account whose name is the first free one of ``_names_of``."""
         now = datetime.now(UTC)
         for name in _names_of(identity):
             user = User(
@@ -143,7 +146,7 @@ class ProviderSignIn:
             try:
                 await self._users.add(user, identity=linked, audit=entry)
             except Conflict:
-                made = await self._users.by_identity(linked)  # by another request meanwhile
+                made = await self._users.by_identity(linked)  # another request may have created the account meanwhile
                 if made is not None:
                     return made
             else:
@@ -157,7 +160,10 @@ def _base64url(raw: bytes) -> str:
 
 
 def _names_of(identity: Identity) -> list[str]:
-    """Return usernames for a new account, best first: the preferred one if it is valid, then with digits at its end."""
+    """Return usernames to try for a new account.
+
+    The preferred username comes first if it is valid, then names that end in digits.
+    """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
     base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
     digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()

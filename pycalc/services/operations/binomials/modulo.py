@@ -33,8 +33,8 @@ _SECONDS_PER_FACTOR = 3e-7
 class BinomialPlan(NamedTuple):
     """A factorization of m into powers of primes and ``rough``, whose prime factors are above k.
 
-    If ``steps`` is set, the prime factors of ``rough`` are also above n. ``whole`` means that the coefficient itself is
-    computed and divided by m; then ``rough`` is m.
+    If ``steps`` is set, the prime factors of ``rough`` are above n too. If ``whole`` is set, ``rough`` is m, and the
+    coefficient itself is computed and divided by m.
     """
 
     powers: tuple[tuple[int, int], ...]
@@ -59,8 +59,9 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits; if it is infinite, a
-    large coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
+    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits. If this cost is
+    infinite, a large coefficient is never computed. Raises InvalidInput for a modulus that would take too long to
+    factor.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
@@ -98,7 +99,7 @@ def _unfactored() -> InvalidInput:
 
 
 def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors, with exponents, of a number without small ones; None if it would take too long."""
+    """Return the prime factors, with exponents, of a number without small ones, or None if this would take too long."""
     if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return [(rough, 1)]
     if rough.bit_length() > _FACTORED_BITS:
@@ -132,7 +133,7 @@ def _steps_seconds(n: int, k: int, modulus: int) -> float:
 
 
 def _left(plan: BinomialPlan, n: int, k: int) -> list[tuple[int, int]]:
-    """Return the powers of primes that do not divide the coefficient, or all powers where the test takes long."""
+    """Return the powers of primes that do not divide the coefficient, or all powers if the test takes long."""
     if n.bit_length() * len(plan.powers) > _QUICK_BITS:
         return list(plan.powers)
     return [(prime, exponent) for prime, exponent in plan.powers if carries(n, k, prime) < exponent]

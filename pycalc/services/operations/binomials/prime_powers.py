@@ -22,9 +22,9 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that must not divide n over k, as a product over the digits in base ``prime``.
+    """Return n over k modulo a prime that must not divide n over k, by Lucas' theorem.
 
-    This is Lucas' theorem.
+    The residue is a product over the digits of n and k in base ``prime``.
     """
     result = 1
     while k:
@@ -70,11 +70,11 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
 
 
 class _Units:
-    """Products of the numbers up to an n <= ``largest`` that are not multiples of ``prime``, modulo a power of it.
+    """Products, modulo a power of ``prime``, of the numbers up to some n <= ``largest`` that ``prime`` does not divide.
 
-    For each level, the product of (x + i) over the i < prime^level that are not multiples of the prime is a polynomial
-    in x. Where x is a multiple of prime^level, only its first exponent/level coefficients matter. The polynomial of the
-    next level is a product of shifted copies.
+    For each level, the product of (x + i) over the i < prime^level that the prime does not divide is a polynomial in x.
+    If x is a multiple of prime^level, only the first exponent/level coefficients matter. The polynomial of the next
+    level is a product of shifted copies.
     """
 
     def __init__(self, prime: int, exponent: int, largest: int) -> None:
@@ -96,7 +96,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product, modulo the power of the prime, of the numbers up to ``n`` that are no multiples of it."""
+        """Return the product, modulo the prime's power, of the numbers up to ``n`` that ``prime`` does not divide."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level
@@ -123,7 +123,7 @@ class _Units:
         return [coefficient % self._modulus for coefficient in result]
 
     def _shifted(self, polynomial: list[int], by: int) -> list[int]:
-        """Return the polynomial with x + ``by`` in place of x, by Horner's rule."""
+        """Return the polynomial after replacing x by x + ``by``, by Horner's rule."""
         result = polynomial.copy()
         for start in range(len(result) - 1):
             for index in range(len(result) - 2, start - 1, -1):

@@ -1,4 +1,4 @@
-"""The value of a node from those of its operands: exact, or with a precision an enclosure of an irrational value."""
+"""The value of a node from the values of its operands: exact, or an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Arithmetic:
-    """Arithmetic on values: exact, or by enclosures of irrational values.
+    """Arithmetic on exact values, and on enclosures of irrational values.
 
     ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
-    values. ``bits`` is the working precision of enclosures. ``needed`` is the most bits of an exact operand of an
-    enclosure, or before the point of an enclosure: what a difference of two nearly equal values may lose.
+    values. ``bits`` is the working precision of enclosures. ``needed`` is the number of bits that the difference of two
+    nearly equal values may lose: the most bits of an exact operand of an enclosure, or before the point of an
+    enclosure.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
@@ -66,7 +67,7 @@ class Arithmetic:
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
         """Return the value of a node with these operands.
 
-        Raises DomainError or ResultTooLarge, with the position, and UndecidedError where an enclosure is too wide.
+        Raises DomainError or ResultTooLarge, with the position. Raises UndecidedError if an enclosure is too wide.
         """
         return self._nodes[type(node)](node, operands)
 
@@ -89,9 +90,9 @@ class Arithmetic:
         return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
-        """Return a power of exact values, or None where it is irrational.
+        """Return a power of exact values, or None if it is irrational.
 
-        As for ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError or ResultTooLarge.
+        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError or ResultTooLarge.
         """
         if not base and exponent < 0:
             raise undefined(position, "This is 0 to a negative power, which is a division by zero.")
@@ -157,7 +158,7 @@ class Arithmetic:
         return self.functions[node.name].value(position, operands)
 
     def _rounded(self, position: int, name: str, value: Value) -> Value:
-        """Return a value's ``floor`` or ``ceil``, or the nearest integer (``round``); a half goes to the even one."""
+        """Return the ``floor``, ``ceil`` or nearest integer (``round``) of a value. Halves are rounded to even."""
         if is_whole(value):
             return value
         if not is_exact(value):
@@ -219,7 +220,7 @@ def _whole_power(position: int, base: Value, exponent: Value) -> Value:
 
 
 def _root(base: Value, degree: Value) -> Value | None:
-    """Return the exact real root of a base, or None where it is irrational; a negative base needs an odd degree."""
+    """Return the exact real root of a base, or None if it is irrational. A negative base needs an odd degree."""
     roots = []
     for part in (abs(base.numerator), base.denominator):
         if part <= 1:

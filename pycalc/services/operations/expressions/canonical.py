@@ -1,4 +1,4 @@
-"""The canonical text of an expression, equal for texts that differ only in spaces, needless parentheses or notation."""
+"""The canonical text of an expression. Spaces, needless parentheses and notation do not change the canonical text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
 
 
 def canonical(node: Node, least: int = _LOOSE) -> str:
-    """Return the text of a tree, which parses to the same tree; in parentheses if its precedence is below ``least``.
+    """Return the canonical text of a tree, in parentheses if its precedence is below ``least``.
 
-    A compound exponent keeps parentheses that precedence does not require, because languages disagree on ``a^b^c``.
-    Each level of the tree takes two calls, so that the deepest tree stays within the interpreter's limit of recursion.
+    Parsing the text gives the same tree. A compound exponent keeps parentheses that precedence does not require,
+    because languages disagree on ``a^b^c``. Each level of the tree takes two calls, so that the deepest tree stays
+    within the interpreter's limit of recursion.
     """
     match node:
         case Constant():

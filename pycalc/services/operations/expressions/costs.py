@@ -1,4 +1,4 @@
-"""The measured costs of an expression's arithmetic, in seconds on one core, mostly by decimal digits."""
+"""The measured costs of arithmetic in expressions, in seconds on one core, mostly by the number of decimal digits."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SHORTEST_PIECE = 300  # digits; shorter factors take no less time for each digi
 
 
 def add(digits: float) -> float:
-    """Estimate the seconds for a sum of operands that have so many digits together."""
+    """Estimate the seconds for a sum of operands that have ``digits`` digits in total."""
     return 2e-11 * digits
 
 
 def multiply(left: float, right: float) -> float:
-    """Estimate the seconds for a product of numbers of so many digits.
+    """Estimate the seconds for a product of numbers of ``left`` and ``right`` digits.
 
-    The longer number is cut into pieces of the shorter one's length.
+    The longer number is cut into pieces as long as the shorter number.
     """
     short, long = sorted((left, right))
     piece = max(short, min(long, _SHORTEST_PIECE), 1.0)
@@ -40,7 +40,7 @@ def multiply(left: float, right: float) -> float:
 
 
 def join(digits: float, terms: float) -> float:
-    """Estimate the seconds to multiply ``terms`` factors in a balanced tree, for a product of so many digits."""
+    """Estimate the seconds to multiply ``terms`` factors in a balanced tree, for a product of ``digits`` digits."""
     total, parts = 0.0, 1
     while parts < terms:
         half = digits / parts / 2
@@ -50,45 +50,45 @@ def join(digits: float, terms: float) -> float:
 
 
 def divide(left: float, right: float) -> float:
-    """Estimate the seconds for a quotient of numbers of so many digits."""
+    """Estimate the seconds for a quotient of numbers of ``left`` and ``right`` digits."""
     return 1.2 * multiply(max(left - right, 0.0), right)
 
 
 def power(digits: float) -> float:
-    """Estimate the seconds for a power whose value has so many digits."""
+    """Estimate the seconds for a power with ``digits`` digits."""
     return 0.7 * seconds(_MULTIPLY, digits)
 
 
 def root(digits: float) -> float:
-    """Estimate the seconds to find whether a number of so many digits has an exact root."""
+    """Estimate the seconds to decide whether a number of ``digits`` digits has an exact root."""
     return seconds(_MULTIPLY, digits)
 
 
 def gcd(left: float, right: float) -> float:
-    """Estimate the seconds for the greatest common divisor of numbers of so many digits."""
+    """Estimate the seconds for the greatest common divisor of numbers of ``left`` and ``right`` digits."""
     return seconds(_GCD, min(left, right)) + divide(max(left, right), min(left, right))
 
 
 def text(digits: float) -> float:
-    """Estimate the seconds to write a number in decimal digits, or to read it."""
+    """Estimate the seconds to write a number in ``digits`` decimal digits, or to read it."""
     return seconds(_TEXT, digits)
 
 
 def enclosed(digits: float, *, square_root: bool = False) -> float:
-    """Estimate the seconds for an enclosure of an irrational power of so many digits."""
+    """Estimate the seconds for an enclosure of an irrational power with ``digits`` digits."""
     return 2 * ENCLOSE + seconds(_MULTIPLY, digits) if square_root else seconds(_ENCLOSED, digits)
 
 
 def rounded(digits: float) -> float:
-    """Estimate the seconds to round an enclosure to so many digits, and to write it."""
+    """Estimate the seconds to round an enclosure to ``digits`` digits and to write the result."""
     return seconds(_ROUNDED, digits)
 
 
 def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
-    """Estimate the seconds for a power modulo a number, by the bits of the exponent and of the modulus."""
+    """Estimate the seconds for a power modulo a number, from the bits of the exponent and of the modulus."""
     return exponent_bits * seconds(POWER_RESIDUE_SECONDS, modulus_bits)
 
 
 def factor(bits: float) -> float:
-    """Estimate the seconds to find the prime factors of a modulus of so many bits."""
+    """Estimate the seconds to find the prime factors of a modulus of ``bits`` bits."""
     return seconds(_FACTOR, bits)

@@ -21,9 +21,9 @@ _GUARD_DIGITS = 10
 
 
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
-    """Return an enclosure of ``left sign right``, for one of ``+ * / ^``, of about ``bits`` bits.
+    """Return an enclosure of ``left sign right``, for a sign among ``+ * / ^``, of about ``bits`` bits.
 
-    Raises UndecidedError where the enclosure is not finite, such as that of a quotient whose divisor may be 0. Raises
+    Raises UndecidedError if the enclosure is not finite, such as that of a quotient whose divisor may be 0. Raises
     DomainError for a power that is not real, and ResultTooLarge.
     """
     with flint.ctx.workprec(bits):
@@ -43,9 +43,9 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
 
 
 def whole_of(position: int, name: str, value: Value) -> Value:
-    """Return an enclosed value's ``floor`` or ``ceil``, or the nearest integer (``round``), as ``name`` says.
+    """Return the ``floor``, ``ceil`` or nearest integer (``round``) of an enclosed value; ``name`` selects which.
 
-    Raises UndecidedError where the enclosure is too wide.
+    Raises UndecidedError if the enclosure is too wide.
     """
     with flint.ctx.workprec(max(0, magnitude(value)) + 64):
         found = value + _HALF if name == "round" else value
@@ -56,9 +56,9 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 
 
 def rounded(position: int, value: Value, precision: int) -> Rounded:
-    """Return an enclosed value correctly rounded to ``precision`` digits.
+    """Return an enclosed value, correctly rounded to ``precision`` digits.
 
-    Raises UndecidedError where the enclosure is too wide.
+    Raises UndecidedError if the enclosure is too wide.
     """
     middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(precision + _GUARD_DIGITS))
     low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
@@ -68,13 +68,16 @@ def rounded(position: int, value: Value, precision: int) -> Rounded:
 
 
 def magnitude(value: Any) -> int:
-    """Return about how many bits an enclosed value has before the point; it is negative for a small fraction."""
+    """Return the approximate number of bits before the point of an enclosed value.
+
+    For a small fraction, it is negative.
+    """
     mantissa, exponent = value.mid().man_exp()
     return int(mantissa).bit_length() + int(exponent)
 
 
 def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
-    """Return ``digits``·10^``exponent``, rounded to the nearest number of ``precision`` digits; None for 0."""
+    """Return ``digits``·10^``exponent``, rounded to the nearest number of ``precision`` digits, or None for 0."""
     if not digits:
         return None
     size = len(text_of(abs(digits)))
@@ -86,9 +89,9 @@ def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
 
 
 def _power(position: int, base: Any, exponent: Value) -> Any:
-    """Return an enclosure of ``base``^``exponent``; an odd root of a negative number is real.
+    """Return an enclosure of ``base``^``exponent``. An odd root of a negative number is real.
 
-    Raises DomainError for other roots of a negative number, and UndecidedError where the sign of ``base`` is unknown.
+    Raises DomainError for other roots of a negative number. Raises UndecidedError if the sign of ``base`` is unknown.
     """
     if is_whole(exponent):
         return base ** flint.fmpz(int(exponent))

@@ -1,4 +1,4 @@
-"""The value of a tree: exact, or with a precision an enclosure of an irrational value."""
+"""The value of a tree: exact, or an enclosure of an irrational value."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
-from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, is_carried
+from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue
 from pycalc.services.operations.expressions.sizes import Size, size_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
-FALLBACK_BITS = 1_000_000  # a value up to this size is computed in full where a divisor has no inverse
+FALLBACK_BITS = 1_000_000  # if a divisor has no inverse, a value up to this size is computed in full
 
 
 class DisagreementError(Exception):
-    """A residue within the tree that differs from an independent computation of it."""
+    """A residue in the tree differs from an independent computation of the same residue."""
 
 
 class Evaluator:
@@ -67,7 +67,7 @@ class Evaluator:
         return self._loop_sizer.size_with(node, {name: size_of(value) for name, value in self._variables.items()})
 
     def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
-        """Yield what ``evaluate`` returns for a loop's body, for each value of the loop's variable.
+        """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """
@@ -88,14 +88,17 @@ class Evaluator:
                 self._variables[node.variable] = outer
 
     def _number(self, node: Constant) -> Value:
-        """Return a literal's value, which is made once: a loop asks for it in each term."""
+        """Return the value of a literal, which is cached because a loop needs the value in each term."""
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)
         return value
 
     def _loop(self, node: Loop) -> Value:
-        """Return a sum or a product, joined in a balanced tree, so that few operations have large operands."""
+        """Return a sum or a product.
+
+        The terms are combined in a balanced tree, so that few operations have large operands.
+        """
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
         parts: list[tuple[int, Value]] = []  # (level, value of 2^level terms), the highest level first
         for term in self.terms(node, self.value):
@@ -114,7 +117,7 @@ class Evaluator:
         first = None
         if node.steps[0].operator == "%":
             step = node.steps[0]
-            if is_carried(self.size(node.first), self.size(step.operand)):
+            if takes_residue(self.size(node.first), self.size(step.operand)):
                 first = self._residue(step.position, node.first, self.value(step.operand))
         if first is not None and len(node.steps) == 1:
             return first
@@ -130,7 +133,7 @@ class Evaluator:
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
             if isinstance(node, Call) and node.name in self.functions:
-                # The operation verifies this itself: modulo a large prime it may take far longer.
+                # The operation verifies this itself, because the residue modulo a large prime may take far longer.
                 operands = [self.value(argument) for argument in node.arguments]
                 return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:

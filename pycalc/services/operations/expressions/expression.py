@@ -1,4 +1,4 @@
-"""An expression: its tree, its estimate, its value and the verification of that value."""
+"""An expression: its tree, its estimate, its value and the verification of the value."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed expression; ``text`` is its canonical text, and expressions are equal if these are."""
+    """A parsed expression. Expressions are equal if their canonical texts, ``text``, are equal."""
 
     text: str
     root: Node = field(compare=False, repr=False)
 
 
 class ExpressionEstimate(NamedTuple):
-    """The size and cost of an expression: a bound of its digits, seconds on one core, and bytes of memory.
+    """The size and cost of an expression: an upper bound of its digits, seconds on one core, and bytes of memory.
 
-    ``exact`` is False for a value that is, or may be, rounded. ``certain`` is False where the estimate depends on
-    samples or guesses.
+    ``exact`` is False if the value is, or may be, rounded. ``certain`` is False if the estimate depends on samples or
+    guesses.
     """
 
     digits: int
@@ -62,7 +62,7 @@ class ExpressionEstimate(NamedTuple):
 
 
 class Expressions:
-    """A parser and evaluator of expressions over some functions; it holds no state.
+    """A parser and evaluator of expressions that call the given functions, without state.
 
     ``precision`` is the number of significant digits to which an irrational value is rounded, or 0 to refuse such
     values.
@@ -76,12 +76,15 @@ class Expressions:
         }
 
     def read(self, text: str) -> Expression:
-        """Parse a text and return its expression; raises InvalidInput, with the position."""
+        """Parse a text and return its expression. Raises InvalidInput, with the position."""
         root = parse(text, self._signatures)
         return Expression(canonical(root), root)
 
     def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
-        """Estimate the size and cost; raises the errors that are certain before evaluation, such as ResultTooLarge."""
+        """Estimate the size and cost.
+
+        Raises the errors that evaluation would certainly raise, such as ResultTooLarge.
+        """
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
@@ -119,7 +122,10 @@ class Expressions:
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def compute(self, expression: Expression, precision: int) -> Verified:
-        """Return the value's text, not yet verified; raises DomainError or ResultTooLarge, with the position."""
+        """Return the text of the value without verifying it.
+
+        Raises DomainError or ResultTooLarge, with the position.
+        """
         return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
 
     def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
@@ -185,21 +191,22 @@ class Expressions:
         return computed.text == _boolean(arithmetic.value(root, values))
 
     def is_exact(self, expression: Expression, computed: Verified) -> bool:
-        """Return whether a verified value is exact: not rounded, and not an integer root with a remainder."""
+        """Return whether a verified value is exact: neither rounded nor an integer root with a remainder."""
         root = expression.root
         if not computed.exact or not isinstance(root, Call) or root.name not in self._functions:
             return computed.exact
         return self._functions[root.name].is_exact(computed.text)
 
     def _is_no_number(self, root: Node) -> bool:
-        """Return whether a tree's value is a boolean, or comes from a function whose values are not numbers."""
+        """Return whether the value of a tree is a boolean, or comes from a function whose values are not numbers."""
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
-        """Return the result of ``attempt`` with a working precision that is raised while enclosures are too wide.
+        """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
 
-        It is raised by the bits that long operands need, and at least four times doubled. ``narrower`` begins with more
-        than twice as many bits. Raises DomainError, with the position, where that does not suffice.
+        The precision is raised by the bits that long operands need, and doubled at least four times. ``narrower``
+        begins with more than twice as many bits. Raises DomainError, with the position, if the last precision is too
+        low.
         """
         least = _bits(precision) * (2 if narrower else 1) + (_GUARD_BITS if narrower else 0)
         bits = least

@@ -16,14 +16,14 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50
-LARGEST_PRIME = (1 << PRIME_BITS) - 1  # of the primes by which values are verified
-_LONGEST_VERIFICATION = 1.0  # seconds of a residue modulo such a prime
-_SHORT_ARGUMENT = 10**9  # up to such arguments it takes less
+LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
+_LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo such a prime may take
+_SHORT_ARGUMENT = 10**9  # up to this argument, the residue takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
 class Function:
-    """An operation as a function of exact values; ``position`` is the position that its errors report."""
+    """An operation as a function of exact values. Its errors report ``position``."""
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
@@ -31,15 +31,15 @@ class Function:
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
-        """Estimate the digits of the value, which are an upper bound, and the seconds to compute and verify it."""
+        """Estimate an upper bound of the digits of the value, and the seconds to compute and verify the value."""
         with _placed(position):
             estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
-        """Return the function's value, or its text where it is not a number.
+        """Return the function's value, or its text if the value is not a number.
 
-        The operation verifies the value: raises VerificationFailed, or DomainError where there is no value.
+        The operation verifies the value. Raises VerificationFailed, and DomainError if there is no value.
         """
         with _placed(position):
             text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
@@ -52,9 +52,9 @@ class Function:
         return self._operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the cost of the value modulo ``modulus``; an operation that is not Modular computes the whole value.
+        """Return the cost of the value modulo ``modulus``. An operation that is not Modular computes the whole value.
 
-        Raises ResultTooLarge where that value is too large, and DomainError where there is no value or no plan.
+        Raises ResultTooLarge if that value is too large, and DomainError if there is no value or no plan.
         """
         if isinstance(self._operation, Modular):
             with _placed(position):
@@ -71,14 +71,14 @@ class Function:
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``; an operation that is not Modular computes the whole value for it."""
+        """Return the value modulo ``modulus``. An operation that is not Modular computes the whole value."""
         if isinstance(self._operation, Modular):
             with _placed(position):
                 return self._operation.modulo(self._arguments(position, values), modulus)
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``, verified by the operation if it is long enough for that."""
+        """Return the value modulo ``modulus``. The operation verifies a long residue."""
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):
@@ -87,7 +87,7 @@ class Function:
             return int(self._operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the value modulo a prime by another method than that of ``value``, or None if there is no method."""
+        """Return the value modulo a prime by a method independent of ``value``, or None if there is no such method."""
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
@@ -95,7 +95,7 @@ class Function:
         return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a value with this text is exact; an integer root with a remainder is not."""
+        """Return whether a value with this text is exact. An integer root with a remainder is not exact."""
         return self._operation.is_exact(text)
 
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:
@@ -112,7 +112,7 @@ class Function:
 
 @contextmanager
 def _placed(position: int) -> Iterator[None]:
-    """Let the errors of an operation point at the place of its call."""
+    """Return a context that gives the errors of an operation the position of its call."""
     try:
         yield
     except (InvalidInput, DomainError) as error:

@@ -34,7 +34,7 @@ _REPLACEMENTS = {
 
 
 class Token(NamedTuple):
-    """A number, a name, an operator, or the end, whose text is empty; ``position`` is that in the expression."""
+    """A number, a name, an operator, or the end, whose text is empty. ``position`` is its index in the expression."""
 
     kind: str
     text: str
@@ -42,7 +42,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text and then an end token; raises InvalidInput at a character that is part of no token."""
+    """Yield the tokens of a text, then an end token. Raises InvalidInput at a character that belongs to no token."""
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -58,7 +58,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _refused(text: str, position: int) -> InvalidInput:
-    """Return the error at a character that is part of no token; its message shows the right form if there is one."""
+    """Return the error for a character that belongs to no token. If there is a right form, the message shows it."""
     character = text[position]
     if separated := separated_thousands(text, position):
         return separated

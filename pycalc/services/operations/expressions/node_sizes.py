@@ -63,9 +63,9 @@ class NodeSizes:
         }
 
     def combined(self, node: Node, sizes: Sequence[Size]) -> Size:
-        """Return a node's size and count its cost; a small value is computed if the operands are known.
+        """Return a node's size and count its cost. If the operands are known and small, compute the value.
 
-        Raises DomainError where there is certainly no value.
+        Raises DomainError if there is certainly no value.
         """
         size = self._combined[type(node)](node, sizes)
         if size.bits + size.places > FOLDED_BITS:
@@ -120,7 +120,10 @@ class NodeSizes:
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
-        """Count the time of an operator; GMP keeps fractions in lowest terms, which takes greatest common divisors."""
+        """Add the time of an operator.
+
+        Fractions need greatest common divisors too, because GMP keeps them in lowest terms.
+        """
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
         if rounded_of(left, right) is Enclosed.YES:
             self.seconds += costs.ENCLOSE
@@ -142,7 +145,7 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return the digits of a value's numerator and denominator; an enclosure has those of the precision."""
+        """Return the digits of a value's numerator and denominator. An enclosure has the digits of the precision."""
         if size.rounded is Enclosed.YES:
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
@@ -235,7 +238,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument's values, which are likely to include the one that gives the largest result."""
+    """Return samples of an argument's values, which are likely to include the value with the largest result."""
     if size.low is not None:
         low, high = size.low // 1, size.high // 1
         return [low, (low + high) // 2, high]

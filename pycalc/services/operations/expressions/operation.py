@@ -23,7 +23,7 @@ _PRIMES = 3  # drawn at most for a verification; another one is drawn where a pr
 class Evaluate(Calculable[Expression]):
     """The value of an expression.
 
-    An irrational value is rounded to the precision; without a precision, it is refused.
+    An irrational value is rounded to the precision, or refused if there is no precision.
     """
 
     name = "evaluate"
@@ -65,11 +65,11 @@ class Evaluate(Calculable[Expression]):
         return Estimate(found.digits, seconds, found.exact, found.memory)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether every argument of a call is a short literal: other calls may take long to estimate.
+        """Return whether every argument of a call is a short literal, because other calls may take long to estimate.
 
         With ``mod`` or ``%``, return whether there is no call at all. The cost of a call's residue depends on the prime
         factors of the modulus, which may take long to find. Return False for two loops, and for a loop beside a call or
-        a division, because a loop's body is estimated several times.
+        a division, because the body of a loop is estimated several times.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))

@@ -1,4 +1,4 @@
-"""The parser of expressions: recursive descent, whose errors give the position in the text (ADR 25).
+"""The parser of expressions, by recursive descent. Its errors have the position in the text (ADR 25).
 
 Precedence, from loosest to tightest: comparison (at the top only); ``+ -``; ``* / // %`` and ``mod``; unary ``-``;
 ``^``, from right to left; ``!``.
@@ -44,9 +44,9 @@ _TOO_DEEP = (
 
 
 class Signature(NamedTuple):
-    """The number of arguments that a function takes; ``most`` is None where there is no limit.
+    """The number of arguments that a function takes. ``most`` is None if there is no limit.
 
-    A call of a function whose value is not a number (``numeric`` is False) must be the whole expression.
+    If ``numeric`` is False, the value is not a number, so a call must be the whole expression.
     """
 
     least: int
@@ -55,7 +55,7 @@ class Signature(NamedTuple):
 
 
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
-    """Return the tree of an expression; raises InvalidInput, with the position.
+    """Return the tree of an expression. Raises InvalidInput, with the position.
 
     ``functions`` has the signatures of the functions that may be called, by name.
     """
@@ -77,7 +77,7 @@ def _require_shallow(root: Node) -> None:
 
 
 def _chained(first: Node, steps: tuple[Step, ...]) -> Node:
-    """Return the chain of these operators; ``(a + b) + c`` is the same chain as ``a + b + c``."""
+    """Return the chain of these operators. ``(a + b) + c`` is the same chain as ``a + b + c``."""
     if not steps:
         return first
     if isinstance(first, Chain) and first.is_sum == (steps[0].operator in "+-"):
@@ -97,7 +97,7 @@ class _Parser:
         self._alone: list[Call] = []  # the calls of functions whose values are not numbers
 
     def whole(self) -> Node:
-        """Return the tree of the whole text; raise InvalidInput unless all of it is one expression."""
+        """Return the tree of the whole text. Raises InvalidInput unless all of it is one expression."""
         if self._token.kind == "end":
             raise self._error("The expression is empty: write one such as 2^100 - 1.")
         node = self._expression()

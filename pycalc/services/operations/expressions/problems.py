@@ -16,12 +16,12 @@ def invalid(position: int, detail: str) -> InvalidInput:
 
 
 def undefined(position: int, detail: str) -> DomainError:
-    """Return the error for a part that has no value."""
+    """Return the error for a subexpression that has no value."""
     return DomainError(detail, (FieldProblem(POINTER, detail, position),))
 
 
 def too_large(position: int, detail: str = "", bits: int = MOST_BITS) -> ResultTooLarge:
-    """Return the error for a part whose value would have more than ``bits`` bits, too many to compute."""
+    """Return the error for a subexpression whose value would have more than ``bits`` bits, too many to compute."""
     limit = int(bits * _DIGITS_PER_BIT)
     detail = detail or f"This part has more than {limit:,} digits: make it smaller, or ask for a residue with mod."
     return ResultTooLarge(detail, None, limit, None, None, (FieldProblem(POINTER, detail, position),))

@@ -1,4 +1,4 @@
-"""The residue of a tree, computed without values larger than the modulus where the arithmetic allows it."""
+"""The residue of a tree, computed without values larger than the modulus if the arithmetic allows this."""
 
 from __future__ import annotations
 
@@ -40,12 +40,11 @@ class Residues:
     """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
 
     The factors are given separately, because their prime factors are found sooner than those of their product. With
-    ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for their
-    value.
+    ``verifying``, the modulus is a random prime, and functions use a method independent of the one for their value.
 
-    ``modulus`` is given for the two residues of a verification: the modulus of the residue that is verified. A function
-    whose value modulo a prime takes too long is then replaced by its residue modulo ``modulus``, in both of them. That
-    changes no residue modulo ``modulus``, and what is computed from it is verified as usual.
+    ``modulus`` is given for the two residues of a verification, and is the modulus of the verified residue. If a
+    function's value modulo a prime takes too long, both residues use its residue modulo ``modulus`` instead. This
+    changes no residue modulo ``modulus``, and later steps are verified as usual.
     """
 
     def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False, modulus: int = 0) -> None:
@@ -64,14 +63,14 @@ class Residues:
         }
 
     def of(self, node: Node) -> Value:
-        """Return a node's residue, from 0 to modulus - 1.
+        """Return the residue of a node, from 0 to modulus - 1.
 
-        Raises NotInvertibleError where a divisor has no inverse, and what ``Evaluator.value`` raises.
+        Raises NotInvertibleError if a divisor has no inverse, and the errors of ``Evaluator.value``.
         """
         return self._nodes.get(type(node), self._exact)(node)
 
     def of_value(self, position: int, value: Value) -> Value:
-        """Return the residue of a value; raises DomainError for an irrational one, or NotInvertibleError."""
+        """Return the residue of a value. Raises DomainError for an irrational value, and NotInvertibleError."""
         if not is_exact(value):
             raise undefined(position, "This part is irrational: only a rational number has a residue.")
         try:
@@ -142,7 +141,7 @@ class Residues:
         return result
 
     def _divisor(self, value: Value) -> Value:
-        """Return the inverse of a divisor; raises NotInvertibleError where there is none, and for the modulus 1."""
+        """Return the inverse of a divisor. Raises NotInvertibleError if there is none, and for the modulus 1."""
         if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
         return self._inverse(value)
@@ -155,7 +154,7 @@ class Residues:
 
 
 def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return numbers whose product is Euler's φ of the product of ``factors``: one for each, and no larger than it."""
+    """Return numbers whose product is Euler's φ of the product of ``factors``, one for each factor and never larger."""
     import flint  # takes longer to import than most expressions to compute
 
     seen: set[int] = set()

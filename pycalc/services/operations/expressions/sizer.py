@@ -47,7 +47,7 @@ EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
 _SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
-CARRIED_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
+MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
 _SMALL_PRIMES = gmp.primorial(1_000)
@@ -58,7 +58,7 @@ _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 class Repeated(NamedTuple):
     """The terms of a loop: their maximum number, their bounds, and the mean sizes of their numerators and denominators.
 
-    ``nested`` says whether each of the first denominators is a multiple of the one before, as those of 1/2^i are.
+    ``nested`` is set if each of the first denominators is a multiple of the previous one, as in the terms 1/2^i.
     """
 
     terms: int
@@ -97,8 +97,8 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError where a node certainly has no value, or where a loop has too many terms. Raises
-        ResultTooLarge for a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
+        Raises DomainError if a node certainly has no value, or if a loop has too many terms. Raises ResultTooLarge for
+        a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -121,10 +121,10 @@ class Sizer(NodeSizes):
 
     def _of_operands(self, node: Node) -> Size:
         first, *others = children(node)
-        sizes = [self._carried(node) or self.size(first), *map(self.size, others)]
+        sizes = [self._size_of_residue(node) or self.size(first), *map(self.size, others)]
         return self.combined(node, sizes)
 
-    def _carried(self, node: Node) -> Size | None:
+    def _size_of_residue(self, node: Node) -> Size | None:
         """Return the size of the residue of a large ``a`` in ``a % m``, and count its cost.
 
         Return None if ``a`` itself is computed.
@@ -132,7 +132,7 @@ class Sizer(NodeSizes):
         if not self._strict or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
         modulus = self._peek(node.steps[0].operand)
-        if not is_carried(self._peek(node.first), modulus):
+        if not takes_residue(self._peek(node.first), modulus):
             return None
         self.residue(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
@@ -171,7 +171,10 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value; count the time to find the bounds, not that to compute the value."""
+        """Return the bounds of a node's value.
+
+        Count the time to find the bounds, but not the time to compute the value.
+        """
         self.seconds += costs.PEEK
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 
@@ -203,7 +206,7 @@ class Sizer(NodeSizes):
         """Count the cost of all terms of a loop with ``count``, and return the sizes of the terms.
 
         The bounds hold for all values of the variable. The cost of a term is the weighted mean of five terms (Simpson's
-        rule). In deeply nested loops, or where the loop's own bounds are unknown, it is the cost at the bounds. Raises
+        rule). In deeply nested loops, or if the loop's own bounds are unknown, the cost is that at the bounds. Raises
         DomainError for bounds that are not whole numbers, and for too many terms.
         """
         first, last = self.size(node.first), self.size(node.last)
@@ -332,13 +335,13 @@ class Sizer(NodeSizes):
             self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
 
 
-def is_carried(size: Size, modulus: Size) -> bool:
+def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    It is if both are exact whole numbers, ``a`` may have more than CARRIED_BITS bits, and ``m`` is certainly positive.
+    The operands must be exact whole numbers, ``a`` of more than MOST_DIRECT_BITS bits, and ``m`` certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
-    return size.bits > CARRIED_BITS and whole and modulus.least > -inf
+    return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
 
 
 def _rough(modulus: Value) -> Value:
@@ -351,27 +354,27 @@ def _rough(modulus: Value) -> Value:
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal: in a loop, finding its size would take longer."""
+    """Return whether an exponent is a variable or a short literal. In a loop, finding its size would take longer."""
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    """Return the error for a residue whose exponent is too large to compute and is not reduced by Euler's theorem."""
     detail = "This exponent may have more than 5,050,445 digits, and cannot be reduced: make it smaller."
     return too_large(position, detail, MOST_EXPONENT_BITS)
 
 
 def by_euler(exponent: Size, bits: float) -> bool:
-    """Return whether to reduce an exponent by Euler's theorem, for a modulus of so many bits.
+    """Return whether to reduce an exponent by Euler's theorem, for a modulus of ``bits`` bits.
 
-    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
-    and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
+    The exponent must be an exact whole number that may have more than EULER_BITS bits. The exponent must be at least
+    2^20, and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
     """
     large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
     return large and not exponent.places and not exponent.rounded and exponent.least > 20
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps of a chain are computed exactly for its residue: those up to the last ``//`` or ``%``."""
+    """Return the number of steps of a chain, up to the last ``//`` or ``%``, that its residue needs exactly."""
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

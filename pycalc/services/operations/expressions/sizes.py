@@ -1,4 +1,4 @@
-"""Bounds for values that are not computed, and arithmetic on such bounds."""
+"""Bounds of values that are not computed, and arithmetic on such bounds."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Enclosed(IntEnum):
 
 
 class Size(NamedTuple):
-    """The bounds ``low`` and ``high`` of a value where they are small, and the sizes of its parts.
+    """The bounds ``low`` and ``high`` of a value if they are small, and the sizes of its numerator and denominator.
 
-    The numerator has at most ``bits`` bits. The denominator has at most ``places`` bits; 0 means certainly whole.
-    The value is at least 2^``least``; -inf where it may be 0 or negative. ``rounded`` tells whether it is an enclosure.
+    The numerator has at most ``bits`` bits. The denominator has at most ``places`` bits; 0 means certainly whole. The
+    value is at least 2^``least``, which is -inf if the value may be 0 or negative. ``rounded`` tells whether the value
+    is an enclosure.
     """
 
     low: Value  # None where the bounds are unknown or too large; ``high`` is None then too
@@ -44,7 +45,7 @@ class Size(NamedTuple):
 
     @property
     def digits(self) -> float:
-        """Return the digits of the value: exactly if it is a known integer, otherwise an upper bound."""
+        """Return the number of digits of the value: exactly for a known integer, otherwise an upper bound."""
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
         return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
@@ -59,12 +60,12 @@ def size_of(value: Value) -> Size:
 
 
 def log2_of(value: Value) -> float:
-    """Return the base-2 logarithm of an integer's magnitude; that of 0 is 0."""
+    """Return the base-2 logarithm of an integer's magnitude, or 0 for 0."""
     return float(gmp.log2(abs(value))) if value else 0.0
 
 
 def magnitude(size: Size) -> float:
-    """Return an upper bound of a value's magnitude; inf where it is too large for a float."""
+    """Return an upper bound of a value's magnitude, or inf if it is too large for a float."""
     if size.low is not None:
         return max(_float(abs(size.low)), _float(abs(size.high)))
     return 2.0**size.bits if size.bits < 1000 else inf
@@ -80,12 +81,12 @@ def times(bits: float, factor: float) -> float:
 
 
 def rounded_of(*sizes: Size) -> Enclosed:
-    """Return how certain it is that a value computed from these is an enclosure."""
+    """Return how certain it is that a value computed from values of these sizes is an enclosure."""
     return max(size.rounded for size in sizes)
 
 
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of the values of ``combine``, which must be monotone; both are None where unknown or large."""
+    """Return the bounds of the values of the monotone function ``combine``. Both are None if unknown or large."""
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None
@@ -103,7 +104,7 @@ def sum_of(left: Size, right: Size) -> Size:
 
 
 def least_difference(left: Size, right: Size) -> float:
-    """Return an e for which ``left`` - ``right`` is certainly at least 2^e; -inf where none is known."""
+    """Return an e with ``left`` - ``right`` >= 2^e for certain, or -inf if none is known."""
     return left.least - 1 if left.least > right.bits + 1 and left.least < inf else -inf
 
 

@@ -1,6 +1,6 @@
 """The values in an expression: GMP integers, GMP fractions that are not whole, and FLINT's enclosures (``arb``).
 
-Enclosures occur only where a precision was given and a part is irrational.
+Enclosures occur only if a precision is given and a subexpression is irrational.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def is_exact(value: Value) -> bool:
 
 
 def lowest(value: Value) -> Value:
-    """Return an exact value, as an integer if it is whole."""
+    """Return an exact value, converted to an integer if it is whole."""
     return value.numerator if isinstance(value, _FRACTION) and value.denominator == 1 else value
 
 
 def fraction(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient of two exact values; the second must not be 0."""
+    """Return the quotient of two exact values. The denominator must not be 0."""
     return lowest(gmp.mpq(numerator) / denominator)
 
 

@@ -1,4 +1,4 @@
-"""n! modulo any m: it is 0 modulo the part of m that divides n!, and modulo the rest it takes O(sqrt(n)) steps."""
+"""n! modulo any m. The residue modulo the factor of m that divides n! is 0. The other one takes O(sqrt(n)) steps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any ca
 
 
 class FactorialPlan(NamedTuple):
-    """A factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
+    """A method for n! modulo m, based on a factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
 
-    ``rough`` has no prime factor up to ``searched``. ``mirror`` is ``rough`` - 1 - n, for Wilson's theorem; it is set
-    where ``rough`` is a prime and the mirror is below n. ``whole`` means that n! itself is computed and divided,
-    because n is small or a prime power in m does not divide n!; then ``rough`` is m.
+    ``rough`` has no prime factor up to ``searched``. ``mirror`` is set to ``rough`` - 1 - n if ``rough`` is a prime and
+    Wilson's theorem saves time. ``whole`` means that ``rough`` is m, and that n! itself is computed and divided,
+    because n is small or a prime power in m does not divide n!.
     """
 
     smooth: int
@@ -32,7 +32,7 @@ class FactorialPlan(NamedTuple):
     searched: int = 0
 
     def residue(self, n: int) -> int:
-        """Return ``n``! modulo m: it is 0 modulo ``smooth``, and is computed modulo ``rough`` (Chinese remainders)."""
+        """Return ``n``! modulo m, from 0 modulo ``smooth`` and the residue modulo ``rough`` (Chinese remainders)."""
         if self.whole:
             return int(gmp.fac(n) % self.rough)
         if self.mirror is not None:
@@ -125,6 +125,6 @@ def _joined(smooth: int, rough: int, residue: int) -> int:
 
 
 def _wilson(mirror: int, prime: int) -> int:
-    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime``, from (p-1)! = -1: it is (-1)^(mirror+1) / mirror!."""
+    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime`` as (-1)^(mirror+1) / mirror!, by Wilson's theorem."""
     value = inverse(factorial_by_steps(mirror, prime), prime)
     return value if mirror % 2 else prime - value

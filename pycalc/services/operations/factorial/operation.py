@@ -85,8 +85,8 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
     def modulo_agrees(self, args: FactorialArgs, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is n! modulo ``modulus``.
 
-        Without a mirror, n! is computed modulo ``modulus``·``prime``. With a mirror, ``mirror``! is computed modulo
-        ``rough``·``prime``, and Wilson's theorem checks ``residue`` against it.
+        If the plan has no mirror, n! is computed modulo ``modulus``·``prime`` for this. If it has one, ``mirror``! is
+        computed modulo ``rough``·``prime``, and ``residue`` must agree with this by Wilson's theorem.
         """
         plan: FactorialPlan = method
         if plan.mirror is None:
@@ -100,7 +100,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
 
 
 def factorial_digits(n: int) -> int:
-    """Return the exact number of decimal digits of ``n``!, for n >= 1,000 from Stirling's series."""
+    """Return the exact number of decimal digits of ``n``!, from Stirling's series if n >= 1,000."""
     if n < _SMALL:
         return len(text_of(int(gmp.fac(n))))
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
@@ -110,8 +110,8 @@ def factorial_digits(n: int) -> int:
 def factorial_decimal(n: int, levels: int) -> bytes:
     """Return the text of ``n``!, with the last ``levels`` squarings done in decimal.
 
-    With L[i], the products of the lists from ``factorial_factors``, Horner's rule is r -> r·(r·L[i]) for falling i. The
-    power of ten is appended as zeros.
+    Let L[i] be the products of the lists from ``factorial_factors``. From the last i to the first, r becomes r·r·L[i],
+    as in Horner's rule. The power of ten is appended as zeros.
     """
     by_bit, zeros = factorial_factors(n)
     products = [product(primes) for primes in by_bit]
@@ -132,9 +132,9 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 
 
 class StirlingLogarithm:
-    """An enclosure of log10 n!, for n >= 1,000, by Stirling's series.
+    """An enclosure of log10 n! for n >= 1,000, by Stirling's series.
 
-    The error of the series is smaller than the first term left out, which is below n^-25.
+    The error of the series is smaller than its first omitted term, which is below n^-25.
     """
 
     def __init__(self, n: int) -> None:

@@ -61,7 +61,7 @@ def factorial_by_steps(n: int, modulus: int) -> int:
     """Return ``n``! modulo ``modulus``, which must be above ``n``, in O(sqrt(n) log n) modular operations.
 
     ``modulus`` must have no prime factor up to ``largest_inverted(n)``, because the interpolation divides by numbers
-    with such factors. Raises ZeroDivisionError where an inverse does not exist.
+    with such factors. Raises ZeroDivisionError if an inverse does not exist.
     """
     return _by_steps((n,), mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus)[0]
 

@@ -1,1 +1,1 @@
-"""Operations on whole numbers, one file each. The registry takes ``OPERATION`` from every file in this folder."""
+"""Operations on whole numbers, one file each. The registry contains the ``OPERATION`` of each file in this folder."""

@@ -30,7 +30,7 @@ _COUNTLESS = 10**300
 
 
 class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
-    """The binomial coefficient n over k for any whole numbers; it is 0 where k < 0 or 0 <= n < k."""
+    """The binomial coefficient n over k for any whole numbers, which is 0 if k < 0 or 0 <= n < k."""
 
     name = "binomial"
     title = "Binomial coefficient"
@@ -103,7 +103,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 
 def _normal(args: Integers) -> tuple[int, int, int]:
-    """Return s, m and j such that n over k is s·(m over j), with 0 <= j <= m/2; s is 0 where the coefficient is 0."""
+    """Return s, m and j with n over k = s·(m over j) and 0 <= j <= m/2. If the coefficient is 0, s is 0."""
     n, k = args
     if k < 0 or 0 <= n < k:
         return 0, 0, 0

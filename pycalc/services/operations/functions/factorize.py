@@ -63,9 +63,10 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
     def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
-        """Yield the factors found so far: the primes below 1,000, then also those of elliptic curves, then all.
+        """Yield the factors found so far: the primes below 1,000, then also those found with elliptic curves, then all.
 
-        Only a composite rest of at least ``_SHORTEST_BY_CURVES`` bits is given to the curves.
+        Elliptic curves are used only if the remaining cofactor is composite and has at least ``_SHORTEST_BY_CURVES``
+        bits.
         """
         factors, rest = _divided(args[0])
         for bits in _CURVES_BITS:

@@ -10,7 +10,7 @@ from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 
 
 class Gcd(IntegerOperation):
-    """gcd(a, b) >= 0, with gcd(0, 0) = 0."""
+    """The greatest common divisor gcd(a, b) >= 0, with gcd(0, 0) = 0."""
 
     name = "gcd"
     title = "Greatest common divisor"

@@ -10,7 +10,7 @@ from pycalc.services.operations.numbers.primality import is_proved_prime, proof_
 
 
 class IsPrime(IntegerOperation):
-    """The proved answer whether n is a prime number."""
+    """A primality test whose answer is proved."""
 
     name = "isprime"
     title = "Primality"

@@ -13,7 +13,7 @@ _VERIFICATION_FACTOR = 1.7
 
 
 class Lcm(IntegerOperation):
-    """lcm(a, b) >= 0; it is 0 where a or b is 0."""
+    """The least common multiple lcm(a, b) >= 0, which is 0 if a or b is 0."""
 
     name = "lcm"
     title = "Least common multiple"

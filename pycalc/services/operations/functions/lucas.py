@@ -68,7 +68,7 @@ def _digits(n: int) -> int:
 def _logarithm(n: int) -> Logarithm:
     """Return a function that encloses log10 L(n) = n·log10(φ) + log10(1 ± φ^-2n).
 
-    The last term is below 10^-0.4n, and is not computed: the enclosure is widened by more than that.
+    The last term is below 10^-0.4n and is not computed. Instead, the enclosure is widened by more than this term.
     """
 
     def logarithm(arithmetic: IntervalArithmetic) -> Interval:

@@ -13,7 +13,7 @@ _INVERSE_FACTOR = 1.3  # how much longer the extended algorithm takes than the g
 
 
 class ModularInverse(IntegerOperation):
-    """The x from 0 to m - 1 with a·x = 1 modulo m."""
+    """The inverse of a modulo m: the x from 0 to m - 1 with a·x = 1 modulo m."""
 
     name = "modinverse"
     title = "Modular inverse"

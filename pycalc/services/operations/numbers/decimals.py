@@ -1,4 +1,4 @@
-"""Exact arithmetic in base 10^19 (libmpdec behind ``decimal``): it multiplies more slowly than GMP, but prints fast."""
+"""Exact arithmetic in base 10^19 (libmpdec, by ``decimal``), which multiplies more slowly than GMP but prints fast."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _TRAPS = [Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow, Rounded,
 
 
 def exact_context() -> Context:
-    """Return a new context for exact arithmetic: it raises an exception where it would have to round."""
+    """Return a new context for exact arithmetic, which raises an exception instead of rounding."""
     return Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=_TRAPS)
 
 
 def decimal_of(value: int) -> Decimal:
-    """Return the exact Decimal of an integer (Python's or GMP's), through its digits."""
+    """Return the exact Decimal of an integer (Python's or GMP's)."""
     return Decimal(mpz(value).digits())
 
 

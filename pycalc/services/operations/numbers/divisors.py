@@ -37,7 +37,7 @@ def gcd_seconds(a: int, b: int) -> float:
 
 
 def text_seconds(bits: int) -> float:
-    """Estimate the seconds to compute a product of so many bits and to write its text, on one core."""
+    """Estimate the seconds to compute a product of ``bits`` bits and to write its text, on one core."""
     return seconds(_TEXT_SECONDS, bits)
 
 

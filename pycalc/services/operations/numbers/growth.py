@@ -1,4 +1,4 @@
-"""The number of digits of a large integer and its first and last digits, without computing the integer."""
+"""The digit count of a large integer and its first and last digits, found without computing the integer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Logarithm = Callable[[IntervalArithmetic], Interval]
 
 
 class Ends(NamedTuple):
-    """The length of a run of digit characters, and its first and last (up to) 20."""
+    """The length of a string of digits, and its first and last digits (up to 20 each)."""
 
     digits: int
     leading: str
@@ -30,27 +30,27 @@ class Ends(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str) -> Ends:
-        """Return the length and the first and last digits of a text of digits."""
+        """Return the ends of a string of digits."""
         return cls(len(text), text[:ENDS], text[-ENDS:])
 
     @classmethod
     def zeros(cls, count: int) -> Ends:
-        """Return the ends of a run of ``count`` zeros."""
+        """Return the ends of a string of ``count`` zeros."""
         shown = "0" * min(count, ENDS)
         return cls(count, shown, shown)
 
     def followed_by(self, other: Ends) -> Ends:
-        """Return the ends of this run followed by another one."""
+        """Return the ends of this string followed by another one."""
         leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
         trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
         return Ends(self.digits + other.digits, leading, trailing)
 
 
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
-    """Return how many digits an integer >= 1 with this base-10 logarithm has.
+    """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float, with an error below 1e-4 where it is below 10^9. It decides nearly all
-    cases. The others are decided by the enclosure ``logarithm``, at ``bits`` of precision or more.
+    ``approximate`` is the logarithm as a float. Its error is below 1e-4 if it is below 10^9. This float decides nearly
+    all cases. The enclosure ``logarithm`` decides the others, at a precision of ``bits`` or more.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
@@ -58,18 +58,18 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """Return the ends of a large integer from its base-10 logarithm and from ``last``, its residue modulo 10^20.
+    """Return the ends of a large integer from its base-10 logarithm, and from its residue ``last`` modulo 10^20.
 
-    ``bits`` is a precision at which the enclosure ``logarithm`` is tried first.
+    ``bits`` is the first precision at which the enclosure ``logarithm`` is tried.
     """
     power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
 
 class IntegerPower(NamedTuple):
-    """The power ``base``^``exponent``, not computed.
+    """The power ``base``^``exponent``, which is not computed.
 
-    ``base`` >= 1 is not a multiple of ten and ``exponent`` >= 0; or the power is 0^1.
+    ``base`` >= 1 is not a multiple of ten, and ``exponent`` >= 0. As an exception, the power may be 0^1.
     """
 
     base: int
@@ -97,12 +97,12 @@ class IntegerPower(NamedTuple):
 
     @property
     def _bits(self) -> int:
-        """Return a precision, in bits, at which the logarithm of nearly every power decides its number of digits."""
+        """Return a precision in bits at which the logarithm of nearly every power determines the number of digits."""
         size = self.base.bit_length()
         return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
 
     def digits(self) -> int:
-        """Return how many digits the power has, exactly."""
+        """Return the exact number of digits of the power."""
         if self._is_short:
             return len(text_of(self._value()))
         approximate = log10(self.base) * self.exponent if self.exponent < _SURE_BELOW else float(_SURE_BELOW)

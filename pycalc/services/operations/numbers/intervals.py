@@ -20,7 +20,7 @@ class Interval(NamedTuple):
 
 
 class IntervalArithmetic:
-    """Interval operations with ``bits`` of precision and MPFR's whole range of exponents."""
+    """Interval arithmetic with ``bits`` of precision and MPFR's whole range of exponents."""
 
     def __init__(self, bits: int) -> None:
         limits = {"precision": bits, "emin": gmp.get_emin_min(), "emax": gmp.get_emax_max()}
@@ -29,7 +29,7 @@ class IntervalArithmetic:
         self._up = gmp.context(round=gmp.RoundUp, **limits)
 
     def integer(self, value: int) -> Interval:
-        """Return an enclosure of the integer, rounded outward."""
+        """Return an enclosure of an integer, rounded outward."""
         zero = gmp.mpfr(0)
         return Interval(self._down.add(mpz(value), zero), self._up.add(mpz(value), zero))
 
@@ -47,7 +47,7 @@ class IntervalArithmetic:
         return Interval(min(self._down.mul(x, y) for x, y in pairs), max(self._up.mul(x, y) for x, y in pairs))
 
     def divide(self, a: Interval, b: Interval) -> Interval:
-        """Return the quotient; the divisor must be positive."""
+        """Return the quotient. The divisor must be positive."""
         pairs = [(x, y) for x in a for y in b]
         return Interval(min(self._down.div(x, y) for x, y in pairs), max(self._up.div(x, y) for x, y in pairs))
 
@@ -64,7 +64,7 @@ class IntervalArithmetic:
         return Interval(self._down.log10(a.low), self._up.log10(a.high))
 
     def exp10(self, a: Interval) -> Interval:
-        """Return ten to the enclosed power."""
+        """Return ten to the power of an enclosed number."""
         return Interval(self._down.exp10(a.low), self._up.exp10(a.high))
 
     def pi(self) -> Interval:
@@ -74,7 +74,7 @@ class IntervalArithmetic:
     def leading(self, log: Interval, count: int) -> tuple[int, str] | None:
         """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number with this logarithm.
 
-        Return None when the enclosure does not determine both.
+        Return None if the enclosure does not determine both.
         """
         floor = floor_of(log.low)
         if floor_of(log.high) != floor:
@@ -87,20 +87,21 @@ class IntervalArithmetic:
 
 
 def floor_of(value: Any) -> int:
-    """Return the greatest integer not above an MPFR number."""
+    """Return the floor of an MPFR number."""
     return _shifted(*value.as_mantissa_exp())
 
 
 def nearest_of(value: Any, factor: int) -> int:
-    """Return the integer nearest to ``value``·``factor``; a half is rounded up."""
+    """Return the integer nearest to ``value``·``factor``. Halves are rounded up."""
     mantissa, exponent = value.as_mantissa_exp()
     return (_shifted(mantissa * factor, int(exponent) + 1) + 1) // 2
 
 
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
-    """Return the first result of ``attempt`` that is not None, doubling the precision from ``bits`` on (Ziv).
+    """Return the first result of ``attempt`` that is not None.
 
-    Raises ArithmeticError if there is none below 4,000,000 bits.
+    After each None, double the precision, from ``bits`` on (Ziv). Raises ArithmeticError if there is none below
+    4,000,000 bits.
     """
     while bits < _MAX_BITS:
         result = attempt(IntervalArithmetic(bits))

@@ -1,4 +1,4 @@
-"""Natural, integer and rational literals, which are read exactly, and the cache keys made of them."""
+"""Natural, integer and rational literals, which are read exactly, and cache keys made of literals."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ RATIONAL = re.compile(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RationalLiteral:
-    """The number ``unscaled``·10^``exponent`` / ``denominator`` in lowest form; zero is (0, 0, 1).
+    """The number ``unscaled``·10^``exponent`` / ``denominator`` in lowest terms. Zero is (0, 0, 1).
 
-    ``unscaled`` is no multiple of ten; ``denominator`` is positive and coprime to ten and to ``unscaled``.
+    ``unscaled`` is not a multiple of ten. ``denominator`` is positive, and coprime to ten and to ``unscaled``.
     """
 
     unscaled: int
@@ -52,9 +52,9 @@ class RationalLiteral:
         return self.exponent >= 0 and self.denominator == 1
 
     def text(self) -> str:
-        """Return the canonical text: ``p/q``, plain digits, or a form such as ``1.5e-200``.
+        """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        The last form is used where plain digits would need more than 100 additional zeros.
+        Scientific notation is used if plain digits would need more than 100 additional zeros.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
@@ -86,7 +86,7 @@ def integer_json(value: int) -> int | str:
 
 
 def shortened(value: int) -> str:
-    """Return the digits of an integer for a message; of more than 60 digits, only the first and last 20 are shown."""
+    """Return the digits of an integer for a message. If there are more than 60, return only the first and last 20."""
     text = text_of(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
@@ -103,7 +103,7 @@ def key_of(name: str, *operands: str) -> str:
 
 
 def required(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> str | FieldProblem:
-    """Return the literal's text, or a FieldProblem when it is missing or has more than ``most`` characters."""
+    """Return the text of a literal, or a FieldProblem if it is missing or has more than ``most`` characters."""
     text = raw.get(name)
     if not isinstance(text, str):
         return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
@@ -118,9 +118,9 @@ def natural_problem(name: str, least: int = 0) -> FieldProblem:
 
 
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
-    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101; it must be at least ``least``.
+    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101, which must be at least ``least``.
 
-    Raises InvalidInput for anything else, for more than ``most`` characters, and for an exponent that makes more than
+    Raises InvalidInput for other texts, for more than ``most`` characters, and for an exponent that makes more than
     MAX_LITERAL digits.
     """
     text = required(raw, name, most)
@@ -132,7 +132,7 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int =
 
 
 def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
-    """Return the integer of a literal that may have a sign; raises InvalidInput as ``parse_natural`` does."""
+    """Return the integer of a literal, which may have a sign. Raises InvalidInput as ``parse_natural`` does."""
     text = required(raw, name, most)
     if isinstance(text, FieldProblem):
         raise InvalidInput.of(text)
@@ -143,7 +143,7 @@ def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) ->
 
 
 def _magnitude(name: str, text: str) -> int:
-    """Return the number that a literal of the form NATURAL stands for; raises InvalidInput for too many digits."""
+    """Return the number of a literal of the form NATURAL. Raises InvalidInput for too many digits."""
     plain = text.replace("_", "")
     if plain[:2].lower() in ("0x", "0b"):
         return int(plain, 0)
@@ -155,7 +155,7 @@ def _magnitude(name: str, text: str) -> int:
 
 
 def size_of(literal: str) -> int:
-    """Return about how many digits a literal stands for: its characters plus its exponent."""
+    """Return the approximate number of digits of a literal's number: its characters plus its exponent."""
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):
         return len(literal)
@@ -187,7 +187,7 @@ def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -
 
 
 def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
-    """Return a fraction in lowest form: the twos and fives of its denominator become a power of ten."""
+    """Return a fraction in lowest terms. Factors 2 and 5 of its denominator become a power of ten."""
     value = gmp.mpq(numerator, divisor)
     rest, twos = gmp.remove(value.denominator, 2)
     rest, fives = gmp.remove(rest, 5)
@@ -197,7 +197,7 @@ def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
 
 
 def lowest(sign: str, digits: str, exponent: int) -> RationalLiteral:
-    """Return the number of this sign (``-`` or empty), these digits and this power of ten, in lowest form."""
+    """Return the number with this sign (``-`` or empty), digits and power of ten, in lowest terms."""
     significant = digits.rstrip("0")
     if not significant:
         return RationalLiteral(0, 0)

@@ -1,4 +1,4 @@
-"""Arithmetic modulo an integer, and the random primes that results are verified with."""
+"""Arithmetic modulo an integer, and random primes for the verification of results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIME_BITS = 61
 def random_prime() -> int:
     """Return a random prime of 61 bits.
 
-    It is unpredictable, so that nobody can choose operands for which a wrong result passes its verification.
+    The prime is unpredictable, so that nobody can choose operands for which a wrong result passes its verification.
     """
     while True:
         prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
@@ -23,14 +23,14 @@ def random_prime() -> int:
 
 
 def checked_modulus(modulus: int) -> int:
-    """Return ``modulus``; raises InvalidInput (pointer ``/mod``) when it is below 1."""
+    """Return ``modulus``. Raises InvalidInput (pointer ``/mod``) if it is below 1."""
     if modulus < 1:
         raise InvalidInput.of(natural_problem("mod", 1))
     return modulus
 
 
 def fibonacci_residue(n: int, modulus: int) -> int:
-    """Return F(``n``) modulo any ``modulus`` >= 1, by other identities than those that compute F(``n``).
+    """Return F(``n``) modulo any ``modulus`` >= 1, by other identities than the computation of F(``n``).
 
     5·F(n) = 2·L(n+1) - L(n) is computed modulo 5·``modulus``, so that the division by five is exact.
     """

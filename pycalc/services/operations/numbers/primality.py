@@ -23,7 +23,7 @@ _SMALL_PRIMES = gmp.primorial(10_000)
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is a prime number, proved by strong tests or, for a large ``n``, by FLINT.
+    """Return whether ``n`` is a prime number, proved by strong tests or, if ``n`` is large, by FLINT.
 
     No composite number below 3.3·10^24 passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
     FLINT proves by the method of Pocklington and Morrison, or by APRCL.
@@ -52,7 +52,7 @@ def proof_seconds(n: int) -> float:
 
 
 def prime_proof_seconds(n: int) -> float:
-    """Estimate the seconds of the proof for a prime of the size of ``n`` on one core."""
+    """Estimate the seconds to prove a prime as large as ``n`` on one core."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
 
 

@@ -60,7 +60,10 @@ def factorial_factors(n: int) -> tuple[list[list[int]], int]:
 
 
 def product(factors: list[int]) -> Any:
-    """Return the product as a GMP integer: Python multiplies chunks of factors, GMP joins them in a balanced tree."""
+    """Return the product as a GMP integer.
+
+    Python multiplies blocks of factors, and GMP multiplies these in a balanced tree.
+    """
     level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
     while len(level) > 1:
         if len(level) % 2:

@@ -10,16 +10,16 @@ PLAIN_FROM = -6  # the smallest exponent of a number that is written in plain di
 
 
 class Rounded(NamedTuple):
-    """The number ±d.ddd·10^``exponent``; ``digits`` is the integer dddd, which has as many digits as the precision."""
+    """The number ±d.ddd·10^``exponent``. ``digits`` is the integer dddd, which has as many digits as the precision."""
 
     negative: bool
     digits: int
     exponent: int
 
     def text(self) -> str:
-        """Return the text, plain or as ``d.ddde+123``.
+        """Return the text, in plain digits or as ``d.ddde+123``.
 
-        Plain text has at most five zeros between the point and the digits, and no zeros added before the point.
+        Plain digits have at most five zeros between the point and the digits, and no zeros added before the point.
         Trailing zeros of ``digits`` are written, because they show the precision.
         """
         digits = text_of(self.digits)

@@ -1,4 +1,4 @@
-"""Digit counts and residues of results, found from their texts in linear time and without large copies."""
+"""Digit counts and residues of results, computed from their texts in linear time and without large copies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGITS = re.compile(rb"[^0-9]+")
 
 
 class DigitFacts(NamedTuple):
-    """A text's digit characters: how many, and the first and last (up to) 20 of them."""
+    """The number of digits in a text, and its first and last digits (up to 20 each)."""
 
     digits: int
     leading: str
@@ -23,9 +23,9 @@ class DigitFacts(NamedTuple):
 
 
 def describe(text: bytes) -> DigitFacts:
-    """Return the digit facts of a result's text; sign, point, slash and exponent do not count.
+    """Return the DigitFacts of a result's text. Sign, point, slash and exponent do not count.
 
-    For a text that is not a number, the count is 0 and the digits are empty.
+    For a text that is not a number, the number of digits is 0 and there are no first and last digits.
     """
     if text in (b"true", b"false") or text.startswith((b"[", b"{")):
         return DigitFacts(0, "", "")
@@ -41,8 +41,8 @@ def describe(text: bytes) -> DigitFacts:
 def digits_residue(text: bytes, prime: int) -> int:
     """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
 
-    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for any other text,
-    and ZeroDivisionError where ``prime`` divides the denominator.
+    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for other texts, and
+    ZeroDivisionError if ``prime`` divides the denominator.
     """
     numerator, slash, denominator = text.partition(b"/")
     residue = _decimal_residue(numerator, prime)
@@ -52,7 +52,7 @@ def digits_residue(text: bytes, prime: int) -> int:
 
 
 def residue_or_none(text: bytes, prime: int) -> int | None:
-    """Return what ``digits_residue`` returns, or None where it raises ValueError."""
+    """Return the result of ``digits_residue``, or None if it raises ValueError."""
     try:
         return digits_residue(text, prime)
     except ValueError:
@@ -60,7 +60,7 @@ def residue_or_none(text: bytes, prime: int) -> int | None:
 
 
 def inverse(value: int, modulus: int) -> int:
-    """Return the inverse of ``value`` modulo ``modulus``; raises ZeroDivisionError where there is none."""
+    """Return the inverse of ``value`` modulo ``modulus``. Raises ZeroDivisionError if there is none."""
     try:
         return pow(value, -1, modulus)
     except (ValueError, ZeroDivisionError):  # int raises ValueError, and mpz ZeroDivisionError
@@ -80,7 +80,7 @@ def _decimal_residue(text: bytes, prime: int) -> int:
 
 
 def _natural_residue(digits: bytes, prime: int) -> int:
-    """Return the residue of ASCII digits, read in pieces that are small enough to stay in the processor's cache."""
+    """Return the residue of ASCII digits, which are read in blocks that fit into the processor's cache."""
     context, divisor = exact_context(), Decimal(prime)
     residue, scale = 0, pow(10, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):

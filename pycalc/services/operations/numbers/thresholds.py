@@ -1,4 +1,4 @@
-"""Measured constants: the sizes at which decimal arithmetic becomes faster than GMP, and the costs of operations.
+"""Measured constants: the sizes from which decimal arithmetic is faster than GMP, and the costs of operations.
 
 ``python benchmarks/thresholds.py`` measures them and prints this file's values for the machine that it runs on.
 """
@@ -77,9 +77,9 @@ FACTORIAL_PRODUCT_SECONDS: Costs = (
 
 
 def seconds(costs: Costs, size: float) -> float:
-    """Return the seconds for ``size`` by log-log interpolation of ``costs``, pairs of a size and its measured seconds.
+    """Return the seconds for ``size`` by log-log interpolation of ``costs``, pairs of a size and measured seconds.
 
-    Below the first entry, its seconds are returned. Above the last entry, the last slope is continued.
+    Below the first pair, its seconds are returned. Above the last pair, the last slope continues.
     """
     if size <= costs[0][0]:
         return costs[0][1]

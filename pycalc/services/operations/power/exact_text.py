@@ -1,4 +1,4 @@
-"""The text of an exact power: an integer, terminating decimal or fraction; and its size and ends without the text."""
+"""The text of an exact power: an integer, a terminating decimal or a fraction. Its size and ends need no text."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Term(NamedTuple):
         return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
 
     def ends(self) -> Ends:
-        """Return the number of the term's digit characters, and the first and last of them."""
+        """Return the number of digit characters in the term's text, and the first and last of them."""
         ends = self.power.ends()
         if self.exponent >= 0:
             return ends.followed_by(Ends.zeros(self.exponent))
         return Ends.zeros(max(0, 1 - self.exponent - ends.digits)).followed_by(ends)
 
     def text(self) -> str:
-        """Return plain digits, with a point where one is needed."""
+        """Return the term in plain digits, with a point if it is not an integer."""
         digits = power_text(self.power)
         if self.exponent >= 0:
             return digits + "0" * self.exponent if self.exponent else digits
@@ -70,7 +70,7 @@ class ExactText(NamedTuple):
 
 
 def exact_text(value: ExactPower) -> ExactText:
-    """Return the form of an exact power: a fraction only where its decimal form would not terminate."""
+    """Return an exact power as a decimal if this terminates, else as a fraction."""
     if value.sign == 0:
         return ExactText(False, Term(IntegerPower(0, 1), 0), None)
     sign, twos, fives, rest, power, below = in_positive_power(value)
@@ -83,7 +83,7 @@ def exact_text(value: ExactPower) -> ExactText:
 def power_text(power: IntegerPower) -> str:
     """Return the digits of an integer power.
 
-    GMP computes the power; the last squarings of a large one are done in decimal, because that prints faster.
+    GMP computes the power. The last squarings of a large power are done in decimal, because decimals print faster.
     """
     if power.is_one:
         return "1"

@@ -1,4 +1,4 @@
-"""Powers x^y of rational literals: exact wherever a finite exact answer exists, otherwise correctly rounded."""
+"""Powers x^y of rational literals, which are exact if a finite exact answer exists, and otherwise correctly rounded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accept
 
 @dataclass(frozen=True, slots=True)
 class PowerArgs:
-    """The base ``x`` and the exponent ``y``, with the exact power and its text, which are None if it is irrational."""
+    """The base ``x`` and the exponent ``y``.
+
+    ``power`` and ``text`` are the exact power, or None if it is irrational.
+    """
 
     x: RationalLiteral
     y: RationalLiteral
@@ -47,7 +50,7 @@ class PowerArgs:
 
 
 class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
-    """x^y over the reals; 0^0 = 1; an odd root of a negative number is real, as in (-32)^0.2 = -2."""
+    """The power x^y of real numbers. 0^0 is 1, and an odd root of a negative number is real, as in (-32)^0.2 = -2."""
 
     name = "pow"
     title = "Power"
@@ -109,8 +112,8 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         """Return whether ``text`` is the result.
 
         For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
-        modulo ``prime``; if every power of x is 0, 1 or -1, compare the texts. For a rounded value, check with natural
-        logarithms that it is the nearest one.
+        modulo ``prime``. If every power of x is 0, 1 or -1, compare the texts instead. For a rounded value, check with
+        natural logarithms that no other value is nearer.
         """
         exact = args.exact
         if exact is None:

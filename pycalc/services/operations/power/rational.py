@@ -1,4 +1,4 @@
-"""The exact form of x^y when it is rational, found without computing the value."""
+"""The exact form of x^y if it is rational, found without computing the value."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LARGEST_ROOT = 34_000
 class ExactPower(NamedTuple):
     """The number ``sign``·(2^``twos``·5^``fives``·``rest``/``below``)^``power``.
 
-    ``sign`` is -1, 0 or 1; ``rest`` and ``below`` are 1 or more, coprime to ten and to each other. ``twos``, ``fives``
-    and ``power`` may be negative.
+    ``sign`` is -1, 0 or 1. ``rest`` and ``below`` are at least 1, and coprime to ten and to each other. ``twos``,
+    ``fives`` and ``power`` may be negative.
     """
 
     sign: int
@@ -33,8 +33,8 @@ class ExactPower(NamedTuple):
 class Fraction(NamedTuple):
     """A fraction in lowest terms.
 
-    ``twos`` and ``fives`` are the exponents of 2 and 5 in the denominator. ``denominator`` is None where it is too
-    large for any exact root.
+    ``twos`` and ``fives`` are the exponents of 2 and 5 in the denominator. ``denominator`` is None if it is too large
+    for any exact root.
     """
 
     numerator: int
@@ -44,10 +44,10 @@ class Fraction(NamedTuple):
 
 
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
-    """Return ``x``^``y`` as an exact power, or None where it is irrational.
+    """Return ``x``^``y`` as an exact power, or None if it is irrational.
 
-    If y is a/b in lowest terms, the power is rational exactly where |x| is the b-th power of a rational number. Raises
-    DomainError where there is no real value.
+    If y is a/b in lowest terms, the power is rational exactly if |x| is the b-th power of a rational number. Raises
+    DomainError if there is no real value.
     """
     if y.unscaled == 0:
         return ExactPower(1, 0, 0, 1, 0)
@@ -115,7 +115,7 @@ def _factors(x: RationalLiteral) -> tuple[int, int, int]:
 
 
 def _root(value: int, degree: int) -> int | None:
-    """Return the exact root of this degree of a positive integer, or None where it is irrational."""
+    """Return the exact root of this degree of a positive integer, or None if it is irrational."""
     if value == 1:
         return 1
     if degree >= value.bit_length():
@@ -125,14 +125,14 @@ def _root(value: int, degree: int) -> int | None:
 
 
 def in_positive_power(value: ExactPower) -> ExactPower:
-    """Return the same number with a ``power`` of 0 or more: for a negative one, numerator and denominator swap."""
+    """Return the same number with ``power`` >= 0. For a negative ``power``, swap numerator and denominator."""
     if value.power >= 0:
         return value
     return ExactPower(value.sign, -value.twos, -value.fives, value.below, -value.power, value.rest)
 
 
 def power_modulo(value: ExactPower, modulus: int) -> int:
-    """Return the value modulo ``modulus``; raises DomainError where its denominator has no inverse."""
+    """Return the value modulo ``modulus``. Raises DomainError if its denominator has no inverse."""
     sign, twos, fives, rest, exponent, rest_below = in_positive_power(value)
     above = sign * _monomial(max(twos, 0), max(fives, 0), rest, exponent, modulus)
     below = _monomial(max(-twos, 0), max(-fives, 0), rest_below, exponent, modulus)

@@ -1,4 +1,4 @@
-"""Irrational powers x^y, correctly rounded to a number of significant digits, and the verification of such a value."""
+"""Irrational powers x^y, correctly rounded to a number of significant digits, and the verification of such values."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: 
 def _bounds(candidate: Rounded) -> tuple[int, int]:
     """Return the bounds of the values that round to the candidate, in hundredths of a unit of its last digit.
 
-    They are half a unit to either side. Below a power of ten, the lower bound is only a twentieth of a unit away,
-    because the numbers of ``precision`` digits are ten times closer together there.
+    The bounds are half a unit to either side. Below a power of ten, the lower bound is only a twentieth of a unit away,
+    because numbers with ``precision`` digits are ten times closer together there.
     """
     below = 5 if set(text_of(candidate.digits)[1:]) <= {"0"} and candidate.digits % 9 == 1 else 50
     return 100 * candidate.digits - below, 100 * candidate.digits + 50
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """Return the rounded number whose text is exactly this one, or None if there is none of this sign and precision."""
+    """Return the rounded number with exactly this text, or None if none of this sign and precision has it."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
@@ -93,7 +93,7 @@ def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
 
 
 def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return a first working precision: bits for the logarithm's whole part and the result's digits, and 64 more."""
+    """Return a first working precision: the bits of the logarithm's whole part, of the result's digits, and 64 more."""
     longest = max(x.unscaled.bit_length(), x.denominator.bit_length())
     magnitude = abs(x.exponent).bit_length() + longest.bit_length()
     magnitude += max(0, y.unscaled.bit_length() + y.exponent * 3322 // 1000)
@@ -103,8 +103,8 @@ def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
 def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
     """Return ``log``·``y``.
 
-    If y has an exponent below -40,000, |y| is below 10^-30,000. It is then replaced by the enclosure from 0 to that
-    bound, because no accepted precision can tell the difference.
+    If the exponent of y is below -40,000, |y| is below 10^-30,000. Then y is replaced by the enclosure from 0 to this
+    bound, which makes no difference to any accepted precision.
     """
     if y.exponent >= _SMALLEST_EXPONENT:
         product = arithmetic.multiply(log, arithmetic.integer(y.unscaled * 10 ** max(y.exponent, 0)))
