@@ -33,5 +33,5 @@ async def _serve(settings: Settings) -> None:
 
     metrics = Metrics()
     workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    computer = Computer(metrics, workers=workers, timeout=timeout, memory=memory, quota=compute_quota(metrics))
+    computer = Computer(metrics, workers=workers, timeout=timeout, worker_memory=memory, quota=compute_quota(metrics))
     await stdio.serve(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)

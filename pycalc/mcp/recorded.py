@@ -91,7 +91,7 @@ class RecordedBackend(NamedTuple):
             await self._begin(KeyScope.HISTORY_READ, reserved)
             answering = await answering_of(self.scope, self.caller, row, asked, None)
             self._reserve(answering.digits, reserved)
-            found = await answering.calculate(held=False, measure=measure)
+            found = await answering.calculate(unchanged=False, measure=measure)
             return part_of(found.result.text, start, count)
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import Client, max_body
 from pycalc.routers.http.deps import ResourcesDep, caller_of
-from pycalc.routers.http.headers import quota_fields
+from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
@@ -109,7 +109,7 @@ class _McpResponse(Response):
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                fields = quota_fields(context_of(scope).quotas)
+                fields = rate_limit_fields(context_of(scope).limits)
                 message = {**message, "headers": [*message["headers"], *fields]}
             await send(message)
 

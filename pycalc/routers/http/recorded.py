@@ -40,8 +40,8 @@ async def answering_of(
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)
 
-    async def read(*, held: bool, measure: Measure | None) -> Answer:
-        if row.result is not None or held:
+    async def read(*, unchanged: bool, measure: Measure | None) -> Answer:
+        if row.result is not None or unchanged:
             result = _result_of(row)
             if measure is not None:
                 measure(result)  # raises RangeNotSatisfiable
