@@ -20,8 +20,8 @@ function Confirmation({ close, username }) {
   return html`<${Dialog} title=${t("deletion.title")} onClose=${close}>
     <p>${t("deletion.text")}</p>
     <${Form} submit=${submit} action=${t("deletion.action")} danger>${(/** @type {any} */ errors) => html`
-      <${Field} name="typed" label=${t("app.type-to-confirm", { word: username })} class="mono" autocomplete="off"
-        autocapitalize="off" spellcheck="false" required data-match=${username} autofocus />
+      <${Field} name="typed" label=${t("app.type-to-confirm", { word: username })} error=${errors.typed} class="mono" autocomplete="off"
+        autocapitalize="off" spellcheck=${false} required data-match=${username} autofocus />
       <${PasswordField} name="password" label=${t("account.password-current")} error=${errors.password}
         autocomplete="current-password" />`}<//><//>`;
 }

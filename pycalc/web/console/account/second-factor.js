@@ -8,7 +8,7 @@ import { Dialog, openDialog } from "../parts/dialog.js";
 import { Field, Form, PasswordField } from "../parts/form.js";
 import { toast } from "../parts/toast.js";
 
-const CODE = { class: "mono", inputmode: "numeric", autocomplete: "one-time-code", autocapitalize: "off", spellcheck: "false" };
+const CODE = { class: "mono", inputmode: "numeric", autocomplete: "one-time-code", autocapitalize: "off", spellcheck: false };
 
 /** @param {boolean} totp */
 const remember = (totp) => { if (who.value) who.value = { ...who.value, totp }; };

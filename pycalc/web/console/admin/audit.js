@@ -45,7 +45,7 @@ export default function Audit() {
   ];
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>${FILTERS.map((name) => html`
       <label class="field" key=${name}><span>${t(isMoment(name) ? `history.${name}` : `audit.${name}`)}</span><input name=${name} value=${query.value.get(name) ?? ""} onChange=${choose}
-        type=${isMoment(name) ? "datetime-local" : "text"} autocomplete="off" autocapitalize="off" spellcheck="false" /></label>`)}</form>
+        type=${isMoment(name) ? "datetime-local" : "text"} autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>`)}</form>
     <div class="row"><span class="spring"></span><${Export} path=${`/admin/audit${chosen.size > 0 ? `?${chosen}` : ""}`} name="audit" /></div>
     <${More} pages=${pages}>${(/** @type {Entry[] | null} */ rows) => html`<${Table} label=${t("admin.audit")} columns=${columns} rows=${rows}
       id=${(/** @type {Entry} */ { id }) => id} empty=${t("audit.none")} />`}<//>`;

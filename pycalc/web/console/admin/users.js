@@ -43,7 +43,7 @@ export default function Users() {
   const onInput = (/** @type {any} */ { currentTarget: { name, value } }) => choose(name, value.trim());
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
       <label class="field"><span>${t("users.search")}</span><input name="search" type="search" data-slash value=${search} onChange=${onInput}
-        autocomplete="off" autocapitalize="off" spellcheck="false" /></label>
+        autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>
       <label class="field"><span>${t("users.order")}</span><select name="sort" value=${sort} onChange=${onInput}>${ORDERS.map((order) => html`
         <option key=${order} value=${order}>${t(`users.order.${order}`)}</option>`)}</select></label></form>
     <${More} pages=${pages}>${(/** @type {Account[] | null} */ rows) => html`<${Table} label=${t("admin.users")} columns=${columns} rows=${rows}

@@ -41,7 +41,7 @@ export function Filters() {
     ${["since", "until"].map((name) => html`<label class="field" key=${name}><span>${t(`history.${name}`)}</span>
       <input type="datetime-local" name=${name} value=${query.value.get(name) ?? ""} onChange=${onChange} /></label>`)}
     ${who.value?.role === "admin" && html`<label class="field"><span>${t("history.user")}</span>
-      <input name="user" data-slash value=${query.value.get("user") ?? ""} onChange=${onChange} autocomplete="off" autocapitalize="off" spellcheck="false" /></label>`}
+      <input name="user" data-slash value=${query.value.get("user") ?? ""} onChange=${onChange} autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>`}
     ${any && html`<button type="button" class="quiet" onClick=${() => navigate(address.peek().pathname, { replace: true })}>${t("history.clear")}</button>`}
   </form>`;
 }

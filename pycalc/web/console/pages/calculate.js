@@ -92,7 +92,7 @@ export default function Calculate() {
     <p class="lead">${t("calculate.hint")}</p>
     <form class="expression" onSubmit=${submit}>
       <label class="offscreen" for="expression">${t("calculate.expression")}</label>
-      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck="false"
+      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck=${false}
         placeholder=${t("calculate.placeholder")} value=${text.value} onKeyDown=${onKey} maxlength="10000"
         onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea>
       <button type="submit" class="primary">${t("calculate.action")}</button>

@@ -100,7 +100,7 @@ export default function Usage() {
     <div class="row"><${Choice} name="measure" options=${MEASURES} value=${measure} /><span class="spring"></span>
       <${Choice} name="period" options=${PERIODS} value=${period} />
       ${admin && html`<label class="row"><span>${t("history.user")}</span><input value=${user} onChange=${choose} data-slash autocomplete="off"
-        autocapitalize="off" spellcheck="false" /></label>`}</div>
+        autocapitalize="off" spellcheck=${false} /></label>`}</div>
     ${problem.value && html`<${ErrorCard} problem=${problem.value} onRetry=${() => load()} />`}
     ${report.value === null ? !problem.value && html`<div class="skeleton" aria-busy="true" aria-label=${t("app.loading")}></div>` : html`
       <section class="card"><${Chart} label=${t(`usage.measure.${measure}`)} axis=${t("usage.day")} points=${days} series=${seriesOf(report.value.items, measure, days)}

@@ -61,7 +61,7 @@ export async function confirmed({ title, text, action, typed }) {
     return html`<${Dialog} title=${title} onClose=${() => close(false)}><form onSubmit=${submit}>
       <p>${text}</p>
       ${typed && html`<label class="field"><span>${t("app.type-to-confirm", { word: typed })}</span>
-        <input name="typed" autocomplete="off" autocapitalize="off" spellcheck="false" class="mono" required pattern=${typed} /></label>`}
+        <input name="typed" autocomplete="off" autocapitalize="off" spellcheck=${false} class="mono" required pattern=${typed} /></label>`}
       <div class="row"><button type="submit" class="danger">${action}</button>
         <button type="button" class="quiet" onClick=${() => close(false)}>${t("app.cancel")}</button></div></form><//>`;
   });

@@ -22,7 +22,7 @@ export function Field({ name, label, hint, error, ...attributes }) {
 /** A field for a password, which can be shown. @param {{name: string, label: string, error?: string, [attribute: string]: any}} props */
 export function PasswordField(props) {
   const shown = useSignal(false);
-  return html`<${Field} ...${props} type=${shown.value ? "text" : "password"} autocapitalize="off" spellcheck="false" required />
+  return html`<${Field} ...${props} type=${shown.value ? "text" : "password"} autocapitalize="off" spellcheck=${false} required />
     <label class="check"><input type="checkbox" checked=${shown.value} onChange=${() => { shown.value = !shown.value; }} />
       ${t("sign-in.show-password")}</label>`;
 }

@@ -22,10 +22,10 @@ function Login({ close }) {
   };
   return html`<${Form} submit=${submit} action=${t("sign-in.action")}>${(/** @type {any} */ errors) => html`
     <${Field} name="username" label=${t("sign-in.username")} error=${errors.username} autocomplete="username" autocapitalize="off"
-      spellcheck="false" required autofocus />
+      spellcheck=${false} required autofocus />
     <${PasswordField} name="password" label=${t("sign-in.password")} error=${errors.password} autocomplete="current-password" />
     ${code.value && html`<${Field} name="totp" label=${t("sign-in.code")} error=${errors.totp} class="mono"
-      autocomplete="one-time-code" autocapitalize="off" spellcheck="false" required />`}`}<//>`;
+      autocomplete="one-time-code" autocapitalize="off" spellcheck=${false} required />`}`}<//>`;
 }
 
 /** @param {{close: (done?: boolean) => void}} props */
@@ -36,12 +36,12 @@ function Registration({ close }) {
   };
   return html`<${Form} submit=${submit} action=${t("sign-in.create")}>${(/** @type {any} */ errors) => html`
     <${Field} name="username" label=${t("sign-in.username")} error=${errors.username} autocomplete="username" autocapitalize="off"
-      spellcheck="false" required autofocus />
+      spellcheck=${false} required autofocus />
     <${Field} name="email" type="email" label=${t("sign-in.email")} error=${errors.email} autocomplete="email" required />
     <${PasswordField} name="password" label=${t("sign-in.password")} error=${errors.password} autocomplete="new-password" />
     <details><summary>${t("sign-in.admin")}</summary>
       <${Field} name="bootstrap" label=${t("sign-in.bootstrap")} hint=${t("sign-in.bootstrap-hint")} class="mono" autocomplete="off"
-        autocapitalize="off" spellcheck="false" /></details>`}<//>`;
+        autocapitalize="off" spellcheck=${false} /></details>`}<//>`;
 }
 
 /** @param {{close: (done?: boolean) => void}} props */

@@ -1,0 +1,299 @@
+"""The console's pages of an account and of an admin, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.conftest import require_program
+from tests.e2e.conftest import DEADLINE_MS
+from tests.harness import axe
+from tests.harness.accounts import PASSWORD, new_admin, new_name, registration
+from tests.harness.console import sign_in
+from tests.harness.one_time_codes import code_at
+from tests.harness.servers import pycalc
+from tests.harness.waiting import wait_until
+
+PAGES = ("/", "/console/batch", "/console/history", "/console/usage", "/console/developers", "/console/account")
+ADMIN_PAGES = tuple(f"/console/admin?tab={tab}" for tab in ("users", "health", "dead-letters", "audit"))
+OTHER_PAGES = ("/docs/problems", "/guide", "/docs", "/redoc")
+LOOKS: dict[str, dict[str, Any]] = {
+    "desktop light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "phone dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
+}
+
+
+def _get(context: BrowserContext, path: str, token: str) -> Any:
+    answer = context.request.get(path, headers={"Authorization": f"Bearer {token}"})
+    assert answer.ok, answer.text()
+    return answer.json()
+
+
+def _evaluate(context: BrowserContext, token: str, *expressions: str) -> None:
+    for expression in expressions:
+        headers = {"Authorization": f"Bearer {token}"}
+        assert context.request.post("/evaluate", data={"expression": expression}, headers=headers).status == 200
+
+
+def test_history_is_filtered_paged_and_kept_in_the_address(console: Page, context: BrowserContext, token: str) -> None:
+    """Filters are the address's query, the next page is appended, and a reload shows the same list."""
+    _evaluate(context, token, *(f"{n}+0" for n in range(51)))
+    for n in range(2):
+        _get(context, f"/fibonacci/{n}", token)
+    console.goto("/console/history")
+    rows = console.get_by_role("row")
+    expect(rows).to_have_count(51)  # with the header
+    console.get_by_role("button", name="Show more").click()
+    expect(rows).to_have_count(54)
+    console.get_by_label("Operation").select_option("fibonacci")
+    expect(rows).to_have_count(3)
+    assert console.url.endswith("/console/history?operation=fibonacci")
+    console.reload()
+    expect(rows).to_have_count(3)
+
+
+def test_history_shows_new_calculations_when_asked(console: Page, context: BrowserContext, token: str) -> None:
+    """A new calculation is announced by a button; rows, and with them the focus, change only when it is pressed."""
+    _evaluate(context, token, "1+1")
+    console.goto("/console/history")
+    expect(console.get_by_text("Live", exact=True)).to_be_visible()
+    row = console.get_by_role("button", name="1 + 1")
+    row.focus()
+    _evaluate(context, token, "2+2", "3+3")
+    fresh = console.get_by_role("button", name="Show 2 new")
+    expect(fresh).to_be_visible()
+    expect(row).to_be_focused()
+    expect(console.get_by_role("row")).to_have_count(2)
+    fresh.click()
+    expect(console.get_by_role("button", name="3 + 3")).to_be_visible()
+
+
+def test_history_gives_a_long_value_back(console: Page, context: BrowserContext, token: str) -> None:
+    """The drawer of a row fetches the recorded digits without a new row, and Escape returns the focus to the row."""
+    _get(context, "/factorial/1000", token)
+    console.goto("/console/history")
+    opener = console.get_by_role("button", name="1000!")
+    opener.click()
+    drawer = console.get_by_role("dialog", name="Calculation")
+    drawer.get_by_role("button", name="Show the digits").click()
+    expect(drawer.locator(".digits")).to_have_text(re.compile(r"^40238726007709377354\d+0{249}$"))  # OEIS A000142
+    console.keyboard.press("Escape")
+    expect(opener).to_be_focused()
+    assert len(_get(context, "/secure-history", token)["items"]) == 1
+
+
+def test_history_runs_again_and_compares(console: Page, context: BrowserContext, token: str) -> None:
+    """A row is calculated again with its options, and of two rows the first difference is shown."""
+    _get(context, "/fibonacci/100?base=16", token)
+    _evaluate(context, token, "10^30+7", "10^30+8")
+    console.goto("/console/history")
+    console.get_by_role("button", name="fibonacci(100) (base 16)").click()
+    console.get_by_role("button", name="Run again").click()
+    expect(console.locator("#result")).to_have_text("1333db76a7c594bfc3")  # F(100), OEIS A000045, in base 16
+    console.keyboard.press("Escape")
+    console.get_by_label("Select to compare: 10^30 + 7").check()
+    console.get_by_label("Select to compare: 10^30 + 8").check()
+    console.get_by_role("button", name="Compare").click()
+    comparison = console.get_by_role("dialog", name="Compare")
+    expect(comparison.get_by_role("status")).to_have_text("The values differ first at character 31:")
+    expect(comparison.locator("mark")).to_have_text(["7", "8"], use_inner_text=True)
+
+
+def test_history_is_exported(console: Page, context: BrowserContext, token: str) -> None:
+    """The selection is saved as CSV, with a row for each calculation."""
+    _evaluate(context, token, "6*7")
+    console.goto("/console/history")
+    with console.expect_download() as saving:
+        console.get_by_role("button", name="Export CSV").click()
+    assert saving.value.suggested_filename == "history.csv"
+    header, row = saving.value.path().read_text().splitlines()
+    assert header.startswith("id,operation,input,result")
+    assert ",42," in row
+
+
+def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserContext, token: str) -> None:
+    """The totals of an operation stand in the table, the chart has the same figures, and quotas say what is left."""
+    _evaluate(context, token, "2^100")
+    wait_until(lambda: _get(context, "/usage", token)["items"] != [], "the consumer has counted it")
+    console.goto("/console/usage")
+    row = console.get_by_role("table", name="By operation").get_by_role("row").filter(has_text="evaluate")
+    expect(row).to_contain_text("31")
+    expect(console.locator("canvas")).to_be_visible()
+    console.get_by_text("Show as a table").click()
+    expect(console.get_by_role("table", name="Calculations")).to_contain_text("1")
+    expect(console.get_by_text("Bytes of results")).to_be_visible()
+    console.get_by_role("button", name="Digits").click()
+    assert "measure=digits" in console.url
+
+
+def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: BrowserContext) -> None:
+    """The key's text works and is shown once; renewing replaces it, removing ends it."""
+    console.goto("/console/developers")
+    console.get_by_role("button", name="New key").click()
+    form = console.get_by_role("dialog", name="New key")
+    form.get_by_label("Name", exact=True).fill("nightly report")
+    form.get_by_role("button", name="Make the key").click()
+    shown = console.get_by_role("dialog", name="Key “nightly report”")
+    first = shown.locator("code").inner_text()
+    assert _get(context, "/fibonacci/10", first)["result"] == 55
+    shown.get_by_role("button", name="I have copied it").click()
+    expect(console.get_by_role("table", name="API keys")).to_contain_text("calculate")
+    console.get_by_role("button", name="Renew: nightly report").click()
+    console.get_by_role("dialog").get_by_role("button", name="Renew").click()
+    second = shown.locator("code").inner_text()
+    shown.get_by_role("button", name="I have copied it").click()
+    expect(console.get_by_role("dialog")).to_have_count(0)
+    console.get_by_role("button", name="Remove: nightly report").click()
+    console.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(console.get_by_text("You have no keys yet.")).to_be_visible()
+    for key in (first, second):
+        assert context.request.get("/me", headers={"Authorization": f"Bearer {key}"}).status == 401
+
+
+def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
+    """The secret's first code turns the second factor on, and recovery codes are shown."""
+    console.goto("/console/account")
+    console.get_by_role("button", name="Set up a second factor").click()
+    dialog = console.get_by_role("dialog")
+    dialog.get_by_label("Current password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Continue").click()
+    secret = dialog.locator(".secret").inner_text().replace(" ", "")
+    dialog.get_by_label("Code of the app").fill(code_at(secret, time()))
+    dialog.get_by_role("button", name="Turn it on").click()
+    expect(dialog.get_by_label("Recovery codes")).to_have_text(re.compile(r"([a-z0-9]{4}-?){6}"))
+    dialog.get_by_role("button", name="I have kept them").click()
+    expect(console.get_by_role("button", name="Remove the second factor")).to_be_visible()
+    refused = context.request.post("/login", data={"username": username, "password": PASSWORD})
+    assert refused.json()["type"] == "/docs/problems#totp-required"
+
+
+def test_sessions_end_and_passwords_change(console: Page, context: BrowserContext, token: str, username: str) -> None:
+    """Another session is ended by its row; a wrong password is refused and a new one ends nothing of this tab."""
+    console.goto("/console/account")
+    rows = console.get_by_role("table", name="Open sessions").get_by_role("row")
+    expect(rows).to_have_count(3)  # the header, this one, and the one of `token`
+    console.get_by_role("button", name=re.compile("^End: ")).click()
+    expect(rows).to_have_count(2)
+    assert context.request.get("/me", headers={"Authorization": f"Bearer {token}"}).status == 401
+    card = console.get_by_role("region", name="Password")
+    card.get_by_label("Current password").fill("not the password")
+    card.get_by_label("New password").fill("a fine new pass phrase")
+    card.get_by_role("button", name="Change the password").click()
+    expect(card.get_by_role("alert")).to_be_visible()
+    card.get_by_label("Current password").fill(PASSWORD)
+    card.get_by_role("button", name="Change the password").click()
+    expect(console.get_by_text("The password is changed.")).to_be_visible()
+    data = {"username": username, "password": "a fine new pass phrase"}
+    assert context.request.post("/login", data=data).status == 200
+
+
+def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserContext, username: str) -> None:
+    """Only the typed name and the password delete the account; then the console is signed out."""
+    console.goto("/console/account")
+    console.get_by_role("button", name="Delete my account").click()
+    dialog = console.get_by_role("dialog")
+    dialog.get_by_label("Type").fill("someone")
+    dialog.get_by_label("Current password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Delete my account").click()
+    expect(dialog.get_by_label("Type")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Type").fill(username)
+    dialog.get_by_role("button", name="Delete my account").click()
+    expect(console.get_by_role("banner").get_by_role("button", name="Sign in")).to_be_visible()
+    assert context.request.post("/login", data={"username": username, "password": PASSWORD}).status == 401
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A service, and the name of its admin."""
+
+    url: str
+    admin: str
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """Run a service with an admin."""
+    data = tmp_path_factory.mktemp("office")
+    with pycalc(data=data) as running, httpx.Client(base_url=running.url, timeout=30) as client:
+        yield Office(running.url, new_admin(client, data).name)
+
+
+@pytest.fixture
+def admin(browser: Browser, office: Office) -> Iterator[Page]:
+    """Open the admin's page as an admin."""
+    context = browser.new_context(base_url=office.url, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(DEADLINE_MS)
+    page = context.new_page()
+    page.goto("/console/admin")
+    sign_in(page, office.admin)
+    yield page
+    context.close()
+
+
+def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
+    """An account is found by its name, gets limits, is disabled, and is deleted after its name was typed."""
+    name = new_name()
+    assert admin.context.request.post("/register", data=registration(name)).status == 201
+    admin.get_by_label("Search by name or email").fill(name)
+    admin.keyboard.press("Enter")
+    admin.get_by_role("button", name=name).click()
+    drawer = admin.get_by_role("dialog", name=name)
+    drawer.get_by_text("Limits", exact=True).click()
+    drawer.get_by_label("Calculations").fill("1 a year")
+    drawer.get_by_role("button", name="Save the limits").click()
+    expect(drawer.get_by_label("Calculations")).to_have_attribute("aria-invalid", "true")
+    drawer.get_by_label("Calculations").fill("60/minute")
+    drawer.get_by_role("button", name="Save the limits").click()
+    expect(admin.get_by_text("The limits are saved.")).to_be_visible()
+    drawer.get_by_role("button", name="Disable").click()
+    expect(drawer.get_by_text("disabled", exact=True)).to_be_visible()
+    drawer.get_by_role("button", name="Delete the account").click()
+    sure = admin.get_by_role("dialog", name="Delete the account")
+    sure.get_by_label("Type").fill(name)
+    sure.get_by_role("button", name="Delete the account").click()
+    expect(admin.get_by_text("No account matches.")).to_be_visible()
+
+
+def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
+    """Health lists dependencies and processes; the audit log is filtered by action."""
+    admin.get_by_role("button", name="Health").click()
+    expect(admin.get_by_role("table", name="Dependencies")).to_contain_text("Database")
+    expect(admin.get_by_role("heading", name="serve")).to_be_visible()
+    admin.get_by_role("button", name="Audit log").click()
+    admin.get_by_label("Action").fill("session opened")
+    admin.keyboard.press("Enter")
+    table = admin.get_by_role("table", name="Audit log")
+    expect(table.get_by_text("account created")).to_have_count(0)
+    expect(table.get_by_text("session opened").first).to_be_visible()
+    admin.get_by_role("button", name="Dead letters").click()
+    expect(admin.get_by_text("There are no dead letters.")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_page_breaks_an_accessibility_rule(browser: Browser, office: Office, look: str) -> None:
+    """axe-core finds nothing on any page, as an admin, and no page is wider than the screen."""
+    require_program("npm")
+    context = browser.new_context(base_url=office.url, bypass_csp=True, **LOOKS[look])
+    context.set_default_timeout(DEADLINE_MS)
+    page = context.new_page()
+    page.goto("/")
+    sign_in(page, office.admin)
+    broken = {}
+    for path in (*PAGES, *ADMIN_PAGES, *OTHER_PAGES):
+        page.goto(path)
+        expect(page.locator(".skeleton")).to_have_count(0)
+        expect(page.locator("h1, h2").first).to_be_visible()
+        found = axe.violations(page)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append("wider than the screen")
+        if found:
+            broken[path] = found
+    context.close()
+    assert broken == {}

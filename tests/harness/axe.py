@@ -1,0 +1,30 @@
+"""The accessibility rules of axe-core (npm), checked in a page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from tests.harness.npm import npm_packages
+
+_FOLDER = Path(__file__).parent / "axe_core"
+# Swagger UI and ReDoc bring their own markup, which is not ours to mend.
+_RUN = """async () => {
+  const { violations } = await axe.run({ exclude: [[".foreign"]] });
+  const described = (rule) => ({ target, failureSummary }) => `${rule}: ${target} ${failureSummary}`;
+  return violations.flatMap(({ id, nodes }) => nodes.map(described(id)));
+}"""
+
+
+@cache
+def _script() -> str:
+    return (npm_packages(_FOLDER) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def violations(page: Page) -> list[str]:
+    """Return the rules that the page violates, each with the element and the reason; raises Missing without npm."""
+    page.evaluate(_script())
+    found: list[str] = page.evaluate(_RUN)
+    return found
