@@ -278,7 +278,7 @@ class StillRunning(RetryLater):
 class RateLimited(RetryLater):
     """The caller exceeded a rate limit.
 
-    ``limits`` are the states of the limit's windows. A limit whose numbers clients must not see leaves them empty.
+    ``limits`` has the states of the limit's windows. For a limit that is hidden from clients, ``limits`` is empty.
     """
 
     code = "rate-limited"

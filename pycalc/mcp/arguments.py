@@ -12,12 +12,12 @@ from pycalc.services.calculations.requests import batch_requests, named_request
 
 
 def calculation_of(operation: str, arguments: Mapping[str, Any]) -> Request:
-    """Return the calculation that the arguments of an operation's tool ask for; raises InvalidInput."""
+    """Return the request in the arguments of an operation's tool. Raises InvalidInput."""
     return named_request(operation, literals("", arguments))
 
 
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
-    """Return the requests that the arguments of the tool ``batch`` ask for; raises InvalidInput as batches do."""
+    """Return the requests in the arguments of the tool ``batch``. Raises InvalidInput as ``POST /batch`` does."""
     operations = arguments.get("operations")
     if isinstance(operations, list):
         operations = [_item(place, item) for place, item in enumerate(operations)]
@@ -31,9 +31,9 @@ def _item(place: int, item: Any) -> Any:
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return operands and options as literals; raises InvalidInput for a value that may have been rounded.
+    """Return operands and options as literals. Raises InvalidInput for a number that the client may have rounded.
 
-    A small integer is taken as well as its literal. Null stands for an omitted value.
+    A small integer may be a JSON number or a string. Null stands for an omitted value.
     """
     found = {}
     for name, value in given.items():
@@ -48,7 +48,10 @@ def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
-    """Return the calculation's id, the start and the count of the tool ``digits``; raises InvalidInput."""
+    """Return the calculation's id, the start and the count in the arguments of the tool ``digits``.
+
+    Raises InvalidInput.
+    """
     given = literals("", arguments)
     if unknown := given.keys() - {"id", "start", "count"}:
         name = min(unknown)

@@ -1,4 +1,4 @@
-"""The interface between the tools and what computes for them: the service, or this process alone."""
+"""The interface between the tools and the part that computes for them: the service, or this process alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Calculated(NamedTuple):
 
 
 class DigitRange(NamedTuple):
-    """A part of a result's text, of ``total`` characters, that begins at the character ``start``."""
+    """A range of a result's text, which begins at the character ``start``. The whole text has ``total`` characters."""
 
     text: str
     start: int
@@ -32,16 +32,16 @@ class DigitRange(NamedTuple):
 
 
 class ToolBackend(Protocol):
-    """What computes for the tools. Its methods raise PycalcErrors, which become errors of the tool."""
+    """A backend that computes for the tools. Its methods raise PycalcErrors, which become errors of the tool."""
 
     def offers(self, tool: str) -> bool:
         """Return whether the caller may use the tool of this name."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate; of a text of more than ``most_inline`` characters only the ends will be sent."""
+        """Calculate one request. If the text has more than ``most_inline`` characters, only its ends will be sent."""
 
     async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
-        """Calculate several requests, and answer them in order; an error among them is its own answer."""
+        """Calculate several requests and return their answers in order. The answer to an error is that error."""
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return up to ``count`` characters of the result of an earlier calculation, from the character ``start``."""
@@ -50,18 +50,18 @@ class ToolBackend(Protocol):
         """Return a page of the caller's calculations, as a HistoryPage."""
 
     def report(self, error: PycalcError) -> None:
-        """Log an error of a tool, where that is due."""
+        """Log an internal error of a tool, or write a refusal to the audit log."""
 
 
 def part_of(text: bytes | mmap, start: int, count: int) -> DigitRange:
-    """Return a part of a text; raises InvalidInput when it would begin beyond the end."""
+    """Return a range of a text. Raises InvalidInput if the range begins beyond the end."""
     total = len(text)
     require_within(start, total)
     return DigitRange(text[start : start + count].decode(), start, total)
 
 
 def require_within(start: int, total: int) -> None:
-    """Raise InvalidInput unless a part that begins at ``start`` begins within a text of ``total`` characters."""
+    """Raise InvalidInput unless ``start`` is within a text of ``total`` characters."""
     if start >= total:
         detail = f"start must be below {total:,}, the number of characters of the result."
         raise InvalidInput.of(FieldProblem("/start", detail))

@@ -1,4 +1,4 @@
-"""The endpoint's life within a server process: the SDK is imported and started by its first request."""
+"""The endpoint's life within a server process. The first request imports and starts the SDK."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class McpEndpoint:
-    """The protocol's endpoint, without sessions: each request is answered by itself, in JSON."""
+    """The protocol's endpoint without sessions, which answers each request by itself, in JSON."""
 
     def __init__(self, most_inline: int, public_url: str | None, origins: Sequence[str]) -> None:
         """Send up to ``most_inline`` digits of a result.
 
-        ``public_url`` is the service's URL for the metadata of RFC 9728; None: no metadata. Pages of ``origins`` may
-        call the endpoint, besides the service's own.
+        ``public_url`` is the service's URL in the metadata of RFC 9728, which None switches off. Pages of ``origins``
+        and of the service itself may call the endpoint.
         """
         self.public_url = public_url
         self.origins = origins
@@ -34,12 +34,12 @@ class McpEndpoint:
         self._running: asyncio.Task[None] | None = None
 
     def require_installed(self) -> None:
-        """Raise NotFound where the extra ``mcp`` is not installed."""
+        """Raise NotFound if the extra ``mcp`` is not installed."""
         if self._handle is None and find_spec("mcp") is None:
             raise NotFound("This server has no MCP endpoint: its operator can install the extra pycalc-service[mcp].")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request by the SDK; its scope has the backend. The first call imports the SDK in a thread."""
+        """Let the SDK answer a request whose scope contains the backend. The first call imports the SDK in a thread."""
         if self._handle is None:
             self._handle = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._run(self._handle))
@@ -47,7 +47,10 @@ class McpEndpoint:
         await answer(scope, receive, send)
 
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
-        """Run the SDK's session manager until the task is cancelled; when it ends, the next request starts another."""
+        """Run the SDK's session manager until the task is cancelled.
+
+        If it ends earlier, the next request starts another.
+        """
         try:
             http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")
             manager = http.session_manager(self._most_inline)

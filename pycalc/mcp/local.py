@@ -34,7 +34,7 @@ class LocalBackend:
         return tool != HISTORY
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate, in a worker process where it takes long; raises the errors of ``Computer``."""
+        """Calculate, in a worker process if this takes long. Raises the errors of ``Computer``."""
         identity = text_of_id(self._ids.next())
         self._latest = found = await self._compute(identity, request)
         if len(self._requests) >= _KEPT_REQUESTS:
@@ -53,7 +53,7 @@ class LocalBackend:
         return answers
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Read digits of the latest result, or make an earlier one again; raises NotFound."""
+        """Return digits of the latest result, or compute an earlier result again. Raises NotFound."""
         found = self._latest
         if found is None or found.id != calculation_id:
             request = self._requests.get(calculation_id)

@@ -78,7 +78,7 @@ class RecordedBackend(NamedTuple):
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Read digits of a recorded calculation, or of the cache, or make them again; record nothing."""
+        """Return digits of a recorded calculation, from its row, the cache or a new computation. Record nothing."""
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))
@@ -110,7 +110,7 @@ class RecordedBackend(NamedTuple):
             return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
 
     def report(self, error: PycalcError) -> None:
-        """Audit a refusal as HTTP does, and log an internal error."""
+        """Write a refusal to the audit log, as for HTTP requests, and log an internal error."""
         status = STATUS[error.code]
         if status in AUDITED:
             audit_refusal(self.scope, status, error.detail)
@@ -118,7 +118,7 @@ class RecordedBackend(NamedTuple):
             _log.error("internal error", path=self.scope["path"], error=type(error).__name__)
 
     async def _begin(self, right: KeyScope, reserved: ExitStack) -> None:
-        """Check the right, count one calculation towards the rate limits, and take a slot of those under way."""
+        """Check the right, count one calculation towards the rate limits, and take a calculation slot."""
         require_right(self.caller, right)
         resources = resources_of(self.scope)
         await spend(self.scope, self.caller, resources)
@@ -141,7 +141,7 @@ def _calculated(answer: Answer) -> Calculated:
 
 
 def _with_literals(page: str) -> dict[str, Any]:
-    """Return a HistoryPage in JSON text with all numbers, and results that are lists or booleans, as strings.
+    """Return a HistoryPage with all numbers, and results that are lists or booleans, as strings.
 
     Members that are null are left out.
     """

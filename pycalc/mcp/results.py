@@ -18,13 +18,16 @@ LINK = "pycalc://calculations/{id}/digits?start={start}&count={count}"
 
 
 def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
-    """Return a tool's result: as an object, and as its JSON text for clients that know no objects."""
+    """Return a tool's result as an object, and as JSON text for clients that do not read objects."""
     text = TextContent(type="text", text=to_json(structured).decode())
     return CallToolResult(content=[text, *links], structured_content=structured)
 
 
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
-    """Return a calculation's result; one of more than ``most_inline`` characters by its ends, and a link to it."""
+    """Return a calculation's result.
+
+    A result of more than ``most_inline`` characters is shown by its ends and a link.
+    """
     if len(found.text) <= most_inline:
         return answer(_described(found, most_inline))
     link = ResourceLink(
@@ -81,7 +84,7 @@ def _places(error: PycalcError) -> Iterator[str]:
 
 
 def _facts(error: PycalcError) -> Iterator[str]:
-    """Yield what else is known: a huge result's size and ends, a partial result, the time to retry."""
+    """Yield further facts about an error: a huge result's size and ends, a partial result, the time to retry."""
     if isinstance(error, ResultTooLarge) and error.digits is not None:
         yield (
             f"It has {text_of(error.digits)} digits, of which {error.limit:,} may be written out; "

@@ -1,4 +1,4 @@
-"""The routes of the Model Context Protocol: the endpoint, and what clients may know before they sign in."""
+"""The routes of the Model Context Protocol: the endpoint, and its metadata for clients that have not signed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol's server: it lists the tools and calls them, on whichever backend a request has."""
+"""The protocol's server, which lists the tools and calls them on the backend of each request."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ToolServer:
     """The handlers of the protocol's requests."""
 
     def __init__(self, backend_of: Callable[[_Context], ToolBackend], most_inline: int) -> None:
-        """Call the tools on the backend that ``backend_of`` gives; send up to ``most_inline`` digits of a result."""
+        """Call the tools on the backend that ``backend_of`` returns. Send up to ``most_inline`` digits of a result."""
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
@@ -95,7 +95,7 @@ class ToolServer:
         return calculated(await backend.calculate(calculation_of(name, arguments), most), most)
 
     async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
-        """Return none: the results are too many, and each is linked by its calculation."""
+        """Return an empty list, because there are too many results. Each calculation links its own result."""
         return ListResourcesResult(resources=[])
 
     async def _list_templates(
@@ -104,7 +104,10 @@ class ToolServer:
         return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
 
     async def _read(self, context: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """Return a range of a result's digits, by default from the start and as many as may be sent at once."""
+        """Return a range of a result's digits.
+
+        By default, begin at the start and return as many as may be sent at once.
+        """
         matched = _URI.fullmatch(str(params.uri))
         if matched is None:
             raise MCPError(INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")

@@ -19,7 +19,10 @@ from pycalc.services.calculations.planning import Request as Calculation
 
 
 async def recorded_row(calculation_id: str, caller: Principal, resources: Resources) -> HistoryRow:
-    """Return the calculation of this id, as ``HistoryReader.one`` does; raises NotFound for a text that is no id."""
+    """Return the calculation with this id, as ``HistoryReader.one`` does.
+
+    Raises NotFound for a text that is not an id.
+    """
     try:
         identity = id_of_text(calculation_id)
     except ValueError:
@@ -32,8 +35,8 @@ async def answering_of(
 ) -> Answering:
     """Return the instructions for a response with the bare digits of a recorded calculation.
 
-    They come from the row if it holds them. Otherwise ``asked``, the row's request, is calculated again. If ``asked``
-    is None, the digits must be in the cache. ``client`` is as for ``plan_of``.
+    If the row has no digits, ``asked``, the row's request, is calculated again. If ``asked`` is None, the digits must
+    be in the cache. ``client`` is as for ``plan_of``.
 
     Raises the errors of ``plan_of``.
     """
@@ -58,6 +61,6 @@ async def answering_of(
 
 
 def _result_of(row: HistoryRow) -> Result:
-    """Return the result that a row holds; its text is empty when the row has none."""
+    """Return the result in a row. Its text is empty if the row has none."""
     facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
     return Result((row.result or "").encode(), facts, b"", b"")

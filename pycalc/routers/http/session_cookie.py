@@ -27,7 +27,7 @@ def clear_cookie(response: Response) -> None:
 def refresh_token_of(request: Request) -> str:
     """Return the refresh token in a request's cookie.
 
-    Raises Unauthorized if there is none, and as ``require_own_page``.
+    Raises Unauthorized if there is none. Raises the errors of ``require_own_page``.
     """
     require_own_page(request)
     token = request.cookies.get(NAME)

@@ -85,7 +85,7 @@ class TokenCache:
         return await asyncio.shield(change_and_evict())
 
     def evict_and_notify(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals whose rights this process has revoked in the store, and notify the other processes."""
+        """Evict the principals for which ``revoked`` is true, and tell other processes of the stored revocations."""
         self.evict(revoked)
         self._notify()
 

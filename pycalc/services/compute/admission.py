@@ -20,9 +20,9 @@ class Admission:
     At most ``max_waiting`` requests wait, each for at most ``max_wait`` seconds.
 
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
-    the queue. When the queue is full, a new request may displace another: the newest request of the user with most
-    waiting requests. The new request's user must then have fewer waiting requests, or as many waiting and fewer
-    running.
+    the queue. If the queue is full, a new request displaces the newest request of the user with most waiting requests,
+    unless its own user would then have more waiting requests than that user. If both have equally many, the user with
+    fewer running requests prevails.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:

@@ -134,7 +134,7 @@ class Retention:
         self._runner = self._loop.create_task(self._run(), name="retention")
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
-        """Count committed rows by user, and wake the task if a user's history must be measured."""
+        """Count committed rows by user. Wake the task if a user's history may exceed its quota."""
         if self._quota is None and not self._own_quotas:
             return
         weights: dict[bytes, int] = {}

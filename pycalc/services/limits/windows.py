@@ -51,7 +51,7 @@ class Window:
     def state(self, remaining: int, seconds: float) -> LimitState:
         """Return the state of a window that ends in ``seconds``.
 
-        If this is not in the future, return that of a new window.
+        If it has ended already, return the state of a new window.
         """
         return LimitState(
             self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title

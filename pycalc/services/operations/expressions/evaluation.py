@@ -26,8 +26,8 @@ class Evaluator:
     """One evaluation of a tree, with the values of its loops' variables.
 
     ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree is computed modulo its
-    modulus times the prime, and must agree modulo the prime with an independent computation. The residue of a call is
-    an exception: its operation verifies it.
+    modulus times the prime. Modulo the prime, it must then agree with an independent computation. The residue of a call
+    is an exception, because the operation verifies it.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:

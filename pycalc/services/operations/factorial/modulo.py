@@ -1,4 +1,4 @@
-"""n! modulo any m. The residue modulo the factor of m that divides n! is 0. The other one takes O(sqrt(n)) steps."""
+"""n! modulo any m = a·b, where a divides n!. The residue modulo a is 0; the residue modulo b takes O(sqrt(n)) steps."""
 
 from __future__ import annotations
 

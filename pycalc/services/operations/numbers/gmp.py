@@ -1,4 +1,4 @@
-"""The only import of gmpy2. It has no type information, so its objects have the type ``Any`` here."""
+"""The only import of gmpy2, which has no type information. Its objects have the type ``Any`` here."""
 
 from __future__ import annotations
 

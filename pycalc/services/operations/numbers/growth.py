@@ -49,8 +49,8 @@ class Ends(NamedTuple):
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float. Its error is below 1e-4 if it is below 10^9. This float decides nearly
-    all cases. The enclosure ``logarithm`` decides the others, at a precision of ``bits`` or more.
+    ``approximate`` is the logarithm as a float, whose error is below 1e-4 for logarithms below 10^9. This float decides
+    nearly all cases. The enclosure ``logarithm`` decides the others, at a precision of ``bits`` or more.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1

@@ -39,7 +39,7 @@ def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
 
 
 def factorial_factors(n: int) -> tuple[list[list[int]], int]:
-    """Return lists of primes P[0], P[1], ... and t, for which n! = 10^t · product over i of (product of P[i])^(2^i).
+    """Return lists of primes P[0], P[1], ... and t, such that n! = 10^t · product over i of (product of P[i])^(2^i).
 
     P[i] has the primes p for which bit i of the exponent of p in n!/10^t is 1.
     """

@@ -1,6 +1,6 @@
 """Measured constants: the sizes from which decimal arithmetic is faster than GMP, and the costs of operations.
 
-``python benchmarks/thresholds.py`` measures them and prints this file's values for the machine that it runs on.
+``python benchmarks/thresholds.py`` measures the constants and prints this file's values for the machine it runs on.
 """
 
 from __future__ import annotations

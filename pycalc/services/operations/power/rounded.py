@@ -18,8 +18,8 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precis
     """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
     The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision
-    is raised until the two results are equal (Ziv). They become equal, because an irrational value is never half-way
-    between two decimals.
+    is raised until the two results are equal (Ziv). This happens, because an irrational value is never half-way between
+    two decimals.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
