@@ -67,9 +67,9 @@ def read_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Return a message for each ``PYCALC_`` variable in the environment or in ``.env`` that is not a setting.
 
-    Variables that Kubernetes sets for its Services are ignored.
+    Variables that Kubernetes sets for its Services are ignored, and the API key of ``pycalc eval --server``.
     """
-    known = {name.upper() for name in Settings.model_fields}
+    known = {"API_KEY", *(name.upper() for name in Settings.model_fields)}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
     given = {name.upper(): value or "" for name, value in variables.items()}
     links = _service_links(given)

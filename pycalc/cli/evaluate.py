@@ -1,4 +1,4 @@
-"""``pycalc eval`` and ``pycalc fibonacci N``: calculations without a server and without an account."""
+"""``pycalc eval`` and ``pycalc fibonacci N``: calculations here, without an account, or by a service (``--server``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -21,10 +21,13 @@ from pycalc.services.operations import CALCULATIONS
 _MOST_DIGITS = 1_000_000_000
 
 
-def evaluate(expression: str | None, file: str | None, precision: str | None, base: str | None) -> None:
+def evaluate(
+    expression: str | None, file: str | None, precision: str | None, base: str | None, server: str | None
+) -> None:
     """Print the value of the expression, or of the expression in the UTF-8 file; the file ``-`` is standard input.
 
-    Raises ValueError, as ``calculate`` does.
+    The service at the URL ``server`` evaluates it, or without one this process. Raises ValueError, as ``calculate``
+    does.
     """
     if file is not None:
         try:
@@ -37,7 +40,35 @@ def evaluate(expression: str | None, file: str | None, precision: str | None, ba
         except UnicodeDecodeError as error:
             detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
             raise ValueError(detail) from None
-    calculate("evaluate", expression=expression, precision=precision, base=base)
+    if server is None:
+        calculate("evaluate", expression=expression, precision=precision, base=base)
+    else:
+        _evaluate_at(server, expression or "", precision, base)
+
+
+def _evaluate_at(server: str, expression: str, precision: str | None, base: str | None) -> None:
+    """Let a service evaluate the expression, with the API key in PYCALC_API_KEY; print the value as it arrives.
+
+    Raises ValueError for every problem that the service reports, and when the client is not installed.
+    """
+    try:
+        from pycalc_client import Client, ProblemError, PycalcError
+    except ImportError:
+        raise ValueError(
+            "--server needs the package pycalc-client: install it from the repository's folder clients/python."
+        ) from None
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    given = {name: text for name, text in (("precision", precision), ("base", base)) if text is not None}
+    options = options_of(CALCULATIONS["evaluate"], given)  # raises InvalidInput
+    numbers = {"precision": options.precision, "base": options.base}
+    try:
+        with Client(server, api_key=os.environ.get("PYCALC_API_KEY")) as calc:
+            for part in calc.evaluate(expression, **{name: numbers[name] for name in given}).iter_text():
+                sys.stdout.write(part)
+            sys.stdout.write("\n")
+    except PycalcError as error:
+        problems = error.errors if isinstance(error, ProblemError) else ()
+        raise ValueError(f"{_place(problem.position for problem in problems)}{error}") from None
 
 
 def calculate(operation: str, **given: str | None) -> None:
@@ -58,14 +89,17 @@ def calculate(operation: str, **given: str | None) -> None:
         with _progress(plan.seconds):
             text, facts = execute(plan.task)
     except (DomainError, InvalidInput, ResultTooLarge) as error:
-        positions = [problem.position for problem in error.problems if problem.position is not None]
-        place = f"at character {positions[0] + 1}: " if positions else ""
-        raise ValueError(f"{place}{error}") from None
+        raise ValueError(f"{_place(problem.position for problem in error.problems)}{error}") from None
     if options.summary:
         digits, exact = json_literal(facts.digits), "true" if facts.exact else "false"
         ends = f'"leading":"{facts.leading}","trailing":"{facts.trailing}"'
         text = f'{{{ends},"digits":{digits},"exact":{exact}}}'.encode()
     sys.stdout.buffer.write((text or b"") + b"\n")
+
+
+def _place(positions: Iterable[int | None]) -> str:
+    """Return the place of the first wrong character in an expression, for the beginning of a message."""
+    return next((f"at character {position + 1}: " for position in positions if position is not None), "")
 
 
 @contextmanager

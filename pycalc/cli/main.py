@@ -16,7 +16,7 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision"})
+_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision", "--server"})
 _COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead-letters")  # not operations
 
 
@@ -87,6 +87,8 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
     evaluate.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational value")
     evaluate.add_argument("--base", metavar="B", help="write an integer value in this base, from 2 to 36")
+    meaning = "let the service at this URL evaluate it, with the API key in PYCALC_API_KEY (needs pycalc-client)"
+    evaluate.add_argument("--server", metavar="URL", help=meaning)
     if with_operations:
         _add_operations(commands)
 

@@ -1,0 +1,66 @@
+"""``pycalc eval --server``: the command line as a client of a service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pycalc_client import Client
+
+from pycalc.settings import unknown_settings
+from tests.harness.servers import Server
+
+ROOT = Path(__file__).parents[2]
+PATH = os.pathsep.join([str(ROOT), str(ROOT / "clients/python/src")])
+HIDDEN = "import sys; sys.modules['pycalc_client'] = None; from pycalc.cli.main import entry; entry()"
+
+
+def run(*command: str, key: str | None) -> subprocess.CompletedProcess[str]:
+    """Run Python with an API key in its environment."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PATH, **({} if key is None else {"PYCALC_API_KEY": key})}
+    return subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_service_evaluates_and_records(calc: Client, server: Server) -> None:
+    """The value is printed, a long one too, and the calculations are in the history of the key's owner."""
+    key = calc.create_api_key("command line").key
+    evaluate = ("-m", "pycalc", "eval", "--server", server.url)
+    short = run(*evaluate, "-2^0.5", "--precision", "10", key=key)
+    assert (short.returncode, short.stdout, short.stderr) == (0, "-1.414213562\n", "")
+    long = run(*evaluate, "10^1200000 + 7", key=key)
+    assert (long.returncode, long.stderr) == (0, "")
+    assert long.stdout == "1" + "0" * 1_199_999 + "7\n"
+    assert [item.operation for item in calc.history()] == ["evaluate", "evaluate"]
+
+
+def test_a_problem_is_one_line(server: Server) -> None:
+    """What the service reports is printed with the place in the expression; so is a service that is not there."""
+    refused = run("-m", "pycalc", "eval", "1", "--server", server.url, key=None)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert refused.stderr.startswith("pycalc: ")
+
+
+def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:
+    """A wrong character is counted from 1, as without a server."""
+    key = calc.create_api_key("command line").key
+    wrong = run("-m", "pycalc", "eval", "1 + ?", "--server", server.url, key=key)
+    assert (wrong.returncode, wrong.stderr.startswith("pycalc: at character 5: ")) == (1, True)
+
+
+def test_a_missing_client_is_a_clear_sentence() -> None:
+    """Without the package the command says what to install; without ``--server`` it needs none."""
+    missing = run("-c", HIDDEN, "eval", "1", "--server", "http://127.0.0.1:1", key=None)
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("pycalc: --server needs the package pycalc-client")
+    assert run("-c", HIDDEN, "eval", "1 + 1", key=None).stdout == "2\n"
+
+
+def test_the_key_is_no_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``pycalc serve`` does not warn of the variable that the command line reads."""
+    monkeypatch.setenv("PYCALC_API_KEY", "pck_secret")
+    assert unknown_settings() == []
