@@ -11,15 +11,18 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 30.0
 _STEP_SECONDS = 0.005
+# A look may cost a request, so the steps of a long wait grow.
+_GROWTH, _LONGEST_STEP_SECONDS = 1.2, 0.05
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until the condition holds; fail after ``seconds``."""
-    deadline = monotonic() + seconds
+    deadline, step = monotonic() + seconds, _STEP_SECONDS
     while not condition():
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        sleep(_STEP_SECONDS)
+        sleep(step)
+        step = min(step * _GROWTH, _LONGEST_STEP_SECONDS)
 
 
 async def until(
@@ -38,9 +41,10 @@ async def until(
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:
     """Wait until a value is found, and return it; fail after ``seconds``."""
-    deadline = monotonic() + seconds
+    deadline, step = monotonic() + seconds, _STEP_SECONDS
     while (it := await look()) is None:
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(_STEP_SECONDS)
+        await asyncio.sleep(step)
+        step = min(step * _GROWTH, _LONGEST_STEP_SECONDS)
     return it

@@ -24,12 +24,15 @@ JUDGED_SECONDS = 0.05
 LONGEST_SECONDS = 0.25
 """Computations with a longer estimate are left to the benchmark."""
 DRAWN = 25
+FASTEST = 4
+"""How many times faster than the machine of the measurements a machine may be."""
 ATTEMPTS = 5
 ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
 TWO_OPERANDS = ("binomial", "gcd", "iroot", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
+HOLD_SECONDS = 0.02
 HOLD_IN_REFERENCES = 0.8
-"""The limit of 20 ms in units of the reference, which takes about 25 ms on the machine of the measurements."""
+"""The same limit in units of the reference, which takes about 25 ms on the machine of the measurements."""
 
 
 def taken(plan: Plan) -> float:
@@ -47,7 +50,10 @@ def slowness() -> float:
 def is_good(plan: Plan) -> bool:
     """Return whether a computation takes as long as estimated, within the factor, allowing for a busy machine."""
     for _ in range(ATTEMPTS):
-        seconds = taken(plan) / slowness()
+        measured = taken(plan)
+        if max(measured, plan.seconds) < JUDGED_SECONDS / FASTEST:
+            return True  # the reference takes longer than this computation, and would change nothing
+        seconds = measured / slowness()
         if max(seconds, plan.seconds) < JUDGED_SECONDS or 1 / FACTOR <= seconds / plan.seconds <= FACTOR:
             return True
     return False
@@ -143,5 +149,5 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 @settings(max_examples=150, deadline=None)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
     """Planning and inline computing of any short operands take less than 20 ms of processor time together."""
-    holds = (longest_hold(request) / (taken(REFERENCE) or 1.0) for _ in range(ATTEMPTS))
-    assert any(hold < HOLD_IN_REFERENCES for hold in holds)
+    holds = (longest_hold(request) for _ in range(ATTEMPTS))
+    assert any(hold < HOLD_SECONDS / FASTEST or hold < HOLD_IN_REFERENCES * taken(REFERENCE) for hold in holds)
