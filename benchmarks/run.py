@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -49,6 +50,8 @@ def main() -> None:
     """Run the parts named on the command line, or all of them."""
     if shutil.which("wrk") is None:
         sys.exit("make bench needs wrk")
+    # An installed package is compiled. With this variable, each start of a server would compile it again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(f"Python {platform.python_version()}, {platform.machine()}, {CONNECTIONS} connections, wrk with one thread")
     for name in sys.argv[1:] or PARTS:
         PARTS[name]()

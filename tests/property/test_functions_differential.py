@@ -47,8 +47,6 @@ def drawn(name: str) -> Iterable[tuple[int, ...]]:
         common = random.choice([1, 1, 6, 2**70, 3**40])
         return random.choice([-1, 1, 0, 1]) * random.getrandbits(random.randint(1, largest)) * common
 
-    if name in ("lucas", "catalan", "primorial"):
-        return [(n,) for n in (*range(200), *(random.randint(200, 4_000) for _ in range(300)))]
     if name in ("isprime", "nextprime", "factorize"):
         least, bits = (1, 80) if name == "factorize" else (0, 200)
         return [
@@ -59,6 +57,8 @@ def drawn(name: str) -> Iterable[tuple[int, ...]]:
                 *(random.getrandbits(random.randint(11, bits)) for _ in range(300)),
             )
         ]
+    if len(OPERATIONS[name].parameters) == 1:
+        return [(n,) for n in (*range(200), *(random.randint(200, 4_000) for _ in range(300)))]
     if name == "iroot":
         small = [(n, k) for n in range(-30, 31) for k in range(1, 8)]
         powers = [(random.randint(-1_000, 1_000) ** k + d, k) for k in range(1, 40) for d in range(-2, 3)]

@@ -50,7 +50,7 @@ class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
 
     def estimate(self, args: FibonacciArgs, precision: int) -> Estimate:
         digits = fibonacci_digits(args.n)
-        return Estimate(digits, thresholds.seconds(thresholds.FIBONACCI_SECONDS, digits), True)
+        return Estimate(digits, thresholds.seconds(thresholds.FIBONACCI_SECONDS, digits), True, least=digits - 1)
 
     def compute(self, args: FibonacciArgs, precision: int) -> bytes:
         digits = fibonacci_digits(args.n)

@@ -139,8 +139,8 @@ class Evaluator:
             if not self._prime:
                 return Residues(self, modulus).of(node)
             modulus = int(modulus)
-            wider = Residues(self, modulus, self._prime, modulus=modulus).of(node)
-            if wider % self._prime != Residues(self, self._prime, verifying=True, modulus=modulus).of(node):
+            wider = Residues(self, modulus, self._prime, verified=modulus).of(node)
+            if wider % self._prime != Residues(self, self._prime, verifying=True, verified=modulus).of(node):
                 raise DisagreementError
             return wider % modulus
         except NotInvertibleError:

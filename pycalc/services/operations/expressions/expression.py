@@ -18,7 +18,7 @@ from pycalc.services.operations.expressions.nodes import Call, Comparison, Const
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
-from pycalc.services.operations.expressions.sizer import Sizer
+from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed, Size
 from pycalc.services.operations.expressions.values import (
     UndecidedError,
@@ -28,7 +28,6 @@ from pycalc.services.operations.expressions.values import (
     text_of_value,
 )
 from pycalc.services.operations.numbers.literals import lowest
-from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.texts import residue_or_none
 
 _GUARD_BITS = 64
@@ -96,7 +95,7 @@ class Expressions:
             return ExpressionEstimate(digits, seconds, sizer.memory, exact=False, certain=False)
         parts = children(root) if self._is_no_number(root) else (root,)
         for part in parts:
-            sizer.residue(part, Size(None, None, PRIME_BITS))
+            sizer.residue(part, PRIME_SIZE)
         written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
         seconds = sizer.seconds + costs.WHOLE + costs.text(written)
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycalc.errors import DomainError, InvalidInput
 from pycalc.services.operations.base import Modular, Operation, ResiduePlan, Stepwise
@@ -22,6 +22,17 @@ _SHORT_ARGUMENT = 10**9  # up to this argument, the residue takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
+class CallEstimate(NamedTuple):
+    """The size and cost of a function's value: at most ``digits``, computed and verified in ``seconds`` on one core.
+
+    The value is certainly at least 10^``least``, if that is not 0.
+    """
+
+    digits: float
+    seconds: float
+    least: float
+
+
 class Function:
     """An operation as a function of exact values. Its errors report ``position``."""
 
@@ -30,11 +41,12 @@ class Function:
         self.is_stepwise = isinstance(operation, Stepwise)
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
-    def estimate(self, position: int, values: Sequence[Value]) -> tuple[float, float]:
-        """Estimate an upper bound of the digits of the value, and the seconds to compute and verify the value."""
+    def estimate(self, position: int, values: Sequence[Value]) -> CallEstimate:
+        """Estimate the size and cost of the value."""
         with _placed(position):
             estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
-        return float(min(estimate.digits, _COUNTLESS)), estimate.seconds
+        digits, least = (float(min(size, _COUNTLESS)) for size in (estimate.digits, estimate.least))
+        return CallEstimate(digits, estimate.seconds, least)
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
@@ -59,7 +71,7 @@ class Function:
         if isinstance(self._operation, Modular):
             with _placed(position):
                 return self._operation.plan_modulo(self._arguments(position, values), modulus)
-        digits, seconds = self.estimate(position, values)
+        digits, seconds, _ = self.estimate(position, values)
         if digits * BITS_PER_DIGIT > MOST_BITS:
             raise too_large(position)
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)

@@ -11,7 +11,7 @@ from typing import Any
 from pycalc.errors import DomainError
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, IRRATIONAL, Arithmetic
-from pycalc.services.operations.expressions.functions import Function
+from pycalc.services.operations.expressions.functions import CallEstimate, Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node, Step
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
@@ -83,8 +83,7 @@ class NodeSizes:
         if isinstance(node, Call) and node.name not in BUILT_IN:
             if not self._functions[node.name].signature.numeric:
                 return None
-            _, seconds = self._functions[node.name].estimate(node.position, values)
-            if seconds > _FOLDED_SECONDS:
+            if self._functions[node.name].estimate(node.position, values).seconds > _FOLDED_SECONDS:
                 return None
         if not isinstance(node, Exponentiation):
             return size_of(self._arithmetic.value(node, values))
@@ -211,13 +210,14 @@ class NodeSizes:
             if first.rounded is Enclosed.YES:  # all digits before the point are computed
                 self.seconds += 2 * costs.ENCLOSE + costs.enclosed(first.bits / BITS_PER_DIGIT)
             return whole_of(first)
-        digits, seconds = self._largest_call(node, sizes)
+        digits, seconds, least = self._largest_call(node, sizes)
         self.seconds += seconds + costs.text(digits)
-        return Size(None, None, digits * BITS_PER_DIGIT)
+        return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
-    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float]:
+    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
         """Return the most digits and the mean seconds of a function's values, over samples of its arguments.
 
+        A lower bound of the value is known only where all arguments are.
         An argument that may be too long raises ResultTooLarge if strict, and otherwise gives infinitely many digits.
         """
         function = self._functions[node.name]
@@ -228,13 +228,13 @@ class NodeSizes:
             if self._strict:
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
-            return inf, 0.0
+            return CallEstimate(inf, 0.0, 0.0)
         found = []
         for values in product(*(_samples(size) for size in sizes)):
             with suppress(DomainError):
                 found.append(function.estimate(node.position, values))
-        seconds = sum(seconds for _, seconds in found) / max(1, len(found))
-        return max((digits for digits, _ in found), default=1), seconds
+        seconds = sum(each.seconds for each in found) / max(1, len(found))
+        return CallEstimate(max((each.digits for each in found), default=1), seconds, 0.0)
 
 
 def _samples(size: Size) -> list[Value]:

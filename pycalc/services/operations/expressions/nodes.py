@@ -109,6 +109,11 @@ class Comparison:
 Node = Constant | Variable | Negation | Chain | Exponentiation | Call | Loop | Modulo | Comparison
 
 
+def has_call(node: Node) -> bool:
+    """Return whether a tree calls a function."""
+    return isinstance(node, Call) or any(map(has_call, children(node)))
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """Return the nodes directly below a node."""
     match node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
@@ -25,8 +24,10 @@ from pycalc.services.operations.expressions.sizer import (
     exponent_too_large,
     is_short_exponent,
 )
+from pycalc.services.operations.expressions.sizes import size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
+from pycalc.services.operations.numbers.primes import totient
 
 if TYPE_CHECKING:
     from pycalc.services.operations.expressions.evaluation import Evaluator
@@ -37,21 +38,25 @@ class NotInvertibleError(ZeroDivisionError):
 
 
 class Residues:
-    """Residues of nodes modulo the product of ``factors``, in the scope of an evaluation.
+    """Residues of nodes modulo ``modulus``·``factor``, in the scope of an evaluation.
 
-    The factors are given separately, because their prime factors are found sooner than those of their product. With
-    ``verifying``, the modulus is a random prime, and functions use a method independent of the one for their value.
+    With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
+    their value.
 
-    ``modulus`` is given for the two residues of a verification, and is the modulus of the verified residue. If a
-    function's value modulo a prime takes too long, both residues use its residue modulo ``modulus`` instead. This
-    changes no residue modulo ``modulus``, and later steps are verified as usual.
+    ``verified`` is given for the two residues of a verification: the modulus of the residue that is verified. A
+    function whose value modulo a prime takes too long is then replaced by its residue modulo ``verified``, in both of
+    them. So is an exponent that Euler's theorem reduces, by its residue modulo the totient of ``verified``. That
+    changes no residue modulo ``verified``, and what is computed from it is verified as usual.
     """
 
-    def __init__(self, evaluation: Evaluator, *factors: int, verifying: bool = False, modulus: int = 0) -> None:
+    def __init__(
+        self, evaluation: Evaluator, modulus: int, factor: int = 1, *, verifying: bool = False, verified: int = 0
+    ) -> None:
         self._evaluation = evaluation
-        self._verified_modulus = modulus
-        self._factors = factors
-        self._modulus = mpz(prod(factors))
+        self._verified = verified
+        self._reduced = verified or int(modulus)
+        self._factor = factor
+        self._modulus = mpz(modulus * factor)
         self._verifying = verifying
         self._nodes: Mapping[type, Callable[[Any], Value]] = {
             Constant: self._number,
@@ -106,7 +111,7 @@ class Residues:
     def _power(self, node: Exponentiation) -> Value:
         if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
-            if by_euler(size, max(factor.bit_length() for factor in self._factors)):
+            if by_euler(size, size_of(mpz(self._reduced))):
                 return self._power_by_euler(node)
             if size.bits > MOST_EXPONENT_BITS:
                 raise exponent_too_large(node.exponent.position)
@@ -117,18 +122,21 @@ class Residues:
         return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
 
     def _power_by_euler(self, node: Exponentiation) -> Value:
-        """Return a power with a huge exponent e, by a^e = a^(e mod φ + φ) modulo m, for any a and e >= log2 m."""
-        orders = _totient(self._factors)
-        exponent = Residues(self._evaluation, *orders).of(node.exponent) + prod(orders)
-        return pow(self.of(node.base), exponent, self._modulus)
+        """Return a power with a huge exponent e, by a^e = a^(e mod φ + φ) modulo m, for any a and e >= log2 m.
+
+        Of the two residues of a verification, one finds e modulo φ, and the other e modulo φ·``factor``.
+        """
+        order = totient(self._reduced)
+        reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
+        return pow(self.of(node.base), reduced + order, self._modulus)
 
     def _call(self, node: Call) -> Value:
         if node.name in BUILT_IN:
             return self._exact(node)
         function = self._evaluation.functions[node.name]
         values = [self._evaluation.value(argument) for argument in node.arguments]
-        if self._verified_modulus and function.is_long_modulo_prime(node.position, values):
-            return mpz(function.verified_residue(node.position, values, self._verified_modulus)) % self._modulus
+        if self._verified and function.is_long_modulo_prime(node.position, values):
+            return mpz(function.verified_residue(node.position, values, self._verified)) % self._modulus
         if not self._verifying:
             return mpz(function.residue(node.position, values, int(self._modulus)))
         residue = function.independent_residue(node.position, values, int(self._modulus))
@@ -151,18 +159,3 @@ class Residues:
             return pow(value, -1, self._modulus)
         except (ValueError, ZeroDivisionError):
             raise NotInvertibleError from None
-
-
-def _totient(factors: tuple[int, ...]) -> list[int]:
-    """Return numbers whose product is Euler's φ of the product of ``factors``, one for each factor and never larger."""
-    import flint  # takes longer to import than most expressions to compute
-
-    seen: set[int] = set()
-    totients = []
-    for factor in factors:
-        totient = int(factor)
-        for prime in {int(prime) for prime, _ in flint.fmpz(totient).factor()} - seen:
-            totient = totient // prime * (prime - 1)
-            seen.add(prime)
-        totients.append(totient)
-    return totients

@@ -23,6 +23,7 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Variable,
     children,
+    has_call,
 )
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
@@ -37,6 +38,7 @@ from pycalc.services.operations.expressions.sizes import (
 from pycalc.services.operations.expressions.values import Value, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
+from pycalc.services.operations.numbers.primes import coprime_part, totient
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 # The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
@@ -50,7 +52,9 @@ _SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
+PRIME_SIZE = Size(None, None, PRIME_BITS)  # of the prime of a verification
 _SMALL_PRIMES = gmp.primorial(1_000)
+_PRIME_COFACTOR_BITS = 19.9  # what a modulus below 10^6 has left of it without prime factors up to 1,000 is a prime
 _MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
 _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
@@ -134,8 +138,16 @@ class Sizer(NodeSizes):
         modulus = self._peek(node.steps[0].operand)
         if not takes_residue(self._peek(node.first), modulus):
             return None
-        self.residue(node.first, modulus)
+        self._residue_within(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
+
+    def _residue_within(self, node: Node, modulus: Size) -> None:
+        """Count the cost of a residue within the tree; that of a call is verified by its operation."""
+        self.seconds += costs.RESIDUE
+        if isinstance(node, Call) and node.name in self._functions:
+            self._residue_of_call(node, modulus, alone=True)
+        else:
+            self.residue(node, modulus)
 
     def residue(self, node: Node, modulus: Size) -> Size:
         """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
@@ -266,11 +278,7 @@ class Sizer(NodeSizes):
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
-        self.seconds += costs.RESIDUE
-        if isinstance(node.operand, Call) and node.operand.name in self._functions:
-            self._residue_of_call(node.operand, modulus, alone=True)
-        else:
-            self.residue(node.operand, modulus)
+        self._residue_within(node.operand, modulus)
         if modulus.high is None:
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
@@ -296,14 +304,10 @@ class Sizer(NodeSizes):
             return
         self.residue(node.base, modulus)
         bits = modulus.bits
-        if by_euler(exponent, bits):
-            if modulus.value is not None:  # FLINT divides by the small factors first
-                bits = log2_of(_rough(modulus.value))
-            # The verification has a prime as a second factor of its modulus, which is factored too.
-            self.seconds += costs.factor(bits) + costs.factor(PRIME_BITS) + costs.residue_of_power(bits, bits)
+        if by_euler(exponent, modulus):
+            self.seconds += costs.factor(_factored_bits(modulus)) + costs.residue_of_power(bits, bits)
             self.certain = False  # the first factorization imports FLINT
-            # Each further totient is shorter, because totients have more and more small factors.
-            self.residue(node.exponent, Size(None, None, 0.85 * bits))
+            self.residue(node.exponent, _order(node.exponent, modulus))
             return
         if exponent.bits > MOST_EXPONENT_BITS:
             raise exponent_too_large(node.exponent.position)
@@ -320,7 +324,7 @@ class Sizer(NodeSizes):
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
             self.memory += plan.memory
-            if alone or modulus.bits == PRIME_BITS:
+            if alone or modulus is PRIME_SIZE:
                 return
             if self._functions[node.name].is_long_modulo_prime(node.position, values):
                 # Its residue is computed twice more; one of over 1,000 digits is then verified, modulo a larger number.
@@ -344,15 +348,6 @@ def takes_residue(size: Size, modulus: Size) -> bool:
     return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
 
 
-def _rough(modulus: Value) -> Value:
-    """Return a modulus without its prime factors up to 1,000."""
-    shared = gmp.gcd(modulus, _SMALL_PRIMES)
-    while shared > 1:
-        modulus //= shared
-        shared = gmp.gcd(modulus, shared)
-    return modulus
-
-
 def is_short_exponent(exponent: Node) -> bool:
     """Return whether an exponent is a variable or a short literal. In a loop, finding its size would take longer."""
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
@@ -360,19 +355,43 @@ def is_short_exponent(exponent: Node) -> bool:
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for a residue whose exponent is too large to compute and is not reduced by Euler's theorem."""
-    detail = "This exponent may have more than 5,050,445 digits, and cannot be reduced: make it smaller."
+    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    detail = (
+        "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
+        "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."
+    )
     return too_large(position, detail, MOST_EXPONENT_BITS)
 
 
-def by_euler(exponent: Size, bits: float) -> bool:
-    """Return whether to reduce an exponent by Euler's theorem, for a modulus of ``bits`` bits.
+def by_euler(exponent: Size, modulus: Size) -> bool:
+    """Return whether to reduce an exponent by Euler's theorem.
 
-    The exponent must be an exact whole number that may have more than EULER_BITS bits. The exponent must be at least
-    2^20, and so above the bits of the modulus. The modulus must have at most 128 bits, so that it is factored in time.
+    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
+    and above the bits of the modulus. The modulus without its prime factors up to 1,000 must have at most 128 bits, so
+    that it is factored in time.
     """
-    large = exponent.bits > EULER_BITS and bits <= MOST_EULER_MODULUS_BITS
-    return large and not exponent.places and not exponent.rounded and exponent.least > 20
+    if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
+        return False
+    if not exponent.least > 20 or modulus.bits >= 2.0 ** min(exponent.least, 1023.0):
+        return False
+    return _factored_bits(modulus) <= MOST_EULER_MODULUS_BITS
+
+
+def _factored_bits(modulus: Size) -> float:
+    """Return the bits of a modulus without its prime factors up to 1,000, which are found at once."""
+    return modulus.bits if modulus.value is None else log2_of(coprime_part(modulus.value, _SMALL_PRIMES))
+
+
+def _order(exponent: Node, modulus: Size) -> Size:
+    """Return the size of the totient of a modulus.
+
+    The totient itself is found where the cost of the exponent depends on it, because it calls a function, or where that
+    takes no factorization.
+    """
+    if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
+        return size_of(mpz(totient(int(modulus.value))))
+    # Each further totient is shorter, because totients have more and more small factors.
+    return Size(None, None, 0.85 * modulus.bits)
 
 
 def exact_steps(node: Chain) -> int:

@@ -53,7 +53,7 @@ class Factorial(Modular[FactorialArgs], Summarisable[FactorialArgs]):
 
     def estimate(self, args: FactorialArgs, precision: int) -> Estimate:
         digits = factorial_digits(args.n)
-        return Estimate(digits, thresholds.seconds(thresholds.FACTORIAL_SECONDS, digits), True)
+        return Estimate(digits, thresholds.seconds(thresholds.FACTORIAL_SECONDS, digits), True, least=digits - 1)
 
     def compute(self, args: FactorialArgs, precision: int) -> bytes:
         digits = factorial_digits(args.n)

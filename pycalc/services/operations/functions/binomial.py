@@ -45,7 +45,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     quick_modulo_length = 4
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        _, n, k = _normal(args)
+        sign, n, k = _normal(args)
         digits = _digits(n, k)
         size = min(digits, 10**150)
         time = seconds(_SECONDS, size)
@@ -53,7 +53,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             time += _SECONDS_PER_DIGIT_AND_FACTOR * size * min(k, 10**150)
         if digits > self.verified_above:
             time += _verification_seconds(n, k)
-        return Estimate(digits, time, True)
+        # n over k is at least (n/k)^k, and so at least 2^k.
+        return Estimate(digits, time, True, least=k * 3 // 10 if sign > 0 else 0)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         sign, n, k = _normal(args)

@@ -40,7 +40,8 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         verification = 0.0
         if digits > self.verified_above:
             verification = factorial_residue_seconds(2 * n)
-        return Estimate(digits, seconds(_SECONDS, min(digits, _COUNTLESS)) + verification, True)
+        time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
+        return Estimate(digits, time, True, least=max(0, digits - 2))  # of a short number the digits may be one more
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args

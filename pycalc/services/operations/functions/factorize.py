@@ -13,10 +13,9 @@ from pycalc.services.operations.integer_operation import IntegerOperation, Integ
 from pycalc.services.operations.numbers.gmp import gmp, int_of
 from pycalc.services.operations.numbers.literals import integer_json
 from pycalc.services.operations.numbers.primality import is_proved_prime, proof_seconds
-from pycalc.services.operations.numbers.primes import primes_up_to
+from pycalc.services.operations.numbers.primes import coprime_part, primes_up_to, small_factors
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_SMALL_PRIMES = primes_up_to(1_000)
 _SIEVED_PRIMES = gmp.primorial(1 << 15)
 _SMALL_SECONDS = 3e-5
 _LONGEST_TESTED = 4_000  # bits below which an estimate tests the cofactor for primality
@@ -45,15 +44,12 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             raise DomainError("0 is no product of primes: n must be 1 or more.")
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        _, rest = _divided(args[0])
+        _, rest = small_factors(args[0])
         if rest == 1:
             return Estimate(0, _SMALL_SECONDS, True)
         if rest.bit_length() < _LONGEST_TESTED and gmp.is_strong_prp(rest, 2):
             return Estimate(0, _SMALL_SECONDS + 2 * proof_seconds(rest), True)
-        shared = gmp.gcd(rest, _SIEVED_PRIMES)  # FLINT divides by these first
-        while shared > 1:
-            rest //= shared
-            shared = gmp.gcd(rest, shared)
+        rest = coprime_part(rest, _SIEVED_PRIMES)  # FLINT divides by these first
         bits = rest.bit_length()
         if 1 < bits < _LONGEST_TESTED:
             if gmp.is_strong_prp(rest, 2):
@@ -68,7 +64,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         Elliptic curves are used only if the remaining cofactor is composite and has at least ``_SHORTEST_BY_CURVES``
         bits.
         """
-        factors, rest = _divided(args[0])
+        factors, rest = small_factors(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
                 break
@@ -91,16 +87,6 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         ascending = all(a < b for a, b in pairwise(primes))
         product = prod(factor**exponent for factor, exponent in found)
         return ascending and product == args[0] and all(map(is_proved_prime, primes))
-
-
-def _divided(n: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the prime factors of ``n`` below 1,000 with their exponents, and the cofactor."""
-    rest, factors = gmp.mpz(n), []
-    for small in _SMALL_PRIMES:
-        rest, exponent = gmp.remove(rest, small)
-        if exponent:
-            factors.append((small, int(exponent)))
-    return factors, int(rest)
 
 
 def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:

@@ -34,7 +34,7 @@ class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def estimate(self, args: Integers, precision: int) -> Estimate:
         (n,) = args
         digits = len(text_of(int(gmp.lucas(n)))) if n < 10 else _digits(n)
-        return Estimate(digits, thresholds.seconds(_SECONDS, digits), True)
+        return Estimate(digits, thresholds.seconds(_SECONDS, digits), True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         return gmp.lucas(args[0]).digits().encode()  # type: ignore[no-any-return]

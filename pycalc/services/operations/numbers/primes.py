@@ -7,7 +7,7 @@ from itertools import compress
 from math import inf, isqrt, prod
 from typing import Any
 
-from pycalc.services.operations.numbers.gmp import mpz
+from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 _CHUNK = 8
 
@@ -24,6 +24,44 @@ def primes_up_to(limit: int) -> list[int]:
             start = p * p // 2
             sieve[start::p] = bytes(len(range(start, size, p)))
     return [2, *compress(range(1, limit + 1, 2), sieve)]
+
+
+_SMALL_PRIMES = primes_up_to(1_000)
+_SMALLEST_FACTORED = 1_000**2  # a smaller cofactor is a prime
+
+
+def small_factors(n: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the prime factors of ``n`` below 1,000 with their exponents, and the cofactor."""
+    rest, factors = mpz(n), []
+    for small in _SMALL_PRIMES:
+        rest, exponent = gmp.remove(rest, small)
+        if exponent:
+            factors.append((small, int(exponent)))
+    return factors, int(rest)
+
+
+def coprime_part(n: int, product: Any) -> Any:
+    """Return ``n`` without the prime factors that it shares with ``product``."""
+    shared = gmp.gcd(n, product)
+    while shared > 1:
+        n //= shared
+        shared = gmp.gcd(n, shared)
+    return n
+
+
+def totient(n: int) -> int:
+    """Return Euler's φ(``n``) for n >= 1; FLINT factors what is left of n without its prime factors below 1,000."""
+    factors, rest = small_factors(n)
+    primes = [prime for prime, _ in factors]
+    if 1 < rest < _SMALLEST_FACTORED:
+        primes.append(rest)
+    elif rest > 1:
+        import flint  # takes longer to import than most expressions to compute
+
+        primes += [int(prime) for prime, _ in flint.fmpz(rest).factor()]
+    for prime in primes:
+        n = n // prime * (prime - 1)
+    return n
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
