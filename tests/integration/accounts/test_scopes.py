@@ -23,6 +23,8 @@ RIGHTS = {
     "GET /": PUBLIC,
     "GET /docs": PUBLIC,
     "GET /docs/problems": PUBLIC,
+    "GET /guide": PUBLIC,
+    "GET /console/{page}": PUBLIC,
     "GET /health": PUBLIC,
     "GET /healthz": PUBLIC,
     "GET /metrics": PUBLIC,
