@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypedDict
 
-from fastapi import FastAPI
 from pydantic_core import to_json
 from structlog import get_logger
 
