@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pycalc.cli.configuration import configure
 from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
+from pycalc.db.roles import api_role, consumer_role
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
@@ -20,8 +21,11 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create the database's tables or upgrade them to the current schema."""
-    asyncio.run(migrate_database(configure().database))
+    """Create the database's tables or upgrade them to the current schema, and grant the rights of separate roles."""
+    settings = configure()
+    written = (settings.database_api_role, api_role), (settings.database_consumer_role, consumer_role)
+    roles = [parse(setting.get_secret_value()) for setting, parse in written if setting.get_secret_value()]
+    asyncio.run(migrate_database(settings.database, roles))
     print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
