@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 from getpass import getpass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -29,13 +30,16 @@ def migrate() -> None:
     print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
-def create_admin(username: str, email: str) -> None:
-    """Create an admin; raises ValueError for invalid input.
+def create_admin(username: str, email: str, password_file: Path | None) -> None:
+    """Create an admin; raises ValueError for invalid input, and OSError for a file that can't be read.
 
-    The password is typed twice at a terminal. Otherwise it is the first line of standard input.
+    The password is the first line of the file. Without a file it is typed twice at a terminal, or is the first line of
+    standard input.
     """
     settings = configure()
-    if sys.stdin.isatty():
+    if password_file is not None:
+        password = password_file.read_text().partition("\n")[0].removesuffix("\r")
+    elif sys.stdin.isatty():
         password = getpass("Password: ")
         if getpass("Again: ") != password:
             raise ValueError("the passwords are not the same")
