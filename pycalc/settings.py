@@ -231,6 +231,14 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_expanded_file)] = Field(
         "", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: pycalc.db in the data folder"
     )
+    database_api_role: SecretStr = Field(
+        SecretStr(""),
+        description="NAME or NAME:PASSWORD of the role of servers, to which `pycalc migrate` gives its rights on the "
+        "tables; with a password it creates the role (PostgreSQL)",
+    )
+    database_consumer_role: SecretStr = Field(
+        SecretStr(""), description="NAME or NAME:PASSWORD of the role of `pycalc relay` and `pycalc consume`, likewise"
+    )
     cache_url: str = Field(
         "memory://",
         description="cache of results: memory://?max_bytes=N, redis://HOST:PORT/DB or rediss://HOST:PORT/DB",

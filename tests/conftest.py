@@ -20,6 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.db import migrate_database
+from pycalc.db.roles import api_role, consumer_role
 from pycalc.main import open_state
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
@@ -34,8 +35,9 @@ from tests.harness.oidc import OidcProvider, oidc_provider
 from tests.harness.postgres import Postgres, missing, postgres
 from tests.harness.pubsub import PubSub, pubsub
 from tests.harness.redis import AnyRedis, Redis, redis
-from tests.harness.servers import Server, pycalc
+from tests.harness.servers import API_ROLE, CONSUMER_ROLE, Server, pycalc
 
+_ROLE_PASSWORD = "0123456789abcdef"
 PASSWORD = "correct horse battery staple"
 # Fixtures that run a program which pip does not install.
 _PROGRAM_FIXTURES = {
@@ -182,7 +184,8 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated(postgres_server: Postgres) -> str:
     """Return the name of a migrated database, which tests copy."""
     url = postgres_server.new_database()
-    asyncio.run(migrate_database(url))
+    roles = api_role(f"{API_ROLE}:{_ROLE_PASSWORD}"), consumer_role(f"{CONSUMER_ROLE}:{_ROLE_PASSWORD}")
+    asyncio.run(migrate_database(url, roles))
     return url.rpartition("/")[2]
 
 

@@ -27,6 +27,8 @@ _VARIABLES = {
     "alert_email": "on-call@example.com",
     "image": "europe-west1-docker.pkg.dev/pycalc-check-1/pycalc/pycalc:1",
     "database_password": "0" * 32,
+    "database_api_password": "3" * 32,
+    "database_consumer_password": "4" * 32,
     "secret_keys": "1" * 32,
     "password_keys": "2" * 32,
 }

@@ -7,7 +7,7 @@ resource "google_sql_database_instance" "this" {
   #checkov:skip=CKV_GCP_79: the major version that compose.yaml has too
   #checkov:skip=CKV_GCP_6: every connection is encrypted and needs the password; client certificates would be one more secret
   #checkov:skip=CKV_GCP_108: a look-up of the client's name would slow down each new connection; addresses are logged
-  #checkov:skip=CKV_GCP_110: one user, the service, which keeps an audit log of its own; auditing each INSERT would double the log
+  #checkov:skip=CKV_GCP_110: the users are the service's programs, which keep an audit log of their own; auditing each INSERT would double the log
   #checkov:skip=CKV2_GCP_13: a line for each of thousands of statements a second; Query Insights shows the slow ones
   settings {
     edition                     = "ENTERPRISE"
@@ -72,6 +72,8 @@ resource "google_sql_database" "this" {
   instance = google_sql_database_instance.this.name
 }
 
+# The migrations' role, which owns the tables. It creates the two roles of the programs: a user made here would be a member
+# of cloudsqlsuperuser.
 resource "google_sql_user" "this" {
   name                = "pycalc"
   instance            = google_sql_database_instance.this.name

@@ -2,10 +2,16 @@ locals {
   stream_url = "pubsub://${var.project_id}/${google_pubsub_topic.events.name}?create=false"
 
   api_secrets = {
-    PYCALC_DATABASE_URL  = google_secret_manager_secret_version.database_url
+    PYCALC_DATABASE_URL  = google_secret_manager_secret_version.database_role_url["api"]
     PYCALC_CACHE_URL     = google_secret_manager_secret_version.cache_url
     PYCALC_SECRET_KEYS   = google_secret_manager_secret_version.secret_keys
     PYCALC_PASSWORD_KEYS = google_secret_manager_secret_version.password_keys
+  }
+
+  migrate_secrets = {
+    PYCALC_DATABASE_URL           = google_secret_manager_secret_version.database_url
+    PYCALC_DATABASE_API_ROLE      = google_secret_manager_secret_version.database_role["api"]
+    PYCALC_DATABASE_CONSUMER_ROLE = google_secret_manager_secret_version.database_role["consumer"]
   }
 
   api_settings = {
@@ -108,6 +114,11 @@ resource "google_cloud_run_v2_service" "api" {
         name       = "redis-ca"
         mount_path = dirname(local.redis_ca_file)
       }
+
+      volume_mounts {
+        name       = "database-ca"
+        mount_path = dirname(local.database_ca_file)
+      }
     }
 
     # Reads /metrics on the port that its RunMonitoring names.
@@ -124,6 +135,17 @@ resource "google_cloud_run_v2_service" "api" {
         volume_mounts {
           name       = "collector"
           mount_path = "/etc/rungmp"
+        }
+      }
+    }
+
+    volumes {
+      name = "database-ca"
+      secret {
+        secret = google_secret_manager_secret_version.database_ca.secret
+        items {
+          path    = basename(local.database_ca_file)
+          version = google_secret_manager_secret_version.database_ca.version
         }
       }
     }
@@ -199,13 +221,32 @@ resource "google_cloud_run_v2_job" "migrate" {
         resources {
           limits = { cpu = "1", memory = "512Mi" }
         }
-        env {
-          name = "PYCALC_DATABASE_URL"
-          value_source {
-            secret_key_ref {
-              secret  = google_secret_manager_secret_version.database_url.secret
-              version = google_secret_manager_secret_version.database_url.version
+        dynamic "env" {
+          for_each = local.migrate_secrets
+          content {
+            name = env.key
+            value_source {
+              secret_key_ref {
+                secret  = env.value.secret
+                version = env.value.version
+              }
             }
+          }
+        }
+
+        volume_mounts {
+          name       = "database-ca"
+          mount_path = dirname(local.database_ca_file)
+        }
+      }
+
+      volumes {
+        name = "database-ca"
+        secret {
+          secret = google_secret_manager_secret_version.database_ca.secret
+          items {
+            path    = basename(local.database_ca_file)
+            version = google_secret_manager_secret_version.database_ca.version
           }
         }
       }
@@ -259,9 +300,25 @@ resource "google_cloud_run_v2_worker_pool" "consumer" {
         name = "PYCALC_DATABASE_URL"
         value_source {
           secret_key_ref {
-            secret  = google_secret_manager_secret_version.database_url.secret
-            version = google_secret_manager_secret_version.database_url.version
+            secret  = google_secret_manager_secret_version.database_role_url["consumer"].secret
+            version = google_secret_manager_secret_version.database_role_url["consumer"].version
           }
+        }
+      }
+
+      volume_mounts {
+        name       = "database-ca"
+        mount_path = dirname(local.database_ca_file)
+      }
+    }
+
+    volumes {
+      name = "database-ca"
+      secret {
+        secret = google_secret_manager_secret_version.database_ca.secret
+        items {
+          path    = basename(local.database_ca_file)
+          version = google_secret_manager_secret_version.database_ca.version
         }
       }
     }

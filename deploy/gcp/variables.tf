@@ -189,13 +189,37 @@ variable "deletion_protection" {
 }
 
 variable "database_password" {
-  description = "Password of the database's user: letters and digits. Needed whenever secrets_version rises."
+  description = "Password of the migrations' role in the database: letters and digits. Needed whenever secrets_version rises."
   type        = string
   default     = null
   ephemeral   = true
   sensitive   = true
   validation {
     condition     = var.database_password == null || can(regex("^[A-Za-z0-9]{32,}$", var.database_password))
+    error_message = "32 letters and digits or more: openssl rand -hex 32."
+  }
+}
+
+variable "database_api_password" {
+  description = "Password of the service's role in the database: letters and digits. Needed whenever secrets_version rises."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+  validation {
+    condition     = var.database_api_password == null || can(regex("^[A-Za-z0-9]{32,}$", var.database_api_password))
+    error_message = "32 letters and digits or more: openssl rand -hex 32."
+  }
+}
+
+variable "database_consumer_password" {
+  description = "Password of the consumer's role in the database: letters and digits. Needed whenever secrets_version rises."
+  type        = string
+  default     = null
+  ephemeral   = true
+  sensitive   = true
+  validation {
+    condition     = var.database_consumer_password == null || can(regex("^[A-Za-z0-9]{32,}$", var.database_consumer_password))
     error_message = "32 letters and digits or more: openssl rand -hex 32."
   }
 }
@@ -225,7 +249,7 @@ variable "password_keys" {
 }
 
 variable "secrets_version" {
-  description = "Raise it to replace the three secrets by the values given in the same run."
+  description = "Raise it to replace the five secrets by the values given in the same run."
   type        = number
   default     = 1
 }

@@ -6,12 +6,14 @@ import asyncio
 import sys
 from contextlib import aclosing
 from getpass import getpass
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from pycalc.cli.configuration import configure
 from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
+from pycalc.db.roles import api_role, consumer_role
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
@@ -20,18 +22,24 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create the database's tables or upgrade them to the current schema."""
-    asyncio.run(migrate_database(configure().database))
+    """Create the database's tables or upgrade them to the current schema, and grant the rights of separate roles."""
+    settings = configure()
+    written = (settings.database_api_role, api_role), (settings.database_consumer_role, consumer_role)
+    roles = [parse(setting.get_secret_value()) for setting, parse in written if setting.get_secret_value()]
+    asyncio.run(migrate_database(settings.database, roles))
     print("the database is up to date")  # noqa: T201  # for the person at the console
 
 
-def create_admin(username: str, email: str) -> None:
-    """Create an admin; raises ValueError for invalid input.
+def create_admin(username: str, email: str, password_file: Path | None) -> None:
+    """Create an admin; raises ValueError for invalid input, and OSError for a file that can't be read.
 
-    At a terminal, the password is typed twice. Otherwise it is the first line of standard input.
+    The password is the first line of the file. Without a file it is typed twice at a terminal, or is the first line of
+    standard input.
     """
     settings = configure()
-    if sys.stdin.isatty():
+    if password_file is not None:
+        password = password_file.read_text().partition("\n")[0].removesuffix("\r")
+    elif sys.stdin.isatty():
         password = getpass("Password: ")
         if getpass("Again: ") != password:
             raise ValueError("the passwords are not the same")

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pycalc import __version__
@@ -96,10 +97,11 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     _add(commands, "mcp", "mcp:serve", help=meaning)
     _add(commands, "migrate", "database:migrate", help="create the database's tables or bring them up to date")
     acts = commands.add_parser("admin", help="manage admin accounts").add_subparsers(required=True, metavar="COMMAND")
-    meaning = "create an admin; the password is asked for, or read from standard input"
+    meaning = "create an admin; the password is asked for, or read from a file or from standard input"
     create = _add(acts, "create", "database:create_admin", help=meaning)
     create.add_argument("--username", required=True)
     create.add_argument("--email", required=True)
+    create.add_argument("--password-file", type=Path, metavar="FILE", help="the password is its first line")
     history = commands.add_parser("history", help="manage recorded calculations")
     acts = history.add_subparsers(required=True, metavar="COMMAND")
     prune = _add(acts, "prune", "database:prune", help="delete calculations older than an age")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Protocol, cast
 
 from pycalc.db.base import Database
+from pycalc.db.roles import DatabaseRole
 from pycalc.urls import scheme_of
 
 _DATABASES = {
@@ -19,7 +20,7 @@ _DATABASES = {
 class _Adapter(Protocol):
     async def open(self, url: str) -> Database: ...
 
-    async def migrate(self, url: str) -> None: ...
+    async def migrate(self, url: str, roles: Sequence[DatabaseRole]) -> None: ...
 
 
 @contextmanager
@@ -45,7 +46,10 @@ async def open_database(url: str) -> Database:
         return await adapter.open(url)
 
 
-async def migrate_database(url: str) -> None:
-    """Migrate a database to the current schema; raises ValueError and StoreUnavailable as ``open_database`` does."""
+async def migrate_database(url: str, roles: Sequence[DatabaseRole] = ()) -> None:
+    """Migrate a database to the current schema, and give each role its rights in the same transaction.
+
+    Raises ValueError and StoreUnavailable as ``open_database`` does, and ValueError for roles of an SQLite file.
+    """
     with _adapter(url) as adapter:
-        await adapter.migrate(url)
+        await adapter.migrate(url, roles)

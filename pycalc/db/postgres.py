@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
-from pycalc.db.postgres_url import location_of
+from pycalc.db.postgres_url import location_of, require_authorities
 from pycalc.db.reasons import driver_error, unavailable
+from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 
@@ -117,6 +118,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, timeouts: Timeouts = _TIMEOUTS) -> None:
         self._location = location_of(url)
+        require_authorities(url)
         self._timeouts = timeouts
         engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
         self._queues = {
@@ -146,18 +148,28 @@ class PostgresDatabase:
         return database
 
     @classmethod
-    async def migrate(cls, url: str, *, lock_seconds: float = 0.5, tries: int = 5, pause_seconds: float = 2.0) -> None:
-        """Migrate to the current schema, one process at a time. Raises StoreUnavailable.
+    async def migrate(
+        cls,
+        url: str,
+        roles: Sequence[DatabaseRole] = (),
+        *,
+        lock_seconds: float = 0.5,
+        tries: int = 5,
+        pause_seconds: float = 2.0,
+    ) -> None:
+        """Migrate to the current schema and grant the roles' rights, one process at a time; raises StoreUnavailable.
 
         A schema change waits for every transaction on its table. Meanwhile inserts wait behind the change, and fail
         after 1 s. Therefore each try ends after ``lock_seconds``. Tries are ``pause_seconds`` apart.
         """
-        location, engine = location_of(url), _engine(url, 1, _TIMEOUTS, None)
+        location = location_of(url)
+        require_authorities(url)
+        engine = _engine(url, 1, _TIMEOUTS, None)
         try:
             with _mapped(location):
                 for attempt in range(tries):
                     await asyncio.sleep(pause_seconds if attempt else 0)
-                    if await upgraded(engine, lock_seconds):
+                    if await upgraded(engine, roles, lock_seconds):
                         return
                 raise await tables_in_use(engine, location)
         finally:

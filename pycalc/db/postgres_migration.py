@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -9,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pycalc.db import migrations
 from pycalc.db.reasons import driver_error
+from pycalc.db.roles import DatabaseRole, grant
 from pycalc.errors import StoreUnavailable
 
 _MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
@@ -22,8 +25,11 @@ _LOCK_HOLDERS = text(
 )
 
 
-async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
-    """Migrate to the current schema in one transaction. Return False if a table stayed locked for too long."""
+async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
+    """Migrate to the current schema and grant the roles' rights in one transaction.
+
+    Return False when a table stayed locked for too long.
+    """
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -31,6 +37,8 @@ async def upgraded(engine: AsyncEngine, lock_seconds: float) -> bool:
             timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
             await connection.run_sync(migrations.upgrade)
+            for role in roles:
+                await connection.run_sync(grant, role)
     except DBAPIError as error:
         if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from pycalc.urls import require_server, split_url
@@ -28,3 +29,13 @@ def location_of(url: str) -> str:
         raise ValueError(f"it names no database; the form is {_FORM}")
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
     return f"{','.join(addresses)}/{name}"
+
+
+def require_authorities(url: str) -> None:
+    """Raise ValueError when the file of the server's certificate authorities is missing.
+
+    The driver's own error does not name the file.
+    """
+    for file in parse_qs(split_url(url).query).get("sslrootcert", []):
+        if not Path(file).is_file():
+            raise ValueError(f"sslrootcert names no file: {file}")

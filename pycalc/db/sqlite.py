@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,6 +28,7 @@ from sqlalchemy.pool import QueuePool
 from pycalc.db import migrations
 from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 from pycalc.db.reasons import unavailable
+from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_insert
 from pycalc.errors import RowsRejected, StoreUnavailable
 
@@ -220,8 +221,10 @@ class SqliteDatabase:
         }
 
     @classmethod
-    async def migrate(cls, url: str) -> None:
-        """Migrate the file to the current schema. Raises the errors of ``open``."""
+    async def migrate(cls, url: str, roles: Sequence[DatabaseRole] = ()) -> None:
+        """Migrate the file to the current schema. Raises the errors of ``open``, and ValueError for roles."""
+        if roles:
+            raise ValueError("an SQLite file has no roles; leave PYCALC_DATABASE_API_ROLE and _CONSUMER_ROLE empty")
         await (await cls.open(url)).aclose()
 
     @classmethod

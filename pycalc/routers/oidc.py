@@ -8,12 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from pycalc.errors import NotFound, Unauthorized
+from pycalc.errors import NotFound, PycalcError, Unauthorized
 from pycalc.routers.auth import session_of
+from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.deps import AddressDep, DeviceDep, ResourcesDep
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
+from pycalc.routers.http.problems import STATUS
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.sessions import Tokens
 
@@ -72,22 +74,36 @@ async def finish(
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    A refused sign-in counts as a failed login of the address.
+    A refused sign-in counts as a failed login of the address. A program gets the problem, and a browser goes to the
+    console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
-    async with resources.login_limit.attempt(f"sign-in from {address}", address):
-        if error:
-            raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
-        with resources.sign_ins.acquire(address):
-            tokens = await sign_in.finish(request.cookies.get(name), state, code, device)
+    try:
+        async with resources.login_limit.attempt(f"sign-in from {address}", address):
+            if error:
+                raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
+            with resources.sign_ins.acquire(address):
+                tokens = await sign_in.finish(request.cookies.get(name), state, code, device)
+    except PycalcError as failure:
+        if not _is_browser(request):
+            raise
+        status = STATUS[failure.code]
+        if status in AUDITED:
+            audit_refusal(request.scope, status, failure.detail)
+        kind = "refused" if status in (401, 403) else "unavailable"
+        return RedirectResponse(f"/?error=sign-in-{kind}", 303, {"Vary": "Accept"})
     response = _answer(request, tokens)
     response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
     return response
 
 
+def _is_browser(request: Request) -> bool:
+    return preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html"
+
+
 def _answer(request: Request, tokens: Tokens) -> Response:
     """Return the session as JSON or, for a browser, as a page, with the refresh token in the cookie."""
-    if preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) != "text/html":
+    if not _is_browser(request):
         return JSONResponse(session_of(tokens).model_dump())
     policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
     response = Response(headers=policy, media_type="text/html")

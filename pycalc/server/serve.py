@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from time import monotonic
 from typing import cast
@@ -89,7 +90,7 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 def print_banner(settings: Settings, token: str | None) -> None:
     """Print the service's addresses and, if there is no admin yet, how to create an admin.
 
-    ``token`` is a new bootstrap token, or None.
+    ``token`` is a new bootstrap token, or None. It is shown at a terminal only: any other output may end in a log.
     """
     at = f"http://{address(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
@@ -99,7 +100,7 @@ def print_banner(settings: Settings, token: str | None) -> None:
         f"  metrics: http://{address(settings.host, metrics)}/metrics",
     ]
     file = settings.data_dir / TOKEN_FILE
-    if token is not None:
+    if token is not None and sys.stdout.isatty():
         lines += [
             f"  there is no admin yet; this one-time token makes the first (also in {file}):",
             f"    curl {at}/register -H 'X-Bootstrap-Token: {token}' --json "

@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from tests.harness.processes import children
-from tests.harness.servers import free_port
+from tests.harness.servers import API_ROLE, free_port
 
 # Whom the server runs as when the tests run as root, which it refuses.
 _UNPRIVILEGED = ("postgres", "nobody")
 _START_SECONDS = "60"
+OWNER = "pycalc"
 
 
 def missing() -> str | None:
@@ -43,19 +44,22 @@ def _account() -> pwd.struct_passwd:
 class Postgres:
     """A PostgreSQL cluster."""
 
-    def __init__(self, folder: Path, programs: Path, *, durable: bool) -> None:
+    def __init__(self, folder: Path, programs: Path, *, durable: bool, identity: Path | None = None) -> None:
         self._account = _account()
         self._programs = programs
         self._data = folder / "data"
         self._log = folder / "log"
         self.port = free_port()
         os.chown(folder, self._account.pw_uid, self._account.pw_gid)
-        self._run("initdb", "--auth=trust", "--username=pycalc", "--encoding=UTF8", "--locale=C", "--no-sync")
+        self._run("initdb", "--auth=trust", f"--username={OWNER}", "--encoding=UTF8", "--locale=C", "--no-sync")
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\n"
                 f"max_connections = 200\nshared_buffers = 256MB\nfsync = {'on' if durable else 'off'}\n"
             )
+
+        if identity is not None:
+            self._require_tls(identity)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -70,15 +74,19 @@ class Postgres:
         self.stop(mode)
         self.start()
 
-    def url(self, database: str) -> str:
-        """Return the URL of one of the databases."""
-        return f"postgresql://pycalc@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, role: str = OWNER) -> str:
+        """Return the URL of one of the databases, for a role."""
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, template: str = "template1") -> str:
-        """Create a database, as a copy of another one, and return its URL."""
+    def new_database(self, migrated: str | None = None) -> str:
+        """Create an empty database, or a copy of a migrated one; return its URL.
+
+        The role is the owner of an empty database. On a copy it is the servers', so that every test on a real
+        PostgreSQL runs with the rights that servers have.
+        """
         name = f"pycalc_{uuid4().hex}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.url(name)
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {migrated or 'template1'}")
+        return self.url(name, API_ROLE if migrated else OWNER)
 
     def sql(self, statement: str) -> None:
         """Run one statement as the server's superuser."""
@@ -88,6 +96,17 @@ class Postgres:
         """Return the ids of the server's processes."""
         main = int((self._data / "postmaster.pid").read_text().partition("\n")[0])
         return [main, *children(main)]
+
+    def _require_tls(self, identity: Path) -> None:
+        """Accept connections by TLS only, with a certificate and its key of one file, and with passwords."""
+        copy = self._data / "identity.pem"
+        copy.touch(mode=0o600)
+        copy.write_bytes(identity.read_bytes())
+        os.chown(copy, self._account.pw_uid, self._account.pw_gid)
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.write(f"ssl = on\nssl_cert_file = '{copy}'\nssl_key_file = '{copy}'\n")
+        rules = f"hostssl all {OWNER} 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        (self._data / "pg_hba.conf").write_text(rules)
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -103,16 +122,17 @@ class Postgres:
 
 
 @contextmanager
-def postgres(*, durable: bool = True) -> Iterator[Postgres]:
+def postgres(*, durable: bool = True, identity: Path | None = None) -> Iterator[Postgres]:
     """Run a new cluster, and delete it at the end.
 
-    One that is not ``durable`` does not wait for the disk: killed it loses nothing, only a power failure would.
+    One that is not ``durable`` does not wait for the disk: killed it loses nothing, only a power failure would. With
+    ``identity``, the file of a certificate and its key, it demands TLS, and a password of every role but its owner.
     """
     found = programs()
     if found is None:
         raise RuntimeError(missing())
     with TemporaryDirectory(prefix="pycalc-postgres-") as folder:
-        server = Postgres(Path(folder), found, durable=durable)
+        server = Postgres(Path(folder), found, durable=durable, identity=identity)
         server.start()
         try:
             yield server

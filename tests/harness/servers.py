@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
+# Roles of PostgreSQL with the rights of servers, and of relays and consumers.
+API_ROLE, CONSUMER_ROLE = "pycalc_api", "pycalc_consumer"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60.0
 # Deadlines for a machine that is busy.
@@ -217,8 +219,12 @@ def pycalc(
 
 @contextmanager
 def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
-    """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port serves metrics."""
+    """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port serves metrics.
+
+    On a database of the role of servers (``Postgres.new_database``) it has the role of consumers instead.
+    """
     port = port or free_port()
+    settings["database_url"] = settings["database_url"].replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@")
     with TemporaryDirectory(prefix="pycalc-") as data:
         keys = {f"PYCALC_{name.upper()}" for name in KEYS}
         environment = {

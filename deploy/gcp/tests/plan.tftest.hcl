@@ -36,8 +36,12 @@ run "defaults" {
     error_message = "A budget watches the cost of a month."
   }
   assert {
-    condition     = [for secret, reader in google_secret_manager_secret_iam_member.reader : secret if startswith(secret, "consumer-")] == ["consumer-database-url"]
-    error_message = "The consumer reads one secret."
+    condition     = [for secret, reader in google_secret_manager_secret_iam_member.reader : secret if startswith(secret, "consumer-")] == ["consumer-database-ca", "consumer-database-consumer-url"]
+    error_message = "The consumer reads the URL of its own role, and the database's certificate authority."
+  }
+  assert {
+    condition     = !contains(keys(google_secret_manager_secret_iam_member.reader), "api-database-url") && !contains(keys(google_secret_manager_secret_iam_member.reader), "api-database-api-role")
+    error_message = "The service can't become the role that owns the tables."
   }
 }
 
@@ -109,29 +113,31 @@ run "private" {
 run "refusals" {
   command = plan
   variables {
-    project_id        = "Not-An-Id"
-    billing_account   = "1"
-    alert_email       = "nobody"
-    image             = "pycalc:latest"
-    region            = "europe"
-    name              = "Py"
-    budget            = 0
-    min_instances     = 0
-    cpu               = 3
-    concurrency       = 0
-    consumers         = 0
-    vpc_access        = "public"
-    database_tier     = "large"
-    redis_gib         = 0
-    database_password = "short"
-    secret_keys       = "short"
-    password_keys     = "short,short"
+    project_id                 = "Not-An-Id"
+    billing_account            = "1"
+    alert_email                = "nobody"
+    image                      = "pycalc:latest"
+    region                     = "europe"
+    name                       = "Py"
+    budget                     = 0
+    min_instances              = 0
+    cpu                        = 3
+    concurrency                = 0
+    consumers                  = 0
+    vpc_access                 = "public"
+    database_tier              = "large"
+    redis_gib                  = 0
+    database_password          = "short"
+    database_api_password      = "short"
+    database_consumer_password = "short"
+    secret_keys                = "short"
+    password_keys              = "short,short"
   }
 
   expect_failures = [
     var.project_id, var.billing_account, var.alert_email, var.image, var.region, var.name, var.budget, var.min_instances,
     var.cpu, var.concurrency, var.consumers, var.vpc_access, var.database_tier,
-    var.redis_gib, var.database_password, var.secret_keys, var.password_keys,
+    var.redis_gib, var.database_password, var.database_api_password, var.database_consumer_password, var.secret_keys, var.password_keys,
   ]
 }
 

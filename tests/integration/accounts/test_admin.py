@@ -51,6 +51,24 @@ def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
         assert not (tmp_path / "bootstrap-token").exists()
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line\n"])
+def test_the_password_of_a_file(tmp_path: Path, end: str) -> None:
+    """The password is the first line of the file, as a mounted secret has it, and standard input is not read."""
+    file = tmp_path / "password"
+    file.write_bytes(f"{PASSWORD}{end}".encode())
+    done = create(tmp_path, *ROOT, "--password-file", str(file), password="too short")
+    assert (done.returncode, done.stdout) == (0, "root is an admin\n")
+    with pycalc(data=tmp_path) as server:
+        credentials = {"username": "root", "password": PASSWORD}
+        assert httpx.post(f"{server.url}/login", json=credentials).status_code == 200
+
+
+def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
+    """A file that can't be read ends the command with its name."""
+    done = create(tmp_path, *ROOT, "--password-file", str(tmp_path / "nowhere"))
+    assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (1, True)
+
+
 def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
     """The command invalidates an earlier bootstrap token and deletes its file."""
     with pycalc(data=tmp_path):

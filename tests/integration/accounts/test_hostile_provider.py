@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
@@ -231,6 +232,19 @@ async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settin
     """Redirects that fit no sign-in count as failed logins of their address."""
     statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
     assert statuses == [401] * 10 + [429]
+
+
+async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, settings: Settings) -> None:
+    """A browser gets no JSON: the query of the console says that the sign-in was refused, or can't be done now."""
+    browser = {"Accept": "text/html,*/*;q=0.8"}
+    with capture_logs() as logs:
+        answers = [await client.get("/oidc/callback?state=a&code=b", headers=browser) for _ in range(11)]
+    assert {answer.status_code for answer in answers} == {303}
+    assert [answer.headers["Location"] for answer in answers] == ["/?error=sign-in-refused"] * 10 + [
+        "/?error=sign-in-unavailable"
+    ]
+    refusals = [entry["status"] for entry in logs if entry["event"] == "request refused"]
+    assert refusals == [401] * 10 + [429]
 
 
 async def test_settings_must_be_whole(settings: Settings) -> None:

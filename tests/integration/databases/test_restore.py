@@ -91,7 +91,8 @@ def test_postgresql(postgres_server: Postgres, postgres_url: str, tmp_path: Path
         person = new_person(client)
         with calculating(client, person) as answered:
             known = len(answered)
-            run(save, BACKUP=str(tmp_path), PYCALC_DATABASE_URL=postgres_url)
+            owner_url = postgres_server.url(postgres_url.rpartition("/")[2])
+            run(save, BACKUP=str(tmp_path), PYCALC_DATABASE_URL=owner_url)
     restored_url = postgres_server.new_database()
     run(restore, BACKUP=str(tmp_path), RESTORED_URL=restored_url)
     with (

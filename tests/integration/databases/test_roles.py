@@ -1,0 +1,137 @@
+"""The separate roles of PostgreSQL: each program can do its work, and nothing else.
+
+All other tests on a migrated PostgreSQL run with the role of servers, and those of ``pycalc relay`` and ``pycalc
+consume`` with the role of consumers.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pycalc.db import migrate_database, open_database
+from pycalc.db.base import DeadLetter, Instance
+from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.instances import SqlInstanceStore
+from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.roles import api_role, consumer_role
+from pycalc.db.tables import metadata
+from pycalc.db.usage import SqlUsageStore
+from pycalc.models.usage import Use
+from tests.harness.postgres import Postgres
+from tests.harness.servers import API_ROLE, CONSUMER_ROLE
+from tests.harness.stores import history_row
+
+pytestmark = pytest.mark.anyio
+
+LETTER = DeadLetter(0, "relay", None, "here", "a reason", b"{}", 1)
+REFUSED = {
+    API_ROLE: [
+        "ALTER TABLE users ADD COLUMN spy text",
+        "CREATE TABLE mine (id int)",
+        "DROP TABLE history",
+        "TRUNCATE audit",
+        "UPDATE audit SET actor = 'somebody else'",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "ALTER TABLE audit DISABLE TRIGGER audit_append_only",
+    ],
+    CONSUMER_ROLE: [
+        "SELECT password_hash FROM users",
+        "SELECT key_hash FROM api_keys",
+        "SELECT * FROM sessions",
+        "SELECT * FROM audit",
+        "DELETE FROM audit",
+        "UPDATE history SET result = '0'",
+        "DELETE FROM history",
+        "INSERT INTO outbox (history_id) VALUES ('x')",
+        "DELETE FROM usage",
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE outbox ADD COLUMN spy text",
+    ],
+}
+
+
+@pytest.mark.parametrize(("role", "statement"), [(role, each) for role in REFUSED for each in REFUSED[role]])
+async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, role: str, statement: str) -> None:
+    """Only the owner changes tables; consumers read no accounts; nobody rewrites the audit log."""
+    connection = await asyncpg.connect(postgres_url.replace(f"//{API_ROLE}@", f"//{role}@"))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
+    """The role of consumers publishes, counts, dead-letters and reports; these are all calls of relay and consumer."""
+    async with (
+        aclosing(await open_database(postgres_url)) as servers,
+        aclosing(await open_database(postgres_url.replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@"))) as consumers,
+    ):
+        rows = [history_row(number) for number in range(3)]
+        await SqlHistoryStore(servers).append(rows)
+        outbox, owner = SqlOutboxStore(consumers), bytes(16)
+        assert await outbox.hold(owner, 10_000)
+        first, second, third = await outbox.pending(10)
+        await outbox.remove([first.seq])
+        await outbox.dead_letter({second.seq: LETTER})
+        assert [entry.seq for entry in await outbox.pending(10)] == [third.seq]
+        assert await outbox.backlog() == 1
+        await outbox.release(owner)
+
+        usage, use = SqlUsageStore(consumers), Use(bytes(16), bytes(16), 0, "pow", cached=False, digits=1, compute_us=1)
+        assert [await usage.count([use]), await usage.count([use])] == [1, 0]
+        await SqlDeadLetterStore(consumers).put([LETTER])
+        assert await SqlDeadLetterStore(servers).size() == 2
+
+        instances = SqlInstanceStore(consumers)
+        for seen in (1, 2):
+            await instances.report(Instance(owner, "consume", "1", 1, seen, "{}"), 0)
+        await instances.report(Instance(bytes(15) + b"1", "consume", "1", 9, 9, "{}"), 5)
+        await instances.forget(bytes(15) + b"1")
+        assert await SqlInstanceStore(servers).all(9) == []
+
+
+def test_every_table_has_its_rights() -> None:
+    """The role of servers has rights on all tables, so a migration that adds one can't leave it out."""
+    assert api_role(API_ROLE).rights.keys() == {*metadata.tables, "alembic_version"}
+    assert consumer_role(CONSUMER_ROLE).rights.keys() < api_role(API_ROLE).rights.keys()
+
+
+async def test_a_migration_takes_back_what_a_role_no_longer_needs(postgres_server: Postgres, migrated: str) -> None:
+    """A second migration leaves a role the rights of this release, on the tables that this release knows."""
+    role = postgres_server.new_database(migrated)
+    owner = role.replace(f"//{API_ROLE}@", "//pycalc@")
+    connection = await asyncpg.connect(owner)
+    try:
+        await connection.execute(f"GRANT ALL ON audit TO {API_ROLE}")
+        await migrate_database(owner, [api_role(API_ROLE)])
+        query = "SELECT has_table_privilege($1, 'audit', 'UPDATE'), has_table_privilege($1, 'audit', 'INSERT')"
+        assert tuple(await connection.fetchrow(query, API_ROLE)) == (False, True)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Pycalc", "the role's name has up to 63 lower-case letters"),
+        ('x" SUPERUSER', "the role's name has up to 63 lower-case letters"),
+        ("pycalc_api:short", "the password has 16 ASCII characters or more"),
+    ],
+)
+def test_a_mistake_in_a_role_is_named(text: str, sentence: str) -> None:
+    """The message begins with the setting's name and does not show the password."""
+    with pytest.raises(ValueError, match=f"^PYCALC_DATABASE_API_ROLE: {sentence}") as refusal:
+        api_role(text)
+    assert "short" not in str(refusal.value).partition(":")[2]
+
+
+async def test_an_sqlite_file_has_no_roles(tmp_path: Path) -> None:
+    """Roles for an SQLite file are a mistake that is named."""
+    with pytest.raises(ValueError, match="an SQLite file has no roles"):
+        await migrate_database(f"sqlite:///{tmp_path}/pycalc.db", [api_role(API_ROLE)])
