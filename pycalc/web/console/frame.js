@@ -2,7 +2,7 @@
 
 import { effect, html, render } from "../vendor/preact.js";
 import { address, commands, language, navigate, t, theme, who } from "./app.js";
-import { Toasts } from "./parts/toast.js";
+import { Toasts, toast } from "./parts/toast.js";
 import { resume, signOut } from "./session.js";
 
 // Dialogs are loaded when they are opened.
@@ -104,6 +104,11 @@ effect(() => {
   offered = now;
 });
 resume();
+const refusal = /^sign-in-(refused|unavailable)$/.exec(address.value.searchParams.get("error") ?? "");
+if (refusal) { // the identity provider's callback comes back with it
+  navigate(address.value.pathname, { replace: true });
+  toast(t(`session.provider-${refusal[1]}`));
+}
 const RESET = "#password-reset=";
 if (location.hash.startsWith(RESET)) {
   const token = location.hash.slice(RESET.length);

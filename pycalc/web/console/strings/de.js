@@ -80,6 +80,8 @@ export default {
   "session.ended": "Ihre Sitzung ist beendet. Bitte melden Sie sich wieder an.",
   "session.still-in": "Sie sind noch angemeldet: Der Dienst konnte die Sitzung nicht beenden.",
   "session.unreachable": "Der Dienst ist nicht erreichbar. Deshalb ist nicht bekannt, ob Sie angemeldet sind.",
+  "session.provider-refused": "Die Anmeldung über Ihre Organisation wurde abgewiesen. Versuchen Sie es noch einmal, oder fragen Sie Ihren Administrator.",
+  "session.provider-unavailable": "Die Anmeldung über Ihre Organisation ist im Moment nicht möglich. Versuchen Sie es später.",
   "sign-in.title": "Anmelden",
   "sign-in.action": "Anmelden",
   "sign-in.create": "Konto anlegen",

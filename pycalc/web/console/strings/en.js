@@ -80,6 +80,8 @@ export default {
   "session.ended": "Your session has ended. Please sign in again.",
   "session.still-in": "You are still signed in: the service could not end the session.",
   "session.unreachable": "The service could not be reached, so it is not known whether you are signed in.",
+  "session.provider-refused": "The sign-in through your organisation was refused. Try again, or ask your administrator.",
+  "session.provider-unavailable": "The sign-in through your organisation is not possible at the moment. Try again later.",
   "sign-in.title": "Sign in",
   "sign-in.action": "Sign in",
   "sign-in.create": "Create account",
