@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypedDict
 
-from fastapi import FastAPI
 from pydantic_core import to_json
 from structlog import get_logger
 
@@ -53,19 +52,20 @@ class LifespanState(TypedDict):
     mcp: McpEndpoint
 
 
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
+    """Open the resources that the settings name, and close them at the end."""
+    public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
+    endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
+    async with open_resources(settings) as resources, aclosing(endpoint):
+        yield {"resources": resources, "mcp": endpoint}
+
+
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
     """Return the application, whose lifespan opens and closes the resources that the settings name.
 
     The first bytes of a request's body may take ``body_seconds``.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
-        public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
-        endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
-        async with open_resources(settings) as resources, aclosing(endpoint):
-            yield {"resources": resources, "mcp": endpoint}
-
     app = Application(
         [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
         settings.cors_origins,
@@ -74,7 +74,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         version=__version__,
         summary="Exact arithmetic over HTTP",
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda _: open_state(settings),
         openapi_url=None,  # the document has its own route below, with an ETag
         docs_url=None,
         redoc_url=None,

@@ -20,7 +20,8 @@ from xdist.scheduler import LoadScopeScheduling
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.db import migrate_database
-from pycalc.resources.wiring import Resources, open_resources
+from pycalc.main import open_state
+from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
 from tests.harness.daemons import Missing, program
@@ -303,9 +304,9 @@ def app(settings: Settings) -> FastAPI:
 @pytest.fixture
 async def resources(settings: Settings, app: FastAPI) -> AsyncIterator[Resources]:
     """Open the resources, as the application's lifespan does."""
-    async with open_resources(settings) as opened:
-        app.state.lifespan = {"resources": opened}
-        yield opened
+    async with open_state(settings) as state:
+        app.state.lifespan = state
+        yield state["resources"]
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
-from pycalc.main import create_app
-from pycalc.resources.wiring import open_resources
+from pycalc.main import create_app, open_state
 from pycalc.routers.http.middleware import Application
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
@@ -55,10 +54,7 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 @asynccontextmanager
 async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Run one more instance, and return a client of it."""
-    async with (
-        open_resources(settings) as resources,
-        client_of(application(settings), {"resources": resources}) as client,
-    ):
+    async with open_state(settings) as state, client_of(application(settings), state) as client:
         yield client
 
 
