@@ -307,9 +307,9 @@ def app(settings: Settings) -> FastAPI:
 @pytest.fixture
 async def resources(settings: Settings, app: FastAPI) -> AsyncIterator[Resources]:
     """Open the resources, as the application's lifespan does."""
-    async with open_state(settings) as opened:
-        app.state.lifespan = opened
-        yield opened["resources"]
+    async with open_state(settings) as state:
+        app.state.lifespan = state
+        yield state["resources"]
 
 
 @pytest.fixture

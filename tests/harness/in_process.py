@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
@@ -16,6 +17,8 @@ from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 
 Headers = dict[str, str]
+# The settings that the application itself reads; all others are for its lifespan.
+_READ = ("cors_origins", "metrics_port")
 
 
 def application(settings: Settings) -> Application:
@@ -23,12 +26,13 @@ def application(settings: Settings) -> Application:
 
     Building its routes takes longer than a test, so settings that differ for the resources only share one.
     """
-    return _application(settings.cors_origins, settings.metrics_port)
+    return _application(*(getattr(settings, name) for name in _READ))
 
 
 @cache
-def _application(cors_origins: tuple[str, ...], metrics_port: int | None) -> Application:
-    return create_app(Settings(cors_origins=cors_origins, metrics_port=metrics_port))
+def _application(*values: object) -> Application:
+    read = SimpleNamespace(**dict(zip(_READ, values, strict=True)))  # another setting would be an AttributeError
+    return create_app(cast("Settings", read))
 
 
 def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:

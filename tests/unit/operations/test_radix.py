@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from pycalc.errors import InvalidInput, ResultTooLarge
+from pycalc.errors import InvalidInput, ResultTooLarge, VerificationFailed
 from pycalc.services.calculations.planning import Options, make_plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations.numbers.gmp import text_of
@@ -52,6 +52,14 @@ def test_one_wrong_digit_is_noticed() -> None:
         wrong = bytearray(text)
         wrong[place] = ord("0") if wrong[place] != ord("0") else ord("1")
         assert residue_in_base(bytes(wrong), 36, prime) != pow(7, 5_000, prime)
+
+
+def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong residue is an error for 1,001 digits; shorter texts are not verified."""
+    monkeypatch.setattr("pycalc.services.operations.radix.residue_in_base", lambda *_: -1)
+    assert in_base(b"9" * 1_000, True, 16) == format(10**1_000 - 1, "x").encode()
+    with pytest.raises(VerificationFailed):
+        in_base(b"9" * 1_001, True, 16)
 
 
 def test_the_facts_are_those_of_the_text() -> None:

@@ -1,0 +1,96 @@
+"""A member of a Kafka consumer group, on a driver that answers as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, TopicPartition
+from structlog.testing import capture_logs
+
+from pycalc.errors import StreamUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.streaming.base import MessageBatch
+from pycalc.streaming.broker_errors import BrokerErrors
+from pycalc.streaming.kafka.client import kafka_errors
+from pycalc.streaming.kafka.consumer import KafkaMember
+
+pytestmark = pytest.mark.anyio
+
+BATCH = MessageBatch([], [TopicPartition("events", 0, 7), TopicPartition("events", 1, 8)])
+
+
+class Driver:
+    """A consumer with two partitions, no messages, and one error or None for each partition of a commit."""
+
+    errors: Sequence[KafkaError | None] = (None, None)
+
+    def __init__(self, _configuration: object) -> None:
+        """Accept every configuration."""
+
+    def subscribe(self, _topics: object) -> None:
+        """Accept every topic."""
+
+    def assignment(self) -> list[TopicPartition]:
+        """Return both partitions."""
+        return [TopicPartition("events", number) for number in range(2)]
+
+    def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> list[SimpleNamespace]:
+        """Return the offsets' results."""
+        assert not asynchronous
+        return [SimpleNamespace(error=error) for _, error in zip(offsets, self.errors, strict=True)]
+
+    def poll(self, _seconds: float) -> None:
+        """Return no message."""
+
+    def close(self) -> None:
+        """End without effect."""
+
+
+@pytest.fixture
+def errors() -> BrokerErrors:
+    """Return the mapping of the member's errors."""
+    return kafka_errors(Metrics())
+
+
+@pytest.fixture
+async def member(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaMember]:
+    """Return a member on such a driver, which waits for no messages."""
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
+    opened = KafkaMember({}, "events", lambda: None, errors)
+    yield opened
+    await opened.aclose()
+
+
+async def test_a_commit_fails_when_it_fails_for_one_partition(
+    member: KafkaMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver reports an error of one partition in its result, and does not raise it."""
+    await member.commit(BATCH)
+    for position in range(2):
+        results: list[KafkaError | None] = [None, None]
+        results[position] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        monkeypatch.setattr(Driver, "errors", results)
+        with pytest.raises(StreamUnavailable):
+            await member.commit(BATCH)
+
+
+async def test_a_partition_that_another_member_has_now_is_only_logged(
+    member: KafkaMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other member gets the messages again, so the commit is not unavailable."""
+    monkeypatch.setattr(Driver, "errors", [None, KafkaError(KafkaError.ILLEGAL_GENERATION)])
+    with capture_logs() as logs:
+        await member.commit(BATCH)
+    assert [log["error"] for log in logs] == ["ILLEGAL_GENERATION"]
+
+
+async def test_silence_is_no_sign_that_the_broker_answers(member: KafkaMember, errors: BrokerErrors) -> None:
+    """While no message arrives, an error that the driver reports again is not logged again."""
+    with capture_logs() as logs:
+        for _ in range(2):
+            errors.note("_ALL_BROKERS_DOWN", "all brokers are down")
+            assert not (await member.receive()).deliveries
+    assert [log["error"] for log in logs] == ["_ALL_BROKERS_DOWN"]
