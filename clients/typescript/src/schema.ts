@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 d300aa2d3cd40983424db6f59539a0520025f53a1819160ba906d1734a444f0f
+// Made by `make client-types` of schemas with the SHA-256 3ddfa473866bef1183a2a56d9320906a994422a5415924b2cc7672d87fefe9d0
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -54,7 +54,7 @@ export interface components {
         };
         /**
          * Activity
-         * @description A user's totals of the present day, UTC, counted from the event stream.
+         * @description A user's totals for the present day in UTC, counted from the event stream.
          */
         Activity: {
             /**
@@ -267,7 +267,7 @@ export interface components {
         CalculationResult: components["schemas"]["Calculation"] | components["schemas"]["Summary"];
         /**
          * Confirmation
-         * @description A first code, which proves that the authenticator app has the secret.
+         * @description The first code of an authenticator app, which proves that the app has the secret.
          */
         Confirmation: {
             /**
@@ -279,7 +279,7 @@ export interface components {
         };
         /**
          * CreatedApiKey
-         * @description A new API key, with its text: it is shown this once.
+         * @description A new API key with its secret text, which is shown only in this response.
          */
         CreatedApiKey: {
             /**
@@ -334,7 +334,7 @@ export interface components {
         };
         /**
          * CreatedPasswordReset
-         * @description A one-time token that sets a new password: it is shown this once.
+         * @description A one-time token that sets a new password. The token is shown only in this response.
          */
         CreatedPasswordReset: {
             /**
@@ -451,7 +451,7 @@ export interface components {
         };
         /**
          * Disabling
-         * @description The password and a code, to disable the second factor.
+         * @description The password and a code, which are needed to disable the second factor.
          */
         Disabling: {
             /**
@@ -468,7 +468,7 @@ export interface components {
         };
         /**
          * Enrolment
-         * @description The password of an account that gets a second factor.
+         * @description The password of an account that enrols a second factor.
          */
         Enrolment: {
             /**
@@ -479,7 +479,7 @@ export interface components {
         };
         /**
          * Figures
-         * @description The state of a process; what it has no part in is 0.
+         * @description The key figures of a process. A figure that does not apply to the process is 0.
          */
         Figures: {
             /**
@@ -568,7 +568,7 @@ export interface components {
         };
         /**
          * HistoryItem
-         * @description One calculation as the history shows it.
+         * @description A calculation as shown in the history.
          * @example {
          *       "cached": false,
          *       "created_at": "2026-11-22T12:00:00.000Z",
@@ -663,7 +663,7 @@ export interface components {
         };
         /**
          * Index
-         * @description A table of contents for programs.
+         * @description A list of links for programs.
          */
         Index: {
             /** Name */
@@ -724,7 +724,7 @@ export interface components {
         };
         /**
          * IntegerRoot
-         * @description The floor of a root, and what is left of the number.
+         * @description The floor of a root, and the remainder.
          */
         IntegerRoot: {
             root: components["schemas"]["Number"];
@@ -733,7 +733,7 @@ export interface components {
         };
         /**
          * InvalidField
-         * @description One invalid place in the input.
+         * @description One invalid field of the input.
          */
         InvalidField: {
             /**
@@ -755,7 +755,7 @@ export interface components {
         };
         /**
          * KeyLimits
-         * @description The limits of one API key, within those of its owner; null means no further limit.
+         * @description The limits of an API key, within those of its owner; null means no further limit.
          */
         KeyLimits: {
             /**
@@ -810,7 +810,7 @@ export interface components {
         };
         /**
          * KeyScope
-         * @description A right of an API key; the account's role decides whose records a right covers.
+         * @description A right of an API key. The account's role decides whose records the right covers.
          * @enum {string}
          */
         KeyScope: "calculate" | "history:read" | "usage:read" | "events:read" | "account:read" | "admin:read";
@@ -858,7 +858,7 @@ export interface components {
         };
         /**
          * Liveness
-         * @description A sign of life of the process.
+         * @description The proof that the process responds.
          */
         Liveness: {
             /**
@@ -945,7 +945,7 @@ export interface components {
         };
         /**
          * OwnLimits
-         * @description The limits of one account or role, each in place of the default one; null means the default.
+         * @description The limits of one account or role, each of which replaces the default limit; null means the default.
          */
         OwnLimits: {
             /**
@@ -1004,7 +1004,7 @@ export interface components {
         };
         /**
          * PrimePower
-         * @description A prime factor of a number.
+         * @description A prime factor of a number, and its exponent.
          */
         PrimePower: {
             prime: components["schemas"]["Number"];
@@ -1017,7 +1017,7 @@ export interface components {
         };
         /**
          * Problem
-         * @description A problem (RFC 9457). Members beyond these depend on the problem's type and are documented with it.
+         * @description A problem (RFC 9457). Further members depend on the problem's type and are documented with it.
          */
         Problem: {
             /**
@@ -1116,7 +1116,9 @@ export interface components {
         };
         /**
          * RecoveryCodes
-         * @description Codes for a login without the authenticator app; each works once, and they are shown this once.
+         * @description Codes for logins without the authenticator app.
+         *
+         *     Each code works once. The codes are shown only in this response.
          */
         RecoveryCodes: {
             /**
@@ -1129,7 +1131,7 @@ export interface components {
         };
         /**
          * Refresh
-         * @description A refresh token, to be exchanged for new tokens; with `cookie` the one in the request's cookie.
+         * @description A refresh token to exchange for new tokens. With `cookie`, the token in the request's cookie is used.
          */
         Refresh: {
             /**
@@ -1145,7 +1147,7 @@ export interface components {
         };
         /**
          * Registration
-         * @description A request for an account.
+         * @description A request to create an account.
          */
         Registration: {
             /**
@@ -1175,13 +1177,13 @@ export interface components {
         };
         /**
          * Role
-         * @description The rights of an account: admins see everyone's history and manage the accounts.
+         * @description The rights of an account. Admins see everyone's history and manage the accounts.
          * @enum {string}
          */
         Role: "user" | "admin";
         /**
          * Session
-         * @description An opened session.
+         * @description A new session.
          */
         Session: {
             /**
@@ -1228,7 +1230,7 @@ export interface components {
         };
         /**
          * Summary
-         * @description The number of digits of a result, and its first and last digits. A value is computed only where it is rounded.
+         * @description The number of digits of a result, and its first and last digits. Only rounded values are computed for it.
          * @example {
          *       "cached": false,
          *       "digits": "208987640249978734",
@@ -1282,7 +1284,7 @@ export interface components {
          * TotpSecret
          * @description The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
          *
-         *     It is shown this once.
+         *     The secret is shown only in this response.
          */
         TotpSecret: {
             /**
@@ -1379,7 +1381,7 @@ export interface components {
         };
         /**
          * UserChange
-         * @description A change of an account by an admin; members that are left out stay as they are.
+         * @description An admin's change of an account. Members that are left out stay unchanged.
          */
         UserChange: {
             role?: components["schemas"]["Role"] | null;
@@ -1429,7 +1431,7 @@ export interface components {
         };
         /**
          * BatchItem
-         * @description One calculation of a batch: the operands, and the options that a single one takes in its query.
+         * @description One calculation of a batch: the operands, and the options that a single calculation has in its query.
          */
         BatchItem: {
             /**
