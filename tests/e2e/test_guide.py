@@ -11,7 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
+from deploy.api.guide import PAGE
+from deploy.api.guide import page as made_page
 from tests.conftest import require_program
 from tests.harness.accounts import new_name, new_person
 from tests.harness.examples import blocks, normalized, shown
@@ -59,3 +62,24 @@ def test_every_task_is_shown_in_every_language() -> None:
     for section in GUIDE.split("\n## ")[1:]:
         languages = set(re.findall(r"^```(sh|python|js)$", section, re.MULTILINE))
         assert languages in (set(), {*RUNNERS}), section.partition("\n")[0]
+
+
+def test_the_page_is_made_from_the_guide() -> None:
+    """The page ``/guide`` in the package has today's guide; else ``make guide`` makes it anew."""
+    assert PAGE.read_text() == made_page()
+
+
+def test_the_page_has_tabs_of_one_language_and_a_search(page: Page, server: Server) -> None:
+    """A language chosen in one example holds for all, with this service's address; the search hides other tasks."""
+    page.goto("/guide")
+    page.get_by_role("tab", name="Python").first.click()
+    examples = page.get_by_role("tabpanel")
+    expect(examples.last).to_contain_text("from pycalc_client import Client")
+    expect(examples.first).to_contain_text(f'"{server.url}"')
+    page.get_by_label("Search the guide").fill("webservice excel")
+    headings = page.locator("main h2:visible")
+    expect(headings).to_have_text(["Spreadsheets"])
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.get_by_label("Search the guide").fill("")
+    expect(headings).to_have_count(12)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
