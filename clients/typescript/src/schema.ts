@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 3ddfa473866bef1183a2a56d9320906a994422a5415924b2cc7672d87fefe9d0
+// Made by `make client-types` of schemas with the SHA-256 d992038df3d62dd6a66f1bcf6f21a13938d40adf86a28cdc8064cbf639442b0e
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -47,6 +47,9 @@ export interface components {
         /**
          * AccountDeletion
          * @description The current password, as proof of identity.
+         * @example {
+         *       "password": "correct horse battery staple"
+         *     }
          */
         AccountDeletion: {
             /** Password */
@@ -268,6 +271,9 @@ export interface components {
         /**
          * Confirmation
          * @description The first code of an authenticator app, which proves that the app has the secret.
+         * @example {
+         *       "totp": "492039"
+         *     }
          */
         Confirmation: {
             /**
@@ -357,6 +363,10 @@ export interface components {
         /**
          * Credentials
          * @description The username and password of a login.
+         * @example {
+         *       "password": "correct horse battery staple",
+         *       "username": "ada"
+         *     }
          */
         Credentials: {
             /**
@@ -452,6 +462,10 @@ export interface components {
         /**
          * Disabling
          * @description The password and a code, which are needed to disable the second factor.
+         * @example {
+         *       "password": "correct horse battery staple",
+         *       "totp": "492039"
+         *     }
          */
         Disabling: {
             /**
@@ -469,6 +483,9 @@ export interface components {
         /**
          * Enrolment
          * @description The password of an account that enrols a second factor.
+         * @example {
+         *       "password": "correct horse battery staple"
+         *     }
          */
         Enrolment: {
             /**
@@ -780,6 +797,13 @@ export interface components {
         /**
          * KeyRequest
          * @description A request for an API key.
+         * @example {
+         *       "expires_in": 31536000,
+         *       "name": "nightly report",
+         *       "scopes": [
+         *         "calculate"
+         *       ]
+         *     }
          */
         KeyRequest: {
             /**
@@ -976,6 +1000,10 @@ export interface components {
         /**
          * PasswordChange
          * @description A new password, and the current one as proof of identity.
+         * @example {
+         *       "current_password": "correct horse battery staple",
+         *       "new_password": "purple monkey dishwasher"
+         *     }
          */
         PasswordChange: {
             /** Current Password */
@@ -989,6 +1017,10 @@ export interface components {
         /**
          * PasswordReset
          * @description A new password, and the token of a password reset as proof of identity.
+         * @example {
+         *       "new_password": "purple monkey dishwasher",
+         *       "token": "pcp_AZqrEnwA..."
+         *     }
          */
         PasswordReset: {
             /**
@@ -1132,6 +1164,9 @@ export interface components {
         /**
          * Refresh
          * @description A refresh token to exchange for new tokens. With `cookie`, the token in the request's cookie is used.
+         * @example {
+         *       "refresh_token": "pcr_AZqrEnwA..."
+         *     }
          */
         Refresh: {
             /**
@@ -1148,6 +1183,11 @@ export interface components {
         /**
          * Registration
          * @description A request to create an account.
+         * @example {
+         *       "email": "ada@example.com",
+         *       "password": "correct horse battery staple",
+         *       "username": "ada"
+         *     }
          */
         Registration: {
             /**
@@ -1382,6 +1422,9 @@ export interface components {
         /**
          * UserChange
          * @description An admin's change of an account. Members that are left out stay unchanged.
+         * @example {
+         *       "role": "admin"
+         *     }
          */
         UserChange: {
             role?: components["schemas"]["Role"] | null;
