@@ -69,5 +69,5 @@ def test_endpoint_table_names_real_routes() -> None:
     table = README.read_text().partition("## Endpoints")[2].partition("\n\nErrors")[0]
     named = set(re.findall(r"(/[a-z{][\w/{}.-]*|`GET /`)", table))
     documented = set(create_app(Settings()).openapi()["paths"])
-    pages = {"/docs", "/redoc", "/openapi.json", "/oidc/login", "/oidc/callback", "/mcp"}
+    pages = {"/console/", "/guide", "/docs", "/redoc", "/openapi.json", "/oidc/login", "/oidc/callback", "/mcp"}
     assert {path.replace("`GET /`", "/") for path in named} == documented | pages
