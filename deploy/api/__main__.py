@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 
 import httpx
 
+from deploy.api.typescript import CLIENT, TYPES, generated
 from deploy.check.processes import CACHE, lines, report, run
 from tests.harness.accounts import new_admin
 from tests.harness.servers import pycalc
@@ -78,6 +79,18 @@ class _Clients:
         return "compiled and called"
 
 
+def _our_client(folder: Path, tools: Path) -> str:
+    """Build the TypeScript client of this repository and run its tests; raise ValueError for outdated types."""
+    if generated(tools) != TYPES.read_text():
+        raise ValueError(f"{TYPES} is out of date: run make client-types")
+    client = folder / "client"
+    shutil.copytree(CLIENT, client, ignore=shutil.ignore_patterns("dist", "node_modules"))
+    run("tsc", folder=client)
+    with pycalc() as server:
+        run("npm", "test", folder=client, environment={**os.environ, "PYCALC_URL": server.url})
+    return "built and tested"
+
+
 def _generator() -> Path:
     """Return openapi-generator's jar, fetched at the first call; raises ValueError for one of other content."""
     _, name, version = _GENERATOR.split(":")
@@ -131,6 +144,7 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
             "spectral", "lint", "--fail-severity", "hint", "--ruleset", str(_HERE / "spectral.yaml"), document
         ),
         "openapi-typescript": clients.typescript,
+        "clients/typescript": lambda: _our_client(folder, tools),
         "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
         "openapi-generator, Go": clients.go,
         # Before the other run, which may remove the key.

@@ -210,7 +210,12 @@ OneTimeCode = Annotated[
 class Registration(BaseModel):
     """A request to create an account."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"username": "ada", "email": "ada@example.com", "password": "correct horse battery staple"}
+        },
+    )
 
     username: Username
     email: Annotated[
@@ -236,7 +241,9 @@ class Registration(BaseModel):
 class Credentials(BaseModel):
     """The username and password of a login."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"username": "ada", "password": "correct horse battery staple"}}
+    )
 
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
@@ -247,7 +254,9 @@ class Credentials(BaseModel):
 class Enrolment(BaseModel):
     """The password of an account that enrols a second factor."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple"}}
+    )
 
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
 
@@ -267,7 +276,7 @@ class TotpSecret(BaseModel):
 class Confirmation(BaseModel):
     """The first code of an authenticator app, which proves that the app has the secret."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"totp": "492039"}})
 
     totp: OneTimeCode
 
@@ -284,7 +293,9 @@ class RecoveryCodes(BaseModel):
 class Disabling(BaseModel):
     """The password and a code, which are needed to disable the second factor."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple", "totp": "492039"}}
+    )
 
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
     totp: OneTimeCode
@@ -333,7 +344,7 @@ class UserPage(BaseModel):
 class UserChange(BaseModel):
     """An admin's change of an account. Members that are left out stay unchanged."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "admin"}})
 
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
@@ -345,7 +356,10 @@ class UserChange(BaseModel):
 class KeyRequest(BaseModel):
     """A request for an API key."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"name": "nightly report", "scopes": ["calculate"], "expires_in": 31536000}},
+    )
 
     name: Annotated[
         str,
@@ -429,7 +443,7 @@ class Session(BaseModel):
 class Refresh(BaseModel):
     """A refresh token to exchange for new tokens. With `cookie`, the token in the request's cookie is used."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"refresh_token": "pcr_AZqrEnwA..."}})
 
     cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
     refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
@@ -462,7 +476,12 @@ class OpenSession(BaseModel):
 class PasswordChange(BaseModel):
     """A new password, and the current one as proof of identity."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"current_password": "correct horse battery staple", "new_password": "purple monkey dishwasher"}
+        },
+    )
 
     current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
     new_password: Password
@@ -471,7 +490,9 @@ class PasswordChange(BaseModel):
 class AccountDeletion(BaseModel):
     """The current password, as proof of identity."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple"}}
+    )
 
     password: str = Field(max_length=MAX_PASSWORD_LENGTH)
 
@@ -490,7 +511,10 @@ class CreatedPasswordReset(BaseModel):
 class PasswordReset(BaseModel):
     """A new password, and the token of a password reset as proof of identity."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"token": "pcp_AZqrEnwA...", "new_password": "purple monkey dishwasher"}},
+    )
 
     token: str = Field(max_length=200, examples=["pcp_AZqrEnwA..."])
     new_password: Password

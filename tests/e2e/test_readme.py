@@ -12,30 +12,17 @@ import httpx
 import pytest
 
 from tests.harness.accounts import new_person
+from tests.harness.examples import blocks, normalized
 from tests.harness.servers import free_port, pycalc, running, settings_of
 from tests.harness.waiting import wait_until
 
 README = Path(__file__).parents[2] / "README.md"
-VARIABLE = [
-    (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "ID"),
-    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
-    (r'"elapsed_ms":[\d.]+', "ELAPSED"),
-    (r'"next_cursor":"[\w-]+"', "CURSOR"),
-]
-
-
-def normalized(text: str) -> str:
-    """Replace the parts that differ between runs."""
-    for pattern, name in VARIABLE:
-        text = re.sub(pattern, name, text)
-    return text
 
 
 def test_tour_prints_what_the_readme_shows() -> None:
     """Each command of the tour prints the line below it, on a fresh service, digests and digits included."""
-    block = re.search(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
-    assert block is not None
-    lines = block[1].splitlines()
+    (block,) = blocks(README.read_text(), "console")
+    lines = block.splitlines()
     commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     shown = [line for line in lines if not line.startswith("$ ")]
     assert len(commands) == 5
@@ -82,5 +69,5 @@ def test_endpoint_table_names_real_routes() -> None:
     table = README.read_text().partition("## Endpoints")[2].partition("\n\nErrors")[0]
     named = set(re.findall(r"(/[a-z{][\w/{}.-]*|`GET /`)", table))
     documented = set(create_app(Settings()).openapi()["paths"])
-    pages = {"/docs", "/redoc", "/openapi.json", "/oidc/login", "/oidc/callback", "/mcp"}
+    pages = {"/console/", "/guide", "/docs", "/redoc", "/openapi.json", "/oidc/login", "/oidc/callback", "/mcp"}
     assert {path.replace("`GET /`", "/") for path in named} == documented | pages

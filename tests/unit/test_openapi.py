@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from pycalc.main import create_app
+from pycalc.routers.http.openapi import SCHEMAS
 from pycalc.services.operations import OPERATIONS
 from pycalc.settings import Settings
 
@@ -99,6 +101,30 @@ def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
             schema = content["schema"]
             if media_type.endswith("json") and media_type != "application/x-ndjson":
                 assert "$ref" in schema.get("items", schema), (name, media_type)
+
+
+def test_every_request_has_an_example(document: dict[str, Any]) -> None:
+    """The schema of each JSON body that a client sends has an example."""
+    schemas = document["components"]["schemas"]
+    names = [
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for operation in operations(document).values()
+        if "requestBody" in operation
+    ]
+    assert len(names) > 10
+    assert [name for name in names if "example" not in schemas[name]] == []
+
+
+def test_every_example_is_valid(document: dict[str, Any]) -> None:
+    """The examples of bodies, of requests and of answers, and those of problems, are instances of their schemas."""
+    schemas = document["components"]["schemas"]
+    examples = [(f"{SCHEMAS}{name}", schema["example"]) for name, schema in schemas.items() if "example" in schema]
+    for node in objects(document):
+        if "$ref" in node.get("schema", ()):
+            examples += [(node["schema"]["$ref"], each["value"]) for each in node.get("examples", {}).values()]
+    assert len(examples) > 100
+    for reference, example in examples:
+        Draft202012Validator({"$ref": reference, "components": document["components"]}).validate(example)
 
 
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> No
         answer = await client.get(page, headers={"Accept": "text/html"})
         assert answer.headers["Cache-Control"] == "no-cache"
         named |= set(re.findall(r'"(/web/[^"]+)"', answer.text))
-    assert len(named) == 11
+    assert len(named) == 13
     for path in named:
         answer = await client.get(path)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable")

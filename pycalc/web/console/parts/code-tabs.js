@@ -4,9 +4,13 @@ import { html, useSignal } from "../../vendor/preact.js";
 import { CopyButton } from "./clipboard.js";
 import { useElementId } from "./ids.js";
 
-/** @param {{label: string, codes: {name: string, text: string}[]}} props */
-export function CodeTabs({ label, codes }) {
-  const chosen = useSignal(0);
+/**
+ * `shared` is the index of the language where several of these show the same one.
+ * @param {{label: string, codes: {name: string, text: string}[], shared?: import("../../vendor/preact.js").Signal<number>}} props
+ */
+export function CodeTabs({ label, codes, shared }) {
+  const own = useSignal(0);
+  const chosen = shared ?? own;
   const id = useElementId();
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -163,12 +163,19 @@ class Client(Operations):
         scopes: Iterable[str] | None = None,
         expires_in: int | None = None,
         limits: Mapping[str, str] | None = None,
+        allow_query: bool | None = None,
     ) -> ApiKey:
         """Make an API key for a program, with its text in ``key``; this needs a session, not a key.
 
-        ``expires_in`` is in seconds. ``limits`` are such as ``{"rate_limit": "60/minute"}``.
+        ``expires_in`` is in seconds. ``limits`` are such as ``{"rate_limit": "60/minute"}``. With
+        ``allow_query`` the key may be sent in a URL; it may then have the scope ``calculate`` only.
         """
-        given = {"scopes": None if scopes is None else list(scopes), "expires_in": expires_in, "limits": limits}
+        given = {
+            "scopes": None if scopes is None else list(scopes),
+            "expires_in": expires_in,
+            "limits": limits,
+            "allow_query": allow_query,
+        }
         body = {"name": name, **{member: value for member, value in given.items() if value is not None}}
         return api_key_of((self._session.send(Call("POST", "/me/keys", json=body))).json())
 

@@ -1,0 +1,68 @@
+import type { ProblemCode, components } from "./schema.js";
+
+type Problem = components["schemas"]["Problem"];
+
+/** The members that a problem of some types has beyond those of every problem. */
+interface Members {
+  "result-too-large": { digits: bigint; limit: bigint; leading?: string; trailing?: string };
+  "quota-exceeded": { quota: string; limit: number; used: number; resets_at: string };
+  "payload-too-large": { limit: number };
+  "computation-timeout": { found?: unknown };
+}
+
+type MembersOf<C> = C extends keyof Members ? Members[C] : unknown;
+
+/** An error that the service answered (RFC 9457). `error.is("result-too-large")` tells its type and gives its members. */
+export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
+  override readonly name = "ProblemError";
+  /** The last part of the problem's type, such as `domain-error`. */
+  readonly code: C;
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  /** What is invalid, for `validation-error`. */
+  readonly errors: NonNullable<Problem["errors"]>;
+  /** Every member of the problem. */
+  readonly problem: Omit<Problem, keyof MembersOf<C>> & MembersOf<C>;
+  /** Seconds after which to try again, where the service told them. */
+  readonly retryAfter: number | undefined;
+
+  constructor(problem: Problem, retryAfter?: number) {
+    super(problem.detail);
+    this.code = (problem.type.split("#")[1] ?? "internal-error") as C;
+    this.status = problem.status;
+    this.title = problem.title;
+    this.detail = problem.detail;
+    this.errors = problem.errors ?? [];
+    this.retryAfter = retryAfter;
+    const members: Record<string, unknown> = { ...problem };
+    if (this.code === "result-too-large") {
+      for (const name of ["digits", "limit"]) members[name] = BigInt(members[name] as string | number);
+    }
+    this.problem = members as unknown as this["problem"];
+  }
+
+  /** Whether the problem is of that type. */
+  is<Wanted extends ProblemCode>(code: Wanted): this is ProblemError<Wanted> {
+    return (this.code as ProblemCode) === code;
+  }
+}
+
+/** Return the error of a response that is no success; an answer without a problem comes from a proxy. */
+export async function errorOf(response: Response): Promise<ProblemError> {
+  const text = await response.text();
+  const header = response.headers.get("Retry-After");
+  const seconds = header === null ? NaN : Number(header);
+  const retryAfter = Number.isNaN(seconds) ? undefined : seconds;
+  try {
+    const problem: unknown = JSON.parse(text);
+    if (typeof problem === "object" && problem !== null && "type" in problem && "detail" in problem) {
+      return new ProblemError(problem as Problem, retryAfter);
+    }
+  } catch {
+    // not JSON
+  }
+  const type = response.status === 503 ? "#unavailable" : "#internal-error";
+  const detail = `The answer ${response.status} is no problem of pycalc.`;
+  return new ProblemError({ type, title: response.statusText, status: response.status, detail, instance: "" }, retryAfter);
+}

@@ -1,0 +1,102 @@
+import { ProblemError, errorOf } from "./errors.js";
+import { type RetryPolicy, withRetries } from "./retries.js";
+import type { components } from "./schema.js";
+
+type Session = components["schemas"]["Session"];
+
+/** An API key, or a user's name and password, or nothing (to register). */
+export type Login = { apiKey?: string } | { username: string; password: string; totp?: string };
+
+export interface Call {
+  method?: string;
+  query?: Record<string, string | number | undefined>;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal | undefined;
+}
+
+/** Sends requests with credentials, and repeats those that may be repeated. */
+export class Transport {
+  readonly #url: string;
+  readonly #login: Login;
+  readonly #retries: RetryPolicy;
+  readonly #fetch: typeof fetch;
+  #token: Promise<string> | undefined;
+
+  constructor(url: string, login: Login, retries: RetryPolicy, fetcher: typeof fetch) {
+    this.#url = url.replace(/\/+$/, "");
+    this.#login = login;
+    this.#retries = retries;
+    this.#fetch = fetcher;
+  }
+
+  /** Return the JSON of a call that changes nothing, or that its `Idempotency-Key` makes safe to repeat. */
+  async json<T>(path: string, call: Call = {}): Promise<T> {
+    // The body is read within the attempt: a connection may be cut in the middle of it.
+    return this.retried(call.signal, async () => (await (await this.send(path, call)).json()) as T);
+  }
+
+  /** Call until it succeeds, within the bounds of the retry policy. */
+  retried<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
+    return withRetries(this.#retries, signal, call);
+  }
+
+  /** Send once and return a successful response; a refused session is renewed once. */
+  async send(path: string, call: Call = {}): Promise<Response> {
+    const token = this.#currentToken();
+    const text = await token; // a refused login is final
+    try {
+      return await this.#request(path, call, text);
+    } catch (error) {
+      if (!("username" in this.#login) || !(error instanceof ProblemError) || error.status !== 401) throw error;
+      if (this.#token === token) this.#token = undefined; // else another call has renewed it
+      return await this.#request(path, call, await this.#currentToken());
+    }
+  }
+
+  /** Send without credentials, once. */
+  anonymous(path: string, body: unknown): Promise<Response> {
+    return this.#request(path, { method: "POST", body }, "");
+  }
+
+  /** End the session of a password; an API key has none. */
+  async close(): Promise<void> {
+    if (!("username" in this.#login) || this.#token === undefined) return;
+    const token = await this.#token;
+    this.#token = undefined;
+    await this.#request("/logout", { method: "POST" }, token);
+  }
+
+  #currentToken(): Promise<string> {
+    const login = this.#login;
+    if (!("username" in login)) return Promise.resolve(login.apiKey ?? "");
+    if (this.#token === undefined) {
+      // Kept as a promise, so that parallel calls share one login.
+      const token = this.anonymous("/login", login).then(async (answer) => ((await answer.json()) as Session).access_token);
+      this.#token = token;
+      token.catch(() => {
+        if (this.#token === token) this.#token = undefined;
+      });
+    }
+    return this.#token;
+  }
+
+  async #request(path: string, call: Call, token: string): Promise<Response> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(call.query ?? {})) {
+      if (value !== undefined) query.set(name, String(value));
+    }
+    const headers: Record<string, string> = { Accept: "application/json", ...call.headers };
+    if (token) headers["Authorization"] = `Bearer ${token}`;
+    const init: RequestInit = { method: call.method ?? "GET", headers };
+    if (call.signal) init.signal = call.signal;
+    if (call.body !== undefined) {
+      headers["Content-Type"] = "application/json";
+      init.body = JSON.stringify(call.body);
+    }
+    const fetcher = this.#fetch; // as a method of this object it would be an illegal invocation in browsers
+    const response = await fetcher(this.#url + path + (query.size ? `?${query}` : ""), init);
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+}

@@ -1,0 +1,29 @@
+"""The examples of the documents: their programs, and what the documents say that they print."""
+
+from __future__ import annotations
+
+import re
+
+_VARIABLE = [
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "ID"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
+    (r'"elapsed_ms":[\d.]+', "ELAPSED"),
+    (r'"next_cursor":"[\w-]+"', "CURSOR"),
+]
+
+
+def normalized(text: str) -> str:
+    """Replace the parts that differ between runs."""
+    for pattern, name in _VARIABLE:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def shown(code: str) -> list[str]:
+    """Return the lines that an example prints, as the comments that begin with an arrow say."""
+    return re.findall(r"(?:#|//) → (.*)$", code, re.MULTILINE)
