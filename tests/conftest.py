@@ -6,11 +6,13 @@ import asyncio
 import gc
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from shutil import copy2
+from typing import Any
 
 import httpx
 import pytest
@@ -172,11 +174,17 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
         yield running
 
 
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in a thread, because Playwright keeps the event loop of a process that has run a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a migrated SQLite file, which tests copy, because migrating takes longer than a test."""
     file = tmp_path_factory.mktemp("migrated") / "pycalc.db"
-    asyncio.run(migrate_database(f"sqlite:///{file}"))
+    _run(migrate_database(f"sqlite:///{file}"))
     return file
 
 
@@ -185,7 +193,7 @@ def migrated(postgres_server: Postgres) -> str:
     """Return the name of a migrated database, which tests copy."""
     url = postgres_server.new_database()
     roles = api_role(f"{API_ROLE}:{_ROLE_PASSWORD}"), consumer_role(f"{CONSUMER_ROLE}:{_ROLE_PASSWORD}")
-    asyncio.run(migrate_database(url, roles))
+    _run(migrate_database(url, roles))
     return url.rpartition("/")[2]
 
 

@@ -46,7 +46,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string"},
     ),
     "RateLimit-Policy": ("The limits, in the order of `RateLimit`.", {"type": "string"}),
-    "Repr-Digest": ("SHA-256 of the bare digits (RFC 9530).", {"type": "string"}),
+    "Repr-Digest": (
+        "SHA-256 of the body as it is sent, compressed or not; of a range, that of the whole (RFC 9530).",
+        {"type": "string"},
+    ),
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
     "Set-Cookie": ("A cookie for the browser, or the end of one.", {"type": "string"}),
     "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),
