@@ -167,6 +167,45 @@ class Evaluation(TypedDict):
     base: NotRequired[Annotated[int, Field(ge=2, le=36, description="the base in which to write an integer value")]]
 
 
+class SummarisableCall(TypedDict):
+    """An operation and its operands, as `POST /calculations` takes them."""
+
+    operation: str
+    input: dict[str, Number]
+
+
+@with_config(
+    json_schema_extra={
+        "example": {
+            "expression": "3^(10^12)",
+            "digits": 477121254720,
+            "exact": True,
+            "too_large": True,
+            "limit": 20_000_000,
+            "seconds": 269237.0,
+            "timeout": 30.0,
+            "call": {"operation": "pow", "input": {"x": 3, "y": 1000000000000}},
+        }
+    }
+)
+class EvaluationPreview(TypedDict):
+    """What is known of an expression before its value is computed."""
+
+    expression: Annotated[str, Field(description="the expression in canonical form")]
+    digits: Annotated[Number, Field(description="at most so many decimal digits; 0 where the value is no number")]
+    exact: Annotated[bool, Field(description="false: the value is, or may be, rounded to the asked precision")]
+    too_large: Annotated[bool, Field(description="whether the value has too many digits to be written out")]
+    limit: Annotated[int, Field(description="the most digits that a result may have")]
+    seconds: Annotated[float, Field(description="about as long on one core, within a factor of two")]
+    timeout: Annotated[float, Field(description="seconds after which a computation is stopped")]
+    call: NotRequired[
+        Annotated[
+            SummarisableCall,
+            Field(description="an equal calculation, of which `view=summary` gives the size and both ends"),
+        ]
+    ]
+
+
 class BatchItem(TypedDict):
     """One calculation of a batch: the operands, and the options that a single calculation has in its query."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
-from pycalc.models.math import Calculation
-from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted
-from pycalc.routers.http.connection import max_body
+from pycalc.models.json_text import LARGEST_JSON_INTEGER
+from pycalc.models.math import Calculation, EvaluationPreview, Number
+from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted, spend
+from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import json_body
 from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.evaluation import read_evaluation
+
+_MOST_SECONDS = 1e12  # an estimate may be infinite, which JSON has no number for
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -47,3 +51,53 @@ async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesD
     An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
     """
     return await posted(request, caller, resources, read_evaluation, calculate_and_respond)
+
+
+@router.post(
+    "/evaluate/preview",
+    operation_id="previewEvaluation",
+    openapi_extra=json_body("Evaluation"),
+    response_model=EvaluationPreview,
+    responses=responses(
+        "validation-error",
+        "domain-error",
+        "result-too-large",
+        "unauthorized",
+        "forbidden",
+        "rate-limited",
+        "quota-exceeded",
+        "payload-too-large",
+        "computation-timeout",
+        "overloaded",
+        "unavailable",
+    ),
+)
+@max_body(64 * 1024)
+async def preview(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
+    """Return the size and cost of an expression, or the place of its error; nothing is computed or recorded.
+
+    A preview counts towards the rate limit as a calculation does.
+    """
+    require_media_type(request, JSON)
+    await spend(request.scope, caller, resources)
+    evaluation = read_evaluation(await request.body())
+    found = await while_connected(request.receive, resources.calculator.preview(caller, evaluation))
+    estimate = found.estimate
+    limit = resources.calculator.max_digits
+    answer: EvaluationPreview = {
+        "expression": found.expression,
+        "digits": _number(estimate.digits),
+        "exact": estimate.exact,
+        "too_large": estimate.digits > limit,
+        "limit": limit,
+        "seconds": min(estimate.seconds, _MOST_SECONDS),
+        "timeout": resources.computer.timeout,
+    }
+    if found.call is not None:
+        answer["call"] = {"operation": found.call.operation, "input": dict(found.call.input)}
+    return JSONResponse(answer)  # validation would turn strings of digits into numbers
+
+
+def _number(value: int) -> Number:
+    """Return an integer as JSON has it: a string beyond ±(2^53 - 1)."""
+    return value if abs(value) <= LARGEST_JSON_INTEGER else str(value)

@@ -160,7 +160,7 @@ def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
     assert found["listHistory"] == [session, *keys]
     assert {name for name, security in found.items() if {"apiKeyQuery": []} in security} == {
         *OPERATIONS,
-        *("calculate", "calculateBatch", "evaluate"),
+        *("calculate", "calculateBatch", "evaluate", "previewEvaluation"),
     }
     schemes = document["components"]["securitySchemes"]
     assert schemes["apiKey"].items() >= {"type": "http", "scheme": "bearer"}.items()

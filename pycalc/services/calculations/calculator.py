@@ -26,6 +26,7 @@ from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
+from pycalc.services.calculations.preview import Preview, make_preview
 from pycalc.services.calculations.result_finder import ResultFinder, result_of
 from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
@@ -120,6 +121,15 @@ class Calculator:
             del self._plans[next(iter(self._plans))]
         self._plans[request] = plan
         return plan
+
+    async def preview(self, caller: Principal, evaluation: Request) -> Preview:
+        """Return the preview of an evaluation, made where ``plan`` makes its plan; record and count nothing.
+
+        Raises InvalidInput, DomainError, ResultTooLarge, and the errors of ``Computer.call``.
+        """
+        if is_short(*evaluation):
+            return make_preview(evaluation)
+        return await self._computer.call(caller, make_preview, evaluation)
 
     async def calculate(
         self,

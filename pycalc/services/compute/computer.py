@@ -67,7 +67,7 @@ class Computer:
         self._metrics = metrics
         self._tracer = tracer
         self.quota = quota
-        self._timeout = timeout
+        self.timeout = timeout
         self._most_memory = worker_memory // workers
         self.scheduler = LoopScheduler()
         self._admission = Admission(metrics, workers, max_wait=timeout)
@@ -110,9 +110,9 @@ class Computer:
     async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         task = plan.task
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
-        if plan.seconds > _MOST_DEADLINES * self._timeout and not in_steps:
-            raise ComputationTimeout(f"This would take far longer than {self._timeout:g} s: ask for smaller operands.")
-        async with self._worker_slot(caller, min(plan.seconds, self._timeout)):
+        if plan.seconds > _MOST_DEADLINES * self.timeout and not in_steps:
+            raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
+        async with self._worker_slot(caller, min(plan.seconds, self.timeout)):
             with self._memory_file() as result_fd:
                 file = self._path_of(result_fd)
                 if self._tracer.on:
@@ -214,13 +214,13 @@ class Computer:
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
         try:
-            with anyio.fail_after(self._timeout):
-                limits = (self._timeout, most_bytes, self._path_of(result_fd))
+            with anyio.fail_after(self.timeout):
+                limits = (self.timeout, most_bytes, self._path_of(result_fd))
                 returned = await anyio.to_process.run_sync(
                     limited, *limits, function, *args, cancellable=True, limiter=self._limiter
                 )
         except TimeoutError:
-            detail = f"This was stopped after {self._timeout:g} s: ask for smaller operands."
+            detail = f"This was stopped after {self.timeout:g} s: ask for smaller operands."
             found = os.pread(result_fd, _MOST_FOUND, 0)
             # Only a complete list is a partial result: the file may also hold half of one, or another operation's text.
             is_list = found.startswith(b"[") and found.endswith(b"]")

@@ -5,12 +5,35 @@ import { Problem, request } from "./api.js";
 import { toast } from "./parts/toast.js";
 
 const DEADLINE_MS = 60_000; // the service's own deadline is shorter; this one is for a service that is gone
+const SAID_AFTER_MS = 1_000; // what takes less is not announced before its result
+const OPTIONS = ["mod", "view", "precision", "base"];
 
-/** @typedef {{phase: "idle" | "computing" | "receiving", expression?: string, started?: number, done?: number, total?: number,
- *   result?: {expression: string, calculation: any}, problem?: Problem}} State */
+/** @typedef {{title: string, wanted: URLSearchParams, calculation: any}} Result */
+/** @typedef {{phase: "idle" | "computing" | "receiving", title?: string, wanted?: URLSearchParams, started?: number, done?: number,
+ *   total?: number, result?: Result, problem?: Problem}} State */
+
+/**
+ * The request that the members of an address stand for, and a title for its result.
+ * @param {URLSearchParams} wanted
+ * @returns {{path: string, json: Record<string, any>, title: string}}
+ */
+export function requestOf(wanted) {
+  const given = [...wanted].filter(([, value]) => value !== "");
+  const options = Object.fromEntries(given.filter(([name]) => OPTIONS.includes(name)));
+  const expression = wanted.get("expression");
+  if (expression !== null) {
+    const numbers = Object.entries(options).map(([name, value]) => [name, Number(value)]);
+    return { path: "/evaluate", json: { expression, ...Object.fromEntries(numbers) }, title: expression };
+  }
+  const operation = wanted.get("operation") ?? "";
+  const input = Object.fromEntries(given.filter(([name]) => name !== "operation" && !OPTIONS.includes(name)));
+  const operands = Object.values(input).map((value) => (value.length <= 60 ? value : `${value.slice(0, 25)}…${value.slice(-25)}`));
+  const title = `${operation}(${operands.join(", ")})${options.mod ? ` mod ${options.mod}` : ""}`;
+  return { path: "/calculations", json: { operation, input, ...options }, title };
+}
 
 /** The whole body as text, its progress told in bytes. @param {Response} answer @param {(done: number) => void} told */
-async function textOf(answer, told) {
+export async function textOf(answer, told) {
   if (!answer.body) return answer.text();
   let done = 0;
   const count = new TransformStream({ transform(part, out) {
@@ -21,32 +44,43 @@ async function textOf(answer, told) {
   return new Response(answer.body.pipeThrough(count)).text();
 }
 
+/** The length of an answer's body in bytes, 0 where it is not known. @param {Response} answer */
+export const lengthOf = (answer) => (answer.headers.has("Content-Encoding") ? 0 : Number(answer.headers.get("Content-Length")));
+
 /**
- * Evaluate an expression. `state` follows the phases; a cancelled or refused calculation keeps the last result.
- * @param {string} expression
+ * Calculate. `state` follows the phases; a cancelled or refused calculation keeps the last result.
+ * @param {URLSearchParams} wanted
  * @param {import("../vendor/preact.js").Signal<State>} state
+ * @param {import("../vendor/preact.js").Signal<{text: string, position: number} | null>} fault where an expression is wrong
  * @param {AbortSignal} signal
+ * @returns {Promise<Problem | undefined>}
  */
-export async function run(expression, state, signal) {
+export async function run(wanted, state, fault, signal) {
   const { result } = state.value;
-  state.value = { phase: "computing", expression, started: performance.now(), result };
+  const { path, json, title } = requestOf(wanted);
+  state.value = { phase: "computing", title, wanted, started: performance.now(), result };
+  const saying = setTimeout(() => announce(t("calculate.started", { title })), SAID_AFTER_MS);
   try {
-    const answer = await request("/evaluate", { method: "POST", json: { expression }, signal, deadline: DEADLINE_MS });
-    const encoded = answer.headers.has("Content-Encoding"); // then the length is not that of the text
-    const total = encoded ? 0 : Number(answer.headers.get("Content-Length"));
-    state.value = { ...state.value, phase: "receiving", total };
+    const answer = await request(path, { method: "POST", json, signal, deadline: DEADLINE_MS });
+    state.value = { ...state.value, phase: "receiving", total: lengthOf(answer) };
     const text = await textOf(answer, (done) => { state.value = { ...state.value, done }; });
     const calculation = JSON.parse(text);
-    state.value = { phase: "idle", expression, result: { expression, calculation } };
-    announce(t("calculate.announced", { expression, digits: t("digits", { n: calculation.digits }) }));
+    state.value = { phase: "idle", title, wanted, result: { title, wanted, calculation } };
+    announce(t("calculate.announced", { title, digits: t("digits", { n: calculation.digits }) }));
+    return undefined;
   } catch (error) {
     if (signal.aborted) {
-      if (state.value.expression === expression) state.value = { phase: "idle", expression, result };
+      if (state.value.wanted === wanted) state.value = { phase: "idle", title, wanted, result };
       announce(t("calculate.cancelled"));
       if (result) toast(t("calculate.cancelled"));
-      return;
+      return undefined;
     }
     const problem = error instanceof Problem ? error : new Problem(0, { code: "unusable" });
-    state.value = { phase: "idle", expression, result, problem };
+    const position = problem.errors.find((one) => one.position !== undefined)?.position;
+    if (position !== undefined && problem.code !== "result-too-large") fault.value = { text: title, position };
+    state.value = { phase: "idle", title, wanted, result, problem };
+    return problem;
+  } finally {
+    clearTimeout(saying);
   }
 }

@@ -45,6 +45,7 @@ RIGHTS = {
     "POST /batch": "calculate",
     "POST /calculations": "calculate",
     "POST /evaluate": "calculate",
+    "POST /evaluate/preview": "calculate",
     "GET /calculations/{calculation_id}": "history:read",
     "GET /calculations/{calculation_id}/digits": "history:read",
     "GET /secure-history": "history:read",

@@ -58,6 +58,7 @@ REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
     ("GET", "/", {**HTML, "If-Match": '"another"'}, None),
     ("POST", "/batch", {}, {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]}),
     ("POST", "/batch", {}, {}),
+    ("POST", "/evaluate/preview", {}, {"expression": "3^(10^12)"}),
     ("POST", "/calculations", {}, {"operation": "fibonacci", "input": {"n": 1}}),
     ("POST", "/calculations", {}, {}),
     ("GET", "/calculations/{calculation_id}", {}, None),

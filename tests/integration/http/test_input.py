@@ -35,6 +35,7 @@ BODIES = {
     ("POST", "/calculations"): {"operation": "fibonacci", "input": {"n": 1}},
     ("POST", "/batch"): {"operations": [{"operation": "fibonacci", "input": {"n": 1}}]},
     ("POST", "/evaluate"): {"expression": "2^10"},
+    ("POST", "/evaluate/preview"): {"expression": "2^10"},
 }
 """A valid body for each route that takes one."""
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

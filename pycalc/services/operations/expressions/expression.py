@@ -14,7 +14,15 @@ from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
-from pycalc.services.operations.expressions.nodes import Call, Comparison, Constant, Loop, Node, children
+from pycalc.services.operations.expressions.nodes import (
+    Call,
+    Comparison,
+    Constant,
+    Exponentiation,
+    Loop,
+    Node,
+    children,
+)
 from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -34,6 +42,7 @@ _GUARD_BITS = 64
 _MOST_DOUBLINGS = 4
 _MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
 _QUICK_SECONDS = 0.01  # what an estimate may compute itself
+_MOST_OPERAND_BITS = 1_000  # of each operand of a call that ``call`` returns: about 300 digits
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
 
@@ -107,18 +116,40 @@ class Expressions:
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
-        sizer = Sizer(self._functions, precision, {}, strict=True)
-        sizes = [sizer.size(argument) for argument in root.arguments]
-        if all(size.value is not None for size in sizes) or sizer.seconds > _QUICK_SECONDS or not sizer.certain:
-            return root
-        if max(size.bits + size.places for size in sizes) > LARGEST_ARGUMENT:
-            return root
-        evaluator = Evaluator(Arithmetic(self._functions))
-        values = [evaluator.value(argument) for argument in root.arguments]
-        if not all(map(is_whole, values)):
+        values = self._quick_values(root.arguments, precision, LARGEST_ARGUMENT)
+        if values is None or not all(map(is_whole, values)):
             return root
         literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
+
+    def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
+        """Return the values of nodes; None if that is not quick, or if one may have over ``most_bits`` bits."""
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        sizes = [sizer.size(node) for node in nodes]
+        if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+            return None
+        if max((size.bits + size.places for size in sizes), default=0) > most_bits:
+            return None
+        evaluator = Evaluator(Arithmetic(self._functions))
+        known = zip(nodes, sizes, strict=True)
+        return [evaluator.value(node) if size.value is None else size.value for node, size in known]
+
+    def call(self, expression: Expression) -> tuple[str, tuple[str, ...]] | None:
+        """Return the operation and the operands' literals of an expression that is one call with short operands.
+
+        Return None for any other expression. Raises the errors that are certain before evaluation.
+        """
+        match expression.root:
+            case Exponentiation(_, base, exponent):
+                name, arguments = "pow", (base, exponent)
+            case Call(_, name, arguments) if name in self._functions:
+                pass
+            case _:
+                return None
+        values = self._quick_values(arguments, 0, _MOST_OPERAND_BITS)
+        if values is None or not all(isinstance(value, bool | bytes) or is_exact(value) for value in values):
+            return None
+        return name, tuple(text_of_value(value) for value in values)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
         """Return the text of the value without verifying it.

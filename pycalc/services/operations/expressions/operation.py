@@ -64,6 +64,10 @@ class Evaluate(Calculable[Expression]):
         seconds = found.seconds if certain else max(found.seconds, _LEAST_UNCERTAIN_SECONDS)
         return Estimate(found.digits, seconds, found.exact, found.memory)
 
+    def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
+        """Return the operation and operands of an expression that is one call with short operands, else None."""
+        return self._expressions.call(args)
+
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether every argument of a call is a short literal, because other calls may take long to estimate.
 

@@ -1,95 +1,121 @@
-// The page Calculate: one expression, its exact value. The address holds the expression.
+// The page Calculate: an expression or the form of an operation, and its exact value. The address holds what is asked for.
 
 import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
-import { duration, navigate, number, query, t, useCommands, who } from "../app.js";
+import { address, navigate, t, useCommands, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
+const LONGEST_QUERY = 2_000; // a longer one is kept in the fragment, which no server has to read
 
 /** The running calculation, kept outside so that it survives a visit to another page.
  * @type {import("../../vendor/preact.js").Signal<import("../calculation.js").State>} */
-const state = signal({ phase: "idle" });
-let cancel = () => {};
+export const state = signal({ phase: "idle" });
+/** Where the expression with this text is wrong. @type {import("../../vendor/preact.js").Signal<{text: string, position: number} | null>} */
+export const fault = signal(null);
+let stop = new AbortController();
 
-/** @param {string} expression */
-async function calculate(expression) {
+/** Cancel the running calculation; the last result stays. */
+export const cancel = () => stop.abort();
+
+/** The members of the address: `expression`, or `operation` with its operands; and options. */
+export function asked() {
+  const { search, hash } = address.value;
+  return new URLSearchParams(search || hash.slice(1));
+}
+
+/** Put what is asked for into the address. @param {URLSearchParams} wanted @param {{replace?: boolean}} [options] */
+export function ask(wanted, options) {
+  const text = String(wanted).replaceAll("+", "%20");
+  navigate(`/${text.length <= LONGEST_QUERY ? "?" : "#"}${text}`, options);
+}
+
+/**
+ * Calculate what the members ask for, after signing in where that is needed; returns the problem if there is one.
+ * @param {URLSearchParams} wanted
+ * @returns {Promise<import("../api.js").Problem | undefined>}
+ */
+export async function calculate(wanted) {
+  ask(wanted);
+  if (!who.value) {
+    const { openSignIn } = await import("../parts/sign-in.js");
+    if (who.value === null && !(await openSignIn())) return undefined;
+  }
   const { run } = await import("../calculation.js");
   cancel();
-  const stop = new AbortController();
-  cancel = () => stop.abort();
-  await run(expression, state, stop.signal);
+  stop = new AbortController();
+  return run(wanted, state, fault, stop.signal);
 }
 
-/** What has been done so far, and a button to stop it. */
-function Progress() {
-  const now = useSignal(performance.now());
-  const { phase, started = 0, done = 0, total = 0 } = state.value;
-  const running = phase === "computing" || phase === "receiving";
-  useEffect(() => {
-    if (!running) return undefined;
-    const timer = setInterval(() => { now.value = performance.now(); }, 100);
-    return () => clearInterval(timer);
-  }, [running]);
-  if (!running) return null;
-  const text = phase === "computing"
-    ? t("calculate.computing", { time: duration(Math.max(0, now.value - started)) })
-    : t("calculate.receiving", { done: size(done), total: size(total) });
-  return html`<div class="progress"><progress max="1" value=${total > 0 ? done / total : undefined} aria-label=${t("app.loading")} />
-    <span class="hint">${text}</span>
-    <button type="button" class="quiet" onClick=${() => cancel()}>${t("app.cancel")}</button></div>`;
+/** The expression again, unseen behind the field, with a mark where it is wrong. @param {{text: string}} props */
+function Marks({ text }) {
+  if (fault.value?.text !== text) return null;
+  const letters = [...text, " "]; // the service counts code points; an error may be at the end
+  const at = Math.min(fault.value.position, letters.length - 1);
+  return html`<div class="marks" aria-hidden="true">${letters.slice(0, at).join("")}<mark>${letters[at]}</mark>${letters.slice(at + 1).join("")}</div>`;
 }
 
-/** @param {number} bytes */
-const size = (bytes) => number(bytes / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 });
-
-/** Loads the part that shows results when there is one. */
-function Outcome() {
-  const part = useSignal(/** @type {any} */ (null));
-  const { result, problem } = state.value;
-  const needed = Boolean(result ?? problem);
-  useEffect(() => {
-    if (needed) import("../parts/result.js").then((module) => { part.value = module; });
-  }, [needed]);
-  if (!part.value) return null;
-  return html`${problem && html`<${part.value.Refusal} problem=${problem} onRetry=${() => calculate(state.value.expression ?? "")} />`}
-    ${result && html`<${part.value.Result} key=${result.calculation.id} ...${result} />`}`;
-}
-
-export default function Calculate() {
+/** @param {{text: import("../../vendor/preact.js").Signal<string>, submit: (event?: Event) => void}} props */
+function ExpressionLine({ text, submit }) {
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
-  const given = query.value.get("expression") ?? "";
-  const text = useSignal(given);
-  useEffect(() => { text.value = given; }, [given]);
   useLayoutEffect(() => {
     field.current?.focus({ preventScroll: true });
     performance.mark("usable");
   }, []);
-  const submit = async (/** @type {Event} */ event = new Event("submit")) => {
-    event.preventDefault();
-    const expression = text.value.trim();
-    if (expression === "") {
-      field.current?.focus();
-      return;
-    }
-    navigate(`/?expression=${encodeURIComponent(expression)}`);
-    if (!who.value) {
-      const { openSignIn } = await import("../parts/sign-in.js");
-      if (who.value === null && !(await openSignIn())) return;
-    }
-    await calculate(expression);
-  };
-  useCommands(() => EXAMPLES.map((example) => ({ id: example, title: `${t("calculate.action")}: ${example}`, run: () => {
-    text.value = example;
-    submit();
-  } })));
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Enter" && !event.shiftKey) submit(event);
     else if (event.key === "Escape") cancel();
   };
-  const pick = (/** @type {string} */ example) => { text.value = example; field.current?.focus(); };
-  const idle = !state.value.result && !state.value.problem;
-  return html`<div class=${idle ? "calculate hero" : "calculate"}>
+  const wrong = fault.value?.text === text.value;
+  return html`<form class="expression" onSubmit=${submit}>
+    <label class="offscreen" for="expression">${t("calculate.expression")}</label>
+    <div class="expression-field"><${Marks} text=${text.value} />
+      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck="false"
+        placeholder=${t("calculate.placeholder")} value=${text.value} onKeyDown=${onKey}
+        aria-invalid=${wrong ? "true" : undefined} aria-describedby="preview"
+        onScroll=${(/** @type {any} */ event) => { const { previousElementSibling: marks, scrollTop } = event.currentTarget; if (marks) marks.scrollTop = scrollTop; }}
+        onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea></div>
+    <button type="submit" class="primary">${t("calculate.action")}</button></form>`;
+}
+
+/** A module that is loaded once the page can be used. @param {() => Promise<any>} load @param {boolean} [needed] */
+export function useLater(load, needed = true) {
+  const part = useSignal(/** @type {any} */ (null));
+  useEffect(() => {
+    if (needed) load().then((module) => { part.value = module; });
+  }, [needed]);
+  return part.value;
+}
+
+export default function Calculate() {
+  const wanted = asked();
+  const operation = wanted.get("operation");
+  const given = wanted.get("expression") ?? "";
+  const text = useSignal(given);
+  const extras = useLater(() => import("../calculate/extras.js"));
+  const { result, problem } = state.value;
+  const outcome = useLater(() => import("../calculate/outcome.js"), Boolean(result ?? problem));
+  useEffect(() => { text.value = given; }, [given]);
+  const submit = (/** @type {Event | undefined} */ event = undefined) => {
+    event?.preventDefault();
+    const expression = text.value.trim();
+    text.value = expression;
+    const field = document.getElementById("expression");
+    if (expression === "") {
+      field?.focus();
+      return;
+    }
+    const members = asked();
+    const kept = ["precision", "base"].filter((name) => members.get("operation") === null && members.get(name));
+    calculate(new URLSearchParams([["expression", expression], ...kept.map((name) => [name, String(members.get(name))])]));
+  };
+  useCommands(() => EXAMPLES.map((example) => ({ id: example, title: `${t("calculate.action")}: ${example}`, run: () => {
+    text.value = example;
+    calculate(new URLSearchParams({ expression: example }));
+  } })));
+  const pick = (/** @type {string} */ example) => { text.value = example; document.getElementById("expression")?.focus(); };
+  return html`<div class=${result || problem || operation ? "calculate" : "calculate hero"}>
     <h1 tabindex="-1">${t("calculate.lead")}</h1>
     <p class="lead">${t("calculate.hint")}</p>
+<<<<<<< HEAD
     <form class="expression" onSubmit=${submit}>
       <label class="offscreen" for="expression">${t("calculate.expression")}</label>
       <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck=${false}
@@ -100,4 +126,15 @@ export default function Calculate() {
     <ul class="chips" aria-label=${t("calculate.examples")}>${EXAMPLES.map((example) => html`
       <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>
     <${Progress} /><${Outcome} /></div>`;
+=======
+    ${extras && html`<${extras.Operations} chosen=${operation} />`}
+    ${operation
+      ? extras && html`<${extras.OperationForm} key=${operation} name=${operation} />`
+      : html`<${ExpressionLine} text=${text} submit=${submit} />
+        ${extras && html`<${extras.Preview} text=${text.value} />`}
+        <ul class="chips" aria-label=${t("calculate.examples")}>${EXAMPLES.map((example) => html`
+          <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>`}
+    ${extras && html`<${extras.Progress} />`}
+    ${outcome && html`<${outcome.Outcome} />`}</div>`;
+>>>>>>> b9230e3 (API: POST /evaluate/preview gives an expression's size and cost, or the place of its error)
 }

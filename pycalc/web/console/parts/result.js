@@ -1,36 +1,42 @@
-// A result, or the reason why there is none.
+// A result: its digits, what is known about them, and what can be done with them.
 
-import { html } from "../../vendor/preact.js";
+import { html, useSignal } from "../../vendor/preact.js";
 import { duration, t } from "../app.js";
+import { codesOf } from "../calculate/codes.js";
+import { requestOf } from "../calculation.js";
+import { useLater } from "../pages/calculate.js";
 import { CopyButton, saveBlob } from "./clipboard.js";
+import { CodeTabs } from "./code-tabs.js";
 import { Digits, Ends, textOf } from "./digits.js";
-import { ErrorCard } from "./error-card.js";
 
-/** @param {{expression: string, calculation: any}} props */
-export function Result({ expression, calculation }) {
-  const { result, digits, exact, cached, elapsed_ms: elapsed } = calculation;
-  const text = textOf(result);
-  const name = `${expression.replace(/[^A-Za-z0-9.+-]+/g, "_").slice(0, 80)}.txt`;
-  const save = () => saveBlob(new Blob([text], { type: "text/plain" }), name);
+const WORTH_VIEWING = 100; // digits
+
+/** A file name for a result. @param {string} title */
+export const fileName = (title) => `${title.replace(/[^A-Za-z0-9.+-]+/g, "_").replace(/^_|_$/g, "").slice(0, 80)}.txt`;
+
+/** @param {import("../calculation.js").Result} props */
+export function Result({ title, wanted, calculation }) {
+  const { result, digits, exact, cached, elapsed_ms: elapsed, leading, trailing } = calculation;
+  const viewing = useSignal(false);
+  const viewer = useLater(() => import("../viewer/digit-viewer.js"), viewing.value);
+  const summary = result === undefined;
+  const text = summary ? `${leading}…${trailing}` : textOf(result);
+  const save = () => saveBlob(new Blob([text], { type: "text/plain" }), fileName(title));
   const inexact = result?.root === undefined ? "rounded" : "remainder";
+  const long = !summary && text.length > WORTH_VIEWING && /^-?[\d.]+$/.test(text);
   return html`<section class="result" aria-labelledby="result-title">
-    <h2 id="result-title" class="mono">${expression} =</h2>
-    <div role="group" aria-label=${t("calculate.result-of", { expression })} tabindex="0" id="result"><${Digits} text=${text} /></div>
+    <h2 id="result-title" class="mono">${title} =</h2>
+    <div role="group" aria-label=${t("calculate.result-of", { expression: title })} tabindex="0" id="result">
+      ${summary ? html`<${Ends} leading=${leading} trailing=${trailing} />` : html`<${Digits} text=${text} />`}</div>
     <div class="row facts"><span>${t("digits", { n: digits })}</span>
       <span class=${exact ? "chip" : "chip warn"}>${t(`result.${exact ? "exact" : inexact}`)}</span>
       ${cached && html`<span class="chip">${t("result.cached")}</span>`}<span>${duration(elapsed)}</span>
-      <span class="spring"></span><${CopyButton} text=${() => text} />
-      <button type="button" class="quiet" onClick=${save}>${t("app.download")}</button></div></section>`;
-}
-
-/** @param {{problem: import("../api.js").Problem, onRetry: () => void}} props */
-export function Refusal({ problem, onRetry }) {
-  const { digits, limit, leading, trailing } = problem.members;
-  if (problem.code !== "result-too-large" || digits === undefined) {
-    const retry = problem.status === 0 || problem.status >= 429 ? onRetry : undefined;
-    return html`<${ErrorCard} problem=${problem} onRetry=${retry} />`;
-  }
-  return html`<section class="result" aria-labelledby="too-large"><h2 id="too-large">${t("calculate.too-large")}</h2>
-    ${leading && html`<${Ends} leading=${leading} trailing=${trailing} />`}
-    <p>${t("calculate.too-large-limit", { digits: t("digits", { n: digits }), limit: t("digits", { n: limit }) })}</p></section>`;
+      <span class="spring"></span>
+      ${long && html`<button type="button" class="quiet" aria-expanded=${viewing.value}
+        onClick=${() => { viewing.value = !viewing.value; }}>${t("viewer.open")}</button>`}
+      ${!summary && html`<${CopyButton} text=${() => text} />
+        <button type="button" class="quiet" onClick=${save}>${t("app.download")}</button>`}</div>
+    ${viewing.value && viewer && html`<${viewer.DigitViewer} id=${calculation.id} text=${text} name=${fileName(title)} />`}
+    <details><summary>${t("result.code")}</summary>
+      <${CodeTabs} label=${t("result.code")} codes=${codesOf(location.origin, requestOf(wanted))} /></details></section>`;
 }

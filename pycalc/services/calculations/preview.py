@@ -1,0 +1,61 @@
+"""The preview of an expression: its canonical text, size and cost, without its value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pycalc.errors import ResultTooLarge
+from pycalc.services.calculations.planning import Request
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Estimate, Summarisable
+from pycalc.services.operations.expressions.expression import Expression
+from pycalc.services.operations.expressions.operation import Evaluate
+
+_EVALUATE = Evaluate(OPERATIONS)
+
+
+class Call(NamedTuple):
+    """A call of an operation that has summaries: its name and its operands."""
+
+    operation: str
+    input: dict[str, int | str]
+
+
+class Preview(NamedTuple):
+    """The canonical text of an expression, and the estimate for its value.
+
+    ``call`` is the expression as a calculation whose ``view=summary`` gives the ends of the value, or None.
+    """
+
+    expression: str
+    estimate: Estimate
+    call: Call | None
+
+
+def make_preview(request: Request) -> Preview:
+    """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge, with positions.
+
+    A value that is too large to evaluate is estimated by its operation, if the expression is one call.
+    """
+    _, (text,), options = request
+    expression = _EVALUATE.parse({"expression": text})
+    call, of_call = _summarisable(expression)
+    try:
+        estimate = _EVALUATE.estimate(expression, options.precision)
+    except ResultTooLarge:
+        if of_call is None:
+            raise
+        estimate = of_call
+    return Preview(expression.text, estimate, call)
+
+
+def _summarisable(expression: Expression) -> tuple[Call, Estimate] | tuple[None, None]:
+    """Return the operation with summaries that an expression calls, and its estimate; otherwise two times None."""
+    found = _EVALUATE.call(expression)
+    if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
+        return None, None
+    name, literals = found
+    operation = OPERATIONS[name]
+    names = [parameter.name for parameter in operation.parameters]
+    args = operation.parse(dict(zip(names, literals, strict=True)))
+    return Call(name, operation.input(args)), operation.estimate(args, operation.default_precision)

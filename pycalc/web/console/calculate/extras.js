@@ -1,0 +1,5 @@
+// What the page Calculate has beside the expression: the preview, the operations' forms, the progress.
+
+export { OperationForm, Operations } from "./operations.js";
+export { Preview } from "./preview.js";
+export { Progress } from "./progress.js";

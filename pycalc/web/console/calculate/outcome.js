@@ -1,0 +1,20 @@
+// The last result, and the reason why there is no newer one.
+
+import { html } from "../../vendor/preact.js";
+import { calculate, state } from "../pages/calculate.js";
+import { ErrorCard } from "../parts/error-card.js";
+import { Result } from "../parts/result.js";
+import { TooLarge } from "./too-large.js";
+
+/** @param {{problem: import("../api.js").Problem, wanted: URLSearchParams}} props */
+function Refusal({ problem, wanted }) {
+  if (problem.code === "result-too-large") return html`<${TooLarge} key=${String(wanted)} problem=${problem} wanted=${wanted} />`;
+  const retry = problem.status === 0 || problem.status >= 429 ? () => calculate(wanted) : undefined;
+  return html`<${ErrorCard} problem=${problem} onRetry=${retry} />`;
+}
+
+export function Outcome() {
+  const { result, problem, wanted } = state.value;
+  return html`${problem && wanted && html`<${Refusal} problem=${problem} wanted=${wanted} />`}
+    ${result && html`<${Result} key=${result.calculation.id} ...${result} />`}`;
+}

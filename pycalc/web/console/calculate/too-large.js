@@ -1,0 +1,57 @@
+// A result that is too long to write out: how long it is, its ends, and as many of its last digits as are wanted.
+
+import { html, useEffect, useSignal } from "../../vendor/preact.js";
+import { t } from "../app.js";
+import { Problem, requestJson } from "../api.js";
+import { calculate } from "../pages/calculate.js";
+import { Ends } from "../parts/digits.js";
+import { attempt } from "../parts/loaded.js";
+import { roughly } from "./preview.js";
+
+const MOST_LAST = 10_000;
+
+/**
+ * The size and ends of an expression that the service did not evaluate.
+ * @param {string} expression @param {AbortSignal} signal
+ * @returns {Promise<{digits?: number | string, leading?: string, trailing?: string}>}
+ */
+async function endsOf(expression, signal) {
+  const { call, digits } = await requestJson("/evaluate/preview", { method: "POST", json: { expression }, signal });
+  if (!call) return { digits };
+  return requestJson("/calculations", { method: "POST", json: { ...call, view: "summary" }, signal });
+}
+
+/** @param {{problem: Problem, wanted: URLSearchParams}} props */
+export function TooLarge({ problem, wanted }) {
+  const known = useSignal(/** @type {{digits?: number | string, leading?: string, trailing?: string}} */ (problem.members));
+  const last = useSignal("20");
+  const expression = wanted.get("expression");
+  useEffect(() => {
+    const stop = new AbortController();
+    if (expression !== null && known.value.digits === undefined) {
+      attempt(async () => { known.value = await endsOf(expression, stop.signal); }, () => { /* the size stays unknown */ }).catch((error) => {
+        if (!stop.signal.aborted) throw error;
+      });
+    }
+    return () => stop.abort();
+  }, []);
+  const { digits, leading, trailing } = known.value;
+  const submit = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const members = new URLSearchParams(wanted);
+    if (expression !== null) members.set("expression", `(${expression}) mod 10^${last.value}`);
+    else {
+      members.set("mod", `1e${last.value}`);
+      members.delete("view");
+    }
+    calculate(members);
+  };
+  const size = digits ? t("calculate.too-large-limit", { digits: roughly(digits), limit: t("digits", { n: problem.members.limit }) }) : problem.detail;
+  return html`<section class="result" aria-labelledby="too-large"><h2 id="too-large">${t("calculate.too-large")}</h2>
+    ${leading && html`<${Ends} leading=${leading} trailing=${trailing} />`}
+    <p>${size}</p>
+    <form class="row last-digits" onSubmit=${submit}><label for="last">${t("calculate.last")}</label>
+      <input id="last" type="number" min="1" max=${MOST_LAST} required value=${last.value}
+        onInput=${(/** @type {any} */ event) => { last.value = event.currentTarget.value; }} />
+      <button type="submit" class="quiet">${t("calculate.last-action")}</button></form></section>`;
+}

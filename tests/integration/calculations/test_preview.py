@@ -1,0 +1,95 @@
+"""Tests of ``POST /evaluate/preview``: the size of a value, or the place of an error, without a calculation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.accounts import new_person
+from tests.harness.hostile import hostile
+from tests.harness.servers import Server
+
+MILLION_MILLION = 10**12
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Return a client of the session's server, logged in as somebody new."""
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        opened.headers.update(new_person(opened).headers)
+        yield opened
+
+
+def preview(client: httpx.Client, expression: str, **more: object) -> dict[str, Any]:
+    """Return the answer to a preview."""
+    document: dict[str, Any] = client.post("/evaluate/preview", json={"expression": expression, **more}).json()
+    return document
+
+
+def test_a_preview_gives_the_size_and_records_nothing(client: httpx.Client) -> None:
+    """2^256 - 1 has 78 digits (OEIS A034887); neither the history nor the usage knows that somebody asked."""
+    found = preview(client, "2**256-1")
+    assert (found["expression"], found["digits"], found["exact"], found["too_large"]) == ("2^256 - 1", 78, True, False)
+    assert found["timeout"] > found["seconds"] > 0
+    assert "call" not in found
+    assert client.get("/secure-history").json()["items"] == []
+
+
+def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) -> None:
+    """3^(10^12) has floor(10^12 log10(3)) + 1 digits; the call that is offered gives its ends."""
+    found = preview(client, "3^(10^12)")
+    assert (found["digits"], found["too_large"]) == (477_121_254_720, True)
+    assert found["call"] == {"operation": "pow", "input": {"x": 3, "y": MILLION_MILLION}}
+    summary = client.post("/calculations", json={**found["call"], "view": "summary"}).json()
+    assert (summary["digits"], summary["trailing"]) == (477_121_254_720, str(pow(3, MILLION_MILLION, 10**20)))
+
+
+@pytest.mark.parametrize(
+    ("expression", "call"),
+    [
+        ("(10^9)!", {"operation": "factorial", "input": {"n": 10**9}}),
+        ("fibonacci(2^62)", {"operation": "fibonacci", "input": {"n": str(2**62)}}),
+        ("fibonacci(10^18) + 1", None),
+        ("isprime(91)", None),
+    ],
+)
+def test_one_call_is_offered_with_its_operands(
+    client: httpx.Client, expression: str, call: dict[str, Any] | None
+) -> None:
+    """The operands are computed; an expression of more than one call, or without a summary, is not offered."""
+    assert preview(client, expression).get("call") == call
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem", "position"),
+    [
+        ("1 + ", "validation-error", 4),
+        ("1,000", "validation-error", 0),
+        ("2^0.5", "domain-error", 1),
+        ("1 + 3^(10^12)", "result-too-large", 5),
+    ],
+)
+def test_an_error_has_its_place(client: httpx.Client, expression: str, problem: str, position: int) -> None:
+    """A preview finds every error that is certain before the value is computed, at its position."""
+    found = preview(client, expression)
+    assert (found["status"], found["type"].partition("#")[2]) == (422, problem)
+    assert [error["position"] for error in found["errors"]] == [position]
+
+
+def test_a_rounded_value_says_so(client: httpx.Client) -> None:
+    """With a precision an irrational value is previewed as rounded."""
+    assert preview(client, "2^0.5", precision=20)["exact"] is False
+
+
+def test_previews_of_hostile_expressions_are_answered(client: httpx.Client) -> None:
+    """Whatever the expression is, a preview answers with a size or a problem, none of them the service's fault."""
+    headers = {"Content-Type": "application/json"}
+    bodies = [json.dumps({"expression": text}) for text in islice(hostile(Random(7)), 60)]  # noqa: S311  # no secrets
+    statuses = {client.post("/evaluate/preview", content=body, headers=headers).status_code for body in bodies}
+    assert statuses == {200, 422}
