@@ -8,10 +8,13 @@ export function codesOf(origin, { path, json }) {
   const body = JSON.stringify(json);
   const { expression, operation, input, ...options } = json;
   const python = (/** @type {unknown} */ value) => JSON.stringify(value); // a JSON string is a string in Python, too
-  const more = Object.entries(options).map(([name, value]) => `, ${name}=${python(value)}`).join("");
+  const option = (/** @type {unknown} */ value) => (/^\d+$/.test(String(value)) ? String(value) : python(value));
+  const named = (/** @type {Record<string, unknown>} */ values, /** @type {(value: unknown) => string} */ write) => (
+    Object.entries(values).map(([name, value]) => `, ${name}=${write(value)}`).join(""));
+  const more = named(options, option);
   const call = expression !== undefined
     ? `calc.evaluate(${python(expression)}${more})`
-    : `calc.calculate(${python(operation)}, ${python(input)}${more})`;
+    : `calc.calculate(${python(operation)}${named(input ?? {}, python)}${more})`;
   return [
     { name: "curl", text: `curl -s ${origin}${path} -H "Authorization: Bearer $PYCALC_API_KEY" \\
   -H 'Content-Type: application/json' -d '${body.replaceAll("'", "'\\''")}'` },

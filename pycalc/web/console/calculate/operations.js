@@ -1,13 +1,30 @@
 // The operations of the service: chips to choose from, and a form for the chosen one, made from the OpenAPI document.
 
-import { html, useSignal } from "../../vendor/preact.js";
+import { html, useEffect, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
-import { anonymous, readJson } from "../api.js";
+import { Problem, anonymous, readJson } from "../api.js";
 import { ask, asked, calculate, state } from "../pages/calculate.js";
 import { Field, Form } from "../parts/form.js";
-import { Shown, useLoaded } from "../parts/loaded.js";
+import { Shown } from "../parts/loaded.js";
 
 /** @typedef {{name: string, in: string, description?: string, schema: any, examples?: any}} Parameter */
+
+/** A public document of the service, as `useLoaded` gives those of an account. @param {string} path */
+function usePublic(path) {
+  const data = useSignal(/** @type {any} */ (null));
+  const problem = useSignal(/** @type {Problem | null} */ (null));
+  const load = async () => {
+    problem.value = null;
+    try {
+      data.value = await readJson(await anonymous(path));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      problem.value = error;
+    }
+  };
+  useEffect(() => { load(); }, [path]);
+  return { data: data.value, problem: problem.value, busy: false, reload: load };
+}
 
 /** The operation's entry in the OpenAPI document. @param {any} document @param {string} name */
 function entryOf(document, name) {
@@ -26,8 +43,8 @@ export async function loadOperations() {
 
 /** Chips: the expression, and each operation. @param {{chosen: string | null}} props */
 export function Operations({ chosen }) {
-  const loaded = useLoaded("/");
-  const names = /** @type {any} */ (loaded.data)?.operations.filter((/** @type {string} */ name) => name !== "evaluate") ?? [];
+  const loaded = usePublic("/");
+  const names = loaded.data?.operations.filter((/** @type {string} */ name) => name !== "evaluate") ?? [];
   const choose = (/** @type {string} */ name) => ask(name ? new URLSearchParams({ operation: name }) : new URLSearchParams());
   const all = ["", ...names, ...(chosen && !names.includes(chosen) ? [chosen] : [])];
   return html`<ul class="chips" aria-label=${t("calculate.operations")}>${all.map((name) => html`
@@ -40,7 +57,8 @@ const literal = (value) => value.trim().replace(/^(-?)10\^(\d+)$/, "$11e$2");
 
 /** @param {{parameter: Parameter, value: string, error?: string}} props */
 function Option({ parameter, value, error }) {
-  const { name, schema, description } = parameter;
+  const { name, schema } = parameter;
+  const description = parameter.description?.replaceAll("`", "");
   const options = schema.enum ?? schema.anyOf?.find((/** @type {any} */ one) => one.enum)?.enum;
   if (!options) {
     const hint = schema.default === undefined ? description : `${description} (${schema.default})`;
@@ -67,7 +85,7 @@ function Inputs({ entry, name }) {
     if (options.some((/** @type {Parameter} */ one) => problem.errors.some(({ pointer }) => pointer.endsWith(`/${one.name}`)))) open.value = true;
     throw problem;
   };
-  return html`<h2>${entry.summary}</h2><p class="hint">${entry.description.split("\n")[0]}</p>
+  return html`<h2>${entry.summary}</h2><p class="hint">${entry.description.split("\n")[0].replaceAll("`", "")}</p>
     <${Form} submit=${submit} action=${t("calculate.action")}>${(/** @type {any} */ errors) => html`
       ${operands.map((/** @type {Parameter} */ one, /** @type {number} */ index) => html`
         <${Field} key=${one.name} name=${one.name} label=${one.name} hint=${one.description} error=${errors[one.name]} required
@@ -80,7 +98,7 @@ function Inputs({ entry, name }) {
 
 /** The form of an operation. @param {{name: string}} props */
 export function OperationForm({ name }) {
-  const loaded = useLoaded("/openapi.json");
+  const loaded = usePublic("/openapi.json");
   return html`<div class="card operation"><${Shown} loaded=${loaded}>${(/** @type {any} */ document) => {
     const entry = entryOf(document, name);
     return entry ? html`<${Inputs} key=${name} entry=${entry} name=${name} />` : html`<p>${t("calculate.no-operation", { name })}</p>`;

@@ -13,17 +13,17 @@ const MOST_LAST = 10_000;
 /**
  * The size and ends of an expression that the service did not evaluate.
  * @param {string} expression @param {AbortSignal} signal
- * @returns {Promise<{digits?: number | string, leading?: string, trailing?: string}>}
+ * @returns {Promise<{digits?: number | string, limit?: number, leading?: string, trailing?: string}>}
  */
 async function endsOf(expression, signal) {
-  const { call, digits } = await requestJson("/evaluate/preview", { method: "POST", json: { expression }, signal });
-  if (!call) return { digits };
-  return requestJson("/calculations", { method: "POST", json: { ...call, view: "summary" }, signal });
+  const { call, digits, limit } = await requestJson("/evaluate/preview", { method: "POST", json: { expression }, signal });
+  if (!call) return { digits, limit };
+  return { ...await requestJson("/calculations", { method: "POST", json: { ...call, view: "summary" }, signal }), limit };
 }
 
 /** @param {{problem: Problem, wanted: URLSearchParams}} props */
 export function TooLarge({ problem, wanted }) {
-  const known = useSignal(/** @type {{digits?: number | string, leading?: string, trailing?: string}} */ (problem.members));
+  const known = useSignal(/** @type {{digits?: number | string, limit?: number, leading?: string, trailing?: string}} */ (problem.members));
   const last = useSignal("20");
   const expression = wanted.get("expression");
   useEffect(() => {
@@ -35,7 +35,7 @@ export function TooLarge({ problem, wanted }) {
     }
     return () => stop.abort();
   }, []);
-  const { digits, leading, trailing } = known.value;
+  const { digits, limit, leading, trailing } = known.value;
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
     const members = new URLSearchParams(wanted);
@@ -46,7 +46,7 @@ export function TooLarge({ problem, wanted }) {
     }
     calculate(members);
   };
-  const size = digits ? t("calculate.too-large-limit", { digits: roughly(digits), limit: t("digits", { n: problem.members.limit }) }) : problem.detail;
+  const size = digits ? t("calculate.too-large-limit", { digits: roughly(digits), limit: t("digits", { n: limit ?? 0 }) }) : problem.detail;
   return html`<section class="result" aria-labelledby="too-large"><h2 id="too-large">${t("calculate.too-large")}</h2>
     ${leading && html`<${Ends} leading=${leading} trailing=${trailing} />`}
     <p>${size}</p>

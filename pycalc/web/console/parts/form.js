@@ -79,5 +79,5 @@ export function Form({ submit, action, danger = false, children }) {
   return html`<form ref=${form} novalidate onSubmit=${onSubmit} aria-busy=${busy.value}>
     ${card && html`<${ErrorCard} problem=${problem.value} />`}
     ${children(errors)}
-    <button type="submit" class=${danger ? "danger" : "primary"} disabled=${busy.value}>${action}</button></form>`;
+    <button type="submit" class=${danger ? "danger" : "primary"} aria-disabled=${busy.value}>${action}</button></form>`;
 }
