@@ -403,6 +403,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
     expect(page.locator("#result")).to_have_text("2432902008176640000")
     expect(page.get_by_label("Expression")).to_be_focused()
     page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox", name="Search pages and actions")).to_be_focused()
     page.keyboard.type("history")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="History")).to_be_focused()

@@ -7,7 +7,7 @@ import { Scatter } from "../parts/scatter.js";
 import { Table } from "../parts/table.js";
 import { csvOf, isDone, resultOf } from "./send.js";
 
-const PAGE = 100;
+const PAGE = 50;
 const SHOWN = 60;
 
 /** A long text by its ends. @param {string} text */
@@ -38,7 +38,7 @@ export function Results({ rows, version }) {
   const points = done.filter(({ answer }) => Number(answer.digits) > 0 && answer.elapsed_ms > 0 && !answer.cached)
     .map(({ answer }) => /** @type {[number, number]} */ ([Number(answer.digits), answer.elapsed_ms]));
   const save = () => saveBlob(new Blob(csvOf(rows), { type: "text/csv" }), "pycalc-batch.csv");
-  return html`<section aria-labelledby="batch-results" data-version=${version}>
+  return html`<section class="batch-results" aria-labelledby="batch-results" data-version=${version}>
     <div class="row"><h2 id="batch-results">${t("batch.results")}</h2>
       <span class="hint">${t("batch.summary", { n: rows.length, done: done.length, wrong: rows.filter(({ answer, error }) => error || (answer && !isDone(answer))).length })}</span>
       <span class="spring"></span>${done.length > 0 && html`<button type="button" class="quiet" onClick=${save}>${t("batch.csv")}</button>`}</div>

@@ -9,6 +9,7 @@ import { attempt } from "../parts/loaded.js";
 import { roughly } from "./preview.js";
 
 const MOST_LAST = 10_000;
+const LONGEST_WRITTEN = 15; // a number of digits with more digits of its own is written roughly
 
 /**
  * The size and ends of an expression that the service did not evaluate.
@@ -46,7 +47,8 @@ export function TooLarge({ problem, wanted }) {
     }
     calculate(members);
   };
-  const size = digits ? t("calculate.too-large-limit", { digits: roughly(digits), limit: t("digits", { n: limit ?? 0 }) }) : problem.detail;
+  const written = String(digits).length <= LONGEST_WRITTEN ? t("digits", { n: digits ?? 0 }) : roughly(digits ?? 0);
+  const size = digits ? t("calculate.too-large-limit", { digits: written, limit: t("digits", { n: limit ?? 0 }) }) : problem.detail;
   return html`<section class="result" aria-labelledby="too-large"><h2 id="too-large">${t("calculate.too-large")}</h2>
     ${leading && html`<${Ends} leading=${leading} trailing=${trailing} />`}
     <p>${size}</p>

@@ -75,8 +75,13 @@ export function Form({ submit, action, danger = false, children }) {
       busy.value = false;
     }
   };
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.current?.requestSubmit();
+  };
   const card = problem.value && (problem.value.errors.length === 0 || orphans.length > 0);
-  return html`<form ref=${form} novalidate onSubmit=${onSubmit} aria-busy=${busy.value}>
+  return html`<form ref=${form} novalidate onSubmit=${onSubmit} onKeyDown=${onKey} aria-busy=${busy.value}>
     ${card && html`<${ErrorCard} problem=${problem.value} />`}
     ${children(errors)}
     <button type="submit" class=${danger ? "danger" : "primary"} aria-disabled=${busy.value}>${action}</button></form>`;

@@ -1,0 +1,179 @@
+"""Journeys through the pages Calculate and Batch and the digit viewer, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from gmpy2 import mpz
+from playwright.sync_api import Page, Request, expect
+
+from tests.harness.accounts import PASSWORD
+from tests.harness.console import calculate, fill_sign_in
+
+ROOT_OF_2 = "1.41421356237309504880168872421"  # OEIS A002193, rounded to 30 digits
+CALCULATE = "Calculate"
+
+
+def test_a_size_is_known_while_typing(console: Page) -> None:
+    """A preview of 3^(10^12) offers both ends, which are shown without the value; nothing was recorded before."""
+    console.get_by_label("Expression").fill("3^(10^12)")
+    expect(console.locator("#preview")).to_contain_text("477 billion digits: too long to write out.")
+    console.get_by_role("button", name="Show both ends").click()
+    expect(console.locator("#result")).to_have_text(re.compile(r"^4596606\d{13}…78655220000000000001$"))
+    expect(console.locator(".facts")).to_contain_text("477,121,254,720 digits")
+    assert console.url.endswith("/?operation=pow&x=3&y=1000000000000&view=summary")
+    console.reload()
+    expect(console.get_by_label("y", exact=True)).to_have_value("1000000000000")
+    expect(console.get_by_label("size and both ends")).to_be_checked()
+
+
+def test_an_error_is_marked_at_its_place(console: Page) -> None:
+    """The sign in front of which a number is missing is marked in the expression, and the field describes it."""
+    field = console.get_by_label("Expression")
+    field.fill("1 + (2 * )3")
+    expect(console.locator(".marks mark")).to_have_text(")")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_accessible_description(re.compile(r"A number is missing before \)"))
+    field.fill("1 + (2 * 3)")
+    expect(console.locator("#preview")).to_contain_text("1 + 2 * 3")
+    expect(console.locator(".marks mark")).to_have_count(0)
+
+
+def test_a_too_large_result_has_a_way_on(console: Page) -> None:
+    """The card of a result that is too large has both ends, and shows as many of the last digits as are wanted."""
+    calculate(console, "3^(10^12)")
+    card = console.get_by_role("region", name="Too long to write out")
+    expect(card).to_contain_text("…78655220000000000001")
+    card.get_by_label("How many of the last digits").fill("5")
+    card.get_by_role("button", name="Show the last digits").click()
+    expect(console.get_by_label("Expression")).to_have_value("(3^(10^12)) mod 10^5")
+    expect(console.locator("#result")).to_have_text("1")  # ...00001
+
+
+def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) -> None:
+    """An operation's form takes its operands from the address; its result says that it is rounded, then cached."""
+    page.goto("/?operation=pow&x=2&y=0.5&precision=30")
+    page.get_by_label("y", exact=True).press("Control+Enter")
+    fill_sign_in(page.get_by_role("dialog", name="Sign in"), username, PASSWORD)
+    expect(page.locator("#result")).to_have_text(ROOT_OF_2)
+    expect(page.locator(".facts .chip.warn")).to_have_text("rounded")
+    page.reload()
+    expect(page.get_by_label("precision")).to_have_value("30")
+    button = page.get_by_role("button", name=CALCULATE, exact=True)
+    button.click()
+    expect(page.locator(".facts")).to_contain_text("cached")
+    expect(button).to_be_focused()
+
+
+def test_operands_are_explained_at_their_fields(console: Page) -> None:
+    """A power of ten is an operand; an invalid one is explained at its field, and a missing value below the form."""
+    console.get_by_role("button", name="pow", exact=True).click()
+    x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
+    x.fill("10^3")
+    y.fill("1,000")
+    y.press("Enter")
+    expect(y).to_have_accessible_description(re.compile("y must be a number"))
+    expect(y).to_be_focused()
+    y.fill("-2")
+    y.press("Enter")
+    expect(console.locator("#result")).to_have_text("0.000001")
+    x.fill("0")
+    x.press("Enter")
+    expect(console.get_by_role("alert").get_by_role("link")).to_have_attribute("href", "/docs/problems#domain-error")
+    expect(console.locator("#result")).to_have_text("0.000001")  # the last result stays
+
+
+def test_a_new_operation_appears_by_itself(page: Page) -> None:
+    """The chips are the service's operations, and a form is made from the OpenAPI document."""
+    page.route(
+        "**/",
+        lambda route: (
+            route.fulfill(json={"operations": ["cube"]})
+            if "json" in (route.request.headers["accept"])
+            else route.continue_()
+        ),
+    )
+    operand = {"name": "n", "in": "path", "description": "The edge.", "schema": {"type": "string"}}
+    cube = {"operationId": "cube", "summary": "Cube", "description": "n * n * n", "parameters": [operand]}
+    page.route("**/openapi.json", lambda route: route.fulfill(json={"paths": {"/cube/{n}": {"get": cube}}}))
+    page.goto("/")
+    page.get_by_role("button", name="cube").click()
+    expect(page.get_by_role("heading", name="Cube")).to_be_visible()
+    expect(page.get_by_label("n", exact=True)).to_have_accessible_description("The edge.")
+
+
+def test_long_operands_do_not_fit_into_a_path(console: Page) -> None:
+    """An operand of 70,000 digits is calculated from its form, and is still there after a reload."""
+    console.goto("/?operation=isprime")
+    console.get_by_label("n", exact=True).fill("2" * 70_000)
+    console.get_by_role("button", name=CALCULATE, exact=True).click()
+    expect(console.locator("#result")).to_have_text("false")
+    console.reload()
+    expect(console.get_by_label("n", exact=True)).to_have_value("2" * 70_000)
+
+
+def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
+    """The viewer shows, finds, counts and checks the digits of 2^100000; only the rows in view exist."""
+    digits = mpz(2**100_000).digits()
+    calculate(console, "2^100000")
+    console.get_by_role("button", name="All digits").press("Enter")
+    viewer = console.get_by_role("region", name="All digits")
+    expect(viewer).to_contain_text("as recorded")
+    viewer.get_by_label("Search digits").press_sequentially("99900")
+    console.keyboard.press("Enter")
+    expect(viewer.locator("mark.current")).to_have_text("99900")
+    hits = len(re.findall("(?=99900)", digits))
+    expect(viewer).to_contain_text(f"Hit 1 of {hits}")
+    assert viewer.locator(".digit-row").count() < 50
+    viewer.get_by_label("Digit number").fill("30103")
+    console.keyboard.press("Enter")
+    rows = viewer.get_by_role("group", name=re.compile("30,103 digits"))
+    expect(rows.locator(".digit-row").last).to_contain_text(digits[-3:])
+    rows.press("Home")
+    expect(rows.locator(".digit-row").first).to_contain_text(digits[:10])
+    viewer.get_by_text("How often each digit occurs").press("Enter")
+    expect(viewer.get_by_role("row", name=re.compile(f"^7 {digits.count('7'):,}"))).to_be_visible()
+
+
+def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:
+    """Lines are checked before they are sent in parts of 1,000; the answers come back as a table, a plot and CSV."""
+    console.goto("/console/batch")
+    sizes: list[int] = []
+
+    def on_request(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/batch"):
+            sizes.append(len(json.loads(request.post_data or "")["operations"]))
+
+    console.on("request", on_request)
+    lines = ["pow,3,1000,mod=97", "fibonaci,10", "gcd(12, 18)", "(1 + 2", "1/0"]
+    lines += [f"{n}^2" for n in range(1_200)]
+    field = console.get_by_label("One calculation a line")
+    field.fill("\n".join(lines))
+    field.press("Control+Enter")
+    expect(console.get_by_role("alert")).to_contain_text("Line 2: There is no operation fibonaci.")
+    expect(console.get_by_text("1,205 lines, 1,202 calculated, 3 with errors")).to_be_visible()
+    assert sizes == [1_000, 203]
+    expect(console.locator(".scatter circle").first).to_be_visible()
+    with console.expect_download() as saved:
+        console.get_by_role("button", name="Download CSV").click()
+    saved.value.save_as(tmp_path / "batch.csv")
+    rows = list(csv.DictReader(StringIO((tmp_path / "batch.csv").read_text())))
+    assert [rows[index]["result"] for index in (0, 2, 10)] == [str(pow(3, 1000, 97)), "6", "25"]
+    assert rows[4]["error"]
+    console.get_by_role("button", name="Next page").click()
+    expect(console.get_by_text("Page 2 of 25")).to_be_visible()
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_pages_have_all_their_texts(console: Page, language: str) -> None:
+    """No key of a text is visible on the pages, in either language."""
+    console.evaluate(f"localStorage.setItem('pycalc.language', '{language}')")
+    for path in ("/?operation=pow&x=2&y=3", "/console/batch"):
+        console.goto(path)
+        expect(console.locator("form button[type=submit]")).to_be_visible()
+        assert re.findall(r"\b(?:calculate|batch|viewer|result)\.[a-z-]+", console.locator("main").inner_text()) == []
