@@ -63,7 +63,7 @@ function Option({ parameter, value, error }) {
   if (!options) {
     const hint = schema.default === undefined ? description : `${description} (${schema.default})`;
     return html`<${Field} name=${name} label=${name} value=${value} error=${error} hint=${hint} autocomplete="off"
-      spellcheck="false" inputmode="numeric" class="mono" />`;
+      spellcheck=${false} inputmode="numeric" class="mono" />`;
   }
   return html`<fieldset class="choices row"><legend>${name}</legend>${options.map((/** @type {string} */ one) => html`
     <label class="check" key=${one}><input type="radio" name=${name} value=${one === schema.default ? "" : one}
@@ -90,7 +90,7 @@ function Inputs({ entry, name }) {
       ${operands.map((/** @type {Parameter} */ one, /** @type {number} */ index) => html`
         <${Field} key=${one.name} name=${one.name} label=${one.name} hint=${one.description} error=${errors[one.name]} required
           placeholder=${one.schema.examples?.[0]} value=${given.get(one.name) ?? ""} class="mono" autocomplete="off"
-          autocapitalize="off" spellcheck="false" data-slash=${index === 0} />`)}
+          autocapitalize="off" spellcheck=${false} data-slash=${index === 0} />`)}
       ${options.length > 0 && html`<details open=${open.value} onToggle=${(/** @type {any} */ event) => { open.value = event.currentTarget.open; }}>
         <summary>${t("calculate.options")}</summary><div class="options">${options.map((/** @type {Parameter} */ one) => html`
           <${Option} key=${one.name} parameter=${one} value=${given.get(one.name) ?? ""} error=${errors[one.name]} />`)}</div></details>`}`}<//>`;

@@ -85,7 +85,7 @@ export default function Batch() {
   const wrong = rows.value.filter(({ error }) => error);
   return html`<h1 tabindex="-1">${t("batch.title")}</h1><p class="lead">${t("batch.lead")}</p>
     <form class="card" onSubmit=${calculate}><div class="field"><label for="batch-lines">${t("batch.lines")}</label>
-      <textarea id="batch-lines" class=${over.value ? "mono lines over" : "mono lines"} rows="8" data-slash spellcheck="false" autocapitalize="off"
+      <textarea id="batch-lines" class=${over.value ? "mono lines over" : "mono lines"} rows="8" data-slash spellcheck=${false} autocapitalize="off"
         placeholder=${EXAMPLE} value=${text.value} onKeyDown=${onKey} aria-describedby="batch-hint"
         onDragOver=${(/** @type {Event} */ event) => { event.preventDefault(); over.value = true; }}
         onDragLeave=${() => { over.value = false; }} onDrop=${drop}

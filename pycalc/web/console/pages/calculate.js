@@ -68,7 +68,7 @@ function ExpressionLine({ text, submit }) {
   return html`<form class="expression" onSubmit=${submit}>
     <label class="offscreen" for="expression">${t("calculate.expression")}</label>
     <div class="expression-field"><${Marks} text=${text.value} />
-      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck="false"
+      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck=${false}
         placeholder=${t("calculate.placeholder")} value=${text.value} onKeyDown=${onKey}
         aria-invalid=${wrong ? "true" : undefined} aria-describedby="preview"
         onScroll=${(/** @type {any} */ event) => { const { previousElementSibling: marks, scrollTop } = event.currentTarget; if (marks) marks.scrollTop = scrollTop; }}
@@ -115,18 +115,6 @@ export default function Calculate() {
   return html`<div class=${result || problem || operation ? "calculate" : "calculate hero"}>
     <h1 tabindex="-1">${t("calculate.lead")}</h1>
     <p class="lead">${t("calculate.hint")}</p>
-<<<<<<< HEAD
-    <form class="expression" onSubmit=${submit}>
-      <label class="offscreen" for="expression">${t("calculate.expression")}</label>
-      <textarea id="expression" ref=${field} rows="1" data-slash autocomplete="off" autocapitalize="off" spellcheck=${false}
-        placeholder=${t("calculate.placeholder")} value=${text.value} onKeyDown=${onKey} maxlength="10000"
-        onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea>
-      <button type="submit" class="primary">${t("calculate.action")}</button>
-    </form>
-    <ul class="chips" aria-label=${t("calculate.examples")}>${EXAMPLES.map((example) => html`
-      <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>
-    <${Progress} /><${Outcome} /></div>`;
-=======
     ${extras && html`<${extras.Operations} chosen=${operation} />`}
     ${operation
       ? extras && html`<${extras.OperationForm} key=${operation} name=${operation} />`
@@ -136,5 +124,4 @@ export default function Calculate() {
           <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>`}
     ${extras && html`<${extras.Progress} />`}
     ${outcome && html`<${outcome.Outcome} />`}</div>`;
->>>>>>> b9230e3 (API: POST /evaluate/preview gives an expression's size and cost, or the place of its error)
 }
