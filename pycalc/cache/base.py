@@ -61,7 +61,7 @@ class CounterStore(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
+        """Return the clock by which counters expire, a function that returns seconds since an arbitrary moment."""
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add ``amount``, which may be negative, to a counter and return the count.

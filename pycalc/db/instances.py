@@ -12,7 +12,7 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, figures =
 
 
 class SqlInstanceStore:
-    """Running processes in SQL."""
+    """The list of running processes, in SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""The SQL of the quota uses."""
+"""The SQL of the amounts that users have used of their quotas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.u
 
 
 class SqlQuotaStore:
-    """Quota uses in SQL."""
+    """The amounts that users have used of their quotas, in SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -106,5 +106,8 @@ def unix_ms(moment: datetime) -> int:
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return the lowest id that can be made at ``unix_ms``, in milliseconds since the epoch, or later."""
+    """Return 16 bytes that sort after all ids made before ``unix_ms``, and before all ids made then or later.
+
+    ``unix_ms`` is in milliseconds since the epoch.
+    """
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

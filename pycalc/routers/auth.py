@@ -154,7 +154,10 @@ async def refresh(
 
 @router.post("/logout", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
 async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
-    """End this session. Its access and refresh tokens are refused at once."""
+    """End this session.
+
+    Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
+    """
     await resources.authenticator.log_out(caller)
     clear_cookie(response)
 

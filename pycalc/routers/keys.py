@@ -75,5 +75,8 @@ async def get_key(caller: AccountReadDep, key_id: KeyIdDep, resources: Resources
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def remove_key(caller: CallerDep, key_id: KeyIdDep, resources: ResourcesDep) -> None:
-    """Remove a key of one's own. The key is refused at once."""
+    """Remove a key of one's own.
+
+    The key is refused at once by the process that answers, and within seconds by the others.
+    """
     await resources.keys.remove(caller, key_id)

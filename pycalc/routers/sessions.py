@@ -48,5 +48,8 @@ async def _session_id(session_id: Annotated[Uuid, Path(max_length=64)]) -> bytes
 async def end_session(
     caller: CallerDep, session_id: Annotated[bytes, Depends(_session_id)], resources: ResourcesDep
 ) -> None:
-    """End a session of one's own. Its access and refresh tokens are refused at once."""
+    """End a session of one's own.
+
+    Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
+    """
     await resources.authenticator.end_session(caller, session_id)

@@ -103,13 +103,17 @@ async def reset_totp(username: Username, caller: CallerDep, resources: Resources
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Delete an account as DELETE /me does (admins only).
 
-    Its tokens are refused at once. The last admin can't be deleted.
+    Its tokens are refused at once by the process that answers, and within seconds by the others. The last admin can't
+    be deleted.
     """
     await resources.accounts.delete(caller, username)
 
 
 @router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("forbidden", "not-found"))
 async def end_sessions(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """End all sessions of an account (admins only). Their tokens are refused at once; API keys stay valid."""
+    """End all sessions of an account (admins only). API keys stay valid.
+
+    The tokens of the sessions are refused at once by the process that answers, and within seconds by the others.
+    """
     user = await resources.accounts.named(caller, username)
     await resources.authenticator.end_sessions(user, caller.username)

@@ -74,7 +74,7 @@ class Totals:
             yield summed
 
     def render(self) -> bytes:
-        """Return the sums in Prometheus' text format."""
+        """Return the combined metrics of all added processes, in Prometheus' text format."""
         return generate_latest(self)
 
 

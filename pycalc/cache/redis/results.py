@@ -131,9 +131,9 @@ def _taken(answer: Any) -> bytes | bool:
 
 
 class RedisClaim:
-    """A claim in Redis.
+    """A request for the lease on a result, which lets one process at a time compute the result.
 
-    The lease is a key that has this claim's token as its value, and expires unless it is renewed.
+    The lease is a key in Redis that has the random token of this request as its value. It expires unless it is renewed.
     """
 
     def __init__(self, results: RedisResults, key: str) -> None:

@@ -151,9 +151,11 @@ class AuditLog:
             await self._writer
 
     def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
-        """Return the bucket that limits an entry, or None for an unlimited entry.
+        """Return the token bucket that limits how many such entries are stored, or None if there is no limit.
 
-        Acts of admins and the service on others are unlimited.
+        There is no limit for acts that succeeded and were not upon the actor's own account: those of admins, of
+        operators' commands and of the service itself. All entries without an actor share one bucket. For the others
+        there is a bucket for each actor and outcome.
         """
         if entry.actor is None:
             return self._strangers

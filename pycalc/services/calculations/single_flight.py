@@ -67,9 +67,9 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result that was found.
+    """A result that was looked up or computed.
 
-    ``cached`` is False if its text was computed for this call, or for one that this call joined.
+    ``cached`` is False if the result's text was computed for this call, or for an earlier call that this one joined.
     """
 
     result: Result

@@ -25,7 +25,10 @@ class Entry(NamedTuple):
 
 
 class RowQueue:
-    """A queue of entries, bounded by rows and bytes."""
+    """A first-in, first-out queue of history rows that wait for a commit, bounded in rows and in bytes.
+
+    An entry has all rows of one call of ``record``, and is taken as a whole.
+    """
 
     def __init__(self, max_rows: int, max_bytes: int) -> None:
         self._max_rows, self._max_bytes = max_rows, max_bytes

@@ -54,7 +54,7 @@ class ConcurrencyLimit:
         return Slot(self._release, key, amount)
 
     def require_free(self, amount: int) -> None:
-        """Raise Overloaded if slots of less than this total size are free."""
+        """Raise Overloaded if less than ``amount`` of the total is free. Take no slot."""
         if self.taken + amount > self.total:
             self._refused.inc()
             raise Overloaded(self._detail, self._seconds)

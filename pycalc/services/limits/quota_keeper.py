@@ -53,7 +53,10 @@ class QuotaKeeper:
         await self._runner
 
     async def states(self, caller: Principal) -> list[QuotaState]:
-        """Return the state of each of a user's quotas, including charges that other processes have stored by now."""
+        """Return the state of each of the caller's quotas, including charges that other processes have stored by now.
+
+        If the database is unavailable, the charges of other processes are as they were last read.
+        """
         with suppress(StoreUnavailable):  # then return what this process knows
             for quota, _ in self._quotas:
                 if own := quota.ids_of(caller):

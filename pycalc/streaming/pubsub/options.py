@@ -32,7 +32,10 @@ class PubSubOptions:
 
 
 def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
-    """Return the options in a URL; raises ValueError for an invalid URL and for any ``credentials``."""
+    """Return the options in a URL; raises ValueError for an invalid URL.
+
+    ``credentials`` must be empty, else ValueError is raised: Pub/Sub takes Google's application default credentials.
+    """
     if credentials:
         raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
     parts = split_url(url)

@@ -30,7 +30,8 @@ class PubSubStream:
     ) -> None:
         """Read the options in the URL. ``publish`` takes at most ``publish_seconds``.
 
-        Raises ValueError for a URL without a topic or with an invalid option, and for any ``credentials``.
+        Raises ValueError for a URL without a topic or with an invalid option. ``credentials``, which every stream is
+        given, must be empty, else ValueError is raised: Pub/Sub takes Google's application default credentials.
         """
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds

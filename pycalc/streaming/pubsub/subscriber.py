@@ -95,9 +95,10 @@ class PubSubMember:
                     await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Return uncommitted messages to the group, including those of a pull that ends while it is being cancelled.
+        """Cancel the pull that is under way, and return all uncommitted messages to the group.
 
-        If Pub/Sub does not answer within 3 s, the messages return to the group when their leases expire.
+        If the pull receives messages before it is cancelled, these are returned too. If Pub/Sub does not answer within
+        3 s, the messages return to the group when their leases expire.
         """
         self._extending.cancel()
         await asyncio.wait({self._extending})

@@ -23,9 +23,10 @@ _COUNTLESS = 10**300  # a number of digits that a float holds, far above all tha
 
 
 class CallEstimate(NamedTuple):
-    """The size and cost of a function's value: at most ``digits``, computed and verified in ``seconds`` on one core.
+    """The size and cost of a function's value, known before the value is computed.
 
-    The value is certainly at least 10^``least``, if that is not 0.
+    The value has at most ``digits`` digits, and takes ``seconds`` on one core to compute and verify. It is certainly at
+    least 10^``least``, except that a ``least`` of 0 tells nothing.
     """
 
     digits: float

@@ -144,7 +144,10 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return the digits of a value's numerator and denominator. An enclosure has the digits of the precision."""
+        """Return how many digits of a value's numerator and denominator the arithmetic works with.
+
+        An irrational value, which is computed as an interval, has as many digits as the precision and no denominator.
+        """
         if size.rounded is Enclosed.YES:
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT

@@ -122,9 +122,11 @@ class Residues:
         return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
 
     def _power_by_euler(self, node: Exponentiation) -> Value:
-        """Return a power with a huge exponent e, by a^e = a^(e mod φ + φ) modulo m, for any a and e >= log2 m.
+        """Return the residue of a power a^e with a huge exponent e, by Euler's theorem.
 
-        Of the two residues of a verification, one finds e modulo φ, and the other e modulo φ·``factor``.
+        With φ = φ(m), the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
+        e >= log2 m. Therefore e mod φ is computed instead of e. The two residues of a verification compute it in
+        different ways, so that an error in it is detected: one modulo φ, and the other modulo φ·``factor``.
         """
         order = totient(self._reduced)
         reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order

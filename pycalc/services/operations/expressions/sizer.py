@@ -60,9 +60,11 @@ _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
 
 class Repeated(NamedTuple):
-    """The terms of a loop: their maximum number, their bounds, and the mean sizes of their numerators and denominators.
+    """The number and the sizes of the terms of a sum or a product, as estimated.
 
-    ``nested`` is set if each of the first denominators is a multiple of the previous one, as in the terms 1/2^i.
+    There are at most ``terms`` terms, and ``bounds`` holds for each of them. ``bits`` and ``places`` are the mean sizes
+    of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set if
+    the first few terms of a sum have denominators of which each is a multiple of the one before, as in 1/2^i.
     """
 
     terms: int
@@ -215,11 +217,14 @@ class Sizer(NodeSizes):
         return Size(low, high, bits, places, rounded=size.rounded)
 
     def _repeated(self, node: Loop, count: Callable[[], Size]) -> Repeated:
-        """Count the cost of all terms of a loop with ``count``, and return the sizes of the terms.
+        """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        The bounds hold for all values of the variable. The cost of a term is the weighted mean of five terms (Simpson's
-        rule). In deeply nested loops, or if the loop's own bounds are unknown, the cost is that at the bounds. Raises
-        DomainError for bounds that are not whole numbers, and for too many terms.
+        ``count`` must count the cost of one term for the present size of the variable, and return the term's size. It
+        is called with a variable that may have any value from the first to the last, which gives bounds of all terms.
+        Then it is called for five values of the variable, of which the mean cost is taken (Simpson's rule). If the
+        first or the last value is not known, or in deeply nested loops, the cost at the bounds is taken instead.
+
+        Raises DomainError if the first or the last value is not a whole number, and if there may be too many terms.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
