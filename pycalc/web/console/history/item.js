@@ -53,6 +53,7 @@ export function ItemDrawer({ item, onClose }) {
   const repeat = () => during(async () => { repeated.value = await again(item); });
   const title = notation(item.operation, item.input, 400);
   const expression = expressionOf(item.operation, item.input);
+  const wanted = new URLSearchParams(item.operation === "evaluate" ? item.input : { operation: item.operation, ...item.input });
   const summary = item.input.view === "summary";
   const save = () => saveBlob(new Blob([text.value ?? ""], { type: "text/plain" }), `${item.id}.txt`);
   const facts = [
@@ -71,6 +72,6 @@ export function ItemDrawer({ item, onClose }) {
     ${isAbbreviated(item.input) ? html`<p class="hint">${t("history.abbreviated")}</p>` : html`<div class="row">
       <button type="button" class="primary" disabled=${busy.value} onClick=${repeat}>${t("history.again")}</button>
       ${expression && html`<button type="button" class="quiet" onClick=${() => { onClose(); navigate(`/?expression=${encodeURIComponent(expression)}`); }}>${t("history.open")}</button>`}</div>`}
-    ${repeated.value && (repeated.value.leading === undefined ? html`<${Result} expression=${title} calculation=${repeated.value} />`
+    ${repeated.value && (repeated.value.leading === undefined ? html`<${Result} title=${title} wanted=${wanted} calculation=${repeated.value} />`
       : html`<${Ends} leading=${repeated.value.leading} trailing=${repeated.value.trailing} />`)}<//>`;
 }
