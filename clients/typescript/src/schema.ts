@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 d992038df3d62dd6a66f1bcf6f21a13938d40adf86a28cdc8064cbf639442b0e
+// Made by `make client-types` of schemas with the SHA-256 270ccf92363a1e677e766b051b945991b4460e6ca7945e619372f2c7ca417e56
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -493,6 +493,65 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+        };
+        /**
+         * EvaluationPreview
+         * @description What is known of an expression before its value is computed.
+         * @example {
+         *       "call": {
+         *         "input": {
+         *           "x": 3,
+         *           "y": 1000000000000
+         *         },
+         *         "operation": "pow"
+         *       },
+         *       "digits": 477121254720,
+         *       "exact": true,
+         *       "expression": "3^(10^12)",
+         *       "limit": 20000000,
+         *       "seconds": 269237,
+         *       "timeout": 30,
+         *       "too_large": true
+         *     }
+         */
+        EvaluationPreview: {
+            /**
+             * Expression
+             * @description the expression in canonical form
+             */
+            expression: string;
+            /** @description at most so many decimal digits; 0 where the value is no number */
+            digits: components["schemas"]["Number"];
+            /**
+             * Exact
+             * @description false: the value is, or may be, rounded to the asked precision
+             */
+            exact: boolean;
+            /**
+             * Too Large
+             * @description whether the value has too many digits to be written out
+             */
+            too_large: boolean;
+            /**
+             * Limit
+             * Format: int64
+             * @description the most digits that a result may have
+             */
+            limit: number;
+            /**
+             * Seconds
+             * Format: double
+             * @description about as long on one core, within a factor of two
+             */
+            seconds: number;
+            /**
+             * Timeout
+             * Format: double
+             * @description seconds after which a computation is stopped
+             */
+            timeout: number;
+            /** @description an equal calculation, of which `view=summary` gives the size and both ends */
+            call?: components["schemas"]["SummarisableCall"];
         };
         /**
          * Figures
@@ -1267,6 +1326,18 @@ export interface components {
              * @description path that sends a browser to the identity provider; null without one
              */
             provider: string | null;
+        };
+        /**
+         * SummarisableCall
+         * @description An operation and its operands, as `POST /calculations` takes them.
+         */
+        SummarisableCall: {
+            /** Operation */
+            operation: string;
+            /** Input */
+            input: {
+                [key: string]: components["schemas"]["Number"];
+            };
         };
         /**
          * Summary
