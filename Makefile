@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check all-tests mutate services lint check-console format bench drill soak client wheel up dashboards guide client-types check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check all-tests mutate services lint check-console format bench drill soak client wheel up dashboards screenshots guide client-types check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -85,6 +85,9 @@ up: .env  ## the whole fleet in containers (needs Docker)
 
 dashboards: $(VENV)/dev  ## make alert rules and dashboards from the names of the metrics
 	$(BIN)/python -m deploy.observability
+
+screenshots: $(VENV)/dev  ## take the pictures of the console in docs/images (needs Chromium)
+	$(BIN)/python -m tests.harness.screenshots
 
 guide: $(VENV)/dev  ## make the page /guide from docs/api.md
 	$(BIN)/python -m deploy.api.guide
