@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from tests.e2e.conftest import ARGUMENTS, CHROMIUM
 from tests.harness.accounts import PASSWORD, registration
@@ -17,8 +17,8 @@ from tests.harness.waiting import wait_until
 
 _IMAGES = Path(__file__).parents[2] / "docs" / "images"
 _EXPRESSIONS = ("100!", "3^(10^12) mod 10^20", "1/3 + 1/7", "factorize(2^67 - 1)", "2^256 - 1", "fibonacci(1000)")
-_DESKTOP = {"width": 1280, "height": 860}
-_PHONE = {"width": 390, "height": 844}
+_DESKTOP: ViewportSize = {"width": 1280, "height": 860}
+_PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 def _open(page: Page, path: str) -> None:
