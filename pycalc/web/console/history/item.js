@@ -9,6 +9,7 @@ import { Drawer } from "../parts/dialog.js";
 import { ErrorCard } from "../parts/error-card.js";
 import { expressionOf, isAbbreviated, notation } from "../parts/notation.js";
 import { Result } from "../parts/result.js";
+import { useLater } from "../pages/calculate.js";
 
 /**
  * @typedef {{id: string, operation: string, input: Record<string, any>, result: any, digits: number | string, exact: boolean,
@@ -60,9 +61,12 @@ export function ItemDrawer({ item, onClose }) {
     ["history.when", when(item.created_at, { dateStyle: "full", timeStyle: "medium" })], ["history.digits", number(item.digits)],
     ["history.took", duration(item.elapsed_ms)], ["history.user", item.user], ["history.id", item.id], ["history.sha256", item.sha256],
   ];
+  const long = item.result === null && text.value !== null;
+  const viewer = useLater(() => import("../viewer/digit-viewer.js"), long);
   return html`<${Drawer} title=${t("history.one")} onClose=${onClose}>
     <p class="mono wide">${title}</p>
-    ${text.value !== null ? html`<${Digits} text=${text.value} />` : html`<${Ends} leading=${item.leading} trailing=${item.trailing} />`}
+    ${long && viewer ? html`<${viewer.DigitViewer} id=${item.id} text=${text.value} name=${`${item.id}.txt`} />`
+      : text.value !== null ? html`<${Digits} text=${text.value} />` : html`<${Ends} leading=${item.leading} trailing=${item.trailing} />`}
     <div class="row"><span class=${item.exact ? "chip" : "chip warn"}>${t(`result.${item.exact ? "exact" : item.operation === "iroot" ? "remainder" : "rounded"}`)}</span>
       ${item.cached && html`<span class="chip">${t("result.cached")}</span>`}<span class="spring"></span>
       ${text.value !== null ? html`<${CopyButton} text=${() => text.value ?? ""} /><button type="button" class="quiet" onClick=${save}>${t("app.download")}</button>`
