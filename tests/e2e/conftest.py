@@ -27,7 +27,7 @@ ARGUMENTS = [
 DEADLINE_MS = 15_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, its event loop keeps all other asynchronous tests from the process
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium; if it is missing the tests are skipped, in CI they fail."""
     if not CHROMIUM.exists():

@@ -14,7 +14,7 @@ from pycalc.services.operations.expressions.operation import Evaluate
 _EVALUATE = Evaluate(OPERATIONS)
 
 
-class SummarisableCall(NamedTuple):
+class SummaryCall(NamedTuple):
     """A call of an operation that has summaries: its name and its operands."""
 
     operation: str
@@ -29,7 +29,7 @@ class Preview(NamedTuple):
 
     expression: str
     estimate: Estimate
-    call: SummarisableCall | None
+    call: SummaryCall | None
 
 
 def make_preview(request: Request) -> Preview:
@@ -49,7 +49,7 @@ def make_preview(request: Request) -> Preview:
     return Preview(expression.text, estimate, call)
 
 
-def _summarisable(expression: Expression) -> tuple[SummarisableCall, Estimate] | tuple[None, None]:
+def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
     """Return the operation with summaries that an expression calls, and its estimate; otherwise two times None."""
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
@@ -58,4 +58,4 @@ def _summarisable(expression: Expression) -> tuple[SummarisableCall, Estimate] |
     operation = OPERATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
-    return SummarisableCall(name, operation.input(args)), operation.estimate(args, operation.default_precision)
+    return SummaryCall(name, operation.input(args)), operation.estimate(args, operation.default_precision)
