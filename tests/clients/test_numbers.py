@@ -32,6 +32,7 @@ def test_integers_of_any_length_are_converted(digits: int, sign: str, base: int)
         ("1414", False, 10, Decimal(1414)),
         ("ff", True, 16, 255),
         ("1e5", True, 16, 0x1E5),
+        ("true", True, 36, 1389110),
         ("true", True, 10, True),
         ("false", True, 10, False),
         ('[{"prime":2,"exponent":3},{"prime":"9007199254740993","exponent":1}]', True, 10, None),

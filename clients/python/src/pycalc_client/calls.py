@@ -20,6 +20,7 @@ View = Literal["full", "summary"]
 
 BEGINNING = 64  # bytes of a longer answer that are read, enough for the id
 _ID = re.compile(rb'\{"id":"([0-9a-f-]{36})"')
+_KEY = re.compile(r"[!-~]+")
 _MOST_ITEMS = 1_000  # in a batch
 _MOST_BYTES = 900_000  # of a batch's items; the service takes 1 MiB
 
@@ -90,6 +91,22 @@ class PowOptions(IntegerOptions, total=False):
     """The options of pow."""
 
     precision: int | None
+
+
+def require_url(text: str) -> None:
+    """Raise ValueError unless a text is the address of a service; httpx would tell so at the first request only."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("base_url must be like http://127.0.0.1:8080: scheme, host, and the port if it is another.")
+
+
+def require_key(text: str) -> None:
+    """Raise ValueError unless a header field can carry an API key. httpx's own error would show the key."""
+    if not _KEY.fullmatch(text):
+        raise ValueError("api_key must be ASCII characters without a space: perhaps it ends in a line break.")
 
 
 def new_key() -> str:

@@ -113,8 +113,10 @@ class PartFile:
         self._part.replace(self._path)
 
     def close(self) -> None:
-        """Close the file; an incomplete one stays under its own name."""
+        """Close the file; an incomplete one stays under its own name, unless it is empty."""
         self._file.close()
+        if self._part.exists() and self._part.stat().st_size == 0:
+            self._part.unlink()
 
     def discard(self) -> None:
         """Delete an incomplete file whose bytes are wrong."""

@@ -84,6 +84,8 @@ def text_of(result: Any) -> str:
 
 def value_of(text: str, *, exact: bool, base: int = 10) -> Value:
     """Return the value that a result's text stands for; a number that is not exact is a Decimal."""
+    if base != 10:  # "true" has digits of base 36
+        return integer_of(text, base)
     if text in ("true", "false"):
         return text == "true"
     if text.startswith("["):
@@ -91,8 +93,6 @@ def value_of(text: str, *, exact: bool, base: int = 10) -> Value:
     if text.startswith("{"):
         root = json.loads(text)
         return IntegerRoot(integer_of(str(root["root"])), integer_of(str(root["remainder"])))
-    if base != 10:
-        return integer_of(text, base)
     numerator, _, denominator = text.partition("/")
     if denominator:
         return Fraction(integer_of(numerator), integer_of(denominator))

@@ -70,7 +70,9 @@ class Attempts:
         ):
             if isinstance(error, ProblemError):
                 raise error
-            raise ConnectionFailed(f"The service does not answer: {error or type(error).__name__}.") from error
+            raise ConnectionFailed(
+                f"The service does not answer: {str(error).rstrip('.') or type(error).__name__}."
+            ) from error
         return seconds
 
 

@@ -137,8 +137,8 @@ class AsyncCalculation(Generic[V_co]):
             try:
                 transfer.begin(response)
                 async for data in response.aiter_raw():
-                    attempts.progressed()
                     yield transfer.take(data)
+                    attempts.progressed()  # after the yield, which may take the caller long
                 transfer.end()
             except httpx.TransportError as error:
                 failure = error

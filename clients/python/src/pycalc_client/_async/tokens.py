@@ -8,7 +8,7 @@ from time import monotonic
 
 import httpx
 
-from pycalc_client.errors import error_of
+from pycalc_client.errors import UnexpectedAnswer, error_of
 from pycalc_client.primitives import AsyncLock
 
 _RENEWED_AFTER = 0.9  # of a token's life
@@ -64,26 +64,31 @@ class AsyncTokens:
                 return
 
     async def _renewed(self) -> str:
-        if self._refresh is not None:
+        # If the answer is lost, or this call is cancelled, the service has perhaps replaced the token. It would end the
+        # session if the token came again, so a new session begins.
+        refresh, self._refresh = self._refresh, None
+        if refresh is not None:
             try:
-                response = await self._http.post("/token/refresh", json={"refresh_token": self._refresh})
+                response = await self._http.post("/token/refresh", json={"refresh_token": refresh})
             except _NOT_SENT:
+                self._refresh = refresh
                 raise
             except httpx.TransportError:
-                # The answer is lost. The service has perhaps replaced the token, and would end the session if it came
-                # again. So a new session begins.
-                self._refresh = None
+                pass
             else:
                 if response.status_code != httpx.codes.UNAUTHORIZED:
+                    self._refresh = refresh
                     return self._taken(response)
-                self._refresh = None
         return self._taken(await self._http.post("/login", json=self._password.body()))
 
     def _taken(self, response: httpx.Response) -> str:
-        """Keep the refresh token of a response, and return its access token; raises ProblemError."""
+        """Keep the refresh token of a response, and return its access token. Raises ProblemError, UnexpectedAnswer."""
         if not response.is_success:
             raise error_of(response)
-        session = response.json()
-        self._refresh = session["refresh_token"]
-        self._renew_at = monotonic() + _RENEWED_AFTER * session["expires_in"]
-        return str(session["access_token"])
+        try:
+            session = response.json()
+            access, refresh, lifetime = session["access_token"], session["refresh_token"], session["expires_in"]
+        except (KeyError, TypeError, ValueError):
+            raise UnexpectedAnswer("The answer is no session: does the URL lead to a pycalc service?") from None
+        self._refresh, self._renew_at = refresh, monotonic() + _RENEWED_AFTER * lifetime
+        return str(access)

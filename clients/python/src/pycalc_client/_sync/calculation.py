@@ -135,8 +135,8 @@ class Calculation(Generic[V_co]):
             try:
                 transfer.begin(response)
                 for data in response.iter_raw():
-                    attempts.progressed()
                     yield transfer.take(data)
+                    attempts.progressed()  # after the yield, which may take the caller long
                 transfer.end()
             except httpx.TransportError as error:
                 failure = error

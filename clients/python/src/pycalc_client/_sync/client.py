@@ -18,7 +18,7 @@ from pycalc_client._sync.operations import Operations
 from pycalc_client._sync.session import Session
 from pycalc_client._sync.tokens import Password, Tokens
 from pycalc_client._version import __version__
-from pycalc_client.calls import BatchItem, Call, batch_parts, moment, new_key, params_of
+from pycalc_client.calls import BatchItem, Call, batch_parts, moment, new_key, params_of, require_key, require_url
 from pycalc_client.errors import ProblemError, problem_error
 from pycalc_client.event_stream import EventParser
 from pycalc_client.models import ApiKey, Usage, api_key_of, usage_of
@@ -63,6 +63,9 @@ class Client(Operations):
     ) -> None:
         if (username is None) != (password is None) or (api_key is not None and username is not None):
             raise ValueError("Give an api_key, or username and password, or nothing.")
+        require_url(base_url)
+        if api_key is not None:
+            require_key(api_key)
         http = httpx.Client(
             base_url=base_url, timeout=timeout, transport=transport, headers={"User-Agent": _USER_AGENT}
         )
@@ -131,10 +134,10 @@ class Client(Operations):
             try:
                 for data in response.iter_raw():
                     for message in parser.feed(data):
-                        attempts.progressed()
                         last_event_id = message.id or last_event_id
                         if message.data:
                             yield self._event_of(json.loads(message.data))
+                    attempts.progressed()  # by a heartbeat too; after the yield, which may take the caller long
             except httpx.TransportError as error:
                 failure = error
             finally:

@@ -1,0 +1,118 @@
+"""The session of the Python client: its address, its credentials and its tokens, against answers made here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pycalc_client import AsyncClient, Client, ConnectionFailed, NotFound, RetryPolicy, UnexpectedAnswer
+
+URL = "http://pycalc.test"
+ITEM = {
+    "id": "01a22877-dcfd-715f-93ba-549634cd3dd1",
+    "operation": "gcd",
+    "input": {"a": 4, "b": 6},
+    "digits": 1,
+    "exact": True,
+    "cached": False,
+    "elapsed_ms": 0.1,
+}
+TOKENS = {"access_token": "access", "refresh_token": "first", "expires_in": 900}
+
+
+@pytest.mark.parametrize("key", ["", "pck_secret\n", "pck secret", "pck_sécret"])
+def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> None:
+    """The sentence does not repeat the key, which may be right but for the line break of its file."""
+    with pytest.raises(ValueError, match=r"^api_key .* line break") as refusal:
+        Client(URL, api_key=key)
+    assert "pck" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["", "pycalc.test", "localhost:8080", "ftp://pycalc.test", "http://", "http://[::1"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    """No request is tried, and none is repeated."""
+    with pytest.raises(ValueError, match=r"^base_url must be like http://127\.0\.0\.1:8080"):
+        Client(url)
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}"])
+def test_another_program_at_the_address_is_told(answer: bytes) -> None:
+    """A login that another program answers is no login."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
+    with Client(URL, username="me", password="secret", transport=transport) as calc, pytest.raises(UnexpectedAnswer):
+        calc.usage()
+
+
+@pytest.mark.anyio
+async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
+    """The service may have replaced the token, and would take its reuse for a theft; so a new session begins."""
+    asked: list[str] = []
+    refreshing = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/token/refresh" and not refreshing.is_set():
+            refreshing.set()
+            await asyncio.Event().wait()
+        content = TOKENS if request.url.path in ("/login", "/token/refresh") else {"items": [], "quotas": []}
+        return httpx.Response(200, json=content)
+
+    async with AsyncClient(URL, username="me", password="secret", transport=httpx.MockTransport(answer)) as calc:
+        await calc.usage()
+        tokens = calc._session._tokens
+        assert tokens is not None
+        tokens._renew_at = 0.0
+        cancelled = asyncio.create_task(calc.usage())
+        await refreshing.wait()
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        await calc.usage()
+    assert asked == ["/login", "/usage", "/token/refresh", "/login", "/usage", "/logout"]
+
+
+class QuietStream(httpx.SyncByteStream):
+    """A stream of heartbeats that ends after ``last`` of them, with a cut."""
+
+    def __init__(self, last: int) -> None:
+        self._last = last
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self._last):
+            yield b": heartbeat\n\n"
+        raise httpx.ReadError("cut")
+
+
+def test_heartbeats_are_progress() -> None:
+    """A stream without events, which is cut again and again, is resumed; one that cannot be opened is not."""
+    answers = [httpx.Response(200, stream=QuietStream(3)) for _ in range(5)]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if not answers:
+            raise httpx.ConnectError("refused")
+        return answers.pop()
+
+    policy = RetryPolicy(attempts=2, first_wait=0.001)
+    with Client(URL, retries=policy, transport=httpx.MockTransport(answer)) as calc:
+        events = calc.events()
+        with pytest.raises(ConnectionFailed, match="refused"):
+            next(events)
+    assert answers == []
+
+
+def test_a_download_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
+    """Nothing has come that a later download could go on from."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/digits"):
+            problem = {"type": "/docs/problems#not-found", "status": 404}
+            return httpx.Response(404, json=problem, headers={"Content-Type": "application/problem+json"})
+        return httpx.Response(200, json=ITEM)
+
+    with Client(URL, transport=httpx.MockTransport(answer)) as calc:
+        calculation = calc.calculation("x")
+        with pytest.raises(NotFound):
+            calculation.save(tmp_path / "digits.txt")
+    assert [*tmp_path.iterdir()] == []
