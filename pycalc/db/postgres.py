@@ -22,7 +22,7 @@ from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of, require_authorities
 from pycalc.db.reasons import driver_error, unavailable
-from pycalc.db.roles import DatabaseRole
+from pycalc.db.roles import DatabaseRole, require_different
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
 
@@ -163,6 +163,7 @@ class PostgresDatabase:
         after 1 s. Therefore each try ends after ``lock_seconds``. Tries are ``pause_seconds`` apart.
         """
         location = location_of(url)
+        require_different(roles)
         require_authorities(url)
         engine = _engine(url, 1, _TIMEOUTS, None)
         try:

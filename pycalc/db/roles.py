@@ -6,7 +6,7 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import pbkdf2_hmac, sha256
 from typing import NamedTuple
 
@@ -73,8 +73,19 @@ def consumer_role(text: str) -> DatabaseRole:
     return _role("PYCALC_DATABASE_CONSUMER_ROLE", text, _CONSUMER)
 
 
+def require_different(roles: Sequence[DatabaseRole]) -> None:
+    """Raise ValueError if two roles have one name, because the second grant would revoke the first one's rights."""
+    if len({role.name for role in roles}) < len(roles):
+        raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
+
+
 def grant(connection: Connection, role: DatabaseRole) -> None:
-    """Give a role its rights on this release's tables and no others on them, within the caller's transaction."""
+    """Give a role its rights on this release's tables and no others on them, within the caller's transaction.
+
+    Raises ValueError for the role of the connection, which owns the tables and would lose its rights.
+    """
+    if connection.scalar(text("SELECT current_user")) == role.name:
+        raise ValueError(f"the role {role.name} migrates the database: give servers and consumers roles of their own")
     if role.password is not None:
         known = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": role.name})
         verb = "ALTER" if known else "CREATE"

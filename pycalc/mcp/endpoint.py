@@ -24,8 +24,8 @@ class McpEndpoint:
     def __init__(self, most_inline: int, public_url: str | None, origins: Sequence[str]) -> None:
         """Send up to ``most_inline`` digits of a result.
 
-        ``public_url`` is the service's URL in the metadata of RFC 9728, which None switches off. Pages of ``origins``
-        and of the service itself may call the endpoint.
+        ``public_url`` is the service's URL in the metadata of RFC 9728, which None switches off. Only pages
+        of ``origins`` may call the endpoint.
         """
         self.public_url = public_url
         self.origins = origins

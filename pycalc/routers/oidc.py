@@ -10,12 +10,11 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from pycalc.errors import NotFound, PycalcError, Unauthorized
 from pycalc.routers.auth import session_of
-from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.deps import AddressDep, DeviceDep, ResourcesDep
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import conditions_of, preferred
-from pycalc.routers.http.problems import STATUS
+from pycalc.routers.http.negotiation import prefers_html
+from pycalc.routers.http.problems import response_to
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.sessions import Tokens
 
@@ -85,25 +84,19 @@ async def finish(
             with resources.sign_ins.acquire(address):
                 tokens = await sign_in.finish(request.cookies.get(name), state, code, device)
     except PycalcError as failure:
-        if not _is_browser(request):
+        if not prefers_html(request.scope):
             raise
-        status = STATUS[failure.code]
-        if status in AUDITED:
-            audit_refusal(request.scope, status, failure.detail)
-        kind = "refused" if status in (401, 403) else "unavailable"
+        answer = await response_to(request, failure)  # writes the audit entry and the log, as for a program
+        kind = "refused" if answer.status_code in (401, 403) else "unavailable"
         return RedirectResponse(f"/?error=sign-in-{kind}", 303, {"Vary": "Accept"})
     response = _answer(request, tokens)
     response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
     return response
 
 
-def _is_browser(request: Request) -> bool:
-    return preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html"
-
-
 def _answer(request: Request, tokens: Tokens) -> Response:
     """Return the session as JSON or, for a browser, as a page, with the refresh token in the cookie."""
-    if not _is_browser(request):
+    if not prefers_html(request.scope):
         return JSONResponse(session_of(tokens).model_dump())
     policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
     response = Response(headers=policy, media_type="text/html")

@@ -23,7 +23,7 @@ from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
-from pycalc.routers.http.negotiation import conditions_of, preferred
+from pycalc.routers.http.negotiation import conditions_of, prefers_html
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS
@@ -95,11 +95,6 @@ async def asset(request: Request, path: str) -> Response:
     return await document.respond(request)
 
 
-def _prefers_html(request: Request) -> bool:
-    """Return whether a browser asks, rather than a program."""
-    return preferred(conditions_of(request.scope).accept, ("application/json", "text/html")) == "text/html"
-
-
 @router.get(
     "/",
     operation_id="getIndex",
@@ -112,7 +107,7 @@ def _prefers_html(request: Request) -> bool:
 )
 async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
-    if _prefers_html(request):
+    if prefers_html(request.scope):
         return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
@@ -137,7 +132,7 @@ async def console_page(request: Request, page: str) -> Response:
     """
     if page in _CONSOLE_PAGES:
         return await _CONSOLE.respond(request)
-    if not _prefers_html(request):
+    if not prefers_html(request.scope):
         raise NotFound("There is no such page.")
     response = await _CONSOLE.respond(request)
     if response.status_code == 200:

@@ -134,3 +134,8 @@ def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[i
         detail = f"The range begins beyond the end of the result, which has {length:,} bytes: request an earlier range."
         raise RangeNotSatisfiable(detail, length)
     return first, end
+
+
+def prefers_html(scope: Scope) -> bool:
+    """Return whether the client is a browser rather than a program, by its ``Accept`` field."""
+    return preferred(conditions_of(scope).accept, ("application/json", "text/html")) == "text/html"

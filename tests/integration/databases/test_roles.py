@@ -66,6 +66,21 @@ async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, r
         await connection.close()
 
 
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((API_ROLE, API_ROLE), "must be two different roles"),
+        (("pycalc", CONSUMER_ROLE), "give servers and consumers roles of their own"),
+    ],
+)
+async def test_roles_that_would_take_each_other_s_rights_are_refused(
+    postgres_server: Postgres, names: tuple[str, str], sentence: str
+) -> None:
+    """One name for both roles, and the name of the role that migrates."""
+    with pytest.raises(ValueError, match=sentence):
+        await migrate_database(postgres_server.new_database(), [api_role(names[0]), consumer_role(names[1])])
+
+
 async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
     """The role of consumers publishes, counts, dead-letters and reports; these are all calls of relay and consumer."""
     async with (
