@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +19,7 @@ from pycalc.services.calculations.planning import DEFAULT_OPTIONS, make_plan
 from pycalc.services.compute.computer import Computer
 from pycalc.services.limits.quotas import compute_quota
 from tests.harness.callers import caller
+from tests.harness.waiting import found
 
 
 def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
@@ -44,6 +48,33 @@ async def test_an_idle_worker_that_has_just_died_is_replaced(
     with pytest.raises(Unavailable) if refused else nullcontext():
         await computer._ready_worker()
     assert left == 0
+
+
+def _children() -> str:
+    """Return the ids of this process's children."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+
+
+@pytest.mark.anyio
+async def test_a_worker_is_reaped_however_often_its_caller_is_cancelled() -> None:
+    """A caller that is cancelled again and again ends when its worker is gone, and leaves no open pipe behind."""
+    metrics = Metrics()
+    computer = Computer(metrics, workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(metrics))
+    before = _children()
+    assert await computer.call(caller(), len, b"") == 0  # now a worker is there
+    assert _children() != before
+    asked = asyncio.create_task(computer.call(caller(), time.sleep, 60))
+
+    async def working() -> bool | None:
+        return metrics.registry.get_sample_value("pycalc_compute_running") == 1 or None
+
+    assert await found(working, "the worker is busy")
+    while not asked.done():
+        asked.cancel()
+        await asyncio.sleep(0)
+    assert asked.cancelled()
+    assert _children() == before
+    gc.collect()  # an open pipe is an error of this test
 
 
 @pytest.mark.anyio

@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -216,9 +216,7 @@ class Computer:
         try:
             with anyio.fail_after(self.timeout):
                 limits = (self.timeout, most_bytes, self._path_of(result_fd))
-                returned = await anyio.to_process.run_sync(
-                    limited, *limits, function, *args, cancellable=True, limiter=self._limiter
-                )
+                returned: T = await self._killable(limited, *limits, function, *args)
         except TimeoutError:
             detail = f"This was stopped after {self.timeout:g} s: ask for smaller operands."
             found = os.pread(result_fd, _MOST_FOUND, 0)
@@ -238,6 +236,26 @@ class Computer:
             raise
         self._idle.append(monotonic())
         return returned
+
+    async def _killable(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped.
+
+        Callers leave by Task.cancel, perhaps several times, and anyio's shields don't stop that.
+        """
+        working = asyncio.ensure_future(
+            anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
+        )
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            working.cancel()
+            with anyio.CancelScope(shield=True):
+                while not working.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({working})
+            if not working.cancelled():
+                working.exception()  # asyncio logs an exception that nobody retrieves
+            raise
 
     def _path_of(self, descriptor: int) -> str:
         """Return the path at which a worker can open the file that this process has open under ``descriptor``."""
