@@ -26,7 +26,7 @@ run: $(VENV)/runtime  ## start the service on http://127.0.0.1:8080
 up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs redis-server, Java, Maven)
 	@exec $(BIN)/python -m tests.harness.run local
 
-test: $(VENV)/dev  ## run the tests that need nothing but Python (about five minutes)
+test: $(VENV)/dev  ## run the tests that need nothing but Python (some minutes)
 	$(BIN)/pytest -q -n $(JOBS)
 
 check: $(VENV)/dev  ## run lint and all tests, with real brokers, databases, browser and short drills
