@@ -92,7 +92,7 @@ def _facts(error: PycalcError) -> Iterator[str]:
         )
     if isinstance(error, ComputationTimeout) and error.found is not None:
         yield f"Found by then: {error.found}"
-    if isinstance(error, RetryLater):
+    if isinstance(error, RetryLater) and "retry in" not in error.detail:
         yield f"Retry in {error.retry_after} s."
 
 

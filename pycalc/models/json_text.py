@@ -24,6 +24,11 @@ _PARTS_PER_OBJECT = 4
 _LONGEST_INTEGER = 4_000
 
 
+def json_number(value: int) -> int | str:
+    """Return an integer as JSON has it: a string beyond ±(2^53 - 1), as of ``json_literal``."""
+    return value if abs(value) <= LARGEST_JSON_INTEGER else str(value)
+
+
 def json_literal(text: str) -> str:
     """Return the text of a result as JSON: a boolean, a list, an object, a small integer, or else a string.
 

@@ -189,7 +189,7 @@ class SummarisableCall(TypedDict):
     }
 )
 class EvaluationPreview(TypedDict):
-    """What is known of an expression before its value is computed."""
+    """The size and the cost of an expression, estimated before its value is computed."""
 
     expression: Annotated[str, Field(description="the expression in canonical form")]
     digits: Annotated[Number, Field(description="at most so many decimal digits; 0 where the value is no number")]

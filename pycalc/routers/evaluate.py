@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from pycalc.models.json_text import LARGEST_JSON_INTEGER
-from pycalc.models.math import Calculation, EvaluationPreview, Number
+from pycalc.models.json_text import json_number
+from pycalc.models.math import Calculation, EvaluationPreview
 from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
@@ -17,6 +17,19 @@ from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.evaluation import read_evaluation
 
 _MOST_SECONDS = 1e12  # an estimate may be infinite, which JSON has no number for
+_PROBLEMS = responses(
+    "validation-error",
+    "domain-error",
+    "result-too-large",
+    "unauthorized",
+    "forbidden",
+    "rate-limited",
+    "quota-exceeded",
+    "payload-too-large",
+    "computation-timeout",
+    "overloaded",
+    "unavailable",
+)
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -29,19 +42,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     responses={
         **POSTED_RESPONSE,
         **IN_USE,
-        **responses(
-            "validation-error",
-            "domain-error",
-            "result-too-large",
-            "unauthorized",
-            "forbidden",
-            "rate-limited",
-            "quota-exceeded",
-            "payload-too-large",
-            "computation-timeout",
-            "overloaded",
-            "unavailable",
-        ),
+        **_PROBLEMS,
     },
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
@@ -58,19 +59,7 @@ async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesD
     operation_id="previewEvaluation",
     openapi_extra=json_body("Evaluation"),
     response_model=EvaluationPreview,
-    responses=responses(
-        "validation-error",
-        "domain-error",
-        "result-too-large",
-        "unauthorized",
-        "forbidden",
-        "rate-limited",
-        "quota-exceeded",
-        "payload-too-large",
-        "computation-timeout",
-        "overloaded",
-        "unavailable",
-    ),
+    responses=_PROBLEMS,
 )
 @max_body(64 * 1024)
 async def preview(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
@@ -86,7 +75,7 @@ async def preview(request: Request, caller: CalculateDep, resources: ResourcesDe
     limit = resources.calculator.max_digits
     answer: EvaluationPreview = {
         "expression": found.expression,
-        "digits": _number(estimate.digits),
+        "digits": json_number(estimate.digits),
         "exact": estimate.exact,
         "too_large": estimate.digits > limit,
         "limit": limit,
@@ -96,8 +85,3 @@ async def preview(request: Request, caller: CalculateDep, resources: ResourcesDe
     if found.call is not None:
         answer["call"] = {"operation": found.call.operation, "input": dict(found.call.input)}
     return JSONResponse(answer)  # validation would turn strings of digits into numbers
-
-
-def _number(value: int) -> Number:
-    """Return an integer as JSON has it: a string beyond ±(2^53 - 1)."""
-    return value if abs(value) <= LARGEST_JSON_INTEGER else str(value)

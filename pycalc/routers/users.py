@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import Activity, ListedAccount, ListedUser, User, UserAccount, UserChange, UserOrder, UserPage
 from pycalc.models.formats import PageLimit, expected
-from pycalc.models.json_text import LARGEST_JSON_INTEGER
+from pycalc.models.json_text import json_number
 from pycalc.models.times import timestamp
 from pycalc.routers.auth import account_of
 from pycalc.routers.http.deps import AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
@@ -30,7 +30,7 @@ def _account(user: User) -> UserAccount:
 
 def _listed(listed: ListedUser) -> ListedAccount:
     signed_in = timestamp(listed.signed_in_ms) if listed.signed_in_ms else None
-    digits = listed.digits if listed.digits <= LARGEST_JSON_INTEGER else str(listed.digits)
+    digits = json_number(listed.digits)
     today = Activity(calculations=listed.calculations, digits=digits, compute_ms=listed.compute_us / 1000)
     return ListedAccount(**dict(_account(listed.user)), last_sign_in_at=signed_in, today=today)
 

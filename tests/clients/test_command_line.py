@@ -39,7 +39,7 @@ def test_a_service_evaluates_and_records(calc: Client, server: Server) -> None:
 
 
 def test_a_problem_is_one_line(server: Server) -> None:
-    """What the service reports is printed with the place in the expression; so is a service that is not there."""
+    """A problem of the service is printed with its place in the expression; an unreachable service is reported too."""
     refused = run("-m", "pycalc", "eval", "1", "--server", server.url, key=None)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert refused.stderr.startswith("pycalc: ")

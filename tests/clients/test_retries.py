@@ -84,7 +84,7 @@ def test_what_was_not_sent_is_repeated(error: httpx.RequestError) -> None:
     ],
 )
 def test_problems_that_pass_are_repeated(error: ProblemError, always: bool, repeatable: bool) -> None:
-    """What passes is repeated: always if the service has done nothing, otherwise if a repetition is harmless."""
+    """A passing error is retried if the service has done nothing, or if a second request does no harm."""
     for harmless, expected in ((False, always), (True, repeatable)):
         repeated = True
         try:

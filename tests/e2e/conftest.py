@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.chromium import ARGUMENTS, CHROMIUM, DEADLINE_MS
 from tests.harness.console import sign_in
 from tests.harness.servers import Server
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-DEADLINE_MS = 15_000
 
 
 @pytest.fixture(scope="module")  # while it runs, its event loop keeps all other asynchronous tests from the process

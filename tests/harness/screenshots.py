@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import httpx
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from tests.e2e.conftest import ARGUMENTS, CHROMIUM
 from tests.harness.accounts import PASSWORD, registration
+from tests.harness.chromium import ARGUMENTS, CHROMIUM
 from tests.harness.console import calculate, sign_in
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until

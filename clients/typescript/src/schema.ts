@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 270ccf92363a1e677e766b051b945991b4460e6ca7945e619372f2c7ca417e56
+// Made by `make client-types` of schemas with the SHA-256 a7c8273e410ce8b73cac7027443160a22ea9ac74ee3a4eb14dc8802aad76ea34
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -496,7 +496,7 @@ export interface components {
         };
         /**
          * EvaluationPreview
-         * @description What is known of an expression before its value is computed.
+         * @description The size and the cost of an expression, estimated before its value is computed.
          * @example {
          *       "call": {
          *         "input": {

@@ -91,7 +91,7 @@ def batch_requests(document: object) -> list[Request | PycalcError]:
     if the document or an item has the wrong structure.
     """
     if not isinstance(document, dict) or document.keys() != {"operations"}:
-        raise InvalidInput.of(FieldProblem("", 'The body must be {"operations": [...]}, with no other member.'))
+        raise InvalidInput.of(FieldProblem("", 'A batch must be {"operations": [...]}, with no other member.'))
     items = document["operations"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidInput.of(FieldProblem("/operations", f"operations must be a list of 1 to {MAX_BATCH:,} items."))

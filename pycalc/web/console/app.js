@@ -1,7 +1,7 @@
 // The application: language and theme, addresses and titles, and the page that stands at an address.
 // Everything that pages share and that has to be there at once is here; ADR 37 says why it is one file.
 
-import { computed, effect, html, render, signal, useEffect } from "../vendor/preact.js";
+import { computed, effect, html, render, signal, useEffect, useSignal } from "../vendor/preact.js";
 
 const LANGUAGES = ["en", "de"];
 /** @type {Record<string, string>} */
@@ -122,6 +122,15 @@ export function useCommands(make) {
     commands.value = [...commands.peek(), ...added];
     return () => { commands.value = commands.peek().filter((one) => !added.includes(one)); };
   }, [spoken.value]);
+}
+
+/** A module that is loaded once it is needed; null before. @param {() => Promise<any>} load @param {boolean} [needed] */
+export function useLater(load, needed = true) {
+  const part = useSignal(/** @type {any} */ (null));
+  useEffect(() => {
+    if (needed) load().then((module) => { part.value = module; });
+  }, [needed]);
+  return part.value;
 }
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));

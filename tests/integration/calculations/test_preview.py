@@ -88,7 +88,7 @@ def test_a_rounded_value_says_so(client: httpx.Client) -> None:
 
 
 def test_previews_of_hostile_expressions_are_answered(client: httpx.Client) -> None:
-    """Whatever the expression is, a preview answers with a size or a problem, none of them the service's fault."""
+    """A preview of any expression is a size or a problem of the request, never an error of the service."""
     headers = {"Content-Type": "application/json"}
     bodies = [json.dumps({"expression": text}) for text in islice(hostile(Random(7)), 60)]  # noqa: S311  # no secrets
     statuses = {client.post("/evaluate/preview", content=body, headers=headers).status_code for body in bodies}

@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from mcp import Client, MCPError
 from mcp.types import ResourceLink, TextResourceContents
 
+from pycalc.errors import Overloaded, PycalcError, Unavailable
+from pycalc.mcp.results import sentence_of
 from pycalc.services.operations import OPERATIONS
 from pycalc.settings import Settings
 from tests.harness.in_process import changed, new_user
@@ -176,3 +178,11 @@ async def test_calculations_are_in_the_history(
     assert (second["items"][0]["operation"], "next_cursor" in second) == ("lucas", False)
     assert "limit must be" in await error_of(tools, "history", limit=51)
     assert "since must be" in await error_of(tools, "history", since="yesterday")
+
+
+@pytest.mark.parametrize(
+    "error", [Overloaded("Too much is asked for; retry in 5 s.", 5), Unavailable("The clock fails.")]
+)
+def test_an_error_says_once_when_to_come_back(error: PycalcError) -> None:
+    """Also where the service's own sentence has the time already."""
+    assert sentence_of(error).lower().count("retry in") == 1

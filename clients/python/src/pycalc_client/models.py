@@ -1,4 +1,4 @@
-"""What the service tells beside calculations."""
+"""The service's other answers: usage and API keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What differs between the asynchronous client and the synchronous one that is generated from it.
+"""The parts of which the asynchronous client and the synchronous client use different ones.
 
-The generated code uses the name without ``Async`` or ``async_``.
+Generated code uses the name without ``Async`` or ``async_``.
 """
 
 from __future__ import annotations

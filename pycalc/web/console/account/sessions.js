@@ -4,7 +4,6 @@ import { html } from "../../vendor/preact.js";
 import { t, when } from "../app.js";
 import { request } from "../api.js";
 import { confirmed } from "../parts/dialog.js";
-import { titleOf } from "../parts/error-card.js";
 import { Shown, attempt, useLoaded } from "../parts/loaded.js";
 import { Table } from "../parts/table.js";
 import { toast } from "../parts/toast.js";
@@ -23,8 +22,6 @@ function program(agent) {
   return browser ? [browser[1], browser[0], system && `· ${system}`].filter(Boolean).join(" ") : agent;
 }
 
-const say = (/** @type {import("../api.js").Problem} */ problem) => toast(titleOf(problem));
-
 export function Sessions() {
   /** @type {import("../parts/loaded.js").Loaded<Session[]>} */
   const loaded = useLoaded("/me/sessions");
@@ -32,14 +29,14 @@ export function Sessions() {
     await request(`/me/sessions/${session.id}`, { method: "DELETE" });
     toast(t("sessions.ended"));
     await loaded.reload();
-  }, say);
+  });
   const endAll = async () => {
     const sure = { title: t("sessions.end-all"), text: t("sessions.end-all-text"), action: t("sessions.end-all") };
     if (!(await confirmed(sure))) return;
     await attempt(async () => {
       await request("/logout-all", { method: "POST", cookie: true });
       forget();
-    }, say);
+    });
   };
   const columns = [
     { key: "client", label: t("sessions.client"), cell: (/** @type {Session} */ { client, current }) => html`<span title=${client}>${client ? program(client)

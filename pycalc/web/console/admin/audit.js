@@ -1,8 +1,9 @@
 // The audit log: who did what to whom, from where, and how it ended.
 
 import { html } from "../../vendor/preact.js";
-import { address, navigate, query, t, when } from "../app.js";
+import { query, t, when } from "../app.js";
 import { Export } from "../parts/export.js";
+import { isMoment, onChoose, selection } from "../parts/filters.js";
 import { More, usePages } from "../parts/pages.js";
 import { Table } from "../parts/table.js";
 
@@ -10,28 +11,8 @@ import { Table } from "../parts/table.js";
  *   outcome: string, details: Record<string, any>}} Entry */
 
 const FILTERS = ["actor", "action", "subject", "since", "until"];
-const isMoment = (/** @type {string} */ name) => name === "since" || name === "until";
-
-/** @param {any} event */
-function choose({ currentTarget: { name, value } }) {
-  const target = new URL(address.peek());
-  if (value.trim()) target.searchParams.set(name, value.trim());
-  else target.searchParams.delete(name);
-  navigate(target.href, { replace: true });
-}
-
-/** The service's query for the filters in the address. */
-function selection() {
-  const chosen = new URLSearchParams();
-  for (const name of FILTERS) {
-    const value = query.value.get(name);
-    if (value) chosen.set(name, isMoment(name) ? new Date(value).toISOString() : value);
-  }
-  return chosen;
-}
-
 export default function Audit() {
-  const chosen = selection();
+  const chosen = selection(FILTERS);
   /** @type {import("../parts/pages.js").Pages<Entry>} */
   const pages = usePages(`/admin/audit?limit=50${chosen.size > 0 ? `&${chosen}` : ""}`);
   const columns = [
@@ -44,7 +25,7 @@ export default function Audit() {
       typeof value === "object" ? JSON.stringify(value) : value}`).join(", ")}</span>` },
   ];
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>${FILTERS.map((name) => html`
-      <label class="field" key=${name}><span>${t(isMoment(name) ? `history.${name}` : `audit.${name}`)}</span><input name=${name} value=${query.value.get(name) ?? ""} onChange=${choose}
+      <label class="field" key=${name}><span>${t(isMoment(name) ? `history.${name}` : `audit.${name}`)}</span><input name=${name} value=${query.value.get(name) ?? ""} onChange=${onChoose}
         type=${isMoment(name) ? "datetime-local" : "text"} autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>`)}</form>
     <div class="row"><span class="spring"></span><${Export} path=${`/admin/audit${chosen.size > 0 ? `?${chosen}` : ""}`} name="audit" /></div>
     <${More} pages=${pages}>${(/** @type {Entry[] | null} */ rows) => html`<${Table} label=${t("admin.audit")} columns=${columns} rows=${rows}

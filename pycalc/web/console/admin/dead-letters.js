@@ -4,7 +4,6 @@ import { html, useSignal } from "../../vendor/preact.js";
 import { t, when } from "../app.js";
 import { request } from "../api.js";
 import { Drawer, confirmed } from "../parts/dialog.js";
-import { titleOf } from "../parts/error-card.js";
 import { attempt } from "../parts/loaded.js";
 import { More, usePages } from "../parts/pages.js";
 import { Table } from "../parts/table.js";
@@ -26,7 +25,7 @@ export default function DeadLetters() {
     open.value = null;
     toast(t(done));
     await pages.reload();
-  }, (problem) => toast(titleOf(problem)));
+  });
   const discard = async (/** @type {Letter} */ letter) => {
     const sure = { title: t("letters.discard"), text: t("letters.discard-text"), action: t("letters.discard") };
     if (await confirmed(sure)) await act(letter, "DELETE", "", "letters.discarded");

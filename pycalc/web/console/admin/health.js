@@ -2,9 +2,9 @@
 
 import { html, useEffect } from "../../vendor/preact.js";
 import { duration, number, t, when } from "../app.js";
+import { bytesText } from "../parts/bytes.js";
 import { Shown, useLoaded } from "../parts/loaded.js";
 import { Table } from "../parts/table.js";
-import { bytesText } from "../usage/quotas.js";
 
 const REFRESH_MS = 5_000;
 

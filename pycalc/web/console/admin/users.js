@@ -1,7 +1,8 @@
 // The list of accounts: search, order, and a drawer for each.
 
 import { html, useSignal } from "../../vendor/preact.js";
-import { address, navigate, number, query, t, when } from "../app.js";
+import { number, query, t, when } from "../app.js";
+import { onChoose } from "../parts/filters.js";
 import { More, usePages } from "../parts/pages.js";
 import { Table } from "../parts/table.js";
 import { UserDrawer } from "./user.js";
@@ -13,14 +14,6 @@ import { UserDrawer } from "./user.js";
  */
 
 const ORDERS = ["username", "-created_at", "-last_sign_in_at"];
-
-/** @param {string} name @param {string} value */
-function choose(name, value) {
-  const target = new URL(address.peek());
-  if (value) target.searchParams.set(name, value);
-  else target.searchParams.delete(name);
-  navigate(target.href, { replace: true });
-}
 
 export default function Users() {
   const search = query.value.get("search") ?? "";
@@ -40,11 +33,10 @@ export default function Users() {
     { key: "today", label: t("users.today"), number: true, cell: (/** @type {Account} */ { today }) => number(today.calculations) },
     { key: "seen", label: t("users.seen"), cell: (/** @type {Account} */ { last_sign_in_at: at }) => (at ? html`<time>${when(at)}</time>` : t("keys.never")) },
   ];
-  const onInput = (/** @type {any} */ { currentTarget: { name, value } }) => choose(name, value.trim());
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-      <label class="field"><span>${t("users.search")}</span><input name="search" type="search" data-slash value=${search} onChange=${onInput}
+      <label class="field"><span>${t("users.search")}</span><input name="search" type="search" data-slash value=${search} onChange=${onChoose}
         autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>
-      <label class="field"><span>${t("users.order")}</span><select name="sort" value=${sort} onChange=${onInput}>${ORDERS.map((order) => html`
+      <label class="field"><span>${t("users.order")}</span><select name="sort" value=${sort} onChange=${onChoose}>${ORDERS.map((order) => html`
         <option key=${order} value=${order}>${t(`users.order.${order}`)}</option>`)}</select></label></form>
     <${More} pages=${pages}>${(/** @type {Account[] | null} */ rows) => html`<${Table} label=${t("admin.users")} columns=${columns} rows=${rows}
       id=${(/** @type {Account} */ { id }) => id} empty=${t("users.none")} />`}<//>

@@ -5,18 +5,14 @@ import { t, when } from "../app.js";
 import { request, requestJson } from "../api.js";
 import { CopyButton } from "../parts/clipboard.js";
 import { Dialog, confirmed, openDialog } from "../parts/dialog.js";
-import { titleOf } from "../parts/error-card.js";
 import { Shown, attempt, useLoaded } from "../parts/loaded.js";
 import { Table } from "../parts/table.js";
-import { toast } from "../parts/toast.js";
 import { KeyForm } from "./key-form.js";
 
 /**
  * @typedef {{id: string, name: string, prefix: string, created_at: string, expires_at: string | null, scopes: string[],
  *   allow_query: boolean, limits: Record<string, string | null>, last_used_at: string | null, last_used_from: string | null}} Key
  */
-
-const say = (/** @type {import("../api.js").Problem} */ problem) => toast(titleOf(problem));
 
 /** Show the text of a new key. @param {{name: string, text: string, close: () => void}} props */
 function NewKey({ name, text, close }) {
@@ -58,7 +54,7 @@ export function Keys() {
   const busy = useSignal("");
   const during = async (/** @type {string} */ id, /** @type {() => Promise<unknown>} */ work) => {
     busy.value = id;
-    await attempt(work, say);
+    await attempt(work);
     busy.value = "";
     await loaded.reload();
   };

@@ -1,7 +1,7 @@
 // One calculation of the history: its value, all that is recorded about it, and how to run it again.
 
 import { html, useSignal } from "../../vendor/preact.js";
-import { duration, navigate, number, t, when } from "../app.js";
+import { duration, navigate, number, t, useLater, when } from "../app.js";
 import { Problem, request, requestJson } from "../api.js";
 import { CopyButton, saveBlob } from "../parts/clipboard.js";
 import { Digits, Ends, textOf } from "../parts/digits.js";
@@ -9,7 +9,6 @@ import { Drawer } from "../parts/dialog.js";
 import { ErrorCard } from "../parts/error-card.js";
 import { expressionOf, isAbbreviated, notation } from "../parts/notation.js";
 import { Result } from "../parts/result.js";
-import { useLater } from "../pages/calculate.js";
 
 /**
  * @typedef {{id: string, operation: string, input: Record<string, any>, result: any, digits: number | string, exact: boolean,

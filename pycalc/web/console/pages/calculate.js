@@ -1,7 +1,7 @@
 // The page Calculate: an expression or the form of an operation, and its exact value. The address holds what is asked for.
 
 import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
-import { address, navigate, t, useCommands, who } from "../app.js";
+import { address, navigate, t, useCommands, useLater, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
 const LONGEST_QUERY = 2_000; // a longer one is kept in the fragment, which no server has to read
@@ -74,15 +74,6 @@ function ExpressionLine({ text, submit }) {
         onScroll=${(/** @type {any} */ event) => { const { previousElementSibling: marks, scrollTop } = event.currentTarget; if (marks) marks.scrollTop = scrollTop; }}
         onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea></div>
     <button type="submit" class="primary">${t("calculate.action")}</button></form>`;
-}
-
-/** A module that is loaded once the page can be used. @param {() => Promise<any>} load @param {boolean} [needed] */
-export function useLater(load, needed = true) {
-  const part = useSignal(/** @type {any} */ (null));
-  useEffect(() => {
-    if (needed) load().then((module) => { part.value = module; });
-  }, [needed]);
-  return part.value;
 }
 
 export default function Calculate() {

@@ -3,12 +3,13 @@
 import { html, useSignal } from "../../vendor/preact.js";
 import { number, t, when, who } from "../app.js";
 import { textOf } from "../parts/digits.js";
+import { selection } from "../parts/filters.js";
 import { More, usePages } from "../parts/pages.js";
 import { notation } from "../parts/notation.js";
 import { Table } from "../parts/table.js";
 import { Comparison } from "../history/compare.js";
 import { Export } from "../parts/export.js";
-import { Filters, selection } from "../history/filters.js";
+import { Filters, NAMES } from "../history/filters.js";
 import { ItemDrawer } from "../history/item.js";
 import { Live } from "../history/live.js";
 
@@ -27,7 +28,7 @@ function brief({ result, leading, trailing }) {
 }
 
 export default function History() {
-  const chosen = selection();
+  const chosen = selection(NAMES);
   const path = `/secure-history?limit=${PAGE}${chosen.size > 0 ? `&${chosen}` : ""}`;
   /** @type {import("../parts/pages.js").Pages<Item>} */
   const pages = usePages(path);

@@ -1,10 +1,11 @@
 // The page Usage: totals by day and operation, and what is left of the quotas.
 
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
-import { address, duration, navigate, number, query, t, when, who } from "../app.js";
+import { duration, number, query, t, when, who } from "../app.js";
 import { Problem, readJson, request } from "../api.js";
 import { Chart } from "../parts/chart.js";
 import { ErrorCard } from "../parts/error-card.js";
+import { choose, onChoose } from "../parts/filters.js";
 import { Table } from "../parts/table.js";
 import { Quotas, rateLimits } from "../usage/quotas.js";
 
@@ -37,13 +38,8 @@ function seriesOf(items, measure, days) {
 
 /** @param {{name: string, options: string[], value: string}} props */
 function Choice({ name, options, value }) {
-  const choose = (/** @type {string} */ option) => {
-    const target = new URL(address.peek());
-    target.searchParams.set(name, option);
-    navigate(target.href, { replace: true });
-  };
   return html`<div class="segments" role="group" aria-label=${t(`usage.${name}`)}>${options.map((option) => html`
-    <button type="button" key=${option} aria-pressed=${option === value} onClick=${() => choose(option)}>${t(`usage.${name}.${option}`)}</button>`)}</div>`;
+    <button type="button" key=${option} aria-pressed=${option === value} onClick=${() => choose(name, option)}>${t(`usage.${name}.${option}`)}</button>`)}</div>`;
 }
 
 /** @param {{items: Total[]}} props */
@@ -88,18 +84,12 @@ export default function Usage() {
     return () => stop.abort();
   }, [days[0], user]);
   const admin = who.value?.role === "admin";
-  const choose = (/** @type {any} */ { currentTarget: { value } }) => {
-    const target = new URL(address.peek());
-    if (value) target.searchParams.set("user", value);
-    else target.searchParams.delete("user");
-    navigate(target.href, { replace: true });
-  };
   const format = measure === "compute_ms" ? duration : (/** @type {number} */ value) => number(value, { notation: value >= 1e6 ? "compact" : "standard" });
   const short = (/** @type {string} */ day) => when(`${day}T12:00:00Z`, { day: "numeric", month: "short" });
   return html`<h1 tabindex="-1">${t("usage.title")}</h1><p class="lead">${t(admin ? "usage.lead-admin" : "usage.lead")}</p>
     <div class="row"><${Choice} name="measure" options=${MEASURES} value=${measure} /><span class="spring"></span>
       <${Choice} name="period" options=${PERIODS} value=${period} />
-      ${admin && html`<label class="row"><span>${t("history.user")}</span><input value=${user} onChange=${choose} data-slash autocomplete="off"
+      ${admin && html`<label class="row"><span>${t("history.user")}</span><input name="user" value=${user} onChange=${onChoose} data-slash autocomplete="off"
         autocapitalize="off" spellcheck=${false} /></label>`}</div>
     ${problem.value && html`<${ErrorCard} problem=${problem.value} onRetry=${() => load()} />`}
     ${report.value === null ? !problem.value && html`<div class="skeleton" aria-busy="true" aria-label=${t("app.loading")}></div>` : html`

@@ -1,8 +1,9 @@
 // The export of a whole list, streamed by the service, with progress and a way to stop it.
 
 import { html, useSignal } from "../../vendor/preact.js";
-import { announce, number, t } from "../app.js";
+import { announce, t } from "../app.js";
 import { Problem, request } from "../api.js";
+import { bytesText } from "./bytes.js";
 import { saveBlob } from "./clipboard.js";
 import { titleOf } from "./error-card.js";
 import { toast } from "./toast.js";
@@ -33,7 +34,7 @@ export function Export({ path, name: file = "history" }) {
     }
   };
   if (running.value) {
-    return html`<span class="hint">${t("app.exporting", { size: number(done.value / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 }) })}</span>
+    return html`<span class="hint">${t("app.exporting", { size: bytesText(done.value) })}</span>
       <button type="button" class="quiet" onClick=${() => running.value?.abort()}>${t("app.cancel")}</button>`;
   }
   return FORMATS.map(([name, type, extension]) => html`<button type="button" class="quiet" key=${name}

@@ -3,7 +3,8 @@
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
 import { Problem, requestJson } from "../api.js";
-import { ErrorCard } from "./error-card.js";
+import { ErrorCard, titleOf } from "./error-card.js";
+import { toast } from "./toast.js";
 
 /**
  * @template Data
@@ -54,11 +55,11 @@ export function Shown({ loaded, children }) {
 }
 
 /**
- * Do something that the service may refuse; `onProblem` shows the reason.
+ * Do something that the service may refuse; `onProblem` shows the reason, by default as a message.
  * @param {() => Promise<unknown>} work
- * @param {(problem: Problem) => void} onProblem
+ * @param {(problem: Problem) => void} [onProblem]
  */
-export async function attempt(work, onProblem) {
+export async function attempt(work, onProblem = (problem) => toast(titleOf(problem))) {
   try {
     await work();
   } catch (error) {

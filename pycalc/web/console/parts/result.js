@@ -1,10 +1,9 @@
 // A result: its digits, what is known about them, and what can be done with them.
 
 import { html, useSignal } from "../../vendor/preact.js";
-import { duration, t } from "../app.js";
+import { duration, t, useLater } from "../app.js";
 import { codesOf } from "../calculate/codes.js";
 import { requestOf } from "../calculation.js";
-import { useLater } from "../pages/calculate.js";
 import { CopyButton, saveBlob } from "./clipboard.js";
 import { CodeTabs } from "./code-tabs.js";
 import { Digits, Ends, textOf } from "./digits.js";

@@ -2,16 +2,9 @@
 
 import { html } from "../../vendor/preact.js";
 import { number, t, when } from "../app.js";
+import { bytesText } from "../parts/bytes.js";
 
 /** @typedef {{name: string, limit: number, used: number, window: number, resets_at: string}} Quota */
-
-const UNITS = [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]];
-
-/** @param {number} bytes */
-export function bytesText(bytes) {
-  const [size, unit] = UNITS.find(([least]) => bytes >= Number(least)) ?? [1, "B"];
-  return `${number(bytes / Number(size), { maximumFractionDigits: 1 })} ${unit}`;
-}
 
 /** An amount of a quota in words. @param {string} name @param {number} amount */
 function amountText(name, amount) {

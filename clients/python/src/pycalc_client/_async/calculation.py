@@ -79,7 +79,7 @@ class AsyncCalculation(Generic[V_co]):
         return self._held[0]
 
     async def iter_text(self) -> AsyncGenerator[str]:
-        """Yield the text of the result in parts; a cut is mended, and the digest verified at the end."""
+        """Yield the text of the result in parts. Resume after a lost connection, and verify the digest at the end."""
         if self._held:
             yield self._held[0]
             return
