@@ -52,7 +52,7 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
     Raises ValueError for every problem that the service reports, and when the client is not installed.
     """
     try:
-        from pycalc_client import Client, ProblemError, PycalcError
+        from pycalc_client import Client, ProblemError, PycalcError, RetryPolicy
     except ImportError:
         raise ValueError(
             "--server needs the package pycalc-client: install it from the repository's folder clients/python."
@@ -61,8 +61,9 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
     given = {name: text for name, text in (("precision", precision), ("base", base)) if text is not None}
     options = options_of(CALCULATIONS["evaluate"], given)  # raises InvalidInput
     numbers = {"precision": options.precision, "base": options.base}
+    retries = RetryPolicy(attempts=3)  # a person waits
     try:
-        with Client(server, api_key=os.environ.get("PYCALC_API_KEY")) as calc:
+        with Client(server, api_key=os.environ.get("PYCALC_API_KEY"), retries=retries) as calc:
             for part in calc.evaluate(expression, **{name: numbers[name] for name in given}).iter_text():
                 sys.stdout.write(part)
             sys.stdout.write("\n")
