@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.conftest import require_program
 from tests.harness import axe
-from tests.harness.accounts import PASSWORD, new_admin, new_name, registration
+from tests.harness.accounts import PASSWORD, new_admin, new_name, new_person, registration
 from tests.harness.chromium import DEADLINE_MS
-from tests.harness.console import sign_in
+from tests.harness.console import answer_json, sign_in
 from tests.harness.one_time_codes import code_at
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
@@ -75,6 +76,39 @@ def test_history_shows_new_calculations_when_asked(console: Page, context: Brows
     expect(console.get_by_role("row")).to_have_count(2)
     fresh.click()
     expect(console.get_by_role("button", name="3 + 3")).to_be_visible()
+
+
+ATTACK = "<img src=x onerror=alert(1)>"
+
+
+def _item(**changed: Any) -> dict[str, Any]:
+    """Return an item of the history, as the service answers it, with changed members."""
+    known = {"id": "01a22877-dcfd-715f-93ba-549634cd3dd1", "operation": "gcd", "input": {"a": 4, "b": 6}, "result": 2}
+    known |= {"digits": 1, "exact": True, "leading": "2", "trailing": "2", "sha256": None, "cached": False}
+    return {**known, "elapsed_ms": 0.1, "user": "ada", "created_at": "2026-11-29T12:00:00.000Z", **changed}
+
+
+def test_a_lost_event_stream_is_resumed(console: Page) -> None:
+    """The stream is requested again from the last complete event, and a repeated event counts once."""
+    whole = json.dumps({"id": "first", "data": _item()})
+    body = f"id: first\ndata: {whole}\n\nid: second\ndata: cut o"
+    console.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    with console.expect_request(lambda request: request.headers.get("last-event-id") == "first"):
+        console.goto("/console/history")
+    with console.expect_request("**/events"):
+        pass
+    expect(console.get_by_role("button", name="Show 1 new")).to_be_visible()
+
+
+def test_recorded_data_is_never_markup(console: Page) -> None:
+    """Markup in the members of a calculation is shown as text, in the list and in the drawer."""
+    hostile = _item(operation=ATTACK, input={"n": ATTACK}, result=ATTACK, user=ATTACK)
+    answer = {"items": [hostile], "next_cursor": None, "role": "user"}
+    console.route("**/secure-history?*", lambda route: answer_json(route, answer))
+    console.goto("/console/history")
+    console.get_by_role("button", name="<img src=x").click()
+    expect(console.get_by_role("dialog")).to_contain_text(ATTACK)
+    expect(console.locator("main img, dialog img")).to_have_count(0)
 
 
 def test_history_gives_a_long_value_back(console: Page, context: BrowserContext, token: str) -> None:
@@ -262,6 +296,19 @@ def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
     sure.get_by_label("Type").fill(name)
     sure.get_by_role("button", name="Delete the account").click()
     expect(admin.get_by_text("No account matches.")).to_be_visible()
+
+
+def test_an_admin_sees_the_calculations_of_all_users(admin: Page, office: Office) -> None:
+    """Those of others stand in the list with their users, and are announced when they are made."""
+    with httpx.Client(base_url=office.url, timeout=30) as client:
+        grace = new_person(client)
+        client.get("/factorial/30", headers=grace.headers).raise_for_status()
+        admin.goto("/console/history")
+        expect(admin.get_by_role("row").filter(has_text=grace.name)).to_contain_text("30!")
+        expect(admin.get_by_text("Live", exact=True)).to_be_visible()
+        client.get("/factorial/31", headers=grace.headers).raise_for_status()
+        admin.get_by_role("button", name="Show 1 new").click()
+        expect(admin.get_by_role("row").filter(has_text="31!")).to_contain_text(grace.name)
 
 
 def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
