@@ -33,6 +33,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def workers_cpu_seconds(pid: int) -> float:
+    """Return the processor time that the children of a process have used, the ended ones included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    seconds = (int(fields[13]) + int(fields[14])) / _TICKS
+    for child in children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            seconds += cpu_seconds(child)
+    return seconds
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Stop a process while the body runs, so that it finishes nothing."""
