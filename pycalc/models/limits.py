@@ -19,6 +19,7 @@ _MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
 _LONGEST_WINDOW = 366 * 86_400
 _MOST_CALCULATIONS = 10**12
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
+_EACH = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 KEY_NAME = "key-"  # begins the names of an API key's own limits
 _NONE = "0"  # no limit, where a missing value means the default
 _MOST_ROWS = 10**12
@@ -47,6 +48,11 @@ def parse_limit(text: str) -> RateLimitItem:
     if len(limits) > 1:
         raise ValueError(f"{text!r} has several limits; give one, such as 10/minute")
     return limits[0]
+
+
+def each_window(seconds: int) -> str:
+    """Return the end of a sentence such as "no more than 10 a minute" for a window of this length."""
+    return _EACH.get(seconds) or f"in {seconds:,} seconds"
 
 
 class UserLimit(NamedTuple):
@@ -123,13 +129,13 @@ class OwnLimits(BaseModel):
         StrictStr | None,
         Field(max_length=32, description='seconds of computing; "0": no limit', examples=["300s/hour"]),
         _checked(parse_seconds),
-        expected(_otherwise('a quota such as "300s/hour"')),
+        expected(_otherwise('seconds a minute, hour or day, such as "300s/hour"')),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description='bytes of results; "0": no limit', examples=["5GB/day"]),
         _checked(parse_bytes),
-        expected(_otherwise('a quota such as "5GB/day"')),
+        expected(_otherwise('B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"')),
     ] = None
     history: Annotated[
         StrictInt | None,
@@ -177,13 +183,13 @@ class KeyLimits(BaseModel):
         StrictStr | None,
         Field(max_length=32, description="seconds of computing", examples=["10s/hour"]),
         _of_key(parse_seconds),
-        expected('a quota such as "10s/hour", or null'),
+        expected('seconds a minute, hour or day, such as "10s/hour", or null'),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description="bytes of results", examples=["100MB/day"]),
         _of_key(parse_bytes),
-        expected('a quota such as "100MB/day", or null'),
+        expected('B, kB, MB, GB or TB a minute, hour or day, such as "100MB/day", or null'),
     ] = None
 
     def parsed(self) -> UserLimits | None:

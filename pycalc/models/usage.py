@@ -147,4 +147,4 @@ def encode_report(totals: list[Total], states: Sequence[QuotaState]) -> str:
         f'"compute_ms":{total.compute_us / 1000:.3f}}}'
         for total in totals
     )
-    return f'{{"items":[{items}],"quotas":{json.dumps(quotas)}}}'
+    return f'{{"items":[{items}],"quotas":{json.dumps(quotas, separators=(",", ":"))}}}'

@@ -429,7 +429,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
     assert refusal.value.retry_after == 60
     assert refusal.value.limits == (LimitState(4, 60, 0, 60, "minute"), LimitState(6, 86400, 2, 86400, "day"))
     clock.now += 60
-    with pytest.raises(RateLimited, match="No more than 6 calculations in 86400 seconds") as refusal:
+    with pytest.raises(RateLimited, match="No more than 6 calculations a day") as refusal:
         await limit.spend(b"ada", 3)
     assert refusal.value.retry_after == 86400 - 60
     assert refusal.value.limits == (LimitState(4, 60, 4, 60, "minute"), LimitState(6, 86400, 2, 86340, "day"))

@@ -59,7 +59,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
     quota.charge(ADA, 299.5)
     quota.require(ADA)
     quota.charge(ADA, 2.0)
-    with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing in 3600 seconds: wait") as no:
+    with pytest.raises(QuotaExceeded, match="No more than 300 seconds of computing an hour: wait") as no:
         quota.require(ADA)
     assert (no.value.used, no.value.resets_at) == (301.5, 11 * HOUR)
     assert no.value.quota == LimitState(300, HOUR, 0, 3_001, "compute", "seconds")
@@ -106,9 +106,9 @@ def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
 @pytest.mark.parametrize(
     ("before", "asked", "advice"),
     [
-        (0.0, 301.0, "hour seconds, and this would take about 301: ask for less."),
-        (290.0, 20.0, "hour seconds; 10 are left: wait for the reset, or ask for less."),
-        (300.0, 0.0, "hour seconds: wait for the reset."),
+        (0.0, 301.0, "an hour, and this would take about 301: ask for less."),
+        (290.0, 20.0, "an hour; 10 are left: wait for the reset, or ask for less."),
+        (300.0, 0.0, "an hour: wait for the reset."),
     ],
 )
 def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: float, advice: str) -> None:
@@ -116,7 +116,7 @@ def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: flo
     quota.charge(ADA, before)
     with pytest.raises(QuotaExceeded) as refused:
         quota.require(ADA, asked)
-    assert refused.value.detail == f"No more than 300 seconds of computing in {advice}".replace("hour", "3600")
+    assert refused.value.detail == f"No more than 300 seconds of computing {advice}"
 
 
 def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
@@ -190,6 +190,15 @@ def key_of(user: Principal, limit: UserLimit) -> Principal:
     return replace(user, key=replace(user, user_id=b"k" * 16, limits=UserLimits(compute=limit, prefix="key-")))
 
 
+def test_a_refusal_writes_amounts_and_windows_as_people_do(quota: WindowQuota) -> None:
+    """A large amount has no exponent, and a window that is no minute, hour or day is given in seconds."""
+    with pytest.raises(QuotaExceeded, match="computing an hour, and this would take about 6,270,000: ask for less"):
+        quota.require(ADA, 6_270_000.4)
+    caller = replace(ADA, limits=UserLimits(compute=UserLimit(10, 7_200)))
+    with pytest.raises(QuotaExceeded, match=r"computing in 7,200 seconds, and this would take about 10\.5: ask"):
+        quota.require(caller, 10.5)
+
+
 def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> None:
     """A charge counts in both; what the user does otherwise does not count in the key's."""
     key = key_of(ADA, UserLimit(10, DAY))
@@ -197,7 +206,7 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
     quota.spend(key, 9.0)
     assert quota.states(ADA) == [QuotaState("compute", 300, 14.0, HOUR, 11 * HOUR)]
     assert quota.states(key) == [*quota.states(ADA), QuotaState("key-compute", 10, 9.0, DAY, DAY)]
-    with pytest.raises(QuotaExceeded, match="No more than 10 seconds of computing in 86400 seconds with this API key"):
+    with pytest.raises(QuotaExceeded, match="No more than 10 seconds of computing a day with this API key"):
         quota.spend(key, 2.0)
     quota.require(ADA, 200.0)
     assert quota.states(key)[0].used == 14.0

@@ -8,7 +8,7 @@ from time import monotonic
 
 from pycalc.cache.base import CounterStore, Shared
 from pycalc.errors import LimitState, RateLimited
-from pycalc.models.limits import parse_limits
+from pycalc.models.limits import each_window, parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
@@ -110,7 +110,8 @@ class CalculationRateLimit:
         if operations > smallest:
             detail = f"A batch of {operations} is more than the limit of {smallest} calculations ever allows."
         else:
-            detail = " ".join(f"No more than {state.amount} calculations in {state.window} seconds." for state in full)
+            found = [f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full]
+            detail = " ".join(found)
         return RateLimited(detail, max(state.reset for state in full), states)
 
     def _block_of(self, user_id: bytes) -> _Block | None:

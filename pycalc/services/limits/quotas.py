@@ -15,7 +15,7 @@ from uuid import uuid4
 from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
-from pycalc.models.limits import UserLimit, UserLimits
+from pycalc.models.limits import UserLimit, UserLimits, each_window
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
@@ -85,16 +85,17 @@ class WindowQuota:
         if left > 0 and amount <= left:
             return
         self._refused.inc()
-        detail = f"No more than {limit.amount:,.10g} {self._noun} in {limit.seconds} seconds"
+        detail = f"No more than {limit.amount:,.10g} {self._noun} {each_window(limit.seconds)}"
         if caller.limits.prefix:
             detail += " with this API key"
         if amount > limit.amount:
-            detail += f", and this would take about {amount:,.3g}: ask for less."
+            about = f"{amount:,.0f}" if amount > 1_000 else f"{amount:.3g}"
+            detail += f", and this would take about {about}: ask for less."
         elif left > 0:
             detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._limit_state(caller, use, limit), round(use.used, 6), use.ends)
+        raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to the uses of the user and, if the caller has an API key with its own limits, of the key."""
@@ -140,7 +141,7 @@ class WindowQuota:
     def states(self, caller: Principal) -> list[QuotaState]:
         """Return the used amount for each of the caller's limits: the user's, and the API key's own."""
         return [
-            QuotaState(counted.limits.prefix + self._name, limit.amount, round(use.used, 6), limit.seconds, use.ends)
+            QuotaState(counted.limits.prefix + self._name, limit.amount, _shown(use.used), limit.seconds, use.ends)
             for counted, use, limit in self._uses_of(caller)
         ]
 
@@ -208,6 +209,12 @@ class WindowQuota:
     def _store_later(self, use: _WindowUse) -> None:
         if len(self._unstored) < _MAX_USERS:  # reached only while the database is unavailable
             self._unstored[use.id] = use
+
+
+def _shown(amount: float) -> float:
+    """Return an amount to the millionth, and as an integer where it is whole, as bytes always are."""
+    rounded = round(amount, 6)
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _millionths(amount: float) -> int:
