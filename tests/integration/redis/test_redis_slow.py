@@ -64,7 +64,7 @@ async def test_one_request_waits_once(real_redis: Redis) -> None:
     ):
         await there.healed()
         between.delay = 1.5 * TIMES.answer
-        outside = requests.current.set({REQUEST: RequestContext()})
+        outside = requests.current.set({REQUEST: RequestContext(), "headers": []})
         with pytest.raises(AnswerLost):
             await asyncio.create_task(there.cache.get("key"))
         assert there.metric("pycalc_cache_circuit") == 0
