@@ -1,4 +1,4 @@
-"""``python -m pycalc``: the command line."""
+"""The command line, run by ``python -m pycalc``."""
 
 from pycalc.cli.main import entry
 

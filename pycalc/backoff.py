@@ -1,4 +1,4 @@
-"""Waiting: exponential backoff with full jitter, and a wait that an event ends early."""
+"""Exponential backoff with full jitter, and a wait that ends early when an event is set."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def full_jitter(failures: int, longest: float, first: float = _FIRST_SECONDS) ->
 
 
 def backoff_after(error: Exception, failures: int, longest: float) -> float:
-    """Return the seconds to wait after ``error``, by ``full_jitter``; after a database error, at most 1 s.
+    """Return ``full_jitter(failures, longest)``, but at most 1 s if ``error`` says that the database is unavailable.
 
-    Every calculation needs the database, so a long wait for the database would cost too much.
+    Every calculation needs the database, so the service retries soon.
     """
     return full_jitter(failures, min(longest, _LONGEST_FOR_STORE) if isinstance(error, StoreUnavailable) else longest)
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float | None) -> bool:
-    """Wait until ``event`` is set, or for ``seconds``; None means without end. Return whether the event is set."""
+    """Wait until ``event`` is set, but at most ``seconds``, unless None; return whether the event is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

@@ -46,7 +46,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-_MOST_IN_DETAIL = 3  # an error's detail quotes up to this many problems; of more, it gives only the number
+_MOST_IN_DETAIL = 3  # if there are more problems, an error's detail says only how many there are
 
 
 class FieldProblem(NamedTuple):
@@ -103,7 +103,10 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for these problems. Its detail quotes up to three problems, or tells how many there are."""
+        """Return the error for these problems.
+
+        If there are more than three, its detail says only how many there are.
+        """
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
@@ -121,10 +124,10 @@ class DomainError(PycalcError):
 
 
 class ResultTooLarge(PycalcError):
-    """The result has more than ``limit`` digits, or may have more by an upper estimate.
+    """The result has more than ``limit`` digits, or an upper estimate of its digits exceeds ``limit``.
 
-    ``digits`` is the number of digits. ``leading`` and ``trailing`` are the first and last digits. Unknown ones are
-    None.
+    ``digits`` is the number of digits; ``leading`` and ``trailing`` are the first and last digits. Each is None if
+    unknown.
     """
 
     code = "result-too-large"
@@ -207,14 +210,14 @@ class Conflict(PycalcError):
 
 
 class PayloadTooLarge(PycalcError):
-    """The request's body, or the results of a batch together, exceed their limit."""
+    """The request's body exceeds its size limit, or the results of a batch together exceed theirs."""
 
     code = "payload-too-large"
     title = "The request is too large"
 
 
 class PreconditionFailed(PycalcError):
-    """The request's If-Match contains no current ETag of the resource."""
+    """The request's If-Match does not contain the current ETag of the resource."""
 
     code = "precondition-failed"
     title = "The condition does not hold"
@@ -247,7 +250,7 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline or memory limit, or refused because it would take far longer.
+    """The computation was stopped at its deadline or memory limit, or refused because it would far exceed its deadline.
 
     ``found`` is the partial result at that time, as JSON, or None if there is none.
     """
@@ -304,7 +307,7 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue, a concurrency limit or the memory is full. Nothing was recorded."""
+    """A bounded queue or the memory is full, or a concurrency limit is reached. Nothing was recorded."""
 
     code = "overloaded"
     title = "The service is busy"
@@ -378,4 +381,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A result must not be sent, because it differs from its residue or from the recorded digest."""
+    """A result failed its verification by a residue or by its recorded digest, and must not be sent."""

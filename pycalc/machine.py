@@ -15,8 +15,8 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the number of cores that this process can keep busy, at least 1. A fraction of a core counts as a core.
 
-    A container that is limited to one core still sees all cores of its host. The limits are its CPU affinity
-    (``taskset``, the static policy of Kubernetes) and its CPU quota (``docker run --cpus``).
+    The limits are the process's CPU affinity (``taskset``, the static policy of Kubernetes) and the CPU quotas of its
+    control groups (``docker run --cpus``). ``os.cpu_count()`` ignores both.
     """
     quotas = [_quota(folder) for folder in _folders(cgroups, own, "cpu")]
     return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas if quota)]))
@@ -25,7 +25,7 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the bytes of memory that this process may use.
 
-    A control group may limit them to less than the machine's memory.
+    A control group may limit it to less than the machine has.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [machine]
@@ -37,7 +37,7 @@ def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control groups (versions 1 and 2) for a controller, innermost first."""
+    """Yield the folders of the process's control groups (versions 1 and 2) for a controller, innermost first."""
     with suppress(OSError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)

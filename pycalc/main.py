@@ -54,7 +54,7 @@ class LifespanState(TypedDict):
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
-    """Open the resources that the settings name, and close them at the end."""
+    """Open the resources that the settings name, and return a context with them. The context closes them at its end."""
     public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
     endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
     async with open_resources(settings) as resources, aclosing(endpoint):

@@ -67,7 +67,7 @@ def read_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Return a message for each ``PYCALC_`` variable in the environment or in ``.env`` that is not a setting.
 
-    Variables that Kubernetes sets for its Services are ignored, and the API key of ``pycalc eval --server``.
+    The API key of ``pycalc eval --server`` and the variables that Kubernetes sets for its Services are ignored.
     """
     known = {"API_KEY", *(name.upper() for name in Settings.model_fields)}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
@@ -137,7 +137,7 @@ def _expanded_file(url: str) -> str:
 
 
 def _split(value: object) -> object:
-    """Return the non-empty values in a comma-separated text. Return any other object unchanged."""
+    """Return the non-empty parts of a comma-separated text. Return any other object unchanged."""
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
@@ -163,7 +163,7 @@ def _require_origin(text: str) -> None:
 
 
 def _of_roles(value: object) -> object:
-    """Parse a JSON text, and return any other object unchanged. Raises ValueError if the text is not JSON."""
+    """Return the content of a JSON text; raises ValueError if it is not JSON. Return any other object unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -361,7 +361,7 @@ class Settings(BaseSettings):
     response_memory: int = Field(
         default_factory=lambda: min(1024**3, memory() // 4),
         ge=1024**2,
-        description="memory for responses and bodies over 64 KiB under way, bytes; "
+        description="memory for all responses and bodies over 64 KiB together, bytes; "
         "default: a quarter of the memory that the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
@@ -406,8 +406,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of settings by precedence: arguments, environment variables, ``.env``.
 
-        Empty variables are dropped, so that the default applies, unless empty means no limit. Values of PYCALC_PORT and
-        PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
+        An empty variable is dropped, so that the default applies, except for the settings in which empty means "no
+        limit". Values of PYCALC_PORT and PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
         """
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):

@@ -36,7 +36,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_secure(url: str) -> bool:
-    """Return whether a URL has https, or http to this machine, and has neither a login nor a fragment."""
+    """Return whether a URL is of https, or of http on this machine, and has neither credentials nor a fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -58,7 +58,7 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return the host and the port in ``host:port``, or None as the port if it is missing; raises ValueError.
+    """Return the host and the port in ``host:port``; the port is None if it is missing. Raises ValueError.
 
     The message does not quote the text, which may contain a password.
     """
@@ -71,7 +71,7 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int = 0) -> int:
-    """Return the whole number that an option has, or ``default`` if the option is missing.
+    """Return the whole number in an option, or ``default`` if the option is missing.
 
     Raises ValueError for a number below ``least`` or of more than 15 digits, and for other texts.
     """
