@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
 
-LOCAL_TIER = 0.0  # the cost with which ``get`` looks in the local tier only
+LOCAL_TIER = 0.0  # with this cost, ``get`` looks only in the local tier
 
 
 class Cache(Protocol):
@@ -61,7 +61,7 @@ class CounterStore(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Return the clock by which counters expire, a function that returns seconds since an arbitrary moment."""
+        """Return the clock by which counters expire: a function that returns seconds since an arbitrary moment."""
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add ``amount``, which may be negative, to a counter and return the count.
@@ -70,7 +70,10 @@ class CounterStore(Protocol):
         """
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
-        """Add ``amount`` to all counters, or to none if a counter would exceed its limit."""
+        """Add ``amount`` to all counters, or to none if a counter would exceed its limit.
+
+        Return the states of the counters.
+        """
 
     async def get(self, key: str) -> int:
         """Return the count, or 0 if there is no such counter."""
@@ -107,7 +110,7 @@ class Claim(Protocol):
 
 
 class Leases(Protocol):
-    """Leases that let one process compute a result that several processes want."""
+    """Leases on results: of several processes that need the same result, only the holder of its lease computes it."""
 
     def is_storable(self, digits: int) -> bool:
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""

@@ -64,9 +64,9 @@ class CircuitBreaker:
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
-        """Count a late reply to a command that was sent at ``sent``. The third one in a row opens the breaker.
+        """Count a late reply to a command that was sent at ``sent``. The third late reply in a row opens the breaker.
 
-        A command sent before the last late reply was counted belongs to the same stall, which counts only once.
+        Commands that were sent before the last counted late reply belong to the same stall, so they are not counted.
         """
         if sent < self._late_at:
             return

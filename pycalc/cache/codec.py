@@ -29,12 +29,12 @@ _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more th
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Call ``work``, which encodes or decodes a value of ``size`` bytes, in a thread if the value is long."""
+    """Return ``work(*arguments)``, which encodes or decodes ``size`` bytes. If these are many, run it in a thread."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
 class TooLong(ValueError):
-    """A valid text that is longer than this process accepts, from a process with a higher limit."""
+    """A valid text is longer than this process accepts. Another process with a higher limit has stored it."""
 
 
 def encode(name: bytes, result: Result) -> bytes:
@@ -102,9 +102,9 @@ def _digest(name: bytes, body: bytes) -> bytes:
 
 
 def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return the first ``length + 1`` bytes of the decompressed text; raises ValueError for damaged bytes.
+    """Return the decompressed text, cut after ``length + 1`` bytes; raises ValueError for damaged bytes.
 
-    The additional byte tells the caller if the text is too long.
+    The additional byte tells the caller that the text is longer than ``length``.
     """
     expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
     try:

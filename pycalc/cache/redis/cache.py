@@ -27,7 +27,7 @@ from pycalc.urls import split_url, url_options, whole_option
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
 _TTL_SECONDS = 24 * 3600
-# Host and port at the end of a URL's authority. Other text there may belong to the password: no message shows it.
+# The host and the port in a URL. Other text there may belong to the password, so no message shows it.
 _HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
 _WORTH_SECONDS = 0.0001  # cheaper results are neither looked up in Redis nor stored there: computing them is faster
 _PROBE_SECONDS = 1
@@ -106,11 +106,11 @@ class RedisCache:
         await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
-        """Return the name in Redis for a key: of its result if ``kind`` is "result", of its lease if "lease"."""
+        """Return the name in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:
-        """Decode a stored value and store its result in the local tier. Return None for a damaged value.
+        """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value.
 
         Raises CacheUnavailable for a result that is longer than this process accepts. Other processes may accept it.
         """

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 32
 _CONNECTED_BY_PROBE = 4
-_COMMANDS = 2_000  # the most commands that are sent or wait for a connection
+_COMMANDS = 2_000  # the most pending commands, which wait for a connection or a reply
 _TASKS = 1_000
 _LAST_SECONDS = 0.5
 _TOO_MANY = "The cache has too many commands to answer; retry in 1 s."
@@ -80,8 +80,8 @@ class RedisClient:
         Raises AnswerLost if the reply is late, and CacheUnavailable for other failures. If ``read`` raises an
         exception, the breaker opens.
 
-        After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays it only once.
-        Two failures are exempt: an error reply of Redis, and too many commands under way in this client.
+        After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays the request
+        only once. Two failures are exempt: an error reply of Redis, and too many pending commands in this client.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -115,7 +115,7 @@ class RedisClient:
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command in the background, whose reply must be an integer.
+        """Execute a command in the background. Its reply must be an integer.
 
         The command is lost if Redis does not execute it, if the breaker is open, or if too many tasks are running.
         """
@@ -169,7 +169,7 @@ class RedisClient:
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Replace the idle connections by a few new ones, and require a fast reply to PING.
+        """Replace the idle connections with a few new ones, and check that Redis replies to PING in time.
 
         Raises the driver's errors, TimeoutError and CacheUnavailable.
         """

@@ -36,10 +36,10 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Subscribe, and subscribe again after each error.
+        """Subscribe to the channel, and subscribe again after each error.
 
-        Call ``heard`` for each notification and each new subscription. A new subscription counts as a notification,
-        because one may have been missed before.
+        Call ``heard`` for each notification. Also call it for each new subscription, because a notification may have
+        been missed before.
         """
         failures = 0
         while True:

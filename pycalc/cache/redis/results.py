@@ -1,4 +1,4 @@
-"""Results in Redis, which are stored in the background. Leases let one process compute a result that several want."""
+"""Results in Redis, stored in the background, and leases that let one process compute a result for all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
 
 _STORES = 4  # results that are stored at the same time
-_WAITING = 512  # results that are being stored or wait for it
+_WAITING = 512  # the most results that are being stored or wait to be stored
 _BYTES = 32 * 1024 * 1024  # the most bytes of the texts of these results
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease
 # unless another token holds it, and returns 1 if this token holds it, else 0.
@@ -35,18 +35,18 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Returns the result in the value stored under a key, None when it is damaged; raises CacheUnavailable.
+# From a key and the value stored for it, returns the result, or None if damaged; raises CacheUnavailable.
 Accept = Callable[[str, bytes], Awaitable[Result | None]]
-# Returns the name in Redis of a "result", or of a "lease" on one, from the result's key.
+# From "result" or "lease" and a result's key, returns the name in Redis of that result or of the lease on it.
 Name = Callable[[str, str], bytes]
 
 _log = get_logger(__name__)
 
 
 class RedisResults:
-    """The results in Redis, which are stored in the background. A lease lets only one process compute a result.
+    """Results in Redis, which are stored in the background, and the leases on them.
 
-    The lease is released once the result is stored, so that the next process finds the result.
+    A lease is released once its result is stored, so that the next process finds the result.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RedisResults:
             self._stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` once the newest result for a key is stored or dropped, or at once if none is waiting."""
+        """Call ``step`` once the newest result put under a key is stored or dropped, or now if no result is pending."""
         store = self._stores.get(key)
         if store is None:
             step()
