@@ -20,7 +20,7 @@ _REASON_CHARACTERS = 200
 
 
 def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
-    """Call ``work`` with the service of dead letters on the database of the settings."""
+    """Call ``work`` with the dead-letter service, on the database that the settings name."""
     settings = configure()
 
     async def with_database() -> None:

@@ -1,4 +1,4 @@
-"""``pycalc eval`` and ``pycalc fibonacci N``: calculations here, without an account, or by a service (``--server``)."""
+"""``pycalc eval`` and commands such as ``pycalc fibonacci N``: calculations in this process or by a service."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MOST_DIGITS = 1_000_000_000
 def evaluate(
     expression: str | None, file: str | None, precision: str | None, base: str | None, server: str | None
 ) -> None:
-    """Print the value of the expression, or of the expression in the UTF-8 file; the file ``-`` is standard input.
+    """Print the value of ``expression``, or of the expression in the UTF-8 file ``file``; ``-`` is standard input.
 
-    The service at the URL ``server`` evaluates it, or without one this process. Raises ValueError, as ``calculate``
-    does.
+    If ``server`` is the URL of a service, the service evaluates the expression, else this process does. Raises
+    ValueError for invalid input and for a result or a memory need above the limits.
     """
     if file is not None:
         try:
@@ -47,9 +47,9 @@ def evaluate(
 
 
 def _evaluate_at(server: str, expression: str, precision: str | None, base: str | None) -> None:
-    """Let a service evaluate the expression, with the API key in PYCALC_API_KEY; print the value as it arrives.
+    """Evaluate the expression by a service, with the API key in PYCALC_API_KEY; print the value as it arrives.
 
-    Raises ValueError for every problem that the service reports, and when the client is not installed.
+    Raises ValueError for every problem that the service reports, and if the client is not installed.
     """
     try:
         from pycalc_client import Client, ProblemError, PycalcError, RetryPolicy
@@ -73,7 +73,7 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation on the given operands, with the given options; a summary is a JSON object.
+    """Print the result of an operation on the given operands with the given options. A summary is a JSON object.
 
     Raises ValueError for invalid input, and for a result or a memory need above the limits.
     """
@@ -99,13 +99,13 @@ def calculate(operation: str, **given: str | None) -> None:
 
 
 def _place(positions: Iterable[int | None]) -> str:
-    """Return the place of the first wrong character in an expression, for the beginning of a message."""
+    """Return the prefix of an error message that gives the position of the first wrong character, or "" if unknown."""
     return next((f"at character {position + 1}: " for position in positions if position is not None), "")
 
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Show the elapsed and ``expected`` seconds on a terminal, from one second after the start until the body ends.
+    """Return a context that shows the elapsed and ``expected`` seconds on a terminal, after its first second.
 
     A child process writes the time, because the arithmetic holds the global interpreter lock.
     """

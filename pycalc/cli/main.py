@@ -67,8 +67,8 @@ def _add_operations(commands: Any) -> None:
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    The parsed arguments are those of a command's function, and ``run``, which names this function as
-    ``module:function``. ``with_operations`` adds a command for each operation, which imports the arithmetic.
+    The parsed arguments are the arguments of the command's function, and ``run``, its name as ``module:function``.
+    ``with_operations`` adds a command for each operation, which imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
@@ -116,7 +116,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
 
 
 def _is_negative(command: str, word: str) -> bool:
-    """Return whether a word is an expression or an operand that begins with a minus."""
+    """Return whether a word is an expression or an operand that begins with a minus sign."""
     if command == "eval":
         return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
     return word.startswith("-") and word[1:2] in set(".0123456789")
@@ -125,7 +125,7 @@ def _is_negative(command: str, word: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Print an error as one line on standard error.
 
-    If the reader of a short command's output closes it, BrokenPipeError is raised instead.
+    If a short command writes to a pipe whose reader has closed it, raises BrokenPipeError.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are

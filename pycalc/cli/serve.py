@@ -7,7 +7,10 @@ import signal
 
 
 def serve(listener: int | None) -> None:
-    """Run the HTTP service until SIGTERM or SIGINT. ``listener`` is the descriptor of a supervisor's socket."""
+    """Run the HTTP service until SIGTERM or SIGINT.
+
+    ``listener`` is the descriptor of a supervisor's socket, or None.
+    """
     # Until the server handles signals, a signal ends the process, even during the imports. The default action would
     # not do this in process 1 of a container.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -38,9 +38,9 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Run a service until a signal. The caller must have blocked the signals, so that none is missed.
+    """Run the service that ``start`` begins, until a signal. Raises StoreUnavailable for an SQLite database.
 
-    Raises StoreUnavailable for an SQLite database.
+    The caller must have blocked the signals, so that no early signal is missed.
     """
     stop = asyncio.Event()
     watch(stop)
