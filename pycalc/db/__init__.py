@@ -25,7 +25,7 @@ class _Adapter(Protocol):
 
 @contextmanager
 def _adapter(url: str) -> Iterator[_Adapter]:
-    """Return a context with the adapter for a URL's scheme. Each ValueError about the URL then names the setting."""
+    """Return a context with the adapter for a URL's scheme. It adds the setting's name to each ValueError."""
     scheme = scheme_of(url)
     try:
         if scheme not in _DATABASES:
@@ -37,7 +37,7 @@ def _adapter(url: str) -> Iterator[_Adapter]:
 
 
 async def open_database(url: str) -> Database:
-    """Open the database at a URL. Create and migrate an SQLite file as needed.
+    """Open the database at a URL. An SQLite file is created and migrated if necessary.
 
     Raises ValueError for an invalid URL. Raises StoreUnavailable if the database is unreachable, read-only or not
     migrated, belongs to another program, or is an SQLite file in use.

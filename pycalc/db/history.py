@@ -48,7 +48,10 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Run a query, once for each of ``user_ids`` if given, because an index orders only the rows of one user."""
+    """Run a query and return its rows. If ``user_ids`` is given, run the query once for each of these users.
+
+    An index orders only the rows of one user.
+    """
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 

@@ -22,7 +22,7 @@ _NOTE = (
 
 
 def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
-    """Convert a row of the table of API keys to a StoredKey."""
+    """Return the StoredKey in a row of the table of API keys."""
     return StoredKey(
         id=row.id,
         user_id=row.user_id,

@@ -70,9 +70,9 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with this many connections and durable commits. ``seconds`` limits each statement, unless None.
+    """Return an engine with a pool of ``connections``, whose commits are durable.
 
-    ``server`` are further session settings of PostgreSQL.
+    ``seconds`` limits each statement; None means no limit. ``server`` are further session settings of PostgreSQL.
     """
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
 
@@ -238,7 +238,7 @@ class PostgresDatabase:
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
         """Run ``work``, which must only read, in a transaction. If the connection was broken, run it once more.
 
-        SQLAlchemy then has dropped all connections of the pool, so the second try gets a new connection.
+        SQLAlchemy drops all connections of a pool when one is broken, so the second try gets a new connection.
         """
         try:
             return await self._transact(name, work)
@@ -264,8 +264,8 @@ class PostgresDatabase:
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
-        Many writes are refused at the same time. Therefore, unless ``at_once`` is set, do nothing if the last
-        replacement is more recent than the reconnect interval.
+        Many writes are refused at the same time. So if the last replacement was within the reconnect interval, do
+        nothing, unless ``at_once`` is set.
         """
         self._refused = not at_once
         now = monotonic()
@@ -278,8 +278,8 @@ class PostgresDatabase:
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert the rows. If a connection fails, repeat the insert for up to ``Timeouts.unknown`` seconds.
 
-        A statement without a reply may have been committed. Then all rows exist, else none does. So the repetition
-        skips rows that exist. Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
+        A statement that got no reply has stored all its rows or none. Therefore the repetition skips rows that exist.
+        Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:

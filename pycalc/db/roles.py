@@ -80,9 +80,10 @@ def require_different(roles: Sequence[DatabaseRole]) -> None:
 
 
 def grant(connection: Connection, role: DatabaseRole) -> None:
-    """Give a role its rights on this release's tables and no others on them, within the caller's transaction.
+    """Give a role exactly its rights on this release's tables, within the caller's transaction.
 
-    Raises ValueError for the role of the connection, which owns the tables and would lose its rights.
+    If the role has a password, create the role or set its password. Raises ValueError for the role of the connection,
+    which owns the tables and would lose its rights.
     """
     if connection.scalar(text("SELECT current_user")) == role.name:
         raise ValueError(f"the role {role.name} migrates the database: give servers and consumers roles of their own")
@@ -109,7 +110,10 @@ def _role(setting: str, text: str, rights: Mapping[str, str]) -> DatabaseRole:
 
 
 def _verifier(password: str) -> str:
-    """Return what PostgreSQL stores of a password (RFC 5803), so that the password is in no log of statements."""
+    """Return the SCRAM verifier that PostgreSQL stores for a password (RFC 5803).
+
+    The statement contains the verifier, so that no log of statements shows the password.
+    """
     salt = secrets.token_bytes(16)
     salted = pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -22,8 +22,8 @@ def _into(table: Table) -> str:
 def values_insert(table: Table, rows: int) -> str:
     """Return SQLite's INSERT statement for this many rows.
 
-    One statement needs one call of the driver. So the driver releases and reacquires the interpreter's lock only once
-    for the whole transaction, including the sync. While the event loop is busy, every reacquisition is slow.
+    A single statement needs a single call of the driver, which releases and reacquires the interpreter's lock once.
+    While the event loop is busy, every reacquisition is slow.
     """
     row = f"({', '.join('?' * len(table.columns))})"
     return f"{_into(table)} VALUES {', '.join([row] * rows)}"
@@ -40,8 +40,8 @@ def arrays_insert(table: Table, first: int = 1) -> str:
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     """Return PostgreSQL's INSERT into one table, or into two tables in the same statement.
 
-    If ``repeated`` after a lost reply, the statement skips rows that exist. If a different row exists under the primary
-    key of a row of ``also``, the statement fails because of a NULL.
+    ``repeated`` is for a repetition after a lost reply: the statement skips rows that exist. It fails if a different
+    row exists under the primary key of a row of ``also``, because the key is then set to NULL.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:

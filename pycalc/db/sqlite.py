@@ -273,7 +273,7 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert rows through the driver, because SQLAlchemy would take as much time as the driver.
+        """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
         Raises RowsRejected and StoreUnavailable.
         """

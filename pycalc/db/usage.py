@@ -1,6 +1,6 @@
 """The SQL of the usage totals.
 
-An event's id and its effect are stored in one transaction, so each event counts once.
+The id of an event is stored in the same transaction as its effect on the totals, so each event counts once.
 """
 
 from __future__ import annotations

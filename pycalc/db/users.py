@@ -36,7 +36,7 @@ _ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
-    """Convert a row of the table of users to a User. None stays None."""
+    """Return the User in a row of the table of users, or None for None."""
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
@@ -68,7 +68,7 @@ def _require_other_admin(user: User, admins: int) -> None:
 
 
 def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
-    """Reserve the name of a deleted account, and list the account so that its history is processed."""
+    """Reserve the name of a deleted account. Unless its history is kept, list the account in ``deleted_accounts``."""
     kept = deletion.history == "keep"
     name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
     connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion
@@ -117,7 +117,7 @@ class SqlUserStore:
             connection.execute(row)
             if identity is not None:
                 connection.execute(insert(identities).values(**identity._asdict(), user_id=user.id))
-            # The insert has waited for a deletion under way, whose reservation this query sees.
+            # If an account with this name is being deleted, the insert has waited until its name is reserved.
             of_name = retired_names.c.username_key == search_key(user.username)
             reserved = of_name & (retired_names.c.reserved_until_ms > unix_ms(user.created_at))
             if connection.scalar(select(retired_names.c.username_key).where(reserved).limit(1)) is not None:

@@ -22,10 +22,10 @@ class AuditFilter(NamedTuple):
 
 
 class AuditStore(Protocol):
-    """The audit log, to which entries are added. The only way to remove entries is pruning by age."""
+    """The audit log. Entries are added, never changed, and deleted only by age."""
 
     async def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Add entries in one transaction. An entry whose id exists already is not changed."""
+        """Add entries in one transaction. Skip an entry whose id exists already."""
 
     async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
         """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""

@@ -36,7 +36,7 @@ class Database(Protocol):
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         """Insert complete rows, all or none, in one transaction, and return once they are durable.
 
-        ``also`` are a second table, whose primary key is its first column, and its rows. This method is faster than
+        ``also`` is a second table, whose primary key is its first column, with rows for it. This method is faster than
         ``write``. Raises RowsRejected if the database rejects a row because of its values.
         """
 

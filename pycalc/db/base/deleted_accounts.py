@@ -17,7 +17,7 @@ class DeletedAccount(NamedTuple):
 
 
 class DeletedAccountStore(Protocol):
-    """The list of deleted accounts that still have a history to process, and the reserved names of deleted accounts."""
+    """The deleted accounts whose history must still be processed, and the reserved names of deleted accounts."""
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
         """Return the listed account with the lowest id above ``user_id``, or None if there is none."""
@@ -38,5 +38,5 @@ class DeletedAccountStore(Protocol):
     async def release_names(self, now_ms: int, limit: int) -> int:
         """Delete up to ``limit`` names whose reservation has ended; return how many were deleted.
 
-        Keep the names that are still needed to find a history by its name.
+        Do not delete the name of an account whose history was kept with the name.
         """

@@ -12,8 +12,8 @@ from pycalc.models.idempotency import KeyRow
 class HistoryFilter(NamedTuple):
     """A filter of history rows; a field that is None does not filter.
 
-    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. The ids cover a wider
-    range than the times, because an id may be some seconds ahead of the clock.
+    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. Their range is wider
+    than that of the times, because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None

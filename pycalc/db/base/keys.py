@@ -39,7 +39,7 @@ class KeyStore(Protocol):
         """Return a key and its owner, or None if the key is unknown or expired, or its owner is disabled."""
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
-        """Store the last uses of keys in one transaction. A use never replaces a later one."""
+        """Store the last uses of keys in one transaction. An earlier use never replaces a later one."""
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound if the user has no such key."""

@@ -1,4 +1,4 @@
-"""The interface of the outbox, which has the events that are recorded but not published yet."""
+"""The interface of the outbox: the events that are recorded but not yet published."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OutboxStore(Protocol):
         """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers."""
 
     async def remove(self, seqs: Sequence[int]) -> None:
-        """Delete the rows with these sequence numbers, whose events are published."""
+        """Delete the rows with these sequence numbers, after their events were published."""
 
     async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:
         """Replace the rows with these sequence numbers by dead letters, in one transaction."""

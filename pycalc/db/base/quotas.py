@@ -7,10 +7,9 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """The amount of a quota that a user has used in one window, as charged by one process.
+    """The amount of a quota that a user has used in one window, as counted by one process.
 
-    A saved amount replaces a lower amount with the same id, because amounts only grow. Saving an amount twice is
-    harmless.
+    The amount only grows. Therefore a saved amount replaces a lower one with the same id, and saving twice is harmless.
     """
 
     id: bytes

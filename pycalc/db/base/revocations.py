@@ -6,17 +6,17 @@ from typing import NamedTuple, Protocol
 
 
 class Revocations(NamedTuple):
-    """The users of the revocations above a number, and the newest number."""
+    """The users whose access was revoked after a given revocation, and the number of the newest revocation."""
 
-    newest: int  # the number of the newest revocation
+    newest: int
     users: frozenset[bytes] | None  # affected users; None means everybody, because old revocations were dropped
 
 
 class RevocationStore(Protocol):
-    """Revocations by all processes on the database, numbered in the order of their commits.
+    """The revocations by all processes on the database, numbered in the order of their commits.
 
     A change that ends or restricts access adds its revocation in the same transaction: the end of a session, a new
-    password, a change or deletion of an account, and the removal of a key.
+    password, a change or deletion of an account, or the removal of a key.
     """
 
     async def newest(self) -> int:

@@ -42,7 +42,7 @@ class SessionLimits(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """The result of a refresh. ``reused`` is set if an old token was used again, which has ended the session.
+    """The result of a refresh. If ``reused`` is set, an old token was used again, and the session was ended.
 
     ``user`` is the session's user, or None if the session is unknown or expired, or the user is disabled.
     """
@@ -57,8 +57,8 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session. Delete the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized if the account is deleted or disabled, or has another password hash. Raises Unauthorized too
-        if its second factor was turned on or off after the password was verified.
+        Raises Unauthorized if the account is deleted or disabled, or if its password or second factor has changed since
+        the password was verified.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
@@ -67,9 +67,9 @@ class SessionStore(Protocol):
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
-        A replaced token may be used again within the grace time, until a successor is used. The token then gets another
-        successor, which begins a chain of its own. An older token of the session's family ends the session. A token of
-        another family changes nothing.
+        Within the grace time, a replaced token may be used again until one of its successors is used. It then gets
+        another successor. An older token of the session's family ends the session. A token of another family changes
+        nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

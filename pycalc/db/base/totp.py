@@ -17,7 +17,7 @@ class TotpStore(Protocol):
     """The store of second factors: each account's secret of time-based codes, and the hashes of its recovery codes."""
 
     async def offer(self, user_id: bytes, secret: bytes) -> None:
-        """Store the secret of an unconfirmed enrolment, in place of an earlier unconfirmed enrolment.
+        """Store the secret of an unconfirmed enrolment, and delete an earlier unconfirmed enrolment.
 
         Raises Conflict if the account has a second factor, and InvalidToken if the account was deleted.
         """
@@ -35,7 +35,7 @@ class TotpStore(Protocol):
         """
 
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
-        """Mark the code of a time step as used, if the stored secret is ``before``, and store the secret as ``after``.
+        """Mark the code of a time step as used, and replace the stored secret ``before`` by ``after``.
 
         Return False if the step is not later than the last used step, or the stored secret is no longer ``before``.
         """

@@ -22,7 +22,7 @@ class UsageStore(Protocol):
     async def count(self, uses: Sequence[Use]) -> int:
         """Add the uses whose event ids are new, in one transaction, and return how many were new.
 
-        If another consumer counts some of them at the same time, raise Conflict and add nothing. Then call this again.
+        Raises Conflict and adds nothing if another consumer counts some of them at the same time. The caller may retry.
         """
 
     async def forget(self, before: bytes, limit: int) -> int:

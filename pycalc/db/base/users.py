@@ -28,7 +28,7 @@ class Deletion(NamedTuple):
 class UserStore(Protocol):
     """The accounts, and the one-time token that registers the first admin. Letter case in usernames is ignored.
 
-    An ``audit`` entry is stored in the transaction of the change that it describes.
+    An ``audit`` entry is stored in the same transaction as the change that it describes.
     """
 
     async def add(
@@ -42,8 +42,8 @@ class UserStore(Protocol):
     ) -> None:
         """Insert an account, and check the permission to do so in the same transaction.
 
-        ``burn_bootstrap`` is the hash of the bootstrap token, which is deleted, and requires that there is no admin
-        yet. ``granted_by`` is the id of an enabled admin. ``identity`` links the account to a provider; its email
+        ``burn_bootstrap`` is the hash of the bootstrap token: the token is deleted, and there must be no enabled admin.
+        ``granted_by`` must be the id of an enabled admin. ``identity`` links the account to a provider; its email
         address then need not be unique.
 
         Raises Forbidden if a requirement is not met. Raises Conflict if the username, the email address or the identity
@@ -91,7 +91,7 @@ class UserStore(Protocol):
     async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 
-        Unless its history is kept with the name, the account is added to the list of ``DeletedAccountStore``, and the
+        Unless the history is kept with the name, the account is added to the list of ``DeletedAccountStore``, and the
         history can no longer be found by the name.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin, and InvalidToken if the

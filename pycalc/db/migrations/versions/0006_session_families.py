@@ -1,4 +1,4 @@
-"""The families of refresh tokens, and a second successor of a token whose reply was lost."""
+"""The families of refresh tokens, and a second successor of a token if the reply with the first was lost."""
 
 from __future__ import annotations
 
