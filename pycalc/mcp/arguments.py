@@ -1,4 +1,4 @@
-"""The arguments of tools, read into requests. Numbers are strings, because many clients round them."""
+"""Conversion of the arguments of tools to requests. Numbers are strings, because many clients round JSON numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _item(place: int, item: Any) -> Any:
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return operands and options as literals. Raises InvalidInput for a number that the client may have rounded.
+    """Return operands and options as texts. Raises InvalidInput for a number that the client may have rounded.
 
     A small integer may be a JSON number or a string. Null stands for an omitted value.
     """

@@ -1,4 +1,4 @@
-"""The interface between the tools and the part that computes for them: the service, or this process alone."""
+"""The interface between the tools and the backend that computes for them: the service, or this process alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.services.calculations.planning import Request
 
 # The tools besides the operations.
 BATCH, HISTORY, DIGITS = "batch", "history", "digits"
-MOST_ITEMS = 50  # of a page of the history; more would fill a model's context
+MOST_ITEMS = 50  # the most calculations in a page of the history; more would fill a model's context
 
 
 class Calculated(NamedTuple):
@@ -38,7 +38,10 @@ class ToolBackend(Protocol):
         """Return whether the caller may use the tool of this name."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate one request. If the text has more than ``most_inline`` characters, only its ends will be sent."""
+        """Calculate one request and return the result.
+
+        Of a result with more than ``most_inline`` characters, the caller sends only the first and last digits.
+        """
 
     async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
         """Calculate several requests and return their answers in order. The answer to an error is that error."""

@@ -1,4 +1,4 @@
-"""The endpoint's life within a server process. The first request imports and starts the SDK."""
+"""The MCP endpoint of a server process. The first request imports and starts the SDK."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from structlog import get_logger
 
 from pycalc.errors import NotFound, Unavailable
 
-BACKEND = "pycalc.mcp.backend"  # the key of a scope under which a request has its backend
+BACKEND = "pycalc.mcp.backend"  # the key of a request's backend in its ASGI scope
 _log = get_logger(__name__)
 _Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class McpEndpoint:
-    """The protocol's endpoint without sessions, which answers each request by itself, in JSON."""
+    """The MCP endpoint, without sessions: each request is answered independently, in JSON."""
 
     def __init__(self, most_inline: int, public_url: str | None, origins: Sequence[str]) -> None:
-        """Send up to ``most_inline`` digits of a result.
+        """Prepare the endpoint. An answer contains up to ``most_inline`` digits of a result.
 
-        ``public_url`` is the service's URL in the metadata of RFC 9728, which None switches off. Only pages
-        of ``origins`` may call the endpoint.
+        ``public_url`` is the service's URL in the metadata of RFC 9728; None means that there is no metadata. Only
+        pages of ``origins`` may call the endpoint.
         """
         self.public_url = public_url
         self.origins = origins
@@ -49,7 +49,7 @@ class McpEndpoint:
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
         """Run the SDK's session manager until the task is cancelled.
 
-        If it ends earlier, the next request starts another.
+        If the manager fails, the next request starts another.
         """
         try:
             http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")

@@ -12,9 +12,9 @@ from pycalc.mcp.server import ToolServer
 
 
 def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
-    """Return the SDK's handler of requests: no sessions, answers in JSON.
+    """Return the SDK's handler of requests, without sessions and with answers in JSON.
 
-    The route has checked Host, Origin and the body's size before. The request's own span covers the call, so the SDK's
+    The route has already checked Origin and the body's size. The request's own span covers the call, so the SDK's
     middleware for spans is left out.
     """
 

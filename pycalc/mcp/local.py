@@ -1,4 +1,4 @@
-"""The tools' backend without a server or an account: calculations of this process, kept in memory only."""
+"""The tools' backend without a server or an account: this process computes, and keeps calculations in memory only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan
 from pycalc.services.compute.computer import Computer
 from pycalc.services.operations.numbers.gmp import int_of
 
-_KEPT_REQUESTS = 1_000  # of which digits can be read again
+_KEPT_REQUESTS = 1_000  # the latest requests, of whose results the tool ``digits`` can read more
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
 
 

@@ -1,4 +1,4 @@
-"""The tools' backend within the service: calculations of the caller, recorded and counted like all others."""
+"""The tools' backend within the service. Calculations are recorded and counted like those of other HTTP requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = get_logger(__name__)
 
 
 class RecordedBackend(NamedTuple):
-    """The calculations of one HTTP request's caller."""
+    """The backend of one HTTP request, which calculates for its caller."""
 
     scope: Scope
     caller: Principal
@@ -66,7 +66,7 @@ class RecordedBackend(NamedTuple):
             return _calculated(await calculator.calculate(self.caller, plan, began, measure=measure))
 
     async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
-        """Calculate a batch, counted as a whole before anything is computed, and recorded in one transaction."""
+        """Calculate a batch. The limits count it before anything is computed, and one transaction records it."""
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
         resources.batches.slots.require_free(1)
@@ -78,7 +78,7 @@ class RecordedBackend(NamedTuple):
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of a recorded calculation, from its row, the cache or a new computation. Record nothing."""
+        """Return digits of a recorded calculation from its row, the cache or a new computation, and record nothing."""
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))

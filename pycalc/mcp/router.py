@@ -57,9 +57,10 @@ async def mcp(request: Request, resources: ResourcesDep) -> Response:
 @router.get(METADATA)
 @router.get(METADATA + PATH)
 async def protected_resource(request: Request) -> Response:
-    """Describe the endpoint as a protected resource (RFC 9728), where sign-in is by an identity provider.
+    """Return the metadata of the endpoint as a protected resource (RFC 9728).
 
-    It names no authorization server, because the service accepts only tokens and keys of its own.
+    The metadata names no authorization server, because the service accepts only its own tokens and keys. Raises
+    NotFound if there is no identity provider.
     """
     url = _endpoint_of(request).public_url
     if url is None:
@@ -78,8 +79,8 @@ async def protected_resource(request: Request) -> Response:
 def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
     """Raise Forbidden for a page of an origin that is not one of ``origins``.
 
-    The protocol requires this check against DNS rebinding. So a page of the service's own host is refused too: the
-    rebound name would stand in both fields. The console's pages do not call the endpoint.
+    The protocol requires this check against DNS rebinding. Pages of the service's own host are refused too, because
+    after a rebinding both Host and Origin have the attacker's name. The console's pages do not call the endpoint.
     """
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:

@@ -58,7 +58,7 @@ class ToolServer:
             version=__version__,
             title="pycalc: exact arithmetic",
             instructions=INSTRUCTIONS,
-            # No tool takes arguments from header fields, so that none has to be looked up for them.
+            # No tool takes arguments from header fields, so no schema needs to be looked up for them.
             get_tool_input_schema=lambda _name: None,
             on_list_tools=self._list,
             on_call_tool=self._call,
@@ -104,10 +104,7 @@ class ToolServer:
         return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
 
     async def _read(self, context: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """Return a range of a result's digits.
-
-        By default, begin at the start and return as many as may be sent at once.
-        """
+        """Return a range of a result's digits: by default from the first digit, and as many as may be sent at once."""
         matched = _URI.fullmatch(str(params.uri))
         if matched is None:
             raise MCPError(INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")

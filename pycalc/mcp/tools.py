@@ -1,4 +1,4 @@
-"""The tools as models see them: names, descriptions, schemas and annotations, made from the registry."""
+"""The tools as models see them: names, descriptions, schemas and annotations, made from the registry of operations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RESULT: dict[str, Any] = {
 
 
 def make_tools(most_inline: int) -> dict[str, Tool]:
-    """Return all tools by name, the most useful one first; a range of digits has up to ``most_inline``."""
+    """Return all tools by name, the most useful one first. The tool ``digits`` reads up to ``most_inline`` digits."""
     tools = [_calculation(CALCULATIONS["evaluate"], _SYNTAX)]
     tools += [_calculation(operation, _description(operation)) for operation in OPERATIONS.values()]
     tools += [_batch(), _digits(most_inline), _history()]
