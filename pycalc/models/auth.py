@@ -71,9 +71,9 @@ class User:
 
     @property
     def second_factor(self) -> bool:
-        """Return whether the account's sessions need a second factor here.
+        """Return whether a second factor protects the account.
 
-        For a provider's account, the provider checks it.
+        An account without a password counts as protected, because the identity provider checks its sign-ins.
         """
         return self.totp or not self.has_password
 

@@ -34,7 +34,7 @@ class Event(NamedTuple):
     def time_ms(self) -> int:
         """Return the time of the recording in milliseconds since the epoch.
 
-        For an event that was read as JSON, use its id's time.
+        For an event read as JSON, return the time in its id.
         """
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 

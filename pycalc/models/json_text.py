@@ -16,7 +16,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 LARGEST_JSON_INTEGER = 2**53 - 1
 _SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_LONGEST_SHOWN = 64  # characters that a message repeats of a name in a request
+_LONGEST_SHOWN = 64  # a message repeats at most so many characters of a name in a request
 _Place = tuple[str | int, "_Place | None"]
 _ENCODER = json.JSONEncoder()
 _MOST_OBJECTS = 1_024
@@ -25,7 +25,7 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_number(value: int) -> int | str:
-    """Return an integer as JSON has it: a string beyond ±(2^53 - 1), as of ``json_literal``."""
+    """Return an integer for a JSON document: as a string if it is beyond ±(2^53 - 1), like ``json_literal``."""
     return value if abs(value) <= LARGEST_JSON_INTEGER else str(value)
 
 

@@ -15,7 +15,7 @@ from pycalc.models.formats import expected
 _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
 _UNITS = {"s": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MOST = 9 * 10**12  # its millionths are stored as an integer of 64 bits
-# Of rate limits: each window has a counter until it ends, and Redis counts and expires in integers of 64 bits.
+# Bounds of rate limits: each window has a counter until it ends, and Redis counts and expires in 64-bit integers.
 _LONGEST_WINDOW = 366 * 86_400
 _MOST_CALCULATIONS = 10**12
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
@@ -96,14 +96,14 @@ class UserLimits:
 UNLIMITED = UserLimits()
 
 
-def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check`` with the text of a limit.
+def _checked(check: Callable[[str], object], *valid: str) -> AfterValidator:
+    """Return a validator that calls ``check``, which must raise ValueError for an invalid text.
 
-    ``check`` raises ValueError for an invalid text.
+    None and the texts in ``valid`` are not checked.
     """
 
     def checked(text: str | None) -> str | None:
-        if text not in (None, _NONE):
+        if text is not None and text not in valid:
             check(text)
         return text
 
@@ -122,19 +122,19 @@ class OwnLimits(BaseModel):
     rate_limit: Annotated[
         StrictStr | None,
         Field(max_length=100, description='calculations; "0": no limit', examples=["60/minute; 1000/day"]),
-        _checked(parse_limits),
+        _checked(parse_limits, _NONE),
         expected(_otherwise('limits such as "60/minute; 1000/day"')),
     ] = None
     compute: Annotated[
         StrictStr | None,
         Field(max_length=32, description='seconds of computing; "0": no limit', examples=["300s/hour"]),
-        _checked(parse_seconds),
+        _checked(parse_seconds, _NONE),
         expected(_otherwise('seconds a minute, hour or day, such as "300s/hour"')),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description='bytes of results; "0": no limit', examples=["5GB/day"]),
-        _checked(parse_bytes),
+        _checked(parse_bytes, _NONE),
         expected(_otherwise('B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"')),
     ] = None
     history: Annotated[
@@ -157,17 +157,6 @@ class OwnLimits(BaseModel):
         return replace(limits, **changed)
 
 
-def _of_key(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator of an API key's limit. It is like ``_checked``, but "0" means no limit."""
-
-    def checked(text: str | None) -> str | None:
-        if text is not None:
-            check(text)
-        return text
-
-    return AfterValidator(checked)
-
-
 class KeyLimits(BaseModel):
     """The limits of an API key, within those of its owner; null means no further limit."""
 
@@ -176,19 +165,19 @@ class KeyLimits(BaseModel):
     rate_limit: Annotated[
         StrictStr | None,
         Field(max_length=100, description="calculations", examples=["60/minute; 1000/day"]),
-        _of_key(parse_limits),
+        _checked(parse_limits),
         expected('limits such as "60/minute; 1000/day", or null'),
     ] = None
     compute: Annotated[
         StrictStr | None,
         Field(max_length=32, description="seconds of computing", examples=["10s/hour"]),
-        _of_key(parse_seconds),
+        _checked(parse_seconds),
         expected('seconds a minute, hour or day, such as "10s/hour", or null'),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description="bytes of results", examples=["100MB/day"]),
-        _of_key(parse_bytes),
+        _checked(parse_bytes),
         expected('B, kB, MB, GB or TB a minute, hour or day, such as "100MB/day", or null'),
     ] = None
 

@@ -1,4 +1,4 @@
-"""Usage: what one event adds to the totals, and the totals as clients see them."""
+"""Usage: the amounts that one event adds to the totals, and the totals as clients see them."""
 
 from __future__ import annotations
 
