@@ -44,8 +44,8 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write a record.
 
-        Before, log the number of suppressed records of each kind that is forgotten. A kind of record is forgotten when
-        its interval has ended. The oldest kind is forgotten too if there is no room for a new one.
+        Also log how many records were suppressed of each kind that is no longer counted. A kind is counted until its
+        interval has ended, or until a new kind needs its place.
         """
         if record.name == _UNLIMITED:
             return True

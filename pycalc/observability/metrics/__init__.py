@@ -48,7 +48,7 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
         HistoryMetrics.__init__(self, registry)
         EventMetrics.__init__(self, registry)
         AccountMetrics.__init__(self, registry)
-        # Set with several server processes: returns the sums over all of them.
+        # With several server processes, this function returns the sums of their metrics; else it is None.
         self.of_all: Callable[[], Awaitable[bytes]] | None = None
         # Returns the exposition of the whole service in Prometheus' text format; raises Unavailable.
         self.exposition = Recent(self._exposition, seconds).get

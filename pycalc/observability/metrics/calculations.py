@@ -25,7 +25,7 @@ class CalculationMetrics:
             "(refused: it was another request's), deleted (refused: its calculations are deleted)",
             ("outcome",),
         )
-        self.idempotent_running = gauge("pycalc_idempotent_requests", "Requests with an idempotency key under way")
+        self.idempotent_running = gauge("pycalc_idempotent_requests", "Requests with an idempotency key in progress")
         self.compute_seconds = seconds(
             "pycalc_compute_duration_seconds", "Seconds to compute and verify one result", ("operation",)
         )
