@@ -33,14 +33,11 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 class ResourceStack:
     """A builder of the resources of a process.
 
-    The exit stack closes them in reverse order, even after a failed start.
+    An exit stack closes them in reverse order, even after a failed start.
     """
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
-        """Create the metrics and the tracer.
-
-        In traces, the process is called ``service_name``, which is its command.
-        """
+        """Create the metrics and the tracer. Traces name the process by its command, ``service_name``."""
         self.settings = settings
         self._command = service_name
         self.metrics = Metrics(settings.metrics_seconds)

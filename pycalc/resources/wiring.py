@@ -77,7 +77,7 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 
 
 class Recording(NamedTuple):
-    """The services that record calculations and pass them on."""
+    """The recorder, and the access of other services to recorded calculations."""
 
     recorder: Recorder
     poller: HistoryPoller
@@ -120,7 +120,7 @@ class Resources:
     response_memory: ConcurrencyLimit
     long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
     lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
-    sign_ins: ConcurrencyLimit  # by address, for those that wait for the identity provider
+    sign_ins: ConcurrencyLimit  # by address, for sign-ins that wait for the identity provider
     reading_speed: ReadingSpeed
     history: HistoryReader
     usage: UsageReader
@@ -196,7 +196,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the services that record calculations and pass them on. Each is closed after the services that feed it."""
+    """Start the recorder and the services that process recorded calculations. The recorder is closed first."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -298,7 +298,7 @@ def _services(
         response_memory=memory,
         long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
         lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
-        sign_ins=slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are under way"),
+        sign_ins=slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are in progress"),
         reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users, quotas),
