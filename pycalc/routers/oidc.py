@@ -21,7 +21,7 @@ from pycalc.services.accounts.sessions import Tokens
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 _COOKIE_SECONDS = 600  # for the sign-in at the provider
-# A page without a word: its script keeps the session and opens the console.
+# A page without text, whose script stores the session and opens the console.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>pycalc</title><script type="module" src="/web/signed-in.js"></script></head>

@@ -48,7 +48,7 @@ _OTHER_VERSION = (
     "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
-_BODY_SLOT_BYTES = 1024 * 1024  # a body that is being read takes a slot for each such part
+_BODY_SLOT_BYTES = 1024 * 1024  # while a body is read, it takes one slot, and another for each so many bytes
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -127,7 +127,7 @@ async def posted(
     read: Callable[[bytes], Calculation],
     respond_with: Respond,
 ) -> CalculatedResponse:
-    """Return the response to a calculation in a body, and count the calculation towards the caller's limits.
+    """Return the response to a POST whose body is a calculation, and count it towards the caller's rate limits.
 
     ``read`` must return the calculation in a body, or raise InvalidInput. ``respond_with`` must calculate and send the
     response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
@@ -169,7 +169,7 @@ async def require_some(caller: Principal, resources: Resources) -> None:
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
-    """Count all of the calculations towards the caller's rate limits, or none.
+    """Count ``operations`` calculations towards the caller's rate limits, all or none.
 
     Raises RateLimited if a limit is reached. If the owner's limit refuses, calculations counted by the API key's own
     limit stay counted.
@@ -241,10 +241,11 @@ async def _calculate_once(
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
-    """Return the plan of a calculation; ``client`` is None where its disconnect is watched for already.
+    """Return the plan of a calculation.
 
-    If a worker process creates the plan or will compute the result, the request's slot is released before. Raises
-    ClientGone, and the errors of ``Calculator.plan``.
+    If a worker process creates the plan or will compute the result, the request's slot is released first. Raises the
+    errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects; None means that the caller watches for
+    this.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)

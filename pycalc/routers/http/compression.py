@@ -33,7 +33,7 @@ class Compressor(Protocol):
 
 
 def digits_compressor(coding: str) -> Compressor:
-    """Return a fast compressor for digits, which look random, so that a search for repetitions gains little.
+    """Return a fast compressor for digits. Digits look random, so a search for repetitions would gain little.
 
     gzip uses Huffman codes only; zstd works at level 1.
     """
@@ -66,7 +66,7 @@ class TextStream:
 
 
 def compress_well(content: bytes, coding: str) -> bytes:
-    """Compress a document that many responses send, at a high level. A megabyte takes tens of milliseconds."""
+    """Return a compressed document, at a high level that takes tens of milliseconds for a megabyte."""
     if coding == "gzip":
         return zlib.compress(content, 9, _GZIP)
     return zstd.compress(content, 10)

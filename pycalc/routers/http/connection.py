@@ -84,7 +84,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator for an endpoint that accepts bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
 
-    Such an endpoint must read the body itself, after it has authenticated the caller and checked the limits.
+    The endpoint must read the body itself, after it has authenticated the caller and checked the limits.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:

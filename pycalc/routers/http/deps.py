@@ -18,7 +18,7 @@ from pycalc.resources.wiring import Resources
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.services.accounts.authorization import require_right
 
-# Parts of a User-Agent that nearly all browsers send, so that they tell nothing.
+# Parts of a User-Agent that nearly all browsers send, and that therefore identify none of them.
 _OF_EVERY_BROWSER = re.compile(r"Mozilla/5\.0 |AppleWebKit/\S+ |\(KHTML, like Gecko\) |Gecko/\S+ ")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _LONGEST_USER_AGENT = 500  # characters that are read

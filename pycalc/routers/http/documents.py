@@ -27,7 +27,7 @@ class Document:
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Serve what ``read`` returns, as ``media_type`` and with ``headers`` added to the response.
+        """Serve the bytes that ``read`` returns, as ``media_type`` and with ``headers`` added to the response.
 
         ``read`` is called once, in a thread, at the first request.
         """

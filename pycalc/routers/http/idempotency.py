@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class KeyedRequest:
-    """A request with an idempotency key, and the fact whether its answer was recorded before."""
+    """A request with an idempotency key. ``replayed`` is set once a recorded answer has been returned."""
 
     def __init__(self, key: RequestKey, resources: Resources) -> None:
         self.key = key
@@ -65,11 +65,11 @@ class KeyedRequest:
         return await self._keys.once(self.key, calculate, replay)
 
     def fields(self) -> list[Header]:
-        """Return the header field Idempotency-Replayed if the answer was recorded before."""
+        """Return the header field Idempotency-Replayed if a recorded answer was returned, else no field."""
         return [(REPLAYED.lower().encode(), b"true")] if self.replayed else []
 
     def marking(self, send: Send) -> Send:
-        """Return a ``send`` that adds Idempotency-Replayed if the answer was recorded before."""
+        """Return a ``send`` that adds Idempotency-Replayed to a recorded answer."""
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

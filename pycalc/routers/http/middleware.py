@@ -190,9 +190,8 @@ class Application(FastAPI):
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
             if escaped:
-                scope["path"] = raw.decode(
-                    "latin-1"
-                )  # the router must not treat the escaped slash as a separator either
+                # The router must not treat the escaped slash as a separator either.
+                scope["path"] = raw.decode("latin-1")
             return None
         operands = matched.groupdict()
         if escaped:

@@ -236,7 +236,7 @@ async def _expected(request: Request, error: Exception) -> Response:
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return how the application's routes match a path and a method: fully, partially, or both."""
+    """Return the ways in which routes of the application match a path and a method: fully or partially."""
     scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
     return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
 

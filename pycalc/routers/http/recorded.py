@@ -35,10 +35,8 @@ async def answering_of(
 ) -> Answering:
     """Return the instructions for a response with the bare digits of a recorded calculation.
 
-    If the row has no digits, ``asked``, the row's request, is calculated again. If ``asked`` is None, the digits must
-    be in the cache. ``client`` is as for ``plan_of``.
-
-    Raises the errors of ``plan_of``.
+    If the row has no digits, ``asked``, its request, is calculated again. If ``asked`` is None too, the digits must be
+    in the cache. ``client`` is as for ``plan_of``. Raises the errors of ``plan_of``.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)
