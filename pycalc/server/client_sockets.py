@@ -36,7 +36,7 @@ class ClientSockets:
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """Search the open descriptors for connections. The names in the folder ``descriptors`` are these descriptors.
+        """Search the open descriptors of this process, which the folder ``descriptors`` lists, for connections.
 
         If the folder can't be listed, try all numbers below ``most_descriptors``. If the kernel returns less than
         ``info_bytes`` of TCP_INFO, the progress of connections is unknown.
@@ -49,7 +49,10 @@ class ClientSockets:
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections in the order of their descriptors. Mostly, older connections come first."""
+        """Yield the connections in the order of their descriptors.
+
+        Usually, older connections have lower descriptors.
+        """
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
@@ -77,10 +80,10 @@ class ClientSockets:
 
     @contextmanager
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
-        """Return a context with a socket object for a descriptor that it does not own.
+        """Return a context with a socket object for a descriptor, which stays open afterwards.
 
-        Raises OSError for other descriptors. The descriptor is not duplicated. The number may have been reused for
-        SQLite's file, whose locks would be lost when a duplicate is closed.
+        Raises OSError if the descriptor is not a socket. The descriptor is not duplicated, because its number may
+        meanwhile belong to SQLite's file, whose locks would be lost when the duplicate is closed.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:

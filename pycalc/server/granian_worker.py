@@ -26,8 +26,8 @@ from pycalc.services.limits.client_address import address
 
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges nothing for this long
-_BUFFER_BYTES = 128 * 1024  # the largest request head, and about what the worker buffers of a response
-_UNSENT_BYTES = 128 * 1024  # what the kernel buffers of a response beyond the bytes in flight
+_BUFFER_BYTES = 128 * 1024  # the largest request head; the worker buffers about as much of a response
+_UNSENT_BYTES = 128 * 1024  # the kernel buffers so much of a response in addition to the bytes in flight
 _BACKLOG = 1_024
 _CONNECTIONS = 8_192  # at once, if there are enough descriptors; more wait in the backlog
 

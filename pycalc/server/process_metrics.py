@@ -25,7 +25,8 @@ from pycalc.server.supervisor_channel import SupervisorChannel
 
 _PROCESS_SECONDS = 1.0
 _CUMULATIVE = {"counter", "histogram", "summary"}
-# Gauges that are not added up: all processes have the same value, or the worst value matters. Gauges in seconds too.
+# Gauges of which the maximum counts: all processes have the same value, or the worst value matters. The maximum counts
+# for all gauges in seconds too.
 _MAXIMUM = {
     "process_max_fds",
     "process_open_fds",
@@ -81,7 +82,7 @@ class Totals:
 class ProcessMetrics:
     """The summed metrics of all server processes, including the counters of processes that have ended.
 
-    The sum of a counter never falls while the service runs, because Prometheus would take this for a reset.
+    The sum of a counter never falls while the service runs, because Prometheus would interpret a fall as a reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:

@@ -35,7 +35,7 @@ _CLOSE = (b"connection", b"close")  # the connection ends after the response (RF
 # _QUIET_SECONDS, and after _LAME_DUCK_SECONDS at the latest.
 _QUIET_SECONDS = 0.2
 _LAME_DUCK_SECONDS = 1.0
-_COMPUTING_SECONDS = 5.0  # from the signal until computations under way are stopped
+_COMPUTING_SECONDS = 5.0  # from the signal until running computations are stopped
 _CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until open connections are dropped
 
 

@@ -20,7 +20,7 @@ _REQUEST, _RESPONSE = b"?", b"="
 class SupervisorChannel:
     """One end of the channel. Each end may request the metrics of the other, in Prometheus' text format.
 
-    An end has one request under way at a time.
+    An end sends no further request while it waits for a response.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
