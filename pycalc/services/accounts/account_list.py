@@ -37,7 +37,10 @@ class AccountList:
         self._users = users
 
     async def page(self, search: AccountSearch, limit: int) -> tuple[list[ListedUser], str | None]:
-        """Return up to ``limit`` accounts with today's usage, and the cursor of the next page; raises InvalidInput."""
+        """Return up to ``limit`` accounts with today's usage, and the next page's cursor, or None on the last page.
+
+        Raises InvalidInput for a malformed cursor, and for a cursor of another order.
+        """
         after = None if search.cursor is None else _place_of(search.cursor, search.order)
         selection = UserSelection(search.prefix, search.order, search.descending, after)
         listed = await self._users.page(selection, limit + 1, int(time()) // _DAY_SECONDS)

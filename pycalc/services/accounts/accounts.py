@@ -148,7 +148,7 @@ class Accounts:
         return user
 
     async def change(self, caller: Principal, username: str, change: UserChange) -> User:
-        """Change the role or the limits of an account, or disable or enable the account.
+        """Change the role or the limits of an account, or disable or enable it, and return the changed account.
 
         Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no admin would be left.
         """

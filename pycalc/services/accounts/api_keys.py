@@ -24,7 +24,7 @@ from pycalc.services.accounts.token_cache import TokenCache
 PREFIX = "pck_"
 _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to guess one
 _MAX_PER_USER = 50
-_LOOKUPS = 2  # at once
+_LOOKUPS = 2  # concurrent look-ups in the database
 # An unknown key is refused for this long without a look-up. Nobody can send a key before it exists, so a new key works
 # at once everywhere. If another process enables an account again, its keys work here after at most this time.
 _UNKNOWN_SECONDS = 1.0

@@ -21,7 +21,7 @@ from pycalc.observability.metrics import AccountMetrics
 COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
-SERVICE = "the service"  # the actor of what the service does by itself
+SERVICE = "the service"  # the actor of the service's own actions
 # Entries that users and strangers cause are limited, because the database keeps them for months. Acts of users on their
 # own accounts, and refusals, have separate limits, so that refusals do not crowd out acts.
 USER_BURST, USER_ENTRIES_PER_DAY = 50, 24
@@ -153,9 +153,9 @@ class AuditLog:
     def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
         """Return the token bucket that limits how many such entries are stored, or None if there is no limit.
 
-        There is no limit for acts that succeeded and were not upon the actor's own account: those of admins, of
-        operators' commands and of the service itself. All entries without an actor share one bucket. For the others
-        there is a bucket for each actor and outcome.
+        There is no limit for successful acts on accounts other than the actor's own. Such acts come from admins,
+        operators' commands and the service itself. All entries without an actor share one bucket. For the others there
+        is a bucket for each actor and outcome.
         """
         if entry.actor is None:
             return self._strangers

@@ -76,9 +76,7 @@ class RevocationWatcher:
         """Evict the tokens of users with new revocations, and trust the remaining tokens for ``trust_seconds``."""
         began = self._clock()
         revocations = await self._store.since(self._last_seen)
-        users = (
-            revocations.users
-        )  # None if revocations were deleted before they were read, so that any user may be affected
+        users = revocations.users  # None, for any user, if revocations were deleted before they were read
         if users is None or users:
             self._token_cache.evict(lambda principal: users is None or principal.user_id in users)
         self._last_seen = revocations.newest

@@ -70,7 +70,7 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
 
 
 def key_id_of(token: str) -> str | None:
-    """Return the id of the key that signed a token, from its header; raises Unauthorized for malformed tokens."""
+    """Return the key id in a token's header, or None if there is none. Raises Unauthorized for malformed tokens."""
     import jwt
 
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _MOST_BYTES = 262_144  # the largest response
-_RETRY_SECONDS = 5.0  # after a failed discovery, and between reads of the keys for the sake of unknown ones
+_RETRY_SECONDS = 5.0  # between two failing discoveries, and between two reads of the keys because of unknown key ids
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 _log = get_logger(__name__)
@@ -143,9 +143,8 @@ class Provider:
         try:
             self._endpoints = await self._read_endpoints()
         except Unavailable:
-            self._failed_until = (
-                self._clock() + _RETRY_SECONDS
-            )  # sign-ins that wait for the lock fail at once instead of trying too
+            # Sign-ins that wait for the lock now fail at once instead of trying too.
+            self._failed_until = self._clock() + _RETRY_SECONDS
             raise
         self._endpoints_until = self._clock() + self._fresh_seconds
         return self._endpoints

@@ -34,7 +34,7 @@ class ClaimRules(NamedTuple):
 class _Attempt:
     """The values of one sign-in, all derived from a secret that only the browser's cookie holds.
 
-    So the service need not store sign-ins under way, and another browser can't use the state.
+    Therefore the service need not store pending sign-ins, and another browser can't use the state.
     """
 
     def __init__(self, secret: str) -> None:
