@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
 _NO_PROBLEMS: Mapping[int, bytes] = {}
-_MOST_CALCULATIONS = 8_000  # calculations in all batches under way, which all fit into the recorder's queue
+_MOST_CALCULATIONS = 8_000  # calculations of all batches in progress, few enough for the recorder's queue
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
 
@@ -50,7 +50,7 @@ class BatchCalculator:
         self._scheduler = scheduler
         self._response_memory = response_memory
         self._seconds = seconds
-        # One slot for each calculation of the batches under way.
+        # One slot for each calculation of the batches in progress.
         self.slots = ConcurrencyLimit(
             _MOST_CALCULATIONS,
             metrics.requests_refused.labels("batches"),
@@ -69,15 +69,15 @@ class BatchCalculator:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
         The answer to an error among ``requests`` is that error. The answer to a calculation that fails is its error. A
-        calculation fails too if the results together would be longer than one result may be, or after the batch's
-        deadline.
+        calculation fails too after the batch's deadline, or if the results together would be longer than one result may
+        be.
 
         The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
         answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error. The
         JSON of this description is then the answer to the error, and is recorded too.
 
-        Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are under
-        way, in total or for this user.
+        Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are in
+        progress, in total or for this user.
         """
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
@@ -119,7 +119,10 @@ class BatchCalculator:
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return the outcomes of ``_find_all`` until the deadline, and ComputationTimeout for the other requests."""
+        """Return the outcomes of ``_find_all``.
+
+        After the deadline, the outcome of each calculation is ComputationTimeout.
+        """
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):

@@ -38,7 +38,7 @@ from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_PLANS = 4_096  # only plans of short operands are cached, which bounds their memory
 OVERLOADED = "The service is overloaded; retry in 1 s."
-_MOST_AT_ONCE = 512  # single calculations and batches under way; the queue for workers has a bound of its own
+_MOST_AT_ONCE = 512  # single calculations and batches in progress; the queue for workers has a bound of its own
 
 
 class Answer(NamedTuple):
@@ -61,7 +61,7 @@ class Unrecorded(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int
-    sent: int  # bytes of the result, which were charged to the caller's quota
+    sent: int  # bytes of the result that will be sent, already charged to the caller's quota
 
 
 class Calculator:
@@ -171,10 +171,10 @@ class Calculator:
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Result:
-        """Return the result of a recorded calculation by its plan, and charge the bytes that are sent. Record nothing.
+        """Look up or compute the result of a recorded calculation by its plan, and return it. Record nothing.
 
-        Raises VerificationFailed if the result's digest is not the recorded digest. Raises the errors of ``find``, such
-        as ResultTooLarge if the limit is lower now.
+        The bytes that are sent are charged. Raises VerificationFailed if the result's digest is not the recorded
+        digest. Raises the errors of ``find``, such as ResultTooLarge if the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):
@@ -195,7 +195,7 @@ class Calculator:
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation whose row abbreviates its operands.
 
-        Raises NotFound if the result is not cached, and QuotaExceeded.
+        The bytes that are sent are charged. Raises NotFound if the result is not cached, and QuotaExceeded.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -230,7 +230,7 @@ class Calculator:
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
         """Charge the bytes of a result that are sent, and return their number.
 
-        Raises QuotaExceeded if fewer are left.
+        Raises QuotaExceeded if the quota has fewer bytes left.
         """
         sent = len(result.text) if measure is None else measure(result)
         if sent:
@@ -240,7 +240,10 @@ class Calculator:
     async def _record(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
     ) -> list[HistoryRow]:
-        """Record calculations and return their rows. If recording fails, refund the bytes, which are then not sent."""
+        """Record calculations and return their rows.
+
+        If recording fails, nothing is sent, so refund the charged bytes.
+        """
         try:
             with self._tracer.span("record"):
                 rows = [self._row(caller, each) for each in calculations]
@@ -253,7 +256,10 @@ class Calculator:
     async def record_all(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
     ) -> list[Answer]:
-        """Record several calculations in order in one transaction. Raises the recorder's errors."""
+        """Record several calculations in order in one transaction, and return their answers.
+
+        Raises the recorder's errors.
+        """
         if not calculations:
             return []
         rows = await self._record(caller, calculations, key)
@@ -280,7 +286,7 @@ class Calculator:
     def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
         """Return the history row of a calculation.
 
-        Queue the row before the next await, so that ids ascend in the queue.
+        The caller must queue the row before its next await, so that ids ascend in the queue.
         """
         now_ms = time_ns() // 1_000_000  # read before the id is made, so that the id's time is not earlier
         return HistoryRow(

@@ -81,7 +81,7 @@ class IdempotencyKeys:
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
         self._store = store
         self._history = history
-        self._running: set[bytes] = set()  # bounded, because each calculation or batch under way holds a slot
+        self._running: set[bytes] = set()  # bounded, because each running calculation or batch holds a slot
         self._outcomes = metrics.idempotency_keys
         metrics.idempotent_running.set_function(lambda: len(self._running))
 

@@ -26,9 +26,8 @@ MAX_PRECISION = 10_000
 LONGEST_RECORDED = 1_000
 ABBREVIATED = "..."  # marks an abbreviated operand; no literal contains these characters
 _LONGEST_SHOWN = 20_000  # answers abbreviate longer operands in the same way
-_LONGEST_SHORT = (
-    100  # operands with at most this many characters in total are planned on the event loop, and their plans cached
-)
+# Operands with at most this many characters in total are planned on the event loop, and their plans are cached.
+_LONGEST_SHORT = 100
 # The time to send a calculation to a worker, part of every estimate for operands that are not short. This time exceeds
 # INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005

@@ -50,7 +50,10 @@ def make_preview(request: Request) -> Preview:
 
 
 def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the operation with summaries that an expression calls, and its estimate; otherwise two times None."""
+    """Return the call and the estimate of an expression that is one call of an operation with summaries.
+
+    For any other expression, return ``(None, None)``.
+    """
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
         return None, None

@@ -110,7 +110,7 @@ def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
 
 
 def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:
-    """Yield the problems with ``operation`` and ``input`` in the JSON object to which the pointer ``at`` leads."""
+    """Yield the problems with ``operation`` and ``input`` in ``item``, the object at the JSON pointer ``at``."""
     if not isinstance(item["operation"], str) or item["operation"] not in known:
         yield FieldProblem(f"{at}/operation", f"operation must be one of {', '.join(known)}.")
     if isinstance(item["input"], dict):

@@ -68,9 +68,8 @@ class ResultFinder:
         except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
-            found = await self._coordinate(
-                plan, caller
-            )  # the error was about the queue or quota of the user who started the computation
+            # The error was about the queue or quota of the user who started the computation.
+            found = await self._coordinate(plan, caller)
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:

@@ -35,20 +35,20 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The work under way in this process, by key.
+    """The work that is running in this process, by key.
 
-    For each key there is a waiting caller, so the limits on callers bound it.
+    Each work has a waiting caller, so the limits on callers also limit the number of works.
     """
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
 
     def under_way(self, key: str) -> bool:
-        """Return whether work with this key is under way."""
+        """Return whether work with this key is running."""
         return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Return or raise the outcome of the work with this key. If the work is not under way, start it.
+        """Return or raise the outcome of the work with this key. If no such work is running, start it.
 
         The work is cancelled when its last caller is cancelled. Then a later caller starts the work again.
         """
@@ -83,8 +83,9 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 class Coordination:
     """Single flight among processes: the holder of a lease computes, and the others poll the shared cache.
 
-    Waiting callers are in no queue of this process, and wait for at most a few times the estimated duration. The reply
-    to a request for a lease contains the result if it is stored, so an expensive result needs no separate look-up.
+    Polling callers take no place in the queue for workers, and poll for at most a few times the estimated duration. The
+    reply to a request for a lease contains the result if it is stored, so an expensive result needs no separate
+    look-up.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:

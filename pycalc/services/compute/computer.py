@@ -27,9 +27,8 @@ from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, lim
 from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
 
-INLINE_SECONDS = (
-    0.0003  # cheaper computations run on the event loop, because sending them to a worker costs about as much
-)
+# Cheaper computations run on the event loop, because sending them to a worker costs about as much.
+INLINE_SECONDS = 0.0003
 _SHORT_SECONDS = 0.00005  # computations below this cost run without waiting for a time slice
 _MOST_DEADLINES = 4  # an estimate above this many deadlines is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied

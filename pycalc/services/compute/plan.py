@@ -20,6 +20,6 @@ class Plan:
     recorded_input: str
     seconds: float
     digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
-    summary_seconds: float = 0.0  # the cost of the size and ends only; where these need the result, its cost
+    summary_seconds: float = 0.0  # the cost of only the size and ends; equal to ``seconds`` if they need the result
     memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start
     too_large: bool = False  # the result has too many digits: only its summary is computed, for the error
