@@ -18,8 +18,8 @@ from pycalc.models.events import Event, event_of
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
 
-# With several processes, a calculation becomes an event at this age. Until then another process may commit one with an
-# earlier id, because a row is committed within 2 s of its id, or not at all.
+# With several processes, subscribers get a calculation once it is this old. Before, another process may commit a
+# calculation with a lower id, because a row is committed at most 2 s after its id is made.
 HOLD_BACK_SECONDS = 2.5
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02
@@ -65,7 +65,7 @@ class Subscriber:
 
 
 class HistoryPoller:
-    """A reader of new calculations in the database for subscribers, idle while there are none.
+    """A reader of new calculations in the database for subscribers, which does nothing while there are none.
 
     With ``shared``, other processes record calculations too. The poller then reads at intervals, and delays each
     calculation by HOLD_BACK_SECONDS. So events come in the order of their ids, and a client can resume after any id.

@@ -1,4 +1,4 @@
-"""The publisher of outbox rows, which publishes events and deletes those that the stream has stored."""
+"""The publisher of outbox rows, which publishes their events and deletes the rows that the stream has stored."""
 
 from __future__ import annotations
 

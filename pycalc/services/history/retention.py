@@ -36,9 +36,8 @@ _PAGE = 1_000  # rows that one read measures
 _PERIOD_SECONDS = 3_600.0
 # Another process may commit a row later than the time in its id: by the recorder's wait plus the clocks' difference.
 _SETTLING_SECONDS = 10.0
-_MOST_OWN_QUOTAS = (
-    50_000  # cached quotas; beyond, the oldest is evicted, and its user is treated as having the default quota
-)
+# The most cached quotas. A further one evicts the oldest, whose user is treated as having the default quota.
+_MOST_OWN_QUOTAS = 50_000
 _PAUSE_SECONDS = 0.05  # between two batches, during which only the recorder uses the database
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
@@ -242,9 +241,8 @@ class Retention:
                 await self._deleted(gone)
             while await self._deleted_accounts.erase_totals(user_id, BATCH):
                 await self._pause(_PAUSE_SECONDS)
-            waiting = await self._history.sizes(
-                user_id, None, 1
-            )  # the oldest row waits for the delivery of its event, or its event is a dead letter
+            # A row can't be erased while its event waits to be published or is a dead letter.
+            waiting = await self._history.sizes(user_id, None, 1)
             finished = not waiting and _older(account, REDELIVERY)
         else:
             last: bytes | None = bytes(16)

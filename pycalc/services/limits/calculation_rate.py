@@ -13,7 +13,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
-_MAX_LIMITS = 1_000  # cached at the same time
+_MAX_LIMITS = 1_000  # the most cached instances of CalculationRateLimit
 _BLOCKS = 100  # a block of calculations is the smallest limit divided by this
 
 
@@ -81,9 +81,9 @@ class CalculationRateLimit:
         return self._states(block)
 
     async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
-        """Count all of the calculations or, if a limit would be exceeded, none; return the states of the limits.
+        """Count ``operations`` calculations in every window or, if a window would exceed its limit, in none.
 
-        Raises RateLimited if a limit would be exceeded.
+        Return the states of the limits. Raises RateLimited if a limit would be exceeded.
         """
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:

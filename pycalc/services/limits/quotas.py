@@ -19,9 +19,8 @@ from pycalc.models.limits import UserLimit, UserLimits, each_window
 from pycalc.models.usage import QuotaState
 from pycalc.observability.metrics import Metrics
 
-_MAX_USERS = (
-    50_000  # uses in memory for each quota; beyond, the oldest is evicted, and read from the database when needed
-)
+# The most uses in memory for each quota. A further one evicts the oldest, which is read again when it is needed.
+_MAX_USERS = 50_000
 
 
 @dataclass(slots=True)
@@ -188,7 +187,7 @@ class WindowQuota:
                 del self._unstored[stored.id]
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
-        """Update the amounts that other processes have charged to these totals."""
+        """Update the amounts that other processes have charged, from the totals of their stored charges."""
         for total in totals:
             use = self._uses.get(total.user_id)
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):

@@ -24,7 +24,7 @@ _HOUR = 3600
 _PER_ADDRESS = 10  # multiple of an account's limit, because many people may share an address
 _AT_ONCE = 8  # concurrent attempts of an address: a quarter of the password hasher's slots
 _PER_HOUR = 1.5  # multiple of an account's limit, for an hour; any 60 minutes overlap at most two hourly windows
-_TRY_SECONDS = 60  # a count of attempts under way expires, because their process may have died
+_TRY_SECONDS = 60  # a count of running attempts expires, because their process may have died
 
 _log = get_logger(__name__)
 
@@ -98,7 +98,7 @@ class LoginLimit(Protocol):
         """Return the context of one attempt, which raises RateLimited on entry.
 
         An attempt counts as a failure if the context ends with Unauthorized, WrongPassword or a cancellation.
-        TotpRequired is an exception to this rule, because it follows a right password.
+        TotpRequired does not count as a failure, because the password was right.
         """
 
 
@@ -148,7 +148,10 @@ class FailedLogins:
 
     @contextmanager
     def _room(self, address: str) -> Iterator[None]:
-        """Return a context for one attempt of an address; raises RateLimited if too many are under way here."""
+        """Return a context for one attempt of an address.
+
+        Raises RateLimited if too many are running in this process.
+        """
         if self._at_once[address] >= _AT_ONCE:
             self._refused.inc()
             raise RateLimited("Too many logins at once from this address; try again later.")
