@@ -21,7 +21,7 @@ from pycalc.services.operations.numbers.texts import ENDS
 _LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 _LOG_SQRT5 = math.log10(5) / 2
 _SMALL = 20_000
-_PISANO = 15 * 10 ** (ENDS - 1)
+_PERIOD = 15 * 10 ** (ENDS - 1)  # the period of the Fibonacci numbers modulo 10^20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Fibonacci(Modular[FibonacciArgs], Summarisable[FibonacciArgs]):
     def summary(self, args: FibonacciArgs, precision: int) -> ResultSummary:
         if args.n < _SMALL:
             return ResultSummary(*Ends.of_text(text_of(int(gmp.fib(args.n)))), exact=True)
-        last = fibonacci_residue(args.n % _PISANO, 10**ENDS)
-        return ResultSummary(*ends_by_logarithm(_logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
+        last = fibonacci_residue(args.n % _PERIOD, 10**ENDS)
+        return ResultSummary(*ends_by_logarithm(_Logarithm(args.n), args.n.bit_length() + 20, last), exact=True)
 
     def summary_seconds(self, args: FibonacciArgs) -> float:
         if args.n < _SMALL:
@@ -85,7 +85,7 @@ def fibonacci_digits(n: int) -> int:
     if n < 10:
         return 1 if n < 7 else 2
     approximate = n * _LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
-    return digits_by_logarithm(approximate, _logarithm(n), n.bit_length() + 60)
+    return digits_by_logarithm(approximate, _Logarithm(n), n.bit_length() + 60)
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
@@ -122,10 +122,6 @@ def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, 
     next_square = context.multiply(following, following)
     difference = context.subtract(context.multiply(next_square, Decimal(2)), context.multiply(square, Decimal(3)))
     return context.add(difference, Decimal(2 if odd else -2)), context.add(square, next_square)
-
-
-def _logarithm(n: int) -> _Logarithm:
-    return _Logarithm(n)
 
 
 class _Logarithm:

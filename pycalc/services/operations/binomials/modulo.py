@@ -25,7 +25,7 @@ _FIRST_LIMIT = 1_000  # the limit of the first trial division of m, which takes 
 _TRIAL_LIMIT = 10**6  # the limit of the second trial division of m
 _PRIMALITY_BITS = 4_000
 _FACTORED_BITS = 128  # bits of the cofactor after trial division; a longer composite cofactor is not factored
-_QUICK_BITS = 5_000  # the bits of n times the primes in m, up to which an estimate counts carries
+_QUICK_BITS = 5_000  # if the bits of n times the number of primes in m exceed this, an estimate counts no carries
 _MOST_WHOLE = 30_000_000  # digits; a coefficient with more is not computed in full
 _SECONDS_PER_FACTOR = 3e-7
 

@@ -46,9 +46,9 @@ class Arithmetic:
     """Arithmetic on exact values, and on enclosures of irrational values.
 
     ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
-    values. ``bits`` is the working precision of enclosures. ``needed`` is the number of bits that the difference of two
-    nearly equal values may lose: the most bits of an exact operand of an enclosure, or before the point of an
-    enclosure.
+    values. ``bits`` is the working precision of enclosures. ``needed`` is the number of bits that a difference of
+    nearly equal values may cancel. It is the largest size in bits of an exact value that was combined with an
+    enclosure, and of the whole part of an enclosure.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:

@@ -26,8 +26,8 @@ class Evaluator:
     """One evaluation of a tree, with the values of its loops' variables.
 
     ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree is computed modulo its
-    modulus times the prime. Modulo the prime, it must then agree with an independent computation. The residue of a call
-    is an exception, because the operation verifies it.
+    modulus times the prime. This value must then agree, modulo the prime, with an independent computation. Residues of
+    calls are exempt, because the operation verifies them.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:

@@ -41,7 +41,7 @@ from pycalc.services.operations.numbers.texts import residue_or_none
 _GUARD_BITS = 64
 _MOST_DOUBLINGS = 4
 _MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
-_QUICK_SECONDS = 0.01  # what an estimate may compute itself
+_QUICK_SECONDS = 0.01  # the most seconds that an estimate spends on computing values
 _MOST_OPERAND_BITS = 1_000  # of each operand of a call that ``call`` returns: about 300 digits
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
@@ -110,9 +110,10 @@ class Expressions:
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return a call whose value is not a number with its arguments computed, if that is quick; else the node.
+        """Return a call whose value is not a number after computing its arguments, if this is quick.
 
-        How long a proof of primality takes depends on the number, not only on its size.
+        The cost of such a call, such as a proof of primality, depends on the arguments themselves, not only on their
+        sizes. Return any other node unchanged.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
@@ -123,7 +124,10 @@ class Expressions:
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the values of nodes; None if that is not quick, or if one may have over ``most_bits`` bits."""
+        """Return the values of nodes.
+
+        Return None if computing them is slow or if one may have over ``most_bits`` bits.
+        """
         sizer = Sizer(self._functions, precision, {}, strict=True)
         sizes = [sizer.size(node) for node in nodes]
         if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
@@ -159,7 +163,10 @@ class Expressions:
         return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
 
     def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
-        """Return the partial results and the result of a call at the top, or None where its function has none."""
+        """Return the partial results and the result of a call at the top of the tree.
+
+        Return None if the root is not a call of a function with partial results.
+        """
         root = expression.root
         if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
             return None
@@ -204,8 +211,8 @@ class Expressions:
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
-        Where the value is not a number, the root is a comparison or a call. Its exact operands must then agree with
-        their residues: DisagreementError if not. The text is checked against these operands.
+        If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
+        Before, exact operands are compared with their residues. Raises DisagreementError if they differ.
         """
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)

@@ -25,8 +25,8 @@ _COUNTLESS = 10**300  # a number of digits that a float holds, far above all tha
 class CallEstimate(NamedTuple):
     """The size and cost of a function's value, known before the value is computed.
 
-    The value has at most ``digits`` digits, and takes ``seconds`` on one core to compute and verify. It is certainly at
-    least 10^``least``, except that a ``least`` of 0 tells nothing.
+    The value has at most ``digits`` digits, and takes ``seconds`` on one core to compute and verify. It is at least
+    10^``least``, unless ``least`` is 0.
     """
 
     digits: float

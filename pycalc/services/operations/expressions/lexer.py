@@ -26,7 +26,7 @@ _DECIMAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[,' \u00a0\u202f\u2009][0-9]{3})+(?![0-9.])")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
-# What to write for a character that other notations use.
+# The text to write in place of a character from another notation.
 _REPLACEMENTS = {
     "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "⁄": "/", "√": "^(1/2)",
     "≤": "<=", "≥": ">=", "≠": "!=", "=": "==", "[": "(", "]": ")", "{": "(", "}": ")", "∑": "sum", "∏": "prod",

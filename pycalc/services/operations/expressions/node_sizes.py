@@ -73,9 +73,10 @@ class NodeSizes:
         return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
 
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
-        """Return the size of a node by computing its value; None if an operand is unknown, or if that takes long.
+        """Return the size of a node by computing its value. Raises DomainError.
 
-        A comparison, or a function whose value is not a number, gives None too. Raises DomainError.
+        Return None if an operand is unknown or the computation is slow. Return None too for a comparison, and for a
+        function whose value is not a number.
         """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
@@ -220,8 +221,8 @@ class NodeSizes:
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
         """Return the most digits and the mean seconds of a function's values, over samples of its arguments.
 
-        A lower bound of the value is known only where all arguments are.
-        An argument that may be too long raises ResultTooLarge if strict, and otherwise gives infinitely many digits.
+        The lower bound of the value is 0 unless all arguments are known. If an argument may be too long, raise
+        ResultTooLarge if ``strict`` is set, and otherwise return infinitely many digits.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):

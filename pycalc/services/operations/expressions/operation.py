@@ -17,7 +17,7 @@ from pycalc.services.operations.numbers.modular import random_prime
 # The lowest estimate that is not certain: it is above what may be computed on the event loop.
 _LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
-_PRIMES = 3  # drawn at most for a verification; another one is drawn where a prime divides a denominator
+_PRIMES = 3  # a verification draws at most so many: another one each time that a prime divides a denominator
 
 
 class Evaluate(Calculable[Expression]):

@@ -43,10 +43,10 @@ class Residues:
     With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
     their value.
 
-    ``verified`` is given for the two residues of a verification: the modulus of the residue that is verified. A
-    function whose value modulo a prime takes too long is then replaced by its residue modulo ``verified``, in both of
-    them. So is an exponent that Euler's theorem reduces, by its residue modulo the totient of ``verified``. That
-    changes no residue modulo ``verified``, and what is computed from it is verified as usual.
+    ``verified`` is 0, or the modulus of a residue that two computations verify, one of them modulo a prime. In both, a
+    function that takes too long modulo a prime is replaced by its residue modulo ``verified``. Likewise, an exponent
+    that Euler's theorem reduces is replaced by its residue modulo the totient of ``verified``. This changes no residue
+    modulo ``verified``. Everything that is computed from the replacements is verified as usual.
     """
 
     def __init__(

@@ -48,13 +48,13 @@ MOST_TERMS = 1_000_000  # of a sum or a product
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
-_SHORT_EXPONENT = 1_000  # of ten; a literal with 10,000 digits before it is not reduced by Euler's theorem
+_SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has at most 11,000 digits, below EULER_BITS
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
 PRIME_SIZE = Size(None, None, PRIME_BITS)  # of the prime of a verification
 _SMALL_PRIMES = gmp.primorial(1_000)
-_PRIME_COFACTOR_BITS = 19.9  # what a modulus below 10^6 has left of it without prime factors up to 1,000 is a prime
+_PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
 _MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
 _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
@@ -63,8 +63,8 @@ class Repeated(NamedTuple):
     """The number and the sizes of the terms of a sum or a product, as estimated.
 
     There are at most ``terms`` terms, and ``bounds`` holds for each of them. ``bits`` and ``places`` are the mean sizes
-    of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set if
-    the first few terms of a sum have denominators of which each is a multiple of the one before, as in 1/2^i.
+    of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set for a
+    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i.
     """
 
     terms: int
@@ -144,7 +144,7 @@ class Sizer(NodeSizes):
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
     def _residue_within(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a residue within the tree; that of a call is verified by its operation."""
+        """Count the cost of a residue within the tree. The residue of a call is verified by the operation."""
         self.seconds += costs.RESIDUE
         if isinstance(node, Call) and node.name in self._functions:
             self._residue_of_call(node, modulus, alone=True)
@@ -390,8 +390,8 @@ def _factored_bits(modulus: Size) -> float:
 def _order(exponent: Node, modulus: Size) -> Size:
     """Return the size of the totient of a modulus.
 
-    The totient itself is found where the cost of the exponent depends on it, because it calls a function, or where that
-    takes no factorization.
+    The totient is computed if the exponent calls a function, whose cost depends on the totient, or if no factorization
+    is needed for it.
     """
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))
@@ -400,5 +400,5 @@ def _order(exponent: Node, modulus: Size) -> Size:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return the number of steps of a chain, up to the last ``//`` or ``%``, that its residue needs exactly."""
+    """Return the number of a chain's steps whose exact value its residue needs: all up to the last ``//`` or ``%``."""
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -86,7 +86,7 @@ def rounded_of(*sizes: Size) -> Enclosed:
 
 
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of the values of the monotone function ``combine``. Both are None if unknown or large."""
+    """Return the bounds of a monotone function ``combine`` of two values. Both are None if unknown or large."""
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None

@@ -20,10 +20,10 @@ _WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than t
 
 
 def largest_inverted(n: int) -> int:
-    """Return an upper bound of the prime factors of all numbers that ``factorial_by_steps`` divides by.
+    """Return an upper bound of the prime factors of all numbers by which ``factorial_by_steps`` divides.
 
-    With run <= sqrt(n) < 2·run, it divides by the numbers up to n/run + run, and by fractions (1 + j·2^k)/2^k whose
-    numerators are at most 3·run. Both bounds are below 4·sqrt(n), because n/run < 2·sqrt(n).
+    With run <= sqrt(n) < 2·run, these are the numbers up to n/run + run, and fractions (1 + j·2^k)/2^k whose numerators
+    are at most 3·run. Both bounds are below 4·sqrt(n), because n/run < 2·sqrt(n).
     """
     return 4 * isqrt(n) + 4
 

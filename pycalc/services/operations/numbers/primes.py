@@ -50,7 +50,7 @@ def coprime_part(n: int, product: Any) -> Any:
 
 
 def totient(n: int) -> int:
-    """Return Euler's φ(``n``) for n >= 1; FLINT factors what is left of n without its prime factors below 1,000."""
+    """Return Euler's φ(``n``) for n >= 1. FLINT factors the part of n without prime factors below 1,000."""
     factors, rest = small_factors(n)
     primes = [prime for prime, _ in factors]
     if 1 < rest < _SMALLEST_FACTORED:

@@ -32,7 +32,7 @@ from pycalc.services.operations.power.rational import (
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
-_REDUCED_SECONDS_PER_BIT = 3e-10  # of the base modulo a shorter number
+_REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
 MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only where x is 0, 1 or -1
 
 
@@ -40,7 +40,7 @@ MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accept
 class PowerArgs:
     """The base ``x`` and the exponent ``y``.
 
-    ``power`` and ``text`` are the exact power, or None if it is irrational.
+    ``value`` is the exact power, and ``exact`` its text. Both are None if the power is irrational.
     """
 
     x: RationalLiteral
