@@ -18,7 +18,7 @@ _STREAMS = {
 
 
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
-    """Open the stream at a URL. A broker that is down does not delay this.
+    """Open the stream at a URL, without waiting for its broker.
 
     ``credentials`` are ``user:password``, so that the URL need not contain a secret. Raises ValueError for an unknown
     scheme, a malformed URL, an invalid name or an invalid option. The driver is imported at the first call.

@@ -27,9 +27,9 @@ SETTINGS: dict[str, Any] = {
 }
 # Errors caused by a message itself, or by another one in its batch.
 BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
-# One message per batch: the broker refuses whole batches, so this shows which message it means. One request at a time
-# keeps the order through retries. An idempotent producer keeps the order too, but takes 0.1 s after each refused
-# message to begin a new sequence.
+# One message per batch: the broker refuses whole batches, so only a batch of one shows which message is at fault. One
+# request at a time keeps the order through retries. An idempotent producer keeps the order too, but takes 0.1 s after
+# each refused message to begin a new sequence.
 ONE_BY_ONE: dict[str, Any] = {
     "batch.num.messages": 1,
     "linger.ms": 0,

@@ -26,9 +26,7 @@ _AT_ONCE = 32  # concurrent requests: all messages of a request have the same or
 _MAX_MESSAGES = 1_000
 _MAX_BYTES = 9_500_000  # the most bytes of the messages in a request; Pub/Sub allows 10 MB for the whole request
 _OVERHEAD = 1_024  # an upper bound for the size of a message without its body
-_RETRY_SHARE = (
-    0.8  # fraction of the time limit in which requests are retried; then the last error can arrive before the timeout
-)
+_RETRY_SHARE = 0.8  # requests are retried in this fraction of the time limit, so that the last error arrives in time
 _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
 
 

@@ -95,7 +95,7 @@ class PubSubMember:
                     await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Cancel the pull that is under way, and return all uncommitted messages to the group.
+        """Cancel the running pull, and return all uncommitted messages to the group.
 
         If the pull receives messages before it is cancelled, these are returned too. If Pub/Sub does not answer within
         3 s, the messages return to the group when their leases expire.
@@ -128,8 +128,7 @@ class PubSubMember:
     async def _check(self) -> None:
         """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal.
 
-        Pub/Sub is asked at most once in each check interval. If the topic was deleted before the member joined, it is
-        not asked.
+        At most one request is sent in each check interval, and none if the topic was deleted before the member joined.
         """
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
