@@ -188,7 +188,7 @@ class PostgresDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._run("insert", self._insert(table, rows, also))
 
-    def under_way(self) -> Mapping[str, int]:
+    def queue_lengths(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
@@ -196,8 +196,8 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         self._closed = True
-        if under_way := [task for queue in self._queues.values() for task in queue.tasks]:
-            await asyncio.wait(under_way)
+        if unfinished := [task for queue in self._queues.values() for task in queue.tasks]:
+            await asyncio.wait(unfinished)
         with suppress(TimeoutError):  # a server that hangs does not delay the shutdown
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))

@@ -258,7 +258,7 @@ class SqliteDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)
 
-    def under_way(self) -> Mapping[str, int]:
+    def queue_lengths(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
 
     async def ping(self) -> None:

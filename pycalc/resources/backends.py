@@ -39,11 +39,11 @@ async def open_backends(stack: ResourceStack) -> Backends:
     """
     database = await stack.database()
 
-    def under_way(queue: str) -> float:
-        return database.under_way()[queue]
+    def length_of(queue: str) -> float:
+        return database.queue_lengths()[queue]
 
-    for queue in database.under_way():
-        stack.metrics.database_work.labels(queue).set_function(partial(under_way, queue))
+    for queue in database.queue_lengths():
+        stack.metrics.database_work.labels(queue).set_function(partial(length_of, queue))
     history = SqlHistoryStore(database)
     newest = await history.page(HistoryFilter(), None, 1)
     ids = IdSource(newest[0].id if newest else None, _log_ids_ahead)

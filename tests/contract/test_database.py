@@ -62,11 +62,11 @@ def outbox(database: Database) -> SqlOutboxStore:
 async def test_what_is_under_way_is_counted(database: Database) -> None:
     """A read counts as in progress exactly while it runs."""
     counted: list[Mapping[str, int]] = []
-    idle = dict(database.under_way())
+    idle = dict(database.queue_lengths())
     assert {*idle.values()} == {0}
-    await database.read(lambda connection: counted.append(dict(database.under_way())))
+    await database.read(lambda connection: counted.append(dict(database.queue_lengths())))
     assert counted == [{**idle, "read": 1}]
-    await until(lambda: database.under_way() == idle, "nothing is under way")
+    await until(lambda: database.queue_lengths() == idle, "all queues are empty")
 
 
 class TestUsers:

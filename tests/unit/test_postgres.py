@@ -165,12 +165,12 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     """Of each kind 256 calls may be pending; further ones are refused at once, and others are admitted later."""
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
-    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
+    assert silent.queue_lengths() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
     with pytest.raises(StoreUnavailable, match="is overloaded"):
         await reads[-1]
     writing, inserting = asyncio.create_task(silent.write(one)), asyncio.create_task(silent.insert(history, ROWS))
     await asyncio.sleep(0)
-    assert silent.under_way() == {"read": 256, "reserved": 0, "write": 1, "insert": 1, "ping": 0}
+    assert silent.queue_lengths() == {"read": 256, "reserved": 0, "write": 1, "insert": 1, "ping": 0}
     outcomes = await asyncio.gather(*reads[:-1], writing, inserting, return_exceptions=True)
     details = {outcome.detail for outcome in outcomes[:256] if isinstance(outcome, StoreUnavailable)}
     assert details == {"The database does not answer in time."}
@@ -205,7 +205,7 @@ async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None
     reading = asyncio.create_task(silent.read(one))
     await asyncio.sleep(0)
     await silent.aclose()
-    assert silent.under_way() == {"read": 0, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
+    assert silent.queue_lengths() == {"read": 0, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
     with pytest.raises(StoreUnavailable):
         await reading
     for call in (silent.read(one), silent.write(one), silent.insert(history, ROWS), silent.ping()):

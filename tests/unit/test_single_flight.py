@@ -45,11 +45,11 @@ async def joined(
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """All callers get the same result, and the key counts as under way meanwhile."""
+    """All callers get the same result, and the key counts as running meanwhile."""
     single_flight, work = SingleFlight[str](), Work()
-    assert not single_flight.under_way("key")
+    assert not single_flight.is_running("key")
     callers = await joined(single_flight, work, 5)
-    assert single_flight.under_way("key")
+    assert single_flight.is_running("key")
     work.end.set()
     assert await asyncio.gather(*callers) == ["result 1"] * 5
 

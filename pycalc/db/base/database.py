@@ -40,7 +40,7 @@ class Database(Protocol):
         ``write``. Raises RowsRejected if the database rejects a row because of its values.
         """
 
-    def under_way(self) -> Mapping[str, int]:
+    def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting units of work in each queue."""
 
     async def ping(self) -> None:

@@ -60,7 +60,7 @@ class ResultFinder:
             return Found(result, cached=True)
         if plan.seconds <= INLINE_SECONDS:
             return Found(await self._compute(plan, caller), cached=facts_only)
-        joined = self._single_flight.under_way(plan.key)
+        joined = self._single_flight.is_running(plan.key)
         try:
             found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:

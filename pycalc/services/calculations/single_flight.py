@@ -43,7 +43,7 @@ class SingleFlight(Generic[T]):
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
 
-    def under_way(self, key: str) -> bool:
+    def is_running(self, key: str) -> bool:
         """Return whether work with this key is running."""
         return key in self._works
 

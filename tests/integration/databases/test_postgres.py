@@ -161,7 +161,7 @@ async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
         for _ in range(connections)
     ]
     await asyncio.sleep(0)
-    assert database.under_way()[queue] == connections
+    assert database.queue_lengths()[queue] == connections
     one_more = asyncio.ensure_future(run(lambda connection: connection.execute(text("SELECT 1"))))
     await history.append([history_row()])
     assert not any(task.done() for task in slow)

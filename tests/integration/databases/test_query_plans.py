@@ -74,8 +74,8 @@ class ExplainedDatabase:
             self.plans.append("\n".join(" ".join(map(str, row)) for row in plan))
         return done
 
-    def under_way(self) -> Mapping[str, int]:
-        return self._database.under_way()
+    def queue_lengths(self) -> Mapping[str, int]:
+        return self._database.queue_lengths()
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         return await self.read(work)

@@ -137,7 +137,7 @@ async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Pat
     lasting = asyncio.create_task(database.write(last))
     await until(begun.is_set, "the first has begun")
     refused = asyncio.create_task(history.append([history_row()]))
-    await until(lambda: database.under_way()["write"] == 2, "the second is in the queue")
+    await until(lambda: database.queue_lengths()["write"] == 2, "the second is in the queue")
     moment += 1.1
     release.set()
     assert await lasting
