@@ -15,12 +15,11 @@ from pycalc.models.formats import PageLimit
 from pycalc.models.instances import Overview
 from pycalc.models.scopes import KeyScope
 from pycalc.models.times import Moment
-from pycalc.routers.http.compression import CODINGS
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
-from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.exports import VARY, export_response
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.system import states_of
@@ -30,7 +29,7 @@ from pycalc.services.history.exports import AUDIT_FORMATS
 _PAGE = "application/json"
 _ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
 _LETTER_BYTES = 16_384  # memory that a page needs for a dead letter
-_VARY = {"Vary": "Accept, Accept-Encoding"}
+
 _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "headers": headers("Link"),
@@ -83,12 +82,11 @@ async def list_audit(
 ) -> Response:
     """Return the audit log, newest first (admins only). Entries never change, and are deleted when they are old."""
     selection = AuditSelection(query.actor, query.action, query.subject, query.since, query.until)
-    conditions = conditions_of(request.scope)
-    media_type = preferred(conditions.accept, (_PAGE, *AUDIT_FORMATS)) or _PAGE
+    media_type = preferred(conditions_of(request.scope).accept, (_PAGE, *AUDIT_FORMATS)) or _PAGE
     if media_type == _PAGE:
         with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):
             text, following = await resources.audit.page(selection, query.cursor, query.limit)
-        return Response(text, headers={**_VARY, **next_link(request.scope, following)}, media_type=_PAGE)
+        return Response(text, headers={**VARY, **next_link(request.scope, following)}, media_type=_PAGE)
 
     async def require_rights() -> None:
         await resources.accounts.require_admin(await caller_of(request.scope, resources, KeyScope.ADMIN_READ))
@@ -100,14 +98,7 @@ async def list_audit(
     limit = query.limit if "limit" in query.model_fields_set else None
     before = cursor_id(query.cursor)
     pages = resources.exports.records(caller, require_rights, read, layout, before, limit)
-    fields = {
-        "Content-Type": f"{media_type}{layout.parameters}",
-        "Content-Disposition": f'attachment; filename="audit.{layout.extension}"',
-        **_VARY,
-    }
-    coding = preferred_coding(conditions.accept_encoding, CODINGS)
-    # The first page is read before the response begins, so that an error can be sent as a problem.
-    return ExportResponse(await anext(pages), pages, fields, resources.metrics, coding)
+    return await export_response(request.scope, pages, media_type, layout, "audit")
 
 
 class DeadLettersQuery(BaseModel):

@@ -12,12 +12,11 @@ from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HistoryPage
 from pycalc.models.scopes import KeyScope
 from pycalc.models.times import Moment
-from pycalc.routers.http.compression import CODINGS
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
-from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.exports import VARY, export_response
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.negotiation import conditions_of, preferred, preferred_coding
+from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.services.history.exports import EXPORT_FORMATS
@@ -31,7 +30,7 @@ else:
 
 PAGE = "application/json"
 ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
-_VARY = {"Vary": "Accept, Accept-Encoding"}
+
 _EXPORTS: dict[int | str, dict[str, Any]] = {
     200: {
         "headers": headers("Link"),
@@ -84,12 +83,11 @@ async def secure_history(
 ) -> Response:
     """Return one's own calculations, newest first. An admin gets everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-    conditions = conditions_of(request.scope)
-    media_type = preferred(conditions.accept, (PAGE, *EXPORT_FORMATS)) or PAGE
+    media_type = preferred(conditions_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
     if media_type == PAGE:
         with resources.response_memory.acquire(caller.user_id, query.limit * ROW_BYTES):
             page = await resources.history.page(caller, wanted, query.limit)
-        return Response(page.text, headers={**_VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
+        return Response(page.text, headers={**VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources, KeyScope.HISTORY_READ)
@@ -97,11 +95,4 @@ async def secure_history(
     layout = EXPORT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
     pages = resources.exports.export(identify, wanted, layout, limit)
-    headers = {
-        "Content-Type": f"{media_type}{layout.parameters}",
-        "Content-Disposition": f'attachment; filename="history.{layout.extension}"',
-        **_VARY,
-    }
-    coding = preferred_coding(conditions.accept_encoding, CODINGS)
-    # The first page is read before the response begins, so that an error can be sent as a problem.
-    return ExportResponse(await anext(pages), pages, headers, resources.metrics, coding)
+    return await export_response(request.scope, pages, media_type, layout, "history")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -12,11 +13,32 @@ from structlog import get_logger
 from pycalc.errors import PycalcError
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.compression import TextStream
+from pycalc.routers.http.compression import CODINGS, TextStream
 from pycalc.routers.http.connection import ClientGone, while_connected
+from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.negotiation import conditions_of, preferred_coding
 from pycalc.routers.http.sending import ClientTooSlow
+from pycalc.services.history.exports import ExportFormat
+
+VARY = {"Vary": "Accept, Accept-Encoding"}  # for a list that is sent as a page or as an export
 
 _log = get_logger(__name__)
+
+
+async def export_response(
+    scope: Scope, pages: AsyncGenerator[bytes, None], media_type: str, layout: ExportFormat[Any], name: str
+) -> ExportResponse:
+    """Return the response that sends the pages of an export as a file called ``name``.
+
+    Read the first page now, so that its error can still be sent as a problem.
+    """
+    fields = {
+        "Content-Type": f"{media_type}{layout.parameters}",
+        "Content-Disposition": f'attachment; filename="{name}.{layout.extension}"',
+        **VARY,
+    }
+    coding = preferred_coding(conditions_of(scope).accept_encoding, CODINGS)
+    return ExportResponse(await anext(pages), pages, fields, resources_of(scope).metrics, coding)
 
 
 class ExportResponse(Response):
