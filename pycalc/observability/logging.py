@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from time import time_ns
 from typing import Any, Literal
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict
 
-from pycalc.models.ids import text_of_id
+from pycalc.models.ids import now_ms, text_of_id
 from pycalc.models.times import timestamp
 from pycalc.observability.repeats import RepeatFilter
 from pycalc.observability.requests import LONGEST, context_of, current, header, request_id_of, trace_of
@@ -35,7 +34,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
         trace = context.trace or trace_of(header(scope, b"traceparent"))
         if trace is not None:
             fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
-    return {**fields, **event, "timestamp": timestamp(time_ns() // 1_000_000)}
+    return {**fields, **event, "timestamp": timestamp(now_ms())}
 
 
 def _google(_: object, __: str, event: EventDict) -> EventDict:

@@ -383,7 +383,7 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
         return waiting
 
     monkeypatch.setattr(letters, "size", size)
-    monkeypatch.setattr(usage_module, "time_ns", lambda: 1_700_000_000_123_456_789)
+    monkeypatch.setattr(usage_module, "now_ms", lambda: 1_700_000_000_123)
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
     await asyncio.sleep(0)
     async with asyncio.timeout(5):

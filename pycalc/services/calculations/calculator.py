@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import NamedTuple
 
 from pycalc.errors import (
@@ -21,7 +21,7 @@ from pycalc.errors import (
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import RequestKey
-from pycalc.models.ids import IdSource, text_of_id
+from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
@@ -288,7 +288,7 @@ class Calculator:
 
         The caller must queue the row before its next await, so that ids ascend in the queue.
         """
-        now_ms = time_ns() // 1_000_000  # read before the id is made, so that the id's time is not earlier
+        created_ms = now_ms()  # read before the id is made, so that the id's time is not earlier
         return HistoryRow(
             self._ids.next(),
             caller.user_id,
@@ -299,5 +299,5 @@ class Calculator:
             calculation.cached,
             calculation.elapsed_us,
             self._tracer.traceparent(),
-            now_ms,
+            created_ms,
         )

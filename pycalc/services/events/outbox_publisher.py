@@ -10,6 +10,7 @@ from structlog import get_logger
 from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
 from pycalc.errors import EventsRefused
 from pycalc.models.events import event_of
+from pycalc.models.ids import now_ms
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import Tracer, record_each
 from pycalc.services.events.retry_schedule import RetrySchedule
@@ -52,9 +53,9 @@ class OutboxPublisher:
             await self._outbox.remove(taken)
         given_up = self._schedule.settle(entries, reasons)
         if given_up:
-            now_ms = time_ns() // 1_000_000
+            created_ms = now_ms()
             dead_letters = {
-                seq: DeadLetter(0, "relay", row.id, "outbox", given_up[seq], event_of(row).payload, now_ms)
+                seq: DeadLetter(0, "relay", row.id, "outbox", given_up[seq], event_of(row).payload, created_ms)
                 for seq, row in entries
                 if seq in given_up
             }

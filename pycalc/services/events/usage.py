@@ -13,7 +13,7 @@ from pycalc.backoff import backoff_after, wait_until_set
 from pycalc.db.base import DeadLetter, DeadLetterStore, UsageFilter, UsageStore, UserStore
 from pycalc.errors import PycalcError, StoreUnavailable, StreamUnavailable
 from pycalc.models.auth import Principal
-from pycalc.models.ids import unix_ms_of_id
+from pycalc.models.ids import now_ms, unix_ms_of_id
 from pycalc.models.usage import Use, day_of, encode_report, use_of
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
@@ -152,8 +152,7 @@ class UsageConsumer:
 def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
     event = delivery.event
     event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
-    now_ms = time_ns() // 1_000_000
-    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], now_ms)
+    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], now_ms())
 
 
 class UsageReader:
