@@ -22,11 +22,7 @@ class _Backend(Protocol):
     async def of_url(url: str, metrics: CacheMetrics, version: Callable[[], str]) -> Cache: ...
 
 
-def _any_version() -> str:
-    return "0"
-
-
-async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = _any_version) -> Cache:
+async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = lambda: "0") -> Cache:
     """Open the cache at a URL.
 
     A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version`` must

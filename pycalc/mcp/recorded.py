@@ -46,7 +46,7 @@ class RecordedBackend(NamedTuple):
     caller: Principal
 
     def offers(self, tool: str) -> bool:
-        return _right_of(tool) in self.caller.rights
+        return (KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE) in self.caller.rights
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate, and charge the caller's quota for the digits that are sent.
@@ -130,10 +130,6 @@ class RecordedBackend(NamedTuple):
         if digits > UNCOUNTED_BYTES:
             memory = resources_of(self.scope).response_memory
             reserved.enter_context(memory.acquire(self.caller.user_id, digits))
-
-
-def _right_of(tool: str) -> KeyScope:
-    return KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE
 
 
 def _calculated(answer: Answer) -> Calculated:

@@ -53,7 +53,7 @@ class ClientAddresses:
                 if further is None:
                     break
                 nearest = further
-        return _client_name(nearest)
+        return str(nearest if isinstance(nearest, IPv4Address) else ip_network((nearest, _SITE_BITS), strict=False))
 
     def is_proxy(self, peer: str) -> bool:
         """Return whether ``peer``, the other end of a connection, is a trusted proxy."""

@@ -75,7 +75,8 @@ class QuotaKeeper:
                 for quota, recent in self._quotas:
                     await self._store_and_read(quota, recent)
                 # Delete one batch of old uses in a round, so that the next charges are stored soon.
-                if self._loop.time() >= next_forgetting and await self._store.forget(self._now(), _BATCH) < _BATCH:
+                now = max(quota.now() for quota, _ in self._quotas)
+                if self._loop.time() >= next_forgetting and await self._store.forget(now, _BATCH) < _BATCH:
                     next_forgetting = self._loop.time() + _FORGET_SECONDS
             except Exception as error:  # the charges stay in force here, and the next round stores them
                 _log.warning("quota charges were not stored", error=str(error))
@@ -92,6 +93,3 @@ class QuotaKeeper:
         own = {use.user_id: use.id for stored in recent for use in stored}
         for users in _parts(list(own)):
             quota.learn(await self._store.totals(users, quota.now(), [own[user_id] for user_id in users]))
-
-    def _now(self) -> int:
-        return max(quota.now() for quota, _ in self._quotas)

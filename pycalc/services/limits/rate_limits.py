@@ -63,10 +63,10 @@ class _Failures:
     async def _admit(self, key: str, counting: Future[int]) -> None:
         """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window."""
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
-        under_way, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
+        trying, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
         full = [wait] * bool(waits) + [name for name in left if left[name] <= 0]
-        if full or min(left.values()) < under_way:
+        if full or min(left.values()) < trying:
             self._refused.inc()
             raise RateLimited("Too many wrong passwords; try again later.", await self._seconds(full) if full else 1)
 
@@ -142,7 +142,7 @@ class FailedLogins:
                 except TotpRequired:  # a right password without its code: neither a failure nor a success
                     raise
                 except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
-                    await shield(self._failed(account, address))
+                    await shield(gather(self._addresses.failed(address), self._accounts.failed(account)))
                     raise
         await self._accounts.succeeded(account)
 
@@ -162,9 +162,6 @@ class FailedLogins:
             self._at_once[address] -= 1
             if not self._at_once[address]:
                 del self._at_once[address]
-
-    async def _failed(self, account: str, address: str) -> None:
-        await gather(self._addresses.failed(address), self._accounts.failed(account))
 
 
 class NoLoginLimit:

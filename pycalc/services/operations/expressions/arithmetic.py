@@ -61,7 +61,7 @@ class Arithmetic:
             Chain: self._chain,
             Exponentiation: lambda node, operands: self._power(node.position, *operands),
             Call: self._call,
-            Comparison: self._comparison,
+            Comparison: lambda node, operands: self._compare(node.position, node.operator, *operands),
         }
 
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
@@ -72,7 +72,6 @@ class Arithmetic:
         return self._nodes[type(node)](node, operands)
 
     def add(self, position: int, left: Value, right: Value) -> Value:
-        """Return a sum."""
         return (
             lowest(left + right) if is_exact(left) and is_exact(right) else self._enclosed("+", position, left, right)
         )
@@ -168,9 +167,6 @@ class Arithmetic:
         if name == "ceil":
             return -(-value // 1)
         return value // 1 if name == "floor" else mpz(round(value))
-
-    def _comparison(self, node: Comparison, operands: Sequence[Value]) -> bool:
-        return self._compare(node.position, node.operator, *operands)
 
     def _compare(self, position: int, sign: str, left: Value, right: Value) -> bool:
         if is_exact(left) and is_exact(right):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.primes import factorial_exponent, primes_up_to
+from pycalc.services.operations.numbers.primes import coprime_part, factorial_exponent, primes_up_to
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
@@ -39,8 +39,11 @@ class FactorialPlan(NamedTuple):
             return _joined(self.smooth, self.rough, _wilson(self.mirror, self.rough))
         smooth, rough = self.smooth, self.rough
         if rough > n and largest_inverted(n) > self.searched:
-            dividing, rough = _split(rough, gmp.primorial(largest_inverted(n)))
-            smooth *= dividing
+            # The factors of ``rough`` that are removed divide n!. Each of their primes p is between 10^6 and
+            # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. A modulus of at most 10,000 digits has fewer
+            # than 2,000 prime factors above 10^6, so no exponent in it is larger.
+            rest = int(coprime_part(mpz(rough), gmp.primorial(largest_inverted(n))))
+            smooth, rough = smooth * (rough // rest), rest
         return _joined(smooth, rough, factorial_by_steps(n, rough)) if rough > n else 0
 
 
@@ -102,21 +105,6 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
             if common == 1:
                 break
     return divisors
-
-
-def _split(modulus: int, primes: int) -> tuple[int, int]:
-    """Split ``modulus`` into two coprime factors: the first has all prime factors that it shares with ``primes``.
-
-    ``primes`` must be the product of the primes up to 4·sqrt(n) + 4, and ``modulus`` must have no prime factor up to
-    10^6. Then the first factor divides n!: for each of its primes p, n/p > 60,000, so p^60,000 divides n!. A modulus of
-    at most 10,000 digits has fewer than 2,000 prime factors above 10^6, so no exponent in it is larger.
-    """
-    rest = mpz(modulus)
-    shared = gmp.gcd(rest, primes)
-    while shared > 1:
-        rest //= shared
-        shared = gmp.gcd(rest, shared)
-    return int(modulus // rest), int(rest)
 
 
 def _joined(smooth: int, rough: int, residue: int) -> int:

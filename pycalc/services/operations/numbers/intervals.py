@@ -34,15 +34,12 @@ class IntervalArithmetic:
         return Interval(self._down.add(mpz(value), zero), self._up.add(mpz(value), zero))
 
     def add(self, a: Interval, b: Interval) -> Interval:
-        """Return the sum."""
         return Interval(self._down.add(a.low, b.low), self._up.add(a.high, b.high))
 
     def subtract(self, a: Interval, b: Interval) -> Interval:
-        """Return the difference."""
         return Interval(self._down.sub(a.low, b.high), self._up.sub(a.high, b.low))
 
     def multiply(self, a: Interval, b: Interval) -> Interval:
-        """Return the product."""
         pairs = [(x, y) for x in a for y in b]
         return Interval(min(self._down.mul(x, y) for x, y in pairs), max(self._up.mul(x, y) for x, y in pairs))
 
@@ -68,7 +65,6 @@ class IntervalArithmetic:
         return Interval(self._down.exp10(a.low), self._up.exp10(a.high))
 
     def pi(self) -> Interval:
-        """Return the number pi."""
         return Interval(self._down.const_pi(), self._up.const_pi())
 
     def leading(self, log: Interval, count: int) -> tuple[int, str] | None:

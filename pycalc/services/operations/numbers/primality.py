@@ -30,7 +30,7 @@ def is_proved_prime(n: int) -> bool:
     """
     if n < 2 or n in _BASES:
         return n >= 2
-    if not _is_probable_prime(n):
+    if _has_small_factor(n) or not gmp.is_strong_prp(n, 2):  # nearly every composite number fails the test to base 2
         return False
     if n < _PROVED_BY_BASES:
         return all(gmp.is_strong_prp(n, base) for base in _BASES[1:])
@@ -54,11 +54,6 @@ def proof_seconds(n: int) -> float:
 def prime_proof_seconds(n: int) -> float:
     """Estimate the seconds to prove a prime as large as ``n`` on one core."""
     return _BASES_SECONDS if n < _PROVED_BY_BASES else seconds(_PROOF_SECONDS, n.bit_length())
-
-
-def _is_probable_prime(n: int) -> bool:
-    """Return whether ``n`` > 2 passes the strong test to base 2, which nearly every composite number fails."""
-    return not _has_small_factor(n) and bool(gmp.is_strong_prp(n, 2))
 
 
 def _has_small_factor(n: int) -> bool:
