@@ -32,7 +32,7 @@ def backoff_after(error: Exception, failures: int, longest: float) -> float:
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float | None) -> bool:
-    """Wait until ``event`` is set, but at most ``seconds``, unless None; return whether the event is set."""
+    """Wait until ``event`` is set, or for ``seconds``; None means no limit. Return whether the event is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

@@ -64,7 +64,7 @@ async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
     """Return the application, whose lifespan opens and closes the resources that the settings name.
 
-    The first bytes of a request's body may take ``body_seconds``.
+    The first bytes of a request's body must arrive within ``body_seconds``.
     """
     app = Application(
         [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],

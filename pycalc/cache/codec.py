@@ -29,18 +29,18 @@ _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more th
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Return ``work(*arguments)``, which encodes or decodes ``size`` bytes. If these are many, run it in a thread."""
+    """Return ``work(*arguments)``, which encodes or decodes ``size`` bytes. Run it in a thread if they are many."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
 class TooLong(ValueError):
-    """A valid text is longer than this process accepts. Another process with a higher limit has stored it."""
+    """A valid text is longer than this process accepts. Another process, whose limit is higher, has stored the text."""
 
 
 def encode(name: bytes, result: Result) -> bytes:
     """Return the encoded result, to be stored under ``name``.
 
-    The digest at its start covers the name and the result.
+    The encoding begins with a digest over the name and the result.
     """
     text = bytes(result.text)
     facts = result.facts

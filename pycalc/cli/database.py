@@ -22,7 +22,7 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create the database's tables or upgrade them to the current schema, and grant the rights of separate roles."""
+    """Create the database's tables or upgrade them, and give the configured roles their rights on the tables."""
     settings = configure()
     written = (settings.database_api_role, api_role), (settings.database_consumer_role, consumer_role)
     roles = [parse(setting.get_secret_value()) for setting, parse in written if setting.get_secret_value()]
@@ -33,8 +33,8 @@ def migrate() -> None:
 def create_admin(username: str, email: str, password_file: Path | None) -> None:
     """Create an admin; raises ValueError for invalid input, and OSError for a file that can't be read.
 
-    The password is the first line of the file. Without a file it is typed twice at a terminal, or is the first line of
-    standard input.
+    The password is the first line of the file. Without a file, the password is typed twice at a terminal, or is the
+    first line of standard input.
     """
     settings = configure()
     if password_file is not None:
@@ -61,7 +61,7 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
 
 
 def prune(older_than: str) -> None:
-    """Delete the calculations that are older than an age such as 365d; raises ValueError for another notation."""
+    """Delete the calculations that are older than an age such as 365d; raises ValueError for a malformed age."""
     settings = configure()
 
     async def prune() -> int:

@@ -55,7 +55,7 @@ def show() -> None:
 def requeue(number: int) -> None:
     """Move the event of a dead letter back into the outbox.
 
-    Raises NotFound if there is no such letter, or if its calculation is not recorded.
+    Raises NotFound if there is no such letter, or if the calculation of its event is not recorded.
     """
     _run(lambda letters: letters.requeue(number, COMMAND_LINE))
 

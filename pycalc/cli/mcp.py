@@ -14,7 +14,7 @@ from pycalc.settings import Settings, read_settings
 def serve() -> None:
     """Serve the tools until standard input ends, without a server or an account.
 
-    Raises ValueError for an invalid setting, and where the extra ``mcp`` is not installed.
+    Raises ValueError for an invalid setting, and if the extra ``mcp`` is not installed.
     """
     if find_spec("mcp") is None:
         raise ValueError("pycalc mcp needs the packages of the extra mcp: pip install '.[mcp]' in the repository")

@@ -1,4 +1,4 @@
-"""The SDK's streamable HTTP transport around the tools; imported by the endpoint's first request."""
+"""The SDK's streamable HTTP transport for the tools. The first request to the endpoint imports this module."""
 
 from __future__ import annotations
 

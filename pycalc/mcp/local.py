@@ -20,10 +20,10 @@ _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLI
 
 
 class LocalBackend:
-    """The calculations of one user of this machine."""
+    """A backend that computes in this process for one user."""
 
     def __init__(self, computer: Computer, max_digits: int) -> None:
-        """Compute results of up to ``max_digits`` by ``computer``."""
+        """Compute results of up to ``max_digits`` digits by ``computer``."""
         self._computer = computer
         self._max_digits = max_digits
         self._ids = IdSource()
@@ -34,7 +34,7 @@ class LocalBackend:
         return tool != HISTORY
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate, in a worker process if this takes long. Raises the errors of ``Computer``."""
+        """Calculate one request, in a worker process if it takes long. Raises the errors of ``Computer``."""
         identity = text_of_id(self._ids.next())
         self._latest = found = await self._compute(identity, request)
         if len(self._requests) >= _KEPT_REQUESTS:

@@ -24,9 +24,9 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 
 
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
-    """Return a calculation's result.
+    """Return a calculation as the result of a tool.
 
-    A result of more than ``most_inline`` characters is shown by its ends and a link.
+    If the calculation's result has more than ``most_inline`` characters, only its ends and a link are shown.
     """
     if len(found.text) <= most_inline:
         return answer(_described(found, most_inline))
@@ -56,7 +56,7 @@ def batch_answered(answers: Sequence[Calculated | PycalcError], most_inline: int
 
 
 def digits_read(part: DigitRange) -> CallToolResult:
-    """Return a range of digits."""
+    """Return a range of digits as the result of a tool."""
     return answer(part._asdict())
 
 

@@ -97,7 +97,7 @@ class _McpResponse(Response):
         self._message = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer; raises ClientGone."""
+        """Let the SDK answer. Raises ClientGone if the client disconnects."""
         client = Client(receive)
         unread = [self._message]
 

@@ -34,5 +34,5 @@ class RequestKey(NamedTuple):
     problems: bytes | None = None
 
     def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
-        """Return the row that stores the key of a request which records these history rows."""
+        """Return the row that stores this key, and the ids of the history rows that its request records."""
         return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

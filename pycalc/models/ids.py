@@ -100,7 +100,7 @@ def is_ahead(value: bytes) -> bool:
 def unix_ms(moment: datetime) -> int:
     """Return a time with a time zone in whole milliseconds since the epoch, rounded down.
 
-    The integers are exact. The float ``timestamp() * 1000`` is a millisecond too low for some times after 2038.
+    Integers are exact here, but the float ``timestamp() * 1000`` is a millisecond too low for some times after 2038.
     """
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 

@@ -51,7 +51,7 @@ def parse_limit(text: str) -> RateLimitItem:
 
 
 def each_window(seconds: int) -> str:
-    """Return the end of a sentence such as "no more than 10 a minute" for a window of this length."""
+    """Return the phrase for a window of this length at the end of a sentence, as in "no more than 10 a minute"."""
     return _EACH.get(seconds) or f"in {seconds:,} seconds"
 
 
@@ -144,7 +144,7 @@ class OwnLimits(BaseModel):
     ] = None
 
     def in_place_of(self, limits: UserLimits) -> UserLimits:
-        """Return ``limits``, after replacing those that are set here."""
+        """Return ``limits`` after replacing each limit that this object sets."""
         changed: dict[str, Any] = {}
         if self.rate_limit is not None:
             changed["rate_limit"] = "" if self.rate_limit == _NONE else self.rate_limit

@@ -104,7 +104,7 @@ class Calculation(TypedDict):
     }
 )
 class Summary(TypedDict):
-    """The number of digits of a result, and its first and last digits. Only rounded values are computed for it."""
+    """The number of digits of a result, and its first and last digits. Only rounded results are computed in full."""
 
     id: Uuid
     operation: str

@@ -1,4 +1,4 @@
-"""RFC 9457 problem details, the body of every error."""
+"""RFC 9457 problem details, the body of every error response."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 
 
 class Recording(NamedTuple):
-    """The recorder, and the access of other services to recorded calculations."""
+    """The recorder, and the parts of the services for recorded calculations that other services use."""
 
     recorder: Recorder
     poller: HistoryPoller

@@ -133,7 +133,7 @@ LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead let
 
 @router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
 async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Publish the event of a dead letter again (admins only). 404 is returned also if its calculation was deleted."""
+    """Publish the event of a dead letter again (admins only). The status is 404 if its calculation was deleted."""
     await resources.dead_letters.requeue(number, caller.username)
 
 

@@ -101,7 +101,7 @@ async def log_in(
     address: AddressDep,
     device: DeviceDep,
 ) -> Session:
-    """Open a session. For an account with a second factor without `totp`, the problem is `totp-required`.
+    """Open a session. If the account has a second factor and `totp` is missing, the problem is `totp-required`.
 
     The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with a further field `totp`. Its errors are
     OAuth2 errors; a missing code is the error `totp_required`.

@@ -121,7 +121,7 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
 async def _send_digits(
     scope: Scope, receive: Receive, send: Send, caller: Principal, row: HistoryRow, asked: Calculation | None
 ) -> None:
-    """Send the bare digits of a recorded calculation. ``asked`` is an argument of ``answering_of``."""
+    """Send the bare digits of a recorded calculation. ``asked`` is as for ``answering_of``."""
     client = Client(receive)
     try:
         answering = await answering_of(scope, caller, row, asked, client)

@@ -75,7 +75,7 @@ class CalculationRoute(APIRoute):
     """A route that FastAPI documents, but whose requests are handled as plain ASGI."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request that Application has not matched itself: below a root path, or with another method."""
+        """Handle a request that Application has not matched: below a root path, or with a method other than GET."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:

@@ -126,7 +126,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
 
 @router.get("/console/{page}", include_in_schema=False)
 async def console_page(request: Request, page: str) -> Response:
-    """Return the console, which shows the page of this address; an unknown page has the status 404.
+    """Return the console, which shows the page with this address. The status is 404 for an unknown page.
 
     Raises NotFound if a program asks for an unknown page.
     """
@@ -165,7 +165,7 @@ def states_of(checks: Iterable[Health]) -> tuple[Literal["ok", "degraded"], dict
     responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
-    """Report the state and latency of every dependency; 503 if one fails without which the service cannot work."""
+    """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
     checks = await resources.check()
     status, states = states_of(checks)
     return JSONResponse({"status": status, "checks": states}, 503 if any(check.fatal for check in checks) else 200)

@@ -19,7 +19,7 @@ _THROTTLED = ("forbidden", "payload-too-large", "rate-limited", "overloaded", "u
 async def enrol(
     enrolment: Enrolment, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
 ) -> TotpSecret:
-    """Create a secret for an authenticator app, shown only in this response. Logins need no code until it is confirmed.
+    """Create a secret for an authenticator app, shown only in this response. Logins need no code until `confirm`.
 
     A wrong password counts as a failed login. Enrolling again before the confirmation creates another secret.
     """

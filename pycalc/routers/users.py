@@ -95,7 +95,7 @@ async def change_user(
 
 @router.delete("/users/{username}/totp", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
 async def reset_totp(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Remove another account's second factor and end its sessions (admins only). First verify who asks for this."""
+    """Remove another account's second factor and end its sessions (admins only). Verify first who asks for it."""
     await resources.totp.reset(caller, await resources.accounts.named(caller, username))
 
 

@@ -93,7 +93,7 @@ class ProcessMetrics:
         self._ended = Totals()
 
     async def add(self, number: int, end: socket.socket) -> None:
-        """Add server process ``number``, which has the other socket of the pair."""
+        """Add server process ``number``. ``end`` is the supervisor's end of the socket pair that connects the two."""
         channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
         channel.respond = self.total
         self._processes[number] = channel

@@ -1341,7 +1341,7 @@ export interface components {
         };
         /**
          * Summary
-         * @description The number of digits of a result, and its first and last digits. Only rounded values are computed for it.
+         * @description The number of digits of a result, and its first and last digits. Only rounded results are computed in full.
          * @example {
          *       "cached": false,
          *       "digits": "208987640249978734",

@@ -17,7 +17,7 @@ class ProviderIdentity(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """How to delete an account, and when; times are in milliseconds since the epoch."""
+    """The way and the time to delete an account; times are in milliseconds since the epoch."""
 
     history: DeletedHistory
     now_ms: int

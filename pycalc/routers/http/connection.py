@@ -40,8 +40,8 @@ class ClientGone(Exception):
 class Client:
     """A detector of the client's disconnect during one request.
 
-    One task makes all calls of ``receive``. If Granian's ``receive`` is cancelled, only the next call reports a
-    disconnect.
+    A single task calls ``receive`` until the request ends. If a call of Granian's ``receive`` were cancelled, only the
+    next call would report a disconnect.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -49,7 +49,7 @@ def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
 
 
 class StrictRoute(APIRoute):
-    """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of other types.
+    """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
     It also refuses an If-Match with an ETag on methods other than GET, because these resources have no ETag.
     """

@@ -156,7 +156,7 @@ def quoted(path: str) -> str:
 def problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
-    """Return the response that reports a problem of this type."""
+    """Return the response that reports a problem of the type ``slug``."""
     instance = quoted(request.scope["path"])
     return Response(to_json(_body(slug, title, detail, instance, members)), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
 

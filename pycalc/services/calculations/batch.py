@@ -119,10 +119,7 @@ class BatchCalculator:
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return the outcomes of ``_find_all``.
-
-        After the deadline, the outcome of each calculation is ComputationTimeout.
-        """
+        """Return the outcomes of ``_find_all``. At the deadline, the remaining calculations get ComputationTimeout."""
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):

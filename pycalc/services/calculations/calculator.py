@@ -123,9 +123,10 @@ class Calculator:
         return plan
 
     async def preview(self, caller: Principal, evaluation: Request) -> Preview:
-        """Return the preview of an evaluation, made where ``plan`` makes its plan; record and count nothing.
+        """Return the preview of an evaluation, made on the event loop or in a worker, as for ``plan``. Count nothing.
 
-        Raises InvalidInput, DomainError, ResultTooLarge, and the errors of ``Computer.call``.
+        Nothing is recorded either. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
+        ``Computer.call``.
         """
         if is_short(*evaluation):
             return make_preview(evaluation)
@@ -207,12 +208,12 @@ class Calculator:
     async def find(
         self, caller: Principal, plan: Plan, began: float, measure: Measure | None = None, *, facts_only: bool = False
     ) -> Unrecorded:
-        """Return a plan with its result, and charge the caller's quota for the bytes of the result that are sent.
+        """Look up or compute the result of a plan, and charge the caller's quota for the bytes that will be sent.
 
-        ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``. Raises QuotaExceeded, and
-        the errors of ``measure`` and of ``Computer.compute``. If the plan's result is too large, raises ResultTooLarge
-        with the result's size and ends. If even its number of digits has over LONGEST_RECORDED digits, raises
-        InvalidInput.
+        Nothing is recorded. ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``.
+        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. If the plan's result is too
+        large, raises ResultTooLarge with the result's size and ends. If even its number of digits has over
+        LONGEST_RECORDED digits, raises InvalidInput.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation

@@ -11,7 +11,7 @@ _EVALUATE = CALCULATIONS["evaluate"]
 
 
 class _Number(str):
-    """A number in JSON, as the text that the body has for it."""
+    """The text of a number in a JSON body."""
 
 
 def read_evaluation(body: bytes) -> Request:

@@ -40,7 +40,7 @@ def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
 
 
 def problem_bytes(items: int) -> int:
-    """Return the largest number of bytes that are stored of the problems of a batch with this many items."""
+    """Return the size limit, in bytes, of the stored problems of a batch with this many items."""
     return 96 + 64 * items
 
 
@@ -75,7 +75,7 @@ class IdempotencyKeys:
     """The idempotency keys of requests that run in this process or were recorded within a day by any process.
 
     Requests that run in other processes are unknown here. If such a request commits first, the commit of the same
-    request here fails as a whole, and its caller gets the answer of the other.
+    request here fails as a whole, and its caller gets the answer of the other request.
     """
 
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:

@@ -111,7 +111,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return the plan of an operation for operands, whose literals are in the order of its parameters.
+    """Return the plan of an operation for the operands ``literals``, which are in the order of its parameters.
 
     For operands that are not short, the estimate includes the time to send the calculation to a worker.
 

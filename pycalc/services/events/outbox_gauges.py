@@ -52,5 +52,5 @@ class OutboxGauges:
         self.show(oldest, max(self._backlog, len(oldest)))
 
     def note_removed(self, count: int) -> None:
-        """Subtract rows that were deleted from the outbox from the estimated number of rows."""
+        """Reduce the estimated number of rows in the outbox by ``count`` deleted rows."""
         self._backlog -= count

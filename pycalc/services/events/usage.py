@@ -65,7 +65,7 @@ class UsageConsumer:
     async def aclose(self) -> None:
         """Finish the current batch and leave the consumer group.
 
-        Cancel the batch after 2 s, and stop leaving after 2 s more.
+        The batch is cancelled after 2 s. Leaving the group may then take 2 s more.
         """
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)

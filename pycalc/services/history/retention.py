@@ -152,7 +152,7 @@ class Retention:
     def learn(self, user_id: bytes, quota: int | None) -> None:
         """Note the quota of a user who may record rows from now on.
 
-        If the quota has changed, let the task measure the history.
+        If the quota has changed, let the task measure the user's history.
         """
         if self._own_quotas.get(user_id, self._quota) == quota:
             return

@@ -176,7 +176,7 @@ class CalculationRateLimits:
         self._blocks: dict[bytes, _Block] = {}
 
     def of(self, limit: str) -> CalculationRateLimit | None:
-        """Return the limit of a text such as ``6000/minute; 100000/day``, or None for an empty text."""
+        """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text."""
         try:
             return self._limits[limit]
         except KeyError:

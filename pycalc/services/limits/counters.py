@@ -22,9 +22,9 @@ _STALL_SECONDS = 1.0  # while replies are late, at most the amount of one limit 
 class Counters:
     """A CounterStore in the memory of this process, with at most ``bound`` counters.
 
-    The in-memory storage of the library ``limits`` is unbounded, and visits all keys at each hit. Here, a new counter
-    beyond the bound evicts all expired counters. If none has expired, the tenth of the counters that expires soonest is
-    evicted. No method awaits anything, so each is atomic.
+    The in-memory storage of the library ``limits`` is unbounded, and visits all keys at each hit. This class evicts all
+    expired counters when a new counter would exceed the bound. If none has expired, it evicts a tenth of the counters:
+    those that expire soonest. No method awaits anything, so each is atomic.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:

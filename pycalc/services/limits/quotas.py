@@ -211,7 +211,7 @@ class WindowQuota:
 
 
 def _shown(amount: float) -> float:
-    """Return an amount to the millionth, and as an integer where it is whole, as bytes always are."""
+    """Return an amount rounded to millionths. Return an integer if it is whole, as amounts of bytes always are."""
     rounded = round(amount, 6)
     return int(rounded) if rounded.is_integer() else rounded
 

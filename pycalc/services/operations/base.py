@@ -216,13 +216,13 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that can compute the size and the first and last digits of its result alone (``view=summary``)."""
+    """An operation that can compute the size and the ends of its result without the result (``view=summary``)."""
 
     @abstractmethod
     def summary(self, args: ArgsT, precision: int) -> ResultSummary:
-        """Return the number of digits and the first and last digits, all of them certain.
+        """Return the exact number of digits and the exact first and last digits.
 
-        Long results are not computed for this.
+        A long result is not computed for this.
         """
 
     @abstractmethod

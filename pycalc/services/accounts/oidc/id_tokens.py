@@ -31,7 +31,7 @@ class Requirement(NamedTuple):
     def met_by(self, claims: Mapping[str, Any]) -> bool:
         """Return whether the claims meet the requirement.
 
-        ``a.b`` names the member ``b`` of the object in the claim ``a``.
+        If there is no claim with the name ``a.b``, the name means the member ``b`` of the claim ``a``.
         """
         found: Any = claims
         for name in (self.claim,) if self.claim in claims else self.claim.split("."):

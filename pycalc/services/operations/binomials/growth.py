@@ -1,4 +1,4 @@
-"""Logarithms of large binomial coefficients, by Stirling's series, which determine their size and first digits."""
+"""Logarithms of large binomial coefficients, by Stirling's series. They determine the size and the first digits."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _steps_seconds(n: int, k: int, modulus: int) -> float:
 
 
 def _left(plan: BinomialPlan, n: int, k: int) -> list[tuple[int, int]]:
-    """Return the powers of primes that do not divide the coefficient, or all powers if the test takes long."""
+    """Return the plan's powers of primes that do not divide the coefficient, or all of them if the test is slow."""
     if n.bit_length() * len(plan.powers) > _QUICK_BITS:
         return list(plan.powers)
     return [(prime, exponent) for prime, exponent in plan.powers if carries(n, k, prime) < exponent]

@@ -68,10 +68,7 @@ def rounded(position: int, value: Value, precision: int) -> Rounded:
 
 
 def magnitude(value: Any) -> int:
-    """Return the approximate number of bits before the point of an enclosed value.
-
-    For a small fraction, it is negative.
-    """
+    """Return the approximate number of bits before the point of an enclosed value; negative for a small fraction."""
     mantissa, exponent = value.mid().man_exp()
     return int(mantissa).bit_length() + int(exponent)
 

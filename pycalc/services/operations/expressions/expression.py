@@ -110,10 +110,10 @@ class Expressions:
         return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return a call whose value is not a number after computing its arguments, if this is quick.
+        """Return the root with its arguments computed, if it is a call without a numeric value and this is quick.
 
         The cost of such a call, such as a proof of primality, depends on the arguments themselves, not only on their
-        sizes. Return any other node unchanged.
+        sizes. Return any other root unchanged.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
@@ -212,7 +212,7 @@ class Expressions:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
         If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
-        Before, exact operands are compared with their residues. Raises DisagreementError if they differ.
+        First, exact operands are compared with their residues. Raises DisagreementError if they differ.
         """
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)

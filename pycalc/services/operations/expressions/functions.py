@@ -35,7 +35,7 @@ class CallEstimate(NamedTuple):
 
 
 class Function:
-    """An operation as a function of exact values. Its errors report ``position``."""
+    """An operation as a function of exact values. The errors of a call report its ``position``."""
 
     def __init__(self, operation: Operation[Any]) -> None:
         self._operation = operation
@@ -43,7 +43,7 @@ class Function:
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> CallEstimate:
-        """Estimate the size and cost of the value."""
+        """Estimate the size and cost of the function's value."""
         with _placed(position):
             estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         digits, least = (float(min(size, _COUNTLESS)) for size in (estimate.digits, estimate.least))
@@ -65,9 +65,10 @@ class Function:
         return self._operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the cost of the value modulo ``modulus``. An operation that is not Modular computes the whole value.
+        """Return the cost of the function's value modulo ``modulus``.
 
-        Raises ResultTooLarge if that value is too large, and DomainError if there is no value or no plan.
+        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that value is too large, and
+        DomainError if there is no value or no plan.
         """
         if isinstance(self._operation, Modular):
             with _placed(position):
@@ -84,14 +85,14 @@ class Function:
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``. An operation that is not Modular computes the whole value."""
+        """Return the function's value modulo ``modulus``. An operation that is not Modular computes the whole value."""
         if isinstance(self._operation, Modular):
             with _placed(position):
                 return self._operation.modulo(self._arguments(position, values), modulus)
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the value modulo ``modulus``. The operation verifies a long residue."""
+        """Return the function's value modulo ``modulus``. The operation verifies a long residue."""
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):
@@ -100,11 +101,14 @@ class Function:
             return int(self._operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the value modulo a prime by a method independent of ``value``, or None if there is no such method."""
+        """Return the function's value modulo a prime, by a method independent of ``value``.
+
+        Return None without such a method.
+        """
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the value, by the operation's independent check."""
+        """Return whether ``text`` is the function's value, by the operation's independent check."""
         return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def is_exact(self, text: bytes) -> bool:

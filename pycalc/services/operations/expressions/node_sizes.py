@@ -120,7 +120,7 @@ class NodeSizes:
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
-        """Add the time of an operator.
+        """Add the time of an operator to ``seconds``.
 
         Fractions need greatest common divisors too, because GMP keeps them in lowest terms.
         """

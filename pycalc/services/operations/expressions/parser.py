@@ -46,7 +46,7 @@ _TOO_DEEP = (
 class Signature(NamedTuple):
     """The number of arguments that a function takes. ``most`` is None if there is no limit.
 
-    If ``numeric`` is False, the value is not a number, so a call must be the whole expression.
+    If ``numeric`` is False, the function's value is not a number, so a call must be the whole expression.
     """
 
     least: int

@@ -32,7 +32,10 @@ class FactorialPlan(NamedTuple):
     searched: int = 0
 
     def residue(self, n: int) -> int:
-        """Return ``n``! modulo m, from 0 modulo ``smooth`` and the residue modulo ``rough`` (Chinese remainders)."""
+        """Return ``n``! modulo m.
+
+        It is 0 modulo ``smooth``, and is computed modulo ``rough`` (Chinese remainder theorem).
+        """
         if self.whole:
             return int(gmp.fac(n) % self.rough)
         if self.mirror is not None:

@@ -110,8 +110,8 @@ def factorial_digits(n: int) -> int:
 def factorial_decimal(n: int, levels: int) -> bytes:
     """Return the text of ``n``!, with the last ``levels`` squarings done in decimal.
 
-    Let L[i] be the products of the lists from ``factorial_factors``. From the last i to the first, r becomes r·r·L[i],
-    as in Horner's rule. The power of ten is appended as zeros.
+    Let L[i] be the product of the i-th list from ``factorial_factors``. Begin with r = 1. For each i, from the last to
+    the first, r becomes r·r·L[i], as in Horner's rule. The power of ten is appended as zeros.
     """
     by_bit, zeros = factorial_factors(n)
     products = [product(primes) for primes in by_bit]

@@ -34,7 +34,7 @@ def factorial_residue(n: int, prime: int) -> int:
 
 
 def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
-    """Return n! modulo a prime for each n of ``indices``; all together take little longer than the largest."""
+    """Return n! modulo a prime for each n of ``indices``. All of them take little longer than the largest alone."""
     largest = max(indices)
     if largest >= prime:
         return [factorial_residue(n, prime) if n < prime else 0 for n in indices]

@@ -63,8 +63,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return the coefficient modulo ``prime``, for a k below ``prime``.
 
-        With n and k as in ``_normal``, this is a product where k <= 10,000 or n >= ``prime``, and otherwise a quotient
-        of factorials.
+        With n and k as in ``_normal``, this is a product if k <= 10,000 or n >= ``prime``, and otherwise a quotient of
+        factorials.
         """
         sign, n, k = _normal(args)
         if k <= _SHORT_PRODUCT or n >= prime:

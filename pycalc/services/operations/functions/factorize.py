@@ -1,4 +1,4 @@
-"""Prime factorization, proved."""
+"""Prime factorization, with a proof that each factor is a prime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Primality, proved."""
+"""Primality tests whose answers are proved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The next prime, proved."""
+"""The next prime, with a proof that it is a prime."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class ExactText(NamedTuple):
         return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
 
     def encode(self) -> bytes:
-        """Return the text itself."""
+        """Return the text in ASCII."""
         text = self.numerator.text()
         if self.denominator:
             text = f"{text}/{self.denominator.text()}"
@@ -70,7 +70,7 @@ class ExactText(NamedTuple):
 
 
 def exact_text(value: ExactPower) -> ExactText:
-    """Return an exact power as a decimal if this terminates, else as a fraction."""
+    """Return an exact power as a terminating decimal if it has one, else as a fraction."""
     if value.sign == 0:
         return ExactText(False, Term(IntegerPower(0, 1), 0), None)
     sign, twos, fives, rest, power, below = in_positive_power(value)

@@ -18,8 +18,8 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precis
     """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
     The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision
-    is raised until the two results are equal (Ziv). This happens, because an irrational value is never half-way between
-    two decimals.
+    is raised until the two results are equal (Ziv). They become equal, because an irrational value is never half-way
+    between two decimals.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
@@ -73,15 +73,15 @@ def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: 
 def _bounds(candidate: Rounded) -> tuple[int, int]:
     """Return the bounds of the values that round to the candidate, in hundredths of a unit of its last digit.
 
-    The bounds are half a unit to either side. Below a power of ten, the lower bound is only a twentieth of a unit away,
-    because numbers with ``precision`` digits are ten times closer together there.
+    The bounds are half a unit to either side. If the candidate is a power of ten, its lower bound is only a twentieth
+    of a unit away, because numbers of ``precision`` digits below it are ten times closer together.
     """
     below = 5 if set(text_of(candidate.digits)[1:]) <= {"0"} and candidate.digits % 9 == 1 else 50
     return 100 * candidate.digits - below, 100 * candidate.digits + 50
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """Return the rounded number with exactly this text, or None if none of this sign and precision has it."""
+    """Return the number of this sign and precision that has exactly this text, or None if there is no such number."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
@@ -104,7 +104,7 @@ def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) ->
     """Return ``log``·``y``.
 
     If the exponent of y is below -40,000, |y| is below 10^-30,000. Then y is replaced by the enclosure from 0 to this
-    bound, which makes no difference to any accepted precision.
+    bound, which changes no result at any accepted precision.
     """
     if y.exponent >= _SMALLEST_EXPONENT:
         product = arithmetic.multiply(log, arithmetic.integer(y.unscaled * 10 ** max(y.exponent, 0)))
