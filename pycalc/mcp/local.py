@@ -15,7 +15,7 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan
 from pycalc.services.compute.computer import Computer
 from pycalc.services.operations.numbers.gmp import int_of
 
-_KEPT_REQUESTS = 1_000  # the latest requests, of whose results the tool ``digits`` can read more
+_KEPT_REQUESTS = 1_000  # the tool ``digits`` can read the results of so many latest requests
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
 
 

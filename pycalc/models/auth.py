@@ -29,9 +29,9 @@ NO_PASSWORD = "!"  # noqa: S105  # stored instead of a hash; no password has thi
 LONGEST_KEY_SECONDS = 10 * 365 * 86_400
 LONGEST_ADDRESS = 45
 LONGEST_CLIENT = 100
-DeletedHistory = Literal["keep", "anonymize", "erase"]  # what happens to the history of a deleted account
+DeletedHistory = Literal["keep", "anonymize", "erase"]  # the treatment of a deleted account's history
 DELETED_NAME = "(deleted)"  # shown instead of a deleted account's name; no account can have this name
-LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so that no text is both
+LONGEST_USERNAME = 32  # characters: shorter than the text of an id, so no text is both a username and an id
 MIN_KEY_LENGTH = 32  # characters of a signing key: for HMAC-SHA-256 at least the hash's length (RFC 7518 §3.2)
 
 

@@ -21,7 +21,7 @@ _MOST_CALCULATIONS = 10**12
 _PERIODS = {"minute": 60, "hour": 3_600, "day": 86_400}
 _EACH = {60: "a minute", 3_600: "an hour", 86_400: "a day"}
 KEY_NAME = "key-"  # begins the names of an API key's own limits
-_NONE = "0"  # no limit, where a missing value means the default
+_NONE = "0"  # means "no limit"; a missing value means "the default limit"
 _MOST_ROWS = 10**12
 
 

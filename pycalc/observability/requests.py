@@ -41,7 +41,7 @@ class RequestContext:
     """The facts about one request that the layers of the service share."""
 
     arrived: float = 0.0  # time of ``perf_counter``
-    admitted: bool = False  # by the overload check
+    admitted: bool = False  # whether the overload check admitted the request
     content_wanted: bool = True  # False for HEAD
     release_slot: Callable[[], None] = lambda: None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated

@@ -21,7 +21,7 @@ NO_SPAN: AbstractContextManager[object] = nullcontext()
 class Tracer:
     """A tracer that does nothing, and the base class of tracers that record the spans of sampled traces."""
 
-    on = False  # False when no span is ever made, so that callers skip the preparation
+    on = False  # False if no span is ever recorded; callers then skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
         """Begin the span of a request in the trace of its ``traceparent``, and add the trace to the request's context.

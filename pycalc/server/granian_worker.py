@@ -29,7 +29,7 @@ _STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges 
 _BUFFER_BYTES = 128 * 1024  # the largest request head; the worker buffers about as much of a response
 _UNSENT_BYTES = 128 * 1024  # the kernel buffers so much of a response in addition to the bytes in flight
 _BACKLOG = 1_024
-_CONNECTIONS = 8_192  # at once, if there are enough descriptors; more wait in the backlog
+_CONNECTIONS = 8_192  # the most open connections, if descriptors suffice; further ones wait in the backlog
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26

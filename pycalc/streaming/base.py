@@ -38,7 +38,7 @@ class Delivery(NamedTuple):
     """A message received from the stream."""
 
     event: Event | None  # None for a message that is not an event of this service
-    raw: bytes  # the message's body where ``event`` is None, else empty
+    raw: bytes  # the message's body if ``event`` is None, else empty
     origin: str  # the position in the stream, for log lines
 
 

@@ -44,7 +44,7 @@ class RedisCache:
         ``version`` is the version of the arithmetic, which the names of results contain.
         """
         options = url_options(url, _OPTIONS)
-        max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # bytes of a result, as it is stored
+        max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # the most bytes of a stored result
         ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000
         self._namespace = options.get("namespace", "pycalc")
         self._version = f"{version}.{FORMAT}"

@@ -21,7 +21,7 @@ from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
 
-_STORES = 4  # results that are stored at the same time
+_STORES = 4  # the most results that are stored at the same time
 _WAITING = 512  # the most results that are being stored or wait to be stored
 _BYTES = 32 * 1024 * 1024  # the most bytes of the texts of these results
 # KEYS: result, lease. ARGV: token, milliseconds. Returns the stored result; without one, takes or renews the lease

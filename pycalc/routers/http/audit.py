@@ -8,7 +8,7 @@ from pycalc.observability.requests import context_of, header
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.routers.http.deps import address_of, resources_of, route_of
 
-AUDITED = frozenset({401, 403, 429})  # statuses
+AUDITED = frozenset({401, 403, 429})  # the statuses of refusals that are audited
 
 
 def audit_refusal(scope: Scope, status: int, reason: str) -> None:

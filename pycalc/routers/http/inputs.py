@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
-_MOST_FIELDS = 16  # of a form; OAuth2 defines fewer
+_MOST_FIELDS = 16  # the most fields of a form; OAuth2 defines fewer
 _grants: dict[object, str] = {}  # grant type by endpoint
 
 

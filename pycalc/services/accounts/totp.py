@@ -23,7 +23,7 @@ from pycalc.services.accounts.token_cache import TokenCache
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
 _WINDOW = 1  # steps that the clock of an authenticator app may be behind or ahead
 _RECOVERY_CODES = 10
-_RECOVERY_BYTES = 15  # 120 bits, too many to guess at, so that a plain hash protects a code
+_RECOVERY_BYTES = 15  # 120 bits can't be guessed, so a plain hash protects a code
 _GROUP = 4  # characters between hyphens
 _CODE = re.compile(r"\d{6}", re.ASCII)
 _WRONG = "The code is wrong, too old or used already: send the next one."

@@ -32,7 +32,7 @@ INLINE_SECONDS = 0.0003
 _SHORT_SECONDS = 0.00005  # computations below this cost run without waiting for a time slice
 _MOST_DEADLINES = 4  # an estimate above this many deadlines is refused; estimates are right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
-_MOST_FOUND = 16 * 1024  # bytes of a partial result, found before the deadline
+_MOST_FOUND = 16 * 1024  # the most bytes of a partial result that was found before the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")

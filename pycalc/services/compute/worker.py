@@ -42,7 +42,7 @@ class Task(NamedTuple):
     view: View = "value"
     modulus: int = 0
     exact: bool = True
-    method: Any = None  # how to compute a residue, as planning chose (``ResiduePlan``)
+    method: Any = None  # the method that planning chose for a residue (``ResiduePlan``)
     base: int = DECIMAL
 
 

@@ -45,7 +45,7 @@ class ExportFormat(NamedTuple, Generic[Row]):
     head: str
     line: Callable[[Row], str]
     extension: str
-    parameters: str  # of the media type
+    parameters: str  # the parameters of the media type
 
 
 def _formats(

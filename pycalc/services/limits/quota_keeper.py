@@ -57,7 +57,7 @@ class QuotaKeeper:
 
         If the database is unavailable, the charges of other processes are as they were last read.
         """
-        with suppress(StoreUnavailable):  # then return what this process knows
+        with suppress(StoreUnavailable):  # without the database, the charges known here count
             for quota, _ in self._quotas:
                 if own := quota.ids_of(caller):
                     quota.learn(await self._store.totals(list(own), quota.now(), list(own.values())))

@@ -31,9 +31,9 @@ class _WindowUse:
     seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
-    charged: float = 0.0  # by this process
-    others: float = 0.0  # charged by other processes, as far as is known
-    reserved: float = 0.0  # for work in progress
+    charged: float = 0.0  # the amount that this process has charged
+    others: float = 0.0  # the amount that other processes have charged, as far as is known
+    reserved: float = 0.0  # the amount reserved for work in progress
 
     @property
     def used(self) -> float:
@@ -202,7 +202,7 @@ class WindowQuota:
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
             use = self._uses[user_id] = _WindowUse(user_id, seconds, (int(now) // seconds + 1) * seconds)
-            self._store_later(use)  # then the keeper also reads what other processes have charged
+            self._store_later(use)  # so that the keeper also reads the charges of other processes
         return use
 
     def _store_later(self, use: _WindowUse) -> None:

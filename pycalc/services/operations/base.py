@@ -101,7 +101,7 @@ class Calculable(ABC, Generic[ArgsT]):
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
     default_precision: ClassVar[int] = 50
-    # False where the result is JSON text instead of a number. Such a result cannot be written in another base, and an
+    # False if the result is JSON text instead of a number. Such a result cannot be written in another base, and an
     # expression cannot compute with it.
     numeric: ClassVar[bool] = True
 

@@ -30,7 +30,7 @@ class KafkaOptions:
 
     topic: str
     create: bool  # create a missing topic
-    partitions: int  # of a topic that is created
+    partitions: int  # the number of partitions of a topic that is created
     replication: int  # the replication factor of a topic that is created; -1 is the broker's default
     client: Mapping[str, str] = field(repr=False)  # settings of every client; they may contain a password
     producer: Mapping[str, str]

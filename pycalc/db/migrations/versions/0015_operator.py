@@ -8,7 +8,7 @@ from alembic import op
 revision = "0015"
 down_revision = "0014"
 
-# The database itself keeps entries as they were written.
+# The database itself refuses to change entries.
 _APPEND_ONLY = {
     "sqlite": [
         "CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit "

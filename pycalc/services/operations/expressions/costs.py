@@ -9,7 +9,7 @@ JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
 PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision
 RESIDUE = 1e-6  # the fixed cost of a residue within a tree
-LONG_CALL = 0.03  # in the verification, the search for a method for a function that takes long modulo a prime
+LONG_CALL = 0.03  # the search for a method, if the verification of a function takes long modulo a prime
 WHOLE = 5e-5  # the fixed cost of every expression
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))

@@ -42,7 +42,7 @@ _GUARD_BITS = 64
 _MOST_DOUBLINGS = 4
 _MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
 _QUICK_SECONDS = 0.01  # the most seconds that an estimate spends on computing values
-_MOST_OPERAND_BITS = 1_000  # of each operand of a call that ``call`` returns: about 300 digits
+_MOST_OPERAND_BITS = 1_000  # the most bits of an operand in the call that ``call`` returns: about 300 digits
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
 T = TypeVar("T")
 

@@ -92,7 +92,7 @@ class _Parser:
         self._tokens = tokens(text)
         self._token = next(self._tokens)
         self._depth = -1  # so that the whole expression has depth 0
-        self._in_arguments = False  # True where a comma separates arguments
+        self._in_arguments = False  # True while a comma separates arguments
         self._variables: list[str] = []
         self._alone: list[Call] = []  # the calls of functions whose values are not numbers
 

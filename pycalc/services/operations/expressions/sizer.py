@@ -43,7 +43,7 @@ from pycalc.services.operations.numbers.primes import coprime_part, totient
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
 # The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
 _CALL = 50
-MOST_TERMS = 1_000_000  # of a sum or a product
+MOST_TERMS = 1_000_000  # the most terms of a sum or a product
 # In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
@@ -52,7 +52,7 @@ _SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has at most 11,
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 
 
-PRIME_SIZE = Size(None, None, PRIME_BITS)  # of the prime of a verification
+PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _SMALL_PRIMES = gmp.primorial(1_000)
 _PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
 _MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
@@ -297,7 +297,7 @@ class Sizer(NodeSizes):
         digits = modulus.bits / BITS_PER_DIGIT
         for step in node.steps[exact:]:
             self.residue(step.operand, modulus)
-            # Where a divisor has no inverse, the value is computed in full.
+            # If a divisor has no inverse, the value is computed in full.
             self.certain = self.certain and step.operator != "/"
             if step.operator in "*/":
                 self.seconds += 3 * costs.multiply(digits, digits)
@@ -332,7 +332,7 @@ class Sizer(NodeSizes):
             if alone or modulus is PRIME_SIZE:
                 return
             if self._functions[node.name].is_long_modulo_prime(node.position, values):
-                # Its residue is computed twice more; one of over 1,000 digits is then verified, modulo a larger number.
+                # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.
                 self.seconds += 4 * plan.seconds + costs.LONG_CALL
                 return
             plan = self._functions[node.name].residue_plan(node.position, values, LARGEST_PRIME)

@@ -31,7 +31,7 @@ class Size(NamedTuple):
     is an enclosure.
     """
 
-    low: Value  # None where the bounds are unknown or too large; ``high`` is None then too
+    low: Value  # None if the bounds are unknown or too large; ``high`` is None then too
     high: Value
     bits: float
     places: float = 0.0

@@ -22,8 +22,8 @@ _SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1.2e-5), (6e3, 8e-5), (1e4, 1.6e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
     (3e6, 0.37),
 )  # fmt: skip
-_SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, where k is small beside n
-_SECONDS_PER_FACTOR = 3e-7  # of the verification
+_SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
+_SECONDS_PER_FACTOR = 3e-7  # the verification takes so long for each factor
 _LARGEST_FLOAT = 10**15
 _SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
 _COUNTLESS = 10**300

@@ -41,7 +41,8 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         if digits > self.verified_above:
             verification = factorial_residue_seconds(2 * n)
         time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
-        return Estimate(digits, time, True, least=max(0, digits - 2))  # of a short number the digits may be one more
+        # ``digits`` may be one too high for a short number.
+        return Estimate(digits, time, True, least=max(0, digits - 2))
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args

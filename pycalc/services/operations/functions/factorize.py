@@ -22,7 +22,7 @@ _LONGEST_TESTED = 4_000  # bits below which an estimate tests the cofactor for p
 _SHORTEST_BY_CURVES = 180  # bits: the quadratic sieve splits a shorter number within a second or two
 _CURVES_BITS = (24, 32, 40, 48)  # the bits of the prime factors that each round of elliptic curves looks for
 # Seconds of the quadratic sieve for two primes of the same size, by the bits of their product. FLINT takes 70 ms to
-# import, so even the first entry is above what may be computed on the event loop.
+# import, so even the first entry keeps the computation off the event loop.
 _SECONDS: Costs = (
     (20, 4e-4), (64, 6e-4), (70, 1.3e-3), (75, 2e-3), (90, 2.9e-3), (100, 3.9e-3), (110, 7e-3), (120, 0.0135),
     (128, 0.022), (140, 0.044), (150, 0.09), (160, 0.19), (200, 3.9), (230, 24.0),

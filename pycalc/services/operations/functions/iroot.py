@@ -51,7 +51,7 @@ class IntegerRootOperation(IntegerOperation):
     def compute(self, args: Integers, precision: int) -> bytes:
         n, k = args
         size = abs(n)
-        # GMP does not take every degree. Where n is below 2^k, which covers the others, the root is 0 or 1.
+        # GMP does not take every degree. For the degrees that it refuses, n is below 2^k, so the root is 0 or 1.
         root, remainder = gmp.iroot_rem(size, k) if k < size.bit_length() else (min(size, 1), max(size - 1, 0))
         if n < 0:
             root += remainder > 0

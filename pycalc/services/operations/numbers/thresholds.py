@@ -37,7 +37,7 @@ ROUNDED_SECONDS: Costs = (
     (10, 3.3e-5), (50, 4.3e-5), (200, 7.5e-5), (500, 1.7e-4), (999, 3.6e-4), (1_000, 8.3e-4), (3_000, 4.6e-3),
     (10_000, 0.034),
 )  # fmt: skip
-ROUNDED_SECONDS_PER_DIGIT = 1e-8  # of the operands
+ROUNDED_SECONDS_PER_DIGIT = 1e-8  # for each digit of the operands
 # Seconds for a summary, by the bits of the index; for a power, by the bits of precision that it needs.
 FIBONACCI_SUMMARY_SECONDS: Costs = (
     (60, 8e-5), (200, 9e-5), (330, 1.1e-4), (660, 1.4e-4), (1_000, 1.9e-4), (2_000, 3.5e-4), (3_000, 5.7e-4),

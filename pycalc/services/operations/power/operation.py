@@ -33,7 +33,7 @@ from pycalc.services.operations.power.rounded import encloses, rounded_digits, r
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
-MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only where x is 0, 1 or -1
+MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only if x is 0, 1 or -1
 
 
 @dataclass(frozen=True, slots=True)
