@@ -1,7 +1,8 @@
-"""A drill in which one account takes as much as the default limits let it, and the worst day follows from what it got.
+"""A drill in which one account takes as much as the default limits allow; what it got is projected to a whole day.
 
 The account calculates in batches, computes the largest results that nobody has cached, downloads one that is cached,
-and exports its history, all at once and without a pause after a refusal. Another user asks for small calculations.
+and exports its history. It does all of this at once, without a pause after a refusal. Meanwhile another user asks for
+small calculations.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ from pycalc.settings import Settings
 from tests.harness.servers import log_in, pycalc
 
 _DAY = 86_400
-_DISK_BYTES = 250e6  # of one account in all, as the operations guide promises
+_DISK_BYTES = 250e6  # the most disk space that one account may take, as the operations guide promises
 _LIMITS = ("rate_limit", "compute_quota", "digits_quota", "history_quota")
-_WITH_EXPORTS = 1.05  # times the quota of bytes, because exports that are under way are completed beyond it
+_WITH_EXPORTS = 1.05  # factor on the quota of bytes, because a running export is completed even beyond the quota
 _BATCH = 1_000
-_EXPONENT = "140"  # results of 840 to 1,000 digits are recorded in full, and their rows count as long ones
+_EXPONENT = "140"  # each result has 840 to 1,000 digits: recorded in full, in a row that counts as a long one
 _CONNECTIONS = {"calculations": 2, "computing": 8, "downloads": 4, "exports": 1}
 _TEXT = {"Accept": "text/plain"}
 
 
 def _requests(kind: str) -> Iterator[dict[str, Any]]:
-    """Yield requests of one kind, without end."""
+    """Yield requests of one of the kinds in _CONNECTIONS, without end."""
     for number in count(1):
         if kind == "calculations":
             x = 1_000_000 + number * _BATCH
             items = [{"operation": "pow", "input": {"x": str(x + index), "y": _EXPONENT}} for index in range(_BATCH)]
             yield {"method": "POST", "url": "/batch", "json": {"operations": items}}
-        elif kind == "computing":  # and nearly none of the bytes
+        elif kind == "computing":  # the range of one byte spends nearly nothing of the quota of bytes
             url, headers = f"/factorial/{1_000_000 + number}", {**_TEXT, "Range": "bytes=0-0"}
             yield {"method": "GET", "url": url, "headers": headers}
         elif kind == "downloads":
@@ -55,7 +56,7 @@ def _requests(kind: str) -> Iterator[dict[str, Any]]:
 
 
 async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[str, Any]], got: Counter[str]) -> None:
-    """Send one request after the other; count what was granted, and the refusals."""
+    """Send one request after the other; count the granted calculations and bytes, and the refusals."""
     while True:
         with suppress(httpx.HTTPError):
             async with client.stream(**next(requests)) as answer:
@@ -69,8 +70,8 @@ async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[st
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Take all that the account is granted for so long, then report it."""
-    os.nice(10)  # other people's clients are on machines of their own
+    """Run the greedy clients for so many seconds, then send the counts of what they were granted."""
+    os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     got = Counter[str]()
 
@@ -98,9 +99,9 @@ def _bytes_in_use(file: Path) -> int:
 
 
 def greedy(seconds: float = 600.0, **lower: str) -> Finding:
-    """Attack for so long; compute the worst day from what the account got, and time another user meanwhile.
+    """Attack a server for so many seconds while timing another user; project what the account got to a whole day.
 
-    ``lower`` are limits in place of the default ones, so that a short attack meets them.
+    ``lower`` holds limits that replace the default ones, so that a short attack reaches them.
     """
     limits: dict[str, Any] = {name: str(Settings.model_fields[name].default) for name in _LIMITS} | lower
     with TemporaryDirectory(prefix="drill-") as folder:
@@ -117,7 +118,8 @@ def greedy(seconds: float = 600.0, **lower: str) -> Finding:
     day, kept = parse_limits(limits["rate_limit"])[-1].amount, int(limits["history_quota"]) / LONG_WEIGHT
     hourly, daily = parse_seconds(limits["compute_quota"]), parse_bytes(limits["digits_quota"])
     sent = got["bytes of downloads"] + got["bytes of exports"]
-    # What the account got goes on for a day, but not beyond its limits, unless it got more than those.
+    # Assume that the account continues at this rate all day, up to its limits. An amount already above a limit counts
+    # as it is.
     worst = {
         "calculations": min(got["calculations"] / seconds * _DAY, max(got["calculations"], day)),
         "hours": min(used["compute"] / seconds, max(used["compute"], hourly.amount) / hourly.seconds) * _DAY / 3_600,
@@ -142,7 +144,7 @@ def greedy(seconds: float = 600.0, **lower: str) -> Finding:
             too_many_calculations=worst["calculations"] > day,
             too_many_hours=worst["hours"] > hourly.amount / hourly.seconds * _DAY / 3_600,
             too_many_bytes=worst["GB"] > _WITH_EXPORTS * daily.amount / 1e9,
-            # The disk of a few rows is mostly that of pages which they do not fill.
+            # With few rows, partly filled pages make up most of the disk space, so it is not judged.
             too_much_disk=got["calculations"] > _BATCH and worst["MB of disk"] > _DISK_BYTES / 1e6,
             nothing_refused=not got["refused"],
             slow_calculations=p99(calculations) > CALCULATION_MS,

@@ -1,8 +1,8 @@
-"""A drill in which another user hardly notices ten minutes of a hostile account and a hostile address.
+"""A drill that measures another user's latencies while a hostile account and a hostile address attack for ten minutes.
 
-The hostile account asks for the largest operands of each operation, for batches of them, and reads slowly. The address
-sends bodies that are large or broken, invents credentials, and asks for the pages that need none. The other user asks
-for small calculations, one after the other, and a probe asks for ``/healthz``.
+The hostile account asks for the largest operands of each operation and for batches of them, and reads slowly. The
+hostile address sends large and broken bodies, invents credentials, and asks for the pages that need no credentials. The
+other user asks for small calculations, one after the other, and a probe asks for ``/healthz``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _smooth_modulus(digits: int) -> int:
-    """Return twice the product of the first primes, with about so many digits, so that few numbers have an inverse."""
+    """Return twice the product of the first primes, with about so many digits: few numbers are invertible modulo it."""
     product = 2
     for prime in _PRIMES:
         product *= prime
@@ -50,7 +50,7 @@ def _batch(path: list[dict[str, object]]) -> bytes:
 
 
 def account_requests(token: str) -> Iterator[bytes]:
-    """Yield the requests of the hostile account, without end; most have operands that are new."""
+    """Yield the requests of the hostile account, without end; nearly all have new operands."""
     bearer = {"Authorization": f"Bearer {token}"}
     modulus = _smooth_modulus(7_000)
     long_base = "1" + "0" * 9_990
@@ -98,7 +98,7 @@ async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen:
 
 
 async def _read_slowly(port: int, token: str, until: float) -> None:
-    """Request batches with long answers, and read one byte a second of each."""
+    """Request batches with long answers, and read each answer at one byte a second."""
     items: list[dict[str, object]] = [{"operation": "pow", "input": {"x": "2", "y": "3300"}} for _ in range(900)]
     sent = request("/batch", {"Authorization": f"Bearer {token}", **_JSON}, "POST", _batch(items))
     while monotonic() < until:
@@ -113,8 +113,8 @@ async def _read_slowly(port: int, token: str, until: float) -> None:
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the hostile clients for so long, then report how often each status was seen."""
-    os.nice(10)  # hostile clients are on machines of their own
+    """Run the hostile clients for so many seconds, then send the count of each status."""
+    os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     until, seen = monotonic() + seconds, Counter[int]()
@@ -135,7 +135,7 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 def attacked(
     attack: Callable[[int, str, float, Pipe], None], port: int, token: str, seconds: float
 ) -> Iterator[Callable[[], Counter[Any]]]:
-    """Run hostile clients while the body runs; yield a function that waits for them and returns their counts."""
+    """Run hostile clients during the ``with`` block; yield a function that waits for them and returns their counts."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     process = context.Process(target=attack, args=(port, token, seconds, remote))
@@ -162,7 +162,7 @@ async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: C
 
 
 async def others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
-    """Return the latencies of small calculations and of ``/healthz``, and the statuses of both."""
+    """Send small calculations and health checks; return the latencies of each, and the statuses of both."""
     until, statuses = monotonic() + seconds, Counter[int]()
     bearer = {"Authorization": f"Bearer {token}"}
     small = (request(f"/pow/{number}/2", bearer) for number in count(10_000))
@@ -174,7 +174,7 @@ async def others(port: int, token: str, seconds: float) -> tuple[list[float], li
 
 
 def hostile(seconds: float = 600.0) -> Finding:
-    """Attack for so long; measure the latencies of another user and of a health check meanwhile."""
+    """Attack for so many seconds; measure the latencies of another user and of a health check meanwhile."""
     with pycalc(login_limit="10/minute") as server:
         user, attacker = log_in(server, "user"), log_in(server, "attacker")
         with attacked(_attack, server.port, attacker, seconds + 5) as seen:
@@ -205,5 +205,5 @@ def hostile(seconds: float = 600.0) -> Finding:
 
 
 def p99(latencies: list[float]) -> float:
-    """Return the 99th percentile of seconds, in milliseconds."""
+    """Return the 99th percentile in milliseconds of latencies in seconds."""
     return statistics.quantiles(latencies, n=100)[98] * 1000

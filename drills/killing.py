@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 _FEWEST_ANSWERS = 20
 _LONGEST_LOAD = 0.6
 _LONGEST_START = 1.2
-# One kill in so many hits a server that is starting.
+# One kill in this many hits a server that is still starting.
 _STARTS_EVERY = 10
 
 
@@ -41,7 +41,7 @@ class _Service:
 
 
 def killing(rounds: int = 200) -> Finding:
-    """Kill a server so many times; each new server continues with the data of the last one."""
+    """Kill a server this many times; each new server continues with the data of the last one."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         service = _Service(partial(pycalc, data=data, port=port), settings_of(data, port))
@@ -57,7 +57,7 @@ def killing(rounds: int = 200) -> Finding:
 
 
 def killing_several(rounds: int = 50) -> Finding:
-    """Kill a service of several processes on PostgreSQL: in turn one process, and all at once."""
+    """Kill a service of several processes on PostgreSQL this many times: alternately one process, and all at once."""
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url, data, port = database.new_database(), Path(folder), free_port()
         asyncio.run(migrate_database(url))
@@ -74,7 +74,7 @@ def killing_several(rounds: int = 50) -> Finding:
 
 async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
     """Return the ledger of requests, a summary, and the faults."""
-    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, no secrets
+    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, not secrets
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
         (first,) = (await ask_once(ledger, port, token)).ids
@@ -115,10 +115,10 @@ async def _kill_one(server: Server, ledger: Ledger, chance: random.Random) -> No
 
 
 async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool) -> int:
-    """Kill a service's servers so long after the load has begun; return how many workers survive them."""
+    """Kill a service so many seconds after the load began; return how many of its workers are still alive 2 s later."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(seconds)
-    os.kill(server.pid, signal.SIGSTOP)  # so that the supervisor starts no replacement meanwhile
+    os.kill(server.pid, signal.SIGSTOP)  # the supervisor must start no replacement meanwhile
     servers = [server.pid, *(children(server.pid) if several else ())]
     workers = {int(process.name) for process in server.processes()} - set(servers)
     for each in servers:
@@ -132,7 +132,7 @@ async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool
 
 
 async def _kill_at_start(environment: Mapping[str, str], seconds: float) -> None:
-    """Kill a service so long after its start, however far the start has come."""
+    """Kill a service this many seconds after its start, even before it is ready."""
     process = spawn(SERVE, environment)
     await asyncio.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)

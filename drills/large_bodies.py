@@ -1,4 +1,4 @@
-"""A drill with bodies of 100 MB, declared and chunked: the service refuses them and does not keep them in memory."""
+"""A drill with bodies of 100 MB, declared and chunked: the service refuses them without keeping them in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORGET_PEAK = "5"
 
 
 def large_bodies(megabytes: int = 100) -> Finding:
-    """Send several such bodies at once, and compare the memory peak with the one before."""
+    """Send several such bodies at once; compare the memory peak with the one before."""
     with pycalc() as server:
         token = log_in(server)
         body = bytes(megabytes * 1_000_000)

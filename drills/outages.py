@@ -1,6 +1,6 @@
-"""A drill in which the database fails under load: refusals are prompt and true, reads continue, recovery is quick.
+"""A drill in which the database fails under load: writes are refused promptly, reads continue, and recovery is quick.
 
-What breaks it is a context manager; another database's outage (a restart, a lost network) is one more of these.
+Each kind of outage is a context manager that breaks the database while its body runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Fault = Callable[[Server, Path], AbstractContextManager[None]]
 
 @dataclass(slots=True)
 class Readings:
-    """Requests that need no write, sent all the time."""
+    """Read requests (which need no write), sent all the time."""
 
     slowest: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -84,9 +84,10 @@ class Outage:
 async def _suffer(
     server: Server, token: str, data: Path, fault: Fault, seconds: float
 ) -> tuple[Ledger, Readings, Outage]:
-    """Keep a server under load before, during and after an outage."""
+    """Keep a server under load before, during and after an outage; return the observations."""
     ledger, readings, outage = Ledger(), Readings(), Outage()
-    load = Load(ledger, token, patient=True, workers=False)  # whose time is the store's, not the computation's
+    # So that the answers' times are those of the database, not of computations.
+    load = Load(ledger, token, patient=True, workers=False)
     (first,) = (await ask_once(ledger, server.port, token)).ids
     follower = Follower(server.port, token, first)
     reading = asyncio.create_task(readings.keep_reading(server.port, token))
@@ -114,8 +115,8 @@ async def _status(port: int, path: str) -> int:
 
 
 def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) -> Finding:
-    """Run a service on a new folder through an outage, and return the finding."""
-    with pycalc(data=folder, min_free_disk="0") as server:  # a drill fills a small disk to the last byte
+    """Run a service in a new folder through an outage, and return the finding."""
+    with pycalc(data=folder, min_free_disk="0") as server:  # the drill fills a small disk to the last byte
         ledger, readings, outage = asyncio.run(_suffer(server, log_in(server), folder, fault, seconds))
     hit = [each for each in ledger.exchanges if each.sent + each.seconds >= outage.began and each.sent < outage.ended]
     refused = [each for each in hit if each.status == 503]
@@ -150,7 +151,7 @@ def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) 
 
 @contextmanager
 def _locked(_: Server, data: Path) -> Iterator[None]:
-    """Hold the write lock, like a shell in which somebody typed BEGIN IMMEDIATE."""
+    """Hold the write lock, like a shell with an open BEGIN IMMEDIATE."""
     with closing(sqlite3.connect(data / "pycalc.db", isolation_level=None, timeout=10)) as shell:
         shell.execute("BEGIN IMMEDIATE")
         yield
@@ -216,7 +217,7 @@ def failing_writes(seconds: float = 10.0) -> Finding:
 
 @contextmanager
 def _hanging(server: Server, _: Path) -> Iterator[None]:
-    """Let each sync hang until the body ends: strace delays the system call until it is interrupted."""
+    """Let each sync hang until the ``with`` block ends: strace delays the system call."""
     tracer = subprocess.Popen(
         [*_STRACE, "-p", str(server.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -236,7 +237,7 @@ def hanging(seconds: float = 30.0) -> Finding:
 
 
 def cannot_trace() -> str | None:
-    """Return why strace can't delay a server's system calls here."""
+    """Return why strace can't delay a server's system calls here; None if it can."""
     if shutil.which("strace") is None:
         return "strace is not installed"
     idle = subprocess.Popen(["sleep", "30"])
@@ -251,7 +252,7 @@ def cannot_trace() -> str | None:
 
 
 def cannot_mount() -> str | None:
-    """Return why a small disk can't be mounted here."""
+    """Return why a small disk can't be mounted here; None if it can."""
     if shutil.which("mount") is None:
         return "mount is not installed"
     try:

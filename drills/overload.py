@@ -1,8 +1,8 @@
 """A drill at three times the capacity: accepted requests are as fast as before, and refusals are immediate.
 
-The capacity is the peak of a closed loop: clients that ask again when they are answered. Three times as much is offered
-by many that pause between their requests, so long that answers hardly change when they ask. How soon an answer
-comes is seen by a few clients in another process, since the crowd's own clock stands while it is busy.
+The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients
+offer three times as much. They pause so long between requests that the speed of the answers hardly changes their rate.
+A few clients in another process measure the latencies, because the busy crowd's own clock is late.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ function done(summary)
 end
 """
 
-# Requests with a new operand each time, which no cache holds: 7,201 digits, computed on the event loop; 120,001
-# digits, computed by workers; the smallest possible calculation.
+# Paths whose first operand is new in each request, so that no cache holds the result. "inline": 7,201 digits, computed
+# on the event loop. "workers": 120,001 digits, computed by worker processes. "small": the smallest calculation.
 WORK = {"inline": "/pow/%d/1200", "workers": "/pow/%d/20000", "small": "/pow/%d/1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The answers to a crowd of clients."""
+    """The answers to a crowd of clients, counted by outcome."""
 
     seconds: float
     accepted: float
@@ -84,7 +84,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A crowd of clients, as many as wrk can drive."""
+    """A crowd of clients, run by the load generator wrk."""
 
     server: Server
     path: str
@@ -92,9 +92,9 @@ class Crowd:
     script: Path
 
     def begin(self, connections: int, seconds: float, operand: int, pause: float = 0.0) -> subprocess.Popen[str]:
-        """Let so many ask, each after a pause of so many seconds on average; they leave the processors to the service.
+        """Start this many clients, each pausing ``pause`` seconds on average before a request.
 
-        Who would really ask is on other machines.
+        They run at low priority, because real clients would run on other machines.
         """
         self.script.write_text(_SCRIPT)
         return subprocess.Popen(
@@ -115,7 +115,7 @@ class Crowd:
 
     @staticmethod
     def end(crowd: subprocess.Popen[str]) -> Seen:
-        """Wait for a crowd, and return what it saw."""
+        """Wait until a crowd has finished, and return the counts of its answers."""
         told, _ = crowd.communicate()
         seen = next(line.split()[1:] for line in told.splitlines() if line.startswith("SEEN"))
         return Seen(*map(float, seen))
@@ -123,14 +123,14 @@ class Crowd:
 
 @dataclass(slots=True)
 class Timed:
-    """The latencies of answers, in seconds."""
+    """The latencies of accepted and refused requests, in seconds, and the statuses of all other answers."""
 
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
 
     def note(self, answer: Answer) -> None:
-        """Count an answer by its status."""
+        """Note the latency of a 200 or a 503, or the status of another answer."""
         if answer.status == 200:
             self.accepted.append(answer.seconds)
         elif answer.status == 503 and answer.field("retry-after"):
@@ -140,7 +140,7 @@ class Timed:
 
 
 async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
-    """Send requests with pauses on a few connections, to see what one client among many sees."""
+    """Send requests with pauses on a few connections; return their latencies."""
     timed, end = Timed(), monotonic() + seconds
 
     async def client(number: int) -> None:
@@ -157,7 +157,7 @@ async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
 
 
 def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
-    """Measure the capacity for one kind of request, then offer three times as much."""
+    """Measure the capacity for one kind of request, then offer three times as much and judge the answers."""
     with pycalc() as server, TemporaryDirectory(prefix="drill-") as folder:
         crowd = Crowd(server, WORK[work], log_in(server), Path(folder) / "crowd.lua")
         Crowd.end(crowd.begin(_CONNECTIONS, _WARM_UP, 1_000_001))
@@ -203,5 +203,5 @@ def _percentile(latencies: list[float], percent: int) -> float:
 
 
 def missing() -> str | None:
-    """Return the tool that this drill needs and does not find."""
+    """Return which tool this drill needs but does not find, or None."""
     return None if shutil.which("wrk") else "wrk is not installed"

@@ -19,7 +19,7 @@ _RECOVERED_SECONDS = 1.0
 
 
 def postgres_restarts(rounds: int = 20) -> Finding:
-    """Restart the database so many times with ``-m immediate`` while clients calculate."""
+    """Restart the database this many times with ``-m immediate`` while clients calculate."""
     with postgres() as database:
         url = database.new_database()
         asyncio.run(migrate_database(url))
@@ -27,7 +27,7 @@ def postgres_restarts(rounds: int = 20) -> Finding:
 
 
 async def _restarts(database: Postgres, url: str, rounds: int) -> Finding:
-    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, no secrets
+    ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, not secrets
     recoveries: list[float] = []
     with pycalc(database_url=url, access_token_seconds=A_DAY) as server:
         token = log_in(server)

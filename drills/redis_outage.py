@@ -1,7 +1,7 @@
-"""A drill in which Redis hangs or dies under load: no request fails, and hardly any waits.
+"""A drill in which Redis hangs or dies under load: no request fails, and hardly any is slower.
 
-A service with Redis and one without are asked in turn. The second one is what the first is compared with, and how far
-two halves of its own times are apart is what the machine adds.
+Clients ask a service with Redis and one without Redis in turn, and the drill compares the latencies. The machine's
+noise is the difference between two halves of the latencies of the service without Redis.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WAYS: dict[str, tuple[Callable[[Redis], None], Callable[[Redis], None]]] = {
 _CLIENTS = 4
 # Requests before the first change.
 _BEFORE = 200
-# For each statistic: the seconds allowed above the service without Redis, and the most that noise may add.
+# For each statistic, in seconds: how much slower the service with Redis may be, and the most that noise may add.
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "median": (0.005, 0.025),
     "99th percentile": (0.05, 0.025),
@@ -46,12 +46,12 @@ class _Seen:
     seconds: dict[str, list[float]]
     failed: int = 0
     slower: list[str] = field(default_factory=list)
-    # Words of /readyz during the outage and after it.
+    # The states that /readyz reports during the outage and after it.
     told: list[str] = field(default_factory=list)
 
 
 def redis_stops(way: str, requests: int = 1_000) -> Finding:
-    """Take Redis away and bring it back; after each change, judge the next so many requests to each service."""
+    """Take Redis away and bring it back; after each change, judge the next ``requests`` requests to each service."""
     settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
     with (
         redis() as server,
@@ -95,20 +95,20 @@ async def _outage(
         seen.told.append(await asyncio.to_thread(_word, client))
         seen.slower += _slower(await _around(seen, lambda: come(server), requests))
         await asyncio.to_thread(used)
-    with suppress(AssertionError):  # reported as a fault
+    with suppress(AssertionError):  # an error while answering is reported as a fault of the drill
         await asyncio.to_thread(wait_until, lambda: _word(client) == "ok", "all is well", 60)
     seen.told.append(await asyncio.to_thread(_word, client))
     return seen, await asyncio.to_thread(metric, client, "pycalc_cache_circuit_opened_total")
 
 
 def _word(client: httpx.Client) -> str:
-    """Return the word in the answer of /readyz, with the status unless it is 200."""
+    """Return the state that /readyz reports, with the status code unless it is 200."""
     answer = client.get("/readyz")
     return str(answer.json()["status"]) + (f" {answer.status_code}" if answer.status_code != 200 else "")
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Do a step; return the latencies of the next requests to each service, including those already under way."""
+    """Call ``step``; return the latencies of the next requests to each service, including those already sent."""
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests
@@ -118,7 +118,7 @@ async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[
 
 @asynccontextmanager
 async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
-    """Let clients ask both services in turn for new numbers while the body runs."""
+    """Let clients ask both services in turn for new numbers during the ``with`` block; yield the answers seen."""
     tokens = {server.url: log_in(server) for server in services}
     seen, numbers = _Seen({url: [] for url in tokens}), count(30_000)
 
@@ -138,7 +138,7 @@ async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
 
 
 def _slower(times: list[list[float]]) -> list[str]:
-    """Return the measures by which the service with Redis was slower than the one without."""
+    """Return the statistics by which the service with Redis was too slow, compared with the one without."""
     found = []
     for name, (most, noise) in _LIMITS.items():
         with_redis, without = (_statistic(each, name) for each in times)

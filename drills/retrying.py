@@ -21,12 +21,12 @@ from drills.support.history import in_sqlite
 from tests.harness.servers import A_DAY, Server, free_port, log_in, pycalc
 
 _CLIENTS = 16
-_LONGEST_WAIT = 0.02  # seconds from sending the requests to the kill: some of them are recorded then, others are not
+_LONGEST_WAIT = 0.02  # seconds from sending the requests to the kill: by then some are recorded and others are not
 
 
 @dataclass(slots=True)
 class _Request:
-    """A request with a key, and its first complete answer."""
+    """A request with an Idempotency-Key, and its first complete answer."""
 
     operand: int
     sent: bytes
@@ -34,7 +34,7 @@ class _Request:
 
 
 def retrying(rounds: int = 200) -> Finding:
-    """Kill a server so many times while it answers, start it again on the same data, and retry all requests."""
+    """Kill a server this many times while it answers; start it again on the same data, and retry all requests."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data = Path(folder)
         figures, wrong = asyncio.run(_rounds(data, rounds))
@@ -51,7 +51,7 @@ def retrying(rounds: int = 200) -> Finding:
 
 async def _rounds(data: Path, rounds: int) -> tuple[dict[str, int], dict[str, int]]:
     """Return a summary of the rounds, and the faults."""
-    chance = random.Random()  # noqa: S311  # moments, no secrets
+    chance = random.Random()  # noqa: S311  # moments, not secrets
     start = partial(pycalc, data=data, port=free_port(), access_token_seconds=A_DAY)
     with start() as server:
         token = log_in(server)
@@ -102,7 +102,7 @@ async def _kill_while_answering(server: Server, requests: list[_Request], second
     connections = [await Connection.open(server.port) for _ in requests]
 
     async def ask(each: _Request, connection: Connection) -> None:
-        with suppress(Unanswered):  # it is retried
+        with suppress(Unanswered):  # the request is retried later
             each.answer = await connection.ask(each.sent)
         connection.close()
 

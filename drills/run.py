@@ -1,4 +1,4 @@
-"""The command ``make drill``: runs all drills in full size; the exit status is 1 when one fails."""
+"""The command ``make drill``: run all drills in full size; the exit status is 1 when one fails."""
 
 from __future__ import annotations
 

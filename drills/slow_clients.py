@@ -54,7 +54,7 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
     """Open the connections, report their ports and times, then send or read one byte a second on each."""
-    os.nice(10)  # slow clients are on machines of their own
+    os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
     for _ in range(connections):
@@ -74,7 +74,7 @@ def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pip
 
 @contextmanager
 def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterator[dict[int, float]]:
-    """Run the slow clients while the body runs; yield the time at which each opened, by its port."""
+    """Run the slow clients during the ``with`` block; yield the time at which each port was opened."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     arguments = (server.port, KINDS[kind](token), connections, kind == "readers", remote)
@@ -88,7 +88,7 @@ def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterat
 
 
 def _open_ports(port: int) -> set[int]:
-    """Return the clients' ports of the connections that the service holds."""
+    """Return the clients' ports of the connections that the service still holds."""
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()
@@ -100,7 +100,7 @@ def _open_ports(port: int) -> set[int]:
 
 
 def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
-    """Wait until all connections are closed; return the longest lifetime, and how many are still open."""
+    """Wait until all connections are closed; return the longest lifetime in seconds, and how many are still open."""
     longest, still = 0.0, set(opened)
     while still and monotonic() < max(opened.values()) + _LONGEST:
         sleep(0.1)
@@ -111,7 +111,7 @@ def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
 
 
 async def _others(port: int, token: str, seconds: float) -> list[float]:
-    """Return the latencies of a few ordinary clients."""
+    """Return the latencies of a few ordinary clients, in seconds."""
     until = monotonic() + seconds
 
     async def client(number: int) -> list[float]:
@@ -135,7 +135,7 @@ def _p99(latencies: list[float]) -> float:
 
 
 def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
-    """Run so many clients that are slow in this way; measure other clients for so long before and during that."""
+    """Run clients that send or read slowly; measure other clients for ``seconds`` before and during that."""
     with pycalc() as server, ExitStack() as attacks:
         token = log_in(server)
         asyncio.run(_others(server.port, token, 1))

@@ -1,7 +1,7 @@
 """A drill that sends SIGTERM under load: each accepted request is answered, and the process exits in time with 0.
 
-Accepted is what the service has read. A request that reaches a connection in the moment in which it is closed was not:
-its client finds the connection ended without a byte, no row is there, and HTTP lets it ask again (RFC 9112 §9.3.1).
+A request is accepted once the service has read it. A request may also reach a connection just as the service closes it.
+Then its client gets no byte of an answer, no row is recorded, and HTTP allows a retry (RFC 9112 §9.3.1).
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycal
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
-# Before the shortest time the interpreter is still importing its own modules, and decides how the process ends.
+# Earlier than this, the interpreter is still importing its own modules, and it decides how the process ends.
 _SHORTEST_START, _LONGEST_START = 0.1, 1.2
-# x^3,500,000 has 21 million digits and takes a worker some two seconds, so several wait when the signal comes.
+# x^3,500,000 has 21 million digits and takes a worker about two seconds, so several requests wait when the signal
+# comes.
 _LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
 _IN_TIME = 9.0
 # The share of requests that may find their connection closed.
 _UNREAD = 0.001
-# Exit statuses of a process that was stopped before it served: the signal itself, or the status that reports it.
+# Exit statuses of a process that was stopped before it was ready: the signal itself, or the status that reports it.
 _BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
@@ -54,7 +55,7 @@ class _Stops:
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop so many servers under load: every second one by two signals, every fifth during its start too."""
+    """Stop this many servers under load: every second one by two signals, every fifth during its start too."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")
@@ -67,7 +68,7 @@ def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding
 
 
 def stopping_several(rounds: int = 20, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop so many services of two processes on PostgreSQL in the same way."""
+    """Stop this many services of two processes on PostgreSQL under load, in the same way as ``stopping``."""
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url = database.new_database()
         asyncio.run(migrate_database(url))
@@ -119,9 +120,9 @@ async def _stopping(
     exponents: Sequence[int],
 ) -> tuple[Ledger, _Stops, str]:
     """Return the ledger of requests, the observations, and the access token."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and inherited by the servers
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # servers inherit this, as in a shell's background
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, no secrets
+    ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, not secrets
     with start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
     load = Load(ledger, token, patient=False)
@@ -143,7 +144,7 @@ async def _stopping(
 
 
 async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
-    """Send SIGTERM, then a second signal so many seconds later; note when and how the process ends."""
+    """Send SIGTERM, then a second signal ``again_after`` seconds later; note when and how the process ends."""
     began = monotonic()
     process.send_signal(signal.SIGTERM)
     ended = asyncio.create_task(asyncio.to_thread(process.wait, 30))
@@ -164,7 +165,7 @@ async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: 
 
 
 async def _stream_ended(port: int, token: str) -> bool:
-    """Follow the event stream; return whether it ended with its last chunk (RFC 9112 §7.1) and was not cut."""
+    """Follow the event stream; return whether it ended with its last chunk (RFC 9112 §7.1) instead of being cut."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     try:

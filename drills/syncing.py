@@ -1,6 +1,6 @@
 """A drill that traces system calls: each answer is sent after the sync of the write that holds its row.
 
-The row's id is the link: it stands in the page that is written to the write-ahead log, and in the answer.
+The trace shows the row's id twice: in the page written to the write-ahead log, and in the answer.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Order(NamedTuple):
     """The order of syncs and answers in a trace."""
 
     answers: int
-    # Answers sent before the sync of their row had returned, or without such a sync.
+    # Answers sent before the sync of their row returned, or without such a sync.
     early: int
     syncs: int
     # The shortest time in seconds between the return of a sync and the sending of its answer.
@@ -80,9 +80,9 @@ class Order(NamedTuple):
 
 
 def order_of(traced: Sequence[Call]) -> Order:
-    """Return whether each calculation's answer left after the sync that made its row durable.
+    """Return how each answer was ordered after the sync that made its row durable.
 
-    Ids grow with commits, so the search for a row goes on where the one before was found.
+    Ids grow with commits, so the search for a row continues where the previous row was found.
     """
     log = [call for call in traced if call.file.endswith(b"-wal")]
     left = {
@@ -106,7 +106,7 @@ def _is_sync(call: Call) -> bool:
 
 
 def syncing(seconds: float = 10.0) -> Finding:
-    """Trace a server's system calls under load for so long."""
+    """Trace a server's system calls under load for so many seconds."""
     ledger = Ledger()
     with TemporaryDirectory(prefix="drill-") as folder:
         trace = Path(folder) / "trace"
@@ -133,7 +133,7 @@ def syncing(seconds: float = 10.0) -> Finding:
 
 
 def missing() -> str | None:
-    """Return the tool that this drill needs and does not find."""
+    """Return which tool this drill needs but does not find, or None."""
     return None if shutil.which("strace") else "strace is not installed"
 
 

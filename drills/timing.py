@@ -1,9 +1,10 @@
 """A drill that measures over HTTP whether response times reveal anything about accounts.
 
 The measure is the area under the ROC curve (Mann-Whitney): how often a random time of one kind is longer than a random
-one of the other. Even for two kinds that are the same, 300 against 300 give 0.5 with a standard deviation of 0.024, and
-0.55 is two of them: such a measurement fails once in some twenty-five times by chance. So one that fails is continued,
-and all of its times count: with 600 against 600, 0.55 is three standard deviations, and a real difference stays.
+time of the other. If both kinds are the same, 300 times of each give 0.5 with a standard deviation of 0.024. The bound
+0.55 is two deviations away, so one measurement in about 25 exceeds it by chance. If the bound is exceeded, 300 more
+times of each are added and all are judged together. For these 600, 0.55 is three standard deviations away, and a real
+difference remains.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ Request = Callable[[], httpx.Response]
 
 
 def timing() -> Finding:
-    """Compare the times of logins and registrations that are accepted or refused for different reasons."""
+    """Compare the response times of two kinds of failed logins, and of two kinds of failed registrations."""
     with (
-        pycalc(bcrypt_rounds="6", login_limit="", register_limit="") as server,  # cheap hashes hide less
+        # A cheap password hash hides less of a difference.
+        pycalc(bcrypt_rounds="6", login_limit="", register_limit="") as server,
         httpx.Client(base_url=server.url) as client,
     ):
         taken = new_name()
@@ -56,7 +58,7 @@ def timing() -> Finding:
 
 
 def area(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the area under the curve, or one minus it, whichever is larger."""
+    """Return the area under the ROC curve of two samples, or one minus it, whichever is larger."""
     ranked = sorted([(value, True) for value in first] + [(value, False) for value in second])
     ranks = sum(rank for rank, (_, of_first) in enumerate(ranked, 1) if of_first)
     below = (ranks - len(first) * (len(first) + 1) / 2) / (len(first) * len(second))
@@ -64,7 +66,7 @@ def area(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _compared(kinds: tuple[Request, Request], statuses: tuple[int, int]) -> float:
-    """Return the area between the times of two kinds of requests; raises RuntimeError for unexpected answers."""
+    """Return the area for the times of two kinds of requests; raises RuntimeError for unexpected statuses."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_MEASUREMENTS):
         _measure(kinds, statuses, times)
@@ -74,7 +76,7 @@ def _compared(kinds: tuple[Request, Request], statuses: tuple[int, int]) -> floa
 
 
 def _measure(kinds: tuple[Request, Request], statuses: tuple[int, int], times: tuple[list[float], list[float]]) -> None:
-    """Add the times of so many requests of two kinds, in random order."""
+    """Add the times of _SAMPLES requests of each kind, sent in random order."""
     for _ in range(_SAMPLES):
         for kind in random.sample((0, 1), 2):
             began = perf_counter()

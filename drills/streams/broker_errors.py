@@ -1,4 +1,4 @@
-"""Drills with broker errors: requests continue, while the log, a metric and /readyz report the error."""
+"""Drills with broker errors: requests continue, and the log, a metric and /readyz report the error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WRONG = "not-the-password"
 class _Told:
     """The service's reports of the broker error."""
 
-    # The answer of /readyz: status, word, and the components that are not well.
+    # The answer of /readyz: status code, state, and the components that are not healthy.
     degraded: tuple[int, str, set[str]] = (0, "", set())
     # Seconds until /readyz reported the error.
     seconds: float = 0.0
@@ -40,18 +40,18 @@ class _Told:
 
 
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
-    """Delete the topic, which the service must not make again in Kafka; repair it after so long."""
+    """Delete the topic, and restore it after this many seconds; the service may not create a topic in Kafka."""
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)
 
 
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
-    """Delete the topic on this broker, and repair it after so long."""
+    """Delete the topic of this place, and restore it after this many seconds."""
     if isinstance(where.broker, Kafka):
         make(where)
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: deleted(where), seconds))
-        # the reader's offset is lost with the topic, so the totals show what is missing
+        # the reader's offset is lost with the topic; the usage totals show whether an event is missing
         found = running.faults("events_lost", "events_overtaken")
     return _finding(
         "topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "belongs to a deleted topic")
@@ -59,27 +59,28 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record calculations whose events exceed the broker's limit, and raise the limit after so long."""
+    """Record calculations whose events exceed the broker's message limit; raise the limit after this many seconds."""
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
 
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
-    """Exceed the message limit of this broker, and raise it after so long."""
+    """Exceed the message limit at this place, and raise it after this many seconds."""
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
-        found = running.faults("events_overtaken")  # the one that waits is: the rest flows on
+        # Later events are published while the refused one waits, so order is not judged.
+        found = running.faults("events_overtaken")
     return _finding("message over the limit", where, running, told, found, ("the stream refuses events",))
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
-    """Run a service with wrong or missing credentials for so long; then add a relay with valid ones."""
+    """Run a service with wrong or missing credentials for this many seconds; then add a relay with valid ones."""
     with place(kind) as where:
         return wrong_credentials_at(where, seconds)
 
 
 def wrong_credentials_at(where: Place, seconds: float) -> Finding:
-    """Run a service with wrong credentials for this broker for so long."""
+    """Run a service with wrong credentials at this place for this many seconds; then add a relay with valid ones."""
     broker, bad = where.broker, where.topic_url
     if isinstance(broker, Kafka):
         bad = broker.secure_url(urlsplit(where.topic_url).path.removeprefix("/"), _WRONG)
@@ -104,7 +105,7 @@ def _limited(where: Place, running: Scene) -> Iterator[None]:
 
 
 async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[None]] | None, seconds: float) -> _Told:
-    """Keep the service under load before, during and after the broker error."""
+    """Keep the service under load before, during and after the broker error; return its reports of the error."""
     told = _Told()
     async with running.load():
         context = None if trouble is None else trouble()
@@ -125,7 +126,7 @@ async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[N
 
 
 async def _well_again(running: Scene) -> str:
-    """Wait for a bounded time until /readyz is healthy; return the last answer."""
+    """Wait for a bounded time until /readyz reports "ok"; return the last state reported."""
     deadline = monotonic() + _WAIT_SECONDS
     while True:
         _, word, _ = await ready(running.server)

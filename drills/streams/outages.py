@@ -16,7 +16,7 @@ from tests.harness.servers import background
 _CALM_SECONDS = 20.0
 _RATIO = 1.2
 _DRAINED_SECONDS = 60.0
-# Events wait for less than this in normal operation.
+# In normal operation, an event is published in less than this many seconds.
 _UP_TO_DATE_SECONDS = 1.0
 _OLDEST = "pycalc_outbox_oldest_seconds"
 
@@ -36,13 +36,13 @@ class _Seen:
 
 
 def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
-    """Take the broker away so many times: Kafka by kill -9 and by a pause in turn, Pub/Sub by a pause."""
+    """Take the broker away this many times: Kafka alternately by ``kill -9`` and by a pause, Pub/Sub by a pause."""
     with place(kind) as where:
         return broker_stops_at(where, seconds, rounds)
 
 
 def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
-    """Take this broker away so many times, for so long."""
+    """Take the broker of this place away this many times, for ``seconds`` each."""
     with background("consume", **where.settings), scene(where) as running:
         seen = asyncio.run(_outages(where, running, seconds, rounds))
         found = running.faults()
@@ -87,7 +87,9 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
             seen.told.append(await ready(running.server))
             seen.backlogs.append(await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog"))
             if ending:
-                where.broker.launch()  # here, because the process ends with the thread that starts it
+                # The broker must not be started in another thread, because its process ends with the thread that starts
+                # it.
+                where.broker.launch()
                 await asyncio.to_thread(where.broker.await_connections)
             else:
                 where.broker.resume()
@@ -96,7 +98,7 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
 
 
 async def _up_to_date(running: Scene) -> float:
-    """Wait until the backlog is gone, at most twice the allowed time; return how long that took."""
+    """Wait until all events are published, at most twice the allowed time; return how many seconds that took."""
     began = monotonic()
     while await asyncio.to_thread(value_of, running.server, _OLDEST) > _UP_TO_DATE_SECONDS:
         if monotonic() - began > 2 * _DRAINED_SECONDS:

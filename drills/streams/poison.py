@@ -1,4 +1,4 @@
-"""A drill with an unpublishable event and a foreign message: both are dead-lettered while all others arrive."""
+"""A drill with an event that the broker refuses and a foreign message: both are dead-lettered, all others arrive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WAIT_SECONDS = 60.0
 
 @dataclass(slots=True)
 class _Seen:
-    """The observations of the poison event."""
+    """The observations of the refused event."""
 
     tries: float = 0.0
     # Seconds from the event's recording to its dead-lettering.
@@ -53,16 +53,16 @@ class _Seen:
 
 
 def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
-    """Dead-letter a poison event after so long."""
+    """Dead-letter an event that the broker refuses for this many seconds."""
     with place("kafka", PLAIN) as where:
         return poison_at(where, seconds)
 
 
 def poison_at(where: Place, seconds: float) -> Finding:
-    """Dead-letter a poison event after so long on this broker."""
+    """Dead-letter an event that the broker refuses for this many seconds, at this place."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         seen = asyncio.run(_poison(where, running, seconds))
-        found = running.faults("events_overtaken")  # the one that is requeued is
+        found = running.faults("events_overtaken")  # a requeued event arrives after later ones, so order is not judged
     stages = sorted(letter.stage for letter in seen.letters)
     return Finding(
         "poison event",
@@ -81,7 +81,7 @@ def poison_at(where: Place, seconds: float) -> Finding:
 
 
 async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
-    """Run a relay in this process, so that its retry schedule can be set."""
+    """Run a relay in this process, so that its retry schedule can be set; return the observations."""
     seen, metrics = _Seen(), Metrics()
     async with AsyncExitStack() as stack:
         database = await open_database(where.database_url)
@@ -127,7 +127,7 @@ async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, 
 
 
 async def too_large(running: Scene) -> tuple[Exchange, str]:
-    """Calculate something whose event is larger than SMALL_LIMIT; return the request, and the event's id."""
+    """Request a calculation whose event is larger than SMALL_LIMIT; return the request, and the event's id."""
     exchange = running.ledger.ask()
     exponent, modulus = (secrets.randbelow(9 * 10**980) + 10**980 for _ in range(2))
     connection = await Connection.open(running.server.port)

@@ -1,4 +1,4 @@
-"""The shared setting of the stream drills: a service on PostgreSQL, load at a fixed rate, and the final checks."""
+"""The setting that the stream drills share: a service on PostgreSQL, load at a fixed rate, and the final checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.harness.pubsub import PubSub, pubsub
 from tests.harness.servers import A_DAY, Server, log_in, pycalc
 
 USERS = 4
-# The pause between a client's requests; 16 clients make 250 to 320 requests a second.
+# The seconds between the beginnings of a client's requests; 16 clients make 250 to 320 requests a second.
 _PAUSE_SECONDS = 0.05
 _STEP_SECONDS = 0.2
 
@@ -40,7 +40,7 @@ Broker = Kafka | PubSub
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A broker's topic and a new database for one drill."""
+    """A broker's topic and a new database, used by one drill."""
 
     broker: Broker
     topic_url: str
@@ -50,13 +50,13 @@ class Place:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the settings that all processes share."""
+        """Return the settings that all processes of a drill share."""
         return {"database_url": self.database_url, "stream_url": self.topic_url, "compute_workers": "1"}
 
 
 @contextmanager
 def brokers(kind: str) -> Iterator[Broker]:
-    """Run a broker, ``kafka`` or ``pubsub``, and set the environment of later processes to use it."""
+    """Run a broker, ``kafka`` or ``pubsub``; set the environment variables by which later processes find it."""
     with kafka() if kind == "kafka" else pubsub() as broker:
         if isinstance(broker, PubSub):
             os.environ["PUBSUB_EMULATOR_HOST"] = broker.emulator_host
@@ -64,7 +64,7 @@ def brokers(kind: str) -> Iterator[Broker]:
 
 
 def place_on(broker: Broker, database: Postgres, options: str = "") -> Place:
-    """Return a new topic and a new database."""
+    """Return a new topic on this broker, with a new database."""
     url = database.new_database()
     asyncio.run(migrate_database(url))
     return Place(broker, broker.url(f"drill-{secrets.token_hex(6)}", options), url)
@@ -72,13 +72,13 @@ def place_on(broker: Broker, database: Postgres, options: str = "") -> Place:
 
 @contextmanager
 def place(kind: str, options: str = "") -> Iterator[Place]:
-    """Run a broker and a PostgreSQL for one drill."""
+    """Run a broker and a PostgreSQL server for one drill; yield a new topic and database on them."""
     with postgres() as database, brokers(kind) as broker:
         yield place_on(broker, database, options)
 
 
 class PacedLoad(Load):
-    """Clients that send requests at a fixed rate, instead of as soon as they are answered."""
+    """Clients that send requests at a fixed rate, unless an answer takes longer than the interval."""
 
     async def _exchange(self, connection: Connection, turn: int) -> None:
         began = monotonic()
@@ -99,13 +99,13 @@ class Scene:
     ledger: Ledger = field(default_factory=Ledger)
     # Repeated deliveries that ``faults`` has seen.
     repeated: int = 0
-    # How long ``faults`` waits for events and totals, and the time between two looks at them.
+    # The longest time that ``faults`` waits for events and totals, and the interval at which it looks at them.
     longest_wait: float = 60.0
     step_seconds: float = _STEP_SECONDS
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
-        """Let the users calculate while the body runs."""
+        """Let the users calculate during the ``with`` block."""
         async with AsyncExitStack() as stack:
             for token in self.tokens:
                 load = PacedLoad(self.ledger, token, patient=True, workers=False)
@@ -114,7 +114,7 @@ class Scene:
             yield
 
     def faults(self, *expected: str) -> dict[str, int | str]:
-        """Wait for a bounded time until all events are delivered and counted; return the unexpected faults."""
+        """Wait for a bounded time until all events are counted; return the faults without the ``expected`` ones."""
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
             self._wait(lambda: self.topic.missing(acknowledged) == 0)
@@ -139,7 +139,7 @@ class Scene:
             sleep(self.step_seconds)
 
     def _failed(self) -> str:
-        """Return each status other than 200 with its count and its first and last time in seconds."""
+        """Return how many requests failed, by status, and when the first and the last did; empty if none failed."""
         failed = [exchange for exchange in self.ledger.exchanges if exchange.status != 200]
         if not failed:
             return ""
@@ -148,17 +148,17 @@ class Scene:
         return f"{dict(statuses)} at {min(times):.1f} to {max(times):.1f} s"
 
     def counted(self) -> int:
-        """Return how many calculations the totals hold."""
+        """Return how many calculations the usage totals hold."""
         return sum(total["count"] for token in self.tokens for total in _of_usage(self.server, token).values())
 
     def miscounted(self) -> int:
-        """Return how many of the users have totals, by day and operation, that differ from their histories."""
+        """Return how many users have usage totals that differ from their history, by day and operation."""
         return sum(_of_usage(self.server, token) != _of_history(self.server, token) for token in self.tokens)
 
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set other environment variables for the processes that the body starts."""
+    """Set environment variables for the processes that the ``with`` block starts."""
     before = dict(os.environ)
     os.environ.update(changes)
     try:
@@ -183,7 +183,7 @@ def scene(where: Place, environment: Mapping[str, str] | None = None, **settings
 
 
 def value_of(server: Server, name: str, **labels: str) -> float:
-    """Return the sum of a metric's samples that have these labels; 0 where the process does not answer."""
+    """Return the sum of a metric's samples with these labels; 0 if the process does not answer."""
     try:
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as answer:
             families = text_string_to_metric_families(answer.read().decode())
@@ -194,7 +194,7 @@ def value_of(server: Server, name: str, **labels: str) -> float:
 
 
 async def ready(server: Server) -> tuple[int, str, set[str]]:
-    """Return the answer of /readyz: status, word, and the components that are not well."""
+    """Return the answer of /readyz: status code, state, and the components that are not healthy."""
 
     def ask() -> tuple[int, Any]:
         with urllib.request.urlopen(f"{server.url}/readyz", timeout=10) as answer:
@@ -230,7 +230,7 @@ def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]
 
 
 def _of_history(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
-    """Return the same sums, computed from the history."""
+    """Return the totals by day and operation, computed from the history."""
     sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     cursor = ""
     while cursor is not None:

@@ -18,17 +18,18 @@ from tests.harness.postgres import Postgres, postgres
 from tests.harness.redis import Redis, redis
 from tests.harness.servers import Server, background
 
-# Stops a server, and starts it.
+# A function that stops a server, and one that starts it.
 Restart = tuple[Callable[[], object], Callable[[], object]]
 
 _CLIENTS = 200
-# A figure is level if the median of its last third is at most this many times the median of its first third.
+# A figure is level if the median of its last third is at most this many times as large as the median of its first
+# third.
 _LEVEL = 1.1
 # The share of the soak before figures must be level: ten minutes of an hour.
 _WARM_UP = 1 / 6
 # The number of samples of memory and descriptors.
 _SAMPLES = 120
-# The time for which each restarted server is away.
+# The seconds for which each restarted server is away.
 _AWAY_SECONDS = 5.0
 
 
@@ -46,7 +47,7 @@ class _Samples:
 
 
 class _SteadyLoad(Load):
-    """Clients that ask at a fixed rate, whatever the answers take."""
+    """Clients that send requests at a fixed rate, unless an answer takes longer than the interval."""
 
     interval_seconds = 0.0
 
@@ -63,7 +64,7 @@ def soak(minutes: float = 60.0) -> Finding:
 
 
 def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clients: int = _CLIENTS) -> Finding:
-    """Run the soak at a place that is there already; see soak."""
+    """Run the soak on servers that run already (see ``soak``)."""
     samples = _Samples()
     with ExitStack() as stack:
         stack.enter_context(background("consume", **where.settings))
@@ -90,9 +91,9 @@ def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clie
 
 
 def _restarts(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
-    """Return how each server that the service uses is stopped and started."""
+    """Return how to stop and start each server that the service uses."""
     broker = where.broker
-    assert isinstance(broker, Kafka)  # noqa: S101  # `soak` chose it
+    assert isinstance(broker, Kafka)  # noqa: S101  # ``soak`` runs on Kafka
     return [(database.stop, database.start), (cache.kill, cache.start), (broker.pause, broker.resume)]
 
 
@@ -104,7 +105,7 @@ async def _soak(
     seconds: float,
     clients: int,
 ) -> float:
-    """Find the capacity, then ask at half of it; return when that began, by ``monotonic``."""
+    """Find the capacity, then load the service at half of it; return when that load began, by ``monotonic``."""
     load = _SteadyLoad(running.ledger, running.tokens[0], patient=True)
     trial = min(20.0, seconds * _WARM_UP)
     async with load.on(running.server.port, clients):
@@ -123,7 +124,7 @@ async def _soak(
 
 
 async def _restart(restarts: Sequence[Restart], interval: float, latest: float) -> None:
-    """Restart one server after another, each once in an interval, until ``latest`` by ``monotonic``."""
+    """Restart the servers in turn, one in each interval, until ``latest`` by ``monotonic``."""
     while True:
         for stop, start in restarts:
             await asyncio.sleep(interval / len(restarts) - _AWAY_SECONDS)
@@ -135,7 +136,7 @@ async def _restart(restarts: Sequence[Restart], interval: float, latest: float) 
 
 
 def _p99_by_third(running: Scene, began: float, seconds: float) -> list[float]:
-    """Return the 99th percentile of the answers' times in milliseconds, by third of the time after the warm-up."""
+    """Return the 99th percentile of the latencies in milliseconds, for each third of the time after the warm-up."""
     first, length = began + seconds * _WARM_UP, seconds * (1 - _WARM_UP) / 3
     times: list[list[float]] = [[], [], []]
     for exchange in running.ledger.since(first):

@@ -1,6 +1,6 @@
-"""A process that writes every event of a topic to a file, to be compared with the calculations.
+"""A process that writes the events of a topic to a file, to be compared with the calculations.
 
-``python -m drills.streams.topic_reader URL FILE``: a line for each delivery, the event's id and its user's.
+``python -m drills.streams.topic_reader URL FILE`` writes a line for each delivery: the event's id and its user's id.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Topic:
         self._file = file
 
     def deliveries(self) -> Iterator[tuple[str, str]]:
-        """Yield the ids of each delivered event and its user; skip an incomplete last line."""
+        """Yield the event's id and the user's id of each delivery; skip an incomplete last line."""
         for line in self._file.read_text().rpartition("\n")[0].splitlines():
             event, _, user = line.partition(" ")
             yield event, user
@@ -42,9 +42,9 @@ class Topic:
         return len(events) - len(set(events))
 
     def overtaken(self) -> int:
-        """Return how many events were first seen after a later one of the same user.
+        """Return how many events were first delivered after a later event of the same user.
 
-        Ids grow in the order of commits where one process records.
+        Ids grow in the order of commits if only one process records.
         """
         newest: dict[str, str] = defaultdict(str)
         seen: set[str] = set()
@@ -59,7 +59,7 @@ class Topic:
 
 @contextmanager
 def topic_reader(url: str, file: Path) -> Iterator[Topic]:
-    """Run the reader from the beginning of the topic."""
+    """Read the topic from its beginning in another process during the ``with`` block; yield its deliveries."""
     file.unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, "-m", "drills.streams.topic_reader", url, str(file)])
     try:

@@ -18,7 +18,7 @@ from drills.streams.scene import Place
 from tests.harness.kafka import Kafka
 from tests.harness.pubsub import PROJECT
 
-# A message limit in bytes: an event of a small calculation has some 900, the largest event 4,000.
+# Message limits in bytes: the event of a small calculation has about 900, the largest event 4,000.
 SMALL_LIMIT = 2_500
 USUAL_LIMIT = 1_000_000
 _SECONDS = 30.0
@@ -33,7 +33,7 @@ def _admin(broker: Kafka) -> AdminClient:
 
 
 def limit_messages(where: Place, most: int) -> None:
-    """Let Kafka refuse messages above a size."""
+    """Let Kafka refuse messages of more than so many bytes."""
     assert isinstance(where.broker, Kafka)  # noqa: S101  # Pub/Sub has one limit for all
     limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, _topic(where), incremental_configs=[limit])
@@ -51,7 +51,7 @@ def put_foreign_message(where: Place) -> None:
 
 
 def make(where: Place) -> None:
-    """Make Kafka's topic."""
+    """Create Kafka's topic."""
     assert isinstance(where.broker, Kafka)  # noqa: S101
     name, admin = _topic(where), _admin(where.broker)
     admin.create_topics([NewTopic(name, 6, 1)])[name].result(_SECONDS)
@@ -59,7 +59,7 @@ def make(where: Place) -> None:
 
 @contextmanager
 def deleted(where: Place) -> Iterator[None]:
-    """Delete the topic; after the body, make the Kafka topic again or delete the Pub/Sub subscriptions."""
+    """Delete the topic; after the ``with`` block, create the Kafka topic again or delete the Pub/Sub subscriptions."""
     name = _topic(where)
     if isinstance(where.broker, Kafka):
         admin = _admin(where.broker)

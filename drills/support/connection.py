@@ -1,6 +1,6 @@
-"""An HTTP/1.1 connection that reports exactly what was sent, what was received, and when.
+"""An HTTP/1.1 connection that shows exactly what was sent, what was received, and when.
 
-Client libraries retry, pool and time out by themselves; a drill must see what really happened on the wire.
+HTTP libraries retry, pool connections and time out by themselves, which would hide faults from a drill.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Unanswered(Exception):
 
 
 def request(path: str, headers: Mapping[str, str], method: str = "GET", body: bytes = b"") -> bytes:
-    """Return the bytes of a request."""
+    """Return the bytes of an HTTP request."""
     fields = {"Host": "127.0.0.1", **headers, **({"Content-Length": str(len(body))} if body else {})}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _whole(self) -> tuple[bytes, bytes] | None:
-        """Return the head and body of the answer once it is complete."""
+        """Return the head and body of the answer, or None while it is incomplete."""
         end = self._received.find(b"\r\n\r\n") + 4
         if end < 4:
             return None
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         return head, bytes(self._received[end:])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport for sending."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

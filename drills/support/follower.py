@@ -16,13 +16,13 @@ class Follower:
 
     port: int
     token: str
-    # The event after which to start; later the newest event received.
+    # The id of the last event before the first one wanted; later the id of the newest event received.
     last_id: str
     told: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Follow the events while the body runs."""
+        """Follow the events during the ``with`` block."""
         task = asyncio.create_task(self._follow())
         try:
             yield

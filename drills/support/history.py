@@ -1,4 +1,4 @@
-"""A comparison of the history after a drill with the ledger of requests and answers."""
+"""A comparison of the history after a drill with the requests that were sent and their answers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The faults of a history; all fields are zero when it is correct."""
+    """The faults of a history; every field is zero when the history is correct."""
 
     # Calculations that were answered with 2xx and are missing.
     lost: int
-    # Operands that occur more than once.
+    # Operands that occur in more than one row.
     doubled: int
-    # Rows that nobody requested.
+    # Rows that belong to no request.
     phantom: int
-    # Rows of requests whose refusal did not say that the outcome is unknown.
+    # Rows of refused requests whose refusal did not say that the outcome is unknown.
     refused_but_there: int
     # Batches that are only partly recorded.
     torn: int
@@ -73,9 +73,9 @@ def over_http(url: str, token: str) -> Iterator[Row]:
 
 
 async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) -> int:
-    """Return how many rows the owner's usage totals lack after a time limit for their events.
+    """Wait for a bounded time; return how many of the owner's rows are missing from the usage totals.
 
-    The totals count each event once, so 0 says that every event arrived; less than 0, that some count twice.
+    The totals count each event once: 0 says that every event arrived. A negative number says that some count twice.
     """
     end = monotonic() + seconds
     while True:

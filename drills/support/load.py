@@ -15,7 +15,7 @@ from tests.harness.waiting import until
 
 CONNECTIONS = 16
 _BATCH_EVERY, _BATCH_SIZE = 20, 5
-# One request in so many is a batch, or is computed by a worker process.
+# One request in this many is a batch, or is computed by a worker process.
 _WORKER_EVERY = 50
 # The pause of a client after a refusal or a failed connection.
 _REST_SECONDS = 0.02
@@ -25,7 +25,7 @@ _REST_SECONDS = 0.02
 class Exchange:
     """One request and its outcome."""
 
-    # Operands, each used once in a drill, so that a history row shows its request.
+    # Operands, each used once in a drill, so that a history row identifies its request.
     operands: tuple[int, ...]
     # The time of sending, by ``monotonic``.
     sent: float
@@ -89,10 +89,10 @@ class Ledger:
 
 
 class Load:
-    """Clients that send one request after the other until they are stopped or their server is gone."""
+    """Clients that send one request after the other until they are stopped or the server cannot be reached."""
 
     def __init__(self, ledger: Ledger, token: str, *, patient: bool, workers: bool = True) -> None:
-        """``patient`` clients connect again and again; ``workers`` puts computations for worker processes between."""
+        """Set two options: ``patient`` clients reconnect; with ``workers`` some requests need a worker process."""
         self._ledger = ledger
         self._workers = workers
         self._headers = {"Authorization": f"Bearer {token}"}
@@ -101,7 +101,7 @@ class Load:
 
     @asynccontextmanager
     async def on(self, port: int, connections: int = CONNECTIONS) -> AsyncIterator[None]:
-        """Keep a server busy while the body runs; then wait for the outstanding answers."""
+        """Keep a server busy during the ``with`` block; then wait for the outstanding answers."""
         self._stopping = False
         clients = [asyncio.create_task(self._client(port, number)) for number in range(connections)]
         try:
@@ -112,7 +112,7 @@ class Load:
 
     async def _client(self, port: int, number: int) -> None:
         """Send requests until stopped; when the server is unreachable, reconnect if patient, or else end."""
-        turn = number  # clients begin at different places of the mixture
+        turn = number  # so that not all clients send the same kind of request at once
         while not self._stopping:
             try:
                 connection = await Connection.open(port)
@@ -137,7 +137,7 @@ class Load:
             await asyncio.sleep(_REST_SECONDS)
 
     def _request(self, operands: tuple[int, ...], turn: int) -> bytes:
-        """Return a request for x^1 of each operand; some requests ask for x^3000, which a worker computes."""
+        """Return a request for x^1 of each operand; some requests ask for x^3000, which a worker process computes."""
         if len(operands) > 1:
             batch = [{"operation": "pow", "input": {"x": operand, "y": 1}} for operand in operands]
             body = json.dumps({"operations": batch}).encode()
