@@ -16,8 +16,8 @@ from tests.harness.servers import Server, bare, log_in, pycalc
 ROUNDS = 1
 SECONDS = 2
 CONNECTIONS = 16
+# The number of digits, and the Fibonacci number that has so many.
 SIZES = {"21": 100, "1 k": 4_783, "10 k": 47_845, "100 k": 478_465}
-"""The number of digits, and the Fibonacci number that has so many."""
 ENCODINGS = ("identity", "gzip", "zstd")
 
 

@@ -25,13 +25,13 @@ _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 _GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
 _PHASES = "examples,coverage,fuzzing,stateful"
+# Called with an API key, which cannot end a session: the other operations need theirs.
 _LOGOUTS = ("logOut", "logOutAll", "endSession", "endSessions")
-"""Called with an API key, which cannot end a session: the other operations need theirs."""
 _LOGOUT_SECONDS = "5"
+# Long results are not what is checked here.
 _MAX_DIGITS = "100000"
-"""Long results are not what is checked here."""
+# Seconds: schemathesis waits 10 for an answer, and some of its numbers take longer to factorize.
 _COMPUTE_TIMEOUT = "2"
-"""Seconds: schemathesis waits 10 for an answer, and some of its numbers take longer to factorize."""
 
 
 class _Clients:

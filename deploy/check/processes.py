@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 
+# The folder of files that are fetched once.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
-"""The folder of files that are fetched once."""
+# A tool that takes longer has failed.
 _SECONDS = 600.0
-"""A tool that takes longer has failed."""
+# Characters of a line that are printed: generated requests may be longer than anybody reads.
 _WIDTH = 400
-"""Characters of a line that are printed: generated requests may be longer than anybody reads."""
 
 _OWN = Path(sys.executable).parent
 _WHERE = {

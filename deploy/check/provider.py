@@ -23,8 +23,8 @@ from deploy.check.schemas import Attribute, Block
 SOURCE = "hashicorp/google"
 _UNKNOWN = msgpack.ExtType(0, b"\0")
 _NESTING = {"struct": "SINGLE", "list": "LIST", "set": "SET"}
+# What a data source says; the rest of it is empty.
 _READ = {"number": "123456789012"}
-"""What a data source says; the rest of it is empty."""
 
 _messages, _services = grpc.protos_and_services("deploy/check/tfplugin5.proto")
 

@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from deploy.check.processes import run
 
 PACKAGE = "@cdktf/provider-google@16.12.1"
+# What the package was made from; versions.tf pins the same.
 PROVIDER_VERSION = "6.50.0"
-"""What the package was made from; versions.tf pins the same."""
+# The package's integrity, as npm writes it.
 SHA512 = "KqNA/5RiFT07r0PSZ6/07cJ2zESUgbj1JchVj21iBFBZVUbD+578xA/k8eq/r0cbyEgLmg9eYWeVslaYah4DCQ=="
-"""The package's integrity, as npm writes it."""
 
 _SIMPLE = {"string": "string", "number": "number", "boolean": "bool"}
 _GETTERS = {
@@ -65,8 +65,8 @@ class NestedBlock:
     """A block within a block."""
 
     block: Block
+    # ``list``, ``set`` or ``struct``.
     nesting: str
-    """``list``, ``set`` or ``struct``."""
     required: bool
     single: bool
 

@@ -16,8 +16,8 @@ from deploy.check.provider import serving
 from deploy.check.schemas import PROVIDER_VERSION, Types
 
 SOURCE = Path("deploy/gcp")
+# What the module reads beside itself.
 RULES = Path("deploy/prometheus")
-"""What the module reads beside itself."""
 _DECLARED = re.compile(r'^(resource|data) "(google_\w+)"', re.MULTILINE)
 _NOT_COMMITTED = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
 _LOCAL = 'terraform {\n  backend "local" {}\n}\n'

@@ -8,8 +8,8 @@ from pkgutil import walk_packages
 
 import pycalc
 
+# Alembic runs these; they can't be imported.
 MIGRATIONS = "pycalc.db.migrations."
-"""Alembic runs these; they can't be imported."""
 
 for module in walk_packages(pycalc.__path__, "pycalc."):
     if not module.name.startswith(MIGRATIONS):

@@ -16,8 +16,8 @@ class Alert(NamedTuple):
     name: str
     severity: Literal["page", "ticket"]
     expression: str
+    # For how long before anybody is told; empty: at once.
     lasting: str
-    """For how long before anybody is told; empty: at once."""
     summary: str
 
     @property

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from deploy.observability.names import resolved
 
+# Of a panel, in units of Grafana's grid, which is 24 wide.
 _WIDTH, _HEIGHT, _COLUMNS = 8, 7, 3
-"""Of a panel, in units of Grafana's grid, which is 24 wide."""
 _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 

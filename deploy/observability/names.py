@@ -22,8 +22,8 @@ def _exported() -> dict[str, str]:
     return names
 
 
+# The series of every metric, by the attribute of Metrics that it is.
 NAMES = _exported()
-"""The series of every metric, by the attribute of Metrics that it is."""
 
 
 def resolved(expression: str) -> str:

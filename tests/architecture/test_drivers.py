@@ -73,10 +73,10 @@ if os.fork() == 0:  # makes the database
 assert os.wait()[1] == 0
 asyncio.run(main())
 """
+# Drivers of servers that the embedded service does not use, and the SDK of MCP, which its first message imports.
 SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp", "mcp", "mcp_types"}
-"""Drivers of servers that the embedded service does not use, and the SDK of MCP, which its first message imports."""
+# Modules that a start with a current database does not need.
 NEEDED_LATER = {"alembic", "flint", "httpx"}
-"""Modules that a start with a current database does not need."""
 
 
 def test_the_embedded_service_starts_with_what_the_first_request_needs(tmp_path: Path) -> None:

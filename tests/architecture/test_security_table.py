@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
+# Number of requirements of levels 1 and 2 in each section of ASVS 5.0.0, where they come first.
 COUNTS = {"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4} | {
     "7.1": 3,
     "7.2": 4,
@@ -19,7 +20,6 @@ COUNTS = {"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4}
     "9.1": 3,
     "9.2": 4,
 }
-"""Number of requirements of levels 1 and 2 in each section of ASVS 5.0.0, where they come first."""
 LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1", "6.4.2"} | {
     *(f"7.2.{n}" for n in range(1, 5)),
     "7.4.1",
@@ -29,8 +29,8 @@ LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1
     "9.1.3",
     "9.2.1",
 }
+# States of a requirement, and whether each needs a test.
 STATES = {"met": True, "partly": True, "not met": False, "not applicable": False}
-"""States of a requirement, and whether each needs a test."""
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 

@@ -13,6 +13,7 @@ from tests.deploy.images import Image
 from tests.harness.processes import children
 from tests.harness.waiting import wait_until
 
+# Script of process 1 in a new process name space, which then becomes the command.
 _ENTER = """
 root=$1 data=$2; shift 2
 mount --rbind "$root" "$root"
@@ -22,7 +23,6 @@ mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
 exec "$@"
 """
-"""Script of process 1 in a new process name space, which then becomes the command."""
 
 
 class Container:

@@ -22,8 +22,8 @@ _SUITE = "trixie"
 _PACKAGES = "ca-certificates,python3,python3-venv"
 _BASE = "localhost/pycalc-base"
 _IMAGE = "localhost/pycalc"
+# The host's configuration of pip, mounted during the build and not part of the image.
 _FROM_THE_HOST = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
-"""The host's configuration of pip, mounted during the build and not part of the image."""
 
 
 def missing() -> str | None:
@@ -69,13 +69,13 @@ def _bootstrapped() -> Path:
 class Image:
     """A built and mounted image."""
 
+    # The root of the image's file system.
     root: Path
-    """The root of the image's file system."""
+    # The configuration, as an OCI runtime reads it.
     config: Mapping[str, Any]
-    """The configuration, as an OCI runtime reads it."""
     healthcheck: Mapping[str, Any]
+    # The unpacked size of what the Dockerfile adds to its base.
     added_bytes: int
-    """The unpacked size of what the Dockerfile adds to its base."""
 
     @property
     def environment(self) -> dict[str, str]:

@@ -22,10 +22,11 @@ pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="
 USER = 10001
 STOP_SECONDS = 9.0
 LIMIT_BYTES = 250_000_000
+# The unpacked size of python:3.13-slim-trixie, as its users report; it can't be downloaded here.
 PYTHON_SLIM_BYTES = 123_000_000
-"""The unpacked size of python:3.13-slim-trixie, as its users report; it can't be downloaded here."""
 DRIVERS = "asyncpg, bcrypt, confluent_kafka, gmpy2, google.cloud.pubsub_v1, granian, redis.asyncio, uvloop"
 
+# Code that serves, and gets a SIGTERM when the command line begins to import the service.
 _EARLY_SIGNAL = """
 import os, signal, sys
 
@@ -38,7 +39,6 @@ sys.meta_path.insert(0, Early())
 from pycalc.cli.main import main
 main(["serve"])
 """
-"""Code that serves, and gets a SIGTERM when the command line begins to import the service."""
 
 
 @pytest.fixture(scope="module")

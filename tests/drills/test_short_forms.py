@@ -27,6 +27,7 @@ from tests.harness import postgres
 
 pytestmark = pytest.mark.programs
 
+# Faults that depend on durations.
 BUSY_MACHINE = {
     "others suffer",
     "recoveries over 1 s",
@@ -42,7 +43,6 @@ BUSY_MACHINE = {
     "too long to recover",
     "too slow",
 }
-"""Faults that depend on durations."""
 
 
 def fine(finding: Finding) -> None:

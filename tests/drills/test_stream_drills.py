@@ -19,10 +19,10 @@ from tests.harness.kafka import Kafka
 
 pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # The emulator's fixture needs it.
 BUSY_MACHINE = {"slower", "drained too late"}
+# Number of clients for each user: 80 requests a second in all, so that other tests can run beside them.
 CONNECTIONS = 1
-"""Number of clients for each user: 80 requests a second in all, so that other tests can run beside them."""
+# Seconds after which a Pub/Sub consumer has noticed that its subscription is deleted.
 LOOKED_AT = 5.0
-"""Seconds after which a Pub/Sub consumer has noticed that its subscription is deleted."""
 
 
 @pytest.fixture

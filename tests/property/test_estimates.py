@@ -19,20 +19,20 @@ from tests.harness.operands import KINDS, LONGEST, Drawing, long_expression
 
 LIMIT = 25_000_000
 FACTOR = 4
+# Computations below this duration, on the machine of the measurements, are not judged.
 JUDGED_SECONDS = 0.05
-"""Computations below this duration, on the machine of the measurements, are not judged."""
+# Computations with a longer estimate are left to the benchmark.
 LONGEST_SECONDS = 0.25
-"""Computations with a longer estimate are left to the benchmark."""
 DRAWN = 25
+# How many times faster than the machine of the measurements a machine may be.
 FASTEST = 4
-"""How many times faster than the machine of the measurements a machine may be."""
 ATTEMPTS = 5
 ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
 TWO_OPERANDS = ("binomial", "gcd", "iroot", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_SECONDS = 0.02
+# The same limit in units of the reference, which takes about 25 ms on the machine of the measurements.
 HOLD_IN_REFERENCES = 0.8
-"""The same limit in units of the reference, which takes about 25 ms on the machine of the measurements."""
 
 
 def taken(plan: Plan) -> float:

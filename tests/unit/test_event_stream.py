@@ -21,10 +21,10 @@ from tests.harness.virtual_time import in_virtual_time, now
 pytestmark = pytest.mark.anyio
 
 FIRST = Event(b"", bytes(16), b"")
+# Scopes of servers that report a disconnect through ``receive`` (Granian, Uvicorn), and through ``send``.
 SCOPES: list[Scope] = [
     {"type": "http", "asgi": {"spec_version": version}, REQUEST: RequestContext()} for version in ("2.3", "2.4")
 ]
-"""Scopes of servers that report a disconnect through ``receive`` (Granian, Uvicorn), and through ``send``."""
 
 
 class Following:

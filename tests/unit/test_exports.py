@@ -244,8 +244,8 @@ class BusyHistoryStore(MemoryHistoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.reads_at: list[float] = []
+        # Processor time of the event loop's thread, as the clock reports it.
         self.worked = 0.0
-        """Processor time of the event loop's thread, as the clock reports it."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         self.worked += 0.001 + 0.005 * bool(self.reads_at)

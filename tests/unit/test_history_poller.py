@@ -24,8 +24,8 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
+# The limit of subscribers in total.
 TOTAL = 200
-"""The limit of subscribers in total."""
 
 ADA, BOB = b"a" * 16, b"b" * 16
 

@@ -10,8 +10,8 @@ import pytest
 
 from pycalc.models.ids import IdSource, first_id_of_ms, id_of_text, text_of_id, unix_ms, unix_ms_of_id
 
+# 2026-11-22T12:00:00Z.
 MS_2026 = 1_795_348_800_000
-"""2026-11-22T12:00:00Z."""
 
 
 def at(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:

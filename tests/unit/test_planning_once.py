@@ -16,8 +16,8 @@ from tests.harness.mission import THREE
 from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
+# Number of characters from which on operands are not short.
 LONG = 101
-"""Number of characters from which on operands are not short."""
 
 
 def naturals() -> st.SearchStrategy[str]:

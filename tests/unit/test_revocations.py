@@ -24,8 +24,8 @@ class MemoryRevocationStore:
 
     def __init__(self) -> None:
         self.revoked: list[bytes] = []
+        # Set when the store has dropped its list and only knows the number of revocations.
         self.forgotten = False
-        """Set when the store has dropped its list and only knows the number of revocations."""
         self.failing = False
         self.reads = 0
 

@@ -113,8 +113,8 @@ class MemoryTotals:
     def __init__(self) -> None:
         self.uses: list[Use] = []
         self.failure: Exception | None = None
+        # Set when all events have been counted before.
         self.known = False
-        """Set when all events have been counted before."""
 
     async def count(self, uses: Sequence[Use]) -> int:
         if self.failure is not None:
@@ -134,8 +134,8 @@ class MemoryDeadLetters:
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
+        # The number of times that storing fails.
         self.failures = 0
-        """The number of times that storing fails."""
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         if self.failures:

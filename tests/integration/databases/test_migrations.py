@@ -37,11 +37,11 @@ T = TypeVar("T")
 pytestmark = pytest.mark.anyio
 
 USER = bytes(15) + b"u"
+# Query for transactions that wait to change a table; within one transaction its result does not change.
 WAITING = (
     "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
 )
-"""Query for transactions that wait to change a table; within one transaction its result does not change."""
 ROWS = [bytes(15) + bytes([number]) for number in range(3)]
 
 

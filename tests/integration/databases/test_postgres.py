@@ -30,8 +30,8 @@ from tests.harness.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
+# Deadline for work that must end by itself; sleeps and outages here last longer.
 SECONDS = 30.0
-"""Deadline for work that must end by itself; sleeps and outages here last longer."""
 
 
 @pytest.fixture(scope="module")

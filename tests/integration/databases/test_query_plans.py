@@ -22,11 +22,11 @@ Read = Callable[[SqlHistoryStore], Awaitable[object]]
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
 INDEXED = {"sqlite": ("USING INDEX ix_history", "USING PRIMARY KEY"), "postgresql": ("Index Scan",)}
 FORBIDDEN = {"sqlite": ("TEMP B-TREE", "MULTI-INDEX"), "postgresql": ("Sort", "Seq Scan", "Bitmap")}
+# Settings against sequential scans and sorts, which PostgreSQL prefers for small tables.
 LARGE_TABLE = {
     "sqlite": (),
     "postgresql": [f"SET LOCAL enable_{way} = off" for way in ("seqscan", "bitmapscan", "sort")],
 }
-"""Settings against sequential scans and sorts, which PostgreSQL prefers for small tables."""
 OTHER = bytes(16)
 CURSOR = first_id_of_ms(1_700_000_000_000)
 SINCE, UNTIL = first_id_of_ms(1_600_000_000_000), first_id_of_ms(1_800_000_000_000)

@@ -26,8 +26,8 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.anyio
 
 KEYS = ("bootstrap-token", "password-key", "secret-key")
+# The files of a data folder.
 PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
-"""The files of a data folder."""
 _NOBODY = 65534
 
 

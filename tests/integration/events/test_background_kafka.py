@@ -22,8 +22,8 @@ from tests.harness.metrics import metric
 from tests.harness.servers import Server, background, background_command, free_port, pycalc, settings_of, spawn
 from tests.harness.waiting import found, wait_until
 
+# Deadline for a process that must end by itself; a hanging broker hangs for longer.
 SECONDS = 60.0
-"""Deadline for a process that must end by itself; a hanging broker hangs for longer."""
 COMMANDS = ("relay", "consume")
 
 

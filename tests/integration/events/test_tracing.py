@@ -22,11 +22,11 @@ from tests.harness.servers import free_port, pycalc, running, settings_of
 from tests.harness.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
+# Span kinds in OTLP's trace.proto.
 SERVER, PRODUCER, CONSUMER = 2, 4, 5
-"""Span kinds in OTLP's trace.proto."""
 BY = "00f067aa0ba902b7"
+# A calculation that is long enough for a worker process.
 SLOW = "/fibonacci/300000"
-"""A calculation that is long enough for a worker process."""
 
 
 @pytest.fixture

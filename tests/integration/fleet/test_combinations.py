@@ -21,8 +21,8 @@ from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
+# Time limit for a first event, for which topics, groups and subscriptions are created.
 CONNECTED_SECONDS = 60.0
-"""Time limit for a first event, for which topics, groups and subscriptions are created."""
 Combination = tuple[str, str, str]
 _BROKERS = ("memory", "kafka", "pubsub")
 _ALL: list[Combination] = list(product(DATABASES, ("memory", "redis"), _BROKERS))

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 TEXT = {"Accept": "text/plain"}
 PRIME = 10_000_000_019
+# Some seconds of work. By Wilson's theorem ((p - 1)/2)! is 1 or -1 modulo a prime p of the form 4k + 3.
 LONG = f"/factorial/{PRIME // 2}?mod={PRIME}"
-"""Some seconds of work. By Wilson's theorem ((p - 1)/2)! is 1 or -1 modulo a prime p of the form 4k + 3."""
 
 
 class Pair(NamedTuple):

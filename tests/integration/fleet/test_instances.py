@@ -14,8 +14,8 @@ from tests.harness.postgres import Postgres
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
+# Number of users for each kind of revocation.
 AT_ONCE = 5
-"""Number of users for each kind of revocation."""
 
 
 class Instances(NamedTuple):

@@ -23,8 +23,8 @@ from tests.harness.servers import KEYS, SERVE, Server, free_port, pycalc, settin
 from tests.harness.waiting import wait_until
 
 CLIENTS = 40
+# Deadline for processes that must end by themselves.
 SECONDS = 60.0
-"""Deadline for processes that must end by themselves."""
 
 
 @contextmanager

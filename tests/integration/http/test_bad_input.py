@@ -34,10 +34,10 @@ class Row:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     chunked: bool = False
+    # Members of the problem in addition to the usual ones.
     members: Mapping[str, object] = field(default_factory=dict)
-    """Members of the problem in addition to the usual ones."""
+    # Header fields of the response in addition to the usual ones.
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Header fields of the response in addition to the usual ones."""
 
 
 def invalid(target: str | bytes, *pointers: str) -> Row:

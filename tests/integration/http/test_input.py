@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+# A valid body for each route that takes one.
 BODIES = {
     ("POST", "/register"): {"username": "ada", "email": "ada@example.com", "password": PASSWORD},
     ("POST", "/login"): {"username": "ada", "password": PASSWORD},
@@ -37,10 +38,9 @@ BODIES = {
     ("POST", "/evaluate"): {"expression": "2^10"},
     ("POST", "/evaluate/preview"): {"expression": "2^10"},
 }
-"""A valid body for each route that takes one."""
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+# Phrases of the validation library, which must not reach clients.
 VALIDATOR = ("Input should", "String should", "Field required", "Extra inputs", "Value error", "valid integer")
-"""Phrases of the validation library, which must not reach clients."""
 
 
 def each_body() -> pytest.MarkDecorator:

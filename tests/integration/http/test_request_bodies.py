@@ -24,8 +24,8 @@ from tests.harness.waiting import wait_until
 
 JSON = {"Content-Type": "application/json"}
 MEBIBYTE = 1024 * 1024
+# Routes that read a body without authentication.
 OPEN = ["/login", "/register", "/token/refresh"]
-"""Routes that read a body without authentication."""
 BROKEN = {
     "a negative chunk size": b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n",
     "a chunk size with 0x": b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
@@ -135,8 +135,8 @@ def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
     assert len(told) <= 2
 
 
+# Statuses for a client that ends its stream too early but still reads; Uvicorn takes that for a disconnect.
 ANSWERED = {"pycalc, serve": (400,), "pycalc, uvicorn": (None,)}
-"""Statuses for a client that ends its stream too early but still reads; Uvicorn takes that for a disconnect."""
 
 
 def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Path]) -> None:

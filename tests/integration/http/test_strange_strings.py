@@ -39,6 +39,7 @@ def service(request: pytest.FixtureRequest, data: Path) -> Iterator[Service]:
         yield Service(server, new_admin(client, data / request.param))
 
 
+# Method, target and expected status.
 PATHS = {
     "a user's name": ("PATCH", "/users/a%00b", 404),
     "a deleted user's name": ("DELETE", "/users/a%00b", 404),
@@ -52,7 +53,6 @@ PATHS = {
     "an operand": ("GET", "/fibonacci/1%00", 422),
     "an option": ("GET", "/fibonacci/1?mod=7%00", 422),
 }
-"""Method, target and expected status."""
 
 
 @pytest.mark.parametrize(("method", "target", "status"), PATHS.values(), ids=PATHS.keys())
@@ -62,6 +62,7 @@ def test_a_path_or_query_that_no_database_holds(service: Service, method: str, t
     assert exchange(service.server.port, method, target, {**service.admin.headers, **JSON}, body).status == status
 
 
+# Path, body and expected status.
 BODIES = {
     "a login's name": ("/login", {"username": NUL, "password": PASSWORD}, 401),
     "a login's name, half a character": ("/login", {"username": SURROGATE, "password": PASSWORD}, 422),
@@ -95,7 +96,6 @@ BODIES = {
         200,
     ),
 }
-"""Path, body and expected status."""
 
 
 @pytest.mark.parametrize(("path", "body", "status"), BODIES.values(), ids=BODIES.keys())

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 
 HSTS = "max-age=31536000; includeSubDomains"
 PAGE, OTHER = "https://app.example", "https://evil.example"
+# Requests for every way in which a response is produced.
 ANSWERS = [
     ("GET", "/fibonacci/10", 200),
     ("HEAD", "/fibonacci/10", 200),
@@ -29,7 +30,6 @@ ANSWERS = [
     ("POST", "/register", 422),
     ("OPTIONS", "/fibonacci/10", 405),
 ]
-"""Requests for every way in which a response is produced."""
 
 
 @pytest.fixture

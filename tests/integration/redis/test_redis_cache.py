@@ -36,8 +36,8 @@ from tests.harness.waiting import found, until
 
 pytestmark = pytest.mark.anyio
 
+# Deadline for work that must end by itself.
 SECONDS = 15.0
-"""Deadline for work that must end by itself."""
 
 
 @pytest.mark.programs
@@ -311,6 +311,7 @@ STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
     "count": lambda cache: cache.counters("calculations").incr("ada", 60),
     "read a count": lambda cache: cache.counters("calculations").get("ada"),
 }
+# Results of replies that a real Redis might send too; a damaged value counts as a miss.
 MEANT: dict[tuple[str, str], object] = {
     ("null", "look up"): None,
     ("null", "read a count"): 0,
@@ -321,7 +322,6 @@ MEANT: dict[tuple[str, str], object] = {
         for step, meant in (("look up", None), ("claim", False))
     },
 }
-"""Results of replies that a real Redis might send too; a damaged value counts as a miss."""
 
 
 class TestOutages:

@@ -25,8 +25,8 @@ from tests.harness.waiting import found
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 KEY = "fibonacci:1"
+# A lease that lasts far longer than a test waits for its release.
 LONG = Times(answer=5.0, lease=60.0)
-"""A lease that lasts far longer than a test waits for its release."""
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from tests.harness.waiting import found, until
 pytestmark = pytest.mark.anyio
 
 OPENED = "pycalc_cache_circuit_opened_total"
+# Eight times the production limit for a reply, because this machine may be busy.
 TIMES = Times(answer=0.4)
-"""Eight times the production limit for a reply, because this machine may be busy."""
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])

@@ -17,8 +17,8 @@ from pycalc.db.base import DeadLetter
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from tests.harness.servers import free_port
 
+# More dead letters than a pipe's or a file's buffer can hold.
 DEAD_LETTERS = 400
-"""More dead letters than a pipe's or a file's buffer can hold."""
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
 _DESCRIPTORS = 400
+# The descriptor limit; the server accepts half as many connections.
 _CONNECTIONS = 200
-"""The descriptor limit; the server accepts half as many connections."""
 _LIMITED = (
     "import os, resource, sys;"
     f"resource.setrlimit(resource.RLIMIT_NOFILE, ({_DESCRIPTORS}, {_DESCRIPTORS}));"

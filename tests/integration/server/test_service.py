@@ -16,6 +16,7 @@ from tests.harness.metrics import metric
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
+# The path of each operation behind its name.
 OPERATIONS = {
     "fibonacci": "{n}",
     "factorial": "{n}",
@@ -32,7 +33,7 @@ OPERATIONS = {
     "nextprime": "{n}",
     "primorial": "{n}",
 }
-"""The path of each operation behind its name."""
+# The problems of each operation that can have any but those of every route.
 PROBLEMS = {
     **{f"GET /{name}/{path}": {401, 403, 412, 416, 422, 429, 503, 504} for name, path in OPERATIONS.items()},
     "POST /calculations": {401, 403, 408, 409, 413, 415, 422, 429, 503, 504},
@@ -75,7 +76,6 @@ PROBLEMS = {
     "GET /usage": {401, 403, 422, 503},
     "GET /events": {401, 403, 422, 503},
 }
-"""The problems of each operation that can have any but those of every route."""
 
 
 @pytest.fixture(scope="module")

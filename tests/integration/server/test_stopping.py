@@ -27,14 +27,14 @@ from tests.harness.processes import alive, children, cpu_seconds, stopped
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import DEADLINE_SECONDS, until, wait_until
 
+# 12 million digits: more than a second in a worker.
 LONG = "/fibonacci/60000000"
-"""12 million digits: more than a second in a worker."""
+# Code that makes the interpreter's regular shutdown abort.
 _FAREWELL = """
 import atexit, os, sys
 if "serve" in sys.orig_argv:
     atexit.register(os.abort)
 """
-"""Code that makes the interpreter's regular shutdown abort."""
 
 
 @pytest.fixture
