@@ -16,7 +16,8 @@ from tests.harness.servers import Server, log_in, pycalc
 
 ATTACKERS = 100
 SECONDS = 20.0
-# The largest allowed results, and requests far beyond the limits; each request has a new operand.
+# The largest results that the limits allow, and requests far beyond the limits; the names in braces
+# become new operands each time.
 SHAPES = (
     "/fibonacci/{fib}",
     "/factorial/{fac}",
@@ -53,7 +54,7 @@ async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int])
             async for _ in answer.aiter_raw():
                 pass
             if answer.status_code == 503:
-                await asyncio.sleep(1)  # a fifth of what Retry-After asks for
+                await asyncio.sleep(1)  # for a fifth of the time that Retry-After asks for
 
 
 async def _attack_all(url: str, token: str) -> Counter[int]:
@@ -68,7 +69,7 @@ async def _attack_all(url: str, token: str) -> Counter[int]:
 
 
 def _attacking_process(url: str, token: str, report: Connection) -> None:
-    os.nice(15)  # attackers are on machines of their own
+    os.nice(15)  # on a real network the attackers run on other machines
     report.send(asyncio.run(_attack_all(url, token)))
 
 
@@ -93,7 +94,7 @@ async def _probe_all(server: Server, token: str) -> tuple[list[float], list[floa
 
 
 def attack() -> None:
-    """Print the latencies of /healthz and of another user's small calculations under attack."""
+    """Print the latencies of /healthz and of another user's small calculations during the attack."""
     context = multiprocessing.get_context("spawn")
     with pycalc() as server:
         attacker, victim = log_in(server, "mallory"), log_in(server, "alice")

@@ -1,4 +1,4 @@
-"""Bare FastAPI routes, the yardsticks of the benchmarks."""
+"""Bare FastAPI routes, with which the benchmarks compare the service."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ async def fibonacci(n: int) -> PlainTextResponse:
 
 @app.get("/text/{n}")
 async def text(n: int) -> PlainTextResponse:
-    """Return the same digits, computed once."""
+    """Return the digits of a Fibonacci number, computed only at the first request."""
     return PlainTextResponse(_digits(n))

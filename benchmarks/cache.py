@@ -1,4 +1,4 @@
-"""A benchmark of a hit in the process, a hit in Redis and a miss, beside a bare FastAPI route."""
+"""A benchmark of a hit in the local cache, a hit in Redis and a miss, compared with a bare FastAPI route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.harness.servers import Server, bare, log_in, pycalc
 
 ROUNDS = 3
 SECONDS = 3
-# 6,001 digits in 0.2 ms: expensive enough to be looked up in Redis, cheap enough for the event loop.
+# A result of 6,001 digits, computed in 0.2 ms: expensive enough to be looked up in Redis, cheap enough for the event
+# loop.
 _ONE = "/pow/10007/1500"
 _FRESH = """
 local n = {start}
@@ -30,12 +31,12 @@ class _Case(NamedTuple):
     server: Server
     token: str | None
     path: str
-    # True when each request has a new number.
+    # True when each request has a new operand.
     fresh: bool = False
 
 
 def cache() -> None:
-    """Print each case's rate, and its ratio to the bare route's in the same rounds."""
+    """Print the request rate of each case, and its ratio to the rate of the bare route in the same rounds."""
     print(f"\n## What the cache saves ({ROUNDS} rounds of {SECONDS} s, medians; 6,001 digits a result)\n")
     print("| | requests/s | CPU us/request | p99 ms | of the bare route's rate |")
     print("|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""A benchmark of a cold start: the import time, and the time to the first answer, beside a bare application."""
+"""A benchmark of a cold start: the import time, and the time to the first answer, compared with a bare application."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _importing(module: str) -> None:
 
 
 def cold_start() -> None:
-    """Print both medians, with the files in the system's cache and the bytecode compiled."""
+    """Print both medians, measured with compiled bytecode and with the files in the system's cache."""
     print(f"\n## A cold start ({ROUNDS} rounds in turn, medians)\n")
     with TemporaryDirectory(prefix="pycalc-") as folder:
         kept = Path(folder)
@@ -46,7 +46,7 @@ def cold_start() -> None:
         }
         imports = {f"import {module}": partial(timed, partial(_importing, module)) for module in _IMPORTED}
         measured: dict[str, Callable[[], float]] = {**imports, **starts}
-        for fill in measured.values():  # the caches
+        for fill in measured.values():  # the files are now in the system's cache
             fill()
         seconds: dict[str, list[float]] = {name: [] for name in ("", *measured)}
         for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""A benchmark of the cost estimates, for operands of all lengths and awkward forms, and for expressions."""
+"""A benchmark of the estimates of computing time, for operands of all lengths and forms, and for expressions."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.harness.operands import KINDS, LONGEST, Case, Drawing, long_expressio
 
 MAX_DIGITS = 25_000_000
 LONGEST_SECONDS = 0.25
-# Below this an estimate decides only between event loop and worker, which the safety tests judge.
+# Below this, an estimate decides only between event loop and worker process; the safety tests judge that.
 JUDGED_SECONDS = 0.001
 TARGET_FACTOR = 4
 DRAWN = 1_000
 REPEATED_SECONDS = 0.02  # a shorter computation is repeated, and its shortest time counts
 SHOWN = 3
-FEWEST = 100  # of fewer long computations no median is taken, but one of all computations
+FEWEST = 100  # if fewer computations than this are long enough, the median is that of all computations
 REFERENCE = make_plan(MAX_DIGITS, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 
 
 class Measured(NamedTuple):
-    """The estimate of a calculation, and the processor time of planning and computing it."""
+    """The estimate of a calculation, and the processor time of planning and of computing it, in seconds."""
 
     case: Case
     estimate: float
@@ -42,17 +42,17 @@ class Measured(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Return the actual time divided by the estimate."""
+        """Return the measured time divided by the estimate."""
         return self.computing / self.estimate
 
     @property
     def missed(self) -> bool:
-        """Return whether the estimate is outside the target."""
+        """Return whether the measured time misses the estimate by more than TARGET_FACTOR."""
         return self.judged and not 1 / TARGET_FACTOR <= self.ratio <= TARGET_FACTOR
 
 
 def computing_seconds(plan: Plan) -> float:
-    """Return the processor time of a computation; the shortest of three where it is short."""
+    """Return the processor time of a computation in seconds; of a short one, the shortest of three runs."""
     found: list[float] = []
     while not found or (len(found) < 3 and min(found) < REPEATED_SECONDS):
         started = thread_time()
@@ -62,7 +62,7 @@ def computing_seconds(plan: Plan) -> float:
 
 
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
-    """Plan and compute each case that is defined and does not take too long, in units of the reference."""
+    """Plan and compute each case that is defined and not too long; times are relative to the reference computation."""
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:
         request = (case.operation, case.literals, case.options)
@@ -83,8 +83,8 @@ def measured(cases: Iterator[Case]) -> Iterator[Measured]:
 
 
 def drawn(operation: str, kind: str) -> Iterator[Case]:
-    """Yield random calculations of one operation and one kind of answer, or random expressions."""
-    random = Random(20261129)  # noqa: S311  # operands, no secrets
+    """Yield random calculations of one operation and one kind of answer, or random expressions for "evaluate"."""
+    random = Random(20261129)  # noqa: S311  # operands, not secrets
     drawing = Drawing(random)
     for _ in range(DRAWN):
         if operation == "evaluate":
@@ -94,8 +94,8 @@ def drawn(operation: str, kind: str) -> Iterator[Case]:
 
 
 def estimates() -> None:
-    """Print the ratios of actual to estimated time, for each operation and kind of answer, and for expressions."""
-    import flint  # noqa: F401  # a worker imports it once
+    """Print the ratios of measured to estimated time, for each operation and kind of answer, and for expressions."""
+    import flint  # noqa: F401  # import it before the clock starts
 
     print(f"\n## Time taken over time estimated, up to {LONGEST_SECONDS} s (target: median 1/1.5 to 1.5,", end=" ")
     print(f"worst above {JUDGED_SECONDS * 1e3:.0f} ms 1/{TARGET_FACTOR} to {TARGET_FACTOR})\n")

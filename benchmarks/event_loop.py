@@ -1,4 +1,4 @@
-"""A benchmark of how long one request holds the event loop, and how accurate its estimate is."""
+"""A benchmark of how long one request holds the event loop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PULSE_SECONDS = 0.0005
 
 
 class Pulse:
-    """A callback in every loop iteration that measures the processor time since the last one.
+    """A callback that runs again and again on the event loop and measures the processor time between its calls.
 
-    Processor time, because other processes don't count in it.
+    Processor time is measured, because other processes do not count in it.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,14 @@ class Pulse:
         self._loop.call_later(PULSE_SECONDS, self._beat)
 
     async def longest(self) -> float:
-        """Return the longest time between two iterations since the last call, in seconds."""
+        """Return the longest time between two calls since the last measurement, in seconds."""
         await asyncio.sleep(2 * PULSE_SECONDS)
         longest, self._longest = self._longest, 0.0
         return longest
 
 
 def parameters(case: Case) -> dict[str, str]:
-    """Return the query parameters of a case."""
+    """Return the query parameters that express a case's options."""
     precision, modulus, summary, _ = case.options
     given = {"precision": str(precision)} if precision != 50 else {}
     if modulus is not None:
@@ -59,7 +59,7 @@ def parameters(case: Case) -> dict[str, str]:
 
 
 def batch_of(case: Case) -> dict[str, Any]:
-    """Return a batch that asks for a case as often as fits into its body."""
+    """Return a batch that repeats a case up to BATCHED times, as often as fits into a request body."""
     names = {"pow": ("x", "y")}.get(case.operation, ("n",))
     given = {**dict(zip(names, case.literals, strict=True)), **parameters(case)}
     size = sum(map(len, given.values())) + 100
@@ -101,7 +101,7 @@ async def _measure() -> None:
 
 
 def event_loop() -> None:
-    """Print the longest time that one callback holds the event loop for each expensive calculation."""
+    """Print the longest time that one callback holds the event loop, for each expensive calculation."""
     print(f"\n## The longest hold of the event loop, ms of processor time (target {TARGET_MS} ms)\n")
     print("| operation | expensive by | characters | status | ms | status | ms in a batch |")
     print("|---|---|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""A benchmark of many open event streams: their memory, and the delay of events and calculations meanwhile."""
+"""A benchmark of 8,000 open event streams: their memory, and the delay of events and calculations meanwhile."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from time import time
 from drills.support.connection import Connection, request
 from tests.harness.servers import A_DAY, Server, log_in, pycalc
 
-# The listener's connections, 8,192, also carry the calculations.
+# Fewer than the 8,192 connections that the server accepts, because the calculations need some too.
 STREAMS = 8_000
 _EACH = 20
 _RATE, _CALCULATING, _SECONDS = 100, 20, 20
-_OPENING = 16  # at once: each reads the database
+_OPENING = 16  # opened at the same time; each opening reads the database
 _EVENT = re.compile(rb"id: ([0-9a-f]{8})-([0-9a-f]{4})-[^\n]*\ndata: ")
 
 
 class _Listener(asyncio.Protocol):
-    """A client of one event stream, which notes how old each event is when it arrives."""
+    """A client of one event stream that notes the age of each event on arrival."""
 
     def __init__(self, delays: list[float]) -> None:
         self._delays = delays
         self.connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
-        """Note the age of the events, by the milliseconds in their ids."""
+        """Note the age of the events, computed from the milliseconds in their ids."""
         now = time()
         if not self.connected.done():
             self.connected.set_result(data.startswith(b"HTTP/1.1 200 "))
         self._delays += [now - int(high + low, 16) / 1000 for high, low in _EVENT.findall(data)]
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Report a stream that could not be opened."""
+        """Fail the wait for the connection if the stream was never opened."""
         if not self.connected.done():
             self.connected.set_exception(error or ConnectionError("the stream was not opened"))
 
 
 def event_streams() -> None:
-    """Print the memory of an open stream, and the 99th percentiles of the events' and the calculations' delays."""
+    """Print the memory per open stream, and the 99th percentiles of the delays of events and of calculations."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with pycalc(
         event_streams=str(STREAMS + 100), trusted_proxies="127.0.0.1", access_token_seconds=A_DAY, compute_workers="1"
@@ -71,7 +71,7 @@ async def _measure(server: Server, tokens: list[str]) -> None:
 
 
 async def _open(server: Server, tokens: list[str], delays: list[float]) -> list[asyncio.Transport]:
-    """Open the streams, some at a time."""
+    """Open all streams, _OPENING at a time, and return their connections."""
     loop, slots = asyncio.get_running_loop(), asyncio.Semaphore(_OPENING)
 
     async def opened(token: str) -> asyncio.Transport:
@@ -82,13 +82,13 @@ async def _open(server: Server, tokens: list[str], delays: list[float]) -> list[
                 if await listener.connected:
                     return transport
                 transport.close()
-                await asyncio.sleep(1)  # as the refusal asks
+                await asyncio.sleep(1)  # as Retry-After asks
 
     return await asyncio.gather(*(opened(token) for token in tokens for _ in range(_EACH)))
 
 
 async def _calculate(server: Server, tokens: list[str]) -> list[float]:
-    """Calculate on a fixed schedule, each client as another user; return the seconds that each answer took."""
+    """Calculate on a fixed schedule, each request as another user; return the latencies in seconds."""
     began, times = asyncio.get_running_loop().time(), list[float]()
 
     async def client(number: int) -> None:
@@ -104,7 +104,7 @@ async def _calculate(server: Server, tokens: list[str]) -> list[float]:
         connection.close()
 
     await asyncio.gather(*map(client, range(_CALCULATING)))
-    await asyncio.sleep(1)  # the last events arrive
+    await asyncio.sleep(1)  # let the last events arrive
     return times
 
 

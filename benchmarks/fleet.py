@@ -31,7 +31,7 @@ request = function()
 end
 """
 _PAUSE_MS = 128
-# Each of 64 connections pauses: some 500 requests a second.
+# Each of 64 connections pauses between requests: about 500 requests a second in all.
 _PACED = f"""{_SCRIPT}
 delay = function() return 2 * math.random() * {_PAUSE_MS} end
 """
@@ -39,7 +39,7 @@ LOADS = {"as much as it takes": _SCRIPT, "some 500 requests a second": _PACED}
 
 
 class _Round(NamedTuple):
-    """The results of one round: calculations per second, and per second of the instances' processor time."""
+    """The results of one round; ``per_cpu_second`` counts calculations per second of the instances' processor time."""
 
     per_second: float
     per_cpu_second: float
@@ -71,7 +71,7 @@ def fleet() -> None:
 
 @contextmanager
 def _fleet(number: int) -> Iterator[_Fleet]:
-    """Run so many instances on new servers."""
+    """Run this many instances on a new PostgreSQL, Redis and Kafka."""
     with postgres() as database, redis() as cache, kafka() as broker, ExitStack() as stack:
         url = database.new_database()
         asyncio.run(migrate_database(url))
@@ -99,7 +99,7 @@ def _rounds(fleet: _Fleet, script: str) -> list[_Round]:
 
 
 def _round(fleet: _Fleet, script: Path) -> _Round:
-    """Load all instances at once."""
+    """Load all instances at the same time, and return the results."""
     before = _cpu_seconds(fleet)
     with ThreadPoolExecutor(len(fleet.instances)) as threads:
         loads = list(

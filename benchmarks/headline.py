@@ -1,4 +1,4 @@
-"""The main benchmark: a recorded calculation beside a bare FastAPI route."""
+"""The main benchmark: a recorded calculation compared with a bare FastAPI route."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECONDS = 4
 
 
 def headline() -> None:
-    """Print both rates under each server program."""
+    """Print the rates of pycalc and of the bare route, under each server program."""
     print(f"\n## A recorded calculation beside a bare FastAPI route ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("| server | requests/s | CPU us/request | p99 ms | RSS idle MiB | RSS loaded MiB | first 200, s |")
     print("|---|---|---|---|---|---|---|")
@@ -46,6 +46,6 @@ def _median(loads: list[Load], name: str) -> float:
 
 
 def _ratio(title: str, ours: list[Load], theirs: list[Load]) -> None:
-    """Print our rate as a fraction of the yardstick's, round by round."""
+    """Print our rate divided by the bare route's, round by round."""
     ratios = sorted(our.per_second / their.per_second for our, their in zip(ours, theirs, strict=True))
     print(f"- {title}: **{statistics.median(ratios):.2f}** (from {ratios[0]:.2f} to {ratios[-1]:.2f})")

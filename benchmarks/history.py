@@ -1,4 +1,4 @@
-"""A benchmark of a history of 10 million rows: pages beside those of a small history, and an export of a million."""
+"""A benchmark of a history of 10 million rows: its pages compared with those of a small history, and a large export."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ REQUESTS = 2_000
 _UNCOUNTED = 100
 TARGET = 1.2
 EXPORTED = 1_000_000
-# Users that have a full page of each kind in the small history too.
+# Users with so many rows that even the small history fills a page of each kind for them.
 BUSY = USERS[:5]
-_chance = random.Random(1)  # noqa: S311  # a distribution, no secret
+_chance = random.Random(1)  # noqa: S311  # a distribution, not secrets
 
 # A user and the filters of a page.
 Question = tuple[str, dict[str, str]]
@@ -55,7 +55,7 @@ SHAPES: dict[str, Callable[[History], Question]] = {
 
 
 class _Reader:
-    """A client on a persistent connection, which can act for any of the users."""
+    """A client on a persistent connection that can act for any user."""
 
     def __init__(self, server: Server, history: History) -> None:
         self._history = history
@@ -67,7 +67,7 @@ class _Reader:
         self._connection.close()
 
     def milliseconds(self, shape: Callable[[History], Question]) -> float:
-        """Return the time of a full page."""
+        """Request a full page; return how many milliseconds its answer took."""
         user, filters = shape(self._history)
         path = f"/secure-history?{urlencode(filters)}"
         started = perf_counter()
@@ -87,7 +87,7 @@ def _bearer(server: Server, name: str) -> dict[str, str]:
 
 @contextmanager
 def _served(rows: int) -> Iterator[tuple[Server, History]]:
-    """Run pycalc on a history of so many rows."""
+    """Run pycalc on a history of this many rows; yield the server and the history."""
     history = made(rows)
     with pycalc(
         data=history.folder,
@@ -106,7 +106,7 @@ def _warm(history: History) -> None:
 
 
 def pages() -> None:
-    """Print the times of a page in the large history beside those in the small one."""
+    """Print the times of a page in the large history and in the small one."""
     print(f"\n## A page of 50 of {LARGE:,} rows beside {SMALL:,} ({REQUESTS:,} of each in turn)\n")
     print("| page | p50 ms, large | small | p99 ms, large | small | ratio of p99 | target |")
     print("|---|---|---|---|---|---|---|")
@@ -126,7 +126,7 @@ def pages() -> None:
 
 
 def exports() -> None:
-    """Print the rate and the memory of an export, and the latencies of other requests meanwhile."""
+    """Print the rate and the memory of an export, and the latencies of other requests during it."""
     print(f"\n## An export of {EXPORTED:,} of {LARGE:,} rows\n")
     print("| form | seconds | rows/s | MB/s | RSS idle MiB | peak MiB | `/healthz` meanwhile: p50 ms | p99 ms |")
     print("|---|---|---|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""A benchmark of each operation, computed, verified and written, beside the bare calls of other libraries."""
+"""A benchmark of each operation (computed, verified and written), compared with bare calls of other libraries."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MAX_DIGITS = 25_000_000
 TARGET = 1.2
 TARGET_SECONDS = 0.01
 ROUNDS = 5
-BUDGET_SECONDS = 2.0  # for the rounds of a line that takes long
-PARI_SECONDS = 0.2  # the time that PARI repeats a short call for, since its clock counts milliseconds
+BUDGET_SECONDS = 2.0  # for all rounds of a line whose calculation takes long
+PARI_SECONDS = 0.2  # how long PARI repeats a short call, because its clock counts milliseconds
 
-_LONG = (2**33_000 // 7, 3**20_000 // 11)  # about 10,000 digits, the longest operands
+_LONG = (2**33_000 // 7, 3**20_000 // 11)  # operands of about 10,000 digits, the longest allowed
 _PRIME = 10**99 + 289
 _SEMIPRIME = (10**19 + 51) * (10**20 + 39)
 
 
 class Yardstick(NamedTuple):
-    """The bare call of each library that has the function, with its result written in decimal digits."""
+    """Bare calls of other libraries that compute the function and write its result in decimal digits."""
 
     gmpy2: Callable[..., object] | None
     flint: Callable[..., object] | None
@@ -75,7 +75,7 @@ YARDSTICKS: Mapping[str, Yardstick] = {
     ),
     "factorize": Yardstick(None, lambda n: flint.fmpz(n).factor(), "factor({0})"),
 }
-# A small result, and ones of about 10^5 and 10^7 digits where operands or primes allow them.
+# Operands for a small result, and for results of about 10^5 and 10^7 digits where the operation has such.
 OPERANDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "fibonacci": ((100,), (478_500,), (47_850_000,)),
     "factorial": ((50,), (25_206,), (1_720_000,)),
@@ -101,7 +101,7 @@ EXPRESSIONS: tuple[tuple[str, Callable[[], object], str], ...] = (
 
 
 def operations() -> None:
-    """Print the time of each operation beside the shortest of the libraries' in the same run."""
+    """Print the time of each operation, and the shortest time of the libraries in the same run."""
     sys.set_int_max_str_digits(0)
     print(
         f"\n## Operations beside the best library's bare call (target {TARGET} above {TARGET_SECONDS * 1e3:.0f} ms)\n"
@@ -145,7 +145,7 @@ def _line(
 
 
 def _pari_seconds(expression: str, about: float) -> float:
-    """Return the seconds that PARI/GP takes for an expression, measured by itself."""
+    """Return the seconds that PARI/GP takes for an expression, measured by PARI/GP itself."""
     times = max(1, round(PARI_SECONDS / max(about, 1e-6)))
     program = f"t = getwalltime(); for(k = 1, {times}, {expression}); print(getwalltime() - t);\n"
     command = ["gp", "--quiet", "--fast", "--stacksize", "2G"]

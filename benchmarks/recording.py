@@ -15,7 +15,7 @@ SECONDS = 4
 
 
 def recording() -> None:
-    """Print both rates; PostgreSQL shares the machine, but its processor time is not counted as pycalc's."""
+    """Print the rates on both databases; PostgreSQL runs on this machine, but its processor time is not counted."""
     print(f"\n## Recording on SQLite and on PostgreSQL ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     with postgres() as server:
         url = server.new_database()

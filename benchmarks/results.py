@@ -1,4 +1,4 @@
-"""A benchmark of long results over HTTP beside gmpy2 alone, of their memory, and of batches."""
+"""A benchmark of long results over HTTP compared with gmpy2 alone, of their memory, and of batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.support.timing import Client, burst, timed
 from tests.harness.servers import log_in, pycalc
 
 UNCACHED = "memory://?max_bytes=0"
-# Title, path, yardstick, target ratio, and number of timings of each result.
+# Of each result: title, path, the computation by gmpy2 alone, target ratio, and number of timings.
 RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (
     ("F(10^6)", "/fibonacci/1000000", lambda: gmpy2.fib(10**6).digits(), 1.25, 15),
     ("F(10^7)", "/fibonacci/10000000", lambda: gmpy2.fib(10**7).digits(), 1.0, 7),
@@ -27,7 +27,7 @@ RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (
 
 
 def long_results() -> None:
-    """Print each long result's time, authenticated, computed, verified, recorded and read, beside the yardstick's."""
+    """Print the time of each long result, from the request to the last byte, and the time of gmpy2 alone."""
     sys.set_int_max_str_digits(0)
     print("\n## Long results over HTTP, text/plain, not cached, beside gmpy2 computing and printing\n")
     print("| result | digits | pycalc s | gmpy2 s | ratio (median of pairs) | target |")
@@ -43,7 +43,7 @@ def long_results() -> None:
 
 
 def memory() -> None:
-    """Print the peak memory of server and worker together for F(10^8)."""
+    """Print the peak memory of the server and its worker process together, while they compute F(10^8)."""
     with pycalc(cache_url=UNCACHED, compute_workers="1") as server:
         client = Client(server, log_in(server))
         client.fetch("/fibonacci/10000")
@@ -55,7 +55,7 @@ def memory() -> None:
 
 
 def batches() -> None:
-    """Print the calculations per second of batches beside those of single requests."""
+    """Print the calculations per second by batches and by single requests."""
     items = [{"operation": "fibonacci", "input": {"n": n % 300}} for n in range(1000)]
     with pycalc() as server, TemporaryDirectory() as folder:
         token = log_in(server)

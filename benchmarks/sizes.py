@@ -1,4 +1,4 @@
-"""Results of 21 to 100,000 digits, computed and cached, beside bare FastAPI routes that answer the same text."""
+"""A benchmark of results of 21 to 100,000 digits, computed and cached, beside bare routes that return the same text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.harness.servers import Server, bare, log_in, pycalc
 ROUNDS = 1
 SECONDS = 2
 CONNECTIONS = 16
-# The number of digits, and the Fibonacci number that has so many.
+# The number of digits, and the index of a Fibonacci number with so many.
 SIZES = {"21": 100, "1 k": 4_783, "10 k": 47_845, "100 k": 478_465}
 ENCODINGS = ("identity", "gzip", "zstd")
 
 
 class _Case(NamedTuple):
-    """A kind of answer: the service that gives it, and the bare route that gives the same text."""
+    """A way to produce the answer: the service that does it, and the bare route that returns the same text."""
 
     title: str
     server: Server
@@ -69,7 +69,7 @@ def _rate(server: Server, path: str, token: str | None, encoding: str) -> float:
 
 
 def _print_gzip() -> None:
-    """Print the length and the time of gzip for digits, beside zlib that searches for repetitions."""
+    """Print length and time of our gzip, which only codes digits, and of zlib, which also searches for repetitions."""
     digits = gmpy2.fib(478_465).digits().encode()
     ours = partial(_gzipped, digits)
     theirs = partial(zlib.compress, digits, 1)

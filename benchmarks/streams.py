@@ -1,4 +1,4 @@
-"""A benchmark of events through each stream: published in the relay's batches, consumed by one group member."""
+"""A benchmark of each event stream: the relay publishes in batches, and one consumer receives the events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.harness.pubsub import pubsub
 
 EVENTS = 20_000
 BATCH = 500
-# Bytes that make an event as long as that of a small calculation.
+# Bytes that make an event as long as the event of a small calculation.
 PADDING = 400
 USERS = (10, 1_000)
 
@@ -53,10 +53,10 @@ async def _consume(member: Member, count: int) -> None:
 
 
 async def _measure(url: str, users: int) -> tuple[float, float]:
-    """Return the events per second, and the processor time per event in microseconds."""
+    """Publish and consume events; return the events per second, and the processor time per event in microseconds."""
     stream = await open_stream(url, Metrics())
     async with stream.consume(USAGE_GROUP) as member:
-        for count in (users, EVENTS):  # the first ones warm up both sides
+        for count in (users, EVENTS):  # the first events warm up both sides
             events = _events(users, count)
             started, used = perf_counter(), process_time()
             await asyncio.gather(_publish(stream, events), _consume(member, count))
@@ -66,7 +66,7 @@ async def _measure(url: str, users: int) -> tuple[float, float]:
 
 
 def streams() -> None:
-    """Print the rates; the broker shares the machine, but its processor time is not counted."""
+    """Print the rates; the broker runs on this machine, but its processor time is not counted."""
     print(f"\n## {EVENTS:,} events through each stream, published and consumed by one process\n")
     print("| stream | users | events/s | CPU us each |")
     print("|---|---|---|---|")

@@ -1,7 +1,8 @@
 """Measures where decimal arithmetic overtakes GMP and what results cost, for ``operations/numbers/thresholds.py``.
 
-Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints each measurement and, at the end of each part,
-the constants to write. Alternatives are timed in turn and compared by their medians, so that a busy moment hits all.
+Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints each measurement and, at the end of each part, the
+constants to write. Alternatives run in turn and are compared by their medians, so that a busy moment of the machine
+affects all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LOG_3 = 0.47712125472
 
 
 def medians(tasks: Sequence[Task]) -> list[float]:
-    """Return the median seconds of each task, over as many rounds as fit the time."""
+    """Return the median seconds of each task, over as many rounds as TARGET_SECONDS allows."""
     rounds: list[list[float]] = []
     deadline = time.perf_counter() + TARGET_SECONDS * len(tasks)
     while len(rounds) < 3 or (time.perf_counter() < deadline and len(rounds) < 200):
@@ -45,7 +46,7 @@ def seconds(task: Task) -> float:
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the size of F(n), and its computations by GMP and by so many levels of decimal."""
+    """Return the digits of F(n), its computation by GMP, and the computations by ``decimal`` as a function of levels."""
     return (
         fibonacci_digits(n),
         lambda: gmp.fib(n).digits().encode(),
@@ -54,7 +55,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the size of n!, and its computations by GMP and by so many levels of decimal."""
+    """Return the digits of n!, its computation by GMP, and the computations by ``decimal`` as a function of levels."""
     return (
         factorial_digits(n),
         lambda: gmp.fac(n).digits().encode(),
@@ -63,7 +64,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the size of 3^n, and its computations by GMP and by so many levels of decimal."""
+    """Return the digits of 3^n, its computation by GMP, and the computations by ``decimal`` as a function of levels."""
     return (
         int(n * LOG_3) + 1,
         lambda: (mpz(3) ** n).digits().encode(),
@@ -72,7 +73,7 @@ def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int], Task]]], sizes: list[int]) -> None:
-    """Print decimal's time over GMP's for each size and number of levels, and where decimal stays ahead."""
+    """Print the time of ``decimal`` divided by GMP's by size, and the size from which ``decimal`` stays faster."""
     threshold = 0
     for n in sizes:
         digits, by_gmp, by_decimal = tasks(n)
@@ -86,7 +87,7 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
-    """Print the seconds of compute and verify together, by digits."""
+    """Print pairs of a result's digits and the seconds to compute and verify it."""
     operation = THREE[name]
     points = []
     for raw in raws:
@@ -98,12 +99,12 @@ def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50
 
 
 def checked(operation: Operation[Any], args: Any, precision: int) -> bool:
-    """Run one computation and its verification."""
+    """Compute one result, and return whether it passes its verification."""
     return operation.verify(args, precision, operation.compute(args, precision), random_prime())
 
 
 def residues() -> None:
-    """Print the seconds for n! mod p by steps and by multiplication, and for n! by GMP with one division."""
+    """Print the seconds for n! mod p by the step algorithm, and by computing n! with GMP and dividing once."""
     prime = random_prime()
     for n in (500, 1_000, 2_000, 4_000, 8_000, 10**5, 10**6, 10**7):
         steps, product = medians([partial(factorial_by_steps, n, prime), partial(product_residue, n, prime)])
@@ -111,7 +112,7 @@ def residues() -> None:
 
 
 def residues_by_bits() -> None:
-    """Print the seconds for a step of n!, a bit of the index of F and a bit of an exponent, by bits of the modulus."""
+    """Print the seconds per step of n!, per bit of F's index and per bit of an exponent, by bits of the modulus."""
     n, exponent, steps = 10**6, 2**1_000 - 1, 1_000.0
     for bits in (61, 200, 600, 1_000, 2_000, 4_000, 8_000, 33_000):
         modulus = int(gmp.next_prime(2**bits)) if bits <= 1_000 else 2**bits // 3 * 2 + 1
@@ -128,7 +129,7 @@ def residues_by_bits() -> None:
 
 
 def summaries() -> None:
-    """Print the seconds for the size and the ends of F(n), n! and 3^n, by bits of n."""
+    """Print the seconds for a summary (size, first and last digits) of F(n), n! and 3^n, by bits of n."""
     for bits in (64, 330, 1_000, 3_300, 10_000, 33_200):
         digits = text_of(2**bits // 3)[:9_999]
         raws = {"fibonacci": {"n": digits}, "factorial": {"n": digits}, "pow": {"x": "3", "y": digits}}
@@ -137,7 +138,7 @@ def summaries() -> None:
 
 
 def product_residue(n: int, prime: int) -> int:
-    """Return the residue of n!, computed from n! itself."""
+    """Return n! mod a prime, by computing n! itself."""
     return int(gmp.fac(n) % prime)
 
 

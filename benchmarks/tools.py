@@ -1,4 +1,4 @@
-"""A call of a tool of language models, beside the same calculation by GET."""
+"""A benchmark of a tool call over MCP, compared with the same calculation by GET."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _message(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def tools() -> None:
-    """Print the processor time of a call for each version of the protocol, and of the GET."""
+    """Print the processor time of a tool call for each version of the protocol, and of the GET."""
     print(f"\n## A call of a tool beside the same GET ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("| request | CPU us/request | ratio |")
     print("|---|---|---|")
@@ -38,7 +38,8 @@ def tools() -> None:
     with pycalc() as server, TemporaryDirectory() as folder:
         token = log_in(server)
         fields = {"Accept": _ACCEPT, "Authorization": f"Bearer {token}"}
-        first = httpx.post(f"{server.url}/mcp", json=_message(_CALL), headers=fields, timeout=60)  # imports the SDK
+        # The first call imports the MCP SDK.
+        first = httpx.post(f"{server.url}/mcp", json=_message(_CALL), headers=fields, timeout=60)
         first.raise_for_status()
         for _ in range(ROUNDS):
             load = burst(server, "/fibonacci/100", token, SECONDS)

@@ -1,4 +1,4 @@
-"""A benchmark of events from the outbox to the usage totals: their rate and their lag."""
+"""A benchmark of events from the outbox to the usage totals: their rate and their delay."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LAG = "pycalc_consumer_lag_seconds_bucket"
 
 
 async def _record(database: Database, count: int) -> None:
-    """Record calculations, which fills the outbox."""
+    """Record this many calculations, each of which puts an event into the outbox."""
     history = SqlHistoryStore(database)
     users = [key_of(f"user {number}") for number in range(USERS)]
     for start in range(0, count, BATCH):
@@ -45,7 +45,7 @@ async def _record(database: Database, count: int) -> None:
 
 
 async def rate(database_url: str, stream_url: str) -> float:
-    """Return the events per second from a full outbox into the totals, within one process."""
+    """Return how many events per second get from a full outbox into the usage totals, within one process."""
     metrics = Metrics()
 
     def consumed() -> float:
@@ -73,7 +73,7 @@ async def rate(database_url: str, stream_url: str) -> float:
 
 @contextmanager
 def _service(database_url: str, stream_url: str) -> Iterator[tuple[Server, Server]]:
-    """Run a server and the consumer of its events, which may be the server itself."""
+    """Run a server and the consumer of its events, which is the server itself for the in-memory stream."""
     settings: dict[str, Any] = {"database_url": database_url, "stream_url": stream_url, "compute_workers": "1"}
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(**settings))
@@ -101,7 +101,7 @@ async def _calculate(port: int, token: str) -> int:
 
 
 def _lags(server: Server) -> dict[float, float]:
-    """Return how many batches were counted within each bound in seconds."""
+    """Return the cumulative histogram of the consumer's lag: batches counted within each bound in seconds."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = (sample for family in families for sample in family.samples if sample.name == _LAG)
@@ -109,7 +109,7 @@ def _lags(server: Server) -> dict[float, float]:
 
 
 def lag(database_url: str, stream_url: str) -> tuple[float, float, float]:
-    """Return the calculations per second, and the bounds of the median and 99th percentile of the lag in seconds."""
+    """Return the calculations per second, and upper bounds of the median and 99th percentile of the lag in seconds."""
     with _service(database_url, stream_url) as (server, counting):
         token = log_in(server)
         before = _lags(counting)
@@ -124,7 +124,7 @@ def lag(database_url: str, stream_url: str) -> tuple[float, float, float]:
 
 
 def outbox_to_totals(streams: Mapping[str, Callable[[str], str]]) -> None:
-    """Print rate and lag for each stream, given as functions that return a topic's URL."""
+    """Print rate and lag for each stream; ``streams`` maps its name to a function that returns a topic's URL."""
     print(f"\n## {EVENTS:,} events from the outbox to the totals; the lag at {RATE:,} calculations/s\n")
     print("| stream | events/s | calculations/s | half the batches within s | p99 within s |")
     print("|---|---|---|---|---|")

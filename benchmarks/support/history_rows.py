@@ -1,4 +1,4 @@
-"""A history of any size for the benchmark, written straight into its database and kept for later runs."""
+"""A history of any size, written straight into a database and kept for later runs of the benchmark."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.passwords import PasswordHasher
 from tests.harness.accounts import PASSWORD
 
-# The URL of the histories' databases; ``{rows}`` becomes their size, so that each has its own.
+# The URL of each history's database; ``{rows}`` becomes its size, so that each size has its own database.
 URL = os.environ.get("BENCH_DATABASE_URL", "sqlite:///{folder}/pycalc.db")
 ADMIN = "admin"
 USERS = [f"user-{number:03}" for number in range(200)]
-# Zipf's law: of 10 million rows the first user has 1.7 million, the last 8,500.
+# The rows follow Zipf's law: of 10 million, the first user has 1.7 million and the last 8,500.
 _SHARES = list(accumulate(1 / rank for rank in range(1, len(USERS) + 1)))
 PASSWORD_KEY = "p" * 32
 _FIRST = datetime(2024, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ _AT_ONCE = 10_000
 
 
 class History(NamedTuple):
-    """An existing history."""
+    """A history that exists in a database."""
 
     rows: int
     # The data folder of the service.
@@ -51,24 +51,24 @@ class History(NamedTuple):
     url: str
 
     def moment_ms(self, share: float) -> int:
-        """Return when that share of the history had been made, in milliseconds since the epoch."""
+        """Return when this share of the rows had been recorded, in milliseconds since the epoch."""
         return unix_ms(_FIRST) + round(share * _SPAN_MS)
 
     def numbered(self, unix_ms: int) -> int:
-        """Return the number of the row that was made at that moment."""
+        """Return the number of the row that was recorded at this time."""
         return round((unix_ms - self.moment_ms(0)) / _SPAN_MS * self.rows)
 
     def moment(self, share: float) -> str:
-        """Return that moment as RFC 3339 text."""
+        """Return when this share of the rows had been recorded, as RFC 3339 text."""
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return a cursor to the rows before that moment."""
+        """Return the cursor of the page that begins before this share of the rows."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 
 def made(rows: int) -> History:
-    """Return a history of so many rows, continuing one that an earlier run made."""
+    """Return a history of this many rows; if an earlier run was interrupted, continue its history."""
     folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
     known = History(rows, folder, URL.format(rows=rows, folder=folder))
     asyncio.run(_make(known))
@@ -100,7 +100,7 @@ async def _add_users(users: SqlUserStore) -> None:
 
 
 async def _add(database: Database, rows: list[HistoryRow]) -> None:
-    """Add rows in one transaction, with their events marked as published."""
+    """Add rows in one transaction, without leaving events in the outbox."""
 
     def work(connection: Connection) -> None:
         connection.execute(insert(history), [row._asdict() for row in rows])
@@ -110,7 +110,7 @@ async def _add(database: Database, rows: list[HistoryRow]) -> None:
 
 
 def _rows(wanted: History, ids: Mapping[str, bytes], numbers: range) -> Iterator[HistoryRow]:
-    chance = random.Random(numbers.start)  # noqa: S311  # a distribution, no secret
+    chance = random.Random(numbers.start)  # noqa: S311  # a distribution, not secrets
     names = chance.choices(USERS, cum_weights=_SHARES, k=len(numbers))
     for number, name in zip(numbers, names, strict=True):
         tail = chance.getrandbits(12) << 64 | 2 << 62 | chance.getrandbits(62)
@@ -126,7 +126,7 @@ def _result(operation: str, n: int) -> str:
 
 
 def _row(identity: bytes, user_id: bytes, name: str, chance: random.Random) -> HistoryRow:
-    """Return a calculation: half of them are Fibonacci numbers, and some results are too long to be stored."""
+    """Return the row of a random calculation; half are Fibonacci numbers, some results are too long to be stored."""
     operation = chance.choices(("fibonacci", "pow", "factorial"), (5, 3, 2))[0]
     n = int(2 ** chance.uniform(0, 12))
     result = _result(operation, n)

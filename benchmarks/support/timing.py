@@ -58,7 +58,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
+    """Return how many seconds a call takes."""
     started = perf_counter()
     work()
     return perf_counter() - started
@@ -72,7 +72,7 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain"}
 
     def fetch(self, path: str) -> int:
-        """Request a path and read the whole answer; return its length."""
+        """Request a path, read the whole answer, and return its length."""
         self._connection.request("GET", path, headers=self._headers)
         response = self._connection.getresponse()
         if response.status != 200:

@@ -1,6 +1,6 @@
-"""``make check-api``: the OpenAPI document by other people's tools, and a running service by the clients they generate.
+"""``make check-api``: check the OpenAPI document by public tools, and a running service by generated clients.
 
-A tool that is not installed skips its check, and in CI fails it.
+A check whose tool is not installed is skipped, except in CI, where it fails.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _HERE = Path(__file__).resolve().parent
 _GENERATOR = "org.openapitools:openapi-generator-cli:7.25.0"
 _GENERATOR_SHA256 = "41ce4f6b07f196676439d710759fa1ced7a08066d06ff1bf314681470289efae"
 _PHASES = "examples,coverage,fuzzing,stateful"
-# Called with an API key, which cannot end a session: the other operations need theirs.
+# Operations that are tested with an API key, because they would end the session that the other operations need.
 _LOGOUTS = ("logOut", "logOutAll", "endSession", "endSessions")
 _LOGOUT_SECONDS = "5"
-# Long results are not what is checked here.
+# Results are kept short, because long ones are tested elsewhere.
 _MAX_DIGITS = "100000"
-# Seconds: schemathesis waits 10 for an answer, and some of its numbers take longer to factorize.
+# Seconds. Schemathesis waits 10 s for an answer, and some of its numbers would take longer to factorize.
 _COMPUTE_TIMEOUT = "2"
 
 
 class _Clients:
-    """The clients that are generated from a document, and the calls that they make to the service it came from."""
+    """Clients that are generated from a service's OpenAPI document, and the calls that they make to this service."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
@@ -44,7 +44,7 @@ class _Clients:
         self.document.write_text(httpx.get(f"{url}/openapi.json").raise_for_status().text)
 
     def typescript(self) -> str:
-        """Generate, compile strictly, and call."""
+        """Generate a TypeScript client, compile it strictly, and call the service with it."""
         run("openapi-typescript", str(self.document), "--output", str(self._folder / "schema.ts"))
         shutil.copy(_HERE / "calls.ts", self._folder)
         flags = ("--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck")
@@ -53,7 +53,7 @@ class _Clients:
         return "compiled and called"
 
     def python(self, interpreter: Path) -> str:
-        """Generate without a warning, compile, and call."""
+        """Generate a Python client without a warning, compile it, and call the service with it."""
         package = self._folder / "pycalc_api"
         config = str(_HERE / "python-client.yaml")
         flags = ("--meta", "none", "--fail-on-warning", "--config", config, "--output-path", str(package))
@@ -64,12 +64,12 @@ class _Clients:
         return "compiled and called"
 
     def go(self) -> str:
-        """Generate, compile, and call."""
+        """Generate a Go client, compile it, and call the service with it."""
         module = self._folder / "go"
         flags = ("-p", "packageName=pycalc", "--git-user-id", "pycalc", "--git-repo-id", "client")
         only = ("--global-property", "apiTests=false,modelTests=false,apiDocs=false,modelDocs=false")
         source = ("-g", "go", "-i", str(self.document), "-o", str(module))
-        names = ("--parameter-name-mappings", "a=first")  # the generated methods use the name a for their client
+        names = ("--parameter-name-mappings", "a=first")  # the generated methods name their receiver a
         run("java", "-jar", str(_generator()), "generate", *source, *flags, *only, *names)
         (module / "calls").mkdir()
         shutil.copy(_HERE / "calls.go", module / "calls" / "main.go")
@@ -92,7 +92,7 @@ def _our_client(folder: Path, tools: Path) -> str:
 
 
 def _generator() -> Path:
-    """Return openapi-generator's jar, fetched at the first call; raises ValueError for one of other content."""
+    """Return the path of openapi-generator's jar, downloaded at the first call; raises ValueError for other content."""
     _, name, version = _GENERATOR.split(":")
     jar = CACHE / f"{name}-{version}.jar"
     if not jar.exists():
@@ -119,16 +119,16 @@ def _tokens(url: str, data: Path) -> tuple[str, str]:
 
 
 def _schemathesis(url: str, token: str, seconds: str, folder: Path, *selection: str) -> str:
-    """Send generated requests, valid and invalid, to a selection of the operations for a bounded time."""
+    """Send generated requests, valid and invalid, to selected operations for ``seconds``; return the tool's summary."""
     config = ("--config-file", str(_HERE / "schemathesis.toml"))
     flags = ("--phases", _PHASES, "--max-time", seconds, "--no-color", "--header", f"Authorization: Bearer {token}")
-    seed = ("--seed", "1") if os.environ.get("CI") else ()  # every change gets the same requests
+    seed = ("--seed", "1") if os.environ.get("CI") else ()  # in CI, every run sends the same requests
     output = run("st", *config, "run", f"{url}/openapi.json", *flags, *seed, *selection, folder=folder)
     return next(line.strip() for line in output.splitlines() if "generated, " in line)
 
 
 def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[], str]]:
-    folder = Path(mkdtemp(dir=tools))  # below node_modules, where Node.js looks for packages
+    folder = Path(mkdtemp(dir=tools))  # below node_modules' parent, where Node.js looks for packages
     stack.callback(shutil.rmtree, folder)
     data = folder / "data"
     data.mkdir()
@@ -147,7 +147,7 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
         "clients/typescript": lambda: _our_client(folder, tools),
         "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
         "openapi-generator, Go": clients.go,
-        # Before the other run, which may remove the key.
+        # This runs first, because the other run may remove the key.
         "schemathesis, logout": lambda: _schemathesis(server.url, key, _LOGOUT_SECONDS, folder, *only),
         "schemathesis": lambda: _schemathesis(
             server.url, session, seconds, folder, "--exclude-path", "/events", *without

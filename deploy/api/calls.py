@@ -29,7 +29,7 @@ PASSWORD = "correct horse battery staple"  # noqa: S105  # of an account that li
 
 
 def expect(kind: type[T], answer: object) -> T:
-    """Return an answer that is of the type that its schema promises; raises TypeError for another."""
+    """Return the answer if its type is ``kind``; raises TypeError for another type."""
     if not isinstance(answer, kind):
         raise TypeError(f"expected {kind.__name__}, got {answer!r}")
     return answer

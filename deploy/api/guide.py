@@ -1,4 +1,4 @@
-"""``make guide``: the page ``/guide`` from ``docs/api.md``, so that the service needs no Markdown library."""
+"""``make guide``: convert ``docs/api.md`` to the page ``/guide``, so that the service needs no Markdown library."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def _html(text: str) -> str:
         "".join(_examples(group)) if is_example else markdown.renderer.render([*group], markdown.options, {})
         for is_example, group in tokens
     )
-    return rendered.replace("<pre>", '<pre tabindex="0">')  # so that a keyboard can scroll wide code
+    return rendered.replace("<pre>", '<pre tabindex="0">')  # with it, a keyboard can scroll wide code
 
 
 def _examples(fences: Iterator[Token]) -> Iterator[str]:
-    """Yield one task's examples, each under its language's name; the page's script makes tabs of them."""
+    """Yield the HTML of one task's examples, each under its language's name; the page's script makes tabs of them."""
     yield '<div class="examples">\n'
     for fence in fences:
         code = escape(fence.content, quote=False)

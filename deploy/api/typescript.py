@@ -1,6 +1,6 @@
-"""``make client-types``: the types of the TypeScript client, from the schemas of the OpenAPI document.
+"""``make client-types``: generate the types of the TypeScript client from the schemas of the OpenAPI document.
 
-The file names the digest of what it was made from, so that a test without Node.js can say when it is out of date.
+The generated file names the digest of its sources. A test without Node.js can therefore tell whether it is out of date.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def header() -> str:
 
 
 def generated(tools: Path) -> str:
-    """Return the file, made by the generator that is installed in ``tools``."""
-    # The client names the paths itself: with them the file would be seven times as long.
+    """Return the content of the file, made by the generator that is installed in the folder ``tools``."""
+    # Paths are left out: the client names them itself, and they would make the file seven times as long.
     document = {"openapi": "3.1.0", "info": {"title": "pycalc", "version": "1"}, "paths": {}}
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "openapi.json"), Path(folder, "schema.ts")

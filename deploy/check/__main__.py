@@ -1,6 +1,6 @@
-"""``make check-deploy``: everything in deploy/ and around it against its own tool or published schema, offline.
+"""``make check-deploy``: check the files for deployment and CI by their own tools or published schemas, offline.
 
-A tool that is not installed skips its check, and in CI fails it.
+A check whose tool is not installed is skipped, except in CI, where it fails.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def _schema(schema: str, file: str) -> Callable[[], str]:
 
 
 def _checkov(framework: str, *arguments: str) -> str:
-    """Return checkov's count; what it finds and nobody has justified in the file is an error."""
+    """Return the line with checkov's counts; raises ValueError for findings that no comment in the file justifies."""
     flags = ("--framework", framework, "--quiet", "--compact", "--skip-download")
     output = run("checkov", *flags, *arguments)
     return next((line for line in output.splitlines() if line.startswith("Passed checks")), "nothing to check")
 
 
 class _Infrastructure:
-    """The checks of deploy/gcp, which share one Terraform and its plans."""
+    """The checks of deploy/gcp, which share one Terraform set-up and its plans."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -45,23 +45,23 @@ class _Infrastructure:
         return [ready.plan(), ready.plan(vpc_access="connector")]
 
     def format(self) -> str:
-        """Every file as `terraform fmt` writes it."""
+        """Check that every file has the format of ``terraform fmt``."""
         return lines("terraform", "fmt", "-check", "-recursive", "deploy/gcp")
 
     def validate(self) -> str:
-        """Every resource, argument and reference against the provider's schema."""
+        """Check every resource, argument and reference against the provider's schema."""
         return self._terraform()("validate", "-no-color").strip()
 
     def test(self) -> str:
-        """The module's own tests."""
+        """Run the module's own tests."""
         return self._terraform()("test", "-no-color").strip().splitlines()[-1]
 
     def plan(self) -> str:
-        """The module as it would be applied, in both ways to reach the network."""
+        """Plan the module for both kinds of network access."""
         return ", ".join(f"{planned(plan)} resources" for plan in self._plans())
 
     def discovery(self) -> str:
-        """What Cloud Run would be sent against its API's description."""
+        """Compare the planned Cloud Run resources with the description of its API."""
         told = []
         for plan in self._plans():
             found = compare(json.loads(plan.read_text()))
@@ -71,7 +71,7 @@ class _Infrastructure:
         return f"{', '.join(told)}; run.v2 of {found.revision}"
 
     def checkov(self) -> str:
-        """The plan against checkov's rules."""
+        """Check a plan by checkov's rules."""
         return _checkov(
             "terraform_plan", "--repo-root-for-plan-enrichment", "deploy/gcp", "--file", str(self._plans()[0])
         )
@@ -103,7 +103,7 @@ def _checks(stack: ExitStack) -> dict[str, Callable[[], str]]:
 
 
 def main() -> int:
-    """Run every check, print what each says and how long it took; return 1 when one fails."""
+    """Run every check; print its outcome and its time; return 1 when one fails, else 0."""
     with ExitStack() as stack:
         return report(_checks(stack))
 

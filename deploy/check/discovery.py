@@ -1,4 +1,4 @@
-"""What Terraform would send to Cloud Run, compared with the API's own description (its discovery document)."""
+"""A comparison of Terraform's planned Cloud Run resources with the API's own description (its discovery document)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JSON: dict[str, type | tuple[type, ...]] = {"string": str, "boolean": bool, "in
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found."""
+    """The result of a comparison: the description's revision, the number of fields compared, and the problems."""
 
     revision: str
     fields: int = 0
@@ -31,7 +31,7 @@ class Comparison:
 
 
 def compare(plan: Mapping[str, Any]) -> Comparison:
-    """Compare each Cloud Run resource of a plan (``terraform show -json``) with its message in the API."""
+    """Compare each Cloud Run resource of a plan (``terraform show -json``) with its message type in the API."""
     document = json.loads(_DOCUMENT.read_text())
     comparison = Comparison(document["revision"])
     for resource in plan["planned_values"]["root_module"]["resources"]:
@@ -44,7 +44,7 @@ def compare(plan: Mapping[str, Any]) -> Comparison:
 
 
 def _compared(schemas: Any, message: str, values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    """Yield each field that is set, with what is wrong with it or nothing."""
+    """Yield the path of each field that is set, with its problem, or an empty text if there is none."""
     for name, value in values.items():
         if value is None or value in ([], {}):
             continue
@@ -63,7 +63,7 @@ def _value(schemas: Any, wanted: Mapping[str, Any], value: Any, at: str) -> Iter
             yield from _value(schemas, wanted["items"], item, f"{at}[{n}]")
     elif reference := wanted.get("$ref"):
         yield at, ""
-        for item in value if isinstance(value, list) else [value]:  # Terraform writes a block as a list of one
+        for item in value if isinstance(value, list) else [value]:  # Terraform writes a single block as a list of one
             yield from _compared(schemas, reference, item, at)
     elif wanted.get("type") == "object":
         expected = _JSON[wanted["additionalProperties"]["type"]]

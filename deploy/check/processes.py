@@ -1,4 +1,4 @@
-"""Running the tools."""
+"""Run the tools of the checks, and report their outcomes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 
-# The folder of files that are fetched once.
+# The folder for files that are downloaded once.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
-# A tool that takes longer has failed.
+# A tool that runs longer than this many seconds has failed.
 _SECONDS = 600.0
-# Characters of a line that are printed: generated requests may be longer than anybody reads.
+# The longest line that is printed, in characters; generated requests can be far longer.
 _WIDTH = 400
 
 _OWN = Path(sys.executable).parent
@@ -30,11 +30,11 @@ _WHERE = {
 
 
 class Missing(Exception):
-    """A tool is not installed."""
+    """A required tool is not installed."""
 
 
 def run(tool: str, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Return what a tool prints; raises Missing, or ValueError with its output when it finds something."""
+    """Return the output of a tool; raises Missing, or ValueError with the output when the tool fails."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
     if program is None:
         raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'the chore that needs it installs it')}")
@@ -53,14 +53,14 @@ def run(tool: str, *arguments: str, folder: Path | None = None, environment: Map
 
 
 def lines(*command: str) -> str:
-    """Return a tool's output in one line."""
+    """Return a tool's output, joined to one line."""
     return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
 
 
 def report(checks: Mapping[str, Callable[[], str]]) -> int:
-    """Run every check, print what each says and how long it took; return 1 when one fails.
+    """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    A check whose tool is not installed is skipped, and in CI it fails.
+    A check whose tool is not installed is skipped, except in CI, where it fails.
     """
     failed = 0
     for name, check in checks.items():

@@ -1,7 +1,7 @@
-"""A provider that knows the real one's schema and nothing else: it lets Terraform itself validate and plan offline.
+"""A Terraform provider that knows only the real provider's schema, so that Terraform can validate and plan offline.
 
-Terraform finds it by TF_REATTACH_PROVIDERS, so nothing is fetched from its registry. What only Google can tell
-(computed attributes) is unknown in a plan; what the real provider checks beyond its schema is not checked.
+Terraform finds this provider by TF_REATTACH_PROVIDERS and downloads nothing. In its plans, attributes that only Google
+can compute are unknown. Checks that the real provider makes beyond its schema are not made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deploy.check.schemas import Attribute, Block
 SOURCE = "hashicorp/google"
 _UNKNOWN = msgpack.ExtType(0, b"\0")
 _NESTING = {"struct": "SINGLE", "list": "LIST", "set": "SET"}
-# What a data source says; the rest of it is empty.
+# The attributes that a data source returns; all others are empty.
 _READ = {"number": "123456789012"}
 
 _messages, _services = grpc.protos_and_services("deploy/check/tfplugin5.proto")
@@ -60,7 +60,7 @@ def _attribute(name: str, attribute: Attribute) -> Any:
 
 
 def _planned(block: Block, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a proposed state as a provider plans it: what is computed and not set is not known yet."""
+    """Return a proposed state with every computed attribute that is not set marked as unknown."""
     planned = dict(values)
     for name, attribute in block.attributes.items():
         if attribute.write_only:
@@ -74,7 +74,7 @@ def _planned(block: Block, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Provider(_services.ProviderServicer):
-    """What Terraform asks of a provider."""
+    """The calls of Terraform's plug-in protocol."""
 
     def __init__(self, schemas: Mapping[str, Block]) -> None:
         self._schemas = schemas
@@ -115,7 +115,7 @@ class _Provider(_services.ProviderServicer):
 
 @contextmanager
 def serving(schemas: Mapping[str, Block]) -> Iterator[dict[str, str]]:
-    """Serve the schemas; yield the variables by which Terraform finds them."""
+    """Serve the provider; yield the environment variables by which Terraform finds it."""
     with TemporaryDirectory() as folder:
         socket = str(Path(folder) / "provider")
         server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_send_message_length", -1)])

@@ -1,4 +1,4 @@
-"""The provider's schema, read from the types that are derived from it and published (npm, @cdktf/provider-google)."""
+"""The schema of Google's Terraform provider, read from the npm package @cdktf/provider-google."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from deploy.check.processes import run
 
 PACKAGE = "@cdktf/provider-google@16.12.1"
-# What the package was made from; versions.tf pins the same.
+# The version of the provider from which the package was made; versions.tf pins the same one.
 PROVIDER_VERSION = "6.50.0"
-# The package's integrity, as npm writes it.
+# The package's SHA-512 digest in base64, as in npm's integrity field.
 SHA512 = "KqNA/5RiFT07r0PSZ6/07cJ2zESUgbj1JchVj21iBFBZVUbD+578xA/k8eq/r0cbyEgLmg9eYWeVslaYah4DCQ=="
 
 _SIMPLE = {"string": "string", "number": "number", "boolean": "bool"}
@@ -43,7 +43,7 @@ _MEMBER = re.compile(r'this\._\w+ = new (?:cdktf\.)?(\w+)\(this, "(\w+)"')
 
 @dataclass(slots=True)
 class Attribute:
-    """An attribute: its type as Terraform's protocol writes it, and who sets it."""
+    """An attribute: its type in the notation of Terraform's protocol, and whether it is set or computed."""
 
     type: object
     required: bool
@@ -54,7 +54,7 @@ class Attribute:
 
 @dataclass(slots=True)
 class Block:
-    """A resource's content, or a nested block's."""
+    """The content of a resource or of a nested block."""
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
     blocks: dict[str, NestedBlock] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Block:
 
 @dataclass(slots=True)
 class NestedBlock:
-    """A block within a block."""
+    """A block inside another block."""
 
     block: Block
     # ``list``, ``set`` or ``struct``.
@@ -72,7 +72,7 @@ class NestedBlock:
 
 
 class Types:
-    """The package, fetched once and kept."""
+    """The npm package, downloaded once into a cache folder."""
 
     def __init__(self, cache: Path) -> None:
         self._archive = cache / f"{PACKAGE.replace('/', '-')}.tgz"
@@ -82,7 +82,7 @@ class Types:
             raise ValueError(f"{self._archive} is not {PACKAGE}: its SHA-512 differs")
 
     def schemas(self, names: set[str]) -> dict[str, Block]:
-        """Return the schemas of ``resource_TYPE``, ``data_TYPE`` and ``provider``; raises LookupError."""
+        """Return the schemas by name: ``resource_TYPE``, ``data_TYPE`` or ``provider``; raises LookupError."""
         wanted = {_folder(name): name for name in names}
         found: dict[str, dict[str, str]] = {}
         with tarfile.open(self._archive) as archive:
@@ -99,7 +99,7 @@ class Types:
 
 
 def _folder(name: str) -> str:
-    """Return the package's folder of a name."""
+    """Return the package's folder for a schema's name."""
     kind, _, of = name.partition("_")
     words = of.removeprefix("google_") if kind == "resource" else f"{kind}_{of}".removesuffix("_")
     return words.replace("_", "-")
@@ -117,7 +117,7 @@ def _sha512(file: Path) -> str:
 
 
 class _Module:
-    """One resource's types."""
+    """The parsed source of one resource in the package."""
 
     def __init__(self, code: str, declarations: str) -> None:
         self._structs = {name.lower(): body for name, body in _FUNCTION.findall(code)}
@@ -128,12 +128,12 @@ class _Module:
         }
 
     def block(self) -> Block:
-        """Return the whole resource's schema."""
+        """Return the schema of the whole resource."""
         name, body = next((name, body) for name, (base, body) in self._classes.items() if base.startswith("Terraform"))
         return self._block(f"{name}Config", body, body)
 
     def _block(self, interface: str, arguments: str, members: str) -> Block:
-        """Return a schema from the class that has its members and the function that writes its arguments."""
+        """Return a block's schema from its interface's name, the code that writes its arguments, and its class members."""
         block, required = Block(), self._required.get(interface, {})
         kinds = {name: kind for kind, name in _MEMBER.findall(members)}
         for name, is_block, shape, storage in _ARGUMENT.findall(arguments):
@@ -172,7 +172,7 @@ class _Module:
 
 
 def _object(block: Block) -> object:
-    """Return a block as an object's type, as computed attributes have it."""
+    """Return the type of a block as an object type, as computed attributes have it."""
     attributes = {name: attribute.type for name, attribute in block.attributes.items()}
     nested = {name: [nested.nesting, _object(nested.block)] for name, nested in block.blocks.items()}
     return ["object", attributes | nested]

@@ -1,4 +1,4 @@
-"""Terraform itself on deploy/gcp, without a registry, credentials or a cloud: on the provider that knows the schema."""
+"""Terraform runs on deploy/gcp with the offline provider: without a registry, credentials or a cloud."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy.check.provider import serving
 from deploy.check.schemas import PROVIDER_VERSION, Types
 
 SOURCE = Path("deploy/gcp")
-# What the module reads beside itself.
+# The files outside its folder that the module reads.
 RULES = Path("deploy/prometheus")
 _DECLARED = re.compile(r'^(resource|data) "(google_\w+)"', re.MULTILINE)
 _NOT_COMMITTED = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
@@ -35,18 +35,18 @@ _VARIABLES = {
 
 
 class Terraform:
-    """A copy of deploy/gcp that Terraform is run in."""
+    """A copy of deploy/gcp in which Terraform commands run."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._environment = {**os.environ, **environment, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
     def __call__(self, *arguments: str) -> str:
-        """Run a command and return what it prints; raises Missing or ValueError."""
+        """Run a Terraform command and return its output; raises Missing or ValueError."""
         return run("terraform", *arguments, folder=self.folder, environment=self._environment)
 
     def plan(self, **variables: str) -> Path:
-        """Return the JSON of a plan; raises ValueError."""
+        """Plan with these variables, and return the file with the plan as JSON; raises ValueError."""
         given = [f"-var={name}={value}" for name, value in {**_VARIABLES, **variables}.items()]
         self("plan", "-input=false", "-lock=false", "-out=plan", *given)
         file = self.folder / f"plan{len(variables)}.json"
@@ -55,7 +55,7 @@ class Terraform:
 
 
 def declared() -> set[str]:
-    """Return the resources and data sources of deploy/gcp, and the provider itself."""
+    """Return the types of the resources and data sources in deploy/gcp, and the provider itself."""
     text = "".join(file.read_text() for file in sorted(SOURCE.glob("*.tf")))
     pin = f'version = "{PROVIDER_VERSION}"'
     if pin not in text:
@@ -65,7 +65,7 @@ def declared() -> set[str]:
 
 @contextmanager
 def terraform(cache: Path) -> Iterator[Terraform]:
-    """Make Terraform ready to validate, test and plan."""
+    """Prepare a copy of deploy/gcp for Terraform, and yield it."""
     schemas = Types(cache).schemas(declared())
     with TemporaryDirectory() as folder, serving(schemas) as environment:
         copy = Path(shutil.copytree(SOURCE, Path(folder) / "gcp", ignore=_NOT_COMMITTED))
@@ -77,5 +77,5 @@ def terraform(cache: Path) -> Iterator[Terraform]:
 
 
 def planned(file: Path) -> int:
-    """Return how many resources a plan makes."""
+    """Return how many resources a plan creates."""
     return len(json.loads(file.read_text())["planned_values"]["root_module"]["resources"])

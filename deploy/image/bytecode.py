@@ -1,4 +1,4 @@
-"""Make the bytecode of pycalc and of what it uses of the standard library: an image's files are only read."""
+"""Compile pycalc and the library modules that it imports to bytecode, because an image's files are read-only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pkgutil import walk_packages
 
 import pycalc
 
-# Alembic runs these; they can't be imported.
+# Alembic executes these files; they can't be imported as modules.
 MIGRATIONS = "pycalc.db.migrations."
 
 for module in walk_packages(pycalc.__path__, "pycalc."):

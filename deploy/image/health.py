@@ -1,4 +1,4 @@
-"""Exit with 0 when the service of this container is alive; cheap, because it is asked every few seconds."""
+"""Exit with 0 when the service of this container is alive; uses few imports, because it runs every few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make dashboards``: the alert rules and the dashboards, from the names of the metrics that the code exports."""
+"""``make dashboards``: write the alert rules and the dashboards, with the metric names that the code exports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _DEPLOY = Path(__file__).resolve().parents[1]
 
 
 def files() -> dict[Path, str]:
-    """Return what stands in which file."""
+    """Return the content of each generated file."""
     folder = _DEPLOY / "grafana/dashboards"
     boards = {folder / f"{dashboard.uid}.json": rendered(dashboard) for dashboard in DASHBOARDS}
     return {_DEPLOY / "prometheus/alerts.yml": rules(), **boards}
 
 
 def main() -> None:
-    """Write the files anew."""
+    """Write all generated files."""
     for file, text in files().items():
         file.write_text(text)
 

@@ -1,4 +1,4 @@
-"""What somebody must look at, as Prometheus' alerting rules. Each has its entry in docs/operations.md."""
+"""Alerting rules for Prometheus; docs/operations.md says for each alert what to do."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ RUNBOOK = "docs/operations.md"
 
 
 class Alert(NamedTuple):
-    """A rule; ``page`` wakes someone, ``ticket`` can wait for the day."""
+    """An alerting rule; ``page`` wakes someone, ``ticket`` can wait until the day."""
 
     name: str
     severity: Literal["page", "ticket"]
     expression: str
-    # For how long before anybody is told; empty: at once.
+    # How long the expression must hold before the alert fires; empty: no time.
     lasting: str
     summary: str
 
     @property
     def runbook(self) -> str:
-        """Where it is written what to do."""
+        """Return the place in the documentation that says what to do."""
         return f"{RUNBOOK}#{self.name.lower()}"
 
 
@@ -137,7 +137,8 @@ ALERTS = (
     Alert(
         "PycalcRevocationsUnread",
         "page",
-        "increase(<revocation_failures>[2m]) > 6",  # four readings of Cloud Run's: one may be missed
+        # The window holds four of Cloud Run's samples, so that one may be missing.
+        "increase(<revocation_failures>[2m]) > 6",
         "2m",
         "{{ $labels.instance }} can't read who was logged out, and refuses everybody after 5 s",
     ),
@@ -200,6 +201,6 @@ def _rule(alert: Alert) -> str:
 
 
 def rules() -> str:
-    """Return the rules as Prometheus reads them."""
+    """Return the rules in the format of Prometheus."""
     head = "# Made by `make dashboards` from deploy/observability/alerts.py and the names of the code's metrics.\n"
     return f"{head}groups:\n  - name: pycalc\n    rules:\n" + "\n".join(map(_rule, ALERTS)) + "\n"

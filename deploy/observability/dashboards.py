@@ -1,4 +1,4 @@
-"""Grafana's dashboards: what each shows, and the JSON that Grafana reads."""
+"""Grafana's dashboards: their panels, and the JSON that Grafana reads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from deploy.observability.names import resolved
 
-# Of a panel, in units of Grafana's grid, which is 24 wide.
+# A panel's width and height in units of Grafana's grid, which is 24 wide, and the panels in a row.
 _WIDTH, _HEIGHT, _COLUMNS = 8, 7, 3
 _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 
 class Panel(NamedTuple):
-    """A graph: its lines by legend, each an expression in which ``<name>`` is an attribute of Metrics."""
+    """A graph; ``lines`` maps each legend to a PromQL expression in which ``<name>`` is an attribute of Metrics."""
 
     title: str
     unit: str
@@ -21,7 +21,7 @@ class Panel(NamedTuple):
 
 
 class Dashboard(NamedTuple):
-    """A page of panels."""
+    """A dashboard with its panels."""
 
     uid: str
     title: str
@@ -258,7 +258,7 @@ def _panel(panel: Panel, number: int) -> dict[str, Any]:
 
 
 def rendered(dashboard: Dashboard) -> str:
-    """Return a dashboard as Grafana reads it."""
+    """Return the JSON of a dashboard for Grafana."""
     described = {
         "uid": dashboard.uid,
         "title": dashboard.title,

@@ -1,4 +1,4 @@
-"""The names that the code exports, for the files that are made from them."""
+"""The names of the exported metrics, for the alert rules and the dashboards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = re.compile(r"<([a-z_]+)>")
 
 
 def _exported() -> dict[str, str]:
-    """Return the series of each metric by the name that the code has for it; a histogram's without its suffix."""
+    """Return the exported name of each metric by its attribute in Metrics; a histogram's name has no suffix."""
     metrics = Metrics()
     names = {}
     for attribute, value in vars(metrics).items():
@@ -22,7 +22,7 @@ def _exported() -> dict[str, str]:
     return names
 
 
-# The series of every metric, by the attribute of Metrics that it is.
+# The exported name of each metric, by its attribute in Metrics.
 NAMES = _exported()
 
 
