@@ -46,7 +46,7 @@ def seconds(task: Task) -> float:
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of F(n), its computation by GMP, and the computations by ``decimal`` as a function of levels."""
+    """Return the digits of F(n), its computation by GMP, and those by ``decimal`` as a function of levels."""
     return (
         fibonacci_digits(n),
         lambda: gmp.fib(n).digits().encode(),
@@ -55,7 +55,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of n!, its computation by GMP, and the computations by ``decimal`` as a function of levels."""
+    """Return the digits of n!, its computation by GMP, and those by ``decimal`` as a function of levels."""
     return (
         factorial_digits(n),
         lambda: gmp.fac(n).digits().encode(),
@@ -64,7 +64,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of 3^n, its computation by GMP, and the computations by ``decimal`` as a function of levels."""
+    """Return the digits of 3^n, its computation by GMP, and those by ``decimal`` as a function of levels."""
     return (
         int(n * LOG_3) + 1,
         lambda: (mpz(3) ** n).digits().encode(),

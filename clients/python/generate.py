@@ -1,6 +1,6 @@
-"""Make the synchronous client from the asynchronous one: ``python clients/python/generate.py``.
+"""Generate the synchronous client from the asynchronous one: ``python clients/python/generate.py``.
 
-Only words are replaced, so the two have the same lines but for the layout. A test says when they differ.
+Only words are replaced, so apart from the layout the two have the same lines. A test fails if they differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORDS = [
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Yield the path and the text of each generated file."""
+    """Yield the path and the new text of each generated file."""
     for source in sorted((_PACKAGE / "_async").glob("*.py")):
         text = source.read_text()
         if source.name == "__init__.py":
@@ -36,7 +36,7 @@ def generated() -> Iterator[tuple[Path, str]]:
 
 
 def _formatted(text: str, path: Path) -> str:
-    """Return the text with sorted imports and in the layout of the formatter."""
+    """Return the text with sorted imports and in the formatter's layout."""
     for command in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
         line = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         done = subprocess.run(line, input=text, capture_output=True, text=True, check=True)  # noqa: S603

@@ -133,7 +133,7 @@ class _Module:
         return self._block(f"{name}Config", body, body)
 
     def _block(self, interface: str, arguments: str, members: str) -> Block:
-        """Return a block's schema from its interface's name, the code that writes its arguments, and its class members."""
+        """Return the schema of a block: its interface's name, the code of its arguments, and its class members."""
         block, required = Block(), self._required.get(interface, {})
         kinds = {name: kind for kind, name in _MEMBER.findall(members)}
         for name, is_block, shape, storage in _ARGUMENT.findall(arguments):

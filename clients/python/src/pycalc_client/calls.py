@@ -1,4 +1,4 @@
-"""Requests and answers, as the client's layers hand them to each other."""
+"""Requests and answers, as the modules of the client pass them to each other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import httpx
 from pycalc_client.errors import UnexpectedAnswer
 from pycalc_client.numbers import Integer, Rational, literal
 
-LONGEST_HELD = 1024 * 1024  # bytes of an answer; the digits of a longer one are downloaded when they are wanted
+LONGEST_HELD = 1024 * 1024  # bytes of an answer; the digits of a longer one are downloaded when they are used
 View = Literal["full", "summary"]
 
-BEGINNING = 64  # bytes of a longer answer that are read, enough for the id
+BEGINNING = 64  # bytes that are read of a longer answer, enough for the id
 _ID = re.compile(rb'\{"id":"([0-9a-f-]{36})"')
 _KEY = re.compile(r"[!-~]+")
-_MOST_ITEMS = 1_000  # in a batch
-_MOST_BYTES = 900_000  # of a batch's items; the service takes 1 MiB
+_MOST_ITEMS = 1_000  # the most items of one batch request
+_MOST_BYTES = 900_000  # the most bytes of one batch's items; the service accepts 1 MiB in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +36,31 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
     longest: int | None = None  # bytes; of a longer answer only the beginning is read; None: no limit
-    read_timeout: float | None = None  # seconds without a byte, in place of the client's
+    read_timeout: float | None = None  # seconds without a byte; None: the client's timeout
     anonymous: bool = False  # sent without credentials
 
     @property
     def repeatable(self) -> bool:
-        """Return whether the request changes nothing more when it is carried out twice."""
+        """Return whether sending the request twice has the same effect as sending it once."""
         return self.method != "POST" or self.idempotency_key is not None
 
 
 class Answer(NamedTuple):
-    """A successful answer; ``content`` is only its beginning when the rest was not read."""
+    """A successful answer; ``content`` is only its beginning unless it is ``whole``."""
 
     headers: httpx.Headers
     content: bytes
     whole: bool
 
     def json(self) -> Any:
-        """Return the parsed content; raises UnexpectedAnswer."""
+        """Return the content parsed as JSON; raises UnexpectedAnswer."""
         try:
             return json.loads(self.content)
         except ValueError:
             raise UnexpectedAnswer("The answer is no JSON: does the URL lead to a pycalc service?") from None
 
     def id(self) -> str:
-        """Return the calculation's id from the beginning of the content; raises UnexpectedAnswer."""
+        """Return the calculation's id, read from the beginning of the content; raises UnexpectedAnswer."""
         found = _ID.match(self.content)
         if found is None:
             raise UnexpectedAnswer("The answer is no calculation: does the URL lead to a pycalc service?")
@@ -75,13 +75,13 @@ class BatchItem(TypedDict):
 
 
 class BaseOption(TypedDict, total=False):
-    """The option of operations whose result is an integer."""
+    """The option of operations that return an integer."""
 
     base: int | None
 
 
 class IntegerOptions(BaseOption, total=False):
-    """The options of operations whose result need not be computed to know a part of it."""
+    """The options of operations that can return a residue or a summary without computing the whole result."""
 
     mod: Integer | None
     view: View | None
@@ -94,7 +94,7 @@ class PowOptions(IntegerOptions, total=False):
 
 
 def require_url(text: str) -> None:
-    """Raise ValueError unless a text is the address of a service; httpx would tell so at the first request only."""
+    """Raise ValueError unless the text is the URL of a service; httpx would raise only at the first request."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -104,7 +104,7 @@ def require_url(text: str) -> None:
 
 
 def require_key(text: str) -> None:
-    """Raise ValueError unless a header field can carry an API key. httpx's own error would show the key."""
+    """Raise ValueError unless a header field can carry the API key; httpx's own error would show the key."""
     if not _KEY.fullmatch(text):
         raise ValueError("api_key must be ASCII characters without a space: perhaps it ends in a line break.")
 
@@ -121,7 +121,7 @@ def calculation_body(operation: str, operands: Mapping[str, Rational], **options
 
 
 def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]:
-    """Yield the items of a batch in parts that the service takes."""
+    """Yield the items in lists that are small enough for one batch request."""
     part: list[dict[str, object]] = []
     size = 0
     for item in items:
@@ -137,7 +137,7 @@ def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]
 
 
 def moment(value: datetime | str | None) -> str | None:
-    """Return a moment as the service reads it (RFC 3339); raises ValueError for one without a time zone."""
+    """Return a time in the service's format (RFC 3339); raises ValueError for one without a time zone."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("The moment has no time zone: use an aware datetime, such as datetime.now(UTC).")
@@ -146,5 +146,5 @@ def moment(value: datetime | str | None) -> str | None:
 
 
 def params_of(**given: object) -> dict[str, str]:
-    """Return the query parameters that are not None."""
+    """Return those query parameters that are not None, as texts."""
     return {name: str(value) for name, value in given.items() if value is not None}

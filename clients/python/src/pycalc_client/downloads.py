@@ -1,4 +1,4 @@
-"""Downloads of digits: what has come, how to go on after a cut, and the file that they go to."""
+"""Downloads of digits: how much has arrived, how to resume, and the file that they are written to."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PROGRESS_SECONDS = 0.2
 
 
 class Transfer:
-    """The state of a download: its position, and what the service has stated of the whole.
+    """The state of a download: its position, and the length, ETag and digest that the service has stated.
 
-    The digits of a calculation never change, so a download may go on at any later time.
+    The digits of a calculation never change, so a download may be resumed at any later time.
     """
 
     def __init__(self, stated_sha256: str | None = None) -> None:
@@ -37,11 +37,11 @@ class Transfer:
 
     @property
     def complete(self) -> bool:
-        """Return whether all bytes have come."""
+        """Return whether all bytes have arrived."""
         return self.position == self.total
 
     def headers(self) -> dict[str, str]:
-        """Return the header fields of the next request."""
+        """Return the header fields of the next request, which asks for the missing bytes."""
         fields = {"Accept": "text/plain", "Accept-Encoding": "identity"}
         if self.position:
             fields["Range"] = f"bytes={self.position}-"
@@ -50,7 +50,7 @@ class Transfer:
         return fields
 
     def begin(self, response: httpx.Response) -> None:
-        """Read the head of a response; of a whole one, the bytes that have come before will be skipped."""
+        """Read a response's header; if its body starts before the position, skip the bytes received earlier."""
         part = _RANGE.fullmatch(response.headers.get("content-range", ""))
         first, self.total = 0, int(response.headers.get("content-length", -1))
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
@@ -66,7 +66,7 @@ class Transfer:
             self._stated = base64.b64decode(found[1]).hex() if found else None
 
     def take(self, data: bytes) -> bytes:
-        """Count and hash the next bytes of a response; return those that have not come before."""
+        """Count and hash the next bytes of a response; return those that were not received earlier."""
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         new = data[skipped:]
@@ -75,27 +75,28 @@ class Transfer:
         return new
 
     def end(self) -> None:
-        """Note that the response ended without a cut, for one that did not tell its length."""
+        """Note that the response ended properly, which gives the length of a response that did not state it."""
         if self.total is None:
             self.total = self.position
 
     def verify(self) -> None:
-        """Raise DigestMismatch unless the bytes have the stated SHA-256; without one there is nothing to compare."""
+        """Raise DigestMismatch if the service stated a SHA-256 and the bytes have another one."""
         if self._stated is not None and self._hash.hexdigest() != self._stated:
             raise DigestMismatch(f"The digits have the SHA-256 {self._hash.hexdigest()}, not {self._stated}.")
 
 
 class PartFile:
-    """A file that appears under its name when it is complete.
+    """A file that gets its name when it is complete.
 
-    Until then it is called ``NAME.ID.part``. After a crash, the next download of the same calculation goes on there.
+    Until then its name is ``NAME.ID.part``. After a crash, the next download of the same calculation continues this
+    file.
     """
 
     def __init__(self, path: Path, calculation_id: str, transfer: Transfer) -> None:
         self._path = path
         self._part = path.with_name(f"{path.name}.{calculation_id}.part")
         self._file = self._part.open("a+b")
-        # A range must not be empty, so one byte at least is left to be asked for.
+        # A requested range must not be empty, so at least the last byte is requested again.
         self._file.truncate(max(0, self._file.seek(0, os.SEEK_END) - 1))
         self._file.seek(0)
         while data := self._file.read(_READ):
@@ -106,14 +107,14 @@ class PartFile:
         self._file.write(data)
 
     def finish(self) -> None:
-        """Give the complete file its name, once it is on the disk."""
+        """Sync the complete file to the disk, then give it its name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.replace(self._path)
 
     def close(self) -> None:
-        """Close the file; an incomplete one stays under its own name, unless it is empty."""
+        """Close the file; an incomplete one keeps the name ``NAME.ID.part``, unless it is empty."""
         self._file.close()
         if self._part.exists() and self._part.stat().st_size == 0:
             self._part.unlink()
@@ -125,14 +126,14 @@ class PartFile:
 
 
 class Progress:
-    """Shows a download's progress: on standard error, or by a function of the bytes that have come and of all."""
+    """A display of a download's progress, on standard error or by a function of the received and of all bytes."""
 
     def __init__(self, show: bool | Callable[[int, int | None], None]) -> None:
         self._show = (_show_on_terminal if show else None) if isinstance(show, bool) else show
         self._next = 0.0
 
     def update(self, transfer: Transfer) -> None:
-        """Show the position, some times a second and at the end."""
+        """Show the position, a few times a second and at the end."""
         if self._show is not None and (transfer.complete or monotonic() >= self._next):
             self._next = monotonic() + _PROGRESS_SECONDS
             self._show(transfer.position, transfer.total)
@@ -145,7 +146,7 @@ def _show_on_terminal(position: int, total: int | None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text that is in memory to a file that appears under its name when it is complete."""
+    """Write a text to a file that gets its name when it is complete."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text)
     part.replace(path)

@@ -50,7 +50,7 @@ _classes: dict[str, type[ProblemError]] = {}
 
 
 class PycalcError(Exception):
-    """The base class of the client's exceptions."""
+    """The base class of all exceptions of the client."""
 
 
 class ConnectionFailed(PycalcError):
@@ -58,7 +58,7 @@ class ConnectionFailed(PycalcError):
 
 
 class UnexpectedAnswer(PycalcError):
-    """An answer is not of the service's form, for example because the URL leads to another program."""
+    """An answer does not have the service's form, for example because the URL leads to another program."""
 
 
 class DigestMismatch(PycalcError):
@@ -70,7 +70,7 @@ class NotLoaded(PycalcError):
 
 
 class FieldError(NamedTuple):
-    """One invalid field: a JSON pointer into the input, what is wrong there, and the place of the wrong character."""
+    """One invalid field: a JSON pointer into the input, a description, and the position of the wrong character."""
 
     pointer: str
     detail: str
@@ -106,13 +106,13 @@ class ProblemError(PycalcError):
 
 
 class BadRequest(ProblemError):
-    """The request's body broke off, or its framing is not valid HTTP."""
+    """The request's body ended early, or its framing is not valid HTTP."""
 
     slug = "bad-request"
 
 
 class ValidationError(ProblemError):
-    """The request is not of the documented form; ``errors`` says where."""
+    """The request does not have the documented form; ``errors`` says where."""
 
     slug = "validation-error"
 
@@ -140,7 +140,7 @@ class ResultTooLarge(ProblemError):
 
 
 class PreconditionFailed(ProblemError):
-    """The request's If-Match names no current ETag."""
+    """The request's If-Match does not name the current ETag."""
 
     slug = "precondition-failed"
 
@@ -158,7 +158,7 @@ class Unauthorized(ProblemError):
 
 
 class TotpRequired(Unauthorized):
-    """The password is right, and the account needs a code of its authenticator app: pass ``totp``."""
+    """The password is right, and the account also needs a code of its authenticator app: pass ``totp``."""
 
     slug = "totp-required"
 
@@ -170,19 +170,19 @@ class Forbidden(ProblemError):
 
 
 class NotFound(ProblemError):
-    """There is no such resource, or the caller may not know of it."""
+    """The resource does not exist, or the caller may not see it."""
 
     slug = "not-found"
 
 
 class MethodNotAllowed(ProblemError):
-    """The resource does not know the method."""
+    """The resource does not support the request's method."""
 
     slug = "method-not-allowed"
 
 
 class RequestTimeout(ProblemError):
-    """The request's body came too slowly."""
+    """The request's body arrived too slowly."""
 
     slug = "request-timeout"
 
@@ -204,19 +204,19 @@ class PayloadTooLarge(ProblemError):
 
 
 class UnsupportedMediaType(ProblemError):
-    """The request's body is of a type that the service does not take."""
+    """The request's body has a content type that the service does not accept."""
 
     slug = "unsupported-media-type"
 
 
 class RateLimited(ProblemError):
-    """Too many requests; ``retry_after`` says when to come back."""
+    """Too many requests; ``retry_after`` says how many seconds to wait."""
 
     slug = "rate-limited"
 
 
 class QuotaExceeded(ProblemError):
-    """The caller has used up ``quota``; ``used`` of ``limit``, until ``resets_at``."""
+    """The caller has used up the quota named ``quota``: ``used`` of ``limit``, until ``resets_at``."""
 
     slug = "quota-exceeded"
 
@@ -229,7 +229,7 @@ class QuotaExceeded(ProblemError):
 
 
 class ComputationTimeout(ProblemError):
-    """The computation was stopped at its deadline; ``factors`` are those that a factorization has found by then."""
+    """The computation was stopped at its deadline; ``factors`` are those that a factorization had found by then."""
 
     slug = "computation-timeout"
 
@@ -251,13 +251,13 @@ class Unavailable(ProblemError):
 
 
 class InternalError(ProblemError):
-    """A fault of the service."""
+    """An internal error of the service."""
 
     slug = "internal-error"
 
 
 def problem_error(problem: Mapping[str, Any], retry_after: float | None = None) -> ProblemError:
-    """Return the exception for a problem's JSON; ProblemError itself for an unknown type, or one with other fields."""
+    """Return the exception for a problem's JSON. ProblemError itself is for unknown types and unexpected fields."""
     kind = str(problem.get("type", ""))
     chosen = _classes.get(kind.removeprefix(_TYPE_BASE), ProblemError)
     try:
@@ -267,7 +267,7 @@ def problem_error(problem: Mapping[str, Any], retry_after: float | None = None) 
 
 
 def error_of(response: httpx.Response) -> ProblemError:
-    """Return the exception for a response that was read and is no success; it need not be a problem's JSON."""
+    """Return the exception for an unsuccessful response whose body was read; the body need not be a problem's JSON."""
     problem: object = None
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         try:
@@ -280,9 +280,9 @@ def error_of(response: httpx.Response) -> ProblemError:
 
 
 def retry_after_of(headers: httpx.Headers) -> float | None:
-    """Return the seconds of a Retry-After field; None if it is absent or malformed.
+    """Return the seconds that a Retry-After field asks to wait; None if it is absent or malformed.
 
-    A moment is compared with the response's own Date, so that a wrong clock on either side does not matter.
+    A date is compared with the response's own Date field, so that a wrong clock on either side does not matter.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

@@ -1,4 +1,4 @@
-"""Server-sent events, from bytes (WHATWG HTML, section 9.2.6)."""
+"""A parser of server-sent events (WHATWG HTML, section 9.2.6)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """An event's id and data; data is empty for an event that only tells the position in the stream."""
+    """An event's id and data; data is empty if the event only states the position in the stream."""
 
     id: str | None
     data: str
 
 
 class EventParser:
-    """Reads events from the bytes of a stream as they come; other fields than ``id`` and ``data`` are ignored."""
+    """A parser that takes a stream's bytes as they arrive; it ignores fields other than ``id`` and ``data``."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -22,7 +22,7 @@ class EventParser:
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the events that are complete with these bytes."""
+        """Yield the events that these bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if text := line.removesuffix(b"\r").decode():

@@ -1,4 +1,4 @@
-"""The service's other answers: usage and API keys."""
+"""Answers of the service about usage and API keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The totals of an operation on a day (UTC); ``compute_ms`` is the time spent on them."""
+    """The totals of an operation on a day (UTC); ``compute_ms`` is the time spent on computing."""
 
     day: date
     operation: str
@@ -22,7 +22,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The use of a quota within its window of ``window`` seconds."""
+    """The use of a quota within a window of ``window`` seconds."""
 
     name: str
     limit: float
@@ -34,7 +34,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Totals, the newest day first, and the caller's quotas."""
+    """The usage totals, the newest day first, and the caller's quotas."""
 
     totals: list[Total]
     quotas: list[Quota]
@@ -42,7 +42,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key; ``key`` is its text, which the service tells only when it makes the key."""
+    """An API key; the service states its text, ``key``, only when it creates the key."""
 
     id: str
     name: str

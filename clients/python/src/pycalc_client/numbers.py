@@ -1,7 +1,7 @@
-"""Numbers as the service writes them, and as Python has them.
+"""Conversions between the service's texts and Python's numbers.
 
-Python refuses to convert texts of more than 4,300 digits to integers, because its conversion is quadratic. The
-functions here convert shorter pieces and join them, and change no global setting.
+Python refuses to convert texts of more than 4,300 digits to integers, because its algorithm is quadratic. These
+functions convert shorter pieces and join them, and change no global setting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 _PIECE = 2_000  # digits that Python converts at once, below its limit of 4,300
-_LONGEST_STR = 14_000  # bits of an integer whose decimal text is below that limit
+_LONGEST_STR = 14_000  # bits; the decimal text of a shorter integer is below Python's limit
 
 Integer = int | str
 Rational = int | str | float | Decimal | Fraction
@@ -26,7 +26,7 @@ class Factor(NamedTuple):
 
 
 class IntegerRoot(NamedTuple):
-    """The floor of a root, and the number less the power of that root."""
+    """The floor of a root, and the number minus that floor's power."""
 
     root: int
     remainder: int
@@ -36,7 +36,7 @@ Value = int | Fraction | Decimal | bool | list[Factor] | IntegerRoot
 
 
 def literal(value: Rational) -> str:
-    """Return a number as the service reads it; a text stays as it is.
+    """Return a number as a text that the service can read; a text is returned unchanged.
 
     A float stands for the digits that Python prints for it: 0.1 is one tenth.
     """
@@ -50,17 +50,18 @@ def literal(value: Rational) -> str:
 
 
 def _decimal(value: int) -> str:
-    return str(Decimal(value))  # in contrast to str(int), without a limit
+    return str(Decimal(value))  # in contrast to str(int), Decimal has no limit
 
 
 def integer_of(text: str, base: int = 10) -> int:
-    """Return the integer that a text of any length stands for.
+    """Return the integer that a text of any length represents.
 
-    A million digits take about a second. The time grows with the power 1.6 of the length, as multiplication does.
+    A million digits take about a second. The time grows with the power 1.6 of the length, as Python's multiplication
+    does.
     """
     if text.startswith("-"):
         return -integer_of(text[1:], base)
-    sizes = [_PIECE]  # of the lower part, by the depth of the recursion from below
+    sizes = [_PIECE]  # lengths of the lower half, the smallest first
     powers: list[int] = [base**_PIECE]
     while 2 * sizes[-1] < len(text):
         sizes.append(2 * sizes[-1])
@@ -78,13 +79,13 @@ def integer_of(text: str, base: int = 10) -> int:
 
 
 def text_of(result: Any) -> str:
-    """Return the text of a result in JSON: its bare digits, ``true`` or ``false``, or the JSON of a list or object."""
+    """Return a result from JSON as text: bare digits, ``true`` or ``false``, or the JSON of a list or object."""
     return result if isinstance(result, str) else json.dumps(result, separators=(",", ":"))
 
 
 def value_of(text: str, *, exact: bool, base: int = 10) -> Value:
-    """Return the value that a result's text stands for; a number that is not exact is a Decimal."""
-    if base != 10:  # "true" has digits of base 36
+    """Return the value that a result's text represents; a number that is not exact is a Decimal."""
+    if base != 10:  # in base 36, even "true" is a number
         return integer_of(text, base)
     if text in ("true", "false"):
         return text == "true"

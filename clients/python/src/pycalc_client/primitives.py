@@ -1,6 +1,6 @@
-"""The parts of which the asynchronous client and the synchronous client use different ones.
+"""The functions and classes that differ between the asynchronous and the synchronous client.
 
-Generated code uses the name without ``Async`` or ``async_``.
+The generated code uses the same name without ``Async`` or ``async_``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ sleep = time.sleep
 
 
 async def async_run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that reads or writes a file, in a thread."""
+    """Call a function that reads or writes a file, in another thread, and return its result."""
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that reads or writes a file."""
+    """Call a function that reads or writes a file, and return its result."""
     return function(*args, **kwargs)
 
 
 def async_load_now(load: Callable[[], Awaitable[str]]) -> str:
-    """Raise NotLoaded, because a property cannot wait for ``load``."""
+    """Raise NotLoaded, because a property cannot wait for the coroutine ``load``."""
     raise NotLoaded("The result is long and not in memory: `await calculation.load()` before text or result.")
 
 
 def load_now(load: Callable[[], str]) -> str:
-    """Return what ``load`` returns."""
+    """Call ``load`` and return its result."""
     return load()

@@ -1,4 +1,4 @@
-"""When a request is repeated, and after how long."""
+"""The rules by which requests are repeated."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import httpx
 
 from pycalc_client.errors import ConnectionFailed, Overloaded, ProblemError, Unavailable
 
-_OF_PROXIES = (502, 503, 504)  # without a problem, of a proxy that gets no answer
-# The request was not sent, so that even one without an idempotency key can be repeated.
+_OF_PROXIES = (502, 503, 504)  # answers without a problem document: those of a proxy that gets no answer
+# In these cases the request was not sent, so that even one without an idempotency key can be repeated.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The bounds of retries.
+    """The limits of retries.
 
-    ``attempts`` is the most attempts without progress, ``deadline`` the most seconds without progress. The waits begin
-    with about ``first_wait`` seconds and double up to ``longest_wait``; a Retry-After of the service is obeyed.
+    ``attempts`` and ``deadline`` (seconds) limit the tries without progress. The waits begin with about ``first_wait``
+    seconds and double up to ``longest_wait``. A Retry-After of the service is added to the wait.
     """
 
     attempts: int = 6
@@ -31,7 +31,7 @@ class RetryPolicy:
 
 
 class Attempts:
-    """The attempts of one call."""
+    """The attempts of one request."""
 
     def __init__(
         self,
@@ -45,19 +45,19 @@ class Attempts:
         self.progressed()
 
     def progressed(self) -> None:
-        """Count attempts and seconds anew, because a part of the answer has come."""
+        """Start counting attempts and seconds anew, because a part of the answer has arrived."""
         self._failed = 0
         self._until = self._clock() + self._policy.deadline
 
     @property
     def remaining(self) -> float:
-        """Return the seconds until the deadline, at least a tenth."""
+        """Return the seconds until the deadline, at least 0.1."""
         return max(0.1, self._until - self._clock())
 
     def wait(self, error: httpx.RequestError | ProblemError, *, repeatable: bool) -> float:
-        """Return the seconds to wait before the next attempt; raise the error if there is none.
+        """Return the seconds to wait before the next attempt; raise the error if there is no next attempt.
 
-        ``repeatable`` tells whether a request may be repeated that the service has perhaps carried out.
+        ``repeatable`` says that the request may be sent again even if the service has perhaps carried it out.
         """
         self._failed += 1
         asked = error.retry_after if isinstance(error, ProblemError) else None
@@ -78,10 +78,10 @@ class Attempts:
 
 def _is_temporary(error: httpx.RequestError | ProblemError, *, repeatable: bool) -> bool:
     if isinstance(error, ProblemError):
-        if error.status == httpx.codes.CONFLICT:  # the first attempt with the idempotency key has not ended yet
+        if error.status == httpx.codes.CONFLICT:  # the first request with this idempotency key is still running
             return error.retry_after is not None
         if error.status == httpx.codes.TOO_MANY_REQUESTS or isinstance(error, Overloaded):
-            return True  # the service has done nothing
+            return True  # the service has not begun the request
         of_proxy = not error.slug and error.status in _OF_PROXIES
         return repeatable and (of_proxy or isinstance(error, Unavailable))
     return isinstance(error, _NOT_SENT) or (repeatable and isinstance(error, httpx.TransportError))

@@ -1,4 +1,4 @@
-"""The client."""
+"""The asynchronous client: its methods other than the calculations, and its construction."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pycalc_client.retries import Attempts, RetryPolicy
 _USER_AGENT = f"pycalc-client/{__version__} Python/{platform.python_version()}"
 _PAGE = 200  # calculations in a page of the history
 _SILENCE_SECONDS = (
-    45.0  # of an event stream, after which the connection is dead: the service sends something every 15 s
+    45.0  # of silence, after which an event stream's connection is dead: the service sends something every 15 s
 )
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncEvent:
-    """A calculation that was recorded; with ``id`` as ``last_event_id`` the events go on behind it."""
+    """A calculation that was recorded. Its ``id``, passed as ``last_event_id``, continues the events after this one."""
 
     id: str
     type: str
@@ -44,9 +44,10 @@ class AsyncEvent:
 class AsyncClient(AsyncOperations):
     """A client of a pycalc service, for use as a context manager.
 
-    It authenticates by an API key, or by a user name and a password; it then opens a session, renews its tokens
-    and ends it in the end. ``totp`` is the code of a second factor, or a function that returns a new one. ``timeout``
-    is that of httpx for one attempt; ``retries`` bounds the attempts. ``transport`` is one of httpx, for tests.
+    It authenticates by an API key, or by a user name and a password. With a password it opens a session, renews the
+    session's tokens, and logs out when it is closed. ``totp`` is the code of a second factor, or a function that
+    returns a new code. ``timeout`` is httpx's timeout for one attempt; ``retries`` limits the attempts. ``transport``
+    is an httpx transport, for tests.
     """
 
     def __init__(
@@ -83,14 +84,14 @@ class AsyncClient(AsyncOperations):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the session that a password opened, and close the connections."""
+        """Log out of the session that a password opened, and close the connections."""
         await self._session.aclose()
 
     async def batch(self, items: Iterable[BatchItem]) -> list[AsyncCalculation[Any] | ProblemError]:
-        """Do any number of calculations, up to 1,000 in a request; return their results in order.
+        """Calculate any number of items, up to 1,000 in a request; return their results in order.
 
         An item is ``{"operation": "pow", "input": {"x": 2, "y": -1}}``; options such as ``mod`` are members of its
-        input. For an item without a result, its ProblemError is returned, not raised.
+        input. If an item has no result, its ProblemError is returned instead of raised.
         """
         results: list[AsyncCalculation[Any] | ProblemError] = []
         for part in batch_parts(items):
@@ -137,7 +138,8 @@ class AsyncClient(AsyncOperations):
                         last_event_id = message.id or last_event_id
                         if message.data:
                             yield self._event_of(json.loads(message.data))
-                    attempts.progressed()  # by a heartbeat too; after the yield, which may take the caller long
+                    # Heartbeats count too; counted after the yield, because the caller may take long.
+                    attempts.progressed()
             except httpx.TransportError as error:
                 failure = error
             finally:
@@ -150,7 +152,7 @@ class AsyncClient(AsyncOperations):
     async def usage(
         self, *, since: date | str | None = None, until: date | str | None = None, user: str | None = None
     ) -> Usage:
-        """Return totals by day (UTC) and operation, and what is left of the quotas; ``user`` is for admins."""
+        """Return the usage totals by day (UTC) and operation, and the caller's quotas; ``user`` is for admins."""
         params = params_of(since=since, until=until, user=user)
         return usage_of((await self._session.send(Call("GET", "/usage", params=params))).json())
 
@@ -168,10 +170,10 @@ class AsyncClient(AsyncOperations):
         limits: Mapping[str, str] | None = None,
         allow_query: bool | None = None,
     ) -> ApiKey:
-        """Make an API key for a program, with its text in ``key``; this needs a session, not a key.
+        """Create an API key, and return it with its text in ``key``; this needs a session opened by a password.
 
-        ``expires_in`` is in seconds. ``limits`` are such as ``{"rate_limit": "60/minute"}``. With
-        ``allow_query`` the key may be sent in a URL; it may then have the scope ``calculate`` only.
+        ``expires_in`` is in seconds. ``limits`` are limits of the key such as ``{"rate_limit": "60/minute"}``. With
+        ``allow_query`` the key may be sent in a URL; then its only scope can be ``calculate``.
         """
         given = {
             "scopes": None if scopes is None else list(scopes),
@@ -183,9 +185,9 @@ class AsyncClient(AsyncOperations):
         return api_key_of((await self._session.send(Call("POST", "/me/keys", json=body))).json())
 
     async def api_keys(self) -> list[ApiKey]:
-        """Return one's own API keys, oldest first, without their texts."""
+        """Return the caller's API keys, oldest first, without their texts."""
         return [api_key_of(item) for item in (await self._session.send(Call("GET", "/me/keys"))).json()]
 
     async def delete_api_key(self, key_id: str) -> None:
-        """Remove one of one's own API keys; the service refuses it at once."""
+        """Delete one of the caller's API keys; the service refuses the key from then on."""
         await self._session.send(Call("DELETE", f"/me/keys/{quote(key_id, safe='')}"))

@@ -1,4 +1,4 @@
-"""Requests with credentials and retries."""
+"""Requests with credentials, retried after temporary failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc_client.retries import Attempts, RetryPolicy
 
 
 class AsyncSession:
-    """Sends requests with an API key, an access token or nothing, and repeats those that fail for a while."""
+    """A sender of requests with an API key, an access token or no credentials; it retries temporary failures."""
 
     def __init__(
         self, http: httpx.AsyncClient, api_key: str | None, tokens: AsyncTokens | None, policy: RetryPolicy
@@ -23,7 +23,7 @@ class AsyncSession:
         self.policy = policy
 
     async def send(self, call: Call) -> Answer:
-        """Return the answer to a call; raises the exceptions of PycalcError."""
+        """Send a request and return its answer; raises the exceptions of PycalcError."""
         attempts = Attempts(self.policy)
         while True:
             try:
@@ -33,7 +33,7 @@ class AsyncSession:
             await async_sleep(seconds)
 
     async def open(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Return a successful response whose body is unread; the caller must close it."""
+        """Send a request and return the successful response, its body unread; the caller must close it."""
         while True:
             try:
                 return await self._respond(call, attempts)
@@ -42,13 +42,13 @@ class AsyncSession:
             await async_sleep(seconds)
 
     async def aclose(self) -> None:
-        """End the session that a password opened, and close the connections."""
+        """Log out of the session that a password opened, and close the connections."""
         if self._tokens is not None:
             await self._tokens.end_session()
         await self._http.aclose()
 
     async def _respond(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Return a successful response to one attempt, its body unread; raises RequestError and ProblemError."""
+        """Make one attempt; return a successful response, its body unread. Raises RequestError and ProblemError."""
         token = self._api_key
         if call.anonymous:
             token = None
@@ -85,7 +85,7 @@ class AsyncSession:
         return await self._http.send(request, stream=True)
 
     async def _read(self, response: httpx.Response, longest: int | None) -> Answer:
-        """Read a response, or only its beginning if it is longer than ``longest``, and close it."""
+        """Read a response and close it; if it is longer than ``longest``, read only its beginning."""
         try:
             if longest is None or int(response.headers.get("content-length", 0)) <= longest:
                 return Answer(response.headers, await response.aread(), whole=True)

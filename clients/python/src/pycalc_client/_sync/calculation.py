@@ -24,18 +24,18 @@ from pycalc_client.retries import Attempts
 V_co = TypeVar("V_co", covariant=True)
 
 _LONGEST_SHOWN = 60  # characters of a result in repr()
-_LONGEST_END = 20  # and of each end of a longer one
+_LONGEST_END = 20  # characters of each end, when a longer result is shortened
 
 
 @dataclass(frozen=True, repr=False)
 class Calculation(Generic[V_co]):
     """A calculation that the service has recorded.
 
-    ``digits`` counts the digits of the result; ``exact`` is false where it is rounded to a precision, or a root with a
-    remainder. ``cached`` says that an earlier calculation made the result, and ``elapsed_ms`` is the service's time.
-    ``input`` holds the operands and options in canonical form, integers above 2^53 as texts. A calculation from the
-    history also has ``leading`` and ``trailing`` (20 digits each), ``sha256`` of the result's text, ``user`` and
-    ``created_at``; a summary has the first two.
+    ``digits`` counts the digits of the result. ``exact`` is false if the result is rounded to a precision, or is a root
+    with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
+    service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers above 2^53 as
+    texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``sha256`` of the
+    result's text, ``user`` and ``created_at``. A summary has ``leading`` and ``trailing`` only.
     """
 
     id: str
@@ -55,9 +55,10 @@ class Calculation(Generic[V_co]):
 
     @property
     def text(self) -> str:
-        """Return the result as the service writes it: bare digits, a fraction ``p/q``, a decimal, or JSON.
+        """Return the result's text: bare digits, a fraction ``p/q``, a decimal, or JSON.
 
-        A result of more than a megabyte, or one from the history of more than 1,000 digits, is downloaded at first use.
+        Some results are downloaded at the first use: those of more than a megabyte, and those from the history of more
+        than 1,000 digits.
         """
         return self._held[0] if self._held else load_now(self.load)
 
@@ -79,7 +80,7 @@ class Calculation(Generic[V_co]):
         return self._held[0]
 
     def iter_text(self) -> Generator[str]:
-        """Yield the text of the result in parts. Resume after a lost connection, and verify the digest at the end."""
+        """Yield the result's text in parts. Resume after a lost connection, and verify the digest at the end."""
         if self._held:
             yield self._held[0]
             return
@@ -88,11 +89,12 @@ class Calculation(Generic[V_co]):
             yield data.decode("ascii")
 
     def save(self, path: str | PathLike[str], *, progress: bool | Callable[[int, int | None], None] = False) -> Path:
-        """Write the text of the result to a file, and return its path.
+        """Write the result's text to a file, and return its path.
 
-        The digits are streamed. After a cut the download goes on where it was, after a crash too, if the same
-        calculation is saved to the same path again. The file appears under its name once its digest is verified.
-        ``progress=True`` shows the progress on standard error; a function gets the bytes that have come, and all.
+        The digits are streamed. After a lost connection, the download continues at the same position. After a crash, it
+        continues if the same calculation is saved to the same path again. The file gets its name once the digest is
+        verified. ``progress=True`` shows the progress on standard error. A function as ``progress`` is called with the
+        bytes received so far, and with all bytes, or None if their number is unknown.
         """
         target = Path(path)
         if self._held:
@@ -123,7 +125,7 @@ class Calculation(Generic[V_co]):
         )
 
     def _download(self, transfer: Transfer) -> Generator[bytes]:
-        """Yield what a transfer lacks of the result's bytes; go on after cuts; verify the digest."""
+        """Yield the bytes that the transfer has not received yet; resume after a cut; verify the digest at the end."""
         session = self._session
         if session is None:
             raise ValueError("The calculation does not belong to a client.")
@@ -136,7 +138,7 @@ class Calculation(Generic[V_co]):
                 transfer.begin(response)
                 for data in response.iter_raw():
                     yield transfer.take(data)
-                    attempts.progressed()  # after the yield, which may take the caller long
+                    attempts.progressed()  # counted after the yield, because the caller may take long
                 transfer.end()
             except httpx.TransportError as error:
                 failure = error
@@ -148,7 +150,7 @@ class Calculation(Generic[V_co]):
 
 
 def calculation_of(session: Session, item: Mapping[str, Any]) -> Calculation[Any]:
-    """Return a calculation from its JSON, that of an answer or of an item of the history."""
+    """Return a calculation from the JSON of an answer or of a history item."""
     created_at, result = item.get("created_at"), item.get("result")
     return Calculation(
         id=item["id"],

@@ -1,4 +1,4 @@
-"""The operations of the service, each a method."""
+"""The operations of the service, one method each."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pycalc_client.calls import (
 from pycalc_client.errors import Forbidden
 from pycalc_client.numbers import Factor, Integer, IntegerRoot, Rational, Value
 
-_IDENTITY = {"Accept-Encoding": "identity"}  # so that an answer states its length
+_IDENTITY = {"Accept-Encoding": "identity"}  # without compression an answer states its length
 
 
 class Operations:
-    """The operations. Each calculation is recorded once, however often its request is repeated.
+    """Methods for the operations. Each calculation is recorded once, however often its request is repeated.
 
-    An operand is a number, or its text such as ``"1e6"``, ``"0xFF"``, for ``pow`` ``"2.5"`` and ``"1/3"`` too.
-    ``mod`` asks for the result modulo a number, ``view="summary"`` for the size and the ends of the result; neither
-    computes the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
+    An operand is a number, or a text such as ``"1e6"`` or ``"0xFF"``, for ``pow`` also ``"2.5"`` or ``"1/3"``. ``mod``
+    asks for the result modulo a number, and ``view="summary"`` for the size and the first and last digits of the
+    result. Neither of these computes the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
     """
 
     def __init__(self, session: Session) -> None:
@@ -48,7 +48,7 @@ class Operations:
         base: int | None = None,
         **operands: Rational,
     ) -> Calculation[Any]:
-        """Calculate by the name of an operation and of its operands: ``calculate("gcd", a=12, b=18)``."""
+        """Calculate by the names of the operation and of its operands: ``calculate("gcd", a=12, b=18)``."""
         body = calculation_body(operation, operands, mod=mod, view=view, precision=precision, base=base)
         return self._post("/calculations", body)
 
@@ -70,9 +70,9 @@ class Operations:
         return self.calculate("factorial", n=n, **options)
 
     def pow(self, x: Rational, y: Rational, **options: Unpack[PowOptions]) -> Calculation[int | Fraction | Decimal]:
-        """Return x to the power y, exact wherever a finite exact answer exists.
+        """Return x to the power y, exactly if the result is an integer, a terminating decimal or a fraction.
 
-        Other values are rounded to ``precision`` significant digits (50), and ``exact`` is false.
+        Other values are rounded to ``precision`` significant digits (50 if it is not given), and ``exact`` is false.
         """
         return self.calculate("pow", x=x, y=y, **options)
 
@@ -101,11 +101,11 @@ class Operations:
         return self.calculate("lcm", a=a, b=b, **options)
 
     def iroot(self, n: Integer, k: Integer) -> Calculation[IntegerRoot]:
-        """Return the floor of the k-th root of n, and the remainder; ``exact`` is false unless that is 0."""
+        """Return the floor of the k-th root of n, and the remainder; ``exact`` is true if the remainder is 0."""
         return self.calculate("iroot", n=n, k=k)
 
     def isprime(self, n: Integer) -> Calculation[bool]:
-        """Return whether n is a prime number, which is proved."""
+        """Return whether n is a prime number; the answer is proved."""
         return self.calculate("isprime", n=n)
 
     def nextprime(self, n: Integer, **options: Unpack[BaseOption]) -> Calculation[int]:
@@ -113,17 +113,18 @@ class Operations:
         return self.calculate("nextprime", n=n, **options)
 
     def factorize(self, n: Integer) -> Calculation[list[Factor]]:
-        """Return the prime factors of n in ascending order; every prime is proved."""
+        """Return the prime factors of n in ascending order; each is proved to be prime."""
         return self.calculate("factorize", n=n)
 
     def modinverse(self, a: Integer, m: Integer, **options: Unpack[BaseOption]) -> Calculation[int]:
-        """Return the inverse of a modulo m."""
+        """Return the inverse of a modulo m, from 0 to m - 1."""
         return self.calculate("modinverse", a=a, m=m, **options)
 
     def _post(self, path: str, body: Mapping[str, object]) -> Calculation[Any]:
-        """Send a calculation, and return it; the digits of a long result are left at the service.
+        """Send a calculation, and return it; a long result is downloaded later, when it is used.
 
-        An API key without the scope ``history:read`` cannot come back for them, so it gets them at once.
+        An API key without the scope ``history:read`` cannot download the result later, so it receives the result at
+        once.
         """
         call = Call("POST", path, json=body, headers=_IDENTITY, idempotency_key=new_key(), longest=LONGEST_HELD)
         answer = self._session.send(call)
@@ -136,6 +137,6 @@ class Operations:
             return calculation_of(self._session, answer.json())
 
     def calculation(self, calculation_id: str) -> Calculation[Any]:
-        """Return a recorded calculation."""
+        """Return a recorded calculation by its id."""
         answer = self._session.send(Call("GET", f"/calculations/{quote(calculation_id, safe='')}"))
         return calculation_of(self._session, answer.json())

@@ -1,4 +1,4 @@
-"""Requests with credentials and retries."""
+"""Requests with credentials, retried after temporary failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc_client.retries import Attempts, RetryPolicy
 
 
 class Session:
-    """Sends requests with an API key, an access token or nothing, and repeats those that fail for a while."""
+    """A sender of requests with an API key, an access token or no credentials; it retries temporary failures."""
 
     def __init__(self, http: httpx.Client, api_key: str | None, tokens: Tokens | None, policy: RetryPolicy) -> None:
         self._http = http
@@ -21,7 +21,7 @@ class Session:
         self.policy = policy
 
     def send(self, call: Call) -> Answer:
-        """Return the answer to a call; raises the exceptions of PycalcError."""
+        """Send a request and return its answer; raises the exceptions of PycalcError."""
         attempts = Attempts(self.policy)
         while True:
             try:
@@ -31,7 +31,7 @@ class Session:
             sleep(seconds)
 
     def open(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Return a successful response whose body is unread; the caller must close it."""
+        """Send a request and return the successful response, its body unread; the caller must close it."""
         while True:
             try:
                 return self._respond(call, attempts)
@@ -40,13 +40,13 @@ class Session:
             sleep(seconds)
 
     def close(self) -> None:
-        """End the session that a password opened, and close the connections."""
+        """Log out of the session that a password opened, and close the connections."""
         if self._tokens is not None:
             self._tokens.end_session()
         self._http.close()
 
     def _respond(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Return a successful response to one attempt, its body unread; raises RequestError and ProblemError."""
+        """Make one attempt; return a successful response, its body unread. Raises RequestError and ProblemError."""
         token = self._api_key
         if call.anonymous:
             token = None
@@ -83,7 +83,7 @@ class Session:
         return self._http.send(request, stream=True)
 
     def _read(self, response: httpx.Response, longest: int | None) -> Answer:
-        """Read a response, or only its beginning if it is longer than ``longest``, and close it."""
+        """Read a response and close it; if it is longer than ``longest``, read only its beginning."""
         try:
             if longest is None or int(response.headers.get("content-length", 0)) <= longest:
                 return Answer(response.headers, response.read(), whole=True)

@@ -1,4 +1,4 @@
-"""The access token of a session that a password opens."""
+"""The tokens of a session that a user name and a password open."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import httpx
 from pycalc_client.errors import UnexpectedAnswer, error_of
 from pycalc_client.primitives import Lock
 
-_RENEWED_AFTER = 0.9  # of a token's life
+_RENEWED_AFTER = 0.9  # the share of a token's lifetime after which it is renewed
 _LOGOUT_SECONDS = 5.0
-# The refresh token was not sent, so it is still good.
+# In these cases the refresh token was not sent, so it is still valid.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Password:
-    """A user's name and password, and the code of the second factor or a function that returns a new one."""
+    """A user's name and password, and the code of the second factor or a function that returns a new code."""
 
     username: str
     password: str
@@ -33,10 +33,10 @@ class Password:
 
 
 class Tokens:
-    """The tokens of one session; one caller at a time renews them, and the others wait for it.
+    """The tokens of one session. One caller at a time renews them, while other callers wait.
 
-    The wall clock does not matter: a token's life is measured from its arrival, and a token that the service refuses
-    earlier is renewed too.
+    The wall clock does not matter, because a token's lifetime is measured from its arrival. A token that the service
+    refuses earlier is renewed too.
     """
 
     def __init__(self, http: httpx.Client, password: Password) -> None:
@@ -48,14 +48,14 @@ class Tokens:
         self._renew_at = 0.0
 
     def current(self, refused: str | None = None) -> str:
-        """Return an access token other than ``refused``, of a new session if there is none."""
+        """Return an access token other than ``refused``; renew it, or log in, if necessary."""
         with self._lock:
             if self._access is None or self._access == refused or monotonic() >= self._renew_at:
                 self._access = self._renewed()
             return self._access
 
     def end_session(self) -> None:
-        """Log out, if there is a session; it does not matter whether the service answers."""
+        """Log out, if there is a session; connection errors are ignored."""
         if self._access is not None:
             try:
                 fields = {"Authorization": f"Bearer {self._access}"}
@@ -64,8 +64,8 @@ class Tokens:
                 return
 
     def _renewed(self) -> str:
-        # If the answer is lost, or this call is cancelled, the service has perhaps replaced the token. It would end the
-        # session if the token came again, so a new session begins.
+        # If the answer is lost, or this call is cancelled, the service may already have replaced the refresh token.
+        # Sending the old token again would end the session, so the next call logs in anew.
         refresh, self._refresh = self._refresh, None
         if refresh is not None:
             try:
@@ -82,7 +82,7 @@ class Tokens:
         return self._taken(self._http.post("/login", json=self._password.body()))
 
     def _taken(self, response: httpx.Response) -> str:
-        """Keep the refresh token of a response, and return its access token. Raises ProblemError, UnexpectedAnswer."""
+        """Keep a response's refresh token, and return its access token. Raises ProblemError and UnexpectedAnswer."""
         if not response.is_success:
             raise error_of(response)
         try:
