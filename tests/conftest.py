@@ -41,7 +41,7 @@ from tests.harness.servers import API_ROLE, CONSUMER_ROLE, Server, pycalc
 
 _ROLE_PASSWORD = "0123456789abcdef"
 PASSWORD = "correct horse battery staple"
-# Fixtures that run a program which pip does not install.
+# Fixtures that run programs which pip does not install.
 _PROGRAM_FIXTURES = {
     "browser",
     "identity_provider",
@@ -52,11 +52,11 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
-# Parts of test names, file names and parameters that show that a test needs a broker.
+# If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+@pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests whose fixtures need a program that pip does not install; run tests of brokers first."""
     for item in items:
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt the collected tests from garbage collection, which would pause a process for a second otherwise."""
+    """Exclude the collected tests from garbage collection, because scanning them would pause a process for a second."""
     gc.collect()
     gc.freeze()
 
@@ -77,8 +77,8 @@ def _broker(nodeid: str) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Give all tests of a broker to one process, so that it starts once; group other tests by file."""
-    config.option.loadscopereorder = False  # the order of collection is the right one
+    """Give all tests of a broker to one worker process, so that the broker starts once; group other tests by file."""
+    config.option.loadscopereorder = False  # keep the order of collection
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = lambda nodeid: _broker(nodeid) or nodeid.partition("::")[0]
     return scheduler
@@ -103,7 +103,7 @@ def postgres_server() -> Iterator[Postgres]:
     reason = missing()
     if reason is not None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with postgres(durable=False) as running:  # a slow disk is not the code's fault
+    with postgres(durable=False) as running:  # wait longer for a slow disk, because these tests do not judge it
         yield running
 
 
@@ -128,23 +128,23 @@ def real_redis() -> Iterator[Redis]:
 
 @pytest.fixture(scope="session")
 def shared_fake_redis() -> Iterator[FakeRedis]:
-    """Run one fake Redis for the tests that do not stop it."""
+    """Run one fake Redis (in this process) for the tests that do not stop it."""
     with fake_redis() as running:
         yield running
 
 
 @pytest.fixture(scope="session", params=_REDISES)
 def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
-    """Return the Redis of each kind in turn, for the tests that do not stop it."""
+    """Return a real and a fake Redis in turn, for the tests that do not stop it."""
     server: AnyRedis = request.getfixturevalue("real_redis" if request.param == "real" else "shared_fake_redis")
     return server
 
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow Redis seconds for an answer, because the machine may be busy and the test is not about time.
+    """Allow Redis seconds for an answer, because a busy machine may be slow, and these tests do not judge time.
 
-    No lease is renewed while a busy machine computes, which would be one more command to Redis.
+    Leases are renewed so late that no renewal adds a command to those that a test expects.
     """
     times = Times(answer=5.0, store=5.0, lease=60.0, renewal=20.0)
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=times))
@@ -152,7 +152,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def redis_url(redis_server: AnyRedis) -> str:
-    """Return the URL of a namespace of the test's own; options may be appended."""
+    """Return the URL of a new namespace in Redis; options may be appended."""
     return f"{redis_server.url}?namespace=test-{secrets.token_hex(8)}"
 
 
@@ -166,7 +166,7 @@ def own_real_redis() -> Iterator[Redis]:
 
 @pytest.fixture(params=_REDISES)
 def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
-    """Run a Redis of each kind in turn, which the test may stop, pause and kill."""
+    """Run a real and a fake Redis in turn, which the test may stop, pause and kill."""
     if request.param == "real":
         yield request.getfixturevalue("own_real_redis")
         return
@@ -175,14 +175,14 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a thread, because Playwright keeps the event loop of a process that has run a browser."""
+    """Run a coroutine in a new thread, because Playwright keeps the event loop of a process that has run a browser."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated SQLite file, which tests copy, because migrating takes longer than a test."""
+    """Return a migrated SQLite file, which tests copy because migrating takes longer than a test."""
     file = tmp_path_factory.mktemp("migrated") / "pycalc.db"
     _run(migrate_database(f"sqlite:///{file}"))
     return file
@@ -190,7 +190,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated(postgres_server: Postgres) -> str:
-    """Return the name of a migrated database, which tests copy."""
+    """Return the name of a migrated PostgreSQL database, which tests copy."""
     url = postgres_server.new_database()
     roles = api_role(f"{API_ROLE}:{_ROLE_PASSWORD}"), consumer_role(f"{CONSUMER_ROLE}:{_ROLE_PASSWORD}")
     _run(migrate_database(url, roles))
@@ -199,12 +199,12 @@ def migrated(postgres_server: Postgres) -> str:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres, migrated: str) -> str:
-    """Return the URL of an empty, migrated database of the test's own."""
+    """Return the URL of a new, empty, migrated PostgreSQL database."""
     return postgres_server.new_database(migrated)
 
 
 def _excuse(missing: Missing) -> str:
-    """Return why a server is missing; fail in CI, where none may be missing."""
+    """Return why a server is missing, as the reason for a skip; in CI, fail instead."""
     if os.environ.get("CI"):
         pytest.fail(f"{missing}, and CI is set")
     return str(missing)
@@ -212,7 +212,7 @@ def _excuse(missing: Missing) -> str:
 
 @pytest.fixture(scope="session")
 def real_kafka() -> Iterator[Kafka]:
-    """Run one Apache Kafka for all the tests that need it."""
+    """Run one real Apache Kafka for all tests that need it."""
     with ExitStack() as stack:
         try:
             broker = stack.enter_context(kafka())
@@ -229,14 +229,14 @@ def mocked_kafka() -> MockKafka:
 
 @pytest.fixture(scope="session", name="kafka", params=["mock", pytest.param("real", marks=pytest.mark.programs)])
 def kafka_broker(request: pytest.FixtureRequest) -> AnyKafka:
-    """Return the Kafka of each kind in turn."""
+    """Return a mock and a real Kafka in turn."""
     broker: AnyKafka = request.getfixturevalue("real_kafka" if request.param == "real" else "mocked_kafka")
     return broker
 
 
 @pytest.fixture(scope="session")
 def identity_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]:
-    """Run one real identity provider, which sends browsers back to a URL that only tests read."""
+    """Run one real identity provider, which redirects browsers to a URL that only tests read."""
     with ExitStack() as stack:
         try:
             folder, url = tmp_path_factory.mktemp("oidc"), "http://127.0.0.1:1/oidc/callback"
@@ -267,14 +267,14 @@ def pubsub_emulator(one_loop: asyncio.AbstractEventLoop) -> Iterator[PubSub]:
 
 @pytest.fixture
 def real_pubsub(pubsub_emulator: PubSub, monkeypatch: pytest.MonkeyPatch) -> PubSub:
-    """Return the emulator, and point Google's libraries to it."""
+    """Return the emulator, and make Google's client libraries use it."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_emulator.emulator_host)
     return pubsub_emulator
 
 
 @pytest.fixture
 def faked_pubsub(one_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePubSub]:
-    """Run a fake Pub/Sub within this process, and point Google's libraries to it."""
+    """Run a fake Pub/Sub in this process, and make Google's client libraries use it."""
     with fake_pubsub() as service:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", service.emulator_host)
         yield service
@@ -282,14 +282,14 @@ def faked_pubsub(one_loop: asyncio.AbstractEventLoop, monkeypatch: pytest.Monkey
 
 @pytest.fixture(name="pubsub", params=["fake", pytest.param("real", marks=pytest.mark.programs)])
 def pubsub_service(request: pytest.FixtureRequest) -> AnyPubSub:
-    """Return the Pub/Sub of each kind in turn."""
+    """Return a fake Pub/Sub and the emulator in turn."""
     service: AnyPubSub = request.getfixturevalue("real_pubsub" if request.param == "real" else "faked_pubsub")
     return service
 
 
 @pytest.fixture(params=each(DATABASES))
 def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> str:
-    """Return the URL of an empty, migrated database, of each kind in turn."""
+    """Return the URL of an empty, migrated database: SQLite and PostgreSQL in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{copy2(migrated_file, tmp_path)}"
     url: str = request.getfixturevalue("postgres_url")
@@ -298,7 +298,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: 
 
 @pytest.fixture
 def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return settings of a throw-away service: an empty database, cheap password hashes, no environment variables."""
+    """Return settings of a temporary service: an empty database, cheap password hashes, no environment variables."""
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
@@ -308,13 +308,13 @@ def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return the application, whose resources are not yet open."""
+    """Return the application, without open resources."""
     return application(settings)
 
 
 @pytest.fixture
 async def resources(settings: Settings, app: FastAPI) -> AsyncIterator[Resources]:
-    """Open the resources, as the application's lifespan does."""
+    """Open the application's resources, as its lifespan does."""
     async with open_state(settings) as state:
         app.state.lifespan = state
         yield state["resources"]
@@ -322,6 +322,6 @@ async def resources(settings: Settings, app: FastAPI) -> AsyncIterator[Resources
 
 @pytest.fixture
 async def client(app: FastAPI, resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client that calls the application in this process."""
+    """Return a client that calls the application within this process."""
     async with client_of(app, app.state.lifespan) as opened:
         yield opened

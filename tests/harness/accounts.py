@@ -1,4 +1,4 @@
-"""New accounts for tests, so that no test sees another's history."""
+"""New accounts for tests, so that no test sees the history of another."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def new_person(client: httpx.Client) -> Person:
 
 
 async def new_session(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register a new account, log the client in as it for all later requests, and return the session."""
+    """Register a new account, authenticate the client's later requests with it, and return the session."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -57,7 +57,7 @@ def new_admin(client: httpx.Client, data: Path) -> Person:
 
 
 def new_admin_by(client: httpx.Client, admin: Person) -> Person:
-    """Let an admin register another one, and log the new admin in."""
+    """Register another admin with an admin's token, and log the new admin in."""
     body = registration(new_name(), role="admin")
     return _log_in(client, client.post("/register", json=body, headers=admin.headers))
 

@@ -1,4 +1,4 @@
-"""Authentication over accounts in memory."""
+"""The account services, on accounts in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.stores import MemoryAuditStore, MemoryKeyStore, MemoryTotpSto
 
 
 class Authentication(NamedTuple):
-    """The account services and the authenticator."""
+    """The account services, the authenticator, and the store of second factors."""
 
     accounts: Accounts
     keys: ApiKeys
@@ -33,12 +33,12 @@ class Authentication(NamedTuple):
 
 
 def keys_in(store: KeyStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> ApiKeys:
-    """Return the API keys of a store."""
+    """Return the service for the API keys in a store."""
     return ApiKeys(store, TokenCache(metrics), IdSource(), metrics, audit_in(MemoryAuditStore(), metrics), clock)
 
 
 def audit_in(store: AuditStore, metrics: Metrics, clock: Callable[[], float] = monotonic) -> AuditLog:
-    """Return an audit log that stores its entries there."""
+    """Return an audit log that keeps its entries in a store."""
     return AuditLog(store, IdSource(), metrics, clock=clock, retry_seconds=0.001)
 
 
@@ -49,7 +49,7 @@ def authentication(
     wall_clock: Callable[[], float] = time,
     admins_need_totp: bool = False,
 ) -> Authentication:
-    """Return the services over these accounts."""
+    """Return the account services on the accounts of a store in memory."""
     metrics, ids = Metrics(), IdSource()
     policy = DeletionPolicy("keep", None, lambda _: None)
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])

@@ -1,4 +1,4 @@
-"""The accessibility rules of axe-core (npm), checked in a page."""
+"""The accessibility rules of axe-core (an npm package), applied to a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from tests.harness.npm import npm_packages
 
 _FOLDER = Path(__file__).parent / "axe_core"
-# Swagger UI and ReDoc bring their own markup, which is not ours to mend.
+# Swagger UI and ReDoc bring their own markup, which this project can't repair.
 _RUN = """async () => {
   const { violations } = await axe.run({ exclude: [[".foreign"]] });
   const described = (rule) => ({ target, failureSummary }) => `${rule}: ${target} ${failureSummary}`;

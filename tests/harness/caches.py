@@ -22,16 +22,16 @@ class Opened:
         self.metrics = metrics
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return a metric's value."""
+        """Return the value of a metric's sample; 0 if there is none."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def refused(self, key: str = "key") -> None:
-        """Look up a key, which must fail."""
+        """Look up a key; the cache must raise CacheUnavailable."""
         with pytest.raises(CacheUnavailable):
             await self.cache.get(key)
 
     def refused_at_once(self, key: str = "key") -> None:
-        """Look up a key, which must fail without waiting."""
+        """Look up a key; the cache must raise CacheUnavailable without waiting."""
         with pytest.raises(CacheUnavailable):
             self.cache.get(key).send(None)
 
@@ -49,7 +49,7 @@ class Opened:
 
 @asynccontextmanager
 async def opened(url: str, version: str = "1", times: Times | None = None) -> AsyncIterator[Opened]:
-    """Open a cache, with times of the test's own if there are any."""
+    """Open a cache, with other time limits than in production if ``times`` is given."""
     metrics = Metrics()
     options = {} if times is None else {"times": times}
     cache = await RedisCache.of_url(url, metrics, lambda: version, **options)

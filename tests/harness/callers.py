@@ -1,4 +1,4 @@
-"""Callers of services, with the limits that a test gives them."""
+"""Authenticated callers of services, with limits that a test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates for servers on 127.0.0.1."""
+"""Self-signed certificates for servers on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 def self_signed(certificate: Path, identity: Path) -> Path:
-    """Write a certificate for 127.0.0.1 and a file that holds its key too; return that file."""
+    """Write a certificate for 127.0.0.1, and a file that contains the certificate and its key; return that file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pycalc's tests")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The system's Chromium, which reaches this machine only."""
+"""The system's Chromium, configured to reach no other machine."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Collector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a process send its spans here at once."""
+        """Return the environment variables with which a process sends its spans here at once."""
         return {
             "PYCALC_TRACING": "true",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}",
@@ -53,11 +53,11 @@ class Collector:
         }
 
     def trace(self, trace_id: str) -> dict[str, Span]:
-        """Return the spans of a trace, by name."""
+        """Return the spans of one trace, by their names."""
         return {span.name: span for span in self.spans if span.trace_id == trace_id}
 
     def take(self, body: bytes) -> None:
-        """Keep the spans of one request."""
+        """Keep the spans of one export request."""
         for of_process in ExportTraceServiceRequest.FromString(body).resource_spans:
             resource = {each.key: each.value.string_value for each in of_process.resource.attributes}
             for scope in of_process.scope_spans:

@@ -1,4 +1,4 @@
-"""Using the console's pages as a user does."""
+"""Actions of a user on the console's pages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sign_out(page: Page) -> None:
 
 
 def registration_form(page: Page, username: str) -> Locator:
-    """Open the registration form and fill it in."""
+    """Open the registration form, fill it in, and return it."""
     open_sign_in(page).get_by_role("button", name="Create account").click()
     form = page.get_by_role("dialog", name="Create account")
     form.get_by_label("Username").fill(username)
@@ -52,5 +52,5 @@ def calculate(page: Page, expression: str) -> None:
 
 
 def answer_json(route: Route, body: Any, status: int = 200) -> None:
-    """Answer a request instead of the service."""
+    """Answer a browser's request in place of the service."""
     route.fulfill(status=status, content_type="application/json", body=json.dumps(body))

@@ -1,4 +1,4 @@
-"""Steps of counters and of limits."""
+"""Helpers for tests of counters and rate limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pycalc.services.limits.calculation_rate import CalculationRateLimit, Calcul
 
 
 async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -> Spent:
-    """Spend from one counter that lives for a minute."""
+    """Spend from one counter that expires after a minute; return what was spent."""
     (spent,) = await counters.spend(amount, [Bound(key, 60, limit)])
     return spent
 
 
 def calculation_rate(limit: str, clock: Callable[[], float] = monotonic) -> CalculationRateLimit:
-    """Return a limit on calculations, with metrics and counters of its own."""
+    """Return a rate limit on calculations with new metrics and counters."""
     found = CalculationRateLimits(Metrics(), clock=clock).of(limit)
     assert found is not None
     return found

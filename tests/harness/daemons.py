@@ -19,7 +19,7 @@ _STOP_SECONDS = 20.0
 
 
 class Missing(RuntimeError):
-    """The program of a server is not installed."""
+    """A server's program is not installed."""
 
 
 def program(name: str) -> str:
@@ -44,7 +44,7 @@ def _stopped(pid: int) -> bool:
 
 
 class Daemon:
-    """A server process on 127.0.0.1, which ends with the test run even when the run is killed."""
+    """A server process on 127.0.0.1; it ends with the test run, even if the run is killed."""
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
@@ -67,12 +67,12 @@ class Daemon:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server, and wait until it accepts connections."""
+        """Start the server, and wait until it accepts connections; it ends when the calling thread ends."""
         self.launch()
         self.await_connections()
 
     def launch(self) -> None:
-        """Start the server; it ends with the calling thread."""
+        """Start the server without waiting; it ends when the calling thread ends."""
         self._started = perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,7 +81,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C ends the server's clients first
+                start_new_session=True,  # so that Ctrl-C reaches the server's clients first
             )
 
     def await_connections(self) -> None:
@@ -95,7 +95,7 @@ class Daemon:
         self.start_seconds = perf_counter() - self._started
 
     def stop(self) -> None:
-        """End the server as an administrator would; kill it when that takes too long."""
+        """End the server by SIGTERM; kill it if that takes too long."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -106,7 +106,7 @@ class Daemon:
         """Stop the server's threads: it keeps its connections and answers nothing."""
         os.kill(
             self.pid, signal.SIGSTOP
-        )  # each thread stops when it is next scheduled, which takes time on a busy machine
+        )  # each thread stops when it is scheduled next, which takes time on a busy machine
         wait_until(lambda: _stopped(self.pid), f"{self.name} has stopped")
 
     def resume(self) -> None:

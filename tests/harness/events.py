@@ -1,4 +1,4 @@
-"""Numbered events for tests of streams, with a chosen key and the form of real events."""
+"""Numbered events for tests of streams, in the form of real events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ids = IdSource()
 
 
 def key_of(name: str) -> bytes:
-    """Return a user id that is the same for the same name."""
+    """Return a user id derived from a name, always the same for the same name."""
     return name.encode().rjust(16, b"\0")
 
 
 def numbered(key: bytes, numbers: Iterable[int], size: int = 0) -> list[Event]:
-    """Return new events of one key whose data are these numbers, each padded to ``size`` bytes or more."""
+    """Return new events of one user; the data of each is one of the numbers, padded to at least ``size`` bytes."""
     return [_event(_ids.next(), key, n, size) for n in numbers]
 
 

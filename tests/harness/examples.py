@@ -1,4 +1,4 @@
-"""The examples of the documents: their programs, and what the documents say that they print."""
+"""The examples in the documents: their programs, and the output that the documents show."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ _VARIABLE = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
     (r'"elapsed_ms":[\d.]+', "ELAPSED"),
-    (r'"cached":(?:true|false)', "CACHED"),  # another example may have asked before
+    (r'"cached":(?:true|false)', "CACHED"),  # may be true, because another example may have computed the same before
     (r'"next_cursor":"[\w-]+"', "CURSOR"),
 ]
 
 
 def normalized(text: str) -> str:
-    """Replace the parts that differ between runs."""
+    """Replace the parts of an output that differ between runs."""
     for pattern, name in _VARIABLE:
         text = re.sub(pattern, name, text)
     return text
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language."""
+    """Return the code of the fenced blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def shown(code: str) -> list[str]:
-    """Return the lines that an example prints, as the comments that begin with an arrow say."""
+    """Return the lines that an example should print, from its comments that begin with an arrow."""
     return re.findall(r"(?:#|//) → (.*)$", code, re.MULTILINE)

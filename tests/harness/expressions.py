@@ -1,4 +1,4 @@
-"""Random expressions as trees, written for the service and for PARI/GP, and evaluated with Python's fractions."""
+"""Random expressions as trees: their texts for the service and for PARI/GP, and their values by Python's fractions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class NoValueError(Exception):
 
 
 class TooLargeError(Exception):
-    """The value is larger than a test computes."""
+    """The value is too large for a test to compute."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A node: an operator, a function, a literal (``number``) or a variable, with its operands."""
+    """A node of an expression: an operator, function, literal (``number``) or variable, with its operands."""
 
     kind: str
     operands: tuple[Drawn, ...] = ()
@@ -73,7 +73,7 @@ def draw_whole(random: Random) -> Drawn:
 
 
 def written(tree: Drawn) -> str:
-    """Return a tree's text for the service; every nested operator is in parentheses."""
+    """Return a tree as text for the service, with every nested operator in parentheses."""
     parts = [written(operand) for operand in tree.operands]
     match tree.kind:
         case "number" | "variable":

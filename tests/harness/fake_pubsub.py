@@ -1,6 +1,6 @@
 """A fake Google Cloud Pub/Sub in the test's process: topics, ordered subscriptions, leases, injected failures.
 
-It speaks the service's gRPC protocol, to our clients as to Google's own.
+It speaks the gRPC protocol of Pub/Sub, so that Google's own client libraries can use it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Queue:
         self._ack_ids = count()
 
     def lease(self, most: int) -> list[ReceivedMessage]:
-        """Lease the next messages, except those whose ordering key has leased messages already."""
+        """Lease the next messages, but none whose ordering key has a leased message already."""
         now = monotonic()
         for entry in [*self.entries]:
             if entry.ack_id and entry.deadline <= now:
@@ -87,7 +87,7 @@ class _Queue:
                 entry.ack_id = ""
 
     def leased(self, ack_ids: list[str]) -> list[_Entry]:
-        """Return the messages that are leased under these ack ids."""
+        """Return the messages that are leased under these acknowledgement ids."""
         return [entry for entry in self.entries if entry.ack_id in {*ack_ids} - {""}]
 
 
@@ -95,13 +95,13 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
     """The fake service, with failures that a test sets."""
 
     def __init__(self) -> None:
-        # The value of PUBSUB_EMULATOR_HOST.
+        # The value for the environment variable PUBSUB_EMULATOR_HOST.
         self.emulator_host = ""
-        # The error statuses of methods, by method name; ``*`` is for all methods without their own.
+        # Error statuses to answer with, by method; ``*`` stands for all other methods.
         self.failures: dict[str, grpc.StatusCode] = {}
-        # Message data for which a whole request is refused as invalid.
+        # Message data; a publish request that contains them is refused as invalid.
         self.bad: set[bytes] = set()
-        # The data of each accepted publish request.
+        # The message data of each accepted publish request.
         self.requests: list[list[bytes]] = []
         # The number of calls of each method.
         self.calls: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
         return f"pubsub://{PROJECT}/{topic}{'?' if options else ''}{options}"
 
     def make_topic(self, topic: str) -> None:
-        """Make a topic without a subscription."""
+        """Create a topic without a subscription."""
         self._create_topic(Topic(name=f"projects/{PROJECT}/topics/{topic}"))
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
             self._changed.notify_all()
 
     def service(self, details: Any) -> Any:
-        """Return the handler of a call."""
+        """Return the handler of a gRPC call."""
         method = details.method.rpartition("/")[2]
         kinds: dict[str, tuple[Any, Callable[..., Any]]] = {
             "CreateTopic": (Topic, self._create_topic),
@@ -232,7 +232,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
                 queue.give_back(entry)
 
     def _pull(self, request: PullRequest, context: grpc.ServicerContext) -> PullResponse:
-        """Wait for messages while the caller waits for the answer."""
+        """Wait for messages as long as the caller waits for the answer."""
         until = monotonic() + self.pull_seconds
         context.add_callback(self._wake)
         while context.is_active() and not self._closed:
@@ -240,7 +240,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
             left = until - monotonic()
             if messages or left <= 0:
                 return PullResponse(received_messages=messages)
-            self._changed.wait(min(left, 0.2))  # a lease may end meanwhile without a notification
+            self._changed.wait(min(left, 0.2))  # woken again after a while, because leases end without a notification
         return PullResponse()
 
     def _wake(self) -> None:

@@ -1,6 +1,7 @@
 """A fake Redis in a thread of the test's process: RESP 2, real Lua, expiry, eviction and pub/sub.
 
-It has the commands that the service and its tests use, and the methods of ``tests.harness.redis.Redis``.
+It implements the commands that the service and its tests use. Its class has the methods of
+``tests.harness.redis.Redis``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from lupa.lua51 import LuaError, LuaRuntime
 from tests.harness.servers import free_port
 
 _WAIT_SECONDS = 15.0
-# Rounds of the event loop in which the connections of a server that ends are closed.
+# Iterations of the event loop in which an ending server closes its connections.
 _ROUNDS = 10
-# Commands that ``CLIENT PAUSE ... WRITE`` holds back.
+# Commands that wait during ``CLIENT PAUSE ... WRITE``.
 _WRITES = {b"SET", b"DEL", b"INCRBY", b"EXPIRE", b"PEXPIRE", b"LPUSH", b"FLUSHALL", b"EVAL", b"EVALSHA", b"PUBLISH"}
-# Commands that a full server refuses.
+# Commands that a server without free memory refuses.
 _GROWING = {b"SET", b"INCRBY", b"LPUSH"}
-# Redis's null is false in a script, where Python's None would be nil.
+# In a script Redis shows null as false, whereas Python's None would become nil.
 _LUA_CALL = b"""
 return function(call)
     return function(...) local reply = call(...) if reply == nil then return false end return reply end
@@ -47,10 +48,10 @@ _OK = _Status("OK")
 
 
 class FakeRedis:
-    """A server that keeps everything in memory until it ends."""
+    """A Redis that keeps everything in memory until it stops."""
 
     def __init__(self, max_bytes: int = 0) -> None:
-        """``max_bytes``: keys and values beyond this are evicted, least recently used first; 0 means no bound."""
+        """Limit the memory: beyond ``max_bytes`` the least recently used keys are evicted; 0 means no limit."""
         self.port = free_port()
         self._max_bytes = max_bytes
         self._full = False
@@ -69,11 +70,11 @@ class FakeRedis:
 
     @property
     def url(self) -> str:
-        """Return the URL of its first database."""
+        """Return the URL of the first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
-        """Return the keys of the results in a namespace."""
+        """Return the keys of the results that a namespace holds."""
         found: list[bytes] = self._in_thread(lambda: self._keys(f"{namespace}:result:*".encode()))
         return found
 
@@ -90,7 +91,8 @@ class FakeRedis:
             for _ in range(_ROUNDS):
                 for client in [*self.clients]:
                     client.transport.abort()
-                await asyncio.sleep(0)  # a connection may just be accepted, and a transport closes its socket later
+                # Until a connection that is just being accepted exists, and the transports have closed their sockets.
+                await asyncio.sleep(0)
             await server.wait_closed()
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve(),), daemon=True)
@@ -98,7 +100,7 @@ class FakeRedis:
         assert listening.wait(_WAIT_SECONDS), "the fake Redis did not start"
 
     def stop(self) -> None:
-        """End the server, its connections and its data; do nothing when it is not running."""
+        """End the server, its connections and its data, if it is running."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self.resume()
@@ -108,7 +110,7 @@ class FakeRedis:
             self._clear()
 
     def kill(self) -> None:
-        """End the server without a delay."""
+        """End the server; a fake has no slower way to stop."""
         self.stop()
 
     def pause(self) -> None:
@@ -139,7 +141,7 @@ class FakeRedis:
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_WAIT_SECONDS)
 
     def held_back(self, command: bytes) -> bool:
-        """Return whether a command must wait until writes are allowed again."""
+        """Return whether a command must wait because writes are paused."""
         return self._writes_paused and command in _WRITES
 
     def execute(self, client: _Client, command: list[bytes]) -> object:
@@ -163,7 +165,7 @@ class FakeRedis:
             raise _Refusal(f"ERR wrong arguments for {name!r}") from None
 
     def _alive(self, key: bytes) -> bytes | list[bytes] | None:
-        """Return a value of any type and mark it as used; return None when it is missing or expired."""
+        """Return a key's value and mark it as used; return None if it is missing or expired."""
         if self._deadlines.get(key, monotonic() + 1) <= monotonic():
             self._drop(key)
         if key in self._values:
@@ -376,13 +378,13 @@ def _encoded(reply: object) -> bytes:
             return b":%d\r\n" % reply
         case list():
             return b"*%d\r\n" % len(reply) + b"".join(map(_encoded, reply))
-        case dict():  # only the answer to HELLO, which asks for RESP 3, needs it; all else is the same in RESP 2
+        case dict():  # only in the answer to HELLO, which asks for RESP 3; other replies are the same in RESP 2
             return b"%%%d\r\n" % len(reply) + b"".join(_encoded(part) for pair in reply.items() for part in pair)
     return b"$-1\r\n"
 
 
 class _Client(asyncio.Protocol):
-    """One connection."""
+    """A client's connection."""
 
     transport: asyncio.Transport
 
@@ -413,12 +415,12 @@ class _Client(asyncio.Protocol):
         self.go_on()
 
     def go_on(self) -> None:
-        """Execute the waiting commands, up to one that is still held back."""
+        """Execute the waiting commands in order, until one must still wait."""
         while self._waiting and not self._server.held_back(self._waiting[0][0].upper()):
             self.send(self._server.execute(self, self._waiting.popleft()))
 
     def send(self, reply: object) -> None:
-        """Send a reply."""
+        """Send an encoded reply."""
         self.transport.write(_encoded(reply))
 
 

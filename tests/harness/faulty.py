@@ -1,4 +1,4 @@
-"""A faulty proxy in threads of its own, for clients that block."""
+"""A faulty HTTP proxy that runs in its own threads, for clients that block."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _TIMEOUT = 60.0
 
 
 class Fault(NamedTuple):
-    """A fault of one request, whose path begins with ``path``.
+    """A fault of one request whose path begins with ``path``.
 
-    The proxy answers by itself with the bytes ``answer``; or it forwards the request, and cuts the connection after
-    ``cut`` bytes of the answer's body. A negative ``cut`` loses the head too.
+    With ``answer``, the proxy sends these bytes instead of forwarding the request. Otherwise it forwards the request,
+    and cuts the connection after ``cut`` bytes of the answer's body. If ``cut`` is negative, the client does not get
+    the answer's header either.
     """
 
     path: str
@@ -25,18 +26,18 @@ class Fault(NamedTuple):
 
 
 class FaultyProxy:
-    """A proxy in front of a port of 127.0.0.1 that forwards all requests but those that ``faults`` names."""
+    """A proxy to a port of 127.0.0.1 that forwards all requests except those for which ``faults`` has a fault."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.url = ""
         self.faults: list[Fault] = []
-        # Method, path and header fields of each request.
+        # The method, path and header fields of each request.
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._lock = threading.Lock()
 
     def receive(self, method: str, path: str, headers: dict[str, str]) -> Fault | None:
-        """Note a request; return the first fault for it, which happens once."""
+        """Note a request; remove and return the first fault that matches it, or None."""
         with self._lock:
             self.requests.append((method, path, headers))
             fault = next((fault for fault in self.faults if path.startswith(fault.path)), None)
@@ -45,7 +46,7 @@ class FaultyProxy:
             return fault
 
     def headers_of(self, path: str) -> list[dict[str, str]]:
-        """Return the header fields of each request for a path that begins so."""
+        """Return the header fields of each request whose path begins with ``path``."""
         return [headers for _, requested, headers in self.requests if requested.startswith(path)]
 
 
@@ -56,7 +57,7 @@ def refusal(status: str, *fields: str, body: str = "") -> bytes:
 
 @contextmanager
 def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
-    """Run a faulty proxy in front of a port of 127.0.0.1."""
+    """Run a faulty proxy to a port of 127.0.0.1."""
     proxy = FaultyProxy(port)
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,7 +92,7 @@ def faulty_proxy(port: int) -> Iterator[FaultyProxy]:
         do_GET = do_POST = do_DELETE = forward  # noqa: N815  # the names that the handler looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Write no log."""
+            """Suppress the server's log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""A flood of logins from a separate process: ``python -m tests.harness.flood URL`` runs until its input ends."""
+"""A flood of logins by a separate process: ``python -m tests.harness.flood URL`` runs until its input ends."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _CONNECTIONS = 60
 
 @contextmanager
 def logins(url: str) -> Iterator[Counter[int]]:
-    """Flood a service with logins until one was answered and one refused; at the end the counter holds the statuses.
+    """Flood a service with logins during the ``with`` block; yield a counter of the statuses.
 
-    The block is entered as soon as one was refused.
+    The block begins once a login was refused. At its end, at least one login has been answered and one refused, and the
+    counter is complete.
     """
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.harness.flood", url]
@@ -46,7 +47,7 @@ async def _log_in(client: httpx.AsyncClient, statuses: Counter[int], number: int
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             if statuses[answer.status_code] == 1:
                 print("refused", flush=True)  # noqa: T201  # tells the test that the flood has risen
-            await asyncio.sleep(0.1)  # a tenth of what Retry-After asks for
+            await asyncio.sleep(0.1)  # for a tenth of the time that Retry-After asks for
 
 
 async def _flood(url: str) -> None:
@@ -62,5 +63,5 @@ async def _flood(url: str) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(15)  # attackers are on machines of their own
+    os.nice(15)  # on a real network the attackers run on other machines
     asyncio.run(_flood(sys.argv[1]))

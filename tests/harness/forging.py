@@ -1,4 +1,4 @@
-"""Forged tokens: valid tokens with changes, signed with any key."""
+"""Forged tokens: valid tokens that were changed, signed with any key."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 
 def encoded(value: bytes) -> str:
-    """Return base64url without padding (RFC 7515 §2)."""
+    """Return data in base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def decoded(part: str) -> dict[str, Any]:
-    """Return the decoded JSON of a part of a token."""
+    """Return the JSON object that a part of a token encodes."""
     value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
     return value
 
 
 def signed(header: str | bytes, claims: str | bytes, key: str | bytes, digest: str = "sha256") -> str:
-    """Return a token of these two texts, signed with a key."""
+    """Return a token with this header and these claims, both JSON texts, signed with a key."""
     parts = [encoded(text.encode() if isinstance(text, str) else text) for text in (header, claims)]
     secret = key.encode() if isinstance(key, str) else key
     return ".".join((*parts, encoded(hmac.digest(secret, ".".join(parts).encode(), digest))))
@@ -36,7 +36,7 @@ def resigned(
     without: str = "",
     digest: str = "sha256",
 ) -> str:
-    """Return a token with these changes and without that member, signed with a key."""
+    """Return a token with changed header and claims, without the claim ``without``, signed with a key."""
     texts = []
     for part, changes in zip(token.split("."), (header, claims), strict=False):
         members = {**decoded(part), **(changes or {})}

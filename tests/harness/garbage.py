@@ -1,4 +1,4 @@
-"""A server that accepts connections and answers nonsense."""
+"""A server that accepts connections and sends senseless answers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SENSELESS: dict[str, bytes] = {
 
 @contextmanager
 def garbage(answer: bytes, greeting: bytes = b"", greeted: float = inf) -> Iterator[int]:
-    """Greet each client, then answer everything with ``answer``; yield the port.
+    """Run a server that answers everything with ``answer``; yield its port.
 
-    Only so many connections are greeted.
+    On each of the first ``greeted`` connections, the first answer is ``greeting``.
     """
     connections: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,4 +1,7 @@
-"""Members of a consumer group in separate processes, which tests kill and pause; this file is their script too."""
+"""Members of a consumer group in separate processes, which tests kill and pause.
+
+The processes run this file as their script.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class GroupMember:
-    """A process that receives batches, reports each, and commits it on command."""
+    """A process that receives batches, reports each, and commits it when told to."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -26,22 +29,22 @@ class GroupMember:
         return [int(number) for number in self._next("received")]
 
     def commit(self) -> None:
-        """Make the member commit its batch, and wait until it has."""
+        """Make the member commit its batch, and wait until that is done."""
         assert self._process.stdin is not None
         self._process.stdin.write("commit\n")
         self._process.stdin.flush()
         assert self._next("committed") == []
 
     def pause(self) -> None:
-        """Pause the member."""
+        """Pause the member's process."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Continue the paused member."""
+        """Continue the paused process."""
         os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill the member, so that it can't leave its group."""
+        """Kill the member's process, so that it can't leave its group properly."""
         self._process.kill()
         self._process.wait()
 
@@ -55,7 +58,7 @@ class GroupMember:
 
 @contextmanager
 def group_member(url: str, group: str) -> Iterator[GroupMember]:
-    """Run a member of a group."""
+    """Run one member of a group in a separate process."""
     command = [sys.executable, "-m", "tests.harness.group_members", url, group]
     process = subprocess.Popen(
         command,

@@ -1,4 +1,4 @@
-"""Expressions that are meant to harm: deep, long, huge, slow, or no expressions at all."""
+"""Expressions that an attacker might send: deep, long, huge, slow, or not expressions at all."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _TOWERS = (
 
 
 def hostile(random: Random) -> Iterator[str]:
-    """Yield expressions without end: the adversarial ones first, then random ones of several kinds."""
+    """Yield expressions without end: first those written by hand, then random ones of several kinds."""
     yield from ADVERSARIAL
     while True:
         yield "".join(random.choices(_PIECES, k=random.randrange(1, 25)))

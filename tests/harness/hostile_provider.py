@@ -1,4 +1,4 @@
-"""An identity provider that a test makes misbehave: a server of its own, with keys of its own."""
+"""An identity provider with its own server and keys, whose answers a test can make wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _encoded(part: object) -> str:
 
 
 class HostileProvider:
-    """A provider whose ID token, keys and discovery document a test replaces."""
+    """A provider whose ID token, keys and discovery document a test can replace."""
 
     def __init__(self, port: int) -> None:
         self.issuer = f"http://127.0.0.1:{port}"
@@ -40,8 +40,8 @@ class HostileProvider:
             "jwks_uri": f"{self.issuer}/keys",
         }
         self.token: Callable[[], str] = lambda: ""
-        self.requests: list[str] = []  # paths
-        self.form: dict[str, list[str]] = {}  # of the last exchange
+        self.requests: list[str] = []  # the path of each request
+        self.form: dict[str, list[str]] = {}  # the form of the last request for tokens
         self.answers: dict[str, Callable[[], Answer]] = {
             "/.well-known/openid-configuration": lambda: (200, json.dumps(self.discovery).encode()),
             "/keys": lambda: (200, json.dumps({"keys": self.keys}).encode()),
@@ -60,17 +60,17 @@ class HostileProvider:
 
     @staticmethod
     def public(key: rsa.RSAPrivateKey, key_id: str, **more: str) -> dict[str, Any]:
-        """Return a public key in its JSON form."""
+        """Return the public key of a key pair as a JSON Web Key."""
         return {**jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": key_id, **more}
 
     def claims(self, nonce: str, /, **changes: object) -> dict[str, Any]:
-        """Return the claims of a good token with changes; a claim that is changed to None is left out."""
+        """Return the claims of a valid token with changes; a claim that is changed to None is left out."""
         now = int(time())
         claims = {"iss": self.issuer, "aud": CLIENT_ID, "sub": "ada", "iat": now, "exp": now + 300, "nonce": nonce}
         return {name: value for name, value in {**claims, **changes}.items() if value is not None}
 
     def signed(self, claims: dict[str, Any], key: Any = None, alg: str = "RS256", **header: object) -> str:
-        """Return a signed token."""
+        """Return a signed token with these claims and extra header fields."""
         return jwt.encode(claims, key or self.key, alg, {"kid": "one", **header})
 
     @staticmethod
@@ -79,7 +79,7 @@ class HostileProvider:
         return f"{_encoded({'alg': alg, 'kid': 'one'})}.{_encoded(claims)}."
 
     def confused(self, claims: dict[str, Any]) -> str:
-        """Return a token whose MAC has the public key as its secret, as if that were a shared one."""
+        """Return a token signed by HMAC with the provider's public key as the secret (key confusion)."""
         secret = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         signed = f"{_encoded({'alg': 'HS256', 'kid': 'one'})}.{_encoded(claims)}"
         mac = hmac.digest(secret, signed.encode(), "sha256")
@@ -87,7 +87,7 @@ class HostileProvider:
 
 
 def elliptic_key() -> ec.EllipticCurvePrivateKey:
-    """Return a key of another kind than the provider's."""
+    """Return an elliptic-curve key; the provider's own are RSA keys."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -110,7 +110,7 @@ def hostile_provider() -> Iterator[HostileProvider]:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
-            """Log nothing."""
+            """Suppress the server's log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     provider = HostileProvider(server.server_address[1])

@@ -1,4 +1,4 @@
-"""The service within the test's own process."""
+"""The service in the test's own process."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 
 Headers = dict[str, str]
-# The settings that the application itself reads; all others are for its lifespan.
+# The settings that creating the application reads; all others are read by its lifespan.
 _READ = ("cors_origins", "metrics_port")
 
 
 def application(settings: Settings) -> Application:
-    """Return an application for resources that these settings open.
+    """Return an application that works with these settings.
 
-    Building its routes takes longer than a test, so settings that differ for the resources only share one.
+    Building its routes takes longer than a test. Therefore settings share one application if they differ only in values
+    that its lifespan reads.
     """
     return _application(*(getattr(settings, name) for name in _READ))
 
 
 @cache
 def _application(*values: object) -> Application:
-    read = SimpleNamespace(**dict(zip(_READ, values, strict=True)))  # another setting would be an AttributeError
+    read = SimpleNamespace(**dict(zip(_READ, values, strict=True)))  # any other setting raises AttributeError
     return create_app(cast("Settings", read))
 
 
 def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
-    """Return a client of an application whose lifespan has produced that state."""
+    """Return a client of an application; ``state`` is the result of its lifespan."""
 
     async def entry(scope: dict[str, object], receive: object, send: object) -> None:
         scope["state"] = state
@@ -47,25 +48,25 @@ def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
-    """Return validated settings with changes."""
+    """Return validated settings with some values changed."""
     return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 
 @asynccontextmanager
 async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Run one more instance, and return a client of it."""
+    """Run another instance of the service in this process, and yield a client of it."""
     async with open_state(settings) as state, client_of(application(settings), state) as client:
         yield client
 
 
 async def bearer_of(client: httpx.AsyncClient, name: str) -> Headers:
-    """Return the header field of a new session."""
+    """Log in, and return the header field that authenticates the new session."""
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     return {"Authorization": f"Bearer {session['access_token']}"}
 
 
 async def new_user(client: httpx.AsyncClient) -> tuple[str, Headers]:
-    """Register a user; return the name, and the header field of a session."""
+    """Register a user; return the name, and the header field that authenticates a session."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     return name, await bearer_of(client, name)

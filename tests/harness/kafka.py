@@ -1,6 +1,6 @@
 """A real Apache Kafka, one node in KRaft mode, for tests and for ``make services``.
 
-Its jars come from Maven Central by ``pom.xml``, once, into the user's cache folder.
+Its jars are listed in ``pom.xml`` and downloaded from Maven Central once, into the user's cache folder.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _FETCH_SECONDS = 600
 class Kafka(Daemon):
     """A running broker, which does not create topics automatically."""
 
-    # Where it wants TLS and a password.
+    # The port that requires TLS and a password.
     secure_port: int
-    # The certificate to trust there.
+    # The certificate that clients of this port must trust.
     certificate: Path
 
     @property
     def servers(self) -> str:
-        """Return the broker's address without TLS."""
+        """Return the address of the port without TLS."""
         return f"127.0.0.1:{self.port}"
 
     def url(self, topic: str, options: str = "") -> str:
@@ -48,7 +48,7 @@ class Kafka(Daemon):
         return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
 
     def secure_url(self, topic: str, password: str = PASSWORD) -> str:
-        """Return a topic's URL over TLS, with a password."""
+        """Return a topic's URL on the port with TLS and password."""
         address = f"{USER}:{password}@127.0.0.1:{self.secure_port}"
         return f"kafka+ssl://{address}/{topic}?ssl.ca.location={self.certificate}"
 
@@ -58,7 +58,7 @@ AnyKafka = Kafka | MockKafka
 
 @contextmanager
 def kafka() -> Iterator[Kafka]:
-    """Run a broker on free ports; raises Missing where Java or Maven is not installed."""
+    """Run a broker on free ports; raises Missing if Java or Maven is not installed."""
     java, jars = program("java"), _jars()
     with TemporaryDirectory(prefix="pycalc-kafka-") as folder:
         data = Path(folder)
@@ -79,7 +79,7 @@ def kafka() -> Iterator[Kafka]:
 
 
 def _warm_up(broker: Kafka) -> None:
-    """Send a first message, which waits for the coordinators of a new broker."""
+    """Publish a first message, so that no test waits for the coordinators of a new broker."""
     admin = AdminClient({"bootstrap.servers": broker.servers})
     admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(60)
     producer = Producer({"bootstrap.servers": broker.servers, "enable.idempotence": True})
@@ -107,7 +107,7 @@ def _properties(data: Path, port: int, secure_port: int, controller_port: int) -
         "log.dirs": str(data / "data"),
         "auto.create.topics.enable": "false",
         "broker.heartbeat.interval.ms": "300",
-        "broker.session.timeout.ms": "1500",  # a restarted broker waits for its old session to expire
+        "broker.session.timeout.ms": "1500",  # a restarted broker must wait until its old session expires
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "num.io.threads": "2",
@@ -124,7 +124,7 @@ def _properties(data: Path, port: int, secure_port: int, controller_port: int) -
 
 
 def _jars() -> Path:
-    """Return the folder of Kafka's jars; fill it at the first call."""
+    """Return the folder of Kafka's jars, which the first call downloads."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
     jars = cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if jars.exists():
@@ -136,7 +136,7 @@ def _jars() -> Path:
     _run([maven, "--batch-mode", "--quiet", "--file", str(POM), *goal])
     try:
         fetched.rename(jars)
-    except OSError:  # another test run has filled the folder meanwhile
+    except OSError:  # another test run has filled the folder in the meantime
         shutil.rmtree(fetched)
     return jars
 

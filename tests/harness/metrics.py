@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def metric(client: httpx.Client, name: str, **labels: str) -> float:
-    """Return the sum of a metric's samples that have these labels."""
+    """Return the sum of a metric's samples with these labels."""
     return sum(
         sample.value
         for family in text_string_to_metric_families(client.get("/metrics").raise_for_status().text)
@@ -17,5 +17,5 @@ def metric(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def computed(client: httpx.Client, **labels: str) -> float:
-    """Return how many results were computed, be they full, modular or summaries."""
+    """Return how many results the service has computed: full, modular and summaries."""
     return metric(client, "pycalc_compute_duration_seconds_count", **labels)

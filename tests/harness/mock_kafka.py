@@ -1,4 +1,4 @@
-"""librdkafka's mock Kafka cluster, in this process, through its C interface (``rdkafka_mock.h``)."""
+"""librdkafka's mock Kafka cluster in this process, used by its C interface (``rdkafka_mock.h``)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from ctypes import c_int, c_int16, c_size_t, c_void_p
 
 from tests.harness.raw_kafka import library
 
-PRODUCE = 0
-# Requests by their numbers in Kafka's protocol, to fail.
-OFFSET_COMMIT = 8
+# Numbers of request types in Kafka's protocol.
+PRODUCE, OFFSET_COMMIT = 0, 8
+# Numbers of errors in Kafka's protocol.
 UNKNOWN_TOPIC_OR_PART, MSG_SIZE_TOO_LARGE, UNKNOWN_MEMBER_ID = 3, 10, 25
-# Errors by their numbers in Kafka's protocol.
 TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED = 29, 30
 _PRODUCER = 0
-# How long a group waits for more members before it begins.
+# Milliseconds that a new group waits for more members before it begins.
 _GATHER_MS = 500
 
 
@@ -35,20 +34,20 @@ class MockKafka:
         return f"kafka://{self.servers}/{topic}{'?' if options else ''}{options}"
 
     def fail(self, request: int, *errors: int) -> None:
-        """Answer the next requests of a kind with these errors in turn; 0 means success."""
+        """Answer the next requests of a type with these errors in turn; the error 0 means success."""
         library().rd_kafka_mock_push_request_errors_array(
             self._cluster, c_int16(request), c_size_t(len(errors)), (c_int * len(errors))(*errors)
         )
 
     def hide(self, topic: str, error: int) -> None:
-        """Answer metadata requests for a topic with an error; 0 ends that."""
+        """Answer metadata requests for a topic with an error; the error 0 ends that."""
         library().rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), c_int(error))
 
 
 def mock_kafka() -> MockKafka:
-    """Return a running cluster, whose groups begin sooner than by default; it ends with the process.
+    """Return a running cluster whose groups begin sooner than by default.
 
-    To destroy it while a client's request waits in it crashes librdkafka.
+    The cluster is never destroyed, because librdkafka crashes if a client's request is still waiting in it.
     """
     kafka = library()
     reason = ctypes.create_string_buffer(512)

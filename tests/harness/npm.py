@@ -1,4 +1,4 @@
-"""Programs of npm's registry, installed once into the user's cache folder, as their lock files say."""
+"""npm packages, installed once into the user's cache folder in the versions of their lock files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _INSTALL_SECONDS = 300
 
 
 def npm_packages(folder: Path) -> Path:
-    """Return a copy of a folder with its packages installed; make it at the first call.
+    """Return a copy of a folder with its npm packages installed; the first call makes it.
 
-    The folder has package.json, package-lock.json, and perhaps modules. Raises Missing where npm is not installed.
+    The folder contains package.json and package-lock.json, and perhaps modules. Raises Missing if npm is not installed.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
     files = sorted(folder.iterdir())
@@ -36,6 +36,6 @@ def npm_packages(folder: Path) -> Path:
         raise RuntimeError(f"npm ci failed: {done.stderr[-2_000:]}")
     try:
         fetched.rename(installed)
-    except OSError:  # another test run has filled the folder meanwhile
+    except OSError:  # another test run has filled the folder in the meantime
         shutil.rmtree(fetched)
     return installed

@@ -1,6 +1,6 @@
-"""A real identity provider, npm's oidc-provider, on a free port of 127.0.0.1.
+"""A real identity provider, the npm package oidc-provider, on a free port of 127.0.0.1.
 
-Its packages are installed by npm once, into the user's cache folder.
+npm installs its packages once, into the user's cache folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).with_name("oidc_provider")
 
 
 class OidcProvider(Daemon):
-    """A running provider with one client, this service."""
+    """A running provider that knows one client: this service."""
 
     redirect_url: str
 
@@ -36,7 +36,7 @@ class OidcProvider(Daemon):
 
 @contextmanager
 def oidc_provider(folder: Path, redirect_url: str) -> Iterator[OidcProvider]:
-    """Run a provider; raises Missing where node or npm is not installed."""
+    """Run a provider; raises Missing if node or npm is not installed."""
     node, packages, port = program("node"), npm_packages(FOLDER), free_port()
     command = [node, str(packages / "provider.mjs"), str(port), redirect_url]
     running = OidcProvider("oidc-provider", command, port, folder / "log")
@@ -49,7 +49,7 @@ def oidc_provider(folder: Path, redirect_url: str) -> Iterator[OidcProvider]:
 
 
 async def sign_in(browser: httpx.AsyncClient, url: str, sub: str, **claims: object) -> str:
-    """Sign in at the provider's page as a browser does; return the URL to which the provider sends the browser back."""
+    """Sign in at the provider's page as a browser does; return the URL to which the provider redirects the browser."""
     page = await browser.get(url)
     while page.is_redirect and "/interaction/" not in page.headers["Location"]:
         page = await browser.get(page.headers["Location"])

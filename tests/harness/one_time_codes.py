@@ -1,4 +1,4 @@
-"""One-time passwords as RFC 6238 and RFC 4226 define them, computed without the library that the service uses."""
+"""One-time passwords by RFC 6238 and RFC 4226, computed independently of the service's library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STEP_SECONDS = 30
 
 
 def code_at(secret: str, seconds: float) -> str:
-    """Return the code of a Base32 secret at a time, in seconds since the epoch."""
+    """Return the code of a Base32 secret at a time in seconds since the epoch."""
     counter = int(seconds // STEP_SECONDS).to_bytes(8, "big")
     digest = hmac.digest(base64.b32decode(secret), counter, "sha1")
     start = digest[-1] & 0xF

@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.primes import primes_up_to
 
 
 class Case(NamedTuple):
-    """A calculation, and the reason why it is expensive."""
+    """A calculation, and why it is expensive."""
 
     why: str
     operation: str
@@ -31,13 +31,13 @@ def primorial(digits: int) -> int:
 
 
 def power_of(base: int, digits: int) -> str:
-    """Return the digits of the largest power of ``base`` that has at most ``digits``."""
+    """Return the digits of the largest power of ``base`` that has at most ``digits`` digits."""
     value = gmp.mpz(base) ** int(digits / float(gmp.log10(base)))
     return text_of(int(value))
 
 
 def expensive_cases() -> list[Case]:
-    """Return one calculation for each way that was found to make planning or a small estimate expensive."""
+    """Return one calculation for each known way to make planning, or a small estimate, expensive."""
     smooth = 2 * primorial(7_500)
     ones = "1" + "0" * 9_998 + "1"
     nines, eights = "9" * 10_000, "8" * 9_998 + "1"
@@ -108,7 +108,7 @@ def expensive_cases() -> list[Case]:
     ]
 
 
-# The longest operand that is drawn for an operation that is one file, in digits.
+# The most digits of an operand that is drawn for an operation outside the mission's three.
 LONGEST = {
     "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "iroot": 10_000, "isprime": 250, "lcm": 10_000,
     "lucas": 7, "modinverse": 10_000, "nextprime": 150, "primorial": 7,
@@ -117,13 +117,13 @@ KINDS = ("value", "mod", "summary", "precision")
 
 
 class Drawing:
-    """Random calculations of one operation and one kind of answer, with operands of all lengths and awkward forms."""
+    """Random calculations of one operation and one kind of answer, with operands of all lengths and unusual forms."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
 
     def case(self, operation: str, kind: str) -> Case:
-        """Return another random calculation; only powers have a precision."""
+        """Return another random calculation; only powers get a precision."""
         if operation == "pow":
             return self._power(kind)
         if operation in LONGEST:
@@ -144,7 +144,7 @@ class Drawing:
         return Case("drawn", operation, (literal,), options)
 
     def _operands(self, operation: str) -> tuple[str, ...]:
-        """Return operands of an operation that is one file, up to a size that takes a few seconds."""
+        """Return operands of an operation outside the mission's three, so large that it takes at most a few seconds."""
         longest = LONGEST[operation]
         if operation == "binomial":
             n = 10 ** (self._random.random() * longest)
@@ -171,11 +171,11 @@ class Drawing:
         return Case("drawn", "pow", (x, self._random.choice(["", "-"]) + y))
 
     def _length(self, longest: int) -> int:
-        """Return a length whose logarithm is uniformly distributed."""
+        """Return a random length whose logarithm is uniformly distributed."""
         return round(exp(self._random.random() * log(longest)))
 
     def _natural(self, longest: int) -> str:
-        """Return a natural number above 0 with up to so many digits, in one of the awkward forms."""
+        """Return a natural number above 0 with at most ``longest`` digits, written in one of many forms."""
         length = self._length(longest)
         form = self._random.randrange(6)
         if form == 0:
@@ -189,7 +189,7 @@ class Drawing:
         return str(self._random.randint(1, 9)) + "".join(self._random.choices("0123456789", k=length - 1))
 
 
-# Parts of long expressions; the letters stand for numbers of random lengths. `{i}` is the variable of a loop.
+# Parts of long expressions. Letters stand for numbers of random lengths, and ``{i}`` for the variable of a loop.
 _LONG_PARTS = (
     "{b}^{n}", "fibonacci({n})", "{s}!", "lucas({n})", "binomial({s}, {s} // 3)", "{b}^{n} // {c}^{s}",
     "{b}^{n} * {c}^{n}", "({b}^{n} + {c}) % ({c}^{s} + 1)", "({b}/{c})^{s}", "fibonacci({n})^3", "primorial({n})",
@@ -210,7 +210,7 @@ _RESIDUES = (
 
 
 def long_expression(random: Random) -> str:
-    """Return a random expression whose value takes about a millisecond to a second."""
+    """Return a random expression whose value takes about a millisecond to a second to compute."""
 
     def number(least: int, most: int) -> str:
         return str(round(exp(log(least) + random.random() * log(most / least))))

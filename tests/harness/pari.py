@@ -1,4 +1,4 @@
-"""PARI/GP as an independent calculator of drawn expressions."""
+"""PARI/GP as an independent calculator for random expressions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from tests.harness.expressions import Drawn
 
-# Python's rounding to even, and powers with exact roots, in PARI's terms; its own operators give floats there.
+# Python's rounding to even and powers with exact roots, written in PARI's language, whose own operators return floats.
 _DEFINITIONS = """\
 rounded(x) = my(f = floor(x), d = x - f); if(d < 1/2, f, if(d > 1/2, f + 1, f + f % 2));
 power(b, e) = {
@@ -30,7 +30,7 @@ _FORMS = {
 
 
 def values(trees: Sequence[Drawn]) -> list[str]:
-    """Return the values of trees as PARI prints them: integers and fractions, and 1 or 0 for a comparison."""
+    """Return the values of trees as PARI prints them: integers, fractions, and 1 or 0 for a comparison."""
     lines = [_DEFINITIONS, *(f"print({pari_text(tree)})" for tree in trees)]
     command = ["gp", "--quiet", "--fast", "--stacksize", "200M"]
     done = subprocess.run(
@@ -40,7 +40,7 @@ def values(trees: Sequence[Drawn]) -> list[str]:
 
 
 def pari_text(tree: Drawn) -> str:
-    """Return a tree in PARI's language."""
+    """Return a tree as text in PARI's language."""
     if tree.kind == "variable":
         return tree.text
     if tree.kind == "number":

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL on a free port of 127.0.0.1, run as an unprivileged user."""
+"""A temporary PostgreSQL on a free port of 127.0.0.1, run as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from uuid import uuid4
 from tests.harness.processes import children
 from tests.harness.servers import API_ROLE, free_port
 
-# Whom the server runs as when the tests run as root, which it refuses.
+# The user that runs the server if the tests run as root, because PostgreSQL refuses to run as root.
 _UNPRIVILEGED = ("postgres", "nobody")
 _START_SECONDS = "60"
 OWNER = "pycalc"
 
 
 def missing() -> str | None:
-    """Return why PostgreSQL can't be started here, or None."""
+    """Return why PostgreSQL can't be started here, or None if it can."""
     return None if programs() else "PostgreSQL's server programs (initdb, postgres) are not installed"
 
 
 def programs() -> Path | None:
-    """Return the folder of the server's programs, which Debian keeps off the PATH."""
+    """Return the folder of the server's programs, which Debian keeps off the PATH; None if there is none."""
     candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     on_path = shutil.which("pg_ctl")
     folders = [*candidates, *([Path(on_path).parent] if on_path else [])]
@@ -66,23 +66,23 @@ class Postgres:
         self._run("pg_ctl", "start", "--wait", "--silent", f"--timeout={_START_SECONDS}", f"--log={self._log}")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server with ``smart``, ``fast`` or ``immediate``; the last is like a crash."""
+        """Stop the server in the mode ``smart``, ``fast`` or ``immediate``; the last is like a crash."""
         self._run("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}")
 
     def restart(self, mode: str = "immediate") -> None:
-        """Restart the server on the same port."""
+        """Stop the server in a mode, and start it again on the same port."""
         self.stop(mode)
         self.start()
 
     def url(self, database: str, role: str = OWNER) -> str:
-        """Return the URL of one of the databases, for a role."""
+        """Return the URL of a database for a role."""
         return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, migrated: str | None = None) -> str:
         """Create an empty database, or a copy of a migrated one; return its URL.
 
-        The role is the owner of an empty database. On a copy it is the servers', so that every test on a real
-        PostgreSQL runs with the rights that servers have.
+        The role of an empty database's URL is the owner. The role of a copy's URL is the one of servers, so that tests
+        on a real PostgreSQL have the rights that servers have.
         """
         name = f"pycalc_{uuid4().hex}"
         self.sql(f"CREATE DATABASE {name} TEMPLATE {migrated or 'template1'}")
@@ -98,7 +98,7 @@ class Postgres:
         return [main, *children(main)]
 
     def _require_tls(self, identity: Path) -> None:
-        """Accept connections by TLS only, with a certificate and its key of one file, and with passwords."""
+        """Accept only connections over TLS with passwords; ``identity`` is a file with a certificate and its key."""
         copy = self._data / "identity.pem"
         copy.touch(mode=0o600)
         copy.write_bytes(identity.read_bytes())
@@ -125,8 +125,9 @@ class Postgres:
 def postgres(*, durable: bool = True, identity: Path | None = None) -> Iterator[Postgres]:
     """Run a new cluster, and delete it at the end.
 
-    One that is not ``durable`` does not wait for the disk: killed it loses nothing, only a power failure would. With
-    ``identity``, the file of a certificate and its key, it demands TLS, and a password of every role but its owner.
+    Unless it is ``durable``, it does not wait for the disk: a power failure could lose data, a killed server does not.
+    ``identity`` is a file with a certificate and its key. With it, the cluster requires TLS, and a password from every
+    role except the owner.
     """
     found = programs()
     if found is None:

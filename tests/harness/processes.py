@@ -28,24 +28,24 @@ def alive(pid: int) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
+    """Return the processor time in seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def workers_cpu_seconds(pid: int) -> float:
-    """Return the processor time that the children of a process have used, the ended ones included."""
+    """Return the processor time in seconds that all children of a process have used, including ended ones."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     seconds = (int(fields[13]) + int(fields[14])) / _TICKS
     for child in children(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
             seconds += cpu_seconds(child)
     return seconds
 
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Stop a process while the body runs, so that it finishes nothing."""
+    """Stop a process (SIGSTOP) during the ``with`` block, so that it finishes nothing."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

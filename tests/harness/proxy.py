@@ -8,23 +8,24 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """A proxy that forwards bytes until a test changes that."""
+    """A proxy that forwards bytes; a test can change that."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.port = 0
-        # Once a client sends this, the server gets it, and the connection is cut without an answer; happens once.
+        # Bytes of a request: once a client has sent them, the server receives them, and the connection is cut without
+        # an answer. This happens once.
         self.swallow_answers_to: bytes | None = None
         self.swallowed = 0
-        # Seconds for which each part of an answer is held back.
+        # Seconds by which each part of an answer is delayed.
         self.delay = 0.0
-        # What clients sent, in the parts in which it came.
+        # The parts of data that clients sent, as they arrived.
         self.received: list[bytes] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._vanished: set[asyncio.StreamWriter] = set()
 
     def vanish(self) -> None:
-        """Forward nothing more on the present connections, but keep them open, as if their host had gone."""
+        """From now on forward nothing on the present connections, but keep them open, as if their host had vanished."""
         self._vanished |= self._writers
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +73,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(port: int) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of a port of 127.0.0.1."""
+    """Run a proxy to a port of 127.0.0.1."""
     opened = Proxy(port)
     server = await asyncio.start_server(opened.accept, "127.0.0.1", 0)
     opened.port = server.sockets[0].getsockname()[1]

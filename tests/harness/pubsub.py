@@ -1,4 +1,4 @@
-"""Google's Pub/Sub emulator, for tests and for ``make services``; it keeps everything in memory."""
+"""Google's Pub/Sub emulator, for tests and for ``make services``; it keeps all data in memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _JAVA_OPTIONS = ("-Xms64m", "-Xmx4g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel
 
 
 class PubSub(Daemon):
-    """A running emulator; stopping it deletes its topics, so an outage is simulated by a pause."""
+    """A running emulator. Stopping it deletes its topics, so a pause simulates an outage."""
 
     @property
     def emulator_host(self) -> str:
-        """Return the value of PUBSUB_EMULATOR_HOST."""
+        """Return the value for the environment variable PUBSUB_EMULATOR_HOST."""
         return f"127.0.0.1:{self.port}"
 
     def url(self, topic: str, options: str = "") -> str:
@@ -34,9 +34,9 @@ class PubSub(Daemon):
 
 @contextmanager
 def pubsub() -> Iterator[PubSub]:
-    """Run the emulator on free ports; raises Missing where Java or the Google Cloud SDK's emulator is not installed.
+    """Run the emulator on free ports; raises Missing if Java or the Google Cloud SDK's emulator is not installed.
 
-    Its jar is run directly: the SDK's own wrapper leaves the server behind when it ends.
+    The emulator's jar is run directly, because the SDK's own wrapper leaves the server running when it ends.
     """
     port = free_port()
     options = ("--host=127.0.0.1", f"--port={port}", "--iam_host=127.0.0.1", f"--iam_port={free_port()}")
@@ -52,7 +52,7 @@ def pubsub() -> Iterator[PubSub]:
 
 
 def _warm_up(emulator: PubSub) -> None:
-    """Make a first call, because a cold virtual machine may be slow to answer it."""
+    """Make a first call, because a new Java virtual machine may answer it slowly."""
     with grpc.insecure_channel(emulator.emulator_host) as channel:
         client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         client.create_topic(name=f"projects/{PROJECT}/topics/warm-up", retry=None, timeout=60)

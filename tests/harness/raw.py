@@ -17,7 +17,7 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of the server."""
+    """A response of the server."""
 
     status: int
     headers: Message
@@ -37,7 +37,7 @@ def exchange(
     *,
     chunked: bool = False,
 ) -> Reply:
-    """Send exactly these bytes and return the answer; fail when the server hangs up without one."""
+    """Send exactly these bytes and return the response; fail if the server closes the connection without one."""
     raw_target = target.encode() if isinstance(target, str) else target
     fields = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
     if chunked:
@@ -47,7 +47,7 @@ def exchange(
     head = b"%b %b HTTP/1.1\r\n" % (method.encode(), raw_target)
     head += b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items()) + b"\r\n"
     with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
-        with suppress(ConnectionError):  # a server may answer and stop reading before it has the whole body
+        with suppress(ConnectionError):  # a server may answer, and stop reading, before the whole body was sent
             for part in (head, *(_chunks(body) if chunked else (body,))):
                 connection.sendall(part)
         response = HTTPResponse(connection, method=method)

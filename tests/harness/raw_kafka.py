@@ -17,7 +17,7 @@ _FLUSH_MS = 10_000
 
 @cache
 def library() -> ctypes.CDLL:
-    """Return the driver's own librdkafka."""
+    """Return the C library of the Python driver, librdkafka."""
     (path,) = Path(confluent_kafka.__file__).parents[1].glob("confluent_kafka.libs/librdkafka*.so*")
     loaded = ctypes.CDLL(str(path))
     for function in (
@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL:
 
 
 def put_with_header(servers: str, topic: str, name: bytes, value: bytes) -> None:
-    """Publish a message with one header of any name, through the driver's own librdkafka."""
+    """Publish a message with one header of any name, by the C library of the Python driver."""
     kafka = library()
     reason = ctypes.create_string_buffer(512)
     settings = c_void_p(kafka.rd_kafka_conf_new())

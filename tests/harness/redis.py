@@ -1,4 +1,4 @@
-"""A throw-away Redis, for tests and for ``make services``."""
+"""A temporary Redis, for tests and for ``make services``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Redis(Daemon):
 
     @property
     def url(self) -> str:
-        """Return the URL of its first database."""
+        """Return the URL of the first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
-        """Return the keys of the results in a namespace."""
+        """Return the keys of the results that a namespace holds."""
         with Client(port=self.port) as client:
             return list(client.scan_iter(f"{namespace}:result:*", count=1_000))
 
@@ -33,7 +33,7 @@ AnyRedis = Redis | FakeRedis
 
 @contextmanager
 def redis(*arguments: str) -> Iterator[Redis]:
-    """Run a Redis on a free port, with extra arguments; raises Missing where it is not installed."""
+    """Run a Redis on a free port, with extra arguments; raises Missing if it is not installed."""
     port = free_port()
     with TemporaryDirectory(prefix="pycalc-redis-") as folder:
         options = ("--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", "", "--appendonly", "no")

@@ -16,17 +16,17 @@ from tests.harness.virtual_time import now
 
 
 class ListeningStream:
-    """A stream that keeps the published events and notes the outbox's size at each batch."""
+    """A stream that keeps the published events, and notes the outbox's size at each batch."""
 
     def __init__(self, outbox: MemoryOutboxStore) -> None:
         self.events: list[Event] = []
-        # The ids of each batch, taken or not.
+        # The event ids of each batch, whether the batch was accepted or not.
         self.attempts: list[list[bytes]] = []
-        # How many entries the outbox had when a batch was published.
+        # The number of entries in the outbox when each batch was published.
         self.in_outbox: list[int] = []
         self.failure: Exception | None = None
         self.refused: set[bytes] = set()
-        # How many events of a batch with a refused one it manages in time.
+        # The most events in a batch with a refused event for which the stream finds the refused one in time.
         self.most: int | None = None
         self.hanging = False
         self._outbox = outbox
@@ -53,7 +53,7 @@ class ListeningStream:
 
 
 def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
-    """Return a backoff of 600 s, so that waiting is visible in virtual time."""
+    """Return a backoff of 600 s, so that a wait is visible in virtual time."""
     return 600.0
 
 

@@ -1,4 +1,4 @@
-"""Results of calculations for tests of caches."""
+"""Results of calculations, for tests of caches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycalc.models.results import Facts, Result
 
 
 def digits(count: int, seed: int = 1) -> bytes:
-    """Return random digits, which compress to no less than 10/3 bits each."""
+    """Return random digits, which can't be compressed below 10/3 bits each."""
     return bytes(random.Random(seed).choices(b"0123456789", k=count))  # noqa: S311  # not a secret
 
 

@@ -1,7 +1,7 @@
-"""The servers that pycalc can use, on loopback, without Docker: ``make services`` and ``make up-local``.
+"""Local servers that pycalc can use, without Docker: ``make services`` and ``make up-local``.
 
-``make services`` starts all of them and prints the settings to export. ``make up-local`` starts Redis and Kafka, and
-``pycalc serve`` on them with an SQLite file. Ctrl-C stops everything.
+``make services`` starts all of them and prints the settings to export. ``make up-local`` starts Redis, Kafka and
+``pycalc serve``, which uses these and an SQLite file. Ctrl-C stops everything.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def _run_services(stack: ExitStack) -> int:
-    """Start every server that is installed, and print the settings for it."""
+    """Start every server that is installed, and print the settings to use it; return the exit status."""
     for name, server in SERVERS.items():
         try:
             settings = stack.enter_context(server())
@@ -80,7 +80,7 @@ def _run_services(stack: ExitStack) -> int:
 
 
 def _run_service(stack: ExitStack) -> int:
-    """Run the service on Redis and Kafka, with an SQLite file unless the environment says otherwise."""
+    """Run the service on Redis, Kafka and SQLite, or the environment's database; return its exit status."""
     environment = dict(os.environ)
     for name in ("Redis", "Apache Kafka"):
         try:
@@ -90,7 +90,7 @@ def _run_service(stack: ExitStack) -> int:
             return 1
         environment |= dict(setting.split("=", 1) for setting in settings)
         _say(f"{name} runs: {' '.join(settings)}")
-    # A session of its own: the terminal's Ctrl-C must not reach the service a second time while it drains.
+    # The service gets its own session, because the terminal's Ctrl-C must not reach it a second time while it drains.
     service = subprocess.Popen([sys.executable, "-m", "pycalc", "serve"], env=environment, start_new_session=True)
     try:
         return service.wait()
@@ -102,7 +102,7 @@ def _run_service(stack: ExitStack) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the requested servers until Ctrl-C or SIGTERM."""
-    # SIGINT too: a shell starts its background jobs with it ignored, and Python then leaves it so.
+    # SIGINT is handled explicitly: a shell starts background jobs with SIGINT ignored, and Python leaves that so.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     with ExitStack() as stack:

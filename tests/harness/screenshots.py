@@ -53,7 +53,7 @@ _PICTURES: dict[str, Callable[[Page], None]] = {
 
 
 def _fill(client: httpx.Client, bootstrap: str) -> None:
-    """Make what the pictures show: an admin with calculations, their totals, and a key."""
+    """Create the data that the pictures show: an admin with calculations, their totals, and a key."""
     body = registration("ada", role="admin")
     client.post("/register", json=body, headers={"X-Bootstrap-Token": bootstrap}).raise_for_status()
     session = client.post("/login", json={"username": "ada", "password": PASSWORD}).json()
@@ -81,7 +81,7 @@ def _take(browser: Browser, url: str, names: Iterable[str], *, phone: bool) -> N
 
 
 def main() -> None:
-    """Run a service of its own, and write the pictures into ``docs/images``."""
+    """Run a temporary service, and write the pictures into ``docs/images``."""
     with (
         TemporaryDirectory() as folder,
         pycalc(data=Path(folder)) as running,

@@ -1,4 +1,4 @@
-"""Real servers for tests and measurements, each one process tree on a free port of 127.0.0.1."""
+"""Real servers for tests and measurements, each a process tree on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
-# Roles of PostgreSQL with the rights of servers, and of relays and consumers.
+# The PostgreSQL roles with the rights of servers, and of relays and consumers.
 API_ROLE, CONSUMER_ROLE = "pycalc_api", "pycalc_consumer"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60.0
-# Deadlines for a machine that is busy.
+# Deadlines, long enough for a busy machine.
 _STOP_SECONDS = 60.0
-# What instances on one database must share.
+# Keys that instances on one database must share.
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
 _PASSWORD = "correct horse battery staple"
 
@@ -44,7 +44,7 @@ class Server:
     name: str
     port: int
     pid: int
-    # From the command to the first 200.
+    # Seconds from the command to the first 200.
     start_seconds: float
     process: subprocess.Popen[bytes] = field(repr=False)
 
@@ -63,12 +63,12 @@ class Server:
                 pending += map(int, children.read_text().split())
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the process tree has used."""
+        """Return the processor time in seconds that the process tree has used."""
         fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in self.processes()]
         return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
 
     def memory_mib(self, key: str = "VmRSS") -> float:
-        """Return the process tree's resident memory (VmRSS) or its peak (VmHWM), summed over the processes."""
+        """Return the process tree's resident memory (VmRSS) or its peak (VmHWM) in MiB, summed over the processes."""
         total = 0
         for process in self.processes():
             for line in (process / "status").read_text().splitlines():
@@ -78,7 +78,7 @@ class Server:
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own, its log (standard error) appended to a file or dropped."""
+    """Start a command in its own process group; append its standard error to ``log``, or drop it."""
     with (log or Path(os.devnull)).open("ab") as errors:
         return subprocess.Popen(
             command,
@@ -98,7 +98,7 @@ def running(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> Iterator[Server]:
-    """Start a server, wait for a 200 on ``path``, and stop the server at the end; ``log`` is a file for its log."""
+    """Start a server, wait for a 200 on ``path``, and stop the server at the end; ``log`` gets its standard error."""
     started = perf_counter()
     process = spawn(command, environment or {}, log)
     try:
@@ -183,7 +183,7 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
 
 
 SERVE = _python("pycalc", "serve")
-# The life of an access token that has to outlast several servers, seconds.
+# Settings for access tokens that must stay valid for several servers: a day, in seconds.
 A_DAY = "86400"
 
 
@@ -199,7 +199,7 @@ def pycalc(
 ) -> Iterator[Server]:
     """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn.
 
-    ``prefix`` is a program that runs it, such as strace; ``log`` is where its output goes.
+    ``prefix`` is a command that runs it, such as strace; ``log`` is the file for its standard error.
     """
     port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as empty:
@@ -221,7 +221,7 @@ def pycalc(
 def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
     """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port serves metrics.
 
-    On a database of the role of servers (``Postgres.new_database``) it has the role of consumers instead.
+    If the database's URL names the role of servers (``Postgres.new_database``), the process uses the role of consumers.
     """
     port = port or free_port()
     settings["database_url"] = settings["database_url"].replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@")

@@ -1,4 +1,4 @@
-"""Stores in memory that keep the contracts of ``pycalc.db.base``, until a test makes them fail or hang."""
+"""Stores in memory that keep the contracts of ``pycalc.db.base``, and that a test can make fail or hang."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pycalc.models.usage import Total, Use
 
 USER_ID = bytes.fromhex("019aab127c0071238456426614174000")
 _ids = IdSource()
-# A deletion that keeps the history with the name, which is free at once.
+# A deletion that keeps the history with the user's name, and releases the name at once.
 KEEPING = Deletion("keep", 0, 0)
 
 
@@ -63,18 +63,18 @@ def history_row(number: int = 0, *, user_id: bytes = USER_ID, operation: str = "
 
 
 class MemoryHistoryStore:
-    """A history in memory, and the outbox that it fills."""
+    """A history in memory, with the ids of its unpublished events."""
 
     def __init__(self) -> None:
         self.rows: list[HistoryRow] = []
-        # What each call of ``append`` was given.
+        # The rows of each call of ``append``.
         self.batches: list[list[HistoryRow]] = []
         # Ids of rows that can't be stored.
         self.refused: set[bytes] = set()
         # Ids of rows whose events are in the outbox.
         self.unpublished: set[bytes] = set()
         self.failure: Exception | None = None
-        # While this is not set, ``append`` hangs.
+        # While this event is not set, ``append`` hangs.
         self.open = asyncio.Event()
         self.probes = 0
         self.keys = MemoryIdempotencyStore()
@@ -161,7 +161,7 @@ class MemoryIdempotencyStore:
 
 
 class MemoryUsageStore:
-    """The record of counted events, in memory, without totals."""
+    """The ids of counted events in memory, without totals."""
 
     def __init__(self) -> None:
         self.counted: set[bytes] = set()
@@ -181,12 +181,12 @@ class MemoryUsageStore:
 
 
 class MemoryDeletedAccountStore:
-    """Deleted accounts in memory, beside a history."""
+    """Deleted accounts in memory, and the history that their cleaning changes."""
 
     def __init__(self, history: MemoryHistoryStore) -> None:
         self._history = history
         self.accounts: dict[bytes, DeletedAccount] = {}
-        # The usage totals of each user, by their number.
+        # How many usage totals each user has.
         self.totals: dict[bytes, int] = {}
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
@@ -218,12 +218,12 @@ class MemoryOutboxStore:
         self.entries = dict(enumerate(rows, 1))
         self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
-        # Who has the lease; None: it is whoever's who asks.
+        # The relay that holds the lease; None: every relay that asks gets it.
         self.holder: bytes | None = None
         self.released = False
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
-        """Append rows."""
+        """Append the events of these rows."""
         first = max(self.entries, default=0) + 1
         self.entries.update(enumerate(rows, first))
 
@@ -258,14 +258,14 @@ class MemoryOutboxStore:
 
 
 class MemoryUserStore:
-    """Accounts in memory, and the session store that reads them."""
+    """Accounts in memory, with the store of their sessions."""
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.sessions = MemorySessionStore(self)
         self.identities: dict[ProviderIdentity, bytes] = {}
         self.retired: list[User] = []
-        self.audit: list[AuditEntry] = []  # stored with the changes
+        self.audit: list[AuditEntry] = []  # the audit entries that were stored together with changes
         self.token_hash: bytes | None = None
 
     async def add(
@@ -366,7 +366,7 @@ class MemoryUserStore:
 
 
 class MemorySessionStore:
-    """Sessions in memory, with the current token hash only and so without a grace period."""
+    """Sessions in memory. Only the current token's hash is kept, so there is no grace period for the previous token."""
 
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users
@@ -406,7 +406,7 @@ class MemorySessionStore:
 
 
 class MemoryTotpStore:
-    """Second factors of the accounts in memory."""
+    """The second factors of accounts, in memory."""
 
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users
@@ -448,12 +448,12 @@ class MemoryTotpStore:
 
 
 class MemoryKeyStore:
-    """API keys."""
+    """API keys in memory."""
 
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users
         self.stored: dict[bytes, StoredKey] = {}
-        # What each call of ``note`` was given.
+        # The argument of each call of ``note``.
         self.noted: list[list[KeyUse]] = []
         self.failure: Exception | None = None
 
@@ -502,7 +502,7 @@ class MemoryAuditStore:
 
 
 class MemoryQuotaStore:
-    """Uses in memory."""
+    """The use of quotas, in memory."""
 
     def __init__(self) -> None:
         self.uses: dict[bytes, QuotaUse] = {}

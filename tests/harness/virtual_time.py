@@ -1,4 +1,4 @@
-"""An event loop in virtual time, where production intervals pass at once and in order."""
+"""An event loop in virtual time: long intervals pass at once, and timers fire in their order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ts = TypeVarTuple("Ts")
 P = ParamSpec("P")
 
 
-_EARLY_SECONDS = 2e-9  # twice the resolution of the event loop's clock
+_EARLY_SECONDS = 2e-9  # twice the resolution of the event loop's clock, in seconds
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -24,22 +24,22 @@ class _JumpingSelector(selectors.DefaultSelector):
     in_threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return the ready events; when there are none and no thread works, advance the clock to the next timer."""
+        """Return the ready events; if there are none and no thread is working, advance the clock to the next timer."""
         if timeout is None or (self.in_threads and timeout > 0):
             return super().select()
         ready = super().select(0)
         if not ready and timeout:
-            # Just beyond the timer: the event loop fires timers a little early, and code that waits for the rest would
-            # wait for it for ever.
+            # The clock goes just beyond the timer. The event loop fires timers a little early, so code that then waits
+            # for the rest of its interval would otherwise wait without end.
             self.now += timeout + _EARLY_SECONDS
         return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits for a timer: while nothing else is ready, its clock jumps to the next one.
+    """An event loop that never waits for a timer: if nothing else is ready, its clock jumps to the next timer.
 
-    Work in the loop's threads takes no time. For code without sockets and processes: those take real time, which does
-    not pass here.
+    Work in the loop's threads takes no virtual time. Sockets and processes are unsuitable, because they take real time,
+    which does not advance the clock.
     """
 
     def __init__(self) -> None:
@@ -51,14 +51,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """Call a function in a thread; the clock stands still until it returns."""
+        """Call a function in a thread; the virtual clock stands still until it returns."""
         future = super().run_in_executor(executor, func, *args)
         self._jumping.in_threads += 1
         future.add_done_callback(self._returned)
         return future
 
     async def shutdown_default_executor(self, *_: object, **__: object) -> None:
-        """Wait for the threads to end, without a timeout, which would pass at once."""
+        """Wait for the threads to end, without a timeout, because it would expire at once in virtual time."""
         await super().shutdown_default_executor()
 
     def _returned(self, future: object) -> None:
@@ -66,12 +66,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def now() -> float:
-    """Return the time of the running loop, for services that take a clock."""
+    """Return the time of the running loop, as the clock of a service."""
     return asyncio.get_running_loop().time()
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an asynchronous test in a loop of its own, in virtual time."""
+    """Make an asynchronous test run in its own event loop with virtual time."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Helpers that wait for a condition with a deadline; tests let time pass nowhere else."""
+"""Functions that wait for a condition with a deadline; no test sleeps otherwise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 30.0
 _STEP_SECONDS = 0.005
-# A look may cost a request, so the steps of a long wait grow.
+# The interval between two checks grows, because a check may cost a request.
 _GROWTH, _LONGEST_STEP_SECONDS = 1.2, 0.05
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until the condition holds; fail after ``seconds``."""
+    """Wait until ``condition`` returns true; fail after ``seconds``."""
     deadline, step = monotonic() + seconds, _STEP_SECONDS
     while not condition():
         if monotonic() > deadline:
@@ -28,9 +28,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLI
 async def until(
     condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS, *, step: float = _STEP_SECONDS
 ) -> None:
-    """Wait until the condition holds while the event loop runs; fail after ``seconds``.
+    """Wait until ``condition`` returns true while the event loop runs; fail after ``seconds``.
 
-    In virtual time a larger ``step`` gets through long intervals with fewer looks; the deadline is in real time.
+    In virtual time, a larger ``step`` needs fewer checks for a long interval; the deadline is in real time.
     """
     deadline = monotonic() + seconds
     while not condition():
@@ -40,7 +40,7 @@ async def until(
 
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """Wait until a value is found, and return it; fail after ``seconds``."""
+    """Call ``look`` until it returns a value that is not None, and return that; fail after ``seconds``."""
     deadline, step = monotonic() + seconds, _STEP_SECONDS
     while (it := await look()) is None:
         if monotonic() > deadline:
