@@ -1,4 +1,4 @@
-"""The names of classes: each means one thing in the whole package."""
+"""The names of classes: each stands for one class in the whole package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pycalc"
 
 
 def test_no_name_stands_for_two_classes() -> None:
-    """No two classes of the package have the same name, a leading underscore aside."""
+    """No two classes of the package have the same name, even apart from a leading underscore."""
     files = defaultdict[str, list[str]](list)
     for file in PACKAGE.rglob("*.py"):
         for node in ast.parse(file.read_text()).body:

@@ -15,12 +15,12 @@ LANGUAGES = ("en", "de")
 
 
 def texts_of(language: str) -> list[tuple[str, str]]:
-    """Return the keys of a language's texts with what stands after them, in their order."""
+    """Return the keys of a language's texts, each with its placeholders, in their order."""
     return re.findall(r'(?m)^  "([^"]+)": (.*),$', (WEB / f"console/strings/{language}.js").read_text())
 
 
 class _Inline(HTMLParser):
-    """Collects what the content security policy would block."""
+    """A parser that collects what the content security policy would block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def test_modules_are_short(module: Path) -> None:
 
 
 def test_every_text_is_in_every_language() -> None:
-    """The languages have the same keys in the same order, each once, with the same places for values."""
+    """All languages have the same keys in the same order, each once, with the same placeholders."""
     english, german = (texts_of(language) for language in LANGUAGES)
     assert [key for key, _ in english] == [key for key, _ in german]
     assert len(dict(english)) == len(english)
@@ -50,7 +50,7 @@ def test_every_text_is_in_every_language() -> None:
 
 
 def test_every_text_that_is_asked_for_exists() -> None:
-    """Each key that a module or page names in full is one of the texts."""
+    """Each key that a module or page contains literally is the key of a text."""
     keys = {key for key, _ in texts_of("en")}
     asked = set()
     for file in (*MODULES, *WEB.glob("*.html")):

@@ -1,4 +1,4 @@
-"""The distribution's name, which is not ``pycalc``, because that is another project on the public package index."""
+"""The distribution's name: it is not ``pycalc``, because another project has that name on the public package index."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "pycalc/
 
 
 def test_the_name_is_ours_and_the_command_stays() -> None:
-    """The distribution is pycalc-service; the command and the package are called pycalc."""
+    """The distribution is called pycalc-service; the command and the package are called pycalc."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == "pycalc-service"
     assert project["scripts"] == {"pycalc": "pycalc.cli.main:entry"}
 
 
 def test_no_document_installs_another_project() -> None:
-    """Documents install from the repository or the wheel, never under the other project's name."""
+    """Documents install from the repository or a wheel, never by the other project's name."""
     named = re.compile(r"pip install ['\"]?pycalc(?!_service)|pycalc\[")
     assert [path.name for path in DOCUMENTS if named.search(path.read_text())] == []

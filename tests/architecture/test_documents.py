@@ -15,23 +15,23 @@ DOCUMENTS = [
         for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "clients/python/README.md")
     ),
 ]
-# Paths in the documents are relative to one of these.
+# The folders to which paths in documents may be relative.
 BASES = [ROOT, ROOT / "pycalc", ROOT / "pycalc/web"]
 FOLDERS = {path.name for base in BASES for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")}
 PATH = re.compile(r"`([\w.-]+(?:/[\w.*-]+)*/?)`")
 FILE = re.compile(r"\.(?:py|js|css|toml|ya?ml|json|md|sh|html)$")
-# Files that exist only after something has run.
+# Files that exist only after a command has created them.
 GENERATED = {"data/", "dist/"}
 
 
 def paths_of(text: str) -> set[str]:
-    """Return the paths in a document's code marks: files by suffix, folders by a known first folder."""
+    """Return the paths in a document's inline code: files with a known suffix, and folders below a known one."""
     named = set(PATH.findall(text))
     return {path for path in named if FILE.search(path) or (path.split("/")[0] in FOLDERS and "/" in path)} - GENERATED
 
 
 def anchors_of(document: Path) -> set[str]:
-    """Return the anchors of a document's headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes for a document's headings."""
     headings = re.findall(r"(?m)^#+ (.*)$", document.read_text())
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -56,7 +56,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def test_the_architecture_names_identifiers_of_their_files() -> None:
-    """An identifier that the architecture page names after a file is defined there."""
+    """If docs/architecture.md names an identifier after a file, the file defines it."""
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", text)
     assert len(named) > 2

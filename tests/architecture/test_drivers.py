@@ -1,4 +1,4 @@
-"""Imports of drivers: each is imported only when its URL asks for it, so that a cold start is quick."""
+"""Imports of drivers: each is imported only when a URL requires it, so that a cold start is quick."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ IMPORTED = {
 
 
 def test_a_url_imports_its_own_driver_only() -> None:
-    """The whole application with one stream or cache imports no other one's driver.
+    """The application with one stream or cache opened imports that one's driver, and none of the other drivers.
 
-    Each is opened in a fork of its own, so that the application is imported once for all.
+    Each is opened in its own forked process, so that the application is imported only once.
     """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps([*IMPORTED])],
@@ -52,7 +52,7 @@ def test_a_url_imports_its_own_driver_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))  # The rest is the log.
+    told = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))  # other lines are the log
     modules = {(kind, url): DRIVERS & {*names} for kind, url, *names in told}
     assert modules == IMPORTED
 
@@ -73,14 +73,14 @@ if os.fork() == 0:  # makes the database
 assert os.wait()[1] == 0
 asyncio.run(main())
 """
-# Drivers of servers that the embedded service does not use, and the SDK of MCP, which its first message imports.
+# Drivers of servers that the default service does not use, and the MCP SDK, which the first MCP message imports.
 SERVERS = DRIVERS | {"asyncpg", "requests", "aiohttp", "mcp", "mcp_types"}
-# Modules that a start with a current database does not need.
+# Modules that are not needed for a start with an up-to-date database.
 NEEDED_LATER = {"alembic", "flint", "httpx"}
 
 
 def test_the_embedded_service_starts_with_what_the_first_request_needs(tmp_path: Path) -> None:
-    """On a current SQLite file it imports no driver of a server, and no library that only later requests need."""
+    """A start with an up-to-date SQLite file imports no driver of a server and no library for later requests."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EMBEDDED],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -91,7 +91,7 @@ def test_the_embedded_service_starts_with_what_the_first_request_needs(tmp_path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    *_, told = (line for line in done.stdout.splitlines() if line.startswith("["))  # The rest is the log.
+    *_, told = (line for line in done.stdout.splitlines() if line.startswith("["))  # other lines are the log
     assert (SERVERS | NEEDED_LATER) & {*json.loads(told)} == set()
 
 
@@ -99,7 +99,7 @@ WORKER = "import sys, pycalc.services.compute.worker; print(*sorted({name.partit
 
 
 def test_a_worker_process_imports_no_framework() -> None:
-    """A worker process imports neither the web framework nor database, metrics and logging."""
+    """A worker process imports neither web framework nor database, metrics and logging."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WORKER], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""The ASVS table in docs/security.md: complete, and backed by existing tests."""
+"""The ASVS table in docs/security.md: it is complete, and the tests that it names exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
-# Number of requirements of levels 1 and 2 in each section of ASVS 5.0.0, where they come first.
+# The number of level 1 and 2 requirements in each section of ASVS 5.0.0; they come first in a section.
 COUNTS = {"6.1": 3, "6.2": 12, "6.3": 4, "6.4": 4, "6.5": 5, "6.6": 3, "6.8": 4} | {
     "7.1": 3,
     "7.2": 4,
@@ -29,7 +29,7 @@ LEVEL_1 = {"6.1.1", *(f"6.2.{n}" for n in range(1, 9)), "6.3.1", "6.3.2", "6.4.1
     "9.1.3",
     "9.2.1",
 }
-# States of a requirement, and whether each needs a test.
+# The states of a requirement, and whether the state needs a test.
 STATES = {"met": True, "partly": True, "not met": False, "not applicable": False}
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
@@ -49,7 +49,7 @@ def names_of_tests(file: Path) -> frozenset[str]:
 
 
 def test_every_requirement_is_answered() -> None:
-    """The table has each requirement once, in order, below its level, with a state and a reason."""
+    """The table has each requirement once and in order, below the heading of its level, with a state and a reason."""
     expected = [f"{section}.{number}" for section, count in COUNTS.items() for number in range(1, count + 1)]
     assert [row[0] for row in rows()] == expected
     for number, level, meaning, state, how, *_ in rows():
@@ -60,7 +60,7 @@ def test_every_requirement_is_answered() -> None:
 
 
 def test_what_is_met_is_kept_by_a_test_and_the_rest_claims_none() -> None:
-    """A requirement that is met, at least partly, names a test; any other names none."""
+    """A requirement that is met, at least partly, names a test; any other requirement names none."""
     for number, *_, state, _, kept_by in rows():
         assert bool(TEST.findall(kept_by)) is STATES[state], number
 

@@ -11,7 +11,7 @@ from tests.harness.accounts import PASSWORD, new_name
 from tests.harness.faulty import FaultyProxy, faulty_proxy
 from tests.harness.servers import Server
 
-# Without long waits; faults are certain, so a test that does not need all attempts does not take them.
+# Waits are short. Faults are injected, so tests need few attempts.
 QUICK = RetryPolicy(attempts=4, deadline=60.0, first_wait=0.01, longest_wait=0.05)
 
 

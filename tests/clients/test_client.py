@@ -1,4 +1,4 @@
-"""The Python client against the real service, synchronous and asynchronous."""
+"""The Python client against a real service, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pycalc_client.calls import Call
 from tests.harness.accounts import PASSWORD
 from tests.harness.servers import Server
 
-# F(6,000,000) has 1,253,926 digits, more than an answer that the client holds; its last ten by Pisano's period.
+# F(6,000,000) has 1,253,926 digits: the client does not hold such an answer in memory, but downloads the digits.
 LONG = 6_000_000
 LONG_DIGITS = 1_253_926
 
 
 def fibonacci_modulo(n: int, modulus: int) -> int:
-    """Return F(n) modulo a number, by doubling."""
+    """Return F(n) modulo a number, by the doubling formulas."""
     a, b = 0, 1
     for bit in f"{n:b}":
         a, b = a * (2 * b - a) % modulus, (a * a + b * b) % modulus
@@ -44,7 +44,7 @@ def fibonacci_modulo(n: int, modulus: int) -> int:
 
 
 def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
-    """Integers, decimals, fractions, booleans, factors and roots, each with its type."""
+    """Results are Python integers, decimals, fractions, booleans, factors or roots, each of the right type."""
     assert calc.fibonacci(100).result == 354224848179261915075
     assert calc.pow(2.5, -3).result == Decimal("0.064")
     assert calc.pow(Fraction(1, 3), 5).result == Fraction(1, 243)
@@ -61,14 +61,14 @@ def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
 
 
 def test_a_summary_has_the_ends(calc: Client) -> None:
-    """``view="summary"`` gives the size and the ends of a result that nobody computes."""
+    """``view="summary"`` returns the size and the first and last digits of a result that is never computed."""
     summary = calc.fibonacci("1e18", view="summary")
     assert (summary.digits, summary.leading) == (208987640249978734, "26289788186792204674")
     assert int(summary.trailing or "") == fibonacci_modulo(10**18, 10**20)
 
 
 def test_problems_are_raised_as_their_classes(calc: Client) -> None:
-    """Invalid operands, no value, a result above the limit."""
+    """Each of these problems has its exception: invalid operands, no value, a result above the limit."""
     with pytest.raises(ValidationError) as invalid:
         calc.fibonacci(-1)
     assert [error.pointer for error in invalid.value.errors] == ["/input/n"]
@@ -80,7 +80,7 @@ def test_problems_are_raised_as_their_classes(calc: Client) -> None:
 
 
 def test_a_long_result_is_downloaded_when_it_is_wanted(calc: Client, tmp_path: Path) -> None:
-    """The answer is not read to its end; the file and the text have all digits, and one calculation is recorded."""
+    """A long answer is not read to its end; file and ``text`` have all digits; one calculation is recorded."""
     calculation = calc.fibonacci(LONG)
     assert (calculation.digits, calculation._held) == (LONG_DIGITS, [])
     positions: list[tuple[int, int | None]] = []
@@ -96,12 +96,12 @@ def test_a_long_result_is_downloaded_when_it_is_wanted(calc: Client, tmp_path: P
 
 
 def test_a_short_result_is_saved_too(calc: Client, tmp_path: Path) -> None:
-    """A result that is in memory is written from there."""
+    """A result that is in memory is written to the file without a download."""
     assert calc.fibonacci(100).save(str(tmp_path / "f.txt")).read_text() == "354224848179261915075"
 
 
 def test_a_key_that_may_only_calculate_gets_long_results_at_once(calc: Client, server: Server) -> None:
-    """Without ``history:read`` the digits come with the answer; the calculation is recorded once all the same."""
+    """Without the scope ``history:read``, the digits come with the answer; the calculation is recorded once."""
     key = calc.create_api_key("calculator", scopes=["calculate"], limits={"rate_limit": "60/minute"})
     assert ([each.id for each in calc.api_keys()], key.scopes) == ([key.id], ["calculate"])
     with Client(server.url, api_key=key.key) as limited:
@@ -116,7 +116,7 @@ def test_a_key_that_may_only_calculate_gets_long_results_at_once(calc: Client, s
 
 
 def test_a_batch_of_any_size_is_answered_in_order(calc: Client) -> None:
-    """More items than a request takes are split; an item without a result is a problem in its place."""
+    """More items than one request takes are sent in several; an item without a result yields a problem in its place."""
     items = [{"operation": "fibonacci", "input": {"n": n, "mod": 1_000}} for n in range(1_500)]
     items[1_200] = {"operation": "pow", "input": {"x": 0, "y": -1}}
     results = calc.batch(items)  # type: ignore[arg-type]  # a dict of these types is no TypedDict
@@ -126,7 +126,7 @@ def test_a_batch_of_any_size_is_answered_in_order(calc: Client) -> None:
 
 
 def test_the_history_pages_by_itself(calc: Client) -> None:
-    """More calculations than a page holds come newest first, with the filters of the service."""
+    """``history`` yields more calculations than a page holds, newest first, and passes the service's filters on."""
     items = [{"operation": "fibonacci", "input": {"n": n}} for n in range(250)]
     calc.batch(items)  # type: ignore[arg-type]
     calc.pow(2, 4_000)
@@ -139,7 +139,7 @@ def test_the_history_pages_by_itself(calc: Client) -> None:
 
 
 def test_usage_has_totals_and_quotas(calc: Client) -> None:
-    """The quotas of the caller, and the totals of a time without calculations."""
+    """``usage`` returns the caller's quotas, and no totals for a time without calculations."""
     usage = calc.usage(until="2020-01-01")
     assert usage.totals == []
     assert {quota.name for quota in usage.quotas} == {"compute", "digits"}
@@ -148,7 +148,7 @@ def test_usage_has_totals_and_quotas(calc: Client) -> None:
 
 @pytest.mark.anyio
 async def test_the_asynchronous_client_does_the_same(server: Server, username: str, tmp_path: Path) -> None:
-    """Operations, batches, history and downloads, with ``await`` and ``async for``."""
+    """The asynchronous client has operations, batches, history and downloads, with ``await`` and ``async for``."""
     async with AsyncClient(server.url, username=username, password=PASSWORD) as calc:
         assert (await calc.fibonacci(100)).result == 354224848179261915075
         [power] = await calc.batch([{"operation": "pow", "input": {"x": 2, "y": -1}}])
@@ -173,7 +173,7 @@ async def test_ten_tasks_log_in_once(server: Server, username: str) -> None:
 
 @pytest.mark.anyio
 async def test_events_come_live(server: Server, username: str) -> None:
-    """A calculation that is made while a task follows the events is yielded there."""
+    """A calculation made while a task follows the events is yielded to that task."""
     async with AsyncClient(server.url, username=username, password=PASSWORD) as calc:
         first = await calc.fibonacci(10)
         events = calc.events(last_event_id=first.id)

@@ -27,7 +27,7 @@ def run(*command: str, key: str | None) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_service_evaluates_and_records(calc: Client, server: Server) -> None:
-    """The value is printed, a long one too, and the calculations are in the history of the key's owner."""
+    """The value is printed, even a long one, and the calculations are in the history of the key's owner."""
     key = calc.create_api_key("command line").key
     evaluate = ("-m", "pycalc", "eval", "--server", server.url)
     short = run(*evaluate, "-2^0.5", "--precision", "10", key=key)
@@ -46,14 +46,14 @@ def test_a_problem_is_one_line(server: Server) -> None:
 
 
 def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:
-    """A wrong character is counted from 1, as without a server."""
+    """The position of a wrong character is counted from 1, as in evaluations without a server."""
     key = calc.create_api_key("command line").key
     wrong = run("-m", "pycalc", "eval", "1 + ?", "--server", server.url, key=key)
     assert (wrong.returncode, wrong.stderr.startswith("pycalc: at character 5: ")) == (1, True)
 
 
 def test_a_missing_client_is_a_clear_sentence() -> None:
-    """Without the package the command says what to install; without ``--server`` it needs none."""
+    """Without the package ``pycalc-client``, ``--server`` says what to install; local evaluations work."""
     missing = run("-c", HIDDEN, "eval", "1", "--server", "http://127.0.0.1:1", key=None)
     assert missing.returncode == 1
     assert missing.stderr.startswith("pycalc: --server needs the package pycalc-client")
@@ -61,6 +61,6 @@ def test_a_missing_client_is_a_clear_sentence() -> None:
 
 
 def test_the_key_is_no_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``pycalc serve`` does not warn of the variable that the command line reads."""
+    """``pycalc serve`` does not warn about the variable ``PYCALC_API_KEY``, which the command line reads."""
     monkeypatch.setenv("PYCALC_API_KEY", "pck_secret")
     assert unknown_settings() == []

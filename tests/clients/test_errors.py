@@ -1,4 +1,4 @@
-"""Exceptions of the Python client: one for each problem type of the service."""
+"""The exceptions of the Python client: one for each problem type of the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 
 
 def test_every_problem_type_of_the_service_has_an_exception() -> None:
-    """Each slug has a class of its own, drawn in the module's tree; and no class has a slug that does not exist."""
+    """Each problem type has its own class, drawn in the module's tree; no class is for a type that does not exist."""
     own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
     classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
     assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}
@@ -27,7 +27,7 @@ def test_every_problem_type_of_the_service_has_an_exception() -> None:
 
 
 def test_an_unknown_type_is_a_problem_still() -> None:
-    """A type that the client does not know, and a known one with other fields, keep all members."""
+    """A problem of an unknown type, or with unexpected fields, becomes a ProblemError that keeps all members."""
     unknown = problem_error({"type": "/docs/problems#later", "status": 418, "detail": "Later.", "tea": 1}, 2.0)
     assert type(unknown) is ProblemError
     assert (unknown.status, unknown.retry_after, unknown.members["tea"], str(unknown)) == (418, 2.0, 1, "Later.")
@@ -57,7 +57,7 @@ def test_problems_have_their_fields() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{"])
 def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
-    """A proxy's own page becomes a ProblemError with the status."""
+    """A page that is not a problem document, for example a proxy's, becomes a ProblemError with the status."""
     fields = {"content-type": "application/problem+json"}
     error = error_of(httpx.Response(502, headers=fields, content=body))
     assert (type(error), error.status, error.title) == (ProblemError, 502, "Bad Gateway")
@@ -68,5 +68,5 @@ def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
     [("7", 7.0), ("", None), ("soon", None), ("-1", None), ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0)],
 )
 def test_retry_after_does_not_need_a_right_clock(value: str, seconds: float | None) -> None:
-    """Retry-After is in seconds, or a moment by the service's own clock, which is in Date."""
+    """Retry-After is in seconds, or a date, which is compared with the response's own Date."""
     assert retry_after_of(httpx.Headers({"date": NOW, "retry-after": value})) == seconds

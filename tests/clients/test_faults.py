@@ -36,7 +36,7 @@ HOURS = refusal(
 
 
 def test_refusals_that_pass_are_waited_for(faulty: Client, proxy: FaultyProxy) -> None:
-    """503, 429, and a proxy's 502 are repeated with the same Idempotency-Key until the service answers."""
+    """503, 429, and a proxy's 502 are retried with the same Idempotency-Key until the service answers."""
     bad_gateway = refusal("502 Bad Gateway")
     proxy.faults = [Fault("/calculations", answer) for answer in (BUSY, LIMITED, bad_gateway)]
     assert faulty.fibonacci(100).result == 354224848179261915075
@@ -45,7 +45,7 @@ def test_refusals_that_pass_are_waited_for(faulty: Client, proxy: FaultyProxy) -
 
 
 def test_attempts_are_bounded(faulty: Client, proxy: FaultyProxy) -> None:
-    """The last refusal is raised after as many attempts as the policy allows."""
+    """After as many attempts as the policy allows, the last refusal is raised."""
     proxy.faults = [Fault("/calculations", BUSY)] * 9
     with pytest.raises(Overloaded):
         faulty.fibonacci(100)
@@ -53,7 +53,7 @@ def test_attempts_are_bounded(faulty: Client, proxy: FaultyProxy) -> None:
 
 
 def test_a_wait_beyond_the_deadline_is_not_waited_for(faulty: Client, proxy: FaultyProxy) -> None:
-    """A Retry-After of hours is raised at once, and tells the hours."""
+    """If Retry-After exceeds the deadline, the refusal is raised at once, with the Retry-After in ``retry_after``."""
     proxy.faults = [Fault("/calculations", HOURS)]
     with pytest.raises(RateLimited) as limited:
         faulty.fibonacci(100)
@@ -62,7 +62,7 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for(faulty: Client, proxy: Fau
 
 
 def test_a_lost_answer_makes_no_second_calculation(faulty: Client, proxy: FaultyProxy) -> None:
-    """An answer that is cut before or after its head is asked for again; the history has one calculation of each."""
+    """If the answer is cut before or in its body, the request is retried; the history has each calculation once."""
     proxy.faults = [Fault("/calculations", cut=-1), Fault("/evaluate", cut=20), Fault("/batch", cut=-1)]
     first = faulty.fibonacci(100)
     second = faulty.evaluate("2 + 2")
@@ -73,7 +73,7 @@ def test_a_lost_answer_makes_no_second_calculation(faulty: Client, proxy: Faulty
 
 
 def test_a_download_goes_on_after_cuts(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """Digits that are cut in the middle go on where they were, by Range and If-Range, and the digest is verified."""
+    """After cuts, the download continues at the same position by Range and If-Range; the file has all digits."""
     calculation = faulty.fibonacci(LONG)
     path = f"/calculations/{calculation.id}/digits"
     proxy.faults = [Fault(path, cut=400_000), Fault(path, cut=300_000), Fault(path, BUSY), Fault(path, cut=-1)]
@@ -85,9 +85,9 @@ def test_a_download_goes_on_after_cuts(faulty: Client, proxy: FaultyProxy, tmp_p
 
 
 def test_a_whole_answer_to_a_range_is_understood(faulty: Client, proxy: FaultyProxy) -> None:
-    """A proxy that knows no ranges sends everything again; what has come before is skipped."""
+    """If a proxy ignores the range and sends everything again, the bytes received earlier are skipped."""
     calculation = faulty.fibonacci(6_000)
-    recorded = faulty.calculation(calculation.id)  # over 1,000 digits, so that they are downloaded
+    recorded = faulty.calculation(calculation.id)  # more than 1,000 digits, so that they are downloaded
     path = f"/calculations/{calculation.id}/digits"
     whole = refusal("200 OK", "Content-Type: text/plain", body=calculation.text)
     proxy.faults = [Fault(path, cut=500), Fault(path, whole)]
@@ -95,7 +95,7 @@ def test_a_whole_answer_to_a_range_is_understood(faulty: Client, proxy: FaultyPr
 
 
 def test_a_download_goes_on_after_a_crash(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """The file of a download that failed is found again by the next one of the same calculation."""
+    """After a failed download, the next one of the same calculation continues its file."""
     calculation = faulty.fibonacci(LONG)
     path = f"/calculations/{calculation.id}/digits"
     proxy.faults = [Fault(path, cut=400_000)] + [Fault(path, cut=-1)] * QUICK.attempts
@@ -110,7 +110,7 @@ def test_a_download_goes_on_after_a_crash(faulty: Client, proxy: FaultyProxy, tm
 
 
 def test_wrong_digits_are_noticed(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """Digits with another digest are raised as an error, and no file is left."""
+    """Digits with a wrong digest raise an error, and no file is left."""
     calculation = faulty.calculation(faulty.fibonacci(6_000).id)
     wrong = refusal("200 OK", "Content-Type: text/plain", body="7" * calculation.digits)
     proxy.faults = [Fault(f"/calculations/{calculation.id}/digits", wrong)] * 2
@@ -122,7 +122,7 @@ def test_wrong_digits_are_noticed(faulty: Client, proxy: FaultyProxy, tmp_path: 
 
 
 def test_ten_threads_renew_an_expired_token_once(faulty: Client, proxy: FaultyProxy) -> None:
-    """When the service refuses a token that the client takes for good, ten threads make one refresh and no login."""
+    """If the service refuses a token that the client considers valid, ten threads cause one refresh and no login."""
     faulty.fibonacci(1)
     _tokens(faulty)._access = "expired"
     with ThreadPoolExecutor(10) as threads:
@@ -132,7 +132,7 @@ def test_ten_threads_renew_an_expired_token_once(faulty: Client, proxy: FaultyPr
 
 
 def test_a_token_is_renewed_before_it_expires(faulty: Client, proxy: FaultyProxy) -> None:
-    """Near the end of a token's life, by the time since it came, a refresh precedes the request."""
+    """When a token is near its end, counted from its arrival, the client renews it before the next request."""
     faulty.fibonacci(1)
     _tokens(faulty)._renew_at = 0.0
     faulty.fibonacci(2)
@@ -141,7 +141,7 @@ def test_a_token_is_renewed_before_it_expires(faulty: Client, proxy: FaultyProxy
 
 @pytest.mark.parametrize("fault", [Fault("/token/refresh", cut=-1), Fault("/token/refresh", UNAUTHORIZED)])
 def test_a_refresh_that_fails_ends_in_a_new_session(faulty: Client, proxy: FaultyProxy, fault: Fault) -> None:
-    """When the answer to a refresh is lost, or the session has ended, the client logs in again."""
+    """If the answer to a refresh is lost, or the session has ended, the client logs in again."""
     faulty.fibonacci(1)
     _tokens(faulty)._access = "expired"
     proxy.faults = [fault]
@@ -150,7 +150,7 @@ def test_a_refresh_that_fails_ends_in_a_new_session(faulty: Client, proxy: Fault
 
 
 def test_a_refresh_that_is_refused_for_a_while_is_repeated(faulty: Client, proxy: FaultyProxy) -> None:
-    """A service that is busy costs no session: the same refresh token is sent again."""
+    """If the service is busy, the session is kept: the same refresh token is sent again."""
     faulty.fibonacci(1)
     _tokens(faulty)._access = "expired"
     proxy.faults = [Fault("/token/refresh", BUSY)]
@@ -159,7 +159,7 @@ def test_a_refresh_that_is_refused_for_a_while_is_repeated(faulty: Client, proxy
 
 
 def test_a_closed_client_has_logged_out(server: Server, username: str) -> None:
-    """The session that a password opened is ended with the client."""
+    """Closing the client ends the session that a password opened."""
     with Client(server.url, username=username, password=PASSWORD) as calc:
         token = _tokens(calc).current()
     with Client(server.url, api_key=token) as late, pytest.raises(Unauthorized):
@@ -167,7 +167,7 @@ def test_a_closed_client_has_logged_out(server: Server, username: str) -> None:
 
 
 def test_events_go_on_without_a_gap(faulty: Client, calc: Client, proxy: FaultyProxy) -> None:
-    """After the stream is cut, the events that were recorded meanwhile come, each once."""
+    """After the stream is cut, the events recorded in the meantime arrive, each once."""
     events = faulty.events(last_event_id=calc.fibonacci(1).id)
     expected = [calc.fibonacci(n).id for n in range(2, 5)]
     proxy.faults = [Fault("/events", cut=900), Fault("/events", BUSY), Fault("/events", cut=-1)]

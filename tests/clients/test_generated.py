@@ -1,4 +1,4 @@
-"""The synchronous Python client, which is generated from the asynchronous one."""
+"""The synchronous Python client, generated from the asynchronous one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "clients/python/src/pycalc_client"
 
 
 def test_the_synchronous_client_is_up_to_date() -> None:
-    """Generating it again changes nothing: if this fails, run ``make client``."""
+    """Generating the synchronous client again changes nothing. If this fails, run ``make client``."""
     files = dict(generated())
     assert {path for path in files if path.read_text() != files[path]} == set()
     assert {*files} == {*(PACKAGE / "_sync").glob("*.py")}
@@ -25,7 +25,7 @@ def test_the_synchronous_client_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_of_the_service_has_a_method(name: str) -> None:
-    """Each operation is a method of both clients, with its operands by name and the options that it takes."""
+    """Both clients have a method for each operation, with its operands by name and the options that it supports."""
     operation = OPERATIONS[name]
     expected = {
         "mod": isinstance(operation, Modular),

@@ -1,4 +1,4 @@
-"""Numbers of the Python client: from the service's texts to Python's values and back."""
+"""Numbers in the Python client: from the service's texts to Python's values and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pycalc_client.numbers import Rational, Value, integer_of, literal, value_of
 @pytest.mark.parametrize("digits", [1, 1_999, 2_000, 2_001, 4_000, 4_001, 12_345, 100_000])
 @pytest.mark.parametrize(("sign", "base"), [("", 10), ("-", 10), ("", 7), ("", 36)])
 def test_integers_of_any_length_are_converted(digits: int, sign: str, base: int) -> None:
-    """A text of any length becomes the integer that GMP reads, and Python's limit stays as it was."""
+    """A text of any length becomes the integer that GMP reads; Python's own limit is not changed."""
     limit = sys.get_int_max_str_digits()
     text = sign + ("1203546" * (digits // 7 + 1))[:digits]
     assert integer_of(text, base) == int(gmpy2.mpz(text, base))
@@ -40,7 +40,7 @@ def test_integers_of_any_length_are_converted(digits: int, sign: str, base: int)
     ],
 )
 def test_each_form_of_a_result_has_its_type(text: str, exact: bool, base: int, value: Value | None) -> None:
-    """Integers, decimals, fractions, booleans, factors and roots have types of their own."""
+    """Integers, decimals, fractions, booleans, factors and roots become values of different types."""
     expected = [Factor(2, 3), Factor(2**53 + 1, 1)] if value is None else value
     found = value_of(text, exact=exact, base=base)
     assert found == expected
@@ -61,5 +61,5 @@ def test_each_form_of_a_result_has_its_type(text: str, exact: bool, base: int, v
     ids=lambda given: type(given).__name__,
 )
 def test_operands_are_written_as_the_service_reads_them(value: Rational, text: str) -> None:
-    """Numbers of any size become literals; a text stays as it is."""
+    """Numbers of any size become texts that the service can read; a text stays unchanged."""
     assert literal(value) == text

@@ -1,4 +1,4 @@
-"""The examples in the README of the Python client: each runs, and prints what stands beside it."""
+"""The examples in the Python client's README: each runs, and prints the output that it shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_an_example_prints_what_stands_beside_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The comments beside ``print`` are printed, in this order; ``...`` stands for the end of a line."""
+    """Each example prints the comments beside its ``print`` calls, in order; ``...`` stands for a line's end."""
     key = calc.create_api_key("example").key
     assert key is not None
     code = example.replace("http://127.0.0.1:8080", server.url).replace("pck_...", key).replace("ada", new_name())

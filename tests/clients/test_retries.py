@@ -1,4 +1,4 @@
-"""When the Python client repeats a request, and when it gives up."""
+"""The rules by which the Python client retries a request or gives up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_SENT = [httpx.ConnectError("refused"), httpx.ConnectTimeout("late"), httpx.P
 
 
 class Clock:
-    """A clock that the test sets."""
+    """A clock whose time the test sets."""
 
     now = 0.0
 
@@ -23,24 +23,24 @@ class Clock:
 
 
 def attempts(policy: RetryPolicy, clock: Clock | None = None) -> Attempts:
-    """Return attempts whose jitter is the longest."""
+    """Return attempts whose waits always have the longest jitter."""
     return Attempts(policy, clock or Clock(), lambda _, longest: longest)
 
 
 def problem(slug: str, status: int, retry_after: float | None = None) -> ProblemError:
-    """Return the exception of a problem."""
+    """Return the exception for a problem."""
     return problem_error({"type": f"/docs/problems#{slug}", "status": status}, retry_after)
 
 
 def test_waits_double_up_to_the_longest() -> None:
-    """The waits begin with the first, double, and stay at the longest; Retry-After comes on top."""
+    """The waits begin with the first, double, and stay at the longest; Retry-After is added."""
     tries = attempts(RetryPolicy(attempts=9, first_wait=1.0, longest_wait=5.0))
     assert [tries.wait(SENT[0], repeatable=True) for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
     assert tries.wait(problem("overloaded", 503, 7.0), repeatable=True) == 12.0
 
 
 def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
-    """A call fails after its attempts or its deadline; a part of the answer begins both anew."""
+    """A call fails after its attempts or its deadline; receiving a part of the answer restarts both."""
     clock = Clock()
     tries = attempts(RetryPolicy(attempts=3, deadline=10.0, first_wait=1.0), clock)
     tries.wait(SENT[0], repeatable=True)
@@ -55,7 +55,7 @@ def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
 
 @pytest.mark.parametrize("error", SENT)
 def test_what_has_perhaps_been_done_is_repeated_only_if_that_is_harmless(error: httpx.RequestError) -> None:
-    """A cut request is repeated if it is a GET or has an idempotency key."""
+    """A request that was cut is retried only if it is a GET or has an idempotency key."""
     assert attempts(RetryPolicy()).wait(error, repeatable=True) > 0
     with pytest.raises(ConnectionFailed):
         attempts(RetryPolicy()).wait(error, repeatable=False)
@@ -63,7 +63,7 @@ def test_what_has_perhaps_been_done_is_repeated_only_if_that_is_harmless(error: 
 
 @pytest.mark.parametrize("error", NOT_SENT)
 def test_what_was_not_sent_is_repeated(error: httpx.RequestError) -> None:
-    """A request that no service has got is repeated, whatever it does."""
+    """A request that no service received is retried, whatever its method."""
     assert attempts(RetryPolicy()).wait(error, repeatable=False) > 0
 
 
@@ -84,7 +84,7 @@ def test_what_was_not_sent_is_repeated(error: httpx.RequestError) -> None:
     ],
 )
 def test_problems_that_pass_are_repeated(error: ProblemError, always: bool, repeatable: bool) -> None:
-    """A passing error is retried if the service has done nothing, or if a second request does no harm."""
+    """A temporary problem is retried if the service has not begun the request, or if repeating it is harmless."""
     for harmless, expected in ((False, always), (True, repeatable)):
         repeated = True
         try:

@@ -1,4 +1,4 @@
-"""The session of the Python client: its address, its credentials and its tokens, against answers made here."""
+"""The Python client's URL, credentials and tokens, against answers that the test invents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKENS = {"access_token": "access", "refresh_token": "first", "expires_in": 900}
 
 @pytest.mark.parametrize("key", ["", "pck_secret\n", "pck secret", "pck_sécret"])
 def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> None:
-    """The sentence does not repeat the key, which may be right but for the line break of its file."""
+    """A key that no header field can carry raises ValueError at once; its message does not contain the key."""
     with pytest.raises(ValueError, match=r"^api_key .* line break") as refusal:
         Client(URL, api_key=key)
     assert "pck" not in str(refusal.value)
@@ -33,14 +33,14 @@ def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> No
 
 @pytest.mark.parametrize("url", ["", "pycalc.test", "localhost:8080", "ftp://pycalc.test", "http://", "http://[::1"])
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
-    """No request is tried, and none is repeated."""
+    """A URL without http or https, or without a host, raises ValueError before any request."""
     with pytest.raises(ValueError, match=r"^base_url must be like http://127\.0\.0\.1:8080"):
         Client(url)
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}"])
 def test_another_program_at_the_address_is_told(answer: bytes) -> None:
-    """A login that another program answers is no login."""
+    """If the answer to a login does not have the service's form, UnexpectedAnswer is raised."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     with Client(URL, username="me", password="secret", transport=transport) as calc, pytest.raises(UnexpectedAnswer):
         calc.usage()
@@ -48,7 +48,7 @@ def test_another_program_at_the_address_is_told(answer: bytes) -> None:
 
 @pytest.mark.anyio
 async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
-    """The service may have replaced the token, and would take its reuse for a theft; so a new session begins."""
+    """After a cancelled refresh, the client logs in anew, because the service may have replaced the refresh token."""
     asked: list[str] = []
     refreshing = asyncio.Event()
 
@@ -74,7 +74,7 @@ async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
 
 
 class QuietStream(httpx.SyncByteStream):
-    """A stream of heartbeats that ends after ``last`` of them, with a cut."""
+    """A stream of ``last`` heartbeats that then loses its connection."""
 
     def __init__(self, last: int) -> None:
         self._last = last
@@ -86,7 +86,7 @@ class QuietStream(httpx.SyncByteStream):
 
 
 def test_heartbeats_are_progress() -> None:
-    """A stream without events, which is cut again and again, is resumed; one that cannot be opened is not."""
+    """A stream that brings only heartbeats before each cut is resumed every time; refused connections are counted."""
     answers = [httpx.Response(200, stream=QuietStream(3)) for _ in range(5)]
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -103,7 +103,7 @@ def test_heartbeats_are_progress() -> None:
 
 
 def test_a_download_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
-    """Nothing has come that a later download could go on from."""
+    """If the download is refused before its first byte, no file is left."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/digits"):

@@ -1,4 +1,4 @@
-"""The TypeScript client's generated types; `make check-api` builds the client and runs its tests with Node.js."""
+"""The generated types of the TypeScript client, whose own tests ``make check-api`` runs with Node.js."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from deploy.api.typescript import TYPES, header
 
 
 def test_types_are_those_of_the_document() -> None:
-    """The types were made of today's schemas and problem types; else ``make client-types`` makes them anew."""
+    """The types match the current schemas and problem types. If this fails, run ``make client-types``."""
     assert TYPES.read_text().startswith(header())

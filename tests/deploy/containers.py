@@ -1,4 +1,4 @@
-"""Containers without an engine: own name spaces, the image's user, and nothing writable but /data."""
+"""Containers without a container engine: separate name spaces, the image's user, and nothing writable but /data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.deploy.images import Image
 from tests.harness.processes import children
 from tests.harness.waiting import wait_until
 
-# Script of process 1 in a new process name space, which then becomes the command.
+# The script of process 1 in a new process name space; it then replaces itself by the command.
 _ENTER = """
 root=$1 data=$2; shift 2
 mount --rbind "$root" "$root"
@@ -57,23 +57,23 @@ def _command(image: Image, data: Path, arguments: Sequence[str], environment: Ma
 
 @contextmanager
 def running(image: Image, data: Path, *arguments: str, log: Path, **environment: str) -> Iterator[Container]:
-    """Run the image's entry point with these arguments, or its own; write the output to ``log``."""
+    """Run the image's entry point with its own or the given arguments; write the output to ``log``."""
     entry = [*image.config["Entrypoint"], *(arguments or image.config["Cmd"])]
     with log.open("wb") as output:
         process = subprocess.Popen(_command(image, data, entry, environment), stdout=output, stderr=output)
     try:
         yield Container(process)
     finally:
-        process.kill()  # The container ends with it, by --kill-child.
+        process.kill()  # the container's processes end with this one, by --kill-child
         process.wait()
 
 
 def run(
     image: Image, data: Path, *command: str, seconds: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a container of its own instead of the entry point, and return its outcome.
+    """Run a command in a new container in place of the entry point, and return its outcome.
 
-    Raises TimeoutExpired, having ended the container, when it takes longer than ``seconds``.
+    If it takes longer than ``seconds``, the container is ended and TimeoutExpired raised.
     """
     return subprocess.run(
         _command(image, data, command, environment), capture_output=True, text=True, timeout=seconds, check=False

@@ -1,4 +1,4 @@
-"""Image builds without a Docker engine: the Dockerfile's steps in buildah, on a base by debootstrap.
+"""Image builds without Docker: buildah runs the Dockerfile's steps on a base made by debootstrap.
 
 The base replaces the official Python image where no image registry can be reached. It is Debian trixie with its own
 Python 3.13 as ``python``, so only the size of the base differs.
@@ -22,12 +22,12 @@ _SUITE = "trixie"
 _PACKAGES = "ca-certificates,python3,python3-venv"
 _BASE = "localhost/pycalc-base"
 _IMAGE = "localhost/pycalc"
-# The host's configuration of pip, mounted during the build and not part of the image.
+# The host's pip configuration, mounted during the build and not part of the image.
 _FROM_THE_HOST = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 
 
 def missing() -> str | None:
-    """Return why no image can be built here, or None."""
+    """Return why no image can be built here, or None if it can."""
     if os.geteuid() != 0:
         return "building an image in a chroot needs root"
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
@@ -37,7 +37,7 @@ def missing() -> str | None:
 
 
 def _mirror() -> str | None:
-    """Return apt's configured mirror."""
+    """Return the mirror that apt is configured to use, or None."""
     fields = "$(LABEL) $(REPO_URI)"
     targets = _output("apt-get", "indextargets", "--format", fields, "Identifier: Packages").splitlines()
     return next((uri for label, _, uri in (line.partition(" ") for line in targets) if label == "Debian"), None)
@@ -54,7 +54,7 @@ def _cache() -> Path:
 
 
 def _bootstrapped() -> Path:
-    """Return a Debian system with Python 3.13, which is cached because it takes a minute to make."""
+    """Return the archive of a Debian system with Python 3.13; it is cached, because it takes a minute to make."""
     system = _cache() / f"image-base-{_SUITE}"
     if not system.exists():
         part = system.with_suffix(".part")
@@ -71,10 +71,10 @@ class Image:
 
     # The root of the image's file system.
     root: Path
-    # The configuration, as an OCI runtime reads it.
+    # The configuration in the format of the OCI image specification.
     config: Mapping[str, Any]
     healthcheck: Mapping[str, Any]
-    # The unpacked size of what the Dockerfile adds to its base.
+    # The unpacked size of the layers that the Dockerfile adds to its base.
     added_bytes: int
 
     @property
@@ -84,7 +84,7 @@ class Image:
 
 
 class _Buildah:
-    """Buildah with a store of its own."""
+    """Buildah with its own store of images."""
 
     def __init__(self, store: Path) -> None:
         self._store = store

@@ -1,4 +1,7 @@
-"""The image that `docker build` makes, built without Docker; it takes minutes, so only `make check-image` runs it."""
+"""The image that ``docker build`` makes, built here without Docker.
+
+Building takes minutes, so only ``make check-image`` runs these tests.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="
 USER = 10001
 STOP_SECONDS = 9.0
 LIMIT_BYTES = 250_000_000
-# The unpacked size of python:3.13-slim-trixie, as its users report; it can't be downloaded here.
+# The unpacked size of python:3.13-slim-trixie as published; the image can't be downloaded here.
 PYTHON_SLIM_BYTES = 123_000_000
 DRIVERS = "asyncpg, bcrypt, confluent_kafka, gmpy2, google.cloud.pubsub_v1, granian, redis.asyncio, uvloop"
 
-# Code that serves, and gets a SIGTERM when the command line begins to import the service.
+# A program that starts the service and sends itself SIGTERM when the command line begins to import the service.
 _EARLY_SIGNAL = """
 import os, signal, sys
 
@@ -52,7 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Return a folder for /data that belongs to the image's user."""
+    """Return a folder for /data that the image's user owns."""
     folder = tmp_path / "data"
     folder.mkdir()
     os.chown(folder, USER, USER)
@@ -61,7 +64,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(built: Image, data: Path, tmp_path: Path) -> Iterator[tuple[Container, httpx.Client]]:
-    """Run a container that serves on $PORT; yield it with a client."""
+    """Run a container that serves on $PORT; yield it with an HTTP client."""
     port = free_port()
     with (
         running(built, data, log=tmp_path / "log", PORT=str(port), PYCALC_COMPUTE_WORKERS="1") as container,
@@ -96,7 +99,7 @@ def test_configuration(built: Image) -> None:
 
 
 def test_size(built: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the official base the image stays under 250 MB."""
+    """Together with the official base, the image is smaller than 250 MB."""
     with capsys.disabled():
         print(f"\nadded to the base: {built.added_bytes / 1e6:.1f} MB")  # noqa: T201
     assert built.added_bytes < LIMIT_BYTES - PYTHON_SLIM_BYTES
@@ -111,13 +114,13 @@ def test_no_build_tools(built: Image) -> None:
 
 
 def test_drivers_load(built: Image, data: Path) -> None:
-    """Every driver can be loaded although its symbols are stripped."""
+    """Every driver can be imported, although its shared libraries are stripped."""
     outcome = run(built, data, "python", "-c", f"import {DRIVERS}")
     assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
 def test_nothing_is_compiled_at_start(built: Image, data: Path) -> None:
-    """All modules that the service imports are compiled already, so that a cold start compiles nothing."""
+    """All modules that the service imports are compiled in the image, so that a start compiles nothing."""
     outcome = run(built, data, "python", "-vc", "import pycalc.cli.main, pycalc.server.serve, anyio.to_process")
     loaded = [line for line in outcome.stderr.splitlines() if line.startswith("# code object from ")]
     assert len(loaded) > 500
@@ -132,7 +135,7 @@ def test_read_only(built: Image, data: Path) -> None:
 
 
 def test_migrates(built: Image, data: Path) -> None:
-    """The image migrates the database, as a job before the service starts."""
+    """The image can migrate the database, as a separate job before the service starts."""
     outcome = run(built, data, "pycalc", "migrate")
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.endswith(" is up to date\n")
@@ -159,7 +162,7 @@ def test_health(built: Image, data: Path, served: tuple[Container, httpx.Client]
 
 
 def test_reaps_workers(served: tuple[Container, httpx.Client]) -> None:
-    """As process 1 the service reaps a killed worker, and continues to compute."""
+    """As process 1, the service reaps a killed worker process, and continues to compute."""
     container, client = served
     person = new_person(client)
     client.get("/factorial/20000", headers=person.headers)
@@ -173,13 +176,13 @@ def test_reaps_workers(served: tuple[Container, httpx.Client]) -> None:
 
 
 def test_stops_at_sigterm(served: tuple[Container, httpx.Client]) -> None:
-    """SIGTERM ends the service, as process 1, within nine seconds and with status 0."""
+    """SIGTERM ends the service, which is process 1, within nine seconds and with status 0."""
     container, client = served
     client.get("/factorial/20000", headers=new_person(client).headers)
     assert container.stop(STOP_SECONDS) == 0
 
 
 def test_stops_while_starting(built: Image, data: Path) -> None:
-    """SIGTERM ends the service even while it imports its modules, although process 1 has no default signal action."""
+    """SIGTERM ends the service even while it imports its modules, where process 1 would otherwise ignore it."""
     run(built, data, "python", "-c", _EARLY_SIGNAL, PORT=str(free_port()), seconds=STOP_SECONDS)
     assert list(data.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Names in the deployment files: they exist in the code."""
+"""Names in the deployment files: each exists in the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_settings_exist(file: str) -> None:
 
 @pytest.mark.parametrize("file", _CLOUD)
 def test_no_path_is_google_s_own(file: str) -> None:
-    """No path for Cloud Run ends in z, because its front end answers some of those with 404."""
+    """No path for Cloud Run ends in z, because its front end answers some of those paths with 404."""
     paths = re.findall(r"""(?<=[ "'])/[a-z]+(?=[ "'?])""", (ROOT / file).read_text())
     assert paths
     assert [path for path in paths if path.endswith("z")] == []

@@ -1,4 +1,4 @@
-"""Dashboards, alerts and the operations guide: they name existing metrics and settings."""
+"""Dashboards, alerts and the operations guide: they name only metrics and settings that exist."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 
 @pytest.fixture(scope="module")
 def exported(server: Server) -> set[str]:
-    """Return the names of the series that a running server exports."""
+    """Return the names of the time series that a running server exports."""
     families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").raise_for_status().text)
     return {family.name + suffix for family in families for suffix in _SUFFIXES.get(family.type, ("",))}
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
 def test_what_is_committed_is_what_is_made(file: Path) -> None:
-    """The committed dashboards are what `make dashboards` generates."""
+    """The committed dashboards and alert rules equal the output of ``make dashboards``."""
     assert file.read_text() == files()[file]
 
 
@@ -45,7 +45,7 @@ def _expressions(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
 def test_every_query_is_about_what_a_running_server_exports(file: Path, exported: set[str]) -> None:
-    """Every query names exported series, so that no dashboard is empty and no alert silent."""
+    """Every query names exported time series, so that no dashboard is empty and no alert silent."""
     for expression in _expressions(file):
         named = set(_SERIES.findall(expression))
         assert named or expression == json.dumps('up{job="pycalc"} == 0'), expression
@@ -60,21 +60,21 @@ def test_every_metric_is_shown() -> None:
 
 
 def test_a_metric_that_does_not_exist_is_not_named() -> None:
-    """An unknown metric name stops the generation of the files."""
+    """A metric name that does not exist stops the generation of the files."""
     assert resolved("rate(<events_published>[5m])") == "rate(pycalc_events_published_total[5m])"
     with pytest.raises(KeyError, match="events_imagined"):
         resolved("rate(<events_imagined>[5m])")
 
 
 def test_the_guide_names_metrics_that_exist(exported: set[str]) -> None:
-    """Every metric in the guide exists; it names the database's roles too."""
+    """Every metric that the guide names exists; names of database roles are no metrics."""
     named = set(_SERIES.findall(GUIDE)) - {API_ROLE, CONSUMER_ROLE}
     assert named
     assert named - exported == set()
 
 
 def test_the_rules_tests_use_metrics_that_exist(exported: set[str]) -> None:
-    """The tests for promtool name existing metrics, because promtool can't know whether a series is exported."""
+    """The promtool tests name only existing metrics, because promtool does not know which time series are exported."""
     named = set(_SERIES.findall((ROOT / "deploy/prometheus/alerts.test.yml").read_text()))
     assert named
     assert named - exported == set()
@@ -92,7 +92,7 @@ def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> N
 
 
 def _table() -> dict[str, str]:
-    """Return the settings and defaults in the guide's table."""
+    """Return the settings and their defaults from the guide's table."""
     section = GUIDE.partition("## Settings\n")[2].partition("\n## ")[0]
     return dict(re.findall(r"(?m)^\| `(PYCALC_[A-Z_]+)` \|(.*?)\|", section))
 
@@ -103,7 +103,7 @@ def test_the_guide_s_settings_are_the_service_s() -> None:
 
 
 def test_the_guide_s_defaults_are_the_service_s() -> None:
-    """A bare value in the guide's table is the setting's default; defaults that depend on the machine are described."""
+    """A plain value in the guide's table is the setting's default; a machine-dependent default is described there."""
     plain = {name: field for name, field in Settings.model_fields.items() if field.default_factory is None}
     for name, field in plain.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
@@ -112,7 +112,7 @@ def test_the_guide_s_defaults_are_the_service_s() -> None:
 
 
 def test_prometheus_asks_the_port_that_the_fleet_s_metrics_are_on() -> None:
-    """In Compose all parts use one unpublished port for their metrics, which Prometheus scrapes."""
+    """In Compose, all services have their metrics on one unpublished port, which Prometheus scrapes."""
     compose = (ROOT / "compose.yaml").read_text()
     (port,) = re.findall(r'PYCALC_METRICS_PORT: "(\d+)"', compose)
     targets = re.findall(

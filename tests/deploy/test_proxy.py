@@ -25,7 +25,7 @@ CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
 
 @contextmanager
 def _nginx(folder: Path, service: Server) -> Iterator[httpx.Client]:
-    """Run nginx in front of one service in place of both instances; yield a client."""
+    """Run nginx with one service in place of both instances; yield a client of nginx."""
     if shutil.which("nginx") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
     port, text = free_port(), CONFIGURATION.read_text()
@@ -58,7 +58,7 @@ def client(tmp_path: Path, server: Server) -> Iterator[httpx.Client]:
 
 
 def test_passes_results_on(client: httpx.Client) -> None:
-    """A long result passes whole, and a requested range as a part."""
+    """A long result arrives whole, and a requested range as a part."""
     person = new_person(client)
     headers = {**person.headers, "Accept": "text/plain"}
     whole = client.get("/factorial/100000", headers=headers)
@@ -68,7 +68,7 @@ def test_passes_results_on(client: httpx.Client) -> None:
 
 
 def test_passes_events_on_at_once(client: httpx.Client) -> None:
-    """An event passes through while its stream is open."""
+    """An event arrives while its stream is open."""
     person = new_person(client)
     with client.stream("GET", "/events", headers=person.headers) as events:
         calculation = client.get("/fibonacci/100", headers=person.headers).json()
@@ -76,7 +76,7 @@ def test_passes_events_on_at_once(client: httpx.Client) -> None:
 
 
 def test_silent_connections_are_given_up_before_the_service_ends_them() -> None:
-    """Nginx closes idle connections before the service does, because a request on a closing connection is lost."""
+    """Nginx closes idle connections before the service does, because a request on a connection that closes is lost."""
     upstream = CONFIGURATION.read_text().partition("upstream pycalc {")[2].partition("}")[0]
     kept = re.search(r"keepalive_timeout (\d+)s;", upstream)
     assert kept is not None
@@ -89,7 +89,7 @@ def test_metrics_stay_inside(client: httpx.Client) -> None:
 
 
 def test_clients_can_not_choose_their_address(tmp_path: Path) -> None:
-    """Registrations are counted by the address that nginx saw, not by the client's header."""
+    """Registrations are counted by the address that nginx saw, whatever address the client's header claims."""
     with pycalc(register_limit="2/hour", trusted_proxies="127.0.0.1") as service, _nginx(tmp_path, service) as client:
         statuses = [
             client.post(

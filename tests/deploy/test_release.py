@@ -50,7 +50,7 @@ class Release:
         self.commands = record.read_text().splitlines()
 
     def changes(self) -> list[str]:
-        """The commands that changed something, without their common flags."""
+        """The commands that changed something, without the flags that all have."""
         common = " --project=project --region=europe-west1 --quiet"
         reads = ("describe", "secrets")
         return [line.replace(common, "") for line in self.commands if not any(word in line for word in reads)]
@@ -66,7 +66,7 @@ _ROLLBACK = "gcloud run services update-traffic pycalc --to-revisions=pycalc-000
 
 
 def test_releases(server: Server, tmp_path: Path) -> None:
-    """A passing canary gets a tenth of the traffic, then all of it; then the consumer is updated."""
+    """A canary that passes its checks gets a tenth of the traffic, then all of it; then the consumer is updated."""
     with httpx.Client(base_url=server.url) as client:
         key = new_person(client).token
     release = Release(tmp_path, server.url, key=key)
@@ -79,7 +79,7 @@ def test_releases(server: Server, tmp_path: Path) -> None:
 
 
 def test_releases_without_a_key(server: Server, tmp_path: Path) -> None:
-    """Without an API key the script says that no calculation is tested, and checks that the canary refuses one."""
+    """Without an API key, the script says that it tests no calculation, and checks that the canary refuses one."""
     release = Release(tmp_path, server.url)
     assert release.status == 0, release.said
     assert "calculations are not tested" in release.said
@@ -109,7 +109,7 @@ def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Pa
     ],
 )
 def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: str, changes: list[str]) -> None:
-    """A failing migration changes no service; a later failure leaves the traffic unchanged."""
+    """A failing migration changes no service; a failure after the deployment leaves the traffic unchanged."""
     release = Release(tmp_path, server.url, broken=broken)
     assert release.status != 0
     assert release.changes() == changes
@@ -132,7 +132,7 @@ def test_gcloud_knows_the_documented_commands(tmp_path: Path) -> None:
 
 
 def _refused(commands: Sequence[str], folder: Path) -> dict[object, object]:
-    """Return gcloud's errors about these commands."""
+    """Return the errors that gcloud reports for these commands."""
     if shutil.which("gcloud") is None:
         pytest.skip("the Google Cloud SDK is not installed")
     file = folder / "commands.json"

@@ -1,4 +1,4 @@
-"""The drills' judgement: each kind of fault is found in a history or a trace that has it."""
+"""The judgement of drills: each kind of fault is found in a history or trace that contains it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ GOOD = Verdict(lost=0, doubled=0, phantom=0, refused_but_there=0, torn=0)
 
 
 def answer(status: int, body: object) -> Answer:
-    """Return a response with this body."""
+    """Return an answer with this status and body."""
     return Answer(status, b"HTTP/1.1 %d X\r\nRetry-After: 1\r\n\r\n" % status, json.dumps(body).encode(), 0.01)
 
 
 def calculation(exchange: Exchange) -> dict[str, object]:
-    """Return the response body of one calculation, whose id tells its operand."""
+    """Return the body of the answer to a request for one calculation; its id contains the operand."""
     (operand,) = exchange.operands
     return {"id": f"id-{operand}", "input": {"x": operand, "y": 1}}
 
 
 def answered(ledger: Ledger) -> Exchange:
-    """Note a request that was answered with 200."""
+    """Send a request in the ledger that is answered with 200, and return it."""
     exchange = ledger.ask()
     ledger.settle(exchange, answer(200, calculation(exchange)))
     return exchange
 
 
 def row(exchange: Exchange) -> Row:
-    """Return the row that a request records."""
+    """Return the row that a request leaves in the history."""
     return Row(f"id-{exchange.operands[0]}", exchange.operands[0])
 
 
 class TestHistory:
-    """The requests and their responses, compared with the history."""
+    """The comparison of requests and answers with the history."""
 
     def test_all_is_well(self) -> None:
-        """Answered requests with a row, refused ones without, and unanswered ones of either kind are no fault."""
+        """These are no faults: answered requests with a row, refused ones without, unanswered ones with or without."""
         ledger = Ledger()
         kept, refused, cut, nothing = answered(ledger), ledger.ask(), ledger.ask(), ledger.ask()
         ledger.settle(refused, answer(503, {"detail": "The database is not available."}))
@@ -52,7 +52,7 @@ class TestHistory:
         assert refused.retry_after == "1"
 
     def test_an_answered_calculation_that_is_not_there_is_lost(self) -> None:
-        """Of two answered calculations the one without a row is lost."""
+        """If one of two answered calculations has no row, one is lost."""
         ledger = Ledger()
         answered(ledger)
         assert compare(ledger, [row(answered(ledger))]) == GOOD._replace(lost=1)
@@ -84,7 +84,7 @@ class TestHistory:
         assert compare(ledger, rows[:2]) == GOOD._replace(torn=1)
 
     def test_an_answer_to_somebody_elses_request_is_noticed(self) -> None:
-        """A response with the operand of another request is a fault."""
+        """An answer that contains the operand of another request raises ValueError."""
         ledger = Ledger()
         mine, yours = ledger.ask(), ledger.ask()
         with pytest.raises(ValueError, match="was answered with"):
@@ -101,22 +101,22 @@ SENT = f'8 3.000000 writev(9<\\x73>, [{{iov_base="{ANSWER}", iov_len=3}}], 1) = 
 
 
 def test_times_that_lie_among_each_other_tell_nothing() -> None:
-    """Interleaved times give one half, and times that never overlap give one, in either order."""
+    """Interleaved times give one half; times that do not overlap give one, in either order."""
     assert area([1, 4], [2, 3]) == 0.5
     assert area([1, 2, 3], [4, 5, 6]) == area([4, 5, 6], [1, 2, 3]) == 1
 
 
 class TestTrace:
-    """System calls in the form in which strace prints them."""
+    """The judgement of system calls, in the form in which strace prints them."""
 
     def test_write_sync_answer(self) -> None:
-        """The response leaves half a second after the sync's return."""
+        """A row is written, synced and answered: the answer is counted, and is not early."""
         order = order_of(list(calls([WRITE, SYNC, SENT])))
         assert (order.answers, order.early, order.syncs) == (1, 0, 1)
         assert order.nearest == pytest.approx(0.5)
 
     def test_a_call_that_another_interrupts_ends_with_its_second_line(self) -> None:
-        """An interrupted call ends with its second line: the sync returns at 3.5, after the response left at 3.0."""
+        """An interrupted call ends at its second line: here the sync returns at 3.5, after the answer left at 3.0."""
         lines = [
             WRITE,
             f"7 2.000000 fdatasync(5<{FILE}> <unfinished ...>",
@@ -135,13 +135,13 @@ class TestTrace:
         ],
     )
     def test_an_answer_without_its_sync_is_early(self, lines: list[str]) -> None:
-        """A response is early if no successful sync lies between the write of its row and itself."""
+        """An answer is early if no successful sync lies between the write of its row and the answer."""
         order = order_of(list(calls(lines)))
         assert (order.answers, order.early) == (1, 1)
 
 
 def test_a_finding_is_one_line_with_its_faults() -> None:
-    """A drill's finding is one line that lists the faults with counts above zero."""
+    """A drill's result is one line; it lists the kinds of faults whose count is not zero."""
     finding = Finding("drill", "something was done", {"requests": 3}, faults(lost=0, too_slow=True, other=""))
     assert not finding.passed
     assert str(finding) == "FAIL  drill: something was done; requests 3; FAULTS: too slow True"

@@ -1,6 +1,6 @@
-"""The short form of each drill: the code of ``make drill`` in a size for every test run.
+"""Short forms of the drills: the code of ``make drill``, in a size that every test run can afford.
 
-Faults that depend on how busy the machine is, such as latencies and rates, are judged in the full size only.
+Faults that depend on how busy the machine is, such as latencies and rates, are judged only in the full size.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.harness import postgres
 
 pytestmark = pytest.mark.programs
 
-# Faults that depend on durations.
+# Kinds of faults that depend on durations.
 BUSY_MACHINE = {
     "others suffer",
     "recoveries over 1 s",
@@ -46,12 +46,12 @@ BUSY_MACHINE = {
 
 
 def fine(finding: Finding) -> None:
-    """Check that a drill found no fault other than those of a busy machine."""
+    """Assert that a drill found no fault, except those that a busy machine causes."""
     assert set(finding.faults) <= BUSY_MACHINE, finding
 
 
 def available(what_is_missing: str | None) -> None:
-    """Skip the test if the machine lacks something; in CI that is a failure."""
+    """Skip the test if something that it needs is missing; fail in CI."""
     if what_is_missing is None:
         return
     if os.environ.get("CI"):
@@ -76,7 +76,7 @@ def available(what_is_missing: str | None) -> None:
     ],
 )
 def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:
-    """Acknowledged calculations are kept, impossible ones refused in time, and the service recovers."""
+    """Each of these drills passes, apart from faults that depend on durations."""
     fine(drill())
 
 
@@ -87,16 +87,13 @@ def test_each_answer_leaves_after_its_sync() -> None:
 
 
 def test_a_full_disk_is_unavailability_and_no_more() -> None:
-    """While the disk is full requests get 503, nothing is lost, and no recorded calculation is refused.
-
-    With free space again all requests succeed.
-    """
+    """While the disk is full, writing requests get 503 and nothing is lost; with free space, all succeed again."""
     available(cannot_mount())
     fine(filling(1.5))
 
 
 def test_a_hanging_sync_is_answered_all_the_same() -> None:
-    """During a hanging sync requests get 503 in time with an unknown outcome; later ones are refused at once."""
+    """During a hanging sync, requests get 503 in time; some answers say that the outcome is unknown."""
     available(cannot_trace())
     finding = hanging(2.5)
     fine(finding)
@@ -104,7 +101,7 @@ def test_a_hanging_sync_is_answered_all_the_same() -> None:
 
 
 def test_a_database_that_restarts_loses_nothing() -> None:
-    """After an immediate stop of PostgreSQL under load each answered calculation is recorded once."""
+    """After an immediate stop of PostgreSQL under load, each answered calculation is recorded once."""
     available(postgres.missing())
     fine(postgres_restarts(2))
 

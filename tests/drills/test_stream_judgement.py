@@ -1,4 +1,4 @@
-"""The judgement of the stream drills: each kind of fault is found in records that have it."""
+"""The judgement of stream drills: each kind of fault is found in records that contain it."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ ADA, BOB = "ada's id", "bob's id"
 
 
 def told(folder: Path, *deliveries: tuple[int, str]) -> Topic:
-    """Return a topic with these deliveries, each an event's number and its user."""
+    """Return a topic with these deliveries; each is given as an event's number and its user."""
     file = folder / "topic"
     file.write_text("".join(f"{IDS[number]} {user}\n" for number, user in deliveries))
     return Topic(file)
 
 
 class TestTopic:
-    """The deliveries in the order of their arrival."""
+    """The deliveries of a topic, in the order of their arrival."""
 
     def test_all_is_well(self, tmp_path: Path) -> None:
-        """Events of each user in order are no fault, in any order between users."""
+        """Events of each user in order are no fault, however the users' events are interleaved."""
         topic = told(tmp_path, (1, ADA), (0, BOB), (2, ADA), (3, BOB))
         assert list(topic.deliveries()) == [(IDS[1], ADA), (IDS[0], BOB), (IDS[2], ADA), (IDS[3], BOB)]
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 0, 0)
 
     def test_what_did_not_arrive_is_missing(self, tmp_path: Path) -> None:
-        """Two of four events that did not arrive are missing, each counted once."""
+        """An event that was not delivered is missing, and is counted once."""
         assert told(tmp_path, (0, ADA), (3, ADA), (3, ADA)).missing([*IDS, IDS[1]]) == 2
 
     def test_what_arrives_again_is_repeated(self, tmp_path: Path) -> None:
-        """A second arrival is repeated, but neither missing nor overtaken, because delivery is at least once."""
+        """A second delivery is counted as repeated, but neither as missing nor as overtaken."""
         topic = told(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
@@ -50,11 +50,11 @@ class TestTopic:
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 
     def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
-        """A repeated old event overtakes nothing, and later events are compared with the newest one."""
+        """A repeated old event is not overtaken, and later events are compared with the newest one."""
         assert told(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
 
     def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
-        """A partial line is no delivery, because its writer has not finished."""
+        """An incomplete last line is no delivery, because its writer has not finished."""
         topic = told(tmp_path, (0, ADA))
         with (tmp_path / "topic").open("a") as file:
             file.write(IDS[1][:20])
@@ -62,7 +62,7 @@ class TestTopic:
 
 
 def calculation(number: int, **other: Any) -> dict[str, Any]:
-    """Return a calculation of 3 digits and 20 µs, whose operand is its number."""
+    """Return a calculation of 3 digits and 20 µs; its operand is its number."""
     made = {
         "id": IDS[number],
         "input": {"x": 1_000_000 + number},
@@ -76,7 +76,7 @@ def calculation(number: int, **other: Any) -> dict[str, Any]:
 
 
 def total(**other: Any) -> dict[str, Any]:
-    """Return the totals of two such calculations, one of them from a cache."""
+    """Return the totals of two such calculations, of which one came from a cache."""
     sums = {"day": "2026-03-01", "operation": "add", "count": 2, "cached": 1, "digits": "6", "compute_ms": 0.04}
     return sums | other
 
@@ -87,13 +87,13 @@ ANOTHER_DAY = "2026-03-02T00:00:00.000Z"
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with the server's responses."""
+    """Return the folder that holds the server's answers."""
     return tmp_path_factory.mktemp("answers")
 
 
 @pytest.fixture(scope="module")
 def server(answers: Path) -> Iterator[Server]:
-    """Run a server that responds with files."""
+    """Run a server that answers with files."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(answers)]
     with running("a server of files", command, "/", port) as started:
@@ -102,7 +102,7 @@ def server(answers: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def scene(server: Server, answers: Path, tmp_path: Path) -> Scene:
-    """Return a drill's end without faults: two requests, answered, recorded, delivered and counted."""
+    """Return the end of a drill without faults: two requests, answered, recorded, delivered and counted."""
     ledger = Ledger()
     for identity in IDS[:2]:
         exchange = ledger.ask()
@@ -113,18 +113,18 @@ def scene(server: Server, answers: Path, tmp_path: Path) -> Scene:
 
 
 def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]) -> None:
-    """Set a response of the server."""
+    """Set the server's answers for the history and the usage totals."""
     (answers / "secure-history").write_text(json.dumps({"items": history, "next_cursor": None}))
     (answers / "usage").write_text(json.dumps({"items": usage}))
 
 
 def found(scene: Scene, *expected: str) -> dict[str, int | str]:
-    """Return the faults that the judgement finds."""
+    """Return the faults that the scene reports."""
     return {name: count for name, count in scene.faults(*expected).items() if count}
 
 
 class TestTotals:
-    """The totals, compared with the history."""
+    """The comparison of usage totals with the history."""
 
     def test_all_is_well(self, scene: Scene) -> None:
         """Two calculations of one day and operation have one total."""
@@ -154,14 +154,14 @@ class TestTotals:
 
 
 class TestFaults:
-    """The faults that a drill reports at its end."""
+    """The faults that a scene reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """A drill's end without faults causes no finding."""
+        """A drill's end without faults reports none."""
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
-        """A repeated event is reported, but is no fault, because the totals show whether it was counted again."""
+        """A repeated event is reported, but is no fault, because the totals show whether it was counted twice."""
         told(tmp_path, (0, ADA), (1, ADA), (1, ADA))
         assert found(scene) == {}
         assert scene.repeated == 1
@@ -177,18 +177,18 @@ class TestFaults:
     def test_a_fault_of_the_topic(
         self, scene: Scene, tmp_path: Path, deliveries: list[tuple[int, str]], fault: str
     ) -> None:
-        """A fault of the topic is reported, unless the drill expects it."""
+        """A fault in the deliveries is reported, unless the drill expects it."""
         told(tmp_path, *deliveries)
         assert found(scene) == {fault: 1}
         assert found(scene, fault) == {}
 
     def test_totals_that_differ(self, scene: Scene, answers: Path) -> None:
-        """Totals of a user that differ from the history are a fault."""
+        """If a user's totals differ from the history, this is a fault."""
         answer(answers, HISTORY, [total(count=3)])
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """A request with an error status, or without a response, is a fault that names the request and its time."""
+        """A request with an error status, or without an answer, is a fault; the report has its status and time."""
         first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
         refused.status = 503
         refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3

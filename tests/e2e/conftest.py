@@ -1,4 +1,4 @@
-"""Chromium without other hosts, and a console that is signed in, for the tests of the web pages."""
+"""Chromium without access to other hosts, and a signed-in console, for tests of the web pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.harness.console import sign_in
 from tests.harness.servers import Server
 
 
-@pytest.fixture(scope="module")  # while it runs, its event loop keeps all other asynchronous tests from the process
+# While the browser runs, Playwright's event loop prevents other asynchronous tests in this process.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium; if it is missing the tests are skipped, in CI they fail."""
     if not CHROMIUM.exists():
@@ -31,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """Open a fresh profile; at the end check that no other origin was requested and no policy violated."""
+    """Open a new browser profile; at the end, check that no other origin was requested and no policy was violated."""
     opened = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(DEADLINE_MS)
     local = (f"{server.url}/", "data:", f"blob:{server.url}/")
@@ -43,7 +44,8 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
             foreign.append(request.url)
 
     def on_console(message: ConsoleMessage) -> None:
-        # Failed loads, such as each 4xx, are reported here too; policy violations and script errors come separately.
+        # Failed loads, such as each 4xx, are console messages too; policy violations and script errors are judged
+        # separately.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             faults.append(message.text)
 
@@ -72,14 +74,14 @@ def username(context: BrowserContext) -> str:
 
 @pytest.fixture
 def token(context: BrowserContext, username: str) -> str:
-    """Open a session of the account, independent of the browser's."""
+    """Open another session of the account, independent of the browser's, and return its access token."""
     answer = context.request.post("/login", data={"username": username, "password": PASSWORD})
     return str(answer.json()["access_token"])
 
 
 @pytest.fixture
 def console(page: Page, username: str) -> Page:
-    """Open the console and sign in."""
+    """Open the console, and sign in."""
     page.goto("/")
     sign_in(page, username)
     return page

@@ -1,4 +1,4 @@
-"""Journeys through the pages Calculate and Batch and the digit viewer, in a real browser."""
+"""The pages Calculate and Batch and the digit viewer, used in a real browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALCULATE = "Calculate"
 
 
 def test_a_size_is_known_while_typing(console: Page) -> None:
-    """A preview of 3^(10^12) offers both ends, which are shown without the value; nothing was recorded before."""
+    """While 3^(10^12) is typed, its size is shown; a button then shows its first and last digits, without the value."""
     console.get_by_label("Expression").fill("3^(10^12)")
     expect(console.locator("#preview")).to_contain_text("477 billion digits: too long to write out.")
     console.get_by_role("button", name="Show both ends").click()
@@ -33,7 +33,7 @@ def test_a_size_is_known_while_typing(console: Page) -> None:
 
 
 def test_an_error_is_marked_at_its_place(console: Page) -> None:
-    """The sign in front of which a number is missing is marked in the expression, and the field describes it."""
+    """The character before which a number is missing is marked, and the field's description says so."""
     field = console.get_by_label("Expression")
     field.fill("1 + (2 * )3")
     expect(console.locator(".marks mark")).to_have_text(")")
@@ -45,7 +45,7 @@ def test_an_error_is_marked_at_its_place(console: Page) -> None:
 
 
 def test_a_too_large_result_has_a_way_on(console: Page) -> None:
-    """The card of a result that is too large has both ends, and shows as many of the last digits as are wanted."""
+    """If a result is too large, the page shows its last digits, and on request another number of them."""
     calculate(console, "3^(10^12)")
     card = console.get_by_role("region", name="Too long to write out")
     expect(card).to_contain_text("…78655220000000000001")
@@ -56,7 +56,7 @@ def test_a_too_large_result_has_a_way_on(console: Page) -> None:
 
 
 def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) -> None:
-    """An operation's form takes its operands from the address; its result says that it is rounded, then cached."""
+    """Operands in the address fill the form, also after sign-in and reload; rounded and cached results say so."""
     page.goto("/?operation=pow&x=2&y=0.5&precision=30")
     page.get_by_label("y", exact=True).press("Control+Enter")
     fill_sign_in(page.get_by_role("dialog", name="Sign in"), username, PASSWORD)
@@ -71,7 +71,7 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 
 
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
-    """A power of ten is an operand; an invalid one is explained at its field, and a missing value below the form."""
+    """An invalid operand is explained at its field, and a calculation without a value below the form; 10^3 is valid."""
     console.get_by_role("button", name="pow", exact=True).click()
     x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
     x.fill("10^3")
@@ -89,7 +89,7 @@ def test_operands_are_explained_at_their_fields(console: Page) -> None:
 
 
 def test_a_new_operation_appears_by_itself(page: Page) -> None:
-    """The chips are the service's operations, and a form is made from the OpenAPI document."""
+    """The page's list of operations comes from the service, and the form of an operation from the OpenAPI document."""
     page.route(
         "**/",
         lambda route: (
@@ -108,7 +108,7 @@ def test_a_new_operation_appears_by_itself(page: Page) -> None:
 
 
 def test_long_operands_do_not_fit_into_a_path(console: Page) -> None:
-    """An operand of 70,000 digits is calculated from its form, and is still there after a reload."""
+    """An operand of 70,000 digits is calculated from the form, and is still in the form after a reload."""
     console.goto("/?operation=isprime")
     console.get_by_label("n", exact=True).fill("2" * 70_000)
     console.get_by_role("button", name=CALCULATE, exact=True).click()
@@ -118,7 +118,7 @@ def test_long_operands_do_not_fit_into_a_path(console: Page) -> None:
 
 
 def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
-    """The viewer shows, finds, counts and checks the digits of 2^100000; only the rows in view exist."""
+    """By keyboard, the viewer shows, finds and counts the digits of 2^100000; the page contains only visible rows."""
     digits = mpz(2**100_000).digits()
     calculate(console, "2^100000")
     console.get_by_role("button", name="All digits").press("Enter")
@@ -141,7 +141,7 @@ def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
 
 
 def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:
-    """Lines are checked before they are sent in parts of 1,000; the answers come back as a table, a plot and CSV."""
+    """Invalid lines are not sent, the others in parts of 1,000; the answers appear as table, plot and CSV file."""
     console.goto("/console/batch")
     sizes: list[int] = []
 
@@ -171,7 +171,7 @@ def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Pat
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_pages_have_all_their_texts(console: Page, language: str) -> None:
-    """No key of a text is visible on the pages, in either language."""
+    """The pages show no text's key in place of the text, in either language."""
     console.evaluate(f"localStorage.setItem('pycalc.language', '{language}')")
     for path in ("/?operation=pow&x=2&y=3", "/console/batch"):
         console.goto(path)

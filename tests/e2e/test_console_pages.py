@@ -44,13 +44,13 @@ def _evaluate(context: BrowserContext, token: str, *expressions: str) -> None:
 
 
 def test_history_is_filtered_paged_and_kept_in_the_address(console: Page, context: BrowserContext, token: str) -> None:
-    """Filters are the address's query, the next page is appended, and a reload shows the same list."""
+    """Filters are kept in the address, the next page is appended, and a reload shows the same list."""
     _evaluate(context, token, *(f"{n}+0" for n in range(51)))
     for n in range(2):
         _get(context, f"/fibonacci/{n}", token)
     console.goto("/console/history")
     rows = console.get_by_role("row")
-    expect(rows).to_have_count(51)  # with the header
+    expect(rows).to_have_count(51)  # 50 rows and the header
     console.get_by_role("button", name="Show more").click()
     expect(rows).to_have_count(54)
     console.get_by_label("Operation").select_option("fibonacci")
@@ -58,12 +58,13 @@ def test_history_is_filtered_paged_and_kept_in_the_address(console: Page, contex
     assert console.url.endswith("/console/history?operation=fibonacci")
     console.reload()
     expect(rows).to_have_count(3)
-    console.goto("/console/history?operation=fibonacci&since=yesterday")  # no moment, so no filter
+    # "yesterday" is not a time, so it does not filter.
+    console.goto("/console/history?operation=fibonacci&since=yesterday")
     expect(rows).to_have_count(3)
 
 
 def test_history_shows_new_calculations_when_asked(console: Page, context: BrowserContext, token: str) -> None:
-    """A new calculation is announced by a button; rows, and with them the focus, change only when it is pressed."""
+    """New calculations are announced by a button; only pressing it changes the rows, so the focus stays."""
     _evaluate(context, token, "1+1")
     console.goto("/console/history")
     expect(console.get_by_text("Live", exact=True)).to_be_visible()
@@ -82,14 +83,14 @@ ATTACK = "<img src=x onerror=alert(1)>"
 
 
 def _item(**changed: Any) -> dict[str, Any]:
-    """Return an item of the history, as the service answers it, with changed members."""
+    """Return an item of the history in the service's form, with some members changed."""
     known = {"id": "01a22877-dcfd-715f-93ba-549634cd3dd1", "operation": "gcd", "input": {"a": 4, "b": 6}, "result": 2}
     known |= {"digits": 1, "exact": True, "leading": "2", "trailing": "2", "sha256": None, "cached": False}
     return {**known, "elapsed_ms": 0.1, "user": "ada", "created_at": "2026-11-29T12:00:00.000Z", **changed}
 
 
 def test_a_lost_event_stream_is_resumed(console: Page) -> None:
-    """The stream is requested again from the last complete event, and a repeated event counts once."""
+    """After a cut, the stream is requested again from the last complete event; a repeated event counts once."""
     whole = json.dumps({"id": "first", "data": _item()})
     body = f"id: first\ndata: {whole}\n\nid: second\ndata: cut o"
     console.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
@@ -101,7 +102,7 @@ def test_a_lost_event_stream_is_resumed(console: Page) -> None:
 
 
 def test_recorded_data_is_never_markup(console: Page) -> None:
-    """Markup in the members of a calculation is shown as text, in the list and in the drawer."""
+    """Markup in recorded data is shown as text, in the list and in the drawer."""
     hostile = _item(operation=ATTACK, input={"n": ATTACK}, result=ATTACK, user=ATTACK)
     answer = {"items": [hostile], "next_cursor": None, "role": "user"}
     console.route("**/secure-history?*", lambda route: answer_json(route, answer))
@@ -112,14 +113,14 @@ def test_recorded_data_is_never_markup(console: Page) -> None:
 
 
 def test_history_gives_a_long_value_back(console: Page, context: BrowserContext, token: str) -> None:
-    """The drawer of a row fetches the recorded digits without a new row, and Escape returns the focus to the row."""
+    """The drawer of a row shows the recorded digits without a new calculation; Escape returns the focus to the row."""
     _get(context, "/factorial/1000", token)
     console.goto("/console/history")
     opener = console.get_by_role("button", name="1000!")
     opener.click()
     drawer = console.get_by_role("dialog", name="Calculation")
     drawer.get_by_role("button", name="Show the digits").click()
-    expect(drawer.get_by_text("as recorded")).to_be_visible()  # their SHA-256
+    expect(drawer.get_by_text("as recorded")).to_be_visible()  # the digits were compared with their SHA-256
     expect(drawer).to_contain_text("4023872600")  # OEIS A000142
     console.keyboard.press("Escape")
     expect(opener).to_be_focused()
@@ -127,7 +128,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_runs_again_and_compares(console: Page, context: BrowserContext, token: str) -> None:
-    """A row is calculated again with its options, and of two rows the first difference is shown."""
+    """ "Run again" calculates with the row's options; "Compare" shows the first difference of two results."""
     _get(context, "/fibonacci/100?base=16", token)
     _evaluate(context, token, "10^30+7", "10^30+8")
     console.goto("/console/history")
@@ -144,7 +145,7 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
 
 
 def test_history_is_exported(console: Page, context: BrowserContext, token: str) -> None:
-    """The selection is saved as CSV, with a row for each calculation."""
+    """The listed calculations are saved as CSV, one row each."""
     _evaluate(context, token, "6*7")
     console.goto("/console/history")
     with console.expect_download() as saving:
@@ -156,7 +157,7 @@ def test_history_is_exported(console: Page, context: BrowserContext, token: str)
 
 
 def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserContext, token: str) -> None:
-    """The totals of an operation stand in the table, the chart has the same figures, and quotas say what is left."""
+    """The table and the chart show the totals of an operation, and the quotas are listed."""
     _evaluate(context, token, "2^100")
     wait_until(lambda: _get(context, "/usage", token)["items"] != [], "the consumer has counted it")
     console.goto("/console/usage")
@@ -171,7 +172,7 @@ def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserCont
 
 
 def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: BrowserContext) -> None:
-    """The key's text works and is shown once; renewing replaces it, removing ends it."""
+    """A new key works; renewing replaces it by another, removing deletes it, and then neither works."""
     console.goto("/console/developers")
     console.get_by_role("button", name="New key").click()
     form = console.get_by_role("dialog", name="New key")
@@ -195,7 +196,7 @@ def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: Br
 
 
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
-    """The secret's first code turns the second factor on, and recovery codes are shown."""
+    """A code of the shown secret turns the second factor on, and recovery codes are shown."""
     console.goto("/console/account")
     console.get_by_role("button", name="Set up a second factor").click()
     dialog = console.get_by_role("dialog")
@@ -212,10 +213,10 @@ def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, usern
 
 
 def test_sessions_end_and_passwords_change(console: Page, context: BrowserContext, token: str, username: str) -> None:
-    """Another session is ended by its row; a wrong password is refused and a new one ends nothing of this tab."""
+    """Another session is ended by its row; a wrong current password is refused; then the new password logs in."""
     console.goto("/console/account")
     rows = console.get_by_role("table", name="Open sessions").get_by_role("row")
-    expect(rows).to_have_count(3)  # the header, this one, and the one of `token`
+    expect(rows).to_have_count(3)  # the header, this session, and that of `token`
     console.get_by_role("button", name=re.compile("^End: ")).click()
     expect(rows).to_have_count(2)
     assert context.request.get("/me", headers={"Authorization": f"Bearer {token}"}).status == 401
@@ -232,7 +233,7 @@ def test_sessions_end_and_passwords_change(console: Page, context: BrowserContex
 
 
 def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserContext, username: str) -> None:
-    """Only the typed name and the password delete the account; then the console is signed out."""
+    """The account is deleted only if its name is typed and the password given; then the console is signed out."""
     console.goto("/console/account")
     console.get_by_role("button", name="Delete my account").click()
     dialog = console.get_by_role("dialog")
@@ -248,7 +249,7 @@ def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserConte
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """A service, and the name of its admin."""
+    """A service with an admin, and the admin's name."""
 
     url: str
     admin: str
@@ -256,7 +257,7 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """Run a service with an admin."""
+    """Run a service, and register its first admin."""
     data = tmp_path_factory.mktemp("office")
     with pycalc(data=data) as running, httpx.Client(base_url=running.url, timeout=30) as client:
         yield Office(running.url, new_admin(client, data).name)
@@ -275,7 +276,7 @@ def admin(browser: Browser, office: Office) -> Iterator[Page]:
 
 
 def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
-    """An account is found by its name, gets limits, is disabled, and is deleted after its name was typed."""
+    """A user is found by name, gets limits, is disabled, and is deleted once the name is typed."""
     name = new_name()
     assert admin.context.request.post("/register", data=registration(name)).status == 201
     admin.get_by_label("Search by name or email").fill(name)
@@ -299,7 +300,7 @@ def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
 
 
 def test_an_admin_sees_the_calculations_of_all_users(admin: Page, office: Office) -> None:
-    """Those of others stand in the list with their users, and are announced when they are made."""
+    """An admin's history lists the calculations of other users with their names, and announces new ones."""
     with httpx.Client(base_url=office.url, timeout=30) as client:
         grace = new_person(client)
         client.get("/factorial/30", headers=grace.headers).raise_for_status()
@@ -312,7 +313,7 @@ def test_an_admin_sees_the_calculations_of_all_users(admin: Page, office: Office
 
 
 def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
-    """Health lists dependencies and processes; the audit log is filtered by action."""
+    """The tab Health lists dependencies and processes; the audit log can be filtered by action."""
     admin.get_by_role("button", name="Health").click()
     expect(admin.get_by_role("table", name="Dependencies")).to_contain_text("Database")
     expect(admin.get_by_role("heading", name="serve")).to_be_visible()

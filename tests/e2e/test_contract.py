@@ -1,4 +1,4 @@
-"""The original contract, against the real server process."""
+"""The first promises of the API, checked on a real server process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
-    """Run a service of this module's own, which has no admin yet."""
+    """Run a service for this module, which has no admin yet."""
     data = tmp_path_factory.mktemp("data")
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         yield client, data
@@ -82,7 +82,7 @@ def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[http
 
 
 def test_million_is_exact_and_found_in_the_history(service: tuple[httpx.Client, Path]) -> None:
-    """F(10^6) has 208,988 digits with the known ends (OEIS A000045), and satisfies Cassini's identity."""
+    """F(10^6) has 208,988 digits with the known first and last ones (OEIS A000045); Cassini's identity holds."""
     client, _ = service
     user = log_in(client, register(client))
     answer = client.get("/fibonacci/1000000", headers=user).json()

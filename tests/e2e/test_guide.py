@@ -1,4 +1,4 @@
-"""The guide's examples: the programs of each language run, and print what the guide shows."""
+"""The guide's examples: the programs of each language run, and print the output that the guide shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 _NODE = "(async () => { for (const file of process.argv.slice(1)) await import(file); })()"
 _PYTHON = "import runpy, sys; [runpy.run_path(file) for file in sys.argv[1:]]"
-# How each language runs all its examples in one process: later shell examples use the variables of earlier ones.
+# Each command runs all examples of a language in one process, because later shell examples use variables of earlier
+# ones.
 RUNNERS: dict[str, Callable[[Sequence[str]], list[str]]] = {
     "sh": lambda files: ["bash", "-c", 'set -e; for file in "$@"; do . "$file"; echo; done', "guide", *files],
     "python": lambda files: [sys.executable, "-c", _PYTHON, *files],
@@ -34,7 +35,7 @@ RUNNERS: dict[str, Callable[[Sequence[str]], list[str]]] = {
 
 @pytest.mark.parametrize("language", ["sh", "python", pytest.param("js", marks=pytest.mark.programs)])
 def test_examples_print_what_the_guide_shows(server: Server, tmp_path: Path, language: str) -> None:
-    """Every example of a language runs, in the guide's order, and prints the lines after its arrows and no others."""
+    """In the guide's order, all examples of a language run and print exactly the lines that their arrows show."""
     if language == "js":
         require_program("node")
     programs = blocks(GUIDE, language)
@@ -58,19 +59,19 @@ def test_examples_print_what_the_guide_shows(server: Server, tmp_path: Path, lan
 
 
 def test_every_task_is_shown_in_every_language() -> None:
-    """Each section with code for one of the three languages has it for all of them."""
+    """A section with code for one of the three languages has code for all of them."""
     for section in GUIDE.split("\n## ")[1:]:
         languages = set(re.findall(r"^```(sh|python|js)$", section, re.MULTILINE))
         assert languages in (set(), {*RUNNERS}), section.partition("\n")[0]
 
 
 def test_the_page_is_made_from_the_guide() -> None:
-    """The page ``/guide`` in the package has today's guide; else ``make guide`` makes it anew."""
+    """The page ``/guide`` matches docs/api.md. If this fails, run ``make guide``."""
     assert PAGE.read_text() == made_page()
 
 
 def test_the_page_has_tabs_of_one_language_and_a_search(page: Page, server: Server) -> None:
-    """A language chosen in one example holds for all, with this service's address; the search hides other tasks."""
+    """Choosing a language switches all examples, which name this service's address; a search hides other tasks."""
     page.goto("/guide")
     page.get_by_role("tab", name="Python").first.click()
     examples = page.get_by_role("tabpanel")

@@ -1,4 +1,4 @@
-"""The README's examples: its commands run, and print what it shows."""
+"""The README's examples: its commands run, and print the output that it shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_tour_prints_what_the_readme_shows() -> None:
-    """Each command of the tour prints the line below it, on a fresh service, digests and digits included."""
+    """Each command of the tour prints the line below it, on a new service."""
     (block,) = blocks(README.read_text(), "console")
     lines = block.splitlines()
     commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -36,7 +36,7 @@ def test_tour_prints_what_the_readme_shows() -> None:
 
 @pytest.mark.programs
 def test_the_mission_in_one_command(tmp_path: Path) -> None:
-    """``make up-local`` starts SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all."""
+    """``make up-local`` runs with SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all."""
     port = free_port()
     environment = settings_of(tmp_path / "data", port)
     log = tmp_path / "log"
@@ -62,7 +62,7 @@ def test_the_mission_in_one_command(tmp_path: Path) -> None:
 
 
 def test_endpoint_table_names_real_routes() -> None:
-    """The README's table has the paths of the OpenAPI document and the pages, and no others."""
+    """The README's table of endpoints has exactly the paths of the OpenAPI document and of the pages."""
     from pycalc.main import create_app
     from pycalc.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The web pages in a real browser without other hosts: the frame, the session, Calculate, and the documentation."""
+"""The web pages in a real browser without access to other hosts: header, sign-in, Calculate, and documentation."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ PAGES = ("history", "batch", "usage", "developers", "account")
 
 
 def test_docs_list_the_operations(page: Page) -> None:
-    """The API docs show every calculation with no other host in reach."""
+    """The API documentation shows the calculations without access to any other host."""
     page.goto("/docs")
     for path in ("/fibonacci/{n}", "/factorial/{n}", "/pow/{x}/{y}"):
         expect(page.locator(f'.opblock-summary-path[data-path="{path}"]')).to_be_visible()
 
 
 def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
-    """Authorize logs in and later requests carry the token; no secret is left after the page is closed."""
+    """ "Authorize" logs in, and later requests carry the token; no secret is stored after the page is closed."""
     page.goto("/healthz")
     page.evaluate("localStorage.setItem('authorized', 'the password, as an earlier release kept it')")
     page.goto("/docs")
     page.get_by_role("button", name="Authorize").first.click()
     dialog = page.locator(".modal-ux")
-    form = dialog.locator(".auth-container").filter(has_text="OAuth2PasswordBearer")  # The other form takes API keys.
+    form = dialog.locator(".auth-container").filter(has_text="OAuth2PasswordBearer")  # the other form takes API keys
     form.locator("#oauth_username").fill(username)
     form.locator("#oauth_password").fill(PASSWORD)
     form.get_by_text("Authorize", exact=True).click()
@@ -69,7 +69,7 @@ def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
 
 
 def test_reference_renders(page: Page) -> None:
-    """The reference shows every calculation, and its search works, with no other host in reach."""
+    """The API reference shows the calculations, and its search works, without access to any other host."""
     page.goto("/redoc")
     for operation in ("Fibonacci number", "Factorial", "Power"):
         expect(page.get_by_role("heading", name=re.compile(rf" {operation}$"))).to_be_visible()
@@ -90,7 +90,7 @@ def test_register_opens_a_session(page: Page) -> None:
 
 
 def test_refused_login_is_explained(page: Page, username: str) -> None:
-    """A wrong password shows the problem's title and detail with a link to its type, and keeps the form."""
+    """A wrong password shows the problem's title and detail with a link to its type."""
     page.goto("/")
     with page.expect_response("**/login") as refused:
         fill_sign_in(open_sign_in(page), username, "not the password")
@@ -101,7 +101,7 @@ def test_refused_login_is_explained(page: Page, username: str) -> None:
 
 
 def test_a_second_factor_is_asked_for(page: Page, context: BrowserContext, username: str, token: str) -> None:
-    """The field for the code appears once the password was right, and a code opens the session."""
+    """Once the password was right, a field for the code appears; a recovery code in it opens the session."""
     headers = {"Authorization": f"Bearer {token}"}
     offered = context.request.post("/me/totp", data={"password": PASSWORD}, headers=headers)
     code = code_at(offered.json()["secret"], time())
@@ -118,7 +118,7 @@ def test_a_second_factor_is_asked_for(page: Page, context: BrowserContext, usern
 
 
 def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
-    """The errors of a problem are shown at the fields that their pointers name, which are marked invalid."""
+    """An error of a problem is shown at the field that its pointer names, and the field is marked invalid."""
     page.goto("/")
     form = registration_form(page, new_name())
     form.get_by_label("Email").fill("not an address")
@@ -146,13 +146,13 @@ def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
     ],
 )
 def test_no_result_is_rounded(console: Page, expression: str, result: str) -> None:
-    """Results of every kind are shown as the service wrote them."""
+    """Results of every kind are shown exactly, without rounding by JavaScript."""
     calculate(console, expression)
     expect(console.get_by_role("group", name=f"Result of {expression}")).to_have_text(result)
 
 
 def test_a_link_keeps_its_expression_through_sign_in(page: Page, username: str) -> None:
-    """A shared address fills the expression in; signing in for it calculates it, and Back returns to the former one."""
+    """A shared link fills in its expression; signing in calculates it, and Back returns to the earlier expression."""
     page.goto("/?expression=2%5E10")
     page.get_by_role("button", name="Calculate", exact=True).click()
     fill_sign_in(page.get_by_role("dialog", name="Sign in"), username)
@@ -165,7 +165,7 @@ def test_a_link_keeps_its_expression_through_sign_in(page: Page, username: str) 
 
 
 def test_cancel_keeps_the_last_result(console: Page) -> None:
-    """Cancel closes the request, which stops its computation; the last result stays."""
+    """ "Cancel" aborts the request, and the last result stays."""
     calculate(console, "fibonacci(10)")
     expect(console.locator("#result")).to_have_text("55")
     pending: list[Route] = []
@@ -179,7 +179,7 @@ def test_cancel_keeps_the_last_result(console: Page) -> None:
 
 
 def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path: Path) -> None:
-    """Of 20,001 digits the page shows only the ends; the download has all."""
+    """The page shows only the first and last of 20,001 digits; the download has all of them."""
     calculate(console, "10^20000")
     expect(console.locator(".omitted")).to_contain_text("19,001 more digits")
     assert len(console.locator("#result").text_content() or "") < 1_200
@@ -190,7 +190,7 @@ def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path:
 
 
 def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
-    """Copy puts the bare digits on the clipboard, without the gaps of their display."""
+    """ "Copy" puts the digits on the clipboard, without the spaces between their groups."""
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     calculate(console, "fibonacci(1000)")
     console.get_by_role("button", name="Copy").click()
@@ -199,7 +199,7 @@ def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
 
 
 def test_a_result_that_is_too_long_is_no_error(console: Page) -> None:
-    """A result that the service does not write out is shown by its number of digits and its ends."""
+    """A result that is too large to be written out is shown by its number of digits, and not as an error."""
     problem = {
         "type": "/docs/problems#result-too-large",
         "title": "The result is too large",
@@ -217,7 +217,7 @@ def test_a_result_that_is_too_long_is_no_error(console: Page) -> None:
 
 
 def test_unreachable_service_is_explained(console: Page) -> None:
-    """When the service cannot be reached the page says so, and the next try works."""
+    """If the service can't be reached, the page says so, and a second try works."""
     console.route("**/evaluate", lambda route: route.abort(), times=1)
     calculate(console, "fibonacci(10)")
     expect(console.get_by_role("alert")).to_contain_text("could not be reached")
@@ -226,7 +226,7 @@ def test_unreachable_service_is_explained(console: Page) -> None:
 
 
 def test_a_rate_limit_counts_down(console: Page) -> None:
-    """A 429 shows the time to wait, and offers to try again when it is over."""
+    """A 429 shows a countdown of the time to wait, and then offers to try again."""
     limited = {"type": "/docs/problems#rate-limited", "title": "Too many requests", "status": 429}
     console.route(
         "**/evaluate",
@@ -256,7 +256,7 @@ def test_data_is_never_markup(console: Page) -> None:
 
 
 def test_session_survives_a_reload(console: Page, username: str) -> None:
-    """After each reload the tab has its session."""
+    """The tab stays signed in after each reload."""
     for _ in range(3):
         expect(console.get_by_role("banner")).to_contain_text(username)
         console.reload()
@@ -265,7 +265,7 @@ def test_session_survives_a_reload(console: Page, username: str) -> None:
 
 
 def test_ended_session_asks_to_sign_in(console: Page) -> None:
-    """If the service refuses the token and its renewal, the page says so and forgets the session."""
+    """If the service refuses the access token and its renewal, the page says so and forgets the session."""
     refused = {"title": "Unauthorized", "status": 401, "detail": "The session has ended."}
     console.route("**/evaluate", lambda route: answer_json(route, refused, 401))
     console.route("**/token/refresh", lambda route: answer_json(route, refused, 401))
@@ -289,7 +289,7 @@ def test_expired_token_is_renewed(console: Page) -> None:
 def test_tabs_that_renew_at_once_stay_signed_in(
     console: Page, context: BrowserContext, username: str, *, locks: bool
 ) -> None:
-    """Two tabs whose access tokens expire together renew them, one after the other or at once, again and again."""
+    """If two tabs' access tokens expire together, both tabs renew them, with and without the browser's locks."""
     if not locks:
         context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
         console.reload()
@@ -309,7 +309,7 @@ def test_tabs_that_renew_at_once_stay_signed_in(
 
 
 def test_tabs_sign_in_and_out_together(console: Page, context: BrowserContext, username: str) -> None:
-    """A second tab is signed in; both end and begin with what the user does in one of them."""
+    """A second tab is signed in too; signing in or out in one tab does the same in the other."""
     other = context.new_page()
     other.goto("/")
     expect(other.get_by_role("banner")).to_contain_text(username)
@@ -326,7 +326,7 @@ def test_tabs_sign_in_and_out_together(console: Page, context: BrowserContext, u
 
 
 def test_a_failed_sign_out_is_shown_as_such(console: Page, context: BrowserContext, username: str) -> None:
-    """While the service does not end the session, the page says so and stays signed in; a second try ends it."""
+    """If the service fails to end the session, the page says so and stays signed in; a second try ends the session."""
     console.route("**/logout", lambda route: answer_json(route, {"title": "Unavailable"}, 503), times=1)
     sign_out(console)
     expect(console.get_by_text("You are still signed in")).to_be_visible()
@@ -337,7 +337,7 @@ def test_a_failed_sign_out_is_shown_as_such(console: Page, context: BrowserConte
 
 
 def test_no_script_can_read_the_session(console: Page, context: BrowserContext) -> None:
-    """The refresh token is in a cookie for /token alone, and no token is in the page's storage."""
+    """The refresh token is in a cookie that only /token receives; no token is in the page's storage."""
     (cookie,) = context.cookies(f"{console.url}token/refresh")
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (
         True,
@@ -356,7 +356,7 @@ def test_no_script_can_read_the_session(console: Page, context: BrowserContext) 
 
 
 def test_the_first_admin_registers_with_the_bootstrap_token(browser: Browser, tmp_path: Path) -> None:
-    """The registration form takes the bootstrap token, and its account is an admin."""
+    """The registration form accepts the bootstrap token, and the new account is an admin."""
     with pycalc(data=tmp_path) as own:
         page = browser.new_page(base_url=own.url)
         page.goto("/console/admin")
@@ -370,7 +370,7 @@ def test_the_first_admin_registers_with_the_bootstrap_token(browser: Browser, tm
 
 
 def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> None:
-    """The link of an admin's password reset opens a form; its token does not stay in the address."""
+    """The link of an admin's password reset opens a form for a new password; its token disappears from the address."""
     with pycalc(data=tmp_path) as own, httpx.Client(base_url=own.url, timeout=30) as client:
         admin, grace = new_admin(client, tmp_path), new_person(client)
         made = client.post(f"/users/{grace.name}/password-reset", headers=admin.headers).json()
@@ -390,7 +390,7 @@ def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> N
 
 
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
-    """Calculating, signing in and going to another page work without a pointer; focus follows."""
+    """Calculating, signing in and changing the page work by keyboard alone, and the focus follows."""
     page.goto("/")
     expect(page.get_by_label("Expression")).to_be_focused()
     page.keyboard.type("20!")
@@ -411,7 +411,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
 
 
 def test_pages_belong_to_an_account(page: Page, username: str) -> None:
-    """A page that needs a session invites to sign in, and shows itself after that; an unknown one leads home."""
+    """A page that needs a session offers to sign in, and then shows itself; an unknown page has a link home."""
     page.goto("/console/history")
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     fill_sign_in(page.get_by_role("dialog", name="Sign in"), username)
@@ -424,7 +424,7 @@ def test_pages_belong_to_an_account(page: Page, username: str) -> None:
 
 
 def test_language_and_theme_are_kept(page: Page) -> None:
-    """The menu's choices hold at once, after a reload, and on the documentation pages."""
+    """Language and theme apply at once, after a reload, and on the documentation pages."""
     page.goto("/")
     page.locator(".menu-button").click()
     page.get_by_label("Theme").select_option("dark")
@@ -437,7 +437,7 @@ def test_language_and_theme_are_kept(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Literal["light", "dark"]) -> None:
-    """At 360 pixels the pages fit the width, in light and in dark mode."""
+    """At 360 pixels no page scrolls sideways, in light and in dark mode."""
     console.emulate_media(color_scheme=scheme)
     console.set_viewport_size({"width": 360, "height": 740})
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -451,7 +451,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Litera
 
 
 def test_the_first_page_is_small(page: Page) -> None:
-    """The expression takes input after 6 requests and 45 kB; neither frame nor session delay it."""
+    """The expression can be typed after six requests, and all requests of the page together stay below 45 kB."""
     page.goto("/")
     usable = page.wait_for_function("performance.getEntriesByName('usable')[0]?.startTime").json_value()
     entries = page.evaluate(

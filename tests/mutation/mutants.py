@@ -1,4 +1,4 @@
-"""The mutants of a file, made by cosmic-ray: one small change each."""
+"""Mutants of a file, made by cosmic-ray: copies with one small change each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _BINARY = [
     *("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul"),
     *("LShift_RShift", "RShift_LShift", "BitOr_BitAnd", "BitAnd_BitOr", "BitXor_BitOr"),
 ]
-# cosmic-ray replaces each operator by every other, eleven for one sign; one or two say as much in a tenth of the time.
+# cosmic-ray replaces each operator by every other one, up to eleven. One or two replacements show as much in a tenth of
+# the time.
 _OPERATORS = [
     *(f"core/ReplaceComparisonOperator_{pair}" for pair in _COMPARISONS),
     *(f"core/ReplaceBinaryOperator_{pair}" for pair in _BINARY),
@@ -33,7 +34,7 @@ _OPERATORS = [
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one place, and the source with it."""
+    """A change at one place, and the changed source."""
 
     path: str
     line: int
@@ -50,7 +51,7 @@ class Mutant:
 
 
 def sample(root: Path, only: list[str], size: int | None, seed: int) -> Iterator[Mutant]:
-    """Yield the mutants of the Python files in some folders; with a size, that many of each folder, at random."""
+    """Yield the mutants of the Python files in some folders; with ``size``, only so many of each folder, at random."""
     packages: dict[Path, list[Path]] = {}
     for name in only:
         found = root / name
@@ -69,7 +70,7 @@ def sample(root: Path, only: list[str], size: int | None, seed: int) -> Iterator
 
 
 def _places(source: str) -> Iterator[tuple[str, int, int]]:
-    """Yield operator, occurrence and line of each change that is not in an annotation."""
+    """Yield operator, occurrence and line of each possible change outside annotations."""
     annotated = _annotations(ast.parse(source))
     nodes = list(ast_nodes(get_ast(source)))
     for name in _OPERATORS:
@@ -81,7 +82,7 @@ def _places(source: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _annotations(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return where annotations begin and end."""
+    """Return the beginning and end of each annotation."""
     found = [
         annotation
         for node in ast.walk(tree)
@@ -92,7 +93,7 @@ def _annotations(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int
 
 
 def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -> Mutant | None:
-    """Make a mutant, unless it is noise or no Python: cosmic-ray takes the star of a signature for a product."""
+    """Make a mutant; return None if it is not Python (a ``*`` in a signature taken for a product), or has no effect."""
     source = file.read_text()
     mutated = mutate_code(source, get_operator(operator)(), occurrence)
     try:
@@ -100,6 +101,7 @@ def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -
     except SyntaxError:
         return None
     before, after = (" ".join(text.splitlines()[line - 1].split()) for text in (source, mutated))
-    if "not not" in after or before.startswith("@dataclass"):  # the same as without both; frozen and slots
+    # Two negations cancel out; a dataclass's options frozen and slots are not tested.
+    if "not not" in after or before.startswith("@dataclass"):
         return None
     return Mutant(str(file.relative_to(root)), line, before, after, mutated)

@@ -1,4 +1,4 @@
-"""A pytest plugin: record which test runs which line, or run the chosen tests in their order."""
+"""A pytest plugin: record which test runs which line, or run only the chosen tests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import coverage
 import pytest
 
 _CHOICE = os.environ.get("MUTATION_CHOSEN")
-_LIMIT_BYTES = 6 << 30  # a mutant that asks for more memory than the machine has must not take the machine down
+_LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not stop the machine
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the chosen tests, fastest first; and those of unknown names, because a mutant can change a parameter."""
+    """Keep the chosen tests, fastest first, and tests of unknown names, because a mutant can change a parameter."""
     if _CHOICE is None:
         return
     choice = json.loads(Path(_CHOICE).read_text())
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Attribute lines to the test that runs; end the process when a mutant keeps a chosen test from ending."""
+    """Attribute executed lines to the running test; end the process if a mutant keeps a chosen test from ending."""
     if _CHOICE is not None:
         signal.alarm(30)  # the default action of SIGALRM ends the process even while C code computes
         result = yield
@@ -48,8 +48,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write down how long each part of a test took and how it ended."""
+    """Write down the duration and outcome of each part of a test."""
     record = os.environ.get("MUTATION_TIMES")
-    if record and not hasattr(report, "node"):  # reports arrive a second time in xdist's controller
+    if record and not hasattr(report, "node"):  # xdist's controller receives each report a second time
         with Path(record).open("a") as file:
             file.write(json.dumps([report.nodeid, report.outcome, report.duration, time.time()]) + "\n")

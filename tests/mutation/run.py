@@ -1,4 +1,4 @@
-"""Change the code in one place after another, and list the changes that no test notices: ``make mutate``."""
+"""Change the code at one place after the other, and list the changes that no test notices: ``make mutate``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _PROCESSES.set_forkserver_preload(
 
 
 class Copy:
-    """A copy of the project in which one mutant after another is tested; other processes see it too."""
+    """A copy of the project in which mutants are tested one after the other."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -71,7 +71,7 @@ class Copy:
             os.utime(file, (status.st_atime, status.st_mtime))
 
     def check(self, mutant: Mutant, tests: list[str]) -> None:
-        """Refuse to go on where tests fail without any mutant: everything would pass for killed."""
+        """Exit if the tests fail without a mutant, because then every mutant would count as killed."""
         unchanged = dataclasses.replace(mutant, source=(self._root / mutant.path).read_text())
         if not self.survives(unchanged, tests, tests):
             raise SystemExit(f"tests fail without a mutant:\n{(self._folder / 'output').read_text()}")
@@ -81,17 +81,18 @@ class Copy:
         running.start()
         running.join(timeout=900)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid or 0, signal.SIGKILL)  # a killed run leaves the servers of its tests
+            os.killpg(running.pid or 0, signal.SIGKILL)  # a killed test run leaves its servers running
         running.join()
         return running.exitcode
 
 
 def _run_tests(root: Path, folder: Path, files: list[str]) -> None:
-    """Run pytest in a fresh process that has imported the libraries already, but nothing of pycalc."""
+    """Run pytest in a new process that has imported the libraries, but nothing of pycalc."""
     os.setpgid(0, 0)
     os.chdir(root)
-    os.environ["PYTHONPATH"] = str(root)  # before the installed package, in every process that a test starts
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # within one second a mutant's bytecode would pass for the original's
+    os.environ["PYTHONPATH"] = str(root)  # comes before the installed package, in every process that a test starts
+    # Within one second, a mutant's bytecode would be taken for the original's.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     os.environ["MUTATION_CHOSEN"] = str(folder / "chosen")
     sys.path[:] = [str(root), *(entry for entry in sys.path if entry not in {"", str(ROOT)})]
@@ -112,7 +113,7 @@ def _run_tests(root: Path, folder: Path, files: list[str]) -> None:
 
 
 class Accepted:
-    """The survivors that no test need kill, as accepted.toml lists them."""
+    """The surviving mutants that accepted.toml lists, because no test needs to kill them."""
 
     def __init__(self) -> None:
         listed = tomllib.loads(Path(__file__).with_name("accepted.toml").read_text())
@@ -125,7 +126,7 @@ class Accepted:
         return any((mutant.path, name) in self._constants for name in names_bound(mutant.source, mutant.line))
 
     def outdated(self, files: set[str]) -> Iterator[str]:
-        """Yield the entries of these files, and of files that are gone, that no mutant matches any more."""
+        """Yield the entries for these files, and for deleted files, that match no mutant any more."""
         for file in {file for file, _ in self._lines | self._constants}:
             gone = not (ROOT / file).exists()
             if not gone and file not in files:
@@ -140,7 +141,7 @@ class Accepted:
 def judge(
     mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
 ) -> None:
-    """Test the mutants, several at once, each process in its own copy of the project."""
+    """Test several mutants at a time, each in its own copy of the project; tell ``told`` whether each survives."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(jobs) as threads:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):
@@ -159,7 +160,7 @@ def judge(
 
 
 def main() -> None:
-    """Read the arguments, test the mutants, print each survivor and the scores."""
+    """Parse the arguments, test the mutants, and print each of them and the scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="folders or files, instead of all that are measured")
     parser.add_argument("--sample", type=int, help="how many mutants of each folder, instead of all")

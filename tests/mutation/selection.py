@@ -1,4 +1,4 @@
-"""The tests that cover a mutant: recorded once by coverage.py, with a context for each test."""
+"""The tests that cover a mutant, recorded once by coverage.py with a context for each test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Lines = dict[str, dict[int, set[str]]]
 
 
 class Selection:
-    """The tests of each line, with their durations."""
+    """The tests that reach each line, and the durations of all tests."""
 
     def __init__(self, root: Path, lines: Lines, seconds: dict[str, float], failed: set[str]) -> None:
         self._sources = {str(path.relative_to(root)): path.read_text() for path in root.glob("pycalc/**/*.py")}
@@ -30,18 +30,19 @@ class Selection:
         self.known = sorted({*seconds, *failed})
 
     def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
-        """Return the tests that reach a line of code, as many as were recorded in that time.
+        """Return the tests that reach a line of code, as many as took ``most_seconds`` when they were recorded.
 
-        Those in files that import its module, or else its package, come first, and faster ones before slower ones. For
-        a statement at import time these are the tests that reach its users, and those in files that import its module.
-        For a line that no test reaches these are the tests in the files that import the nearest of its packages.
+        Tests in files that import the line's module come first, then those that import its package; among equals,
+        faster ones come first. For a statement that runs at import, these are the tests that reach the users of its
+        names, and the tests in files that import its module. If no test reaches the line, these are the tests in files
+        that import the nearest package.
         """
         ranks = self._ranks(path)
         _, in_function = _statement(ast.parse(self._sources[path]), line)
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
         if not in_function:
             found |= {test for test in self.known if ranks[test.partition("::")[0]] == 0}
-        if not found:  # Alembic loads a migration by its path, as a module that coverage.py does not measure
+        if not found:  # such as a migration, which Alembic loads by its path and coverage.py does not measure
             closest = min(ranks[test.partition("::")[0]] for test in self.known)
             found = {test for test in self.known if ranks[test.partition("::")[0]] == closest}
         ordered = sorted(
@@ -52,7 +53,7 @@ class Selection:
         return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= most_seconds]
 
     def _ranks(self, path: str) -> dict[str, int]:
-        """Return how closely each test file imports a module: 0 for itself, 1 for its package, and so on."""
+        """Return how closely each test file imports a module: 0 for the module itself, 1 for its package, and so on."""
         names = [Path(path).stem, *(parent.name for parent in Path(path).parents if parent.name)]
         imports = [re.compile(rf"^(?:from|import) .*\b{re.escape(name)}\b", re.MULTILINE) for name in names]
         return {
@@ -64,7 +65,7 @@ class Selection:
         statement, in_function = _statement(ast.parse(self._sources[path]), line)
         if in_function:
             return set().union(*(self._lines[path][at] for at in _own_lines(statement)))
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):  # a default of a parameter
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):  # the default of a parameter
             return set().union(
                 *(self._lines[path][at] for at in range(statement.lineno, (statement.end_lineno or 0) + 1))
             )
@@ -74,7 +75,7 @@ class Selection:
         return found
 
     def _using(self, path: str, name: str, seen: set[tuple[str, str]]) -> set[str]:
-        """Return the tests that reach a line with a name in it; a private name is used in its own file only."""
+        """Return the tests that reach a line containing a name; a private name is searched only in its own file."""
         word = re.compile(rf"\b{re.escape(name)}\b")
         places = [path] if name.startswith("_") else [file for file, text in self._sources.items() if word.search(text)]
         found: set[str] = set()
@@ -86,7 +87,7 @@ class Selection:
 
 
 def _statement(tree: ast.Module, line: int) -> tuple[ast.stmt, bool]:
-    """Return the innermost statement of a line, and whether it runs when a function is called, not at import."""
+    """Return the innermost statement at a line, and whether it runs in a function call rather than at import."""
     found, in_function = tree.body[0], False
     stack: list[tuple[ast.AST, bool]] = [(tree, False)]
     while stack:
@@ -102,7 +103,7 @@ def _statement(tree: ast.Module, line: int) -> tuple[ast.stmt, bool]:
 
 
 def names_bound(source: str, line: int) -> set[str]:
-    """Return the names that the statement of a line binds, and the parameters of a signature that begin in the line."""
+    """Return the names that the statement at a line binds; for a signature, the parameters that stand in the line."""
     statement, _ = _statement(ast.parse(source), line)
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
         return {node.arg for node in ast.walk(statement.args) if isinstance(node, ast.arg) and node.lineno == line}
@@ -116,13 +117,13 @@ def _own_lines(statement: ast.stmt) -> range:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement at import time binds."""
+    """Return the names that a statement binds."""
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return names | ({statement.name} if isinstance(statement, ast.ClassDef) else set())
 
 
 def record(root: Path, folder: Path, pytest_arguments: list[str]) -> Selection:
-    """Run the tests once under coverage.py, unless they and the code are unchanged since the last time."""
+    """Run the tests under coverage.py, unless nothing has changed since the last recording; return the selection."""
     data, times = folder / "coverage", folder / "times"
     changed = max(path.stat().st_mtime for name in ("pycalc", "tests") for path in (root / name).rglob("*.py"))
     if not data.exists() or data.stat().st_mtime < changed:
@@ -149,12 +150,13 @@ def _run_all(root: Path, folder: Path, pytest_arguments: list[str]) -> None:
     run = [sys.executable, "-m", "coverage", "run", *config, "-m", "pytest", "-q", "-p", "tests.mutation.plugin"]
     subprocess.run([*run, *pytest_arguments], cwd=root, env=environment, check=False)
     subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", *config], cwd=root, env=environment, check=True)
-    shutil.rmtree(folder, ignore_errors=True)  # only now: a recording that is broken off must not cost the last one
+    # Deleted only now, so that an interrupted recording does not lose the last one.
+    shutil.rmtree(folder, ignore_errors=True)
     recording.rename(folder)
 
 
 def _lines(root: Path, data: Path) -> Lines:
-    """Return the tests of each line; a context is a test's name, for another process with what pytest adds."""
+    """Return the tests that reach each line; a context names the test, sometimes followed by a suffix of pytest."""
     recorded = CoverageData(str(data))
     recorded.read()
     lines: Lines = defaultdict(lambda: defaultdict(set))

@@ -1,4 +1,4 @@
-"""Responses to random requests that fit the OpenAPI document: no 5xx, no undocumented status or body."""
+"""Answers to random requests that fit the OpenAPI document: no 500, and no undocumented status or body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.harness.servers import Server
 
 
 def no_internal_error(_context: object, response: schemathesis.Response, _case: object) -> None:
-    """Fail for an internal error. Refusals with 503 and 504 are documented: random operands may be expensive."""
+    """Fail for an internal error; 503 and 504 are documented, because random operands may be expensive."""
     assert response.status_code != httpx.codes.INTERNAL_SERVER_ERROR, response.text
 
 
@@ -31,7 +31,7 @@ CHECKS = [no_internal_error, status_code_conformance, content_type_conformance, 
 
 @pytest.fixture
 def person(server: Server) -> Person:
-    """Register a caller for each operation, because some operations end the session."""
+    """Register a new account for each operation, because some operations end the session."""
     with httpx.Client(base_url=server.url) as client:
         return new_person(client)
 
@@ -42,16 +42,16 @@ OPERATIONS = {
     f"{method.upper()} {path}": SCHEMA[path][method]
     for path, item in DOCUMENT["paths"].items()
     for method in item
-    if path != "/events"  # The event stream never ends, so other tests cover it.
+    if path != "/events"  # the event stream never ends, so other tests cover it
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_answers_are_what_the_document_says(name: str, server: Server, person: Person) -> None:
-    """Valid and invalid requests get a response with a documented status and form.
+    """Valid and invalid requests get an answer with a documented status and form.
 
-    A few requests for each operation are enough here: ``make check-api`` sends as many as fit into a minute. Each
-    operation has a test id of its own, because pytest-xdist runs only the first of several tests with one id.
+    Few requests of each operation are enough here, because ``make check-api`` sends as many as fit into a minute. Each
+    operation has its own test id, because pytest-xdist runs only the first of several tests with the same id.
     """
     valid, invalid = (OPERATIONS[name].as_strategy(mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE))
 

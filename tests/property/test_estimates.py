@@ -1,4 +1,4 @@
-"""Time estimates, compared with processor time in units of a reference computation."""
+"""Estimated computing times, compared with measured times, both relative to a reference computation."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from tests.harness.operands import KINDS, LONGEST, Drawing, long_expression
 
 LIMIT = 25_000_000
 FACTOR = 4
-# Computations below this duration, on the machine of the measurements, are not judged.
+# Computations below this duration, on the machine where the estimates were measured, are not judged.
 JUDGED_SECONDS = 0.05
 # Computations with a longer estimate are left to the benchmark.
 LONGEST_SECONDS = 0.25
 DRAWN = 25
-# How many times faster than the machine of the measurements a machine may be.
+# How many times faster than that machine a test machine may be.
 FASTEST = 4
 ATTEMPTS = 5
 ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
 TWO_OPERANDS = ("binomial", "gcd", "iroot", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_SECONDS = 0.02
-# The same limit in units of the reference, which takes about 25 ms on the machine of the measurements.
+# The same limit relative to the reference computation, which takes about 25 ms on that machine.
 HOLD_IN_REFERENCES = 0.8
 
 
 def taken(plan: Plan) -> float:
-    """Return the processor time of a computation, in seconds."""
+    """Return the processor time of a computation in seconds."""
     started = thread_time()
     execute(plan.task)
     return thread_time() - started
 
 
 def slowness() -> float:
-    """Return how many times longer than estimated the reference takes now."""
+    """Return the reference computation's time divided by its estimate."""
     return min(taken(REFERENCE) for _ in range(2)) / REFERENCE.seconds
 
 
 def is_good(plan: Plan) -> bool:
-    """Return whether a computation takes as long as estimated, within the factor, allowing for a busy machine."""
+    """Return whether a computation takes the estimated time, within FACTOR; a busy machine gets several attempts."""
     for _ in range(ATTEMPTS):
         measured = taken(plan)
         if max(measured, plan.seconds) < JUDGED_SECONDS / FASTEST:
-            return True  # the reference takes longer than this computation, and would change nothing
+            return True  # the computation is so short that the reference is not needed
         seconds = measured / slowness()
         if max(seconds, plan.seconds) < JUDGED_SECONDS or 1 / FACTOR <= seconds / plan.seconds <= FACTOR:
             return True
@@ -69,7 +69,7 @@ def is_good(plan: Plan) -> bool:
     ],
 )
 def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
-    """Operands of all lengths and awkward forms take the estimated time within a factor of four."""
+    """Operands of all lengths and unusual forms take the estimated time within a factor of four."""
     drawing = Drawing(Random(15))  # noqa: S311  # operands, not secrets
     for _ in range(DRAWN):
         case = drawing.case(operation, kind)
@@ -93,7 +93,7 @@ def test_an_expression_takes_as_long_as_estimated() -> None:
 
 
 def test_a_factorization_takes_no_longer_than_estimated() -> None:
-    """The estimate is that of the worst case: two primes of the same size."""
+    """The estimate is that of the worst case, two primes of the same size: no factorization takes longer."""
     drawing = Drawing(Random(15))  # noqa: S311  # operands, no secrets
     for _ in range(DRAWN):
         case = drawing.case("factorize", "value")
@@ -117,7 +117,7 @@ def short_literals() -> st.SearchStrategy[str]:
 
 
 def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests that are planned on the event loop and are as expensive as short operands can be."""
+    """Return requests that are planned on the event loop and are as expensive as short operands allow."""
     natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
     modulus = st.integers(1, 10**45).map(str)
     options = st.one_of(
@@ -134,7 +134,7 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 
 
 def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
-    """Return the processor time of a request on the event loop: planning, and computing if that is inline."""
+    """Return how much processor time a request takes on the event loop, for planning and inline computing."""
     started = thread_time()
     try:
         plan = make_plan(LIMIT, *request)
@@ -148,6 +148,6 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 @given(short_requests())
 @settings(max_examples=150, deadline=None)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """Planning and inline computing of any short operands take less than 20 ms of processor time together."""
+    """Planning and inline computing of short operands together take less than 20 ms of processor time."""
     holds = (longest_hold(request) for _ in range(ATTEMPTS))
     assert any(hold < HOLD_SECONDS / FASTEST or hold < HOLD_IN_REFERENCES * taken(REFERENCE) for hold in holds)

@@ -1,4 +1,4 @@
-"""Expressions against Python's fractions and PARI/GP."""
+"""Values of random expressions, compared with Python's fractions and PARI/GP."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SHORT, LONG = 2_000, 20_000
 
 
 def drawn() -> Iterator[Drawn]:
-    """Yield random trees, each from a seed of its own."""
+    """Yield random expression trees, each from its own seed."""
     for number in count():
         yield draw_whole(Random(SEED * 10**6 + number))  # noqa: S311  # no secrets
 
 
 def evaluated(text: str) -> str:
-    """Return the text of an expression's verified value, after its canonical form and its estimate were checked."""
+    """Return an expression's verified value as text, after checking its canonical form and its estimate."""
     args = EVALUATE.parse({"expression": text})
     canonical = str(EVALUATE.input(args)["expression"])
     assert EVALUATE.parse({"expression": canonical}) == args
@@ -40,7 +40,7 @@ def evaluated(text: str) -> str:
 
 
 def fraction_of(text: str) -> Fraction | bool:
-    """Return the value that a result's text means."""
+    """Return the value that a result's text represents."""
     if text in ("true", "false"):
         return text == "true"
     numerator, _, denominator = text.partition("/")
@@ -48,7 +48,7 @@ def fraction_of(text: str) -> Fraction | bool:
 
 
 def test_values_are_those_of_fractions() -> None:
-    """Each value is the same number; what has none is refused, and bounds refuse few of the others."""
+    """Each value equals the one by fractions; expressions without a value are refused, limits refuse below 1 %."""
     compared = refused = 0
     for tree in islice(drawn(), SHORT):
         try:
@@ -72,7 +72,7 @@ def test_values_are_those_of_fractions() -> None:
 
 @pytest.mark.programs
 def test_values_are_those_of_pari() -> None:
-    """20,000 values, as PARI/GP and Python's fractions compute them."""
+    """20,000 values equal those of PARI/GP and of Python's fractions."""
     compared: list[tuple[Drawn, Fraction | bool, str]] = []
     for tree in drawn():
         if len(compared) == LONG:

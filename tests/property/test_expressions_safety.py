@@ -1,4 +1,4 @@
-"""10,000 random and adversarial expressions: none holds the event loop, and none has an unbounded estimate."""
+"""10,000 random and hostile expressions: none holds the event loop for long, and each has a bounded estimate."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LIMIT = 25_000_000
 EXPRESSIONS = 10_000
 SHORT_CHARACTERS = 100
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), Options())
-# 20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20.
+# 20 ms relative to the reference computation, which takes about 25 ms on a machine where 20 ms are allowed.
 HOLD_IN_REFERENCES = 0.8
 ATTEMPTS = 5
 
 
 def held(text: str, precision: int) -> float:
-    """Return the processor time that an expression takes on the event loop: planning, and computing if inline."""
+    """Return how much processor time an expression takes on the event loop, for planning and inline computing."""
     request = ("evaluate", (text,), Options(precision))
     started = thread_time()
     try:
@@ -38,7 +38,7 @@ def held(text: str, precision: int) -> float:
 
 
 def reference() -> float:
-    """Return the processor time of the reference at this moment."""
+    """Return the present processor time of the reference computation in seconds."""
     started = thread_time()
     execute(REFERENCE.task)
     return thread_time() - started
@@ -46,7 +46,7 @@ def reference() -> float:
 
 @pytest.mark.parametrize("precision", [0, 50])
 def test_no_expression_holds_the_event_loop(precision: int) -> None:
-    """Planning and inline computing together take less than 20 ms; an unexpected error would be raised."""
+    """Planning and inline computing together take less than 20 ms, and raise no unexpected error."""
     allowed = HOLD_IN_REFERENCES * reference()
     for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
         if held(text, precision) > allowed:
@@ -54,7 +54,7 @@ def test_no_expression_holds_the_event_loop(precision: int) -> None:
 
 
 def test_a_long_expression_is_planned_by_a_worker() -> None:
-    """The event loop parses nothing over 100 characters."""
+    """An expression of more than 100 characters is not parsed on the event loop."""
     assert is_short("evaluate", ("1+" * 49 + "1",), Options(0))
     assert not is_short("evaluate", ("1+" * 50 + "1",), Options(0))
 
@@ -78,12 +78,12 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
-    """An operation may take long to estimate a result from a large argument, and a loop's body is sized many times."""
+    """Expressions whose estimate may take long are not planned on the event loop: large arguments, long loops."""
     assert is_short("evaluate", (text,), Options(0)) is short
 
 
 def test_planning_is_bounded_for_every_hostile_expression() -> None:
-    """A worker plans the long ones too without an unexpected error; the estimate or a refusal bounds each of them."""
+    """Planning a hostile expression raises no unexpected error, and the result's size is within the limit."""
     for text in islice(hostile(Random(1)), 300):  # noqa: S311  # no secrets
         try:
             plan = make_plan(LIMIT, "evaluate", (text,), Options(0))

@@ -1,4 +1,4 @@
-"""The operations of whole numbers against PARI/GP, on random and on adversarial operands."""
+"""Results of the operations on whole numbers, compared with PARI/GP on random and chosen operands."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
-# Each operation in PARI's language; F(n) is a matrix power there, and L(n) = F(n-1) + F(n+1).
+# Each operation in PARI's language. F(n) is a matrix power there, and L(n) = F(n-1) + F(n+1).
 PARI = {
     "binomial": "binomial({0}, {1})",
     "catalan": "binomial(2*{0}, {0}) / ({0} + 1)",
     "factorize": "factor({0})~",
     "gcd": "gcd({0}, {1})",
-    # The floor of a negative number's root is one below the root of what is left of it without its sign and 1.
+    # The floor of the k-th root of a negative n is -1 - floor(root of -n - 1).
     "iroot": (
         "my(n = {0}, k = {1}, r); if(n < 0 && k % 2 == 0, -1, "
         "r = if(n < 0, -1 - sqrtnint(-n - 1, k), sqrtnint(n, k)); [r, n - r^k])"
@@ -40,7 +40,7 @@ AWKWARD = (
 
 
 def drawn(name: str) -> Iterable[tuple[int, ...]]:
-    """Return operands of one operation: all the smallest, random ones of all sizes, and awkward ones."""
+    """Return operands of one operation: all small ones, random ones of all sizes, and unusual ones."""
     random = Random(19)  # noqa: S311  # operands, no secrets
 
     def wide(largest: int) -> int:
@@ -71,7 +71,7 @@ def drawn(name: str) -> Iterable[tuple[int, ...]]:
 
 
 def by_pari(name: str, cases: Iterable[tuple[int, ...]]) -> list[str]:
-    """Return PARI's answers, each on a line of its own."""
+    """Return the results by PARI, one for each case."""
     program = "\n".join(f"print({PARI[name].format(*(f'({operand})' for operand in case))})" for case in cases)
     command = ["gp", "--quiet", "--fast", "--stacksize", "200M"]
     done = subprocess.run(command, input=program + "\n", capture_output=True, text=True, timeout=300, check=True)
@@ -95,7 +95,7 @@ def in_pari_form(text: str) -> str:
 
 @pytest.mark.parametrize("name", PARI)
 def test_every_result_is_that_of_pari(name: str) -> None:
-    """The text is the same, it passes its own verification, and the estimate counts at least as many digits."""
+    """The text equals PARI's, passes its verification, and has no more digits than estimated."""
     operation = OPERATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     cases = list(drawn(name))
@@ -114,7 +114,7 @@ def test_every_result_is_that_of_pari(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PARI if name not in ("factorize", "iroot", "isprime")])
 def test_a_wrong_result_is_noticed(name: str) -> None:
-    """The verification finds a result that is off by one, of the wrong sign, or no number at all."""
+    """The verification rejects a result that is too large by one, has the wrong sign, or is not a number."""
     operation = OPERATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     for case in list(drawn(name))[100:200]:
@@ -130,7 +130,7 @@ def test_a_wrong_result_is_noticed(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", [[(4, 1), (9, 1)], [(2, 2), (9, 1)], [(2, 2), (3, 1)], [(3, 2), (2, 2)], []])
 def test_a_wrong_factorization_is_noticed(wrong: list[tuple[int, int]]) -> None:
-    """A factor that is no prime, a product other than n, and factors out of order are."""
+    """The verification rejects factors that are not prime, have another product, or are out of order."""
     operation = OPERATIONS["factorize"]
     text = json.dumps([{"prime": prime, "exponent": exponent} for prime, exponent in wrong])
     assert not operation.verify(operation.parse({"n": "36"}), 50, text.encode(), random_prime())
@@ -138,7 +138,7 @@ def test_a_wrong_factorization_is_noticed(wrong: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize(("root", "remainder"), [(9, 19), (11, -21), (10, 1), (10, -1), (-10, 0), (11, 0), (0, 100)])
 def test_a_wrong_root_is_noticed(root: int, remainder: int) -> None:
-    """A root that is too small or too large is, and a remainder that does not fit it."""
+    """The verification rejects a root that is too small or too large, and a wrong remainder."""
     operation = OPERATIONS["iroot"]
     text = json.dumps({"root": root, "remainder": remainder}).encode()
     assert not operation.verify(operation.parse({"n": "100", "k": "2"}), 50, text, random_prime())
@@ -146,7 +146,7 @@ def test_a_wrong_root_is_noticed(root: int, remainder: int) -> None:
 
 
 def test_a_root_of_a_huge_degree_is_1() -> None:
-    """No power of 2 is as small as the number; a negative number's remainder would have as many digits."""
+    """If 2 to the power k exceeds n, the root is 1. The estimate of a negative number's remainder is huge then."""
     operation = OPERATIONS["iroot"]
     args = operation.parse({"n": "1000", "k": "1e30"})
     text = operation.compute(args, 50)

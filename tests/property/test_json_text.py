@@ -1,4 +1,4 @@
-"""JSON that is written member by member: it decodes to the original texts."""
+"""JSON that the service writes by itself: it decodes to the original values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = st.builds(
     username=TEXTS,
     operation=TEXTS,
     input=st.dictionaries(TEXTS, st.integers() | TEXTS, max_size=3).map(json.dumps),
-    result=st.none() | TEXTS.filter(lambda text: text[:1] not in ("[", "{")),  # which begin a list or an object
+    result=st.none() | TEXTS.filter(lambda text: text[:1] not in ("[", "{")),  # those begin a list or an object
     digits=COUNTS.map(str),
     exact=st.booleans(),
     leading=TEXTS,
@@ -36,20 +36,20 @@ ROWS = st.builds(
 
 @given(TEXTS)
 def test_a_quoted_text_is_read_back(text: str) -> None:
-    """A quoted text decodes to itself, with quotes, backslashes and control characters."""
+    """A quoted text decodes to itself, whatever characters it contains."""
     assert json.loads(quoted(text)) == text
 
 
 @given(TEXTS | COUNTS.map(str) | st.text("0123456789-+.e¹٣", max_size=18))
 def test_a_literal_has_the_same_characters(text: str) -> None:
-    """A number literal keeps its characters, as a JSON number within ±(2^53 - 1)."""
+    """A number literal is a JSON number within ±(2^53 - 1), and otherwise a text with the same characters."""
     value = json.loads(json_literal(text))
     assert value == text or (isinstance(value, int) and abs(value) <= LARGEST_JSON_INTEGER and value == int(text))
 
 
 @given(ROWS)
 def test_an_item_and_its_event_say_what_the_row_says(row: HistoryRow) -> None:
-    """Every text of a row is decoded unchanged from its item and from its event."""
+    """The item and the event of a row decode to the values of the row."""
     item = json.loads(encode_item(row))
     event = json.loads(event_of(row).payload)
     assert event["data"] == item
@@ -64,7 +64,7 @@ def test_an_item_and_its_event_say_what_the_row_says(row: HistoryRow) -> None:
 
 @given(st.lists(st.builds(Total, st.integers(0, 20_000), TEXTS, COUNTS, COUNTS, COUNTS, st.integers(0, 10**12))))
 def test_a_usage_report_says_what_the_totals_say(totals: list[Total]) -> None:
-    """Each operation is decoded unchanged from the report."""
+    """The operations and counts of a usage report decode to those of the totals."""
     items = json.loads(encode_report(totals, []))["items"]
     assert [(item["operation"], item["count"], item["cached"]) for item in items] == [
         (total.operation, total.calculations, total.cached) for total in totals

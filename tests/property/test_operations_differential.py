@@ -1,4 +1,4 @@
-"""Powers against FLINT and mpmath, over random and adversarial arguments."""
+"""Powers, compared with FLINT and mpmath for random and unusual arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POWER = THREE["pow"]
 
 @st.composite
 def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
-    """Return a decimal literal, often near a power of ten or with many zeros."""
+    """Return a decimal literal, often near a power of ten, or with many zeros."""
     unscaled = draw(
         st.one_of(
             st.integers(-(10**digits), 10**digits),
@@ -33,19 +33,19 @@ def decimals(draw: st.DrawFn, digits: int = 12, places: int = 6) -> str:
 
 @st.composite
 def fractions(draw: st.DrawFn, largest: int = 10**9) -> str:
-    """Return a fraction as a literal, often with a denominator that ten divides."""
+    """Return a fraction as a literal, often with a denominator that divides a power of ten."""
     denominator = draw(st.integers(1, largest)) * draw(st.sampled_from([1, 1, 10, 8, 625]))
     return f"{draw(st.integers(-largest, largest))}/{denominator}"
 
 
 def rational(text: bytes) -> Fraction:
-    """Return the number that a text means."""
+    """Return the number that a text represents."""
     numerator, _, denominator = text.decode().partition("/")
     return Fraction(numerator) / Fraction(denominator or "1")
 
 
 def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
-    """Return the result's text and whether it is exact, after checking its estimate and summary."""
+    """Return the result's text and whether it is exact; check the estimate and the summary too."""
     args = POWER.parse({"x": x, "y": y})
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, random_prime())
@@ -59,7 +59,7 @@ def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
 @given(decimals() | fractions(), st.integers(-60, 60))
 @settings(max_examples=600)
 def test_integer_exponents_are_exact(x: str, y: int) -> None:
-    """Whole exponents give the exact rational: a decimal if it terminates, otherwise a fraction in lowest terms."""
+    """A whole exponent gives the exact rational: a decimal if it terminates, else a fraction in lowest terms."""
     assume(Fraction(x) != 0 or y >= 0)
     text, exact = checked(x, str(y), 20)
     expected = Fraction(x) ** y
@@ -89,7 +89,7 @@ def test_exact_roots_are_found(root: int, numerator: int, unit: str, scale: int)
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 12), st.integers(-5, 5), st.sampled_from(["", "-"]))
 @settings(max_examples=300)
 def test_exact_roots_of_fractions_are_found(above: int, below: int, degree: int, numerator: int, sign: str) -> None:
-    """((p/q)^b)^(a/b) is exactly (p/q)^a; that of a negative number is real where b is odd in lowest terms."""
+    """((p/q)^b)^(a/b) is exactly (p/q)^a. A negative base has a real power only if b is odd in lowest terms."""
     text = f"{sign}{above**degree}/{below**degree}"
     try:
         found, exact = checked(text, f"{numerator}/{degree}", 20)
@@ -106,7 +106,7 @@ def test_exact_roots_of_fractions_are_found(above: int, below: int, degree: int,
 @given(decimals() | fractions(), decimals(digits=4, places=3) | fractions(largest=5_000), st.integers(1, 120))
 @settings(max_examples=600, deadline=None)
 def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
-    """An irrational power is within half a unit of the last place of an enclosure by FLINT."""
+    """An irrational power is within half a unit of its last digit of the exact value, which FLINT encloses."""
     base, exponent = Fraction(x), Fraction(y)
     assume(base != 0 and abs(exponent) < 300)
     try:
@@ -141,7 +141,7 @@ def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
 @given(decimals() | fractions(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
 @settings(max_examples=400)
 def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
-    """A residue equals FLINT's modular power of numerator and inverse denominator, or is a domain error without one."""
+    """A residue equals FLINT's, from numerator and inverse denominator; without an inverse, DomainError is raised."""
     base = Fraction(x)
     assume(base != 0)
     args = POWER.parse({"x": x, "y": str(y)})

@@ -1,4 +1,4 @@
-"""Identities of numbers, for random arguments."""
+"""Mathematical identities between results, for random arguments."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_exponents_add(x: int, a: int, b: int) -> None:
 @given(st.integers(0, 30_000))
 @settings(max_examples=60)
 def test_estimates_and_summaries_are_what_the_text_says(n: int) -> None:
-    """The digit count and the ends of F(n) and n! are predicted exactly."""
+    """Estimates of F(n) and n! give the exact number of digits, and summaries the exact first and last digits."""
     for operation, argument in ((FIBONACCI, n), (FACTORIAL, n // 8)):
         args = operation.parse({"n": str(argument)})
         facts = describe(operation.compute(args, 50))
