@@ -1,4 +1,4 @@
-"""The backends of each kind; a new backend is one line here, and runs all contract tests of its kind."""
+"""The backends of each kind. A new backend is one line here, and all contract tests of its kind run with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.harness.kafka import Kafka
 from tests.harness.pubsub import PubSub
 
-# Caches of about a megabyte, given the port of a Redis that holds no more and evicts.
+# Caches of about a megabyte; each function gets the port of a Redis that is limited to this size.
 CACHES: dict[str, str] = {
     "memory": "memory://?max_bytes=1000000",
     "fake redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
@@ -53,7 +53,7 @@ def _hanging(broker: Kafka | PubSub) -> Iterator[None]:
         broker.resume()
 
 
-# Ways in which a stream's broker may be away for a while; it keeps its data.
+# Outages of each broker, during which it keeps its data.
 OUTAGES: dict[str, tuple[str, Callable[[pytest.FixtureRequest], AbstractContextManager[None]]]] = {
     "kafka, killed": ("kafka", lambda request: _ended(request.getfixturevalue("real_kafka"))),
     "kafka, hanging": ("kafka", lambda request: _hanging(request.getfixturevalue("real_kafka"))),

@@ -1,4 +1,4 @@
-"""Fixtures for the contract tests of all stores."""
+"""Fixtures that the contract tests share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Another = Callable[[], Awaitable[Stream]]
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """Open an empty database, of each kind in turn."""
+    """Open an empty database: SQLite and PostgreSQL in turn."""
     opened = await open_database(database_url)
     yield opened
     await opened.aclose()
@@ -33,7 +33,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def bystander(database: Database) -> AsyncIterator[User]:
-    """Store a second account with a session and a key, and require at the end that none of it was touched."""
+    """Store a second account with a session and a key; at the end, check that the test changed none of them."""
     users, sessions, keys = SqlUserStore(database), SqlSessionStore(database), SqlKeyStore(database)
     bob = User(_ids.next(), "bob", "bob@example.com", "bob's", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
@@ -52,7 +52,7 @@ async def bystander(database: Database) -> AsyncIterator[User]:
 
 @pytest.fixture
 async def another(url: str) -> AsyncIterator[Another]:
-    """Open the test's stream as another instance of the service would."""
+    """Return a function that opens the test's stream once more, as another instance of the service would."""
     async with AsyncExitStack() as stack:
 
         async def opened() -> Stream:

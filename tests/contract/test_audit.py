@@ -25,7 +25,7 @@ ALL = AuditFilter()
 def entry(
     number: int, action: str = "key created", actor: str | None = "Ada", subject: str | None = "ada"
 ) -> AuditEntry:
-    """Return an entry of the moment ``number``, in milliseconds since the epoch."""
+    """Return an audit entry whose time is ``number`` milliseconds after the epoch."""
     return AuditEntry(first_id_of_ms(number), number, action, actor, subject, "192.0.2.1", "done", "{}")
 
 
@@ -36,7 +36,7 @@ def audit(database: Database) -> SqlAuditStore:
 
 
 async def test_an_entry_comes_back_as_it_went_in_and_only_once(audit: SqlAuditStore) -> None:
-    """Every field is kept, None included; a repeated entry stays as it is."""
+    """An entry is read back with all its fields, None included; adding it again changes nothing."""
     first, second = entry(1), entry(2, actor=None, subject=None)._replace(address=None, details='{"a": "\\u0000"}')
     await audit.append([first, second])
     await audit.append([first._replace(outcome="refused")])
@@ -44,7 +44,7 @@ async def test_an_entry_comes_back_as_it_went_in_and_only_once(audit: SqlAuditSt
 
 
 async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditStore) -> None:
-    """Pages of any length make up the log, newest first."""
+    """Consecutive pages of any length give the whole log, newest first."""
     entries = [entry(number) for number in range(1, 8)]
     await audit.append(entries)
     seen: list[AuditEntry] = []
@@ -56,7 +56,7 @@ async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditS
 
 
 async def test_filters_select(audit: SqlAuditStore) -> None:
-    """Names are compared without letter case, actions and times exactly; filters add up."""
+    """Names are compared without letter case, actions and times exactly; an entry must satisfy all filters."""
     entries = [
         entry(10),
         entry(20, action="account changed", actor="root"),
@@ -78,7 +78,7 @@ async def test_filters_select(audit: SqlAuditStore) -> None:
 
 
 async def test_the_clock_selects_even_where_an_id_is_ahead(audit: SqlAuditStore) -> None:
-    """An entry is selected by its time, although its id may be some seconds ahead of it."""
+    """Time filters use an entry's time, although its id may be some seconds ahead of it."""
     ahead = entry(100_000)._replace(id=first_id_of_ms(104_999))
     await audit.append([ahead])
     assert await audit.page(AuditFilter(since_ms=100_000, until_ms=100_001), None, 10) == [ahead]
@@ -94,7 +94,7 @@ async def test_pruning_takes_the_oldest(audit: SqlAuditStore) -> None:
 
 
 async def test_the_database_refuses_a_change(database: Database, audit: SqlAuditStore) -> None:
-    """The database itself refuses to change an entry, whoever asks."""
+    """The database itself refuses to change an entry, even for direct SQL."""
     await audit.append([entry(1)])
     with pytest.raises((IntegrityError, StoreUnavailable)):
         await database.write(lambda connection: connection.execute(text("UPDATE audit SET actor = 'mallory'")))
@@ -102,7 +102,7 @@ async def test_the_database_refuses_a_change(database: Database, audit: SqlAudit
 
 
 async def test_a_change_and_its_entry_are_stored_together(database: Database, audit: SqlAuditStore, ada: User) -> None:
-    """The entry of a refused change is not stored; that of a change that is made names the account as it is spelt."""
+    """A refused change stores no entry; a successful one stores an entry with the account's name as registered."""
     users = SqlUserStore(database)
     added, changed, deleted = (entry(number, action, "root", "ADA") for number, action in enumerate("abc", 1))
     await users.add(ada, audit=added)

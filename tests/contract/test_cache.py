@@ -1,4 +1,4 @@
-"""Contract tests that every cache must pass."""
+"""Contract tests for every cache."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
 
 
 async def test_what_was_put_in_comes_out(cache: Cache) -> None:
-    """A stored result is returned equal in every part; another key has no result."""
+    """A stored result is returned unchanged; another key has no result."""
     kept = result()
     await cache.put("fibonacci:10", kept)
     assert await found(lambda: cache.get("fibonacci:10"), "the result") == kept
@@ -60,7 +60,7 @@ async def test_what_was_put_in_comes_out(cache: Cache) -> None:
 
 @pytest.mark.parametrize("size", [1, 4_096, 4_097, 65_537, 200_000])
 async def test_results_of_every_size_come_out(cache: Cache, size: int) -> None:
-    """Results are returned unchanged, be they stored plain, compressed, or compressed in a thread."""
+    """Results of every size are returned unchanged, whether stored plain, compressed, or compressed in a thread."""
     kept = result(digits(size))
     await cache.put("pow:3:1", kept)
     assert await found(lambda: cache.get("pow:3:1"), "the result") == kept
@@ -77,7 +77,7 @@ async def test_the_last_one_put_in_counts(cache: Cache) -> None:
 
 
 async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
-    """Of 12 MB of results only a part is kept, and each tenth one is found as soon as it is stored, so is the last."""
+    """A cache of a megabyte keeps only a part of 12 MB of results, but a result that was just stored is found."""
     for n in range(120):
         await cache.put(f"factorial:{n}", result(digits(100_000, seed=n)))
         if n % 10 == 9:
@@ -103,7 +103,7 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
 
 @pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
 async def test_an_option_at_its_bound_is_taken(option: str) -> None:
-    """A cache with an option at its bound opens, even while its server is away."""
+    """A cache whose URL has an option at its limit opens, even while its server is away."""
     await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
 
 
@@ -133,7 +133,7 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
     ],
 )
 async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:
-    """An invalid option ends the start with the setting's name, and does not show the password."""
+    """An invalid option is refused with the setting's name, and without the password."""
     with pytest.raises(ValueError, match=sentence) as refusal:
         await open_cache(url, Metrics())
     assert str(refusal.value).startswith("PYCALC_CACHE_URL: ")

@@ -1,4 +1,4 @@
-"""Contract tests that the counters of the limits must pass, in this process and in Redis."""
+"""Contract tests for the counters of the limits, in this process and in Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 @pytest.fixture(params=each(["memory", "fake redis", "redis"]))
 async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
-    """Return unused counters."""
+    """Return a store without counters."""
     if request.param == "memory":
         yield Counters()
         return
@@ -43,7 +43,7 @@ async def test_what_is_added_is_counted(counters: CounterStore) -> None:
 
 
 async def test_a_counter_expires(counters: CounterStore) -> None:
-    """A counter's time starts with its first addition, is not prolonged, and then starts again."""
+    """A counter expires at a fixed time after its first addition; later additions do not prolong it."""
     await counters.incr("ada", 1)
     assert 0 < await counters.get_expiry("ada") - counters.clock() <= 1.01
     assert await counters.incr("ada", 60) == 2
@@ -59,7 +59,7 @@ async def test_a_counter_expires(counters: CounterStore) -> None:
 
 
 async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
-    """Forgetting one counter leaves the others unchanged."""
+    """Removing one counter leaves the others unchanged."""
     for key in ("ada", "bob"):
         await counters.incr(key, 60)
     await counters.clear("ada")
@@ -80,7 +80,7 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
-    """An amount above the remainder spends nothing, and the answer includes the time left."""
+    """An amount above the remainder spends nothing; the answer has the time until the counter expires."""
     allowed, used, seconds = await spend_one(counters, "ada", 7, 10)
     assert (allowed, used) == (True, 7)
     assert 59 < seconds <= 60
@@ -95,7 +95,7 @@ async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
 
 
 async def test_several_counters_are_spent_together(counters: CounterStore) -> None:
-    """An amount is added to all counters or to none; the answer says which had no room, and how long each lives."""
+    """An amount is added to all counters or to none; the answer says which have no room, and when each expires."""
     minute, day = Bound("ada/60", 60, 10), Bound("ada/86400", 86_400, 12)
     first = await counters.spend(8, (minute, day))
     assert [each[:2] for each in first] == [(True, 8), (True, 8)]
@@ -114,7 +114,7 @@ async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -
 
 
 async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> None:
-    """A hundred single calculations fit beside a refused batch of 1,000 under a limit of 600."""
+    """Under a limit of 600, a refused batch of 1,000 leaves room for a hundred single calculations."""
     batch, *single = await asyncio.gather(
         spend_one(counters, "ada", 1_000, 600), *(spend_one(counters, "ada", 1, 600) for _ in range(100))
     )
@@ -124,7 +124,7 @@ async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> No
 
 
 async def test_a_name_is_any_text(counters: CounterStore) -> None:
-    """A counter's name may have spaces, letters of any alphabet, a thousand characters or a lone surrogate."""
+    """A counter's name may have spaces, letters of any alphabet, a thousand characters, or half a surrogate pair."""
     for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):
         assert await counters.incr(key, 60) == 1
     await counters.clear("*")

@@ -1,4 +1,4 @@
-"""Contract tests that the stores of every database must pass."""
+"""Contract tests for the stores of every database."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def outbox(database: Database) -> SqlOutboxStore:
 
 
 async def test_what_is_under_way_is_counted(database: Database) -> None:
-    """A read counts as in progress exactly while it runs."""
+    """The database counts a read as in progress only while it runs."""
     counted: list[Mapping[str, int]] = []
     idle = dict(database.queue_lengths())
     assert {*idle.values()} == {0}
@@ -70,10 +70,10 @@ async def test_what_is_under_way_is_counted(database: Database) -> None:
 
 
 class TestUsers:
-    """Tests of accounts."""
+    """The store of accounts."""
 
     async def test_an_account_is_found_by_name_and_id(self, users: SqlUserStore) -> None:
-        """An account is returned equal in every part, in any letter case of its name; an unknown one is None."""
+        """An account is found by its name in any letter case and by its id; an unknown one is None."""
         ada = user("Ada")
         await users.add(ada)
         assert await users.by_id(ada.id) == ada
@@ -82,7 +82,7 @@ class TestUsers:
         assert await users.by_username("bob") is None
 
     async def test_an_account_keeps_its_own_limits(self, users: SqlUserStore) -> None:
-        """Only the members that are set are changed; a change of something else keeps the limits."""
+        """Changing limits replaces only those that are set; changing anything else keeps the limits."""
         await users.add(user("ada"))
         first = OwnLimits(rate_limit="60/minute; 1000/day", history=10**12)
         assert (await users.change("ada", None, None, first)).limits == first
@@ -93,7 +93,7 @@ class TestUsers:
 
     @pytest.mark.parametrize(("name", "email"), [("ADA", "b@example.com"), ("bob", "aDa@example.COM")])
     async def test_a_name_and_an_address_belong_to_one(self, users: SqlUserStore, name: str, email: str) -> None:
-        """A second account with the same name or address in any letter case is a Conflict and not stored."""
+        """A second account with the same name or address, in any letter case, raises Conflict and is not stored."""
         ada = user("ada")
         await users.add(ada)
         rival = User(ids.next(), name, email, "$2b$hash", Role.USER, MOMENT)
@@ -103,7 +103,7 @@ class TestUsers:
         assert await users.by_id(ada.id) == ada
 
     async def test_a_deleted_account_leaves_its_name_to_the_history(self, users: SqlUserStore) -> None:
-        """A free name selects the history of its last owner; a name in use selects its present owner's."""
+        """A deleted account's name selects its history until another account takes the name."""
         first, second = user("ada"), user("Ada")
         await users.add(first)
         assert await users.delete("ADA", KEEPING) == first
@@ -117,7 +117,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("name", ["a\x00b", "a\ud800b", "?"])
     async def test_a_name_that_no_account_can_have_is_nobodys(self, users: SqlUserStore, name: str) -> None:
-        """An impossible name is not found, and is no database error."""
+        """A name that no account can have is not found, and causes no database error."""
         await users.add(user("ada"))
         assert await users.by_username(name) is None
         assert await users.id_of(name) is None
@@ -125,7 +125,7 @@ class TestUsers:
             await users.delete(name, KEEPING)
 
     async def test_what_is_not_there_can_not_be_deleted(self, users: SqlUserStore) -> None:
-        """Deleting an unknown account raises NotFound and retires no name."""
+        """Deleting an unknown account raises NotFound, and reserves no name."""
         with pytest.raises(NotFound):
             await users.delete("ada", KEEPING)
         assert await users.id_of("ada") is None
@@ -153,7 +153,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
     async def test_an_admin_is_made_by_one_who_still_is(self, users: SqlUserStore, how: str) -> None:
-        """A caller who has lost the admin role since authentication creates no admin."""
+        """A caller who has lost the admin role since authentication can't create an admin."""
         ada = user("ada", Role.ADMIN)
         await users.add(ada)
         await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
@@ -166,7 +166,7 @@ class TestUsers:
         assert await users.by_username("eve") is None
 
     async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
-        """A registration that fails for its name leaves the bootstrap token valid."""
+        """A registration that fails because of its name leaves the bootstrap token valid."""
         await users.add(user("ada"))
         await users.offer_bootstrap(bytes(32))
         with pytest.raises(Conflict):
@@ -178,7 +178,7 @@ class TestUsers:
         assert await users.bootstrap_hash() == bytes(32)
 
     async def test_an_offer_may_leave_the_old_in_force(self, users: SqlUserStore) -> None:
-        """Of instances that start together on one database, only one offers a bootstrap token."""
+        """If instances start together on one database, only one of them offers a bootstrap token."""
         offers = await asyncio.gather(*(users.offer_bootstrap(bytes([n]) * 32, replace=False) for n in range(5)))
         assert sum(offers) == 1
         assert await users.bootstrap_hash() == bytes([offers.index(True)]) * 32
@@ -192,10 +192,10 @@ class TestUsers:
 
 
 class TestHistory:
-    """Tests of the history and of the outbox that it fills."""
+    """The store of the history, and the outbox that it fills."""
 
     async def test_a_row_comes_back_as_it_went_in(self, history: SqlHistoryStore) -> None:
-        """Every column keeps its value and type, including long and missing texts."""
+        """Every column of a row keeps its value and type, including long and missing texts."""
         rows = [
             history_row(1),
             history_row(2)._replace(result=None, sha256=None, exact=False, cached=True, digits="9" * 40),
@@ -209,7 +209,7 @@ class TestHistory:
     async def test_rows_and_events_are_stored_together_in_order(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A batch longer than one statement fills the outbox in the batch's order."""
+        """A batch too long for one statement is stored in order, in the history and in the outbox."""
         rows = [history_row(n) for n in range(1_150)]
         await history.append(rows[:1_100])
         await history.append(rows[1_100:])
@@ -221,7 +221,7 @@ class TestHistory:
     async def test_a_batch_is_stored_whole_or_not_at_all(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A batch with a taken id raises RowsRejected, and leaves nothing in the history or the outbox."""
+        """A batch with an id that exists raises RowsRejected, and leaves nothing in the history or the outbox."""
         known = history_row()
         await history.append([known])
         with pytest.raises(RowsRejected):
@@ -246,7 +246,7 @@ class TestHistory:
             assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
-        """Pages are newest first and continue before the last id, while rows are added."""
+        """Pages are newest first, and each continues before the last id of the previous page, while rows are added."""
         rows = [history_row(n) for n in range(25)]
         await history.append(rows)
         seen = await history.page(ALL, None, 10)
@@ -256,7 +256,7 @@ class TestHistory:
         assert seen == rows[::-1]
 
     async def test_filters_select(self, history: SqlHistoryStore) -> None:
-        """A page satisfies all its filters: users, operation, first id and last id."""
+        """The rows of a page satisfy all its filters: users, operation, first id and last id."""
         rows = [
             history_row(0, user_id=ADA, operation="fibonacci"),
             history_row(1, user_id=BOB, operation="fibonacci"),
@@ -277,7 +277,7 @@ class TestHistory:
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
 
     async def test_the_time_by_the_clock_selects(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Time filters use the clock's time, or the id for rows older than that column; the outbox has it too."""
+        """Time filters use a row's clock time, or the time of its id if the row is older than that column."""
         start = 1_800_000_000_000
         times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
         rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
@@ -299,7 +299,7 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """The nearer of cursor and filter counts; ``since`` is inclusive, the other bounds are exclusive."""
+        """A page begins at the nearer of cursor and filter; only the bound ``since`` is inclusive."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
@@ -312,14 +312,14 @@ class TestHistory:
         assert await history.following(HistoryFilter(until=ids_of[6]), ids_of[4], 10) == rows[5:6]
 
     async def test_following_is_oldest_first(self, history: SqlHistoryStore) -> None:
-        """Rows after an id are returned in the order of ids, up to the limit and without that id."""
+        """``following`` returns rows after an id, in the order of ids, up to the limit."""
         rows = [history_row(n, user_id=ADA) for n in range(5)]
         await history.append([*rows, history_row(user_id=BOB)])
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[1].id, 2) == rows[2:4]
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[4].id, 2) == []
 
     async def test_a_page_of_several_users_is_in_order(self, history: SqlHistoryStore) -> None:
-        """A page of several users has the newest rows of all, in either order and up to the limit."""
+        """A page of several users has the newest rows of all of them, in either order, up to the limit."""
         rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(12)]
         await history.append([*rows, history_row(user_id=ids.next())])
         both = HistoryFilter(user_ids=(ADA, BOB))
@@ -328,7 +328,7 @@ class TestHistory:
         assert await history.following(both, rows[4].id, 5) == rows[5:10]
 
     async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Pruning deletes up to so many of the oldest rows below the bound and returns their number."""
+        """Pruning deletes the oldest rows below the bound, up to a limit, and returns their number."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(100)])
@@ -341,7 +341,7 @@ class TestHistory:
     async def test_pruning_stops_at_an_event_that_is_not_published(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Pruning stops at an unpublished event, which keeps its row and is published whole."""
+        """Pruning stops at a row whose event is unpublished; the row stays and its event is complete."""
         rows = [history_row(n) for n in range(6)]
         await history.append(rows)
         seqs = {entry.row.id: entry.seq for entry in await outbox.pending(100)}
@@ -366,7 +366,7 @@ class TestHistory:
     async def test_pruning_spares_what_is_requeued_meanwhile(
         self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A row stays when its event is dead-lettered, and when it comes back to the outbox during a prune."""
+        """A row stays if its event is dead-lettered, also if the event is put back into the outbox during a prune."""
         rows = [history_row(n) for n in range(4)]
         await history.append(rows)
         entries = await outbox.pending(100)
@@ -386,7 +386,7 @@ class TestHistory:
         assert await history.page(ALL, None, 100) == [rows[2], rows[1]]
 
     async def test_the_users_of_a_history_and_the_sizes_of_their_rows(self, history: SqlHistoryStore) -> None:
-        """Every user who has rows is found once, and the sizes of rows come newest first, in pages."""
+        """Each user with rows is found once; the sizes of a user's rows are returned newest first, in pages."""
         users = sorted((ADA, BOB))
         rows = [history_row(n, user_id=ADA) for n in range(8, 12)]
         long = history_row(0, user_id=ADA)._replace(result=None, digits="1" * 30)
@@ -398,7 +398,7 @@ class TestHistory:
         assert await history.sizes(ids.next(), None, 3) == []
 
     async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Simultaneous prunings delete each row once and keep the rows above the bound."""
+        """Concurrent prunings delete each row once and keep the rows above the bound."""
         rows = [history_row(n) for n in range(500)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(1_000)])
@@ -427,17 +427,17 @@ class TestHistory:
 
 
 class TestUnitsOfWork:
-    """Tests of the database itself."""
+    """Reads and writes of the database itself."""
 
     async def test_a_read_can_not_write(self, database: Database, users: SqlUserStore) -> None:
-        """A write inside ``read`` raises a domain error and changes nothing."""
+        """A write inside ``read`` raises an error of this project and changes nothing."""
         await users.add(user("ada"))
         with pytest.raises(PycalcError):
             await database.read(lambda connection: connection.execute(text("DELETE FROM users")))
         assert await users.by_username("ada") is not None
 
     async def test_a_write_that_raises_leaves_nothing(self, database: Database, users: SqlUserStore) -> None:
-        """An exception inside a write is passed on and rolls back; the next write works."""
+        """An exception inside a write is raised to the caller and rolls the write back; the next write works."""
         await users.add(user("ada"))
 
         def fail(connection: Connection) -> None:
@@ -468,7 +468,7 @@ class TestUnitsOfWork:
             await database.ping()
 
     async def test_bad_sql_is_a_domain_error(self, database: Database) -> None:
-        """Bad SQL raises a domain error, not an exception of the driver or the toolkit."""
+        """Invalid SQL raises an error of this project, not an exception of the driver or of SQLAlchemy."""
         with pytest.raises(StoreUnavailable):
             await database.read(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
 

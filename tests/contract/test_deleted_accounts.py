@@ -1,4 +1,4 @@
-"""Contract tests of deleted accounts and reserved names that every database must pass."""
+"""Contract tests for deleted accounts and reserved names, with every database."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def users(database: Database) -> SqlUserStore:
 
 @pytest.fixture
 def deleted(database: Database) -> SqlDeletedAccountStore:
-    """Return the list of deleted accounts."""
+    """Return the store of deleted accounts."""
     return SqlDeletedAccountStore(database)
 
 
 @pytest.fixture
 async def ada(users: SqlUserStore, bystander: User) -> User:
-    """Return a stored account beside another one."""
+    """Store an account next to the second one, and return it."""
     account = user("Ada")
     await users.add(account)
     return account
 
 
 def user(name: str, age: timedelta = timedelta()) -> User:
-    """Return an account that is made so long after MOMENT."""
+    """Return an account that is created ``age`` after MOMENT."""
     return User(ids.next(), name, f"{name}{age.seconds}@example.com", "hash", Role.USER, MOMENT + age)
 
 
@@ -58,7 +58,7 @@ def deletion(history: DeletedHistory, password_hash: str | None = None) -> Delet
 
 @pytest.mark.parametrize("history", ["keep", "anonymize", "erase"])
 async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, history: DeletedHistory) -> None:
-    """Until the millisecond at which the reservation ends nobody can register the name, in any letter case."""
+    """A deleted account's name can't be registered, in any letter case, until the reservation ends."""
     await users.delete("ada", deletion(history))
     early = user("ADA", timedelta(days=1) - timedelta(milliseconds=1))
     with pytest.raises(Conflict):
@@ -74,7 +74,7 @@ async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, h
 async def test_nothing_leads_from_the_name_to_the_history(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User, history: DeletedHistory
 ) -> None:
-    """The account is listed with what is to be done, and its name selects no history any more."""
+    """If the history is to be anonymised or erased, the account is listed, and its name selects no history."""
     await users.delete("ada", deletion(history))
     assert await users.id_of("ada") is None
     assert await deleted.following(NOBODY) == DeletedAccount(ada.id, history == "erase", DELETED_MS)
@@ -86,7 +86,7 @@ async def test_nothing_leads_from_the_name_to_the_history(
 async def test_a_history_that_is_kept_is_found_by_name(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """There is nothing to be done for the history, which its name still selects."""
+    """If the history is kept, its name still selects it, and the account is not listed for cleaning."""
     await users.delete("ada", deletion("keep"))
     assert await users.id_of("ada") == ada.id
     assert await deleted.following(NOBODY) is None
@@ -95,7 +95,7 @@ async def test_a_history_that_is_kept_is_found_by_name(
 async def test_an_account_whose_password_was_changed_meanwhile_stays(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """A deletion that was verified against another password hash changes nothing."""
+    """A deletion that was verified against an older password hash changes nothing."""
     with pytest.raises(InvalidToken):
         await users.delete("ada", deletion("erase", "older hash"))
     assert await users.by_id(ada.id) == ada
@@ -106,7 +106,7 @@ async def test_an_account_whose_password_was_changed_meanwhile_stays(
 async def test_an_ended_reservation_is_forgotten(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """Names are released in batches when their time is over, but never one that leads to a history."""
+    """Names are released in batches once their reservation has ended, except names that still select a history."""
     for name in ("eve", "joe"):
         await users.add(user(name))
     await users.delete("ada", deletion("keep"))
@@ -118,7 +118,7 @@ async def test_an_ended_reservation_is_forgotten(
 
 
 async def test_a_history_becomes_anonymous_in_batches(database: Database, deleted: SqlDeletedAccountStore) -> None:
-    """Only the name changes, in one user's rows, also in events that are still unpublished."""
+    """Only the name changes, in this user's rows only, and also in events that are still unpublished."""
     ada, bob = ids.next(), ids.next()
     rows = [history_row(n, user_id=bob if n == 2 else ada) for n in range(6)]
     history = SqlHistoryStore(database)
@@ -136,7 +136,7 @@ async def test_a_history_becomes_anonymous_in_batches(database: Database, delete
 
 
 async def test_totals_are_erased_in_batches(database: Database, deleted: SqlDeletedAccountStore) -> None:
-    """All of a user's totals are deleted, and nobody else's."""
+    """All of a user's usage totals are deleted, and nobody else's."""
     ada, bob = ids.next(), ids.next()
     usage = SqlUsageStore(database)
     uses = [(ada, 1, "pow"), (ada, 1, "lucas"), (ada, 2, "pow"), (bob, 1, "pow")]

@@ -1,4 +1,4 @@
-"""Contract tests of idempotency keys that every database must pass."""
+"""Contract tests for idempotency keys, with every database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def history(database: Database) -> SqlHistoryStore:
 
 @pytest.fixture
 def keys(database: Database) -> SqlIdempotencyStore:
-    """Return the store of the keys that the history stores."""
+    """Return the store that finds idempotency keys."""
     return SqlIdempotencyStore(database)
 
 
@@ -50,7 +50,7 @@ async def recorded(history: SqlHistoryStore) -> set[bytes]:
 async def test_keys_are_stored_with_their_rows(
     history: SqlHistoryStore, keys: SqlIdempotencyStore, database: Database
 ) -> None:
-    """One transaction stores the rows, their events and the keys of some of them; other keys are not found."""
+    """One transaction stores the rows, their events and the keys; an unknown key is not found."""
     alone, *batch = (history_row(number) for number in range(2 * ROWS_PER_STATEMENT))
     single, several = key_of(alone), key_of(*batch, problems=b"problems")
     await history.append([alone, *batch], [several, single])
@@ -64,7 +64,7 @@ async def test_keys_are_stored_with_their_rows(
 async def test_a_key_that_is_taken_stores_nothing(
     history: SqlHistoryStore, keys: SqlIdempotencyStore, database: Database
 ) -> None:
-    """If another request is recorded under one of the keys, no row, event or key is stored, and the error names it."""
+    """If a key is already recorded, no row, event or key is stored, and the error names the key."""
     first = history_row()
     stored = key_of(first)
     await history.append([first], [stored])
@@ -80,7 +80,7 @@ async def test_a_key_that_is_taken_stores_nothing(
 
 
 async def test_a_rejected_row_stores_no_key(history: SqlHistoryStore, keys: SqlIdempotencyStore) -> None:
-    """If a row, or a key that occurs twice, is rejected for itself, nothing is stored."""
+    """If a row is rejected, or a key occurs twice, nothing is stored."""
     row, other = history_row(), history_row()
     await history.append([row])
     with pytest.raises(RowsRejected):
@@ -92,7 +92,7 @@ async def test_a_rejected_row_stores_no_key(history: SqlHistoryStore, keys: SqlI
 
 
 async def test_rows_are_found_in_the_order_of_their_ids(history: SqlHistoryStore) -> None:
-    """Rows are returned in the order in which their ids are given; ids without rows are left out."""
+    """Rows are returned in the order of the given ids; ids without rows are left out."""
     rows = [history_row(number) for number in range(1_000)]
     await history.append(rows)
     wanted = [rows[999], rows[0], *rows[500:900]]
@@ -101,7 +101,7 @@ async def test_rows_are_found_in_the_order_of_their_ids(history: SqlHistoryStore
 
 
 async def test_old_keys_are_forgotten(history: SqlHistoryStore, keys: SqlIdempotencyStore) -> None:
-    """Forgetting deletes the oldest keys in batches, and none that was made at the given time or later."""
+    """Forgetting deletes the oldest keys in batches, but none made at the given time or later."""
     rows = [history_row(number) for number in range(7)]
     stored = [key_of(row, created_ms=NOW - 2 + number) for number, row in enumerate(rows)]
     await history.append(rows, stored[::-1])
@@ -112,7 +112,7 @@ async def test_old_keys_are_forgotten(history: SqlHistoryStore, keys: SqlIdempot
 
 @pytest.mark.programs
 async def test_several_processes_record_a_key_once(postgres_url: str) -> None:
-    """Of requests that several processes record at once under the same keys, each key's first one is stored alone."""
+    """If several processes record requests with the same keys at once, only one request is stored."""
     databases = [await open_database(postgres_url) for _ in range(3)]
     rounds = 20
     for _ in range(rounds):
@@ -136,7 +136,7 @@ async def test_several_processes_record_a_key_once(postgres_url: str) -> None:
 
 @pytest.mark.programs
 async def test_a_repeated_insert_counts_only_its_own_rows(postgres_url: str) -> None:
-    """After a lost answer PostgreSQL's insert is repeated: its own rows may be there, another's key may not."""
+    """A repeated insert skips rows that the first one stored; a key that another request has taken is an error."""
     database = await open_database(postgres_url)
     row, other = history_row(), history_row()
     key = key_of(row)

@@ -1,4 +1,4 @@
-"""Contract tests of the store of running processes."""
+"""Contract tests for the store of running processes, with every database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_processes_are_replaced_and_forgotten(database: Database) -> None:
-    """A report replaces the process's earlier one and removes those that have long been silent, and no others."""
+    """A report replaces the same process's earlier one, and removes reports of processes that have long been silent."""
     store = SqlInstanceStore(database)
     first, second = (Instance(bytes(15) + bytes([n]), "serve", "1.0", 10 * n, 10 * n, "{}") for n in (1, 2))
     await store.report(second, 0)

@@ -1,4 +1,4 @@
-"""Contract tests of API keys that every database must pass."""
+"""Contract tests for API keys, with every database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HASH, START = bytes(32), 1_000_000
 
 @pytest.fixture
 def keys(database: Database) -> SqlKeyStore:
-    """Return the keys."""
+    """Return the store of keys."""
     return SqlKeyStore(database)
 
 
@@ -36,7 +36,7 @@ async def bearer(database: Database, keys: SqlKeyStore, bystander: User) -> KeyB
 
 
 async def test_the_latest_use_is_kept(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """A use replaces an earlier one, and an earlier one that is stored late changes nothing."""
+    """The latest use of a key is kept, also if an earlier use is stored after it."""
     key = bearer.key
     for used_ms, used_from, expected in [
         (START, "192.0.2.1", (START, "192.0.2.1")),
@@ -49,7 +49,7 @@ async def test_the_latest_use_is_kept(keys: SqlKeyStore, bearer: KeyBearer) -> N
 
 
 async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """Each key gets its own use; one that was removed meanwhile is left out."""
+    """Each key gets its own use; a key that was removed in the meantime is left out."""
     other = StoredKey(ids.next(), bearer.user.id, "other", "pck_BBBB", START, None)
     await keys.add(other, b"2" * 32, 2)
     gone = ids.next()
@@ -59,7 +59,7 @@ async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: 
 
 
 async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """A key works until the millisecond of its expiry, which is part of the result."""
+    """A key works until the millisecond of its expiry, which the look-up returns."""
     short = StoredKey(ids.next(), bearer.user.id, "short", "pck_BBBB", START, START + 60)
     await keys.add(short, b"2" * 32, 2)
     assert await keys.bearer(b"2" * 32, START + 59) == KeyBearer(bearer.user, short)
@@ -67,7 +67,7 @@ async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) ->
 
 
 async def test_a_key_is_stored_with_its_rights(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """Scopes, limits and the permission to be sent in a URL are read as they were stored."""
+    """Scopes, limits and the permission to be sent in a URL are read back as stored."""
     narrow = StoredKey(
         id=ids.next(),
         user_id=bearer.user.id,
@@ -90,7 +90,7 @@ async def test_a_key_is_stored_with_its_rights(keys: SqlKeyStore, bearer: KeyBea
 async def test_a_look_up_does_not_write(
     database: Database, keys: SqlKeyStore, bearer: KeyBearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a known nor an unknown key enters the write queue."""
+    """Looking up a known or an unknown key does not enter the write queue."""
     monkeypatch.setattr(database, "write", None)
     assert await keys.bearer(b"1" * 32, START) is None
     assert await keys.bearer(HASH, START) == bearer

@@ -1,4 +1,4 @@
-"""Contract tests of password resets that every database must pass."""
+"""Contract tests for password resets, with every database."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NOW, EXPIRES = 1_000_000, 1_000_060
 
 @pytest.fixture
 def resets(database: Database) -> SqlPasswordResetStore:
-    """Return the password resets."""
+    """Return the store of password resets."""
     return SqlPasswordResetStore(database)
 
 
 @pytest.fixture
 async def ada(database: Database, resets: SqlPasswordResetStore, bystander: User) -> User:
-    """Return an account with a session and the password reset FIRST, beside another account."""
+    """Return an account with a session and the password reset FIRST."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     await SqlSessionStore(database).open(NewSession(SESSION, user.id, "hash", FIRST, FIRST, NOW), LIMITS)
@@ -43,7 +43,7 @@ async def ada(database: Database, resets: SqlPasswordResetStore, bystander: User
 
 
 async def test_a_reset_sets_the_password_once(database: Database, resets: SqlPasswordResetStore, ada: User) -> None:
-    """Its use stores the new hash, ends all sessions with a revocation, and can't be repeated."""
+    """Using a reset stores the new hash, ends all sessions with a revocation, and is possible only once."""
     revocations = SqlRevocationStore(database)
     before = await revocations.newest()
     assert await resets.owner(FIRST, NOW) == ada
@@ -60,7 +60,7 @@ async def test_a_reset_sets_the_password_once(database: Database, resets: SqlPas
 
 
 async def test_of_two_uses_at_once_one_wins(database: Database, resets: SqlPasswordResetStore, ada: User) -> None:
-    """The password is the one of the use that succeeded."""
+    """If a reset is used twice at once, one use succeeds, and its password is stored."""
     hashes = ("one", "two")
     results = await asyncio.gather(*(resets.use(FIRST, NOW, each) for each in hashes), return_exceptions=True)
     (won,) = [each for each, result in zip(hashes, results, strict=True) if result is None]
@@ -71,7 +71,7 @@ async def test_of_two_uses_at_once_one_wins(database: Database, resets: SqlPassw
 
 
 async def test_a_reset_ends_with_its_time(resets: SqlPasswordResetStore, ada: User) -> None:
-    """It is valid until the millisecond of its expiry."""
+    """A reset is valid until the millisecond of its expiry."""
     assert await resets.owner(FIRST, EXPIRES - 1) == ada
     assert await resets.owner(FIRST, EXPIRES) is None
     with pytest.raises(Unauthorized):
@@ -79,7 +79,7 @@ async def test_a_reset_ends_with_its_time(resets: SqlPasswordResetStore, ada: Us
 
 
 async def test_a_user_has_one_reset(resets: SqlPasswordResetStore, ada: User) -> None:
-    """A second token of the user takes the place of the first."""
+    """A user's second reset replaces the first one."""
     await resets.offer(ada.id, SECOND, EXPIRES)
     assert await resets.owner(FIRST, NOW) is None
     assert await resets.owner(SECOND, NOW) == ada
@@ -101,7 +101,7 @@ VOIDING: dict[str, Callable[[SqlUserStore, User], Awaitable[object]]] = {
 async def test_a_reset_does_not_outlive_what_it_was_for(
     database: Database, resets: SqlPasswordResetStore, ada: User, how: str
 ) -> None:
-    """A new password, a disabled account and its deletion void the user's reset."""
+    """A new password, disabling the account, and deleting it make the user's reset invalid."""
     await VOIDING[how](SqlUserStore(database), ada)
     assert await resets.owner(FIRST, NOW) is None
     with pytest.raises(Unauthorized):
@@ -111,7 +111,7 @@ async def test_a_reset_does_not_outlive_what_it_was_for(
 async def test_a_disabled_account_sets_no_password(
     database: Database, resets: SqlPasswordResetStore, ada: User
 ) -> None:
-    """A reset that is made for a disabled account is not valid before the account is enabled."""
+    """While an account is disabled, a reset made for it is invalid."""
     await SqlUserStore(database).change("ada", None, True)
     await resets.offer(ada.id, SECOND, EXPIRES)
     assert await resets.owner(SECOND, NOW) is None
@@ -120,14 +120,14 @@ async def test_a_disabled_account_sets_no_password(
 
 
 async def test_nobody_has_no_reset(resets: SqlPasswordResetStore, ada: User) -> None:
-    """A reset for an account that was deleted meanwhile is NotFound."""
+    """Making a reset for an account that does not exist raises NotFound."""
     with pytest.raises(NotFound):
         await resets.offer(ids.next(), SECOND, EXPIRES)
     assert await resets.owner(SECOND, NOW) is None
 
 
 async def test_an_account_without_a_password_gets_none(database: Database, resets: SqlPasswordResetStore) -> None:
-    """A reset that was made for an account of the identity provider is void: only the provider signs it in."""
+    """A reset for an account of the identity provider is invalid, because such an account has no password."""
     made = datetime(2026, 11, 22, tzinfo=UTC)
     user = User(ids.next(), "grace", "grace@example.com", NO_PASSWORD, Role.USER, made)
     await SqlUserStore(database).add(user)

@@ -1,4 +1,4 @@
-"""Contract tests of the quotas' use that every database must pass."""
+"""Contract tests for the use of quotas, with every database."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NOW, HOUR = 1_800_000_000, 3_600
 
 @pytest.fixture
 def store(database: Database) -> SqlQuotaStore:
-    """Return a store without uses."""
+    """Return a store without entries."""
     return SqlQuotaStore(database)
 
 
 def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) -> QuotaUse:
-    """Return the use of another process."""
+    """Return the use of a quota by another process."""
     return QuotaUse(ids.next(), user, quota, ends, used)
 
 
 async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
-    """Totals are by user, quota and window, of these users only, and without the caller's own uses."""
+    """The totals of these users are summed by user, quota and window, without the uses of the asking process."""
     own, other = use(ADA, 5), use(ADA, 7 * 10**15)
     await store.save([own, other, use(ADA, 11), use(ADA, 13, "digits"), use(BOB, 17), use(ids.next(), 19)])
     totals = await store.totals([ADA, BOB], NOW, [own.id])
@@ -42,7 +42,7 @@ async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
 
 
 async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
-    """A use that is stored again, alone or with others, counts once, with its last figure."""
+    """Storing a use again, alone or with others, replaces the earlier figure."""
     first = use(ADA, 5)
     await store.save([first])
     await store.save([first])
@@ -52,7 +52,7 @@ async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
 
 
 async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> None:
-    """A use only grows, so a lower figure that arrives late changes nothing."""
+    """A lower figure that arrives late changes nothing, because a use only grows."""
     late = use(ADA, 5)
     await store.save([late._replace(used=8)])
     await store.save([late])
@@ -60,7 +60,7 @@ async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> No
 
 
 async def test_ended_windows_do_not_count_and_are_forgotten(store: SqlQuotaStore) -> None:
-    """A window that has ended adds nothing; forgetting deletes such uses in batches and no others."""
+    """The use in an ended window does not count; forgetting deletes such entries in batches, and no others."""
     await store.save([use(ADA, 1), *(use(ADA, 2, ends=NOW - number) for number in range(5))])
     assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 1)]
     assert [await store.forget(NOW, 3) for _ in range(3)] == [3, 2, 0]

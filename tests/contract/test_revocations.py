@@ -1,4 +1,4 @@
-"""Contract tests of revocations and concurrent account changes that every database must pass."""
+"""Contract tests for revocations and concurrent account changes, with every database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SESSION, KEY = ids.next(), ids.next()
 
 
 class Stores:
-    """The stores that can revoke something."""
+    """The stores that can revoke rights."""
 
     def __init__(self, database: Database) -> None:
         self.users = SqlUserStore(database)
@@ -45,14 +45,14 @@ def stores(database: Database) -> Stores:
 
 
 async def added(stores: Stores, name: str = "ada", role: Role = Role.USER) -> User:
-    """Store an account."""
+    """Store an account, and return it."""
     user = User(ids.next(), name, f"{name}@example.com", "$2b$hash", role, datetime(2026, 11, 22, tzinfo=UTC))
     await stores.users.add(user)
     return user
 
 
 async def opened(stores: Stores, user: User, session: bytes, now_ms: int = 1_000) -> None:
-    """Open a session of an id."""
+    """Open a session with this id."""
     await stores.sessions.open(NewSession(session, user.id, user.password_hash, HASH, HASH, now_ms), LIMITS)
 
 
@@ -74,7 +74,7 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING)
 async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores, User], Awaitable[object]]) -> None:
-    """Each change that removes a right is numbered as a revocation of that user."""
+    """Each change that removes a right is recorded as a numbered revocation of that user."""
     user = await added(stores)
     await opened(stores, user, SESSION, 1_000)
     await opened(stores, user, ids.next(), 1_001)
@@ -87,7 +87,7 @@ async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores
 
 
 async def test_what_fails_revokes_nothing(stores: Stores) -> None:
-    """A failed change, such as deleting the last admin, adds no revocation."""
+    """A failed change, such as deleting the last admin, records no revocation."""
     await added(stores, "ada", Role.ADMIN)
     with pytest.raises(Conflict):
         await stores.users.change("ada", Role.USER, None)
@@ -95,7 +95,7 @@ async def test_what_fails_revokes_nothing(stores: Stores) -> None:
 
 
 async def test_revocations_too_far_back_concern_everybody(database: Database) -> None:
-    """Only the last ten thousand revocations name their users; an older position concerns all users."""
+    """Only the last ten thousand revocations are listed by user; from an older position on, all users are concerned."""
     stores = Stores(database)
     users = [await added(stores, f"user{number}") for number in range(3)]
     for user in users:
@@ -107,7 +107,7 @@ async def test_revocations_too_far_back_concern_everybody(database: Database) ->
 
 
 async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
-    """Fifty simultaneous revocations get fifty numbers, and a polling reader misses none."""
+    """Fifty concurrent revocations get fifty numbers, and a polling reader misses none."""
     users = [await added(stores, f"user{number}") for number in range(50)]
     seen: set[bytes] = set()
     acts = asyncio.gather(*(stores.users.change(user.username, None, True) for user in users))
@@ -121,7 +121,7 @@ async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
 
 
 async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
-    """Of ten admins that are removed at the same time exactly one stays."""
+    """If ten admins are removed at the same time, exactly one stays."""
     for number in range(10):
         await added(stores, f"admin{number}", Role.ADMIN)
     acts = [
@@ -136,7 +136,7 @@ async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
 
 
 async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: Stores) -> None:
-    """A session or key for a deleted or disabled account is Unauthorized and not stored."""
+    """Opening a session or storing a key for a deleted or disabled account raises Unauthorized and stores nothing."""
     ada, bob = await added(stores, "ada"), await added(stores, "bob")
     await stores.users.change("ada", None, True)
     await stores.users.delete("bob", KEEPING)
@@ -148,7 +148,7 @@ async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: 
     assert await stores.keys.of_user(bob.id) == []
 
 
-# Statements that keep a connection busy for a while.
+# Statements that keep a connection busy for some seconds.
 LINGER = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n",
     "postgresql": "SELECT pg_sleep(0.7)",
@@ -156,7 +156,7 @@ LINGER = {
 
 
 async def test_revocations_are_read_while_every_reader_is_busy(stores: Stores, database: Database) -> None:
-    """Revocations are read at once on their own connection while all readers and their queue are full."""
+    """Revocations are read at once on a reserved connection, even if all readers and their queue are busy."""
     number = await stores.revocations.newest()
     user = await added(stores)
     await stores.users.change("ada", Role.ADMIN, None)

@@ -1,4 +1,4 @@
-"""Contract tests of sessions that every database must pass."""
+"""Contract tests for sessions, with every database."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ START = 1_000_000
 
 @pytest.fixture
 def sessions(database: Database) -> SqlSessionStore:
-    """Return the sessions."""
+    """Return the store of sessions."""
     return SqlSessionStore(database)
 
 
 @pytest.fixture
 async def ada(database: Database, bystander: User) -> User:
-    """Return a stored account beside another one."""
+    """Store an account next to the second one, and return it."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     return user
@@ -55,12 +55,12 @@ async def rotated(
 
 
 async def bearer(sessions: SqlSessionStore, user_id: bytes, session: bytes, now_ms: int = START) -> User | None:
-    """Return the bearer of a session's access token."""
+    """Return the user whom a session's access token authenticates, or None."""
     return await sessions.bearer(user_id, session, now_ms, LIMITS)
 
 
 async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore, ada: User) -> None:
-    """A session authenticates its own user while it is open, and nobody else."""
+    """An open session authenticates its own user only."""
     session = await opened(sessions, ada)
     assert await bearer(sessions, ada.id, session) == ada
     assert await bearer(sessions, ids.next(), session) is None
@@ -76,7 +76,7 @@ async def test_the_current_token_is_replaced(sessions: SqlSessionStore, ada: Use
 
 
 async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessionStore, ada: User) -> None:
-    """A client that lost the reply may use the old token again; this does not extend the grace period."""
+    """In a grace period the previous token works, because a client may lose a reply; use does not extend the period."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     assert await rotated(sessions, session, FIRST, THIRD, START + 10) == (ada, False)
@@ -84,7 +84,7 @@ async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessi
 
 
 async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> None:
-    """Using a replaced token after its successor was used ends the session."""
+    """If a replaced token is used after its successor was used, the session ends."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     await rotated(sessions, session, FIRST, THIRD, START + 1)
@@ -95,7 +95,7 @@ async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> N
 
 
 async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: User) -> None:
-    """A session lasts while it is used within the idle time, up to its absolute end."""
+    """A session lasts while it is used within the idle time, up to its maximum age."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await rotated(sessions, idle, FIRST, SECOND, START + 1_001) == (None, False)
     for step in range(1, 6):
@@ -104,7 +104,7 @@ async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: Us
 
 
 async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: User) -> None:
-    """An unexpired access token of an idle or old session is refused."""
+    """An idle or old session refuses even an access token that has not expired."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await bearer(sessions, ada.id, idle, START + 1_000) == ada
     assert await bearer(sessions, ada.id, idle, START + 1_001) is None
@@ -115,7 +115,7 @@ async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: 
 
 
 async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
-    """Only a former refresh token counts as reuse; the session id alone does not end the session."""
+    """A session ends by reuse only if the presented secret once was its refresh token; knowing its id is not enough."""
     session = await opened(sessions, ada)
     for presented in (FIRST, SECOND):
         assert await rotated(sessions, session, presented, THIRD, START + 1, family=OTHER) == (None, False)
@@ -125,7 +125,7 @@ async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessio
 async def test_a_session_from_before_there_were_families_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """A session without a token family accepts any token that names it, and reuse ends it."""
+    """A session without token families accepts any token of it, and reuse ends it."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
@@ -134,7 +134,7 @@ async def test_a_session_from_before_there_were_families_goes_on(
 
 @pytest.mark.parametrize("first", [SECOND, THIRD], ids=["first's", "second's"])
 async def test_two_refreshes_at_once_are_two_chains(sessions: SqlSessionStore, ada: User, first: bytes) -> None:
-    """Two tabs that refresh with one token continue independently with their own successors."""
+    """If two tabs refresh with the same token, both continue, each with its own successor."""
     session = await opened(sessions, ada)
     both = await asyncio.gather(*(rotated(sessions, session, FIRST, each, START) for each in (SECOND, THIRD)))
     assert both == [(ada, False), (ada, False)]
@@ -146,7 +146,7 @@ async def test_two_refreshes_at_once_are_two_chains(sessions: SqlSessionStore, a
 
 
 async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, ada: User) -> None:
-    """Reuse of a token in one tab ends the session of all tabs."""
+    """Reuse of a token in one tab ends the session for all tabs."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     await rotated(sessions, session, FIRST, THIRD, START)
@@ -156,7 +156,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """The oldest token chains are dropped, so that lost replies can't make a session grow."""
+    """The oldest token chains of a session are dropped, so that lost replies can't make it grow."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):
@@ -171,7 +171,7 @@ async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore,
 async def test_a_session_rotated_by_the_release_before_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """A rotation by the previous release, which has no chains, leaves its successor valid."""
+    """After a rotation by the previous release, which knows no chains, the new token is valid."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     change = text("UPDATE sessions SET refresh_hash = :new, previous_hash = :old, rotated_ms = :now WHERE id = :id")
@@ -184,7 +184,7 @@ async def test_a_session_rotated_by_the_release_before_goes_on(
 async def test_an_unknown_token_writes_nothing(
     database: Database, sessions: SqlSessionStore, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unknown session or secret does not enter the write queue."""
+    """Presenting an unknown session or secret does not enter the write queue."""
     session = await opened(sessions, ada)
     monkeypatch.setattr(database, "write", None)
     assert await rotated(sessions, ids.next(), FIRST, SECOND, START) == (None, False)
@@ -194,7 +194,7 @@ async def test_an_unknown_token_writes_nothing(
 async def test_a_login_does_not_survive_a_new_password(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """A login that was verified against the old password hash opens no session."""
+    """A login that was verified against an old password hash opens no session."""
     asking = await opened(sessions, ada)
     await SqlUserStore(database).set_password(ada.id, "hash", "new", asking)
     with pytest.raises(Unauthorized):
@@ -203,7 +203,7 @@ async def test_a_login_does_not_survive_a_new_password(
 
 
 async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: User) -> None:
-    """One session above the limit ends an expired session, or else the least recently used one."""
+    """Opening a session above the limit ends an expired one, or else the least recently used one."""
     first, second, third = [await opened(sessions, ada, START + step) for step in range(3)]
     await rotated(sessions, first, FIRST, SECOND, START + 10)
     fourth = await opened(sessions, ada, START + 11)
@@ -211,7 +211,7 @@ async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: Us
 
 
 async def test_a_new_password_ends_the_other_sessions(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """A password change and the end of all other sessions are one transaction."""
+    """Changing the password ends all other sessions in the same transaction."""
     kept, ended = await opened(sessions, ada), await opened(sessions, ada)
     users = SqlUserStore(database)
     await users.set_password(ada.id, "hash", "new", kept)
@@ -225,7 +225,7 @@ async def test_a_new_password_ends_the_other_sessions(database: Database, sessio
 async def test_a_password_is_changed_by_an_open_session_that_knew_it(
     database: Database, sessions: SqlSessionStore, ada: User, how: str
 ) -> None:
-    """A password change is Unauthorized when the session has ended or the password has changed meanwhile."""
+    """A password change raises Unauthorized if its session has ended or the password was changed in the meantime."""
     users = SqlUserStore(database)
     session, other = await opened(sessions, ada), await opened(sessions, ada)
     if how == "logged out":
@@ -268,7 +268,7 @@ async def test_open_sessions_are_listed(sessions: SqlSessionStore, ada: User, by
 
 
 async def test_nobody_elses_session_can_be_ended(sessions: SqlSessionStore, ada: User, bystander: User) -> None:
-    """A session is ended by its own user only, and once."""
+    """A session can be ended by its own user only, and only once."""
     session = await opened(sessions, ada)
     with pytest.raises(NotFound):
         await sessions.close(bystander.id, session)

@@ -1,4 +1,4 @@
-"""Contract tests that every event stream must pass: durable, ordered, at least once, shared by a group."""
+"""Contract tests for every event stream: durable, ordered, delivered at least once, shared by a group."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 30.0
 
 @pytest.fixture(params=each(STREAMS))
 def url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a topic of this test's own."""
+    """Return the URL of a new topic."""
     return STREAMS[request.param](request, f"contract-{secrets.token_hex(6)}")
 
 
@@ -37,7 +37,7 @@ async def stream(url: str) -> AsyncIterator[Stream]:
 
 
 async def consume(member: Member, count: int) -> list[Event]:
-    """Receive and commit batches until so many events have arrived."""
+    """Receive and commit batches until ``count`` events have arrived."""
     events: list[Event] = []
     async with asyncio.timeout(SECONDS):
         while len(events) < count:
@@ -55,7 +55,7 @@ def events_of(deliveries: Iterable[Delivery]) -> list[Event]:
 
 
 def of_key(events: Sequence[Event], key: bytes) -> list[Event]:
-    """Return the events of one key."""
+    """Return the events with this key."""
     return [event for event in events if event.key == key]
 
 
@@ -75,7 +75,7 @@ async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
 
 
 async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) -> None:
-    """A group receives every later event whole, in order for each key and in bounded batches."""
+    """A group receives every later event unchanged, in order for each key, and in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
     largest = 0
@@ -100,7 +100,7 @@ async def test_what_is_committed_does_not_come_again(stream: Stream) -> None:
 
 
 async def test_what_is_not_committed_comes_again(stream: Stream) -> None:
-    """Uncommitted events go to the next member in order, before all later events of their key."""
+    """Uncommitted events are delivered to the next member in order, before all later events of their key."""
     events = numbered(ADA, range(5))
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
         async with stream.consume("usage") as member:
@@ -198,7 +198,7 @@ async def test_members_of_a_group_share_the_events(stream: Stream) -> None:
 
 
 async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream) -> None:
-    """A cancelled receive loses no event."""
+    """Cancelling a receive loses no event."""
     events = numbered(ADA, range(3))
     got: list[Event] = []
     async with stream.consume("usage") as member:
@@ -216,7 +216,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream) -> None
 
 
 async def test_waiting_for_events_ends_without_any(stream: Stream) -> None:
-    """Without events, a receive returns an empty batch after about a second."""
+    """If no event arrives, a receive returns an empty batch after about a second."""
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         batch = await member.receive()
         await member.commit(batch)

@@ -1,4 +1,4 @@
-"""Contract tests of streams with a broker: several instances, crashes and invalid events."""
+"""Contract tests for streams with a broker: several instances, crashes and invalid events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.harness.group_members import group_member
 pytestmark = pytest.mark.anyio
 
 ADA, BOB = key_of("ada"), key_of("bob")
-# Real brokers, whose leases and sessions last for seconds.
+# Real brokers, whose leases and sessions last several seconds.
 REAL = ["kafka", "pubsub"]
 # A size in bytes above the limit of any broker.
 TOO_LARGE = 11_000_000
@@ -27,19 +27,19 @@ SECONDS = 45.0
 
 @pytest.fixture(params=each(name for name in STREAMS if name != "memory"))
 def url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of a topic of this test's own."""
+    """Return the URL of a new topic."""
     return STREAMS[request.param](request, f"broker-{secrets.token_hex(6)}")
 
 
 async def test_events_wait_for_the_first_consumer(another: Another) -> None:
-    """The counting group receives events that were published before its first consumer started."""
+    """The usage group receives events that were published before its first consumer started."""
     events = numbered(ADA, range(5))
     await (await another()).publish(events)
     assert await consumed(await another(), 5) == events
 
 
 async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> None:
-    """Events received after the committed batch go to another member when this one leaves."""
+    """Events received after the committed batch are delivered to another member when this one leaves."""
     stream, (first, second) = await another(), (numbered(ADA, range(1)), numbered(BOB, range(1, 2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         batches = []
@@ -54,7 +54,7 @@ async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> No
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_killed_member_s_events_come_again(url: str, another: Another) -> None:
-    """The uncommitted events of a killed member go to another member."""
+    """The uncommitted events of a killed member are delivered to another member."""
     publisher = await another()
     first, second = numbered(ADA, range(3)), numbered(ADA, range(3, 6))
     with group_member(url, USAGE_GROUP) as doomed:
@@ -69,7 +69,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Another) -
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
-    """A member that lost its events while it hung survives its late commit and rejoins the group."""
+    """A member that hung until its events were given away survives its late commit, and rejoins the group."""
     publisher = await another()
     await publisher.publish(numbered(ADA, range(3)))
     with group_member(url, USAGE_GROUP) as absent:
@@ -84,7 +84,7 @@ async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> Non
 
 
 async def test_an_event_that_is_too_large_is_refused_alone(another: Another) -> None:
-    """Only the oversized event is refused; all others are accepted in order, also those of its key."""
+    """Only the oversized event is refused; all others are accepted in order, including those with its key."""
     stream = await another()
     ada, bob = numbered(ADA, range(5)), numbered(BOB, range(5))
     (monster,) = numbered(ADA, [99], TOO_LARGE)

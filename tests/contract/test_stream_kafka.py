@@ -1,4 +1,4 @@
-"""Tests of the Kafka stream as Kafka's own clients see it, and of Kafka's errors."""
+"""The Kafka stream, checked with Kafka's own clients, and its reactions to Kafka's errors."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ Open = Callable[..., KafkaStream]
 
 @pytest.fixture
 def topic() -> str:
-    """Return a topic of this test's own."""
+    """Return a new topic's name."""
     return f"kafka-{secrets.token_hex(6)}"
 
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
-    """Open streams by URL, and close them in the end."""
+    """Return a function that opens a stream by its URL; close all of them at the end."""
     async with AsyncExitStack() as stack:
 
         def open_one(
@@ -83,7 +83,7 @@ def admin(real_kafka: Kafka) -> AdminClient:
 
 
 def read(servers: str, topic: str, count: int) -> list[Message]:
-    """Return a topic's messages as a plain consumer gets them."""
+    """Return a topic's messages, read by a plain consumer."""
     settings = {"bootstrap.servers": servers, "group.id": secrets.token_hex(6), "auto.offset.reset": "earliest"}
     with closing(Consumer(settings)) as consumer:
         consumer.subscribe([topic])
@@ -94,7 +94,7 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
 
 
 async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """The Kafka binding, §3.3: the event as value, its media type in a header, the attributes in ``ce_`` headers."""
+    """A message follows the CloudEvents binding, §3.3: event as value, media type and attributes (``ce_``) as headers."""
     (event,) = numbered(ADA, [7])
     await opened(kafka.url(topic)).publish([event])
     (message,) = await asyncio.to_thread(read, kafka.servers, topic, 1)
@@ -136,7 +136,7 @@ async def test_a_missing_topic_is_made_as_the_url_says(real_kafka: Kafka, admin:
 
 
 async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """A topic that may not be created makes the stream unavailable, with a log line and a metric, until it exists."""
+    """If a missing topic may not be created, the stream is unavailable, with log line and metric, until it exists."""
     metrics = Metrics()
     stream = opened(real_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -155,7 +155,7 @@ async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: st
 
 
 async def read_on(member: Member) -> None:
-    """Receive until an error occurs."""
+    """Receive until an error is raised."""
     while True:
         await member.receive()
 
@@ -190,7 +190,7 @@ async def test_a_topic_that_is_deleted_meanwhile(
 
 
 def make_anew(admin: AdminClient, topic: str) -> None:
-    """Delete a topic, and create another one of that name as soon as the broker allows it."""
+    """Delete a topic, and create another one of the same name as soon as the broker allows it."""
     admin.delete_topics([topic])[topic].result(SECONDS)
     deadline = monotonic() + SECONDS
     while True:
@@ -206,7 +206,7 @@ def make_anew(admin: AdminClient, topic: str) -> None:
 async def test_a_topic_made_anew_is_read_from_its_beginning(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """Though the place in the old one, committed late, is one that the new one has; who reads is told to join again."""
+    """A recreated topic is read from its beginning, even after a late commit for the old one; its consumer must rejoin."""
     stream = opened(real_kafka.url(topic, "partitions=1"))
     old, new = numbered(ADA, range(5)), numbered(ADA, range(5, 15))
     await stream.publish(old)
@@ -234,7 +234,7 @@ async def test_looks_at_a_topic_that_fail_are_not_the_last(
     asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5, check_seconds=0.05)
     async with asked.generation() as current:
         real_kafka.pause()
-        await asyncio.sleep(1)  # the outage itself
+        await asyncio.sleep(1)  # the length of the outage
         real_kafka.resume()
         current.check()
         await asyncio.to_thread(make_anew, admin, topic)
@@ -243,7 +243,7 @@ async def test_looks_at_a_topic_that_fail_are_not_the_last(
 
 
 async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """The right password, in the URL or a setting, gives access; the certificate is verified."""
+    """The right password, in the URL or in a setting, gives access over TLS."""
     events = numbered(ADA, range(3))
     url = real_kafka.secure_url(topic)
     await opened(url).publish(events[:2])
@@ -264,7 +264,7 @@ async def test_a_password_over_tls(real_kafka: Kafka, topic: str, opened: Open) 
 async def test_wrong_credentials(
     real_kafka: Kafka, topic: str, opened: Open, change: tuple[str, str], reason: str
 ) -> None:
-    """A wrong or missing password or an untrusted certificate is soon unavailability, with a reason in the log."""
+    """With a wrong or missing password or certificate, the stream is unavailable, and the log has the reason."""
     stream = opened(real_kafka.secure_url(topic).replace(*change))
     with capture_logs() as logs:
         outcomes = await asyncio.gather(stream.publish(numbered(ADA, range(1))), stream.ping(), return_exceptions=True)
@@ -304,7 +304,7 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
 async def test_many_events_that_are_refused_are_found_in_time(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """Half of a batch: a refusal costs no more than a message that is taken, so what is good waits for none of them."""
+    """If half of a batch is refused, the refused events are found in time, and the other half is accepted in order."""
     stream = opened(real_kafka.url(topic))
     await stream.ping()
     limit_messages(admin, topic)
@@ -317,7 +317,7 @@ async def test_many_events_that_are_refused_are_found_in_time(
 
 
 async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """In the middle of a batch, for longer than a request waits: what is sent again is first seen in its place."""
+    """If the broker hangs while a batch is sent event by event, all events still arrive in their order."""
     stream = opened(real_kafka.url(topic, "partitions=1"))
     events = numbered(ADA, range(4_000))
     await stream.publish(events[:1])
@@ -333,7 +333,7 @@ async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Ka
         real_kafka.pause()
         try:
             assert not sending.done()
-            await asyncio.sleep(1)  # the outage itself
+            await asyncio.sleep(1)  # the length of the outage
         finally:
             real_kafka.resume()
         assert await sending == ({}, {})
@@ -364,7 +364,7 @@ def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
 
 
 async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A foreign message is delivered with its bytes and position, and does not block later events."""
+    """A message that is not an event is delivered with its bytes and position, and does not block later events."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -385,7 +385,7 @@ async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: st
 
 
 async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A header name that is not text does not crash the process, and later events are counted."""
+    """A header name that is not valid text does not crash the process, and later events are counted."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -398,7 +398,7 @@ async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str
 
 @pytest.fixture
 def one_partition(mocked_kafka: MockKafka, topic: str) -> str:
-    """Return the URL of a topic whose long batching delay puts a batch into one request."""
+    """Return the URL of a topic with a long batching delay, so that a batch is sent in one request."""
     return mocked_kafka.url(topic, "partitions=1&linger.ms=200")
 
 
@@ -434,7 +434,7 @@ async def test_an_event_that_is_refused_in_a_batch_and_taken_alone_is_no_refusal
 async def test_a_broker_that_takes_nothing_refuses_no_event(
     mocked_kafka: MockKafka, one_partition: str, opened: Open
 ) -> None:
-    """A broker that accepts no event is unavailable, and the ping says so until it accepts events again."""
+    """If the broker accepts no event, the stream is unavailable, and the ping fails until events are accepted again."""
     stream = opened(one_partition)
     events = numbered(ADA, range(3))
     await stream.ping()
@@ -449,7 +449,7 @@ async def test_a_broker_that_takes_nothing_refuses_no_event(
 
 
 async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockKafka, topic: str, opened: Open) -> None:
-    """A missing topic makes publishing and pings unavailable, with a log line and a metric, until it exists."""
+    """If a missing topic may not be created, publishing and pings are unavailable, with a log line and a metric."""
     metrics = Metrics()
     stream = opened(mocked_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -468,7 +468,7 @@ async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockK
 
 
 async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition: str, opened: Open) -> None:
-    """A commit after a rebalance is only logged; a commit that the broker fails is unavailable."""
+    """A commit after a rebalance is only logged; a commit that the broker rejects is StreamUnavailable."""
     stream = opened(one_partition)
     await stream.publish(numbered(ADA, range(2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -484,7 +484,7 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
 
 
 async def test_nobody_listening_is_told_with_the_reason() -> None:
-    """The log gives the reason for a failed connection once."""
+    """If no broker listens, the log gives the reason once."""
     options = kafka_options(f"kafka://127.0.0.1:{free_port()}/events", "")
     topic = Topic(options, kafka_errors(Metrics()), call_seconds=0.5)
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Contract tests of streams with a broker that goes away and comes back."""
+"""Contract tests for streams whose broker goes away and comes back."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Outage = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(params=each(OUTAGES))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return a broker and the kind of its outage."""
+    """Return the name of a broker and of the kind of its outage."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def outage(request: pytest.FixtureRequest, kind: str) -> Outage:
-    """Return a context manager that takes the broker away."""
+    """Return a function that starts an outage, which its context manager ends."""
     return lambda: OUTAGES[kind][1](request)
 
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, kind: str) -> str:
-    """Return the URL of a topic of this test's own."""
+    """Return the URL of a new topic."""
     return STREAMS[OUTAGES[kind][0]](request, f"outage-{secrets.token_hex(6)}")
 
 
@@ -57,13 +57,13 @@ async def persist(stream: Stream, events: list[Event]) -> None:
 
 
 async def fails(call: Awaitable[object]) -> None:
-    """Check that a call raises the stream's unavailability."""
+    """Assert that a call raises StreamUnavailable."""
     with pytest.raises(StreamUnavailable):
         await call
 
 
 async def test_a_broker_that_is_away_is_unavailable(another: Another, outage: Outage) -> None:
-    """To a stream that was in use and to one that is opened meanwhile, before it is back; both work afterwards."""
+    """During an outage, streams opened before and during it raise StreamUnavailable; afterwards both work."""
     events = [event for key in KEYS for event in numbered(key, range(3))]
     used = await another()
     await used.publish(events)
@@ -101,7 +101,7 @@ async def test_nothing_is_lost_and_nothing_overtakes(another: Another, outage: O
         tasks.create_task(publish())
         await until(lambda: published > 5, "some batches are taken")
         with outage():
-            await asyncio.sleep(1)  # the outage itself, under load
+            await asyncio.sleep(1)  # the length of the outage under load
         while sum(map(len, seen.values())) < 60 * 5 * len(KEYS):
             try:
                 batch = await member.receive()

@@ -1,4 +1,4 @@
-"""Tests of the Pub/Sub stream as Google's own clients see it, and of Pub/Sub's errors."""
+"""The Pub/Sub stream, checked with Google's own clients, and its reactions to Pub/Sub's errors."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Open = Callable[..., PubSubStream]
 
 @pytest.fixture
 def topic() -> str:
-    """Return a topic of this test's own."""
+    """Return a new topic's name."""
     return f"pubsub-{secrets.token_hex(6)}"
 
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
-    """Open streams by URL, and close them in the end."""
+    """Return a function that opens a stream by its URL; close all of them at the end."""
     async with AsyncExitStack() as stack:
 
         def open_one(
@@ -96,7 +96,7 @@ async def received(member: Member) -> MessageBatch:
 async def test_a_message_is_a_structured_cloud_event(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """The Pub/Sub binding, §3.2: the event as data, its media type and ``ce-`` attributes, the user as ordering key."""
+    """A message follows the CloudEvents binding, §3.2: event as data, ``ce-`` attributes, user as ordering key."""
     (event,) = numbered(ADA, [7])
     await opened(pubsub.url(topic)).publish([event])
     response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
@@ -137,7 +137,7 @@ async def test_a_message_carries_its_trace(
 async def test_what_is_missing_is_made(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """A ping creates the topic and the ordered, permanent subscription of the counting group; repeating it is safe."""
+    """A ping creates the topic and the ordered, permanent subscription of the usage group; repeating it is safe."""
     await opened(pubsub.url(topic)).ping()
     made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     assert made.topic == f"projects/{PROJECT}/topics/{topic}"
@@ -147,7 +147,7 @@ async def test_what_is_missing_is_made(
 
 
 async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str, opened: Open) -> None:
-    """A topic that may not be created makes the stream unavailable, with a log line and a metric, until it exists."""
+    """If a missing topic may not be created, the stream is unavailable, with log line and metric, until it exists."""
     metrics = Metrics()
     stream = opened(pubsub.url(topic, "create=false"), metrics)
     events = numbered(ADA, range(2))
@@ -168,7 +168,7 @@ async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str
 async def test_a_deleted_topic_loses_no_event(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
 ) -> None:
-    """Nothing is published to a recreated topic while the subscription of the old one exists."""
+    """While the subscription of a deleted topic exists, nothing is published to a new topic of the same name."""
     stream = opened(pubsub.url(topic))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
@@ -204,7 +204,7 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_then_an_error(
             with pytest.raises(StreamUnavailable):
                 await received(member)
         got: list[Delivery] = []
-        while not got:  # what was given back may take longer than nothing to arrive
+        while not got:  # it may take a moment until a returned message is delivered again
             with suppress(StreamUnavailable):
                 got = list(await delivered(stream, 1))
         assert [delivery.event for delivery in got] == [old]
@@ -219,7 +219,7 @@ async def test_a_consumer_of_a_deleted_topic_gets_the_rest_then_an_error(
 async def test_foreign_messages_are_delivered_as_such(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient
 ) -> None:
-    """A foreign message is delivered with its bytes and position, and does not block later events."""
+    """A message that is not an event is delivered with its bytes and position, and does not block later events."""
     stream = opened(pubsub.url(topic))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -245,7 +245,7 @@ async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub,
 
 
 async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Leases are extended while a batch is handled, up to a bound."""
+    """Leases are extended while a batch is handled, but not for longer than a limit."""
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(extend=0.02, max_lease=0.5))
     await stream.publish(numbered(ADA, range(1)))
 
@@ -261,12 +261,12 @@ async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: 
         held = await received(member)
         before = extended()
         await until(lambda: extended() > before and not member._leases, "it is not extended any more")
-        await member.commit(held)  # late, but nobody else has them yet
+        await member.commit(held)  # the commit is late, but nobody else has received the messages yet
     assert faked_pubsub.calls["Acknowledge"] == 2
 
 
 def service_account(folder: Path) -> Path:
-    """Write the key of a service account whose tokens would come from a closed port."""
+    """Write the key file of a service account; its tokens would come from a port where nothing listens."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {
@@ -350,7 +350,7 @@ async def test_a_service_that_does_not_take_events(
 async def test_a_look_that_fails_ends_no_consumer(
     faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
-    """A failed check ends no consumer; only a missing subscription or topic does."""
+    """A failed check of the subscription ends no consumer; only a missing subscription or topic does."""
     faked_pubsub.pull_seconds = 0.02
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.0))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -375,7 +375,7 @@ async def test_a_silent_subscription_is_looked_at_now_and_then(
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.3))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         joined = monotonic()
-        while faked_pubsub.calls["GetSubscription"] < 4:  # joining was one
+        while faked_pubsub.calls["GetSubscription"] < 4:  # the first check was made when joining
             assert not (await member.receive()).deliveries
         assert monotonic() - joined >= 0.9
     assert faked_pubsub.calls["Pull"] > 4
@@ -394,7 +394,7 @@ async def test_a_silent_subscription_is_looked_at_now_and_then(
 async def test_credentials_that_do_not_work(
     topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: str
 ) -> None:
-    """Missing or useless credentials soon make the stream unavailable, with a reason in the log."""
+    """With missing or useless credentials the stream is soon unavailable, and the log has a reason."""
     (tmp_path / "list.json").write_text("[]")
     files = {
         "no file": tmp_path / "nothing.json",

@@ -1,4 +1,4 @@
-"""Contract tests of second factors that every database must pass."""
+"""Contract tests for second factors, with every database."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ SECRET, OTHER = b"a secret, encrypted", b"another one"
 
 @pytest.fixture
 def factors(database: Database) -> SqlTotpStore:
-    """Return the second factors."""
+    """Return the store of second factors."""
     return SqlTotpStore(database)
 
 
 @pytest.fixture
 async def ada(database: Database, bystander: User) -> User:
-    """Return a stored account beside another one."""
+    """Store an account next to the second one, and return it."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     return user
 
 
 async def session_of(database: Database, user: User, *, totp: bool = False) -> bytes:
-    """Open a session."""
+    """Open a session of the account, and return its id."""
     identity = ids.next()
     session = NewSession(identity, user.id, user.password_hash, HASHES[0], HASHES[1], START, totp)
     await SqlSessionStore(database).open(session, LIMITS)
@@ -60,7 +60,7 @@ async def enrolled(database: Database, factors: SqlTotpStore, user: User) -> byt
 
 
 async def test_a_secret_is_replaced_until_it_is_confirmed(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """An enrolment may begin anew; once confirmed it stays, and the account says so."""
+    """A new offer replaces an unconfirmed secret; a confirmed one stays, and the account is marked."""
     session = await session_of(database, ada)
     assert await factors.of_user(ada.id) is None
     await factors.offer(ada.id, SECRET)
@@ -79,13 +79,13 @@ async def test_a_secret_is_replaced_until_it_is_confirmed(database: Database, fa
 
 
 async def test_an_account_that_is_gone_gets_none(factors: SqlTotpStore, bystander: User) -> None:
-    """There is no second factor without an account."""
+    """A second factor can't be stored for an account that does not exist."""
     with pytest.raises(InvalidToken):
         await factors.offer(ids.next(), SECRET)
 
 
 async def test_an_ended_session_confirms_nothing(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A session that was ended meanwhile can't turn the second factor on."""
+    """A session that has ended in the meantime can't turn the second factor on."""
     session = await session_of(database, ada)
     await factors.offer(ada.id, SECRET)
     await SqlSessionStore(database).close(ada.id, session)
@@ -97,7 +97,7 @@ async def test_an_ended_session_confirms_nothing(database: Database, factors: Sq
 async def test_turning_it_on_or_off_ends_the_other_sessions(
     database: Database, factors: SqlTotpStore, ada: User
 ) -> None:
-    """The session that asks goes on, every other one of the account ends, and a revocation tells the processes."""
+    """Turning the second factor on or off keeps the asking session, ends all others, and records a revocation."""
     sessions, revocations = SqlSessionStore(database), SqlRevocationStore(database)
     other = await session_of(database, ada)
     before = await revocations.newest()
@@ -114,7 +114,7 @@ async def test_turning_it_on_or_off_ends_the_other_sessions(
 
 
 async def test_a_reset_ends_every_session(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A removal without a session to keep ends all; the account then has no second factor to remove."""
+    """Removing the second factor without naming a session ends all sessions; a second removal raises NotFound."""
     own = await enrolled(database, factors, ada)
     await factors.remove(ada.id, None)
     assert await SqlSessionStore(database).bearer(ada.id, own, START, LIMITS) is None
@@ -126,14 +126,14 @@ async def test_a_reset_ends_every_session(database: Database, factors: SqlTotpSt
 async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
     database: Database, factors: SqlTotpStore, ada: User
 ) -> None:
-    """A secret that was never confirmed is no second factor."""
+    """Removing an unconfirmed secret raises NotFound, because it is no second factor yet."""
     await factors.offer(ada.id, SECRET)
     with pytest.raises(NotFound):
         await factors.remove(ada.id, None)
 
 
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A step is accepted once, and never after a later one; each use stores the secret, which may be renewed."""
+    """A time step is accepted once, and never after a later one; each use stores a secret, which may be renewed."""
     await enrolled(database, factors, ada)
     assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
     uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]
@@ -142,28 +142,28 @@ async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ad
 
 
 async def test_a_replaced_secret_does_not_come_back(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A login that has read a secret before it was replaced neither passes nor stores it again."""
+    """A login with a secret that was replaced in the meantime fails, and does not store the old secret again."""
     await enrolled(database, factors, ada)
     assert not await factors.use_step(ada.id, STEP + 1, OTHER, OTHER)
     assert await factors.of_user(ada.id) == StoredTotp(SECRET, STEP)
 
 
 async def test_of_many_at_once_one_step_is_accepted(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """Concurrent uses of one code let one in."""
+    """Of several concurrent uses of one code, exactly one is accepted."""
     await enrolled(database, factors, ada)
     uses = await asyncio.gather(*(factors.use_step(ada.id, STEP + 1, SECRET, SECRET) for _ in range(8)))
     assert sorted(uses) == [False] * 7 + [True]
 
 
 async def test_an_unconfirmed_secret_accepts_nothing(factors: SqlTotpStore, ada: User) -> None:
-    """A secret that is not confirmed is no second factor."""
+    """An unconfirmed secret accepts neither codes nor recovery codes."""
     await factors.offer(ada.id, SECRET)
     assert not await factors.use_step(ada.id, STEP, SECRET, SECRET)
     assert not await factors.use_recovery(ada.id, HASHES[0])
 
 
 async def test_each_recovery_code_works_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """Ten codes work once each in any order, also when several ask at once, and no other code does."""
+    """Each of ten recovery codes works once, also under concurrent use; an unknown code does not."""
     await enrolled(database, factors, ada)
     assert not await factors.use_recovery(ada.id, b"?" * 32)
     assert await factors.use_recovery(ada.id, HASHES[7])
@@ -177,7 +177,7 @@ async def test_each_recovery_code_works_once(database: Database, factors: SqlTot
 async def test_a_login_does_not_survive_a_new_second_factor(
     database: Database, factors: SqlTotpStore, ada: User
 ) -> None:
-    """A login that verified the password before the second factor was turned on, or off, opens no session."""
+    """A login that verified the password before the second factor was turned on or off opens no session."""
     await enrolled(database, factors, ada)
     with pytest.raises(Unauthorized):
         await session_of(database, ada)
@@ -188,7 +188,7 @@ async def test_a_login_does_not_survive_a_new_second_factor(
 
 
 async def test_it_goes_with_the_account(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """Deleting an account leaves nothing of its second factor."""
+    """Deleting an account deletes its second factor."""
     await enrolled(database, factors, ada)
     await SqlUserStore(database).delete("ada", KEEPING)
     counting = select(func.count()).select_from(table)

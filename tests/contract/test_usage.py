@@ -1,4 +1,4 @@
-"""Contract tests of usage totals and dead letters that every database must pass."""
+"""Contract tests for usage totals and dead letters, with every database."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ALL = UsageFilter()
 
 @pytest.fixture
 def usage(database: Database) -> SqlUsageStore:
-    """Return empty usage totals."""
+    """Return the store of usage totals, which is empty."""
     return SqlUsageStore(database)
 
 
 def use(user: bytes = ADA, day: int = 100, operation: str = "pow", *, cached: bool = False, digits: int = 3) -> Use:
-    """Return a calculation that took 20 microseconds."""
+    """Return the use of an operation that took 20 microseconds."""
     return Use(ids.next(), user, day, operation, cached, digits, 20)
 
 
@@ -55,7 +55,7 @@ async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -
 
 
 async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
-    """An event that is delivered again, in any batch, adds nothing."""
+    """An event that is delivered again, in the same or another batch, adds nothing."""
     first, second = use(), use()
     assert await usage.count([first, first]) == 1
     assert await usage.count([first]) == 0
@@ -64,7 +64,7 @@ async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
 
 
 async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
-    """Sums of digits are exact beyond 64 bits, as summaries may have 10^21 digits."""
+    """Sums of digits are exact beyond 64 bits; a single summary may have 10^21 digits."""
     await usage.count([use(digits=10**21 + 7) for _ in range(600)])
     await usage.count([use(digits=10**12 - 1), use(digits=1), use(BOB, digits=5)])
     (total,) = await usage.totals(ALL, 10)
@@ -72,13 +72,13 @@ async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
 
 
 async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageStore) -> None:
-    """Ten simultaneous consumers of overlapping events leave exact sums."""
+    """Ten concurrent consumers of overlapping events leave exact sums."""
     shared = [use(user, day) for user in (ADA, BOB) for day in range(5)]
 
     async def consume(number: int) -> None:
         own = [use(), use(BOB)]
         while True:
-            with suppress(Conflict, StoreUnavailable):  # another consumer was first: the batch comes again
+            with suppress(Conflict, StoreUnavailable):  # another consumer was first, so the batch is delivered again
                 await usage.count([*shared[number:], *own, *shared[:number]])
                 return
 
@@ -87,7 +87,7 @@ async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageS
 
 
 class TestDeadLetters:
-    """Tests of dead letters."""
+    """The store of dead letters."""
 
     @staticmethod
     def letter(event_id: bytes | None) -> DeadLetter:
@@ -95,7 +95,7 @@ class TestDeadLetters:
         return DeadLetter(0, "relay", event_id, "outbox", "too large", b"{}", 1_700_000_000_000)
 
     async def test_a_dead_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
-        """A dead-lettered event leaves the outbox and returns when requeued; the others keep their order."""
+        """A dead-lettered event leaves the outbox, and is put back when requeued; other events keep their order."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
@@ -112,7 +112,7 @@ class TestDeadLetters:
         assert not await letters.requeue(put.number)
 
     async def test_what_is_no_event_can_only_be_discarded(self, database: Database) -> None:
-        """A foreign message, or an event without a calculation in the history, can't be requeued."""
+        """A message that is not an event, or an event without a calculation in the history, can't be requeued."""
         letters = SqlDeadLetterStore(database)
         await letters.put([self.letter(None), self.letter(ids.next())])
         numbers = [letter.number for letter in await letters.page(0, 10)]
@@ -123,7 +123,7 @@ class TestDeadLetters:
         assert await SqlOutboxStore(database).backlog() == 0
 
     async def test_a_calculation_whose_event_is_a_dead_letter_is_not_pruned(self, database: Database) -> None:
-        """A calculation is kept until its dead letter is published or discarded."""
+        """A calculation stays in the history until its dead letter is published or discarded."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
@@ -139,7 +139,7 @@ class TestDeadLetters:
 
 
 async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
-    """Forgetting deletes the oldest ids below the bound; totals and younger ids stay, so that those count once."""
+    """Forgetting deletes the oldest event ids below the bound; totals and later ids stay, so repeats do not count."""
     uses = [use() for _ in range(7)]
     await usage.count(uses)
     totals = await usage.totals(ALL, 10)

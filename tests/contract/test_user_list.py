@@ -1,4 +1,4 @@
-"""Contract tests of the list of accounts: search, order, pages and activity."""
+"""Contract tests for the list of accounts: search, order, pages and activity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ids = IdSource()
 
 @pytest.fixture
 async def users(database: Database) -> list[User]:
-    """Store accounts, each a minute younger than the one before, with addresses in the reverse order of the names."""
+    """Store accounts whose creation times and addresses have different orders than their names."""
     made = [
         User(ids.next(), name, f"x{9 - n}.{name}@Example.com", "hash", Role.USER, MOMENT + timedelta(minutes=n))
         for n, name in enumerate(NAMES)
@@ -49,7 +49,7 @@ async def listed(
 
 @pytest.mark.usefixtures("users")
 async def test_accounts_are_sorted(database: Database) -> None:
-    """The list is in the order of the bytes of the names in lower case, or of the creation, either way."""
+    """Accounts are sorted by the bytes of their lower-case names, or by creation, ascending or descending."""
     by_name = ["Ada", "al-khwarizmi", "al.gauss", "Al_1", "alan", "bob", "zeno"]
     assert await listed(database) == by_name
     assert await listed(database, descending=True) == by_name[::-1]
@@ -73,12 +73,12 @@ async def test_accounts_are_sorted(database: Database) -> None:
     ],
 )
 async def test_a_search_finds_what_begins_so(database: Database, prefix: str, names: list[str]) -> None:
-    """A search compares the beginning of the name and of the address, without letter case and wildcards."""
+    """A search compares the beginning of name and address, ignores letter case, and has no wildcards."""
     assert await listed(database, prefix) == names
 
 
 async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users: list[User]) -> None:
-    """The last sign-in and the sums of one day are the user's own, and 0 where there is nothing."""
+    """The list has each account's last sign-in and sums of one day; 0 or none if there are none."""
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
     session = NewSession(ids.next(), users[1].id, "hash", b"F" * 32, b"R" * 32, 1_700_000_000_000)
     await SqlSessionStore(database).open(session, limits)

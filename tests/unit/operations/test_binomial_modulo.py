@@ -1,4 +1,4 @@
-"""Binomial coefficients and Catalan numbers without their values: residues, sizes and ends."""
+"""Residues and summaries of binomial coefficients and Catalan numbers, without computing the value."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pycalc.services.operations.binomials.prime_powers import carries, modulo_pr
 from pycalc.services.operations.integer_operation import Integers
 
 BINOMIAL, CATALAN = (cast("Modular[Integers]", OPERATIONS[name]) for name in ("binomial", "catalan"))
-# Powers of small primes, a prime between them and n, squares of it, primes above n, and products of all of these.
+# Moduli: powers of small primes, primes up to n and above, their squares, and products of these.
 MODULI = (
     1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2, 2**61 - 1, (2**61 - 1) * (2**31 - 1),
     6**20 * 30_011 * (2**89 - 1),
 )  # fmt: skip
-# The product over the primes p up to n of p to its exponent in n over k.
+# The product of p to its exponent in the coefficient, over all primes p up to n.
 PARI = """\
 residue(n, k, m) = {
   my(r = Mod(1, m), e, q);
@@ -32,14 +32,14 @@ residue(n, k, m) = {
 
 
 def residue(n: int, k: int, modulus: int) -> int:
-    """Return n over k modulo m from the parts of m, never by the coefficient itself."""
+    """Return the residue of "n over k" computed from the factors of m, never from the coefficient itself."""
     plan: BinomialPlan = plan_binomial(n, min(k, n - k), modulus).method
     assert not plan.whole
     return plan.residue(n, min(k, n - k))
 
 
 def test_residues_are_those_of_pari() -> None:
-    """For n from 20,000 to 80,000, any k, and moduli of all kinds."""
+    """For n from 20,000 to 80,000, any k, and moduli of all kinds, the residues equal PARI's."""
     random = Random(19)  # noqa: S311  # operands, no secrets
     cases = []
     for _ in range(200):
@@ -52,7 +52,7 @@ def test_residues_are_those_of_pari() -> None:
 
 
 def test_prime_powers_agree_with_the_coefficients() -> None:
-    """Exhaustively for small n, with carries and without: also where the power divides the coefficient."""
+    """Residues modulo prime powers equal those of all coefficients with n below 130, also if the residue is 0."""
     for prime, exponent in ((2, 1), (2, 9), (3, 4), (5, 3), (7, 1), (11, 2)):
         modulus = prime**exponent
         for n in range(130):
@@ -68,7 +68,7 @@ def test_prime_powers_agree_with_the_coefficients() -> None:
 @pytest.mark.parametrize("modulus", MODULI)
 @pytest.mark.parametrize("n", [10**18, 10**18 - 1, 2**60 - 1, 30_011**3 + 5])
 def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
-    """With a small k the residue is that of the value; with a large one it obeys Pascal's rule."""
+    """For n up to 10^18, residues equal the coefficient's if k is small, and obey Pascal's rule if k is large."""
     for k in (0, 1, 5, 1_500):
         assert residue(n, k, modulus) == math.comb(n, k) % modulus
     if modulus in (1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2):
@@ -77,7 +77,7 @@ def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
 
 
 def test_the_residue_of_a_negative_n_has_its_sign() -> None:
-    """N over k is (-1)^k times k - n - 1 over k there, and 0 outside the triangle."""
+    """For negative n, and outside the triangle, all three ways to a residue agree."""
     for n, k in ((-30, 7), (-30, 8), (30, 7), (7, 30), (0, 0), (-1, 5), (-40_000, 21_001)):
         args = BINOMIAL.parse({"n": str(n), "k": str(k)})
         value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)
@@ -88,7 +88,7 @@ def test_the_residue_of_a_negative_n_has_its_sign() -> None:
 
 @pytest.mark.parametrize("modulus", [2, 10, 97, 2**40 * 9, 10**30, 2**61 - 1])
 def test_catalan_numbers(modulus: int) -> None:
-    """2n over n, divided by n + 1, which may share factors with the modulus."""
+    """A Catalan number's residue is right, even if n + 1 shares factors with the modulus."""
     for n in (*range(40), 9_999, 10_007, 30_011):
         expected = math.comb(2 * n, n) // (n + 1) % modulus
         assert CATALAN.modulo((n,), modulus) == expected
@@ -107,7 +107,7 @@ def test_catalan_numbers(modulus: int) -> None:
     ],
 )  # fmt: skip
 def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integers) -> None:
-    """On both sides of the sizes at which logarithms take the value's place."""
+    """A summary equals the value's size, first and last digits, for values below and above the switch to logarithms."""
     operation = cast("Summarisable[Integers]", OPERATIONS[name])
     text = operation.compute(args, 50).decode().lstrip("-")
     summary = operation.summary(args, 50)
@@ -115,7 +115,7 @@ def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integ
 
 
 def test_a_modulus_that_would_have_to_be_factored_is_refused() -> None:
-    """A product of two long primes is, unless k is small or the value short; a long prime is not."""
+    """A modulus that is a product of two long primes is refused, unless k is small or the value is short."""
     hard = (2**89 - 1) * (2**107 - 1)
     with pytest.raises(InvalidInput, match="too hard to factor") as caught:
         plan_binomial(10**18, 10**17, hard)

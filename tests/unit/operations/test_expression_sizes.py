@@ -1,4 +1,4 @@
-"""Bounds of values that an expression's planning works with: the true value always lies within them."""
+"""Estimated bounds of the values in an expression: the true value lies within them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encloses(size: Size, value: mpq) -> bool:
 
 @pytest.mark.parametrize(("a", "b"), list(product(VALUES, VALUES)))
 def test_a_sum_is_within_its_bounds(a: mpq, b: mpq) -> None:
-    """The sum of two known values, and of the same values known by their sizes alone, is within the bounds."""
+    """A sum is within its bounds, whether the two values are known exactly or only by their sizes."""
     for hidden in (False, True):
         sizes = [size_of(value) for value in (a, b)]
         left, right = [size._replace(low=None, high=None) for size in sizes] if hidden else sizes

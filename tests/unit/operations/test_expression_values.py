@@ -1,4 +1,4 @@
-"""The values of expressions: exact ones, residues, rounded ones, refusals with their place, and the verification."""
+"""The values of expressions: exact, rounded and modular ones, errors with their position, and the verification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPRESSIONS = Expressions({name: Function(operation) for name, operation in OPER
 
 
 def result(text: str, precision: int = 0) -> Verified:
-    """Return the verified result of an expression, after its estimate, as the service does."""
+    """Return the verified result of an expression, after its estimate was made, as the service does."""
     args = EVALUATE.parse({"expression": text})
     estimate = EVALUATE.estimate(args, precision)
     return EVALUATE.result(args, precision, exact=estimate.exact)
@@ -84,7 +84,7 @@ def value(text: str, precision: int = 0) -> str:
     ],
 )
 def test_exact_values(text: str, expected: str | None) -> None:
-    """Values are rational numbers in lowest terms, decimals where these end, or booleans; None is a refusal."""
+    """Exact values are fractions in lowest terms, terminating decimals, or booleans; None means a DomainError."""
     if expected is None:
         with pytest.raises(DomainError):
             result(text)
@@ -110,9 +110,9 @@ def test_exact_values(text: str, expected: str | None) -> None:
         ("2^(2^100) mod 13", pow(2, 2**100, 13)),
         ("9^9^9^9 mod 97", pow(9, pow(9, 9**9, 96) + 96, 97)),
         ("9^9^9^9 mod 1000", pow(9, pow(9, 9**9, 400) + 400, 1000)),
-        ("9^9^9^9 mod (10^30 + 57)", 589663827343476438842959483090),  # PARI
+        ("9^9^9^9 mod (10^30 + 57)", 589663827343476438842959483090),  # by PARI
         ("6^6^6^6 mod 10000", pow(6, pow(6, 6**6, 4000) + 4000, 10000)),  # base and modulus share factors
-        ("100! mod 101", 100),  # Wilson
+        ("100! mod 101", 100),  # Wilson's theorem
         ("sum(i, 1, 1000, 2^(10^9 + i)) mod 97", sum(pow(2, 10**9 + i, 97) for i in range(1, 1001)) % 97),
         ("prod(i, 1, 96, i^(10^9)) mod 97", 1),
         ("floor(10^50 / 7) mod 97", 10**50 // 7 % 97),
@@ -123,7 +123,7 @@ def test_exact_values(text: str, expected: str | None) -> None:
     ],
 )
 def test_residues_are_carried_down(text: str, expected: int) -> None:
-    """Numbers far too large to write out have their residues, as Python's modular powers give them."""
+    """Residues of numbers that are too large to write out equal those by Python's modular powers."""
     assert value(text) == str(expected)
 
 
@@ -133,7 +133,7 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
         ("2^((10^12)!) mod 13", 1),  # 12 divides the factorial
         ("3^((10^12)! + 1) mod (2^89 - 1)", 3),  # (2^89 - 2)/2 has prime factors below 10^12 only
         ("6^((10^18)!) mod 36", 0),  # base and modulus share their factors
-        ("2^(fibonacci(10^30)) mod 97", 89),  # PARI, as the next ones
+        ("2^(fibonacci(10^30)) mod 97", 89),  # this and the next ones are by PARI
         ("3^(binomial(7^8 - 1, 2882400)) mod 1009", 935),
         ("7^(lucas(10^40)) mod (10^9 + 7)", 163722948),
         ("2^3^(fibonacci(10^20)) mod 1019", 260),
@@ -144,13 +144,13 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
     ],
 )
 def test_a_huge_value_of_a_function_is_an_exponent_of_a_residue(text: str, expected: int) -> None:
-    """Its residue modulo the totient suffices, since it is certainly above the logarithm of the modulus."""
+    """A function's huge value may be an exponent in a residue: only the exponent's residue is computed."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 5
     assert value(text) == str(expected)
 
 
 def test_exponents_that_are_reduced_give_the_residues_of_the_whole_exponents() -> None:
-    """Python's pow with the exponent in full, for any base and modulus, also where they share factors."""
+    """Residues of powers with a large function as exponent equal Python's ``pow`` with the whole exponent."""
     random = Random(5)  # noqa: S311  # operands, no secrets
     exponents = {
         "factorial(10000)": gmpy2.fac(10_000),
@@ -170,13 +170,13 @@ def test_exponents_that_are_reduced_give_the_residues_of_the_whole_exponents() -
 @pytest.mark.parametrize(
     "text",
     [
-        "2^((10^12)!) mod (10^40 + 1)",  # the modulus is not factored in time
+        "2^((10^12)!) mod (10^40 + 1)",  # the modulus can't be factored in time
         "2^((10^12)! - (10^12 + 1)!) mod 13",  # the exponent is negative
-        "2^(fibonacci(3^10000)) mod 97",  # the index is not computed beforehand, and so its value has no lower bound
+        "2^(fibonacci(3^10000)) mod 97",  # the index is not computed in advance, so the value has no lower bound
     ],
 )
 def test_an_exponent_that_cannot_be_reduced_is_refused_with_what_would_help(text: str) -> None:
-    """The sentence names the exponent and the modulus."""
+    """If an exponent can't be reduced, the error says for which moduli it can be."""
     with pytest.raises(ResultTooLarge) as refused:
         EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0)
     (problem,) = refused.value.problems
@@ -184,7 +184,7 @@ def test_an_exponent_that_cannot_be_reduced_is_refused_with_what_would_help(text
 
 
 def test_the_residue_of_a_call_within_a_tree_counts_no_verification_by_a_prime() -> None:
-    """Its operation verifies it, after ``%`` as after ``mod``; a modulus of 61 bits is no random prime."""
+    """A residue of a function within an expression is estimated as cheap, with ``%`` as with ``mod``."""
     texts = ("1 + (10^9)! % (2^61)", "1 + (10^9)! % (2^60)", "((10^9)! mod 2^61) + 1")
     assert all(EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 0.01 for text in texts)
 
@@ -212,7 +212,7 @@ def test_the_residue_of_a_call_within_a_tree_counts_no_verification_by_a_prime()
     ],
 )
 def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, words: str) -> None:
-    """A domain error has the pointer and the position of the part without a value."""
+    """A domain error has the pointer and the position of the part that has no value."""
     with pytest.raises(DomainError) as refused:
         result(text)
     (problem,) = refused.value.problems
@@ -234,7 +234,7 @@ def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, wor
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position: int) -> None:
-    """The estimate refuses it, and names the part."""
+    """The estimate refuses an expression that is too large, and names the part."""
     args = EVALUATE.parse({"expression": text})
     with pytest.raises(ResultTooLarge) as refused:
         EVALUATE.estimate(args, 0)
@@ -253,7 +253,7 @@ def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position:
     ],
 )
 def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> None:
-    """Over a tenth of a second, and over twenty times as long as the first expression of the pair."""
+    """The slow expression's estimate is over a tenth of a second, and over twenty times the quick one's."""
     args = [EVALUATE.parse({"expression": text}) for text in (quick, slow)]
     short, long = (EVALUATE.estimate(each, 0).seconds for each in args)
     assert long > 20 * short
@@ -274,7 +274,7 @@ def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> Non
     ],
 )
 def test_irrational_values_are_correctly_rounded(text: str, reference: Callable[[], object], precision: int) -> None:
-    """All digits are those of mpmath, which computes 50 digits more."""
+    """All digits of a rounded value equal those of mpmath, which computes 50 digits more."""
     found = result(text, precision)
     with mpmath.workdps(precision + 50):
         nearest = Decimal(mpmath.nstr(reference(), precision + 20, strip_zeros=False))
@@ -321,7 +321,7 @@ def test_irrational_values_are_correctly_rounded(text: str, reference: Callable[
     ],
 )
 def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, exact: bool) -> None:
-    """With 10 digits; what has an exact value keeps it."""
+    """With a precision of 10 digits, irrational values are rounded, and values that can be exact stay exact."""
     assert result(text, 10) == Verified(expected.encode(), exact)
 
 
@@ -339,7 +339,7 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
     ],
 )
 def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> None:
-    """No precision separates equal irrational values, so no answer is guessed."""
+    """Comparisons and roundings that no precision can decide, such as of equal irrational values, are refused."""
     with pytest.raises(DomainError) as refused:
         result(text, 10)
     (problem,) = refused.value.problems
@@ -349,7 +349,7 @@ def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> N
 
 @pytest.mark.parametrize(("text", "position"), [("2^0.5 * 10^4000000", 6), ("2^(-10^8 - 0.5)", 1)])
 def test_a_rounded_part_far_from_1_is_refused_with_its_own_limit(text: str, position: int) -> None:
-    """Its limit is lower than that of exact parts."""
+    """A rounded part has a lower limit on its digits than exact parts, and the error states that limit."""
     with pytest.raises(ResultTooLarge) as refused:
         result(text, 10)
     (problem,) = refused.value.problems
@@ -361,7 +361,7 @@ Q = 10**12 + 39  # a prime
 
 
 def factorial_modulo_q(n: int) -> int:
-    """Return n! modulo the prime Q for an n just below it, by Wilson's theorem: (Q - 1)! is -1."""
+    """Return n! modulo the prime Q for an n just below Q, by Wilson's theorem: (Q - 1)! is -1 modulo Q."""
     above = 1
     for factor in range(n + 1, Q):
         above = above * factor % Q
@@ -369,7 +369,7 @@ def factorial_modulo_q(n: int) -> int:
 
 
 def test_huge_factorials_are_parts_of_residues() -> None:
-    """Sums, products, powers, quotients and loops over n!, for n too large to verify n! modulo a random prime."""
+    """Sums, products, powers, quotients and loops over a huge n! have the right residue, without computing n!."""
     random = Random(4)  # noqa: S311  # operands, no secrets
     for _ in range(2):
         a, b, c = (random.randint(2, 10**6) for _ in range(3))
@@ -398,13 +398,13 @@ def test_huge_factorials_are_parts_of_residues() -> None:
     ],
 )
 def test_a_part_that_has_a_residue_needs_no_value(text: str, expected: str) -> None:
-    """The estimate is below the deadline, and the value is right."""
+    """A part with a residue is not computed in full: the estimate is short, and the value is right."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 5
     assert value(text) == expected
 
 
 def test_floors_of_long_irrational_values_are_right() -> None:
-    """For floor(b^(p/q)·10^k), GMP's integer root of b^p·10^(kq) is the independent value."""
+    """floor(b^(p/q)·10^k) equals the integer root of b^p·10^(kq) by GMP."""
     random = Random(3)  # noqa: S311  # operands, no secrets
     for _ in range(200):
         b, p, q, k = (random.randint(2, most) for most in (1_000, 20, 9, 3_000))
@@ -428,7 +428,7 @@ def test_floors_of_long_irrational_values_are_right() -> None:
     ],
 )
 def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
-    """The tree's value modulo a random prime does not agree with it, and does with the right one."""
+    """The verification modulo a random prime rejects a wrong text and accepts the right one."""
     expression = EXPRESSIONS.read(text)
     right = EXPRESSIONS.compute(expression, 0)
     assert EXPRESSIONS.verify(expression, 0, right, random_prime())
@@ -436,21 +436,21 @@ def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
 
 
 def test_a_wrong_rounding_is_found() -> None:
-    """A value computed again from narrower enclosures differs in the last digit."""
+    """The verification of a rounded value rejects another last digit."""
     expression = EXPRESSIONS.read("2^0.5")
     assert EXPRESSIONS.verify(expression, 5, Verified(b"1.4142", False), random_prime())
     assert not EXPRESSIONS.verify(expression, 5, Verified(b"1.4143", False), random_prime())
 
 
 class _Wrong(Function):
-    """An operation whose values are one too large."""
+    """A function whose values are too large by one."""
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
         return super().value(position, values) + 1
 
 
 def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The residue comes from another method, so that the mismatch is found and the result is withheld."""
+    """If an operation computes a wrong value, verification by another method raises VerificationFailed."""
     evaluate = Evaluate(OPERATIONS)
     wrong = Expressions({name: _Wrong(operation) for name, operation in OPERATIONS.items()})
     monkeypatch.setattr(evaluate, "_expressions", wrong)
@@ -460,7 +460,7 @@ def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("text", ["isprime(fibonacci(7) + 4)", "factorize(fibonacci(7) + 4)"])
 def test_a_wrong_argument_of_a_function_without_a_number_is_found(text: str) -> None:
-    """Its value has no residue, so its argument must have the right one."""
+    """If the result is not a number, the verification checks the function's argument, and rejects a wrong one."""
     answer = EXPRESSIONS.compute(EXPRESSIONS.read(text.replace("4", "5")), 0)
     right = {name: Function(operation) for name, operation in OPERATIONS.items() if not operation.numeric}
     wrong = Expressions({**right, "fibonacci": _Wrong(OPERATIONS["fibonacci"])})
@@ -470,14 +470,14 @@ def test_a_wrong_argument_of_a_function_without_a_number_is_found(text: str) -> 
 
 
 def test_a_missing_expression_is_refused() -> None:
-    """The pointer names it."""
+    """A missing expression is a validation error that points to the member ``expression``."""
     with pytest.raises(InvalidInput) as refused:
         EVALUATE.parse({})
     assert [problem.pointer for problem in refused.value.problems] == ["/expression"]
 
 
 def test_equal_canonical_forms_have_one_key() -> None:
-    """A precision makes another key, since it may make another result."""
+    """Expressions with the same canonical form have the same cache key; another precision gives another key."""
     one, other = (EVALUATE.parse({"expression": text}) for text in ("2 ^ 10", "pow(2,10)"))
     assert EVALUATE.key(one, 0) == EVALUATE.key(other, 0) != EVALUATE.key(one, 20)
 
@@ -487,30 +487,30 @@ def test_equal_canonical_forms_have_one_key() -> None:
     [
         ("96! mod 97", "96"),  # Wilson: (p - 1)! = -1
         ("(10^18)! mod 97", "0"),
-        ("binomial(97^9 + 5, 3) mod 97", "10"),  # Lucas: the last digits in base 97 are 5 and 3
+        ("binomial(97^9 + 5, 3) mod 97", "10"),  # Lucas's theorem: the last digits in base 97 are 5 and 3
         (
             "binomial(10^6, 5*10^5) mod 166153499473114561646947067345511247",
             "35787529830991907416461691007056695",
-        ),  # math.comb
+        ),  # by math.comb
         ("(fibonacci(10^1000) mod 97) + 1", "45"),
     ],
 )
 def test_the_residue_of_a_call_takes_no_more_than_the_operation_s(text: str, expected: str) -> None:
-    """A call that is all of what mod takes is verified as the operation does it, not modulo a large prime."""
+    """A function directly below ``mod`` is verified by its own operation, so a large argument is no obstacle."""
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 10
     assert value(text) == expected
 
 
 def test_the_verification_modulo_a_prime_is_estimated() -> None:
-    """Within a sum, a factorial is computed modulo a large prime too, if that takes up to a second."""
+    """The estimate includes the verification modulo a large prime, which computes the factorial again."""
     args = EVALUATE.parse({"expression": "((9 * 10^8)! + 1) mod 97"})
     assert EVALUATE.estimate(args, 0).seconds > 0.3
 
 
 @pytest.mark.parametrize(("text", "position"), [("1 + modinverse(2, 4)", 4), ("2 * factorial(0 - 1)", 4)])
 def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> None:
-    """An error of an operation has the place of its name."""
+    """The error of an operation has the position of its name."""
     with pytest.raises(DomainError) as refused:
         result(text)
     assert [problem.position for problem in refused.value.problems] == [position]
@@ -518,13 +518,13 @@ def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> No
 
 @pytest.mark.parametrize("text", ["3^(1e20000) % 97", "(3^(1e20000) mod 97) + 0"])
 def test_flint_is_not_imported_on_the_event_loop(text: str) -> None:
-    """Euler's theorem needs FLINT, so that such a residue is never computed inline."""
+    """A residue that needs Euler's theorem needs FLINT, so its estimate is too long for the event loop."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds > INLINE_SECONDS
 
 
 @pytest.mark.parametrize("text", ["factorize(2^64 + 1)", "factorize(floor(2^0.5 * 10^12))"])
 def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
-    """The last step is the result, which is then verified."""
+    """The last step of a factorization is its result, which is then verified."""
     args = EVALUATE.parse({"expression": text})
     steps = EVALUATE.steps(args, 20)
     assert steps is not None
@@ -536,5 +536,5 @@ def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2 + 2", "isprime(97)"])
 def test_other_expressions_have_no_steps(text: str) -> None:
-    """Only a call at the top of an operation that is stepwise has them."""
+    """Only a call of a stepwise operation, at the top of the expression, has steps."""
     assert EVALUATE.steps(EVALUATE.parse({"expression": text}), 0) is None

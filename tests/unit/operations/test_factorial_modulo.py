@@ -1,4 +1,4 @@
-"""n! modulo numbers with prime factors that the steps must not divide by, and checks of long residues."""
+"""n! modulo numbers with large prime factors, and the verification of long residues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def by_wilson(n: int, prime: int) -> int:
 
 @pytest.mark.parametrize("n", [20_000, 25_281, 65_535, 65_536, 99_999])
 def test_each_prime_near_the_square_root(n: int) -> None:
-    """The residue of n! modulo p·q equals FLINT's for every prime p that can occur, and for some beyond."""
+    """The residue of n! modulo p·q equals FLINT's for primes p on both sides of the step algorithm's bounds."""
     beyond = int(gmp.next_prime(10 * n))
     product = product_of(n)
     primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
@@ -43,7 +43,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
-    """A modulus made of all primes near sqrt(n) is split, even if planning has not searched for factors."""
+    """A modulus made of all primes near sqrt(n) is factored, even if planning has not searched for factors."""
     n = 30_011
     product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
@@ -73,14 +73,14 @@ def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
 
 
 def test_factors_beyond_trial_division() -> None:
-    """If planning stopped its search for primes below sqrt(n), the modulus is split before the first step."""
+    """If planning stopped its search for primes below sqrt(n), the modulus is factored before the computation."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
     assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus
 
 
 def test_exponents_are_not_counted_further_than_needed() -> None:
-    """Planning alone finds that n! is 0 modulo n + 1, a number of 7,500 digits made of all small primes."""
+    """Planning alone finds that n! is 0 modulo n + 1, a number of 7,500 digits that consists of small primes."""
     modulus = math.prod(primes_up_to(17_377))
     plan = plan_factorial(2 * modulus - 1, 2 * modulus)
     assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
@@ -89,7 +89,7 @@ def test_exponents_are_not_counted_further_than_needed() -> None:
 
 @pytest.mark.parametrize(("prime", "n"), [(3, 20_000), (101, 20_100), (20_011, 20_011)])
 def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
-    """The residue of n! modulo a prime power is 0 up to the exponent in n!, and not 0 for the next exponent."""
+    """The residue of n! modulo a prime power is 0 up to the prime's exponent in n!, and not 0 above it."""
     exponent = sum(n // prime**k for k in range(1, 20))
     product = product_of(n)
     for power in (exponent - 1, exponent, exponent + 1):
@@ -98,7 +98,7 @@ def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
 
 
 class TestChecks:
-    """The check of a long residue, which uses another method than its computation and detects a wrong one."""
+    """The verification of a long residue by another method."""
 
     @pytest.mark.parametrize(
         ("n", "modulus"),
@@ -112,7 +112,7 @@ class TestChecks:
         ids=["wilson, odd", "wilson, even", "wilson, composite", "product", "steps"],
     )
     def test_right_and_wrong(self, n: int, modulus: int) -> None:
-        """The right residue passes; one more, one less and 0 fail."""
+        """The right residue is accepted; one more, one less and 0 are rejected."""
         args = FactorialArgs(n)
         plan = FACTORIAL.plan_modulo(args, modulus)
         residue = FACTORIAL.modulo(args, modulus, plan.method)
@@ -121,7 +121,7 @@ class TestChecks:
             assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
 
     def test_the_check_costs_no_more_than_the_residue(self) -> None:
-        """The check of (p - 4)! = 1/6 modulo a prime p of 1,002 digits multiplies three factors, not 10^1,002."""
+        """Verifying (p - 4)! modulo a prime p of 1,002 digits multiplies three factors instead of about p."""
         plan = Factorial().plan_modulo(FactorialArgs(LONG_PRIME - 4), LONG_PRIME)
         residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1

@@ -1,4 +1,4 @@
-"""Known values, from tables and identities that are independent of this code."""
+"""Values from tables and identities that are independent of this code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ F_1000 = (
 
 
 def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
-    """The result's text, after estimate, summary and verification have been held against it."""
+    """Return the result's text, after checking it against its estimate, summary and verification."""
     operation = THREE[name]
     args = operation.parse(raw)
     text = operation.compute(args, precision)
@@ -129,14 +129,14 @@ def test_powers(x: str, y: str, value: str) -> None:
 
 
 def test_a_thousand_digit_number_is_no_obstacle() -> None:
-    """CPython's limit of 4,300 digits for int-str conversion applies neither to operands nor to results."""
+    """CPython's limit of 4,300 digits for conversions affects neither operands nor results."""
     assert compute("pow", {"x": "1" + "0" * 4_999 + "1", "y": "2"}) == "1" + "0" * 4_999 + "2" + "0" * 4_999 + "1"
     assert compute("pow", {"x": "3" * 6_000, "y": "1"}) == "3" * 6_000
 
 
 @pytest.mark.parametrize("n", [10**18, 10**30, 10**18 - 1])
 def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
-    """F(10^18): size and ends agree with Binet's formula in mpmath and the last digits with exact matrix powers."""
+    """The summary of F(10^18) agrees with Binet's formula in mpmath, and its last digits with exact matrix powers."""
     operation = THREE["fibonacci"]
     summary = operation.summary(operation.parse({"n": str(n)}), 50)
     with mpmath.workdps(80):
@@ -164,7 +164,7 @@ def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
 
 @pytest.mark.parametrize("n", [10**18, 10**6, 123_456_789])
 def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
-    """(10^18)!: size and ends agree with mpmath's log-gamma."""
+    """The summary of (10^18)! has the size and first digits by mpmath's log-gamma."""
     operation = THREE["factorial"]
     summary = operation.summary(operation.parse({"n": str(n)}), 50)
     with mpmath.workdps(80):
@@ -176,7 +176,7 @@ def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
 
 @pytest.mark.parametrize(("x", "y"), [(7, 10**18), (3, 10**18 + 1), (999_999_999, 10**17), (2, 10**40)])
 def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
-    """7^(10^18): size and leading digits agree with mpmath, trailing ones with modular powers."""
+    """The summary of 7^(10^18) has the size and first digits by mpmath, and the last digits by modular powers."""
     operation = THREE["pow"]
     summary = operation.summary(operation.parse({"x": str(x), "y": str(y)}), 50)
     with mpmath.workdps(120):
@@ -187,7 +187,7 @@ def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
 
 
 def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
-    """0.5^(10^18) has 10^18 places and ends in the digits of 5^(10^18); nothing hangs."""
+    """The summary of 0.5^(10^18) has 10^18 decimal places and the last digits of 5^(10^18)."""
     operation = THREE["pow"]
     args = operation.parse({"x": "0.5", "y": "1e18"})
     summary = operation.summary(args, 50)
@@ -196,7 +196,7 @@ def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
 
 
 def test_a_power_of_a_huge_power_of_ten_is_known() -> None:
-    """(1e999999999)^(1e18) is a one and zeros: never expanded, and its size is exact."""
+    """(1e999999999)^(1e18) is a one followed by zeros: it is never computed, and its size is exact."""
     operation = THREE["pow"]
     args = operation.parse({"x": "1e999999999", "y": "1e18"})
     assert operation.estimate(args, 50).digits == 999_999_999 * 10**18 + 1

@@ -1,4 +1,4 @@
-"""Number literals: which ones are accepted, and how the others are refused."""
+"""Number literals: which are accepted, and how others are refused."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ NOT_RATIONAL = (
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", [*NOT_NATURAL, "1" * 10_001])
 def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) -> None:
-    """Anything but a whole number is a validation error at /n."""
+    """Anything but a whole number is a validation error that points to /n."""
     with pytest.raises(InvalidInput) as caught:
         THREE[name].parse({"n": text})
     assert [problem.pointer for problem in caught.value.problems] == ["/n"]
@@ -88,14 +88,14 @@ def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) 
 
 
 def test_a_negative_natural_number_is_refused_with_the_range() -> None:
-    """-1 and a text without digits are refused with the same sentence, which states form and range."""
+    """A negative number and a text without digits are refused with the same message, which states form and range."""
     for text in ("-1", "one"):
         with pytest.raises(InvalidInput, match=r"^n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF\.$"):
             THREE["fibonacci"].parse({"n": text})
 
 
 def test_a_missing_operand_is_refused() -> None:
-    """Every operand is required, and the error of a missing one points to it."""
+    """A missing operand is a validation error that points to it."""
     with pytest.raises(InvalidInput) as caught:
         THREE["pow"].parse({})
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
@@ -103,7 +103,7 @@ def test_a_missing_operand_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [*NOT_RATIONAL, "1" * 1_000_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
 def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
-    """Anything but a decimal, a whole number in another form or a fraction is an error that points to its operand."""
+    """A text that is not a decimal, whole number or fraction is an error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             THREE["pow"].parse(raw)
@@ -111,7 +111,7 @@ def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
 
 
 def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
-    """A longer base is read, since a residue may be asked for; the estimate of the power itself refuses it."""
+    """A base of over 10,000 digits is parsed, because ``mod`` may follow; the estimate of the power refuses it."""
     power, text = THREE["pow"], "7" * 10_001
     with pytest.raises(InvalidInput) as caught:
         power.parse({"x": "1", "y": text})
@@ -124,7 +124,7 @@ def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
 
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 def test_naturals_are_canonical(name: str) -> None:
-    """Leading zeros change neither the input shown nor the key."""
+    """Leading zeros change neither the input that is shown nor the cache key."""
     operation = THREE[name]
     args = operation.parse({"n": "00042"})
     assert operation.input(args) == {"n": 42}
@@ -147,7 +147,7 @@ def test_naturals_are_canonical(name: str) -> None:
     ],
 )
 def test_forms_of_whole_numbers_are_one_number(name: str, text: str, value: int) -> None:
-    """Hexadecimal and binary literals, digits in groups, and exponents have the key of the digits."""
+    """Hexadecimal, binary, grouped and exponent forms of a number have the same cache key."""
     operation = OPERATIONS[name]
     others = {parameter.name: "1" for parameter in operation.parameters[1:]}
     first = operation.parameters[0].name
@@ -157,7 +157,7 @@ def test_forms_of_whole_numbers_are_one_number(name: str, text: str, value: int)
 
 @pytest.mark.parametrize("text", ["1__0", "_1", "1_", "1_e6", "0x", "0x_f", "0xf_", "0b2", "0b1__1", "1e_6", "1e6_0"])
 def test_groups_of_digits_have_digits_on_both_sides(text: str) -> None:
-    """An underscore stands between two digits only."""
+    """An underscore is accepted only between two digits."""
     with pytest.raises(InvalidInput):
         OPERATIONS["gcd"].parse({"a": text, "b": "1"})
 
@@ -165,7 +165,7 @@ def test_groups_of_digits_have_digits_on_both_sides(text: str) -> None:
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", ["1" + "0" * 30, "7" * 5_000, "9" * 10_000])
 def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> None:
-    """10^30 and a 5,000-digit n are accepted, shown as strings, and said to be enormous; the key stays short."""
+    """10^30 and an n of 5,000 digits are accepted and estimated as enormous; the cache key stays short."""
     operation = THREE[name]
     args = operation.parse({"n": text})
     assert operation.input(args) == {"n": text}
@@ -218,7 +218,7 @@ def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> Non
     ],
 )
 def test_numbers_are_canonical(text: str, shown: int | str) -> None:
-    """Equal numbers are shown alike: safe integers as JSON numbers, decimals and fractions as strings."""
+    """Equal numbers are shown the same way: safe integers as JSON numbers, decimals and fractions as strings."""
     operation = THREE["pow"]
     args = operation.parse({"x": text, "y": "1"})
     assert operation.input(args) == {"x": shown, "y": 1}
@@ -228,7 +228,7 @@ def test_numbers_are_canonical(text: str, shown: int | str) -> None:
 
 
 def test_only_rounded_results_have_the_precision_in_their_key() -> None:
-    """Two precisions share the cached exact result and never a rounded one."""
+    """Precisions share the cache key of an exact result, but not that of a rounded one."""
     operation = THREE["pow"]
     exact, rounded = operation.parse({"x": "4", "y": "0.5"}), operation.parse({"x": "2", "y": "0.5"})
     assert operation.key(exact, 50) == operation.key(exact, 60)
@@ -249,13 +249,13 @@ def test_only_rounded_results_have_the_precision_in_their_key() -> None:
     ],
 )
 def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> None:
-    """Poles and even roots of negative numbers are domain errors, never NaN or a complex number."""
+    """Powers without a real value are DomainErrors: poles, and even roots of negative numbers."""
     with pytest.raises(DomainError):
         THREE["pow"].parse({"x": x, "y": y})
 
 
 def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
-    """1e999999999 as an exponent is refused, but 0, 1 and -1 take it."""
+    """An exponent of 1e999999999 is refused, unless the base is 0, 1 or -1."""
     operation = THREE["pow"]
     for beyond in ("1e999999999", "-1e999999999", "1e10000"):
         with pytest.raises(InvalidInput) as caught:

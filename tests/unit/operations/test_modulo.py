@@ -1,4 +1,4 @@
-"""Results modulo m, for operands whose full results could not be written out."""
+"""Results modulo m, for operands whose full results can't be written out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIBONACCI, FACTORIAL, POWER = THREE.values()
 
 
 def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
-    """The residue, after its estimate has been seen to be sane."""
+    """Return the residue, after checking that its estimate is sane."""
     args = THREE[operation].parse(raw)
     assert 0 < THREE[operation].plan_modulo(args, modulus).seconds < 30
     return int(THREE[operation].modulo(args, modulus))
@@ -51,7 +51,7 @@ def test_exponents_of_a_thousand_digits() -> None:
     ("x", "y", "modulus"), [("2", "-1", 10), ("0.5", "3", 4), ("6", "-2", 9), ("0.1", "1", 15), ("1/6", "1", 4)]
 )
 def test_no_inverse_no_residue(x: str, y: str, modulus: int) -> None:
-    """If the denominator and m share a factor, the residue is undefined: a domain error."""
+    """If the denominator and m share a factor, the residue is a DomainError."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": x, "y": y}, modulus)
 
@@ -81,7 +81,7 @@ def test_rationals_modulo_m(x: str, y: str, modulus: int, residue: int) -> None:
 
 
 def test_an_irrational_number_has_no_residue() -> None:
-    """sqrt(2) mod 7 is a domain error, not 3."""
+    """sqrt(2) mod 7 is a DomainError, not 3."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": "2", "y": "0.5"}, 7)
 
@@ -112,13 +112,13 @@ def test_a_modulus_below_one_is_refused(modulus: int) -> None:
     ids=lambda modulus: f"{modulus.bit_length()} bits",
 )
 def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
-    """Modulo primes, smooth numbers, squares and products n! leaves its own remainder, by every method."""
+    """n! modulo primes, smooth numbers, squares and products equals the remainder of the full number."""
     for n in (19_999, 20_000, 50_020, 50_021, 65_536, 100_041):
         assert modulo("factorial", {"n": str(n)}, modulus) == gmp.fac(n) % modulus
 
 
 def test_factorials_with_a_huge_argument() -> None:
-    """The residue of n! is 0 for n >= m and for a smooth m that divides n!; near a prime Wilson's theorem holds."""
+    """The residue of n! is 0 if n >= m or a smooth m divides n!; near a prime, Wilson's theorem gives it."""
     prime = 2**61 - 1
     assert modulo("factorial", {"n": "9" * 5_000}, prime) == 0
     assert modulo("factorial", {"n": str(prime - 1)}, prime) == prime - 1
@@ -130,7 +130,7 @@ def test_factorials_with_a_huge_argument() -> None:
 
 
 def test_an_endless_computation_is_estimated_as_such() -> None:
-    """(10^18)! modulo a larger prime is estimated to take hours, so its computation is not started."""
+    """(10^18)! modulo a larger prime is estimated to take hours, so that it is not started."""
     args = FACTORIAL.parse({"n": str(10**18)})
     assert FACTORIAL.plan_modulo(args, 10**40 + 121).seconds > 1_000
     absurd = FACTORIAL.parse({"n": gmp.mpz(2**19_900).digits()})

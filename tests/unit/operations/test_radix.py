@@ -1,4 +1,4 @@
-"""Integers in other bases, against Python's own reading of them."""
+"""Integers in other bases, compared with Python's own conversion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 10_000
 
 
 def read(text: bytes, base: int) -> int:
-    """Return the number of a text, digit by digit."""
+    """Return the number that a text represents, read digit by digit."""
     value = 0
     for digit in text.removeprefix(b"-").decode():
         value = value * base + int(digit, base)
@@ -27,7 +27,7 @@ def read(text: bytes, base: int) -> int:
 
 @pytest.mark.parametrize("base", range(2, 37))
 def test_a_text_in_a_base_is_the_same_number(base: int) -> None:
-    """Every base writes small and long numbers of both signs without leading zeros, in 0-9 and a-z."""
+    """In every base, small and long numbers of both signs are right and have no leading zeros."""
     random = Random(base)  # noqa: S311  # operands, no secrets
     numbers = [
         *range(-40, 41),
@@ -45,7 +45,7 @@ def test_a_text_in_a_base_is_the_same_number(base: int) -> None:
 
 
 def test_one_wrong_digit_is_noticed() -> None:
-    """The residue of a long text changes with any of its digits."""
+    """Changing a digit of a long text changes its residue."""
     text = in_base(str(7**5_000).encode(), True, 36)
     prime = random_prime()
     for place in range(0, len(text), 97):
@@ -55,7 +55,7 @@ def test_one_wrong_digit_is_noticed() -> None:
 
 
 def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong residue is an error for 1,001 digits; shorter texts are not verified."""
+    """A text of 1,001 digits with a wrong residue raises VerificationFailed; shorter texts are not verified."""
     monkeypatch.setattr("pycalc.services.operations.radix.residue_in_base", lambda *_: -1)
     assert in_base(b"9" * 1_000, True, 16) == format(10**1_000 - 1, "x").encode()
     with pytest.raises(VerificationFailed):
@@ -63,7 +63,7 @@ def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyP
 
 
 def test_the_facts_are_those_of_the_text() -> None:
-    """The sign is no digit, and the ends have letters; an e is a digit there."""
+    """The sign is not a digit, but letters such as e are; first and last digits are letters too."""
     assert describe_in_base(b"-1e5") == (3, "1e5", "1e5")
     text = format(2**100 - 1, "x").encode()
     assert describe_in_base(text) == (25, "f" * 20, "f" * 20)
@@ -73,7 +73,7 @@ def test_the_facts_are_those_of_the_text() -> None:
     ("text", "exact"), [(b"1.5", True), (b"1/3", True), (b"true", True), (b"1e20", False), (b"141", False)]
 )
 def test_only_an_exact_integer_has_another_base(text: bytes, exact: bool) -> None:
-    """A decimal, a fraction, a boolean and a rounded integer are refused."""
+    """Another base for a decimal, fraction, boolean or rounded integer is refused, with the pointer to ``base``."""
     with pytest.raises(InvalidInput) as caught:
         in_base(text, exact, 16)
     assert [problem.pointer for problem in caught.value.problems] == ["/base"]
@@ -81,7 +81,7 @@ def test_only_an_exact_integer_has_another_base(text: bytes, exact: bool) -> Non
 
 @pytest.mark.parametrize(("base", "digits"), [(2, 9_999), (3, 6_309), (16, 2_500), (36, 1_934)])
 def test_the_plan_counts_the_digits_of_the_base(base: int, digits: int) -> None:
-    """2^9998 has so many digits, by logarithms; the plan has them or one more, and a key and operands of its own."""
+    """The plan's digit count is right for the base, or too high by one; base belongs to the key and the input."""
     plan = make_plan(LIMIT, "pow", ("2", "9998"), Options(base=base))
     text, facts = execute(plan.task)
     assert (len(text or b""), facts.digits) == (digits, str(digits))
@@ -91,7 +91,7 @@ def test_the_plan_counts_the_digits_of_the_base(base: int, digits: int) -> None:
 
 @pytest.mark.parametrize(("y", "base"), [(10_000, 2), (33_300, 9), (52_000, 36)])
 def test_a_text_over_the_limit_is_refused(y: int, base: int) -> None:
-    """The limit is that of the text in the base; its ends are not known there."""
+    """If a text in the base exceeds the limit, the error names limit and base, and has no exact size."""
     with pytest.raises(ResultTooLarge, match=f"10,000 digits in base {base}") as caught:
         make_plan(LIMIT, "pow", ("2", str(y)), Options(base=base))
     assert (caught.value.digits, caught.value.limit) == (None, LIMIT)

@@ -14,7 +14,7 @@ POWER = OPERATIONS["pow"]
 
 
 def decimal_text(value: Fraction) -> str:
-    """Return a fraction's finite decimal."""
+    """Return a fraction as a terminating decimal."""
     places = 0
     while value.denominator != 1:
         value *= 10
@@ -33,7 +33,7 @@ def root_of(square: Fraction, precision: int) -> str:
 
 @pytest.mark.parametrize("distance", [10, 60, 500, 4_000])
 def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
-    """sqrt(1.23455² ± 10^-d) rounds to 1.2346 or 1.2345, however close to the tie it is."""
+    """sqrt(1.23455² ± 10^-d), just above or below a tie, rounds to 1.2346 or 1.2345."""
     square, epsilon = Fraction(123455, 100_000) ** 2, Fraction(1, 10**distance)
     assert root_of(square + epsilon, 5) == "1.2346"
     assert root_of(square - epsilon, 5) == "1.2345"
@@ -41,7 +41,7 @@ def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
 
 @pytest.mark.parametrize("distance", [30, 300, 4_000])
 def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
-    """sqrt(1 ± 10^-d) at 20 digits is 1.000...; the largest representable value below 1 is not rounded up to it."""
+    """sqrt(1 ± 10^-d) at 20 digits is not rounded across a power of ten."""
     epsilon = Fraction(1, 10**distance)
     assert root_of(1 + epsilon, 20) == root_of(1 - epsilon, 20) == "1." + "0" * 19
     assert root_of(Fraction(1, 100) - epsilon, 20) == "0.1" + "0" * 19
@@ -50,7 +50,7 @@ def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
 
 @pytest.mark.parametrize("precision", [1, 2, 3, 10, 100, 1_000, 10_000])
 def test_square_roots_agree_with_integer_square_roots(precision: int) -> None:
-    """The digits of sqrt(2), sqrt(3) and sqrt(7) are those of the integer square root of 2·10^2k."""
+    """The digits of sqrt(2), sqrt(3) and sqrt(7) equal those of the integer square root of the number times 10^2k."""
     for radicand in (2, 3, 7):
         expected = (isqrt(4 * radicand * 10 ** (2 * precision - 2)) + 1) // 2
         assert root_of(Fraction(radicand), precision).replace(".", "") == mpz(expected).digits()
@@ -74,7 +74,7 @@ def test_square_roots_agree_with_integer_square_roots(precision: int) -> None:
     ],
 )
 def test_the_form_of_a_rounded_text(x: str, y: str, precision: int, text: str) -> None:
-    """Rounded texts are plain from 0.000001 up to `precision` integer digits, and scientific otherwise.
+    """Rounded texts are plain from 0.000001 up to ``precision`` integer digits, otherwise in scientific notation.
 
     Trailing zeros show the precision.
     """
@@ -86,7 +86,7 @@ def test_the_form_of_a_rounded_text(x: str, y: str, precision: int, text: str) -
 
 @pytest.mark.parametrize("wrong", ["1.4143", "1.4141", "-1.4142", "1.41421", "1.414", "01.4142", "1.4142e+0", "x", ""])
 def test_a_wrong_rounding_is_found_out(wrong: str) -> None:
-    """Verification refuses sqrt(2) at 5 digits with another last digit, sign, length or form."""
+    """The verification rejects sqrt(2) at 5 digits with another last digit, sign, length or form."""
     args = POWER.parse({"x": "2", "y": "0.5"})
     assert POWER.verify(args, 5, b"1.4142", 2**61 - 1)
     assert not POWER.verify(args, 5, wrong.encode(), 2**61 - 1)

@@ -1,4 +1,4 @@
-"""Tables of constants and enclosures, compared with mpmath, an independent implementation."""
+"""Tables of constants and bounds, compared with mpmath, an independent library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_bernoulli_numbers_of_stirlings_series() -> None:
 
 @pytest.mark.parametrize("n", [1_000, 1_001, 12_345, 10**9, 10**18])
 def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
-    """log10 n! lies in the interval, which is as wide as the series' last term: B28 / (28·27·n^27), below n^-25."""
+    """The interval for log10 n! contains the value, and is as narrow as the series' last term allows."""
     with mpmath.workprec(700):
         low, high = map(_mpf, factorial.StirlingLogarithm(n)(IntervalArithmetic(600)))
         assert low < mpmath.loggamma(n + 1) / mpmath.log(10) < high
@@ -63,7 +63,7 @@ def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: in
 
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
-    """The joined layers equal n!; no layer repeats a prime, and none contains 5."""
+    """The product of the layers is n!; no layer repeats a prime, and none contains 5."""
     layers, zeros = factorial_factors(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):
@@ -77,7 +77,7 @@ def test_the_layers_of_a_factorial(n: int) -> None:
     "value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9", "1e80", "-3e70"]
 )
 def test_floor_and_nearest(value: str) -> None:
-    """Floor and nearest integer agree with Fraction's exact arithmetic; halves round up."""
+    """Floor and nearest integer equal those by Fraction; halves are rounded up."""
     arithmetic = IntervalArithmetic(200)
     exact = Fraction(value)
     quotient = arithmetic.divide(arithmetic.integer(exact.numerator), arithmetic.integer(exact.denominator)).low
@@ -90,7 +90,7 @@ def test_floor_and_nearest(value: str) -> None:
 
 
 def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
-    """An undecided rounding is retried with twice the precision (Ziv's strategy), up to four million bits."""
+    """An undecided rounding is tried again with twice the precision, up to four million bits (Ziv's strategy)."""
     tried: list[int] = []
 
     def decides_above(bits: int) -> Callable[[IntervalArithmetic], bool | None]:
@@ -113,7 +113,7 @@ def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
 @pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789])
 @pytest.mark.parametrize("exponent", [0, 1, 2, 19, 20, 21, 300, 1_999, 2_000, 4_000, 4_001])
 def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
-    """A power's size, leading and trailing digits equal those of the interpreter's exact power, by every method."""
+    """A power's size, first and last digits equal those of Python's exact power, by every method."""
     text = str(mpz(base) ** exponent)
     power = IntegerPower(base, exponent)
     assert power.digits() == len(text)
@@ -142,7 +142,7 @@ def test_times_between_measurements(costs: thresholds.Costs, size: float, expect
 
 
 def test_the_time_of_what_is_far_too_large_is_finite() -> None:
-    """The time of a far too large operand is finite, because it is compared with deadlines and summed."""
+    """The estimated time of a far too large operand is finite, so that it can be compared and summed."""
     assert 1e200 < thresholds.seconds(((10, 1.0), (1_000, 1_000_000.0)), 1e300) < float("inf")
 
 

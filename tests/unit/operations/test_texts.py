@@ -1,4 +1,4 @@
-"""Residues and digit facts that are computed from a result's text."""
+"""Residues and digit counts that are computed from a result's text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MERSENNE = 2**61 - 1
     ],
 )
 def test_the_residue_of_an_integer(text: str) -> None:
-    """An integer's residue is Python's own remainder, here by Horner's rule on the digits."""
+    """An integer's residue equals the remainder by Horner's rule on its digits."""
     value = 0
     for digit in text.lstrip("-"):
         value = (value * 10 + int(digit)) % MERSENNE
@@ -69,5 +69,5 @@ def test_a_denominator_without_inverse_is_a_division_by_zero() -> None:
     ],
 )
 def test_the_facts_leave_marks_out(text: bytes, facts: DigitFacts) -> None:
-    """Digits are counted and shown without sign, point, slash and exponent."""
+    """Digits are counted and shown without sign, decimal point, slash and exponent."""
     assert describe(text) == facts

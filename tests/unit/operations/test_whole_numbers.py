@@ -1,4 +1,4 @@
-"""The operations of whole numbers, against Python's integers, against definitions and against published tables."""
+"""Operations on whole numbers, compared with Python's integers, definitions and published tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycalc.services.operations.integer_operation import digits_of_bits
 from pycalc.services.operations.numbers.texts import describe
 
 EVALUATE = CALCULATIONS["evaluate"]
-PRIME = 2**60 + 33  # of 61 bits, like the random primes of verifications
+PRIME = 2**60 + 33  # a prime of 61 bits, like the random primes of verifications
 PRIMES = [n for n in range(2, 2_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1))]
 
 
@@ -32,7 +32,7 @@ def parsed(name: str, *operands: int) -> Any:
 
 
 def checked(name: str, *operands: int) -> int:
-    """Return a result, whose verification must accept it and no neighbour, and whose estimate must not be too low."""
+    """Return a result; check that verification accepts only it, and that its estimate is not too low."""
     operation, args = OPERATIONS[name], parsed(name, *operands)
     text = operation.compute(args, 50)
     value = int(mpz(text.decode()))
@@ -56,7 +56,7 @@ def is_refused(name: str, *operands: int) -> bool:
 
 
 def test_binomial_coefficients() -> None:
-    """They are Python's; those of a negative n are (-1)^k times (k - n - 1) over k, those of a negative k are 0."""
+    """Coefficients equal ``math.comb``; a negative n gives (-1)^k times (k - n - 1) over k, a negative k gives 0."""
     for n, k in product(range(25), range(-2, 27)):
         assert checked("binomial", n, k) == (math.comb(n, k) if k >= 0 else 0)
     for n, k in product(range(-12, 0), range(-2, 12)):
@@ -67,7 +67,7 @@ def test_binomial_coefficients() -> None:
     ("n", "k"), [(30_000, 12_000), (30_000, 10_001), (30_000, 29_990), (10**18, 3), (10**30, 2), (2**61 + 5, 400)]
 )
 def test_large_binomial_coefficients(n: int, k: int) -> None:
-    """They agree with Python's, whether their residue is a product or a quotient of factorials."""
+    """Large coefficients equal ``math.comb``, and the estimate is at most about a tenth too large."""
     assert checked("binomial", n, k) == math.comb(n, k)
     digits = len(mpz(math.comb(n, k)).digits())
     estimate = OPERATIONS["binomial"].estimate(parsed("binomial", n, k), 50).digits
@@ -75,7 +75,7 @@ def test_large_binomial_coefficients(n: int, k: int) -> None:
 
 
 def test_catalan_numbers() -> None:
-    """They are those of OEIS A000108, and satisfy (n + 2)·C(n + 1) = (4n + 2)·C(n)."""
+    """Catalan numbers equal OEIS A000108, and satisfy (n + 2)·C(n + 1) = (4n + 2)·C(n)."""
     known = [1, 1, 2, 5, 14, 42, 132, 429, 1430, 4862, 16796, 58786, 208012, 742900, 2674440, 9694845]
     assert [checked("catalan", n) for n in range(16)] == known
     for n in (99, 1_000):
@@ -83,7 +83,7 @@ def test_catalan_numbers() -> None:
 
 
 def test_lucas_numbers() -> None:
-    """They are those of OEIS A000032; those modulo m and their ends agree with the whole numbers."""
+    """Lucas numbers equal OEIS A000032; residues, first and last digits agree with the whole numbers."""
     lucas = OPERATIONS["lucas"]
     assert isinstance(lucas, Modular)
     assert isinstance(lucas, Summarisable)
@@ -101,7 +101,7 @@ def test_lucas_numbers() -> None:
 
 
 def test_primorials() -> None:
-    """They are the products of the primes up to n; their size is estimated within a tenth."""
+    """Primorials equal the products of the primes up to n; their estimated size is at most a tenth too large."""
     expected = 1
     for n in range(1_000):
         expected *= n if n in PRIMES else 1
@@ -111,7 +111,7 @@ def test_primorials() -> None:
 
 
 def test_divisors_and_multiples() -> None:
-    """The greatest common divisor and the least common multiple are Python's, of zero and negative numbers too."""
+    """Divisors and multiples equal ``math.gcd`` and ``math.lcm``, also for zero and negative numbers."""
     numbers = [*range(-7, 13), 360, -1_071, 462, 10**20, 6**50, PRIME**2]
     for a, b in product(numbers, repeat=2):
         assert checked("gcd", a, b) == math.gcd(a, b)
@@ -119,7 +119,7 @@ def test_divisors_and_multiples() -> None:
 
 
 def test_a_common_divisor_that_is_not_the_greatest_is_refused() -> None:
-    """Verification refuses a smaller divisor and a larger multiple."""
+    """The verification rejects a smaller common divisor, and a larger common multiple."""
     divisors, multiples = OPERATIONS["gcd"], OPERATIONS["lcm"]
     for wrong in (b"1", b"2", b"3", b"12"):
         assert not divisors.verify(parsed("gcd", 12, 18), 50, wrong, PRIME)
@@ -128,7 +128,7 @@ def test_a_common_divisor_that_is_not_the_greatest_is_refused() -> None:
 
 
 def test_inverses() -> None:
-    """They are Python's ``pow(a, -1, m)``; numbers with a common factor have none."""
+    """Inverses equal Python's ``pow(a, -1, m)``; numbers with a common factor have none."""
     for a, m in product(range(-15, 40), (1, 2, 7, 12, 30)):
         assert is_refused("modinverse", a, m) == (math.gcd(a, m) != 1)
         if math.gcd(a, m) == 1:
@@ -140,7 +140,7 @@ def test_inverses() -> None:
 
 
 def test_a_divisor_that_two_numbers_share_is_shown_by_its_ends() -> None:
-    """The refusal names the common divisor: up to 60 digits in full, a longer one by its first and last 20."""
+    """If there is no inverse, the error names the common divisor, from 61 digits on by its first and last 20."""
     for digits, shown in ((60, "9" * 60), (61, "9" * 20 + "..." + "9" * 20)):
         divisor = 10**digits - 1
         with pytest.raises(DomainError, match=rf"multiples of {shown.replace('.', '[.]')}:"):
@@ -153,7 +153,7 @@ COMPOSITE_41 = 3_317_044_064_679_887_385_961_981
 
 
 def test_primality() -> None:
-    """Numbers below 2,000 are prime by trial division; Mersenne primes are, and strong pseudoprimes are not."""
+    """isprime is right for numbers below 2,000, Mersenne primes, Carmichael numbers and strong pseudoprimes."""
     is_prime = OPERATIONS["isprime"]
     expected = {n: n in PRIMES for n in range(2_000)}
     expected |= dict.fromkeys((*COMPOSITE, COMPOSITE_41), False) | dict.fromkeys(
@@ -167,7 +167,7 @@ def test_primality() -> None:
 
 
 def test_a_long_number_is_estimated_by_what_a_test_finds() -> None:
-    """A composite number is answered at once; the proof of a probable prime is estimated to take minutes."""
+    """A long composite number is estimated as cheap, and the proof of a probable prime as taking minutes."""
     for text, prime in (("2^4423 - 1", True), ("2^9689 - 1", True), ("2^4423 + 1", False), ("2^9689 - 3", False)):
         power, _, rest = text.partition(" ")
         n = 2 ** int(power[2:]) + int(rest.replace(" ", ""))
@@ -179,7 +179,7 @@ def test_a_long_number_is_estimated_by_what_a_test_finds() -> None:
 
 
 def test_next_primes() -> None:
-    """The next prime is above n and there is none between; verification refuses the one after it."""
+    """The next prime is the smallest prime above n; verification rejects its neighbours."""
     assert [int(OPERATIONS["nextprime"].compute(parsed("nextprime", n), 50)) for n in (0, 1, 2, 3)] == [2, 2, 3, 5]
     for before, after in pairwise(PRIMES[:100]):
         for n in range(before, after):
@@ -207,7 +207,7 @@ def factored(n: int) -> list[dict[str, Any]]:
 
 
 def test_factorizations() -> None:
-    """Every number is the product of its primes in ascending order; verification refuses every other list."""
+    """The factors equal those by trial division, in ascending order; verification rejects wrong lists."""
     factorize = OPERATIONS["factorize"]
     for n in (*range(1, 2_000), 1_009 * 1_013, 997**3 * 1_999, 2**70 * 1_999**2):
         args = parsed("factorize", n)
@@ -242,6 +242,6 @@ def is_refused_when_read(name: str, operand: int) -> bool:
 
 @pytest.mark.parametrize("bits", [*range(1, 400), 33_219, 33_220, 332_192, 332_193, 3_321_928])
 def test_the_most_digits_of_so_many_bits(bits: int) -> None:
-    """The estimate is the length of the largest number of so many bits, or one more."""
+    """The estimated number of decimal digits is that of the largest number with so many bits, or one more."""
     longest = len(mpz(2**bits - 1).digits())
     assert longest <= digits_of_bits(bits) <= longest + 1
