@@ -94,7 +94,7 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
 
 
 async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A message follows the CloudEvents binding, §3.3: event as value, media type and attributes (``ce_``) as headers."""
+    """A message follows the CloudEvents binding, §3.3: event as value, media type and ``ce_`` attributes as headers."""
     (event,) = numbered(ADA, [7])
     await opened(kafka.url(topic)).publish([event])
     (message,) = await asyncio.to_thread(read, kafka.servers, topic, 1)
@@ -206,7 +206,7 @@ def make_anew(admin: AdminClient, topic: str) -> None:
 async def test_a_topic_made_anew_is_read_from_its_beginning(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A recreated topic is read from its beginning, even after a late commit for the old one; its consumer must rejoin."""
+    """A recreated topic is read from its beginning, even after a late commit for the old one; consumers must rejoin."""
     stream = opened(real_kafka.url(topic, "partitions=1"))
     old, new = numbered(ADA, range(5)), numbered(ADA, range(5, 15))
     await stream.publish(old)

@@ -128,7 +128,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_runs_again_and_compares(console: Page, context: BrowserContext, token: str) -> None:
-    """ "Run again" calculates with the row's options; "Compare" shows the first difference of two results."""
+    """The button Run again calculates with the row's options; Compare shows the first difference of two results."""
     _get(context, "/fibonacci/100?base=16", token)
     _evaluate(context, token, "10^30+7", "10^30+8")
     console.goto("/console/history")

@@ -41,7 +41,7 @@ def test_docs_list_the_operations(page: Page) -> None:
 
 
 def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
-    """ "Authorize" logs in, and later requests carry the token; no secret is stored after the page is closed."""
+    """The dialog Authorize logs in, and later requests carry the token; no secret is left after the page is closed."""
     page.goto("/healthz")
     page.evaluate("localStorage.setItem('authorized', 'the password, as an earlier release kept it')")
     page.goto("/docs")
@@ -165,7 +165,7 @@ def test_a_link_keeps_its_expression_through_sign_in(page: Page, username: str) 
 
 
 def test_cancel_keeps_the_last_result(console: Page) -> None:
-    """ "Cancel" aborts the request, and the last result stays."""
+    """The button Cancel aborts the request, and the last result stays."""
     calculate(console, "fibonacci(10)")
     expect(console.locator("#result")).to_have_text("55")
     pending: list[Route] = []
@@ -190,7 +190,7 @@ def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path:
 
 
 def test_copy_takes_every_digit(console: Page, context: BrowserContext) -> None:
-    """ "Copy" puts the digits on the clipboard, without the spaces between their groups."""
+    """The button Copy puts the digits on the clipboard, without the spaces between their groups."""
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     calculate(console, "fibonacci(1000)")
     console.get_by_role("button", name="Copy").click()

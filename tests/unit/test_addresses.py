@@ -1,4 +1,4 @@
-"""Client addresses: forwarded ones count from trusted proxies only, and no header makes the parser raise."""
+"""Client addresses: forwarded addresses count only if a trusted proxy reports them, and no header raises an error."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ CLIENT, OTHER = "198.51.100.7", "203.0.113.9"
 def test_the_right_most_untrusted_address_is_the_clients(
     peer: str | None, forwarded: list[bytes], expected: str
 ) -> None:
-    """Addresses that a client writes to the left of a trusted proxy's entry are ignored."""
+    """The client's address is the right-most one that is not a trusted proxy; entries to the left of it are ignored."""
     assert ClientAddresses(PROXIES).client(peer, forwarded) == expected
 
 
 def test_no_proxy_is_trusted_by_default() -> None:
-    """Without a list of trusted proxies X-Forwarded-For is ignored."""
+    """Without a list of trusted proxies, X-Forwarded-For is ignored."""
     assert ClientAddresses().client("127.0.0.1", [OTHER.encode()]) == "127.0.0.1"
 
 
 def test_what_is_no_network_is_refused() -> None:
-    """An invalid network in the setting stops the start."""
+    """A text that is not a network in the setting is refused at the start."""
     with pytest.raises(ValueError, match=r"proxy\.internal"):
         ClientAddresses(["proxy.internal"])
 
@@ -79,7 +79,7 @@ def test_what_is_no_network_is_refused() -> None:
     ],
 )
 def test_https_is_what_a_trusted_proxy_says(peer: str | None, forwarded: list[bytes], https: bool) -> None:
-    """Only a trusted proxy's X-Forwarded-Proto counts, and its first entry is the client's own connection."""
+    """X-Forwarded-Proto counts only from a trusted proxy, and then its first entry does."""
     addresses = ClientAddresses(PROXIES)
     assert addresses.proxied
     assert addresses.by_https(peer, forwarded) is https

@@ -1,4 +1,4 @@
-"""Admission to computing: bounded, fair between users, and no slot is ever lost."""
+"""Admission to computing: bounded, fair between users, and without losing a slot."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ async def empty(visitors: list[Visitor]) -> None:
 
 
 async def settle() -> None:
-    """Let every task run that can run."""
+    """Let every task run until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
-    """Let visitors of these users arrive in this order."""
+    """Let one visitor of each of these users arrive, in this order."""
     visitors = []
     for user in users:
         visitors.append(Visitor(admission, user))
@@ -58,7 +58,7 @@ async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
 
 
 async def test_one_user_never_holds_the_last_of_two_slots() -> None:
-    """With two slots a user gets one, however many requests it has; the other stays free for other users."""
+    """If there are two slots, one user gets only one, however many requests that user has."""
     admission = Admission(Metrics(), 2)
     first, second, bob = await arrive(admission, ADA, ADA, BOB)
     assert (first.inside, second.inside, bob.inside) == (True, False, True)
@@ -74,7 +74,7 @@ async def test_one_user_never_holds_the_last_of_two_slots() -> None:
 
 
 async def test_one_user_holds_all_but_one_of_many_slots() -> None:
-    """With four slots one user gets three."""
+    """If there are four slots, one user gets at most three."""
     admission = Admission(Metrics(), 4)
     visitors = await arrive(admission, *[ADA] * 5)
     assert [visitor.inside for visitor in visitors] == [True, True, True, False, False]
@@ -84,7 +84,7 @@ async def test_one_user_holds_all_but_one_of_many_slots() -> None:
 
 
 async def test_a_single_slot_is_open_to_every_user() -> None:
-    """A single slot is open to every user, because none can be reserved for others."""
+    """A single slot is open to every user."""
     admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
     assert ada.inside
@@ -92,7 +92,7 @@ async def test_a_single_slot_is_open_to_every_user() -> None:
 
 
 async def test_a_user_without_a_slot_is_next() -> None:
-    """Two users hold every slot and wait for more; a third, who comes last, gets the first slot that is released."""
+    """If two users hold every slot and wait for more, a third user gets the first slot that is released."""
     admission = Admission(Metrics(), 2)
     ada, bob, *queue = await arrive(admission, ADA, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)
@@ -103,7 +103,7 @@ async def test_a_user_without_a_slot_is_next() -> None:
 
 
 async def test_repeated_requests_alternate_with_queued_ones() -> None:
-    """A user who asks again after each answer alternates with one who asked for everything at once."""
+    """A user who asks again after each answer alternates with a user who asked for everything at once."""
     admission = Admission(Metrics(), 1)
     ada, *queue = await arrive(admission, ADA, ADA, ADA, ADA)
     served = []
@@ -126,7 +126,7 @@ async def test_repeated_requests_alternate_with_queued_ones() -> None:
 async def test_users_take_turns() -> None:
     """Slots go to the waiting users in turn, so that nobody waits behind another user's whole queue.
 
-    Within one user's requests, the oldest is first.
+    Of one user's requests, the oldest is first.
     """
     admission = Admission(Metrics(), 1)
     holder, *waiting = await arrive(admission, EVE, ADA, ADA, ADA, BOB)
@@ -139,12 +139,12 @@ async def test_users_take_turns() -> None:
         order.append(waiting.index(current))
         waiting.remove(current)
     await current.left()
-    # Order for [ADA, ADA, ADA, BOB]: Ada's first, then Bob's, then the rest of Ada's.
+    # The order for [ADA, ADA, ADA, BOB] is: Ada's first, Bob's, the rest of Ada's.
     assert order == [0, 2, 0, 0]
 
 
 async def test_the_queue_is_bounded_for_all() -> None:
-    """With ``max_waiting`` requests in the queue the next is refused at once, with a Retry-After."""
+    """If ``max_waiting`` requests are in the queue, the next one is refused at once, with a Retry-After."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, EVE, ADA, ADA, BOB)
     with pytest.raises(Overloaded) as refusal:
@@ -157,12 +157,12 @@ async def test_the_queue_is_bounded_for_all() -> None:
 
 
 async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user() -> None:
-    """Two users fill the queue; a third user's request replaces the newest request of the user with more waiting."""
+    """If the queue is full, a third user's request replaces the newest one of the user with most requests in it."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)
     with pytest.raises(Overloaded) as refusal:
-        await waiting[3].task  # Bob has as many waiting as Ada, and one that runs.
+        await waiting[3].task  # Bob has as many requests waiting as Ada, and also one that runs.
     assert refusal.value.retry_after == 5
     assert [visitor.task.done() for visitor in (*waiting[:3], eve)] == [False] * 4
     assert admission.waiting == 4
@@ -171,7 +171,7 @@ async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user()
 
 
 async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
-    """In a full queue a new user displaces a user who also has one running, but nobody who only has one waiting."""
+    """In a full queue, a new user displaces a user who also has a running request, but none with one waiting only."""
     admission = Admission(Metrics(), 2, max_waiting=2)
     ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
     eve, ida = await arrive(admission, EVE, b"ida")
@@ -186,7 +186,7 @@ async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
 
 
 async def test_refusals_are_counted_by_their_reason() -> None:
-    """Refusals are counted by reason: full queue, displaced by another user, waited too long."""
+    """Refusals are counted by reason: full queue, displaced by another user's request, or too long a wait."""
     metrics = Metrics()
     admission = Admission(metrics, 1, max_waiting=2, max_wait=0.05)
     holder, *refused = await arrive(admission, ADA, ADA, BOB, EVE)
@@ -207,7 +207,7 @@ async def test_refusals_are_counted_by_their_reason() -> None:
 
 
 async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
-    """A user with half of ``max_waiting`` is refused while other users may still wait."""
+    """A user who fills half of the queue is refused, while other users may still wait."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, ADA, ADA)
     with pytest.raises(Overloaded):
@@ -219,7 +219,7 @@ async def test_one_user_fills_no_more_than_half_of_the_queue() -> None:
 
 
 async def test_a_wait_has_an_end() -> None:
-    """A request that has waited ``max_wait`` is refused and leaves the queue."""
+    """A request that has waited ``max_wait`` is refused, and leaves the queue."""
     admission = Admission(Metrics(), 1, max_wait=0.02)
     (holder,) = await arrive(admission, EVE)
     with pytest.raises(Overloaded):
@@ -247,7 +247,7 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
 
 
 async def test_a_slot_granted_to_a_cancelled_request_is_not_lost() -> None:
-    """A slot that is granted and cancelled in the same iteration of the event loop goes to the next request."""
+    """If a slot is granted to a request that is cancelled in the same loop iteration, the next request gets it."""
     admission = Admission(Metrics(), 1)
     holder, quitter, bob = await arrive(admission, EVE, ADA, BOB)
     holder.leave.set()
@@ -263,7 +263,7 @@ async def test_a_slot_granted_to_a_cancelled_request_is_not_lost() -> None:
 
 
 async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
-    """If a slot is released before its cancelled waiter has run again, the next caller gets the slot."""
+    """If a slot is released while its cancelled waiter has not run yet, the next caller gets the slot."""
     admission = Admission(Metrics(), 1)
     holder = admission.slot(ADA)
     await holder.__aenter__()

@@ -1,4 +1,4 @@
-"""API keys: their form, their visible prefix, and the number that a user may have."""
+"""API keys: their form, their visible prefix, and the limit on a user's keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLER = Principal(USER_ID, "ada", Role.USER, b"s" * 16, 2e9)
 
 
 class NotingStore(MemoryKeyStore):
-    """A store that records the limit on a user's keys, and the keys that were looked up."""
+    """A store that records the limit on a user's keys, and the hashes that were looked up."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -35,7 +35,7 @@ class NotingStore(MemoryKeyStore):
 
 
 async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
-    """The 12 visible characters, four of them the fixed prefix, identify a key; only the whole key's hash is stored."""
+    """A key's first 12 characters are shown, four of them always the same; only the whole key's hash is stored."""
     store = NotingStore()
     before = time_ns() // 1_000_000
     key, text = await keys_in(store, Metrics()).create(CALLER, KeyRequest(name="notebook", expires_in=60))
@@ -50,7 +50,7 @@ async def test_a_key_is_256_bits_of_which_48_are_shown() -> None:
 
 
 async def test_only_what_looks_like_a_key_is_looked_up() -> None:
-    """A text that does not have the form of a key causes no database read."""
+    """A text without the form of a key causes no database read."""
     store = NotingStore()
     keys = keys_in(store, Metrics())
     right = "pck_" + "a" * 43

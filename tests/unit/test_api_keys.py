@@ -1,4 +1,4 @@
-"""Unknown API keys: refused from memory, with a bounded number of look-ups."""
+"""Unknown API keys: refused from memory, with a limited number of look-ups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store(MemoryKeyStore):
-    """A store without keys that counts look-ups, and answers when the test allows it."""
+    """A store without keys that counts look-ups; each answers when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -33,7 +33,7 @@ class Store(MemoryKeyStore):
 
 
 class Clock:
-    """A clock that stands still."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -43,12 +43,12 @@ class Clock:
 
 
 def invented() -> str:
-    """Return a key of the right form."""
+    """Return a new text in the form of a key."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
-    """An unknown key is looked up once a second; in between it is refused from memory."""
+    """An unknown key is looked up at most once a second; in between it is refused from memory."""
     store, clock, key = Store(), Clock(), invented()
     keys = keys_in(store, Metrics(), clock)
     for _ in range(100):
@@ -60,7 +60,7 @@ async def test_an_unknown_key_is_looked_up_once_a_second() -> None:
 
 
 async def test_unknown_keys_are_remembered_within_bounds() -> None:
-    """At the bound the oldest unknown key is forgotten for the newest, and the metric shows their number."""
+    """The number of remembered unknown keys, which a metric shows, is bounded: the newest displaces the oldest."""
     store, metrics = Store(), Metrics()
     keys = keys_in(store, metrics, Clock())
     first = invented()
@@ -73,7 +73,7 @@ async def test_unknown_keys_are_remembered_within_bounds() -> None:
 
 
 async def test_invented_keys_take_two_lookups_at_a_time() -> None:
-    """Look-ups of unknown keys use two connections at most; a few wait, and the rest are refused and counted."""
+    """At most two unknown keys are looked up at a time; a few more wait, and the rest is refused and counted."""
     store, metrics = Store(), Metrics()
     store.gate.clear()
     keys = keys_in(store, metrics, Clock())
@@ -94,7 +94,7 @@ async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
 
 
 async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
-    """Enabling an account again forgets that its keys were remembered as unknown."""
+    """Enabling an account again makes its keys work at once, although they were remembered as unknown."""
     store = Store()
     keys = keys_in(store, Metrics(), Clock())
     key = invented()

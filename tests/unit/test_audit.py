@@ -1,4 +1,4 @@
-"""The audit log of refusals: a flood is counted rather than written, and displaces no other records."""
+"""The audit log of refusals: a flood is counted instead of written, and displaces no other entries."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
-    """The log takes a burst of 100 refusals and 10 a second after that; it counts the rest.
+    """The log takes 100 refusals at once and then 10 a second; it counts the rest.
 
-    Known and unknown callers have separate buckets, and a pause refills a bucket up to its size.
+    Known users and strangers have separate allowances, and a pause restores an allowance up to its size.
     """
     now = 5.0
     metrics = Metrics()
@@ -49,7 +49,7 @@ async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
 
 
 async def test_entries_are_stored_in_order_although_the_database_fails() -> None:
-    """Entries wait while the database is away, and are stored in order, once, when it is back."""
+    """While the database is away, entries wait; then they are stored in order, each once."""
     store, metrics = MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics)
     store.error = StoreUnavailable("away")
@@ -64,7 +64,7 @@ async def test_entries_are_stored_in_order_although_the_database_fails() -> None
 
 
 async def test_closing_gives_up_what_the_database_does_not_take() -> None:
-    """An unavailable database does not delay the end of the process; the entries are counted."""
+    """If the database stays away, closing does not wait for it; the entries that are lost are counted."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = StoreUnavailable("away")
     log = audit_in(store, metrics)
@@ -74,7 +74,7 @@ async def test_closing_gives_up_what_the_database_does_not_take() -> None:
 
 
 async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
-    """A batch that the database rejects is counted, and the next one is stored."""
+    """A batch that the database rejects is counted, and the next batch is stored."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = ValueError("rejected")
     log = audit_in(store, metrics)
@@ -88,7 +88,7 @@ async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
 
 
 async def test_the_queue_is_bounded() -> None:
-    """While the database is away, 10,000 entries wait, and further ones are counted."""
+    """While the database is away, at most 10,000 entries wait, and further ones are counted."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = StoreUnavailable("away")
     log = audit_in(store, metrics)
@@ -100,9 +100,9 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user's acts and refusals have 50 entries at once and one an hour each; strangers 1,000 and one in 10 s in all.
+    """A user's acts and refusals have 50 entries at once and one an hour; all strangers' 1,000 and one in 10 s.
 
-    What an admin does to others has no bound, whatever else the admin causes.
+    The acts of an admin on others have no limit.
     """
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)
@@ -123,7 +123,7 @@ async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
 
 
 async def test_an_entry_has_a_limited_size_and_any_database_takes_it() -> None:
-    """Long names and details are cut; NUL and lone surrogates are replaced."""
+    """Long names and details are cut; NUL and lone surrogates are replaced, so that every database accepts them."""
     log = audit_in(MemoryAuditStore(), Metrics())
     entry = log.entry("login refused", subject="a\x00\ud800" + "b" * 300, reason="x" * 2_000)
     assert entry.subject == "a??" + "b" * 251

@@ -1,4 +1,4 @@
-"""Authentication: tokens are verified once, remembered within bounds, and forgotten when revoked."""
+"""Authentication: tokens are verified once, remembered in a bounded cache, and forgotten when revoked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """Accounts of which the one with the id ``held`` is returned late: read at once, handed over after ``released``."""
+    """Accounts of which the one with the id ``held`` is read at once, but returned only after ``released``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,13 +45,13 @@ class SlowUserStore(MemoryUserStore):
 
 
 def _unkeyed(password: str) -> str:
-    """Return a password hash in the old form, made without a key."""
+    """Return a password hash in the old form, which uses no key."""
     digest = base64.b64encode(hmac.digest(b"pycalc password v1", password.encode(), "sha256"))
     return bcrypt.hashpw(digest, bcrypt.gensalt(4)).decode()
 
 
 async def opened(services: Authentication, name: str, role: Role = Role.USER) -> bytes:
-    """Register an account and return a token for it."""
+    """Register an account, log it in, and return its access token."""
     await services.accounts.register(
         Registration(username=name, email=f"{name}@example.com", password=PASSWORD, confirm_password=None, role=role),
         None,
@@ -66,7 +66,7 @@ async def admin_of(services: Authentication) -> Principal:
 
 
 class WatchedUserStore(MemoryUserStore):
-    """Accounts that record each read by name and each write."""
+    """A store of accounts that records each read by name and each write."""
 
     def __init__(self, work: list[str]) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class WatchedUserStore(MemoryUserStore):
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record each password check and each hash, in order."""
+    """Return a list that records each password check and each password hash, in order."""
     done: list[str] = []
     check, make = bcrypt.checkpw, bcrypt.hashpw
 
@@ -109,7 +109,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
-    """Every refused login costs one read and one check.
+    """Every refused login makes one read and one password check.
 
     The causes are a wrong password, an unknown name, and a disabled account with the right password.
     """
@@ -127,7 +127,7 @@ async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
 
 
 async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[str]) -> None:
-    """A registration costs one hash and one write, whether the name, the address or neither is taken."""
+    """A registration makes one hash and one write, whether the name, the address or neither is taken."""
     services = authentication(WatchedUserStore(work))
     await opened(services, "ada")
     done = {}
@@ -140,12 +140,12 @@ async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[st
 
 
 def registration(name: str, address: str) -> Registration:
-    """Return a user's registration."""
+    """Return a registration of a user."""
     return Registration(username=name, email=f"{address}@example.com", password=PASSWORD, confirm_password=None)
 
 
 async def test_a_token_is_verified_once() -> None:
-    """The second request with a token asks neither the signer nor the store."""
+    """The second request with a token calls neither the signer nor the store."""
     users = SlowUserStore()
     services = authentication(users)
     token = await opened(services, "ada")
@@ -171,7 +171,7 @@ async def test_a_known_token_ends_with_its_expiry() -> None:
 
 
 async def test_a_deleted_users_token_is_refused_at_once() -> None:
-    """The token of a deleted account is Unauthorized, remembered or not."""
+    """The token of a deleted account raises Unauthorized, whether it is in the cache or not."""
     services = authentication(MemoryUserStore())
     root = await admin_of(services)
     known, unknown = (
@@ -188,7 +188,7 @@ async def test_a_deleted_users_token_is_refused_at_once() -> None:
 
 
 async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_before() -> None:
-    """An account that was read before its deletion is not remembered after it."""
+    """If a request reads an account just before its deletion, the account is not cached after the deletion."""
     users = SlowUserStore()
     services = authentication(users)
     root = await admin_of(services)
@@ -205,7 +205,7 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
 
 
 async def test_a_deletion_checks_the_role_in_the_store() -> None:
-    """Deleting a user checks the role in the store, so a token from before a demotion is not enough."""
+    """Deleting a user requires the admin role in the store, not in the token, which may precede a demotion."""
     users = MemoryUserStore()
     services = authentication(users)
     root = await admin_of(services)
@@ -221,7 +221,7 @@ async def test_a_deletion_checks_the_role_in_the_store() -> None:
 
 
 async def test_login_does_not_say_what_was_wrong() -> None:
-    """An unknown name and a wrong password are refused in the same words."""
+    """An unknown name and a wrong password are refused with the same message."""
     services = authentication(MemoryUserStore())
     await opened(services, "ada")
     refusals = []
@@ -233,7 +233,7 @@ async def test_login_does_not_say_what_was_wrong() -> None:
 
 
 async def test_an_outdated_hash_is_replaced_at_login() -> None:
-    """A login with a hash in the old form replaces it by one with the newest key, and the next login succeeds."""
+    """A login replaces a password hash in the old form by one with the newest key; the next login works too."""
     users = MemoryUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -264,7 +264,7 @@ async def test_a_cached_token_ends_with_its_signing_key() -> None:
 
 
 class OvertakenUserStore(MemoryUserStore):
-    """Accounts whose password hash changes right after each read by name, as long as there are ``hashes``."""
+    """Accounts whose password hash changes right after each read by name, as long as ``hashes`` has more."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class OvertakenUserStore(MemoryUserStore):
 
 @pytest.mark.parametrize("outdated", [False, True])
 async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool) -> None:
-    """If the password changes between its check and the opening of the session, the login is refused."""
+    """If the password changes after its check, before the session is opened, the login is refused."""
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -292,7 +292,7 @@ async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool)
 
 
 async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
-    """The second login is verified again, against the hash that the first has stored."""
+    """If two logins upgrade a hash at once, the second is verified again against the hash that the first has stored."""
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")
@@ -303,7 +303,7 @@ async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
 
 
 class DemotingUserStore(MemoryUserStore):
-    """Accounts of which an admin is demoted right after its role was read."""
+    """Accounts of which an admin is demoted right after the role was read."""
 
     async def by_id(self, user_id: bytes) -> User | None:
         found = await super().by_id(user_id)
@@ -313,7 +313,7 @@ class DemotingUserStore(MemoryUserStore):
 
 
 async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
-    """The caller's role is checked again when the new admin is stored, after the slow password hash."""
+    """An admin who is demoted during a registration can't create an admin: the role is checked again at the end."""
     users = DemotingUserStore()
     services = authentication(users, "bootstrap")
     token = "b" * 43
@@ -329,7 +329,7 @@ async def test_an_admin_demoted_on_the_way_makes_no_admin() -> None:
 
 
 async def test_a_key_of_another_form_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text that does not have the form of a key is refused without asking the store."""
+    """A text without the form of a key is refused without asking the store."""
     services = authentication(MemoryUserStore())
     monkeypatch.setattr(MemoryKeyStore, "bearer", None)
     for text in ("pck_", "pck_" + "a" * 42, "pck_" + "a" * 44, "pck_" + "+" * 43, "pck_" + "a" * 43 + "\n"):

@@ -1,4 +1,4 @@
-"""Visible records: users see their own, admins everyone's or one account's."""
+"""Visible records: a user sees only own records, an admin everyone's or those of one account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADA, BOB = b"a" * 16, b"b" * 16
 
 
 async def stored(*accounts: tuple[bytes, str, Role]) -> MemoryUserStore:
-    """Return a store of these accounts."""
+    """Return a store with these accounts."""
     users = MemoryUserStore()
     for identity, name, role in accounts:
         await users.add(User(identity, name, f"{name}@example.com", "hash", role, datetime(2026, 11, 22, tzinfo=UTC)))
@@ -28,12 +28,12 @@ async def stored(*accounts: tuple[bytes, str, Role]) -> MemoryUserStore:
 
 
 def caller(identity: bytes, name: str, role: Role) -> Principal:
-    """Return the caller that a token names."""
+    """Return an authenticated caller."""
     return Principal(identity, name, role, identity, time() + 900)
 
 
 async def test_an_admin_selects_one_account_by_name_or_id() -> None:
-    """A name in any letter case and an id select the account; an unknown name selects nobody, not everybody."""
+    """A name in any letter case and an id select the account; an unknown name selects nobody instead of everybody."""
     users = await stored((ADA, "ada", Role.ADMIN), (BOB, "bob", Role.USER))
     admin = caller(ADA, "ada", Role.ADMIN)
     assert await visible_user_ids(users, admin, "BOB") == (BOB,)
@@ -43,7 +43,7 @@ async def test_an_admin_selects_one_account_by_name_or_id() -> None:
 
 
 async def test_an_admin_s_role_is_read_from_the_store() -> None:
-    """An admin's token shows nobody's records once the account has another role, is disabled or is deleted."""
+    """If an admin's account has lost its role, is disabled or deleted, its token shows nobody's records."""
     admin = caller(ADA, "ada", Role.ADMIN)
     with pytest.raises(Forbidden):
         await visible_user_ids(await stored((ADA, "ada", Role.USER)), admin, None)
@@ -55,7 +55,7 @@ async def test_an_admin_s_role_is_read_from_the_store() -> None:
 
 
 async def test_an_account_that_is_gone_is_refused() -> None:
-    """A token that outlives its account, because it was deleted or disabled a moment ago, is refused."""
+    """If an account is deleted or disabled, its token is refused."""
     users = await stored((ADA, "ada", Role.USER), (BOB, "bob", Role.USER))
     await users.change("bob", None, True)
     accounts = authentication(users).accounts

@@ -1,4 +1,4 @@
-"""The backoff of relay and consumer: exponential, spread evenly, bounded."""
+"""The backoff of relay and consumer: exponential, randomly spread, bounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycalc.errors import StoreUnavailable, StreamUnavailable
 
 @pytest.fixture
 def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let each jittered delay be the longest one; return the lower bounds that were asked for."""
+    """Make each random delay the longest possible; return the list of the lower bounds that were asked for."""
     shortest: list[float] = []
 
     def longest_of(low: float, high: float) -> float:
@@ -25,7 +25,7 @@ def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) -> None:
-    """Delays start at 0.2 s and double up to 65,536 times that, or up to the caller's limit."""
+    """Delays begin at 0.2 s and double up to 65,536 times that, or up to the caller's limit."""
     assert [full_jitter(failures, 1e9) for failures in (1, 2, 3, 16, 17, 18, 10**6)] == pytest.approx(
         [0.2, 0.4, 0.8, 6_553.6, 13_107.2, 13_107.2, 13_107.2]
     )
@@ -35,7 +35,7 @@ def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) 
 
 
 def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
-    """A database is retried after 1 s at most, or sooner if the caller says so; a broker's delay may be longer."""
+    """A database is tried again after at most 1 s, or sooner if the caller says so; a broker's delay may be longer."""
     gone, down = StoreUnavailable("The database is gone."), StreamUnavailable("The broker is down.")
     assert [backoff_after(gone, 10, 30.0), backoff_after(gone, 10, 0.5), backoff_after(down, 10, 30.0)] == [
         1.0,
@@ -46,7 +46,7 @@ def test_a_database_is_tried_again_within_a_second(spread: list[float]) -> None:
 
 @pytest.mark.anyio
 async def test_a_wait_ends_with_its_event_or_its_time() -> None:
-    """``wait_until_set`` returns True at once for an event that is set, and False when the time is over."""
+    """``wait_until_set`` returns True at once if the event is set, and False after the time."""
     event = asyncio.Event()
     assert not await wait_until_set(event, 0.001)
     event.set()

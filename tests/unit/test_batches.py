@@ -1,4 +1,4 @@
-"""Batches: the form of a body, and errors of single items."""
+"""Batches: the form of a request body, and errors of single items."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ITEM = {"operation": "fibonacci", "input": {"n": 7}}
 
 
 def body(*items: object) -> bytes:
-    """Return a batch of these items."""
+    """Return the body of a batch with these items."""
     return json.dumps({"operations": items}).encode()
 
 
 def refused(text: bytes) -> list[str]:
-    """Return the pointers of a refused batch's errors."""
+    """Return the pointers of the errors in a batch that is refused."""
     with pytest.raises(InvalidInput) as error:
         read_batch(text)
     return [problem.pointer for problem in error.value.problems]
@@ -45,12 +45,12 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b"{}", b'{"operations": [], "more": 1}', b'{"operation": []}'])
 def test_another_form_is_refused(text: bytes) -> None:
-    """Anything but an object with the one expected member is refused."""
+    """A body that is not an object with exactly the expected member is refused."""
     assert refused(text) == [""]
 
 
 def test_the_errors_of_all_items_are_listed() -> None:
-    """Each error has a pointer into the body; valid items are not mentioned."""
+    """Each error has a pointer into the body; valid items have none."""
     items = [
         *(ITEM, 1, {"operation": "fibonacci"}, {**ITEM, "more": 1}, {"operation": "sine", "input": {}}),
         *({"operation": 1, "input": {}}, {"operation": "sine", "input": []}),
@@ -68,13 +68,13 @@ def test_the_errors_of_all_items_are_listed() -> None:
     [("5", "5"), ("5.0", "5"), ("5.00", "5"), ("5.10", "5.10"), ("1e3", "1e3"), ("0.1", "0.1"), ("9" * 400, "9" * 400)],
 )
 def test_a_number_is_the_literal_it_is(number: str, literal: str) -> None:
-    """Numbers keep every digit and never pass through a float; 5.0, as some languages write it, counts as 5."""
+    """A number keeps all its digits and never becomes a float; 5.0, as some languages write it, means 5."""
     text = f'{{"operations": [{{"operation": "fibonacci", "input": {{"n": {number}}}}}]}}'
     assert read_batch(text.encode()) == [("fibonacci", (literal,), DEFAULT_OPTIONS)]
 
 
 def test_an_item_that_is_wrong_by_itself_stands_as_its_error() -> None:
-    """An invalid item is answered with its error while the others are calculated.
+    """An invalid item is answered with its error, while the others are calculated.
 
     Members beside the operands are options.
     """

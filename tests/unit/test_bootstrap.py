@@ -1,4 +1,4 @@
-"""Secrets in the data folder: private files, made once, with one token for the first admin."""
+"""Secret files in the data folder: private, created once; among them the token for the first admin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def accounts_over(
     admin_registration: AdminRegistration = "bootstrap",
     on_admin_created: Callable[[], None] = lambda: None,
 ) -> Accounts:
-    """Return the accounts service over this store."""
+    """Return the service of accounts on a store."""
     return authentication(users, admin_registration, on_admin_created).accounts
 
 
@@ -41,7 +41,7 @@ def admin(name: str) -> Registration:
 
 
 def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    """A secret's file has mode 0600 from the start, replaces any earlier file, and leaves no temporary file."""
+    """A secret file has mode 0600 from the start, replaces an earlier file, and leaves no temporary file."""
     file = tmp_path / "new" / "secret"
     write_private(file, "one")
     file.chmod(0o644)
@@ -52,7 +52,7 @@ def test_a_private_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_development_key_is_made_once(tmp_path: Path) -> None:
-    """The development key has 256 bits in hexadecimal, is private, and is reused at the next start."""
+    """The development key has 256 bits in hexadecimal, its file is private, and the next start reuses it."""
     file = tmp_path / "new" / "key"
     key = development_key(file)
     assert len(bytes.fromhex(key)) == 32
@@ -62,7 +62,7 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 
 
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """The first start prints a token; a later start with the file in place prints none, and the token stays valid."""
+    """The first start prints a token; a later one, while the file exists, prints none, and the token stays valid."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     file = tmp_path / "bootstrap-token"
@@ -89,7 +89,7 @@ async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil
 
 
 async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
-    """Once an admin exists no token is offered, and the file is removed."""
+    """If an admin exists, no token is offered and the file is removed."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     await accounts_over(users).register(admin("ada"), None, token)
@@ -99,7 +99,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 
 
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
-    """Storing the admin consumes the token in the same transaction, so one of many registrations succeeds."""
+    """Storing an admin uses up the token in the same transaction, so that only one of many registrations succeeds."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)
@@ -112,7 +112,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])
 async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
-    """An admin registration without the token is refused, and creates no account with a lesser role either."""
+    """Without the token, the registration of an admin is refused, and no account is created."""
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
@@ -121,7 +121,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
 
 
 async def test_closed_means_closed(tmp_path: Path) -> None:
-    """Under ``closed`` even the right token makes no admin."""
+    """With the setting ``closed``, not even the right token makes an admin."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
@@ -129,13 +129,13 @@ async def test_closed_means_closed(tmp_path: Path) -> None:
 
 
 async def test_open_means_open() -> None:
-    """Under ``open`` anyone may register as an admin."""
+    """With the setting ``open``, anyone may register as an admin."""
     user = await accounts_over(MemoryUserStore(), "open").register(admin("ada"), None, None)
     assert user.role is Role.ADMIN
 
 
 async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
-    """The token's file is removed before the first admin's registration is answered."""
+    """The token's file is removed before the registration of the first admin is answered."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))
@@ -144,7 +144,7 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
 
 
 async def test_the_command_line_s_first_admin_uses_up_the_token(tmp_path: Path) -> None:
-    """The operator's first admin makes the bootstrap token invalid; a further admin needs no token."""
+    """An admin that the command line makes uses up the bootstrap token; another one needs no token."""
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)

@@ -17,7 +17,7 @@ from tests.harness.waiting import until
 
 
 class Patient:
-    """A dependency that is well or fails as the test sets it, and counts the probes."""
+    """A dependency that works or fails as the test sets it, with its breaker; it counts the probes."""
 
     def __init__(self) -> None:
         self.well = True
@@ -27,7 +27,7 @@ class Patient:
 
     @property
     def closed(self) -> bool:
-        """Return whether the breaker lets requests through."""
+        """Return whether the breaker is closed, so that it lets requests through."""
         return self.breaker.state is CircuitState.CLOSED
 
     async def probe(self) -> None:
@@ -37,13 +37,13 @@ class Patient:
             raise ConnectionRefusedError("no")
 
     def metric(self, name: str) -> float | None:
-        """Return one of the breaker's metrics."""
+        """Return the value of one of the breaker's metrics."""
         return self.metrics.registry.get_sample_value(name)
 
 
 @asynccontextmanager
 async def closed_breaker() -> AsyncIterator[Patient]:
-    """Start a breaker in virtual time, and close it in the end."""
+    """Start a breaker in virtual time, and stop it at the end."""
     opened = Patient()
     await opened.breaker.begin()
     yield opened
@@ -52,7 +52,7 @@ async def closed_breaker() -> AsyncIterator[Patient]:
 
 @in_virtual_time
 async def test_it_is_open_until_the_first_probe() -> None:
-    """A breaker is open before it begins, and closed after a successful probe."""
+    """A breaker is open until its first successful probe."""
     async with closed_breaker() as patient:
         assert patient.closed
         assert (patient.probes, patient.metric("pycalc_cache_circuit")) == (1, 0)
@@ -61,7 +61,7 @@ async def test_it_is_open_until_the_first_probe() -> None:
 
 @in_virtual_time
 async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
-    """Several failures at the same moment count as one opening; metrics show the state and the openings."""
+    """Several failures at the same time count as one opening; metrics show the state and the number of openings."""
     async with closed_breaker() as patient:
         patient.well = False
         for _ in range(5):
@@ -77,7 +77,7 @@ async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
 
 @in_virtual_time
 async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeated failures soon after a successful probe double the wait, up to 2 s; ten steady seconds reset it."""
+    """Failures soon after a successful probe double the wait, up to 2 s; ten seconds without failure reset it."""
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
     async with closed_breaker() as patient:
 
@@ -95,7 +95,7 @@ async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) 
 
 @in_virtual_time
 async def test_three_late_answers_in_a_row_open_it() -> None:
-    """A reply in time resets the count of late replies."""
+    """Three late answers in a row open the breaker; an answer in time restarts the count."""
     async with closed_breaker() as patient:
         for _ in range(3):
             patient.breaker.late(now())
@@ -128,7 +128,7 @@ async def test_a_failure_while_it_is_open_changes_nothing() -> None:
 
 @in_virtual_time
 async def test_a_long_reason_is_logged_in_part() -> None:
-    """The log repeats 200 characters of a reason, because an error may hold a whole broken answer."""
+    """The log contains at most 200 characters of a reason, because an error may contain a whole damaged answer."""
     async with closed_breaker() as patient:
         with capture_logs() as logs:
             patient.breaker.trip("x" * 1_000_000)

@@ -1,4 +1,4 @@
-"""Broker errors: how they affect the stream's readiness, and for how long."""
+"""Broker errors: how long they make the stream's readiness check fail."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class _Clock:
     now = 1_000.0
 
     def __call__(self) -> float:
-        """Return the time, seconds."""
+        """Return the time in seconds."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> _Clock:
-    """Return a clock of this test's own."""
+    """Return a clock that the test sets."""
     return _Clock()
 
 
 def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
-    """The check fails for longer than a relay waits for its next try, then passes again.
+    """After a failed publish, the check fails for longer than a relay waits for its next try, then passes again.
 
-    After that time another relay may be the one that publishes.
+    After that time, another relay may be the one that publishes.
     """
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     errors.check()

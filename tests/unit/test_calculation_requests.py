@@ -1,4 +1,4 @@
-"""Requests for calculations in bodies: hostile ones are refused quickly, because the event loop reads them."""
+"""Bodies of calculation requests: hostile ones are parsed or refused quickly, because the event loop parses them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make
 from pycalc.services.calculations.requests import read_calculation
 from pycalc.services.compute.worker import execute
 
-SIZE = 2_000_000  # about the longest body
+SIZE = 2_000_000  # about the longest body that is accepted
 HALF = "7" * (SIZE // 2)
 GCD = '{"operation":"gcd","input":{"a":%s,"b":%s}}'
 BODIES = {
@@ -33,14 +33,14 @@ BODIES = {
     "open lists": "[" * SIZE,
     "open objects": '{"a":' * (SIZE // 5),
 }
-# 20 ms, in units of the reference, which takes about 25 ms where a request may hold the event loop for 20.
+# 20 ms relative to the reference computation, which takes about 25 ms on a machine where 20 ms are allowed.
 HOLD_IN_REFERENCES = 0.8
 REFERENCE = make_plan(25_000_000, "fibonacci", ("2000000",), Options())
 ATTEMPTS = 5
 
 
 def reading(body: bytes) -> float:
-    """Return the processor time that a body takes to be read or refused."""
+    """Return the processor time in seconds to parse or refuse a body."""
     began = thread_time()
     with suppress(InvalidInput):
         read_calculation(body)
@@ -48,7 +48,7 @@ def reading(body: bytes) -> float:
 
 
 def reference() -> float:
-    """Return the processor time of the reference at this moment."""
+    """Return the present processor time of the reference computation in seconds."""
     began = thread_time()
     execute(REFERENCE.task)
     return thread_time() - began
@@ -56,22 +56,22 @@ def reference() -> float:
 
 @pytest.mark.parametrize("text", BODIES.values(), ids=BODIES.keys())
 def test_no_body_holds_the_event_loop(text: str) -> None:
-    """A body of 2 MB is read or refused in less than 20 ms."""
+    """A body of 2 MB is parsed or refused in less than 20 ms."""
     body = text.encode()
     assert any(reading(body) < HOLD_IN_REFERENCES * reference() for _ in range(ATTEMPTS))
 
 
 @pytest.mark.parametrize("name", ["long strings", "long numbers", "long decimals"])
 def test_long_operands_are_read_as_they_are(name: str) -> None:
-    """Strings and numbers of 1,000,000 digits become the same literals; ``.0`` is dropped."""
+    """Operands of 1,000,000 digits, as strings or numbers, become the same literals; ``.0`` is dropped."""
     assert read_calculation(BODIES[name].encode()) == ("gcd", (HALF, HALF), DEFAULT_OPTIONS)
 
 
 def test_a_body_has_at_most_a_thousand_commas() -> None:
-    """A body with more values than any calculation has is refused as a whole."""
+    """A body with more than a thousand commas is refused, because no calculation has so many values."""
     given = {"operation": "gcd", "input": {"a": "1", "b": "1"}}
     for commas, pointers in ((998, ["/more"]), (1_000, [""])):
-        body = json.dumps({**given, "more": [1] * (commas - 1)}).encode()  # two more stand between the members
+        body = json.dumps({**given, "more": [1] * (commas - 1)}).encode()  # two more commas are between the members
         with pytest.raises(InvalidInput) as caught:
             read_calculation(body)
         assert [problem.pointer for problem in caught.value.problems] == pointers

@@ -1,4 +1,4 @@
-"""Calculations from plan to record, over an in-memory cache and history."""
+"""Calculations from plan to record, with a cache and a history in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_DIGITS = 2_000
 
 
 class Service:
-    """A calculator with its history and metrics."""
+    """A calculator, with its history and metrics."""
 
     def __init__(
         self, calculator: Calculator, batches: BatchCalculator, history: MemoryHistoryStore, metrics: Metrics
@@ -53,7 +53,7 @@ class Service:
         return {name: count for name, count in counts.items() if count}
 
     async def one(self, operation: str, *literals: str, options: Options = DEFAULT_OPTIONS) -> Answer:
-        """Plan and make one calculation."""
+        """Plan one calculation, make it, and return the answer."""
         plan = await self.calculator.plan(ADA, (operation, literals, options))
         return await self.calculator.calculate(ADA, plan, perf_counter())
 
@@ -76,7 +76,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 async def test_a_calculation_is_computed_once_and_recorded_twice(service: Service) -> None:
-    """The second calculation comes from the cache and is recorded as cached."""
+    """A repeated calculation is answered from the cache and recorded again, as cached."""
     before_ms = time_ns() // 1_000_000
     await service.one("fibonacci", "100")
     assert before_ms <= service.history.rows[0].time_ms <= time_ns() // 1_000_000
@@ -94,7 +94,7 @@ async def test_a_calculation_is_computed_once_and_recorded_twice(service: Servic
 
 @pytest.mark.parametrize(("digits", "stored"), [(1_000, True), (1_001, False)])
 async def test_up_to_1000_digits_are_stored(service: Service, digits: int, stored: bool) -> None:
-    """A result of up to 1,000 digits is stored in full; of a longer one only its ends and its digest are stored."""
+    """Of a result, up to 1,000 digits are stored in full; of a longer one, first and last digits and digest."""
     await service.one("pow", "10", str(digits - 1))
     (row,) = service.history.rows
     assert (row.digits, row.result == ("1" + "0" * (digits - 1) if stored else None)) == (str(digits), True)
@@ -113,7 +113,7 @@ async def test_up_to_1000_digits_are_stored(service: Service, digits: int, store
 async def test_only_what_javascript_keeps_exact_is_a_number(
     service: Service, literals: tuple[str, str], written: str
 ) -> None:
-    """An integer within ±(2^53 - 1) is a JSON number, any other result a string (RFC 7493)."""
+    """An integer within ±(2^53 - 1) is a JSON number; any other result is a string (RFC 7493)."""
     answer = await service.one("pow", *literals)
     result = answer.result
     text = result.head + bytes(result.text) + result.tail
@@ -121,7 +121,7 @@ async def test_only_what_javascript_keeps_exact_is_a_number(
 
 
 async def test_a_batch_stands_in_its_order(service: Service) -> None:
-    """Answers keep the order of the items; errors take their places, and the rest is recorded in one transaction."""
+    """A batch's answers and errors keep the order of its items; all calculations are recorded in one transaction."""
     wrong = InvalidInput("n is missing.")
     seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
     answers = await service.batches.calculate(
@@ -135,7 +135,7 @@ async def test_a_batch_stands_in_its_order(service: Service) -> None:
 
 
 async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Service) -> None:
-    """A batch may return as many digits as one calculation; an item that exceeds the rest is refused."""
+    """A batch may return as many digits in all as one calculation may; an item above the remainder is refused."""
     lengths = [1_000, 999, 2, 1, 1]
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
     answers = await service.batches.calculate(ADA, list(requests), ExitStack())
@@ -150,7 +150,7 @@ async def hang(*_: object) -> None:
 async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Errors stay the answers to themselves; only the calculation that was cut off counts as a timeout."""
+    """After a batch's deadline, an unfinished item is answered with a timeout, an invalid one with its own error."""
     metrics = Metrics()
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     monkeypatch.setattr(service.calculator, "find", hang)
@@ -163,7 +163,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
-    """The cache of plans holds 4,096; one more evicts the oldest."""
+    """The cache of plans holds 4,096; another plan displaces the oldest."""
     requests = [("fibonacci", (str(number),), DEFAULT_OPTIONS) for number in range(4_097)]
     for request in requests[:-1]:
         await service.calculator.plan(ADA, request)
@@ -175,7 +175,7 @@ async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
 
 
 async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(service: Service) -> None:
-    """A result of 2,001 digits is refused with its size and ends, and not recorded."""
+    """A result of 2,001 digits is refused with its size, first and last digits, and is not recorded."""
     with pytest.raises(ResultTooLarge) as refused:
         await service.one("pow", "10", "2000")
     assert refused.value.args[1:5] == (2_001, MAX_DIGITS, "1" + "0" * 19, "0" * 20)
@@ -183,7 +183,7 @@ async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(serv
 
 
 async def test_a_summary_is_an_answer_without_the_value(service: Service) -> None:
-    """A summary has the size and ends of a result without its value, and is recorded like that."""
+    """A summary has the size, first and last digits of a result without its value, and is recorded in this form."""
     answer = await service.one("fibonacci", "1000", options=Options(summary=True))
     document = json.loads(b"{" + answer.result.head + answer.result.tail + b"false}")
     assert (document["digits"], document["leading"]) == (209, "43466557686937456435")
@@ -192,7 +192,7 @@ async def test_a_summary_is_an_answer_without_the_value(service: Service) -> Non
 
 
 async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: Service) -> None:
-    """If the measure of a range refuses a result, computed or cached, it is not recorded and counts as refused."""
+    """If the check of the requested range refuses a result, it is not recorded, and counts as refused."""
 
     def measure(result: Result) -> int:
         raise RangeNotSatisfiable("Beyond the end.", len(result.text))

@@ -1,4 +1,4 @@
-"""The encoding of results as bytes: every result is decoded unchanged, and anything else is refused."""
+"""The encoding of results as bytes: every result is decoded unchanged, and other bytes are refused."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LONGEST = 10_000_000
 
 
 def sealed(body: bytes, name: bytes = NAME) -> bytes:
-    """Return a body with its valid digest, as an attacker who knows the code could make it."""
+    """Return a body with a valid digest, as an attacker could make it who knows the code."""
     return sha256(b"%d:%b\n" % (len(name), name) + body).digest()[:16] + body
 
 
 def told(length: int, **changed: object) -> bytes:
-    """Return the header line that precedes a text."""
+    """Return the header line of an encoded text with this length."""
     facts = {"length": length, "stored": False, "digits": "5", "exact": True, "leading": "5", "trailing": "5"}
     return json.dumps({**facts, "sha256": None, "head": "", "tail": "", **changed}).encode() + b"\n"
 
@@ -50,13 +50,13 @@ def told(length: int, **changed: object) -> bytes:
     st.text(),
 )
 def test_what_was_written_is_read(text: bytes, facts: Facts, around: str) -> None:
-    """A result that is encoded and decoded equals the original in every part."""
+    """Encoding and decoding a result returns an equal one."""
     written = Result(text, facts, around.encode(), around.encode())
     assert decode(NAME, encode(NAME, written), LONGEST) == written
 
 
 def test_the_bytes_of_format_1_stay() -> None:
-    """Releases that name the same format read each other's results; a change of these bytes needs another number."""
+    """The bytes of format 1 stay the same, because other releases read them; any change needs another format number."""
     written = Result(b"55", Facts("55", "2", True, "55", "55", None), b"[", b"]")
     body = (
         b'{"length":2,"stored":true,"digits":"2","exact":true,"leading":"55","trailing":"55",'
@@ -67,7 +67,7 @@ def test_the_bytes_of_format_1_stay() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """Short texts are stored as they are, long ones in 0.43 of their length, plus at most 1,000 bytes.
+    """Short texts are stored as they are, long ones in 0.43 of their length plus at most 1,000 bytes.
 
     F(10^7) takes less than 1 MiB.
     """
@@ -80,7 +80,7 @@ def test_texts_of_every_size(size: int) -> None:
 
 @pytest.mark.parametrize("size", [20, COMPRESSED_BYTES + 1])
 def test_no_damaged_byte_is_overlooked(size: int) -> None:
-    """A changed bit anywhere, or a missing end, raises ValueError."""
+    """Changing any bit, or cutting the end, raises ValueError."""
     stored = encode(NAME, result(digits(size)))
     for place in range(len(stored)):
         damaged = bytearray(stored)
@@ -92,7 +92,7 @@ def test_no_damaged_byte_is_overlooked(size: int) -> None:
 
 
 def test_another_names_value_is_an_error() -> None:
-    """A value that was stored under another key is refused."""
+    """A value that was stored under another key raises ValueError."""
     with pytest.raises(ValueError, match="digest"):
         decode(b"pycalc:v1:fibonacci:11", encode(NAME, result()), LONGEST)
     with pytest.raises(ValueError, match="digest"):
@@ -126,14 +126,14 @@ def test_another_names_value_is_an_error() -> None:
     ids=range(20),
 )
 def test_what_is_no_result_is_an_error(body: bytes) -> None:
-    """A malformed body with a valid digest raises ValueError and no other exception."""
+    """A malformed body with a valid digest raises ValueError, and no other exception."""
     with pytest.raises(ValueError, match=r".") as refusal:
         decode(NAME, sealed(body), LONGEST)
     assert "digest" not in str(refusal.value)
 
 
 def test_a_text_that_is_longer_than_wanted_is_not_damaged() -> None:
-    """A text that exceeds the reader's limit raises TooLong, because a reader with a higher limit can use it."""
+    """A text that exceeds the reader's limit raises TooLong: it is not damaged, and other readers can use it."""
     stored = encode(NAME, result(digits(5_000)))
     assert decode(NAME, stored, 5_000).text == digits(5_000)
     with pytest.raises(TooLong):
@@ -141,7 +141,7 @@ def test_a_text_that_is_longer_than_wanted_is_not_damaged() -> None:
 
 
 def test_a_decompression_bomb_uses_little_memory() -> None:
-    """A compressed body that expands to more than its declared length, or needs a large window, uses little memory."""
+    """A compressed body that expands beyond its declared length, or needs a large window, uses little memory."""
     bomb = zstd.compress(b"0" * 300_000_000, options={zstd.CompressionParameter.window_log: 27})
     tracemalloc.start()
     try:
@@ -155,7 +155,7 @@ def test_a_decompression_bomb_uses_little_memory() -> None:
 
 
 def test_the_stored_text_is_the_text() -> None:
-    """A text that the history stores too is encoded only once."""
+    """If the history stores the text too, the text is kept only once."""
     written = result(b"354224848179261915075")
     assert encode(NAME, written).count(b"354224848179261915075") == 1
     assert decode(NAME, encode(NAME, written), LONGEST).facts.stored == "354224848179261915075"

@@ -1,4 +1,4 @@
-"""The command line: how it starts, and its version."""
+"""The command line: its start, its version and its end."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_the_package_runs_as_a_module() -> None:
 def test_only_services_skip_the_interpreters_shutdown(
     command: str, version: tuple[int, int], ends_at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Services exit without the interpreter's shutdown, other commands with it.
+    """Only services exit without the interpreter's regular shutdown.
 
     A service's threads may be in native code, which CPython before 3.14 can't end.
     """
 
     class Ended(Exception):
-        """The exception that stands for an immediate end of the process."""
+        """Stands for the immediate end of the process."""
 
     def end(status: int) -> None:
         raise Ended(status)

@@ -16,7 +16,7 @@ SUMMARY_OF_2_101 = '{"leading":"25353012004564588029","trailing":"56458802993406
 
 
 def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command, and return its outcome."""
     return subprocess.run([*COMMAND, *words], input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -55,13 +55,13 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_result_is_a_line_on_standard_output(words: tuple[str, ...], expected: str) -> None:
-    """The bare result and nothing else; the status is 0."""
+    """A command prints the bare result, nothing else, and exits with 0."""
     done = run(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    """The sentence names the file and the place; a byte order mark at the start is no part of the expression."""
+    """If a file is not UTF-8, the error names it and the position; a byte order mark at its start is ignored."""
     file = tmp_path / "input.txt"
     file.write_bytes(b"1 + \xff")
     done = run("eval", "-f", str(file))
@@ -72,7 +72,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path) -> None:
-    """Lines of a file are one expression."""
+    """An expression is read from a file, whose lines are joined, or from standard input."""
     file = tmp_path / "input.txt"
     file.write_text("fibonacci(10) +\n  2^10\n", encoding="utf-8")
     assert run("eval", "-f", str(file)).stdout == "1079\n"
@@ -98,7 +98,7 @@ def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path
     ],
 )
 def test_an_error_is_one_sentence_and_status_1(words: tuple[str, ...], sentence: str) -> None:
-    """It is written to standard error, and names the place in an expression."""
+    """An error is one line on standard error, with the position in an expression; the exit status is 1."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"pycalc: {sentence}")
@@ -107,7 +107,7 @@ def test_an_error_is_one_sentence_and_status_1(words: tuple[str, ...], sentence:
 
 @pytest.mark.parametrize("words", [("eval", "2^100"), ("fibonacci", "100")])
 def test_neither_the_service_nor_flint_is_imported(words: tuple[str, ...]) -> None:
-    """A result comes at once: what takes long to import is not imported."""
+    """Calculating on the command line imports nothing that takes long: neither the service's libraries nor FLINT."""
     program = f"import sys; from pycalc.cli.main import main; main({list(words)}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
@@ -116,13 +116,13 @@ def test_neither_the_service_nor_flint_is_imported(words: tuple[str, ...]) -> No
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
-    """A computation of over a second tells on standard error that it goes on; the line is erased at its end."""
+    """A computation of over a second shows its progress on standard error; the line is erased at the end."""
     shown, terminal = pty.openpty()
     with (tmp_path / "digits").open("wb") as digits:
         process = subprocess.Popen([*COMMAND, "factorial", "4000000"], stdout=digits, stderr=terminal)
     os.close(terminal)
     told = b""
-    with suppress(OSError):  # the end of a terminal
+    with suppress(OSError):  # reading from a closed terminal raises OSError
         while part := os.read(shown, 1_000):
             told += part
     os.close(shown)

@@ -1,4 +1,4 @@
-"""The computer: its start and its worker processes."""
+"""The computer, which runs calculations: its start and its worker processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.waiting import found
 
 
 def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
-    """Without /proc the start fails and names what is missing, instead of each long computation failing with a 500."""
+    """Without /proc the start fails with a message that names it, instead of each long computation failing later."""
     with pytest.raises(OSError, match=rf"hand results over through {tmp_path}, which is not mounted"):
         Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()), proc=tmp_path)
 
@@ -33,7 +33,7 @@ def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
 async def test_an_idle_worker_that_has_just_died_is_replaced(
     monkeypatch: pytest.MonkeyPatch, deaths: int, refused: bool
 ) -> None:
-    """The death of one idle worker costs no request; when its replacement dies too, the request is refused."""
+    """If one idle worker has died, no request fails; if its replacement dies too, the request is refused."""
     left = deaths
 
     async def dying(function: Callable[..., object], *arguments: object, **_: object) -> object:
@@ -57,11 +57,11 @@ def _children() -> str:
 
 @pytest.mark.anyio
 async def test_a_worker_is_reaped_however_often_its_caller_is_cancelled() -> None:
-    """A caller that is cancelled again and again ends when its worker is gone, and leaves no open pipe behind."""
+    """However often its caller is cancelled, a worker is waited for, and its pipe is closed."""
     metrics = Metrics()
     computer = Computer(metrics, workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(metrics))
     before = _children()
-    assert await computer.call(caller(), len, b"") == 0  # now a worker is there
+    assert await computer.call(caller(), len, b"") == 0  # now there is a worker
     assert _children() != before
     asked = asyncio.create_task(computer.call(caller(), time.sleep, 60))
 
@@ -74,12 +74,12 @@ async def test_a_worker_is_reaped_however_often_its_caller_is_cancelled() -> Non
         await asyncio.sleep(0)
     assert asked.cancelled()
     assert _children() == before
-    gc.collect()  # an open pipe is an error of this test
+    gc.collect()  # a pipe that is still open fails the test
 
 
 @pytest.mark.anyio
 async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the system opens no file in memory, the request is refused for 5 s, and counted."""
+    """If the system can't create a file in memory, the request is refused with a Retry-After of 5 s, and counted."""
 
     def refuse(_name: str) -> int:
         raise OSError("Too many open files")
@@ -95,9 +95,9 @@ async def test_without_memory_for_a_result_a_computation_is_refused(monkeypatch:
 
 @pytest.mark.anyio
 async def test_what_is_cheap_needs_no_worker() -> None:
-    """A cheap computation runs in this process, where handing it over would cost more; a long one needs a worker."""
+    """A cheap computation runs in this process; a long one needs a worker."""
     computer = Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()))
-    computer.abandon()  # workers are refused from now on
+    computer.abandon()  # from now on no worker is available
     cheap = make_plan(1_000_000, "fibonacci", ("10",), DEFAULT_OPTIONS)
     assert (await computer.compute(cheap, caller()))[0] == b"55"
     long = make_plan(1_000_000, "fibonacci", ("1000000",), DEFAULT_OPTIONS)

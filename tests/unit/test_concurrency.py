@@ -1,4 +1,4 @@
-"""Concurrency limits: bounded in total, fair between keys, and no slot is ever lost."""
+"""Concurrency limits: bounded in total, fair between keys, and without losing a slot."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ADA, BOB, EVE = b"ada", b"bob", b"eve"
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Return metrics of the test's own."""
+    """Return new metrics."""
     return Metrics()
 
 
 def limit_of(total: int, metrics: Metrics, each: int | None = None) -> ConcurrencyLimit:
-    """Return a limit of so many slots."""
+    """Return a limit with ``total`` slots."""
     return ConcurrencyLimit(total, metrics.exports_refused, "Too much at once.", each=each, seconds=7)
 
 
 def taken_by(limit: ConcurrencyLimit, *keys: bytes) -> list[Slot]:
-    """Let each key, in this order, take slots until it is refused."""
+    """Let each key take slots until it is refused, one key after the other; return the slots."""
     taken = []
     for key in keys:
         while slot := limit.try_acquire(key):
@@ -34,7 +34,7 @@ def taken_by(limit: ConcurrencyLimit, *keys: bytes) -> list[Slot]:
 
 
 def test_one_key_gets_half_and_the_next_a_part_of_the_rest(metrics: Metrics) -> None:
-    """Of 12 slots the first key gets 6, the second 3 of the other 6, the third 2 of the last 3, the fourth 1."""
+    """Of 12 slots the first key gets 6, the second 3 of the other 6, the third 2 of the last 3, and the fourth 1."""
     limit = limit_of(12, metrics)
     counts = [len(taken_by(limit, key)) for key in (ADA, BOB, EVE, b"ida", b"uma")]
     assert counts == [6, 3, 2, 1, 0]
@@ -42,7 +42,7 @@ def test_one_key_gets_half_and_the_next_a_part_of_the_rest(metrics: Metrics) -> 
 
 
 def test_the_greediest_key_waits_for_the_others(metrics: Metrics) -> None:
-    """A slot that the greediest key releases goes to a key that holds fewer."""
+    """A key that holds most slots can't take a released one, while a key with fewer can."""
     limit = limit_of(12, metrics)
     held = taken_by(limit, ADA)
     taken_by(limit, BOB)
@@ -57,7 +57,7 @@ def test_a_key_may_have_a_bound_of_its_own(metrics: Metrics) -> None:
 
 
 def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metrics) -> None:
-    """A refusal that raises has a reason and a Retry-After and is counted; ``try_acquire`` is not counted."""
+    """``acquire`` raises a refusal with reason and Retry-After, and counts it; ``try_acquire`` counts nothing."""
     limit = limit_of(1, metrics)
     with limit.acquire(ADA):
         assert limit.try_acquire(BOB) is None
@@ -69,7 +69,7 @@ def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metric
 
 
 def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
-    """A slot that is released twice, or inside its own block, frees no other key's slot."""
+    """A slot that is released twice, or inside its own block, is given back only once."""
     limit = limit_of(4, metrics)
     kept = limit.acquire(BOB)
     with limit.acquire(ADA) as slot:
@@ -90,7 +90,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """An amount fits if the key's total, including that amount, is at most what is free before."""
+    """An amount is granted if the key's total with it is at most what is still free."""
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None
@@ -106,7 +106,7 @@ def test_slots_have_sizes(metrics: Metrics) -> None:
 
 
 def test_threads_lose_no_slot(metrics: Metrics) -> None:
-    """Threads that take and release slots at the same time leave none taken."""
+    """After threads have taken and released slots at the same time, none is taken."""
     limit = limit_of(1_000, metrics)
 
     def work(key: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The ASGI ``receive`` channel of a client, which tells when the client disconnects."""
+"""The ASGI ``receive`` channel of a client, which reports that the client disconnects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def done() -> int:
 
 
 async def test_one_receive_call_serves_all_work_for_a_client() -> None:
-    """One ``receive`` call serves all work for a client, because a cancelled call would look like a disconnect."""
+    """All work for a client shares one ``receive`` call, because a cancelled call would look like a disconnect."""
     server = Server()
     client = Client(server.receive)
     for _ in range(3):
@@ -42,7 +42,7 @@ async def test_one_receive_call_serves_all_work_for_a_client() -> None:
 
 
 async def test_a_disconnect_cancels_the_work() -> None:
-    """When the client disconnects, work under way is cancelled."""
+    """If the client disconnects, its running work is cancelled."""
     server = Server()
     client = Client(server.receive)
     assert await client.while_there(done()) == 7

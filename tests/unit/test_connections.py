@@ -1,4 +1,4 @@
-"""Client connections as the guard sees them: shared fairly between addresses, and ended if read too slowly."""
+"""The guard of client connections: it shares them fairly between addresses, and ends those that read too slowly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Server:
     """A listening socket with its guard, a clock that the test sets, and the clients that have connected."""
 
     def __init__(self, stack: ExitStack, proxies: tuple[str, ...] = (), **kernel: Any) -> None:
-        """``kernel``: what the guard's ClientSockets are given beside the listener."""
+        """Set the trusted proxies; ``kernel`` holds further arguments of ClientSockets."""
         self._stack = stack
         self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.now = 0.0
@@ -34,7 +34,7 @@ class Server:
         self.guard = ConnectionGuard(sockets, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now)
 
     def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
-        """Return a client from an address, and the server's end of its connection."""
+        """Connect a client from an address; return its socket, and the server's socket of the connection."""
         client = self._stack.enter_context(socket.socket())
         if buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -52,13 +52,13 @@ class Server:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Close everything that a test has opened."""
+    """Return a stack that closes everything a test has opened."""
     with ExitStack() as opened:
         yield opened
 
 
 def is_open(client: socket.socket, connection: socket.socket) -> bool:
-    """Return whether a byte gets through."""
+    """Return whether a byte from the server reaches the client."""
     with suppress(OSError):
         connection.send(b"x")
     return client.recv(1) == b"x"
@@ -85,7 +85,7 @@ def test_half_full_no_connection_is_ended(stack: ExitStack) -> None:
 
 
 def test_a_trusted_proxy_may_have_them_all(stack: ExitStack) -> None:
-    """A trusted proxy may hold all connections, because many clients are behind it."""
+    """A trusted proxy may hold all connections, because many clients use it."""
     server = Server(stack, ("127.0.0.1",))
     pairs = [server.connect() for _ in range(TOTAL)]
     server.guard.check()
@@ -114,7 +114,7 @@ def fill(connection: socket.socket) -> None:
 
 
 def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
-    """A client that reads nothing is ended after 20 s, twice the application's limit; an idle client never is."""
+    """A client that reads nothing is ended after 20 s, twice the application's limit; an idle client is never ended."""
     server = Server(stack)
     _, connection = server.connect(buffer=4_096)
     idle = server.connect()
@@ -131,7 +131,7 @@ def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitSta
 
 
 def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
-    """A client that reads some hundred kilobytes in twenty seconds is kept, although more data is always waiting."""
+    """A client that reads some hundred kilobytes in twenty seconds is kept, although more data is waiting."""
     server = Server(stack)
     client, connection = server.connect(buffer=65_536)
     for server.now in range(0, 100, 10):
@@ -143,8 +143,8 @@ def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
 
 
 def test_without_a_free_descriptor_connections_are_shared_all_the_same(stack: ExitStack, tmp_path: Path) -> None:
-    """Without a free descriptor the guard still works, because a flood may have taken them all."""
-    # The test's process has many open files.
+    """If no file descriptor is free, the guard still works, because a flood may have taken all of them."""
+    # The process of the tests has many open files.
     server = Server(stack, descriptors=tmp_path / "none is free", most_descriptors=1_000)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")

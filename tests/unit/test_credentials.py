@@ -1,4 +1,4 @@
-"""Credentials in requests: which forms are read, and that a key leaves the query before anybody sees it."""
+"""Credentials in requests: which forms are read; a key in the query is removed before any other code sees it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = b"pck_" + b"a" * 43
 
 
 def scope_of(query: bytes = b"", authorization: bytes | None = None) -> dict[str, Any]:
-    """Return the scope of a request, from whose query the key is taken."""
+    """Return a request's ASGI scope, after its key has been taken from the query."""
     headers = [] if authorization is None else [(b"authorization", authorization)]
     scope: dict[str, Any] = {"query_string": query, "headers": headers, REQUEST: RequestContext()}
     take_query_key(scope, scope[REQUEST])
@@ -46,7 +46,7 @@ def basic(text: bytes) -> bytes:
     ],
 )
 def test_a_key_may_be_the_password_of_basic(authorization: bytes | None, expected: bytes | None) -> None:
-    """Only an API key is read from HTTP Basic, with any user name; an account's password and a token are not."""
+    """HTTP Basic may carry an API key as its password, with any user name, but no account's password and no token."""
     assert token_of(scope_of(authorization=authorization)) == expected
 
 
@@ -60,32 +60,32 @@ def test_a_key_may_be_the_password_of_basic(authorization: bytes | None, expecte
     ],
 )
 def test_a_key_leaves_the_query(query: bytes, left: bytes) -> None:
-    """However its name is written, and whatever stands around it."""
+    """A key is taken from the query, even if its name is percent-encoded, and other parameters stay."""
     scope = scope_of(query)
     assert (token_of(scope), scope["query_string"]) == (KEY, left)
 
 
 @pytest.mark.parametrize("query", [b"", b"mod=7", b"monkey=1&keys=2&Key=3", b"mod=%37", b"a=key"])
 def test_another_query_stays_as_it_is(query: bytes) -> None:
-    """Only a parameter called key is taken."""
+    """Only a parameter that is called exactly ``key`` is taken."""
     scope = scope_of(query)
     assert (token_of(scope), scope["query_string"]) == (None, query)
 
 
 @pytest.mark.parametrize("second", [KEY, b"", b"other"])
 def test_a_repeated_key_is_no_credential(second: bytes) -> None:
-    """Its values are gone, and its names stay, so that it is refused like every repeated parameter."""
+    """If ``key`` is repeated, its values are removed; the names stay, so that the repetition is refused as usual."""
     scope = scope_of(b"key=" + KEY + b"&mod=7&key=" + second)
     assert (token_of(scope), scope["query_string"]) == (b"", b"mod=7&key=&key=")
 
 
 def test_only_a_key_is_read_from_the_query() -> None:
-    """An access token in a URL is refused, and yet it is taken out of the query."""
+    """An access token in the query is removed, but is not accepted."""
     scope = scope_of(b"key=eyJhbGciOiJIUzI1NiJ9.e30.AAAA")
     assert (token_of(scope), scope["query_string"]) == (b"", b"")
 
 
 def test_a_context_does_not_show_its_key() -> None:
-    """Not even where a context is printed."""
+    """The printed form of a request's context does not contain its key."""
     scope = scope_of(b"key=" + KEY)
     assert KEY.decode() not in repr(scope)

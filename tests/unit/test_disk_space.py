@@ -1,4 +1,4 @@
-"""The watch on the disk, over a disk whose free space the test sets."""
+"""The watch on free disk space, with a disk whose free space the test sets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RESERVE = 256 * 1024 * 1024
 
 
 class Disk:
-    """A disk with so many free bytes, or one that can't be read."""
+    """A disk with this many free bytes, or one that can't be read."""
 
     free = RESERVE
     error: OSError | None = None
 
     def statvfs(self, folder: Path) -> SimpleNamespace:
-        """Return the free space in blocks of 4 KiB; a quarter as much again is for root only."""
+        """Return free space in blocks of 4 KiB; as on a real disk, a part is for root only."""
         if self.error is not None:
             raise self.error
         return SimpleNamespace(f_bavail=self.free // 4096, f_bfree=self.free // 3072, f_frsize=4096)
@@ -35,7 +35,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Return the disk that the watch sees."""
+    """Return the disk that the watch sees instead of the real one."""
     seen = Disk()
     monkeypatch.setattr(os, "statvfs", seen.statvfs)
     return seen
@@ -51,7 +51,7 @@ def refused(space: DiskSpace) -> bool:
 
 
 async def test_recording_stops_below_the_reserve_and_goes_on_above_it(disk: Disk, tmp_path: Path) -> None:
-    """While less than the reserve is free, calculations are refused with the reason; then they are recorded again."""
+    """While less than the reserve is free, calculations are refused with the reason; later they are accepted again."""
     metrics, history = Metrics(), MemoryHistoryStore()
     space = DiskSpace(tmp_path, RESERVE, metrics, seconds=0.001)
     recorder = Recorder(history, metrics, lambda _: None, disk=space)
@@ -76,7 +76,7 @@ async def test_recording_stops_below_the_reserve_and_goes_on_above_it(disk: Disk
 
 
 async def test_a_disk_that_is_low_from_the_start_is_seen_at_once(disk: Disk, tmp_path: Path) -> None:
-    """The first reading is made before the first calculation."""
+    """The free space is read before the first calculation."""
     disk.free = 0
     space = DiskSpace(tmp_path, RESERVE, Metrics())
     assert refused(space)
@@ -84,7 +84,7 @@ async def test_a_disk_that_is_low_from_the_start_is_seen_at_once(disk: Disk, tmp
 
 
 async def test_a_disk_that_cannot_be_read_changes_nothing(disk: Disk, tmp_path: Path) -> None:
-    """A failed reading leaves the last one in force, and the next one counts."""
+    """If a reading fails, the last one stays in force; the next successful one counts."""
     space = DiskSpace(tmp_path, RESERVE, Metrics(), seconds=0.001)
     disk.error = OSError("no such device")
     disk.free = 0

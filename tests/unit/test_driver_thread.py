@@ -1,4 +1,4 @@
-"""A thread for a driver's blocking calls, for which the process's end does not wait."""
+"""The thread for a driver's blocking calls: the process's end does not wait for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ asyncio.run(main())
 
 
 async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
-    """A call's result or exception reaches its caller, and the next call is made in either case."""
+    """A call's result or exception reaches its caller; after either, the next call is made."""
     thread = DriverThread("driver")
     assert await thread.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -43,7 +43,7 @@ async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
 
 
 async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
-    """A call that is cancelled before its turn is skipped, and the one behind it is made."""
+    """If a call is cancelled before its turn, it is skipped, and the one behind it is made."""
     thread = DriverThread("driver")
     flag, made = Flag(), list[str]()
     holding = thread.run(flag.wait)
@@ -58,11 +58,11 @@ async def test_a_call_that_is_cancelled_in_time_is_not_made() -> None:
 
 
 class Result:
-    """A result that a weak reference can watch."""
+    """A result to which weak references are possible."""
 
 
 async def test_what_a_call_gave_is_not_kept() -> None:
-    """The thread keeps no reference to a result, which may be large, while it waits for the next call."""
+    """While the thread waits for its next call, it keeps no reference to a result, which may be large."""
     thread = DriverThread("driver")
     result = weakref.ref(await thread.run(Result))
     await until(lambda: result() is None, "nobody has it any more")
@@ -84,7 +84,7 @@ async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
-    """The process ends although a call hangs; with an executor's thread it would wait."""
+    """The process ends although a call hangs; a thread of an executor would prevent that."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", HANGING], capture_output=True, text=True, timeout=30, check=False
     )

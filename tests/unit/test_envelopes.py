@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def test_an_event_s_headers() -> None:
-    """An event's headers are the CloudEvents attributes by their names in the binding, and the media type."""
+    """An event's headers are its CloudEvents attributes, named as in the binding, and its media type."""
     assert headers_of(EVENT, "ce_") == HEADERS
     assert set(headers_of(EVENT, "ce-")) == {name.replace("_", "-") for name in HEADERS}
 
@@ -36,7 +36,7 @@ def body(**changes: object) -> bytes:
 
 
 def test_a_message_is_the_event_that_it_was_made_of() -> None:
-    """A message decodes to its event, whatever the order and number of its members, with or without a trace."""
+    """A message decodes to the event from which it was made, in any order of its members, with or without a trace."""
     for sent in (body(), body(extension="x", data={"n": 1}), body(traceparent=7), body(time=None, source=None)):
         assert event_of_message(sent) == EVENT._replace(content=sent)
     traced = body(traceparent="00-0-0-01")
@@ -58,7 +58,7 @@ def test_a_message_is_the_event_that_it_was_made_of() -> None:
     ],
 )
 def test_a_foreign_event_is_none_of_ours(change: dict[str, object]) -> None:
-    """Events of another version or type, with an invalid id, or without a required attribute decode to None."""
+    """A message of another version or type, with an invalid id, or without a required attribute decodes to None."""
     assert event_of_message(body(**change)) is None
 
 

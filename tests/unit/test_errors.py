@@ -1,4 +1,4 @@
-"""The domain's errors: each can be pickled, and each is mapped to a status."""
+"""The errors of the domain: each can be pickled, and has a status."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def tree(root: type[PycalcError] = PycalcError) -> Iterator[type[PycalcError]]:
 
 @pytest.mark.parametrize("kind", list(tree()))
 def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
-    """An error's type, message and facts survive the way to another process."""
+    """An error's type, message and attributes survive pickling, which takes it to another process."""
     parameters = list(inspect.signature(kind).parameters.values())
     assert all(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
     error = kind(*[ARGUMENTS[parameter.name] for parameter in parameters])
@@ -81,7 +81,7 @@ def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
 
 @pytest.mark.parametrize("kind", list(tree()))
 def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> None:
-    """Every error has a status and a documented meaning."""
+    """Every error has a status, and its problem type is documented."""
     assert kind.code in SLUGS
     assert kind.title
     assert 400 <= STATUS[kind.code] <= 599
@@ -89,12 +89,12 @@ def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> 
 
 
 def test_the_slugs_are_the_contracts() -> None:
-    """The problem types are exactly the contract's, each with a status and a meaning."""
+    """The problem types are exactly those of the API's contract, each with a status and an explanation."""
     assert set(STATUS) == set(MEANING) == set(SLUGS)
 
 
 def test_the_tree_in_the_documentation_is_the_tree() -> None:
-    """The tree in the module's docstring contains every error."""
+    """The tree in the module's docstring contains every error class."""
     assert errors.__doc__
     for kind in tree():
         assert kind.__name__ in errors.__doc__

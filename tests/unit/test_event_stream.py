@@ -21,14 +21,14 @@ from tests.harness.virtual_time import in_virtual_time, now
 pytestmark = pytest.mark.anyio
 
 FIRST = Event(b"", bytes(16), b"")
-# Scopes of servers that report a disconnect through ``receive`` (Granian, Uvicorn), and through ``send``.
+# ASGI scopes of servers that report a disconnect by ``receive`` (Granian, Uvicorn), or by ``send``.
 SCOPES: list[Scope] = [
     {"type": "http", "asgi": {"spec_version": version}, REQUEST: RequestContext()} for version in ("2.3", "2.4")
 ]
 
 
 class Following:
-    """A subscriber's events."""
+    """A subscription with some events."""
 
     def __init__(self, told: int) -> None:
         self.ended = False
@@ -44,19 +44,19 @@ class Following:
             self.ended = True
 
     def stream(self) -> EventStream:
-        """Return the response."""
+        """Return a response with an event stream."""
         return EventStream(FIRST, self.events())
 
 
 async def nothing() -> Message:
-    """Wait for ever, as if the client sent nothing."""
+    """Wait without end, as if the client sent nothing."""
     await asyncio.Event().wait()
     return {}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 async def test_heartbeats_until_the_rights_end(scope: Scope) -> None:
-    """A heartbeat is sent as a comment; the stream ends when the client's rights end."""
+    """Heartbeats are sent as comments, and the stream ends when the client's rights end."""
     sent = list[bytes]()
 
     async def events() -> AsyncGenerator[Event]:
@@ -74,7 +74,7 @@ async def test_heartbeats_until_the_rights_end(scope: Scope) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 @in_virtual_time
 async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> None:
-    """If the client does not read for 30 s the response ends, and its subscription with it."""
+    """If the client does not read for 30 s, the response and its subscription end."""
     following, sent, began = Following(told=1_000), list[Message](), now()
 
     async def send(message: Message) -> None:
@@ -89,7 +89,7 @@ async def test_a_client_that_stops_reading_gives_its_slot_back(scope: Scope) -> 
 
 
 async def test_a_disconnect_releases_the_slot() -> None:
-    """If the client disconnects while its next event is awaited, the subscription ends."""
+    """If the client disconnects while the next event is awaited, the subscription ends."""
     following, heard = Following(told=3), asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -106,10 +106,10 @@ async def test_a_disconnect_releases_the_slot() -> None:
 
 
 async def test_a_head_response_keeps_no_slot() -> None:
-    """A HEAD request's subscription is released before the response is sent."""
+    """The subscription of a HEAD request is ended before the response is sent."""
     following, sending = Following(told=3), asyncio.Event()
     events = following.events()
-    await anext(events)  # as the route does
+    await anext(events)  # the route does this
 
     async def send(_: Message) -> None:
         sending.set()

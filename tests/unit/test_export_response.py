@@ -1,4 +1,4 @@
-"""An export as ASGI messages: complete, or cut off in a way that the client can detect."""
+"""An export as ASGI messages: complete, or broken off in a way that the client can detect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAST = {"type": "http.response.body", "body": b""}
 
 
 class Pages:
-    """The pages after the first, and a flag that they were closed."""
+    """The pages after the first one, which record whether they were closed."""
 
     def __init__(self, *pages: bytes, failure: Exception | None = None) -> None:
         self._pages = pages
@@ -44,7 +44,7 @@ class Pages:
 
 
 class Client:
-    """A client that reads until it disconnects, or stops reading."""
+    """A client that reads until it disconnects or stops reading."""
 
     def __init__(self, *, reads: int | None = None) -> None:
         self.messages: list[Message] = []
@@ -75,7 +75,7 @@ async def answered(client: Client, pages: Pages, metrics: Metrics, *, content_wa
 
 
 async def test_a_whole_export_is_ended() -> None:
-    """Non-empty pages are sent in order, as a body without a length, followed by the last message."""
+    """Non-empty pages are sent in order, without a length in the header, and followed by a last message."""
     client, pages = Client(), Pages(b"second\n", b"")
     await answered(client, pages, Metrics())
     start, *_, last = client.messages
@@ -87,7 +87,7 @@ async def test_a_whole_export_is_ended() -> None:
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is closed."), Unauthorized("Ended.")])
 async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
-    """An incomplete export has no last message, so the server breaks the connection; it is counted by its reason."""
+    """A failed export sends no last message, so that the server breaks the connection; it is counted by reason."""
     client, pages, metrics = Client(), Pages(b"second\n", failure=failure), Metrics()
     await answered(client, pages, metrics)
     assert client.body == b"first\nsecond\n"
@@ -96,7 +96,7 @@ async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
 
 
 async def test_a_bug_is_no_end_either() -> None:
-    """An unexpected exception is raised to the server, which logs it, and no last message is sent."""
+    """An unexpected exception reaches the server, which logs it, and no last message is sent."""
     client, pages = Client(), Pages(failure=LookupError("a bug"))
     with pytest.raises(LookupError):
         await answered(client, pages, Metrics())
@@ -105,7 +105,7 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """A page that can't be sent in time ends the export and releases its slot."""
+    """If a page can't be sent in time, the export ends and its slot is released."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
@@ -119,7 +119,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
 
 
 async def test_a_client_that_hangs_up_ends_the_export() -> None:
-    """After a disconnect nothing more is read from the database, and the slot is released."""
+    """After the client disconnects, no more pages are read, and the slot is released."""
     client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
     answering = asyncio.ensure_future(answered(client, pages, Metrics()))
     await until(lambda: pages.read == 1, "the second page is being sent")
@@ -130,7 +130,7 @@ async def test_a_client_that_hangs_up_ends_the_export() -> None:
 
 
 async def test_a_head_reads_no_more_than_the_first_page() -> None:
-    """A HEAD request sends an export's header fields without content, and reads only the first page."""
+    """A HEAD request gets an export's header without content; only the first page is read."""
     client, pages = Client(), Pages(b"second\n")
     await answered(client, pages, Metrics(), content_wanted=False)
     assert client.messages[0]["status"] == 200

@@ -1,4 +1,4 @@
-"""Exports over an in-memory history: complete, consistent, restricted to the caller, and bounded."""
+"""Exports of a history in memory: complete, consistent, bounded, and with the caller's rights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERYTHING = HistorySelection()
 
 
 def accounts() -> MemoryUserStore:
-    """Return accounts that contain the calling admin, because exports check the role in the store."""
+    """Return a store of accounts with the calling admin, because exports check the role in the store."""
     users = MemoryUserStore()
     users.users[USER_ID] = User(USER_ID, "ada", "ada@example.com", "", Role.ADMIN, datetime(2026, 11, 22, tzinfo=UTC))
     return users
@@ -47,7 +47,7 @@ class Caller:
         self.asked = 0
 
     async def identify(self) -> Principal:
-        """Return who is calling."""
+        """Return the caller."""
         self.asked += 1
         if self.lost is not None:
             raise self.lost
@@ -56,7 +56,7 @@ class Caller:
 
 @pytest.fixture
 def history() -> MemoryHistoryStore:
-    """Return a history of some pages and a remainder, all of one user."""
+    """Return a history that fills several pages and a part of one more, all of one user."""
     store = MemoryHistoryStore()
     store.rows = [history_row(n) for n in range(3 * ROWS_PER_READ + 5)]
     return store
@@ -64,7 +64,7 @@ def history() -> MemoryHistoryStore:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Return metrics of the test's own."""
+    """Return new metrics."""
     return Metrics()
 
 
@@ -90,7 +90,7 @@ def newest_first(rows: list[HistoryRow]) -> list[str]:
 
 
 async def test_an_export_is_what_was_there_when_it_began(exports: Exports, history: MemoryHistoryStore) -> None:
-    """An export has every row once, newest first, and none that is recorded after it began."""
+    """An export has every row once, newest first, but no row recorded after it began."""
     there = newest_first(history.rows)
     seen: list[str] = []
     async with aclosing(exports.export(Caller().identify, EVERYTHING, NDJSON)) as pages:
@@ -101,7 +101,7 @@ async def test_an_export_is_what_was_there_when_it_began(exports: Exports, histo
 
 
 async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
-    """NDJSON lines equal the page's items character by character."""
+    """An NDJSON line equals the item of a page, character by character."""
     caller = Caller()
     page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
@@ -112,20 +112,20 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     "limit", [1, ROWS_PER_READ - 1, ROWS_PER_READ, ROWS_PER_READ + 1, 2 * ROWS_PER_READ, 10 * ROWS_PER_READ]
 )
 async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
-    """A limit returns that many newest rows, also around the size of one read."""
+    """With a limit, the export has this many of the newest rows, also around the size of one read."""
     exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
     assert ids(exported) == newest_first(history.rows)[:limit]
 
 
 @pytest.mark.parametrize("rows", [0, 1, ROWS_PER_READ, 2 * ROWS_PER_READ])
 async def test_an_export_of_whole_pages_ends(exports: Exports, history: MemoryHistoryStore, rows: int) -> None:
-    """A selection that fills its last page exactly, or is empty, is exported like any other."""
+    """An export is complete if its rows exactly fill the last page, and if there are none."""
     del history.rows[rows:]
     assert ids(await lines(exports.export(Caller().identify, EVERYTHING, NDJSON))) == newest_first(history.rows)
 
 
 async def test_an_item_continues_an_export_that_broke_off(exports: Exports, history: MemoryHistoryStore) -> None:
-    """``cursor`` accepts the id of the last item that arrived, or a page's cursor, and returns the older rows."""
+    """``cursor`` takes a page's cursor or the id of the last item received, and returns the older rows."""
     there = newest_first(history.rows)
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, HistorySelection(cursor=there[300]), NDJSON))) == there[301:]
@@ -136,7 +136,7 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "z" * 36, "019aab12-7c00-7123-8456-42661417400", "AQ", "A" * 23])
 async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str) -> None:
-    """A cursor that is neither an id nor a page's cursor raises InvalidInput before anything is yielded."""
+    """A cursor that is neither an id nor a page's cursor raises InvalidInput before the first line."""
     with pytest.raises(InvalidInput):
         await lines(exports.export(Caller().identify, HistorySelection(cursor=cursor), NDJSON))
 
@@ -166,7 +166,7 @@ def lose_the_token(caller: Caller) -> None:
 
 
 def lose_the_role(caller: Caller) -> None:
-    """Make the admin a user."""
+    """Turn the admin into a user."""
     caller.principal = replace(caller.principal, role=Role.USER)
 
 
@@ -181,7 +181,7 @@ def lose_the_role(caller: Caller) -> None:
 async def test_an_export_stops_when_the_rights_end(
     exports: Exports, role: Role, lose: Callable[[Caller], None], expected: type[PycalcError]
 ) -> None:
-    """Rights are checked before each page: when they end, the export stops and is marked incomplete."""
+    """Rights are checked before each page: if they have ended, the export breaks off."""
     caller = Caller(role=role)
     pages = exports.export(caller.identify, EVERYTHING, NDJSON)
     await anext(pages)
@@ -191,7 +191,7 @@ async def test_an_export_stops_when_the_rights_end(
 
 
 async def test_a_store_that_fails_on_the_way_is_no_end(exports: Exports, history: MemoryHistoryStore) -> None:
-    """A store that fails between pages raises, so that a truncated export is never taken for a complete one."""
+    """If the store fails between pages, an exception is raised, so that the export does not look complete."""
     pages = exports.export(Caller().identify, EVERYTHING, NDJSON)
     await anext(pages)
     history.failure = StoreUnavailable("The database is not available.")
@@ -205,7 +205,7 @@ async def begun(stack: AsyncExitStack, exports: Exports, identify: Callable[[], 
 
 
 async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
-    """A user's concurrent exports are bounded, apart from other users'; each end of one releases its slot."""
+    """A user's concurrent exports are limited; every way to end an export releases its slot."""
     value = metrics.registry.get_sample_value
     async with AsyncExitStack() as stack:
         for _ in range(MAX_EXPORTS_EACH):
@@ -220,7 +220,7 @@ async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metric
 
 
 async def test_some_users_don_t_hold_everything(exports: Exports) -> None:
-    """However many exports a few users start, one more user can start one."""
+    """However many exports a few users start, another user can start one."""
     async with AsyncExitStack() as stack:
         for number in range(4):
             with suppress(Overloaded):
@@ -239,12 +239,12 @@ async def test_all_users_together_have_some_slots(exports: Exports) -> None:
 
 
 class BusyHistoryStore(MemoryHistoryStore):
-    """A history during whose reads, except the first, the event loop works 5 ms on other tasks."""
+    """A history whose reads, except the first, let the event loop do 5 ms of other work."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads_at: list[float] = []
-        # Processor time of the event loop's thread, as the clock reports it.
+        # The processor time of the event loop's thread, as its clock reports it.
         self.worked = 0.0
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
@@ -255,7 +255,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_exports_make_way_for_others() -> None:
-    """If the loop works on other tasks during reads, all exports wait several times as long before the next read."""
+    """If the loop does other work during reads, all exports wait several times as long before the next read."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * ROWS_PER_READ + 1)]
     exports = Exports(busy, accounts(), Metrics(), digits_quota(Metrics()), lambda: busy.worked)
@@ -275,10 +275,10 @@ async def test_a_failed_export_releases_its_slot(
 
 
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
-    """An export pauses eight times as long as the event loop worked on other tasks, at most 0.1 s.
+    """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
-    Twice the shortest time of a full read counts as the export's own work. Shorter reads are not measured, because they
-    say nothing about full ones.
+    The shortest time of a full read, doubled, counts as the export's own work. Reads of less than a page are not
+    measured.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
     exports._pause_after(0.001, ROWS_PER_READ - 1)

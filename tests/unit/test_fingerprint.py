@@ -1,4 +1,4 @@
-"""The fingerprint of the arithmetic, which separates the cached results of different versions."""
+"""The fingerprint of the arithmetic, which keeps the cached results of different versions apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(pycalc.__file__).parent
 
 
 def version_of(folder: Path) -> str:
-    """Return the fingerprint of a copy of the package."""
+    """Return the fingerprint that a copy of the package computes."""
     program = "from pycalc.services.calculations.fingerprint import arithmetic_version; print(arithmetic_version())"
     command = [sys.executable, "-c", program]
     environment = {"PYTHONPATH": str(folder)}
@@ -28,7 +28,7 @@ def version_of(folder: Path) -> str:
 
 
 def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) -> None:
-    """A copy in another folder has the same fingerprint; one with a changed constant in an operation has another."""
+    """A copy in another folder has the same fingerprint, unless a constant in an operation is changed."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
     assert version_of(tmp_path) == arithmetic_version()
     services = tmp_path / "pycalc/services"
@@ -54,7 +54,7 @@ def test_every_file_of_the_operations_counts(tmp_path: Path, monkeypatch: pytest
 
 
 def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:
-    """The number of stored digits decides what a result contains."""
+    """Changing the number of stored digits changes the fingerprint."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
     results = tmp_path / "pycalc/models/results.py"
     results.write_text(results.read_text().replace("STORED_DIGITS = 1_000", "STORED_DIGITS = 2_000"))
@@ -63,7 +63,7 @@ def test_it_changes_with_what_is_kept_of_a_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["version", "mp_version", "mpfr_version", "mpc_version"])
 def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """The versions of GMP, MPFR, MPC and their bindings change the fingerprint, as another image may have others."""
+    """Another version of GMP, MPFR, MPC or their bindings changes the fingerprint."""
     before = arithmetic_version()
     monkeypatch.setattr(fingerprint, library, lambda: "0.0")
     assert arithmetic_version() != before
@@ -71,7 +71,7 @@ def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library:
 
 @pytest.mark.anyio
 async def test_a_cache_in_the_process_needs_none() -> None:
-    """A cache in the process needs no fingerprint, so no file is read for one."""
+    """The in-process cache does not compute the fingerprint, so no file is read for it."""
 
     def unwanted() -> str:
         raise AssertionError("nobody needs it")

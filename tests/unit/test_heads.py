@@ -1,4 +1,4 @@
-"""HEAD responses: the header of a GET's response, without work for its content (RFC 9110 §9.3.2)."""
+"""Responses to HEAD requests: the header of the GET response, without producing its content (RFC 9110 §9.3.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER = Answer("01a202cd-328b-701e-ab15-671a3742e8f6", result(digits(200_000)),
 
 
 async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
-    """Return the messages of a response."""
+    """Return the ASGI messages of a response."""
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -33,7 +33,7 @@ async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
 @pytest.mark.parametrize("text", [True, False])
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
 async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, *, text: bool) -> None:
-    """For a HEAD request nothing is compressed or cut into slices."""
+    """For a HEAD request nothing is compressed or divided."""
     asked = RequestConditions(accept_encoding=coding)
     start, *_ = await sent(asked, text=text)
     monkeypatch.delattr(representations, "digits_compressor")

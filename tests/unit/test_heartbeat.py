@@ -1,4 +1,4 @@
-"""The reports of a process's state: at once, again after each interval, through outages, and removed at the end."""
+"""Reports of a process about itself: at its start, in each interval, during outages, and deleted at its end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reports:
 
 
 async def test_a_process_reports_until_it_ends() -> None:
-    """Each report has the same id, the version and the present figures; an outage is logged once."""
+    """A process reports with the same id, its version and present figures until it ends; an outage is logged once."""
     store, metrics = Reports(), Metrics()
     heartbeat = Heartbeat(store, "relay", lambda: figures_of(metrics, 3), seconds=0.001)
     await until(lambda: store.tries > 0, "the first report")

@@ -1,4 +1,4 @@
-"""The event feed over an in-memory history into which several processes write."""
+"""The event feed on a history in memory, into which several processes write."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
-# The limit of subscribers in total.
+# The limit of all subscribers together.
 TOTAL = 200
 
 ADA, BOB = b"a" * 16, b"b" * 16
 
 
 def caller(user: bytes = ADA, role: Role = Role.USER) -> Callable[[], Awaitable[Principal]]:
-    """Return the caller, at every check."""
+    """Return a function that authenticates as this caller."""
 
     async def identify() -> Principal:
         return Principal(user, "name", role, user, time() + 900)
@@ -55,7 +55,7 @@ class ReadHistoryStore(MemoryHistoryStore):
 
 
 class Following:
-    """A history poller and its event feed."""
+    """A history poller with its event feed."""
 
     def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
         self.history = ReadHistoryStore()
@@ -65,12 +65,12 @@ class Following:
         self.feed = EventFeed(self.history, self.poller, self.metrics, TOTAL)
 
     async def record(self, *rows: HistoryRow) -> None:
-        """Commit rows as this process would."""
+        """Commit rows as this process would, and notify the feed."""
         await self.history.append(rows)
         self.poller.wake()
 
     async def begin(self, last_id: bytes | None = None, user: bytes = ADA) -> AsyncIterator[Event]:
-        """Subscribe; the stream's marker has arrived when this returns."""
+        """Subscribe, and return once the stream's first marker has arrived."""
         events = self.feed.subscribe(caller(user), last_id)
         assert (await anext(events)).payload == b""
         return events
@@ -78,7 +78,7 @@ class Following:
 
 @pytest.fixture
 async def alone() -> AsyncIterator[Following]:
-    """Run a process that has the database for itself."""
+    """Run a process that has the database for itself; yield its poller and feed."""
     following = Following(shared=False)
     yield following
     await following.poller.aclose()
@@ -86,7 +86,7 @@ async def alone() -> AsyncIterator[Following]:
 
 @asynccontextmanager
 async def sharing() -> AsyncIterator[Following]:
-    """Run one of several processes in virtual time, which begins at the time of the ids."""
+    """Run one of several processes, in virtual time that starts at the time of the ids."""
     ahead_ns = time_ns() - int(now() * 1e9)
     following = Following(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
     yield following
@@ -100,7 +100,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
 
 
 async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
-    """All subscriptions of a user receive that user's new rows in order, and no earlier ones."""
+    """All subscriptions of a user receive that user's new rows in order, but no earlier rows."""
     await alone.record(history_row(user_id=ADA))
     first, second, bobs = await alone.begin(), await alone.begin(), await alone.begin(user=BOB)
     rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(9)]
@@ -112,7 +112,7 @@ async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
 
 
 async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) -> None:
-    """A client that resumes after any event receives the next one, while other rows are being recorded."""
+    """A client that resumes after any event receives the next event, while other rows are being recorded."""
     rows = [history_row(n, user_id=ADA) for n in range(30)]
     await alone.record(*rows[:10])
     for heard in range(10):
@@ -125,7 +125,7 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) ->
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "resumed"])
 async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, when: str) -> None:
-    """A row dated 2106, in the history or as Last-Event-ID, does not delay the events of new rows."""
+    """A row or Last-Event-ID dated 2106 does not delay the events of new rows."""
     future = history_row(user_id=ADA)._replace(id=(2**32 * 1000).to_bytes(6) + b"\x70" + bytes(9))
     if when != "meanwhile":
         await alone.record(future)
@@ -140,9 +140,9 @@ async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, w
 
 @in_virtual_time
 async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
-    """Ids are assigned before commits, so another process may commit an earlier id later.
+    """A row that another process commits late is delivered in the order of ids, because ids precede commits.
 
-    Such a row is delivered in the order of ids, neither lost nor late.
+    It is neither lost nor delivered after a later one.
     """
     async with sharing() as shared:
         events = await shared.begin()
@@ -156,7 +156,7 @@ async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
 
 @in_virtual_time
 async def test_one_resumes_on_an_instance_that_is_behind() -> None:
-    """A client may resume after an id that this process has not delivered yet; the events after it arrive once."""
+    """If a client resumes after an id that this process has not delivered yet, later events arrive once."""
     async with sharing() as shared:
         rows = [history_row(n, user_id=ADA) for n in range(3)]
         await shared.history.append(rows)
@@ -165,7 +165,7 @@ async def test_one_resumes_on_an_instance_that_is_behind() -> None:
 
 
 async def test_a_slow_reader_is_dropped(alone: Following) -> None:
-    """The stream of a slow reader ends after its queued events; other readers and the writer are not affected."""
+    """The stream of a slow reader ends after its queued events; other readers and the writer are unaffected."""
     slow, quick = await alone.begin(), await alone.begin()
     heard = 0
     for _ in range(MAX_BEHIND // 400 + 2):
@@ -190,7 +190,7 @@ async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
 
 
 async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following) -> None:
-    """While the store fails subscribers wait; afterwards they receive what was recorded meanwhile."""
+    """While the store fails, subscribers wait; afterwards they receive the rows recorded in the meantime."""
     events = await alone.begin()
     alone.history.failing = True
     row = history_row(user_id=ADA)
@@ -202,7 +202,7 @@ async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following
 
 
 async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
-    """Closing the feed ends every stream."""
+    """Closing the feed ends every subscription."""
     events = await alone.begin()
     await alone.poller.aclose()
     assert [event async for event in events] == []
@@ -210,8 +210,8 @@ async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
 
 @in_virtual_time
 async def test_heartbeats_while_nothing_happens() -> None:
-    """The feed yields a heartbeat at each interval without an event while the caller is authorised; then it raises."""
-    rights = [True] * 4  # for the marker and three heartbeats
+    """In each interval without an event, the feed yields a heartbeat while the caller is authorised, and then raises."""
+    rights = [True] * 4  # the number of checks: for the marker and for three heartbeats
 
     async def identify() -> Principal:
         if not rights:
@@ -230,7 +230,7 @@ async def test_heartbeats_while_nothing_happens() -> None:
 
 
 async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
-    """A change of the caller's role ends the stream, because the role decides which events it may contain."""
+    """If the caller's role changes, the stream ends, because it depends on the role which events are visible."""
     roles = [Role.ADMIN, Role.USER]
 
     async def identify() -> Principal:
@@ -243,7 +243,7 @@ async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
 
 
 async def test_followers_are_bounded(alone: Following) -> None:
-    """A user may have twenty streams; the next is refused until one ends."""
+    """A user may have twenty streams; another one is refused until one ends."""
     streams = [await alone.begin() for _ in range(MAX_SUBSCRIBERS_EACH)]
     with pytest.raises(Overloaded):
         await alone.begin()
@@ -264,7 +264,7 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 @in_virtual_time
 async def test_a_client_can_resume_from_the_marker() -> None:
-    """Events that are held back when a stream begins come after its marker, also for a client that resumes from it."""
+    """Events that are held back when a stream begins follow its marker, also if a client resumes from the marker."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])
@@ -278,7 +278,7 @@ async def test_a_client_can_resume_from_the_marker() -> None:
 
 
 async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
-    """Replaying missed events stops when the caller's rights end, as for an admin who was deleted."""
+    """A replay of missed events stops when the caller's rights end, for example when an admin is deleted."""
     rows = [history_row(n, user_id=BOB) for n in range(5)]
     await alone.record(*rows)
     asked = 0
@@ -298,7 +298,7 @@ async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
 
 @in_virtual_time
 async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
-    """A row is committed within 2 s of its id, so after 2.5 s no earlier one can follow; the poll adds 0.25 s."""
+    """With other processes, an event is delivered 2.5 to 2.75 s after its id, because rows are committed within 2 s."""
     async with sharing() as shared:
         events = await shared.begin()
         row = history_row(user_id=ADA)
@@ -310,7 +310,7 @@ async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
 
 
 async def test_when_a_fast_clock_is_set_right_events_go_on() -> None:
-    """After a clock that was ten minutes fast is set right, rows with lower ids than the last event are delivered."""
+    """If a clock was ten minutes fast and is set right, new rows with lower ids are still delivered."""
     clock = time_ns() + 600 * 10**9
     following = Following(shared=False, clock_ns=lambda: clock)
 

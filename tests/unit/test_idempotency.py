@@ -1,4 +1,4 @@
-"""Idempotency keys over an in-memory history, and what is kept of a batch's problems."""
+"""Idempotency keys with a history in memory, and the stored form of a batch's problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = RequestKey(bytes(16), b"f" * 16)
 
 
 async def test_a_request_that_another_process_commits_first_is_answered_by_it() -> None:
-    """If another process records the key during the calculation, its rows are the answer."""
+    """If another process records the same key during the calculation, the rows of that process are the answer."""
     history = MemoryHistoryStore()
     keys, row = IdempotencyKeys(history.keys, history, Metrics()), history_row()
 
@@ -32,7 +32,7 @@ async def test_a_request_that_another_process_commits_first_is_answered_by_it() 
 
 
 def test_keys_differ_by_user_name_and_request() -> None:
-    """Another user or name gives another key; another request gives another fingerprint under the same key."""
+    """Another user or another name gives another key; another request gives another fingerprint for the same key."""
     one = key_of(b"a" * 16, "k", b"request")
     assert key_of(b"a" * 16, "k", b"request") == one
     assert {key_of(b"b" * 16, "k", b"request").id, key_of(b"a" * 16, "l", b"request").id} & {one.id} == set()
@@ -42,7 +42,7 @@ def test_keys_differ_by_user_name_and_request() -> None:
 
 @pytest.mark.parametrize("items", [2, 3, 5, 21, 1_000])
 def test_problems_never_exceed_their_bound(items: int) -> None:
-    """Problems of every type and of any length are packed within the bound, and unpacked as they were answered."""
+    """Problems of any type and length fit into the limit when packed, and are unpacked as they were answered."""
     slugs = list(STATUS)
     problems = {
         place: {
@@ -62,6 +62,6 @@ def test_problems_never_exceed_their_bound(items: int) -> None:
 
 
 def test_a_batch_without_problems_stores_none() -> None:
-    """Without problems nothing is packed."""
+    """A batch without problems stores none."""
     assert packed({}, 5) == (None, {})
     assert unpacked(None) == {}

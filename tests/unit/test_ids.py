@@ -10,17 +10,17 @@ import pytest
 
 from pycalc.models.ids import IdSource, first_id_of_ms, id_of_text, text_of_id, unix_ms, unix_ms_of_id
 
-# 2026-11-22T12:00:00Z.
+# The time 2026-11-22T12:00:00Z.
 MS_2026 = 1_795_348_800_000
 
 
 def at(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:
-    """Set the clock of the ids."""
+    """Set the clock from which ids are made."""
     monkeypatch.setattr(time, "time_ns", lambda: unix_ms * 1_000_000)
 
 
 def test_an_id_is_a_version_7_uuid_of_its_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version, variant and timestamp are where RFC 9562 puts them, according to the standard library."""
+    """The standard library finds version, variant and timestamp where RFC 9562 puts them."""
     at(monkeypatch, MS_2026)
     ids = IdSource()
     for _ in range(100):
@@ -30,7 +30,7 @@ def test_an_id_is_a_version_7_uuid_of_its_millisecond(monkeypatch: pytest.Monkey
 
 
 def test_ids_of_one_millisecond_increase(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids of one millisecond are strictly increasing and all carry that millisecond."""
+    """Ids of one millisecond increase strictly, and all contain that millisecond."""
     at(monkeypatch, MS_2026)
     ids = IdSource()
     made = [ids.next() for _ in range(10_000)]
@@ -39,7 +39,7 @@ def test_ids_of_one_millisecond_increase(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_ids_increase_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the clock steps back by 4 s the ids still increase, and follow the clock again when it has caught up."""
+    """If the clock steps back by 4 s, ids still increase, and follow the clock again once it has caught up."""
     ids, made = IdSource(), []
     for clock in (MS_2026, MS_2026 + 5, MS_2026 - 4_000, MS_2026 + 4, MS_2026 + 6):
         at(monkeypatch, clock)
@@ -49,7 +49,7 @@ def test_ids_increase_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_ids_of_a_wrong_clock_are_reported_and_not_built_upon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids from a clock that was ten years ahead are not continued once it is right, here and after a restart."""
+    """If the clock was ten years ahead, ids follow the corrected clock, in the same process and after a restart."""
     wrong, reported = MS_2026 + 315_360_000_000, list[float]()
     at(monkeypatch, wrong)
     ids = IdSource(None, reported.append)
@@ -70,7 +70,7 @@ def test_ids_of_a_wrong_clock_are_reported_and_not_built_upon(monkeypatch: pytes
 
 @pytest.mark.parametrize(("ahead", "kept"), [(4_999, True), (5_001, False)])
 def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.MonkeyPatch, ahead: int, kept: bool) -> None:
-    """After a restart ids continue from up to five seconds ahead; NTP steps a clock back by less."""
+    """After a restart, ids continue from stored ids up to five seconds ahead; NTP steps a clock back by less."""
     at(monkeypatch, MS_2026 + ahead)
     newest = IdSource().next()
     at(monkeypatch, MS_2026)
@@ -78,7 +78,7 @@ def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.Monke
 
 
 def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first id of a millisecond is at most any id of it, and above every id of the one before."""
+    """The first id of a millisecond is at most any id of it, and greater than all ids of the millisecond before."""
     at(monkeypatch, MS_2026)
     made = IdSource().next()
     assert first_id_of_ms(MS_2026) <= made < first_id_of_ms(MS_2026 + 1)
@@ -89,7 +89,7 @@ def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatc
     [(-1, bytes(16)), (0, bytes(16)), (2**48, b"\xff" * 6 + bytes(10)), (1, bytes(5) + b"\x01" + bytes(10))],
 )
 def test_first_id_stays_within_the_timestamps_48_bits(unix_ms: int, expected: bytes) -> None:
-    """Times before 1970 or after 10889 are replaced by the nearest representable bound."""
+    """Times before 1970 and after 10889 give the nearest possible id."""
     assert first_id_of_ms(unix_ms) == expected
 
 
@@ -106,12 +106,12 @@ def test_first_id_stays_within_the_timestamps_48_bits(unix_ms: int, expected: by
     ],
 )
 def test_a_moment_in_milliseconds_is_exact(text: str, expected: int) -> None:
-    """Moments are rounded down to milliseconds without floats, in any zone, from year 1 to 9999."""
+    """Times are rounded down to milliseconds exactly, in any time zone, from year 1 to 9999."""
     assert unix_ms(datetime.fromisoformat(text)) == expected
 
 
 def test_the_text_of_an_id_is_the_canonical_one() -> None:
-    """The example in RFC 9562 appendix A.6 is parsed and written unchanged."""
+    """The example in RFC 9562, appendix A.6, is read and written unchanged."""
     text = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
     value = id_of_text(text)
     assert text_of_id(value) == text
@@ -121,6 +121,6 @@ def test_the_text_of_an_id_is_the_canonical_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "017f22e2-79b0-7cc3-98c4-dc0c0c07398", "not-a-uuid", "g" * 32])
 def test_what_is_no_uuid_is_a_value_error(text: str) -> None:
-    """Anything but a UUID raises ValueError."""
+    """A text that is not a UUID raises ValueError."""
     with pytest.raises(ValueError, match=r"badly formed|invalid literal"):
         id_of_text(text)

@@ -1,4 +1,4 @@
-"""The JSON of requests: each name once, at a bounded cost for any body."""
+"""The JSON of requests: repeated names are refused, at a bounded cost for any body."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.models.json_text import read_json
 
 
 def pointer_of(body: bytes) -> str:
-    """Return the pointer of the one problem that a body has."""
+    """Return the pointer of the only problem with a body."""
     with pytest.raises(InvalidInput) as refusal:
         read_json(body)
     (problem,) = refusal.value.problems
@@ -31,12 +31,12 @@ def pointer_of(body: bytes) -> str:
     ],
 )
 def test_a_repeated_name_is_pointed_to(body: bytes, pointer: str) -> None:
-    """The pointer (RFC 6901) leads to an existing member, also if an outer name is repeated too."""
+    """The pointer (RFC 6901) leads to the repeated member, also if an outer name is repeated too."""
     assert pointer_of(body) == pointer
 
 
 def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> None:
-    """A long name with many values in it is not copied for each of them."""
+    """Searching for a repeated name does not copy a long name for each value below it."""
     name, values = b"x" * 400_000, b"{}," * 1_000 + b"null," * 100_000 + b"null"
     body = b'{"r": {"a": 1, "a": 1}, "' + name + b'": [' + values + b"]}"
     tracemalloc.start()
@@ -50,7 +50,7 @@ def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> 
     "body", [b"[" + b"{}," * 2_000 + b"{}]", b"[" + b"0," * 20_000 + b"0]", b"[" + b"[]," * 5_000 + b"[]]"]
 )
 def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None:
-    """Too many objects, lists or numbers are refused at the limit, as many of them hold the event loop."""
+    """Too many objects, lists or numbers are refused while parsing, because many of them would hold the event loop."""
     read: list[str] = []
     with pytest.raises(InvalidInput, match="more objects, lists or numbers"):
         read_json(body, read.append)
@@ -70,5 +70,5 @@ def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None
     ids=["12", "-12", "1.5", "1e3", "long", "long, negative"],
 )
 def test_a_number_of_any_length_is_valid_json(text: str, value: Any) -> None:
-    """A number that is too long for Python's int stays text, which its field refuses with its own message."""
+    """A number that is too long for Python's ``int`` is kept as text, and then refused by its field."""
     assert read_json(f'{{"n": {text}}}'.encode()) == {"n": value}

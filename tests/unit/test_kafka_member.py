@@ -1,4 +1,4 @@
-"""A member of a Kafka consumer group, on a driver that answers as the test says."""
+"""A member of a Kafka consumer group, with a driver whose answers the test sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = MessageBatch([], [TopicPartition("events", 0, 7), TopicPartition("events
 
 
 class Driver:
-    """A consumer with two partitions, no messages, and one error or None for each partition of a commit."""
+    """A consumer with two partitions and no messages; a commit has one error or None for each partition."""
 
     errors: Sequence[KafkaError | None] = (None, None)
 
@@ -37,7 +37,7 @@ class Driver:
         return [TopicPartition("events", number) for number in range(2)]
 
     def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> list[SimpleNamespace]:
-        """Return the offsets' results."""
+        """Return the offsets, with the errors that the test has set."""
         assert not asynchronous
         return [SimpleNamespace(error=error) for _, error in zip(offsets, self.errors, strict=True)]
 
@@ -50,13 +50,13 @@ class Driver:
 
 @pytest.fixture
 def errors() -> BrokerErrors:
-    """Return the mapping of the member's errors."""
+    """Return the handler of the member's errors."""
     return kafka_errors(Metrics())
 
 
 @pytest.fixture
 async def member(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaMember]:
-    """Return a member on such a driver, which waits for no messages."""
+    """Return a member that uses this driver."""
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
     opened = KafkaMember({}, "events", lambda: None, errors)
@@ -67,7 +67,7 @@ async def member(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> Async
 async def test_a_commit_fails_when_it_fails_for_one_partition(
     member: KafkaMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver reports an error of one partition in its result, and does not raise it."""
+    """A commit fails if the driver reports an error for one partition in the result instead of raising it."""
     await member.commit(BATCH)
     for position in range(2):
         results: list[KafkaError | None] = [None, None]
@@ -80,7 +80,7 @@ async def test_a_commit_fails_when_it_fails_for_one_partition(
 async def test_a_partition_that_another_member_has_now_is_only_logged(
     member: KafkaMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other member gets the messages again, so the commit is not unavailable."""
+    """If another member has got the partition, a failed commit is only logged: that member gets the messages again."""
     monkeypatch.setattr(Driver, "errors", [None, KafkaError(KafkaError.ILLEGAL_GENERATION)])
     with capture_logs() as logs:
         await member.commit(BATCH)
@@ -88,7 +88,7 @@ async def test_a_partition_that_another_member_has_now_is_only_logged(
 
 
 async def test_silence_is_no_sign_that_the_broker_answers(member: KafkaMember, errors: BrokerErrors) -> None:
-    """While no message arrives, an error that the driver reports again is not logged again."""
+    """While no message arrives, a repeated error of the driver is not logged again."""
     with capture_logs() as logs:
         for _ in range(2):
             errors.note("_ALL_BROKERS_DOWN", "all brokers are down")

@@ -1,4 +1,4 @@
-"""Kafka topics without a broker: how a new generation is noticed, and which events of a batch are sent again."""
+"""Kafka topics without a broker: noticing a recreated topic, and which events of a batch are sent again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 def scripted(*answers: str | None) -> Callable[[], str]:
-    """Return a function that returns these topic ids in turn, the last one repeatedly; None raises a broker error."""
+    """Return a function that returns these topic ids in turn and repeats the last one; None raises a broker error."""
     remaining = chain(answers, repeat(answers[-1]))
 
     def identity() -> str:
@@ -38,7 +38,7 @@ def scripted(*answers: str | None) -> Callable[[], str]:
 
 
 async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that fails, or finds the same topic id, changes nothing; another id ends the generation for good."""
+    """A check that fails or finds the same topic id changes nothing; another id ends the topic's current generation."""
     options = kafka_options("kafka://127.0.0.1:1/events", "")
     topic = Topic(options, kafka_errors(Metrics()), check_seconds=0.01)
     looks = scripted("old", "old", None, "old", "new", "old")
@@ -61,7 +61,7 @@ async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPa
 
 
 class Admin:
-    """A fake Kafka administrator with these answers in turn, the last one repeatedly."""
+    """A fake Kafka administrator that gives these answers in turn and repeats the last one."""
 
     def __init__(self, *faults: str | None, controller: int = 1, refusal: str | None = None) -> None:
         self.faults = list(faults)
@@ -71,7 +71,7 @@ class Admin:
         self.looks = 0
 
     def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
-        """Describe a topic whose second partition has the fault."""
+        """Describe a topic whose second partition has this fault."""
         self.looks += 1
         fault = self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
         error = None if fault is None else KafkaError(getattr(KafkaError, fault))
@@ -80,7 +80,7 @@ class Admin:
         return SimpleNamespace(controller_id=self.controller, brokers={1: "one"}, topics={name: described})
 
     def describe_topics(self, topics: TopicCollection, request_timeout: float) -> dict[str, Future[SimpleNamespace]]:
-        """Return the topic's id as the driver writes it."""
+        """Return the topic's id in the driver's form."""
         future: Future[SimpleNamespace] = Future()
         future.set_result(SimpleNamespace(topic_id="ab+/cd"))
         return dict.fromkeys(topics.topic_names, future)
@@ -113,7 +113,7 @@ MISSING = "UNKNOWN_TOPIC_OR_PART"
 
 @pytest.mark.parametrize("fault", [None, "LEADER_NOT_AVAILABLE"])
 async def test_a_topic_that_is_there_is_not_made(monkeypatch: pytest.MonkeyPatch, fault: str | None) -> None:
-    """One look finds an existing topic, which is not created, even if a partition has no leader yet."""
+    """An existing topic is found by one request and not created, even if a partition has no leader yet."""
     admin = Admin(fault)
     topic = topic_of(admin, monkeypatch)
     await topic.ensure()
@@ -122,7 +122,7 @@ async def test_a_topic_that_is_there_is_not_made(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing topic is created as the URL says, and awaited until the broker shows it."""
+    """A missing topic is created as the URL says, and waited for until the broker lists it."""
     admin = Admin(MISSING, MISSING, "LEADER_NOT_AVAILABLE", None)
     topic = topic_of(admin, monkeypatch, "partitions=3&replication=2")
     with capture_logs() as logs:
@@ -135,7 +135,7 @@ async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.Monkey
 
 
 async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for an invisible topic ends after a time limit; whoever uses the topic then gets the error."""
+    """Waiting for a topic that the broker does not list ends after a time limit; using it then raises the error."""
     admin = Admin(MISSING)
     topic = topic_of(admin, monkeypatch, seconds=0.2)
     await topic.ensure()
@@ -144,7 +144,7 @@ async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypat
 
 
 async def test_an_instance_that_was_quicker_is_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no error if another instance has created the topic first."""
+    """If another instance has created the topic first, that is no error."""
     admin = Admin(MISSING, None, refusal="TOPIC_ALREADY_EXISTS")
     topic = topic_of(admin, monkeypatch)
     with capture_logs() as logs:
@@ -164,7 +164,7 @@ async def test_an_instance_that_was_quicker_is_nothing_wrong(monkeypatch: pytest
 async def test_a_topic_that_can_not_be_had_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, faults: list[str], options: str, refusal: str | None, made: int
 ) -> None:
-    """A topic that may be neither created nor seen raises StreamUnavailable, without further tries."""
+    """If a topic can be neither created nor seen, StreamUnavailable is raised without further tries."""
     admin = Admin(*faults, refusal=refusal)
     topic = topic_of(admin, monkeypatch, options)
     with pytest.raises(StreamUnavailable):
@@ -181,7 +181,7 @@ async def test_a_topic_that_can_not_be_had_is_unavailable(
 async def test_a_topics_id_is_written_as_kafkas_tools_do(
     monkeypatch: pytest.MonkeyPatch, controller: int, identity: str
 ) -> None:
-    """A topic's id is written in URL-safe base64; if a cluster reports no ids, all topics have the same one."""
+    """A topic's id is written in URL-safe base64; in a cluster without ids, all topics have the same id."""
     topic = topic_of(Admin(None, controller=controller), monkeypatch)
     async with topic.generation() as current:
         assert current.identity == identity
@@ -189,7 +189,7 @@ async def test_a_topics_id_is_written_as_kafkas_tools_do(
 
 
 def test_from_a_keys_first_doubtful_event_on_all_are_sent_again() -> None:
-    """Of each key, all events from the first one in doubt are sent again; earlier events and other keys are not."""
+    """Of each key, all events from its first undelivered one are sent again; earlier events and other keys are not."""
     ada, bob, eve = (numbered(key_of(name), range(4)) for name in ("ada", "bob", "eve"))
     events = [event for trio in zip(ada, bob, eve, strict=True) for event in trio]
     doubtful = {ada[1].id, bob[3].id}

@@ -1,4 +1,4 @@
-"""The last uses of keys: noted once between two rounds, stored together, kept until they are stored."""
+"""The last uses of API keys: noted once per round, stored together, and kept until they are stored."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def key(used_ms: int | None) -> StoredKey:
 
 @pytest.fixture
 def store() -> MemoryKeyStore:
-    """Return a store."""
+    """Return a store with one key."""
     return MemoryKeyStore(MemoryUserStore())
 
 
 async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a key is used, one round stores one use of it, with the time and the address."""
+    """However often a key is used, each round stores one use of it, with time and address."""
     uses = KeyUses(store, Metrics())
     monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
     assert uses.is_due(ADA)
@@ -44,7 +44,7 @@ async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, mon
 
 
 async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of keys shows the use that is noted, unless another process has stored a later one."""
+    """A list of keys shows a use that is not stored yet, unless another process has stored a later one."""
     uses = KeyUses(store, Metrics())
     assert uses.latest(key(None)) == key(None)
     monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
@@ -69,7 +69,7 @@ async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore) -> No
 
 
 async def test_uses_are_bounded(store: MemoryKeyStore) -> None:
-    """At the bound no further key is noted; the metric shows the number, and a transaction has 200 at most."""
+    """The number of noted keys is bounded and shown by a metric; one transaction stores at most 200 uses."""
     metrics = Metrics()
     uses = KeyUses(store, metrics)
     for number in range(10_000):

@@ -1,4 +1,4 @@
-"""Single flight across processes over fake leases: who computes a result, and how long others wait."""
+"""Single flight across processes, with fake leases: who computes a result, and how long others wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeLeases:
-    """Leases with preset answers, each of which takes a tenth of a second of the test's clock."""
+    """Leases that give the test's answers; each request takes a tenth of a second of the test's clock."""
 
     def __init__(self, *answers: bool | Result | Exception) -> None:
         self.answers = list(answers)
@@ -46,7 +46,7 @@ class FakeLeases:
 
 
 def a_plan(seconds: float, digits: int = 21) -> Plan:
-    """Return a plan with this estimated duration."""
+    """Return a plan with this estimated duration and size."""
     return replace(make_plan(10**6, "fibonacci", ("100",), DEFAULT_OPTIONS), seconds=seconds, digits=digits)
 
 
@@ -56,7 +56,7 @@ HERE, THERE = result(), result()
 async def joined(
     monkeypatch: pytest.MonkeyPatch, leases: FakeLeases, plan: Plan, longest: float = 30.0
 ) -> tuple[Found, dict[str, float]]:
-    """Join the single flight of a plan; return the result and the outcomes that were counted."""
+    """Find a plan's result by single flight; return the result and the outcomes that were counted."""
     monkeypatch.setattr(single_flight, "monotonic", lambda: leases.now)
     metrics = Metrics()
 
@@ -79,21 +79,21 @@ async def joined(
 async def test_only_what_is_expensive_and_handed_on_is_agreed_on(
     monkeypatch: pytest.MonkeyPatch, seconds: float, digits: int, asked: int
 ) -> None:
-    """A lease is asked for from 20 ms on, and only if the cache can hand the result on."""
+    """A lease is requested only for plans from 20 ms on whose result the cache can pass on."""
     leases = FakeLeases(True)
     found, _ = await joined(monkeypatch, leases, a_plan(seconds, digits))
     assert (found, leases.asked, leases.released) == (Found(HERE, cached=False), asked, asked)
 
 
 async def test_the_holder_of_the_lease_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that gets the lease computes, at once or after another process has released it."""
+    """A process that gets the lease computes, at once or after another process has released the lease."""
     for answers in ([True], [False, False, True]):
         found, counts = await joined(monkeypatch, FakeLeases(*answers), a_plan(1.0))
         assert (found, counts) == (Found(HERE, cached=False), {"leader": 1})
 
 
 async def test_a_waiting_process_gets_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that arrives while waiting counts as shared; one that was cached from the start is a cache hit."""
+    """A result that arrives during the wait counts as shared; one that was in the cache before counts as a hit."""
     assert await joined(monkeypatch, FakeLeases(THERE), a_plan(1.0)) == (Found(THERE, cached=True), {})
     assert await joined(monkeypatch, FakeLeases(False, THERE), a_plan(1.0)) == (
         Found(THERE, cached=True),
@@ -105,7 +105,7 @@ async def test_a_waiting_process_gets_the_result(monkeypatch: pytest.MonkeyPatch
 async def test_another_process_is_not_waited_for_longer_than_it_should_take(
     monkeypatch: pytest.MonkeyPatch, seconds: float, longest: float, waited: float
 ) -> None:
-    """A process waits for half a second plus five times the estimate, or until its deadline, then computes itself."""
+    """A process waits half a second plus five times the estimate, or until its deadline, and then computes itself."""
     leases = FakeLeases(False)
     found, counts = await joined(monkeypatch, leases, a_plan(seconds), longest)
     assert (found, counts, leases.released) == (Found(HERE, cached=False), {"timed_out": 1}, 1)
@@ -114,7 +114,7 @@ async def test_another_process_is_not_waited_for_longer_than_it_should_take(
 
 
 async def test_without_a_cache_each_process_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process computes alone if the cache does not answer at first, or for 0.25 s after its last answer."""
+    """If the cache does not answer at the start, or for 0.25 s after its last answer, each process computes itself."""
     away = CacheUnavailable("The cache does not answer.")
     found, counts = await joined(monkeypatch, FakeLeases(away), a_plan(1.0))
     assert (found, counts) == (Found(HERE, cached=False), {"no_coordination": 1})

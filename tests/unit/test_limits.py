@@ -58,11 +58,11 @@ class Door:
         return len(self.checks)
 
     def too_often(self) -> bool:
-        """Return whether any 60 minutes saw more than thirty guesses."""
+        """Return whether there are 60 minutes in which more than thirty passwords were checked."""
         return any(later - earlier < HOUR for earlier, later in zip(self.checks, self.checks[30:], strict=False))
 
     async def fail(self, name: str = "ada", address: str = HERE) -> int:
-        """Try a wrong password; return 0, or the seconds to wait if the limit refused it unchecked."""
+        """Try a wrong password; return 0 if it was checked, or the seconds to wait if the limit refused it."""
         try:
             async with self.limit.attempt(name, address):
                 self.checks.append(self.clock.now)
@@ -83,9 +83,9 @@ class Door:
 
 
 async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() -> None:
-    """The eleventh failure is refused without checking the password.
+    """The eleventh failed login within the window is refused without checking its password.
 
-    Names that differ in case only are one account; other accounts are not affected.
+    Names that differ only in letter case are one account; other accounts are not affected.
     """
     door = Door()
     assert [await door.fail(name) for name in ("ada", "ADA") * 5] == [0] * 10
@@ -98,9 +98,9 @@ async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() 
 
 
 async def test_the_wait_doubles_up_to_an_hour() -> None:
-    """Each time the limit is reached the next wait doubles, up to an hour; after it tries are admitted."""
+    """Each time the limit is reached, the wait doubles, up to an hour; after it, logins are checked again."""
     door = Door("1/minute")
-    door.limit._accounts = door.limit._addresses  # The limit of ten a minute, without that of thirty an hour.
+    door.limit._accounts = door.limit._addresses  # Limit ten a minute, but not thirty an hour.
     waits = []
     for _ in range(8):
         while not (wait := await door.fail()):
@@ -111,7 +111,7 @@ async def test_the_wait_doubles_up_to_an_hour() -> None:
 
 
 async def test_refused_tries_do_not_prolong_the_wait() -> None:
-    """Tries during the wait do not prolong it."""
+    """Logins during the wait are refused, and do not prolong it."""
     door = Door()
     for _ in range(10):
         await door.fail()
@@ -122,7 +122,7 @@ async def test_refused_tries_do_not_prolong_the_wait() -> None:
 
 
 async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
-    """After a successful login ten tries are free again, and the next wait is as short as the first."""
+    """After a successful login, ten more may fail, and the next wait is as short as the first one."""
     door = Door()
     for _ in range(4):
         await door.fail()
@@ -132,7 +132,7 @@ async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
 
 
 async def test_a_success_does_not_forget_the_hours_failures() -> None:
-    """A successful login does not reset the hourly count, so the owner's logins give a guesser no more tries."""
+    """A successful login does not reset the hourly count, so the owner's logins give an attacker no more tries."""
     door = Door()
     for _ in range(4):
         for _ in range(9):
@@ -148,7 +148,7 @@ async def test_a_success_does_not_forget_the_hours_failures() -> None:
     [(0.0, 1_000), (0.4, 10_000), (6.5, 2_000), (7.0, 2_000), (60.0, 1_000), (119.0, 1_000), (241.0, 1_000)],
 )
 async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempts: int) -> None:
-    """No 60 minutes see more than thirty password checks of an account, from any number of addresses."""
+    """In any 60 minutes, at most thirty passwords of an account are checked, from any number of addresses."""
     door = Door()
     for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
@@ -160,7 +160,7 @@ async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempt
 @pytest.mark.parametrize(("pause", "attempts"), [(0.4, 5_000), (6.5, 2_000), (60.0, 1_000), (241.0, 1_000)])
 @pytest.mark.parametrize("every", [2, 9])
 async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: int, every: int) -> None:
-    """The owner's logins between the guesses give back none of the thirty tries an hour."""
+    """If the owner logs in between an attacker's tries, the attacker still has only thirty tries an hour."""
     door = Door()
     for attempt in range(attempts):
         await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
@@ -173,7 +173,7 @@ async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: in
 
 
 async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
-    """Thirty tries hold for any 60 minutes, also across the end of one hourly window."""
+    """At most thirty passwords are checked in any 60 minutes, also across the end of an hourly window."""
     door = Door()
     await door.fail()
     door.clock.now += HOUR - 125
@@ -185,7 +185,7 @@ async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
 
 
 async def test_an_address_has_ten_times_as_many() -> None:
-    """An address has ten times the limit of an account, so trying one password on many accounts is stopped."""
+    """An address may fail ten times as often as an account, so that one password can't be tried on many accounts."""
     door = Door()
     assert [await door.fail(f"user{number}") for number in range(100)] == [0] * 100
     assert await door.fail("user100") == 60
@@ -194,7 +194,7 @@ async def test_an_address_has_ten_times_as_many() -> None:
 
 
 async def test_tries_at_once_count_before_they_fail() -> None:
-    """Of 50 concurrent guesses ten are checked; the others may retry after a second."""
+    """Of 50 concurrent guesses ten are checked; the others may be tried again after a second."""
     door = Door()
     gate = asyncio.Event()
 
@@ -217,7 +217,7 @@ async def test_tries_at_once_count_before_they_fail() -> None:
 
 
 async def test_an_address_has_eight_tries_under_way() -> None:
-    """An address has eight concurrent tries over all accounts; the ninth must retry after a second."""
+    """An address may have eight login tries at the same time, over all accounts; the ninth must wait a second."""
     door = Door()
     gate = asyncio.Event()
 
@@ -239,7 +239,7 @@ async def test_an_address_has_eight_tries_under_way() -> None:
 
 
 async def test_a_guess_whose_client_hangs_up_counts() -> None:
-    """A cancelled try counts, because it has cost a hash."""
+    """A try that is cancelled counts, because its password hash was computed."""
     door = Door()
     for _ in range(10):
         with suppress(asyncio.CancelledError):
@@ -249,7 +249,7 @@ async def test_a_guess_whose_client_hangs_up_counts() -> None:
 
 
 class Distant(Counters):
-    """Counters that count at once, but reply when the test allows it."""
+    """A counter store that counts at once, but replies when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Distant(Counters):
 
 
 async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
-    """If a client disconnects while its try is being counted, the count is taken back."""
+    """If the client disconnects while its try is being counted, the count is taken back."""
     distant = Distant()
     failures = _Failures("login-account", [parse_limit("10/minute")], distant, Metrics())
     trying = asyncio.create_task(failures.trying("ada").__aenter__())
@@ -277,7 +277,7 @@ async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
 
 
 class RoundTrips:
-    """Distant counters, whose concurrent calls share one round trip."""
+    """A slow counter store, whose concurrent calls share one round trip."""
 
     def __init__(self) -> None:
         self._counters = Counters()
@@ -285,11 +285,11 @@ class RoundTrips:
         self._waiting: list[asyncio.Event] = []
 
     async def during(self, work: Coroutine[None, None, None]) -> int:
-        """Return the number of sequential round trips of some work."""
+        """Return how many round trips one after the other some work takes."""
         task = asyncio.create_task(work)
         trips = 0
         while not task.done():
-            for _ in range(20):  # Let every task reach its next call.
+            for _ in range(20):  # let every task reach its next call
                 await asyncio.sleep(0)
             trips += bool(self._waiting)
             while self._waiting:
@@ -321,7 +321,7 @@ class RoundTrips:
 
 
 def counted_by(far: RoundTrips) -> FailedLogins:
-    """Return a limit that uses the distant counters."""
+    """Return a limit on failed logins that uses this counter store."""
     limit = FailedLogins("10/minute", Metrics())
     for failures in (limit._accounts, limit._addresses):
         failures._counters = far
@@ -332,7 +332,7 @@ def counted_by(far: RoundTrips) -> FailedLogins:
 
 @pytest.mark.parametrize("right", [True, False])
 async def test_a_try_makes_five_round_trips(right: bool) -> None:
-    """A login try takes two round trips before the password check, for address and account, and three after it."""
+    """A failed login takes two round trips before the password check and three after it."""
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -346,7 +346,7 @@ async def test_a_try_makes_five_round_trips(right: bool) -> None:
 
 
 async def test_the_try_that_begins_a_wait_makes_seven() -> None:
-    """The tenth failure takes two more round trips, because the wait depends on the number of earlier waits."""
+    """The tenth failed login takes two more round trips, because the wait depends on the number of earlier waits."""
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -359,7 +359,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_refused_calculation_makes_two_round_trips() -> None:
-    """The first asks for a block of calculations, the second for this one, in both windows together."""
+    """A refused calculation takes two round trips: one asks for a block of calculations, one for this one alone."""
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
@@ -371,13 +371,13 @@ async def test_a_refused_calculation_makes_two_round_trips() -> None:
 
 
 async def attempt(step: Coroutine[None, None, object]) -> None:
-    """Await a step of a limit, whether the limit refuses it or not."""
+    """Await a step of a limit, and ignore a refusal."""
     with suppress(RateLimited):
         await step
 
 
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:
-    """A login that is refused because the hash queue is full is no failed login."""
+    """A login that is refused because the server is overloaded does not count as a failed login."""
     door = Door()
     for _ in range(20):
         with pytest.raises(Overloaded):
@@ -387,7 +387,7 @@ async def test_what_is_not_the_clients_fault_does_not_count() -> None:
 
 
 async def test_registrations_are_counted_by_address() -> None:
-    """A refusal says when the window ends; another address is not affected."""
+    """Registrations are counted by address; a refusal says when the window ends."""
     clock, metrics = Clock(), Metrics()
     limit = AddressRateLimit("register", "registrations", "3/hour", metrics, clock=clock)
     for _ in range(3):
@@ -403,7 +403,7 @@ async def test_registrations_are_counted_by_address() -> None:
 
 
 async def test_calculations_show_the_remaining_quota() -> None:
-    """The remaining quota and the seconds to its reset are correct, also in a refusal, which spends nothing."""
+    """The remaining calculations and the seconds until the reset are right, also in a refusal, which counts nothing."""
     clock = Clock()
     limit = calculation_rate("10/minute", clock)
     assert await limit.spend(b"ada") == (LimitState(10, 60, 9, 60, "minute"),)
@@ -420,7 +420,7 @@ async def test_calculations_show_the_remaining_quota() -> None:
 
 
 async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
-    """Whichever window refuses, the others are not charged, and the longest wait is named."""
+    """If one window refuses a calculation, no other window counts it; the longest wait is stated."""
     clock = Clock()
     limit = calculation_rate("6/day; 4/minute", clock)
     assert await limit.spend(b"ada", 4) == (LimitState(4, 60, 0, 60, "minute"), LimitState(6, 86400, 2, 86400, "day"))
@@ -438,7 +438,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 150])
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
-    """Counting in blocks admits exactly the limit, shows what is left exactly, and gives back what a window leaves."""
+    """Counting in blocks admits exactly the limit, states the exact remainder, and returns the unused rest."""
     clock = Clock()
     limit = calculation_rate("500/minute; 1200/day", clock)
 
@@ -463,7 +463,7 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
 
 
 async def test_many_other_limits_cost_nobody_a_block() -> None:
-    """A user goes on with the block that is counted already, however many other limits were asked for meanwhile."""
+    """A user continues with a block that is already counted, however many other limits were asked for in between."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     for done in range(1, 31):
         limit = limits.of("1000/day")
@@ -475,7 +475,7 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
-    """The rest of a generous limit's block is not taken under a strict limit."""
+    """If a user's limit becomes stricter, the rest of the old limit's block is not used."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     generous, strict = limits.of("1000/day"), limits.of("2/hour")
     assert generous is not None
@@ -488,7 +488,7 @@ async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> Non
 
 
 async def test_most_calculations_ask_no_counter() -> None:
-    """Of 600 calculations one in a hundred of the limit asks the counters; at a window's end the rest goes back."""
+    """Calculations are counted in blocks of a hundredth of the limit; the unused rest of a block is returned."""
     clock = Clock()
     limit = calculation_rate("6000/minute; 100000/day", clock)
     asked = 0
@@ -503,7 +503,7 @@ async def test_most_calculations_ask_no_counter() -> None:
 
 
 async def test_concurrent_calculations_keep_their_blocks() -> None:
-    """Blocks that concurrent requests count at the same time add up."""
+    """If concurrent requests count blocks at the same time, the blocks add up."""
     limit = calculation_rate("1000/hour")
     await asyncio.gather(*(limit.spend(b"ada") for _ in range(50)))
     (state,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
@@ -511,7 +511,7 @@ async def test_concurrent_calculations_keep_their_blocks() -> None:
 
 
 async def test_registrations_have_several_windows() -> None:
-    """An address may register as often as every window allows; the refusal names the longest wait."""
+    """An address may register as often as every window allows; a refusal states the longest wait."""
     clock = Clock()
     limit = AddressRateLimit("register", "registrations", "2/hour; 3/day", Metrics(), clock=clock)
     await limit.admit(HERE)
@@ -534,7 +534,7 @@ async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
 
 
 async def test_no_more_keys_than_the_bound_are_kept() -> None:
-    """At the bound expired keys are evicted first, then those that expire soonest, so long waits survive a flood."""
+    """At the maximum number of keys, expired ones are removed first, then those that expire soonest."""
     clock = Clock()
     counters = Counters(100, clock)
     await counters.incr("waits", HOUR)
@@ -552,7 +552,7 @@ async def test_no_more_keys_than_the_bound_are_kept() -> None:
 
 
 async def test_a_counter_costs_the_same_whatever_its_name() -> None:
-    """The longest login names, of four-byte characters, take no more memory than short ones."""
+    """The longest login names, of four-byte characters, take no more memory than short names."""
     counters = Counters(1000)
     tracemalloc.start()
     try:
@@ -565,7 +565,7 @@ async def test_a_counter_costs_the_same_whatever_its_name() -> None:
 
 
 async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
-    """A flood of other names does not evict the counter of an account that must wait."""
+    """A flood of other names does not remove the counter of an account that must wait."""
     door = Door("10/hour", bound=50)
     for _ in range(10):
         await door.fail()
@@ -578,7 +578,7 @@ async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
 
 
 async def test_an_empty_setting_is_no_limit() -> None:
-    """An empty setting admits every login and every registration, and makes no limiter for calculations."""
+    """An empty setting admits every login and registration, and gives no limiter for calculations."""
     metrics = Metrics()
     logins, registrations = login_limit("", metrics), registration_limit("", metrics)
     for _ in range(1000):
@@ -593,7 +593,7 @@ async def test_an_empty_setting_is_no_limit() -> None:
     ("text", "amount", "seconds"), [("10/minute", 10, 60), ("1 per 2 hours", 1, 7200), ("600/day", 600, 86400)]
 )
 def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
-    """Settings use the notation of the ``limits`` library."""
+    """Settings have the notation of the ``limits`` library."""
     limit = parse_limit(text)
     assert (limit.amount, limit.get_expiry()) == (amount, seconds)
 
@@ -615,6 +615,6 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
     ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    """An invalid limit is refused with a message that shows it."""
+    """An invalid limit is refused with a message that contains it."""
     with pytest.raises(ValueError, match="limit"):
         parse_limit(text)

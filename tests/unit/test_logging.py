@@ -1,4 +1,4 @@
-"""Log records: their fields, and the field names that each log format uses."""
+"""Log records: their fields, and the names of the fields in each log format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRACEPARENT = f"00-{TRACE}-{SPAN}-01".encode()
 
 
 def scope(**fields: str) -> dict[str, object]:
-    """Return a request with these header fields."""
+    """Return the ASGI scope of a request with these header fields."""
     headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
     return {
         "type": "http",
@@ -35,7 +35,7 @@ def scope(**fields: str) -> dict[str, object]:
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Restore the logging of the tests."""
+    """Restore the tests' own logging at the end."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     token = current.set(None)
@@ -46,7 +46,7 @@ def restored() -> Iterator[None]:
 
 
 def logged(capsys: pytest.CaptureFixture[str], form: Format, **facts: object) -> dict[str, object]:
-    """Return a record as it is written."""
+    """Log a record, and return its written form."""
     configure_logging(form=form)
     structlog.get_logger("pycalc.part").warning("it happened", **facts)
     (line,) = capsys.readouterr().err.splitlines()
@@ -56,7 +56,7 @@ def logged(capsys: pytest.CaptureFixture[str], form: Format, **facts: object) ->
 
 @pytest.mark.usefixtures("restored")
 def test_a_record_outside_of_requests(capsys: pytest.CaptureFixture[str]) -> None:
-    """A record has the event, the time, the level and the logger, and nothing of a request."""
+    """A record outside of a request has event, time, level and logger, and no field of a request."""
     record = logged(capsys, "json", rows=3)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(record.pop("timestamp")))
     assert record == {"event": "it happened", "level": "warning", "logger": "pycalc.part", "rows": 3}
@@ -64,7 +64,7 @@ def test_a_record_outside_of_requests(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.usefixtures("restored")
 def test_a_request_s_records_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    """A record has the client's request id, the user and the trace of its request."""
+    """A record within a request has the client's request id, the user and the trace."""
     request = scope(x_request_id="order-66", traceparent=TRACEPARENT.decode())
     context_of(request).caller = Principal(USER_ID, "ada", Role.USER, bytes(16), 0.0)
     current.set(request)
@@ -103,7 +103,7 @@ def test_a_record_for_cloud_logging(capsys: pytest.CaptureFixture[str], monkeypa
 
 @pytest.mark.usefixtures("restored")
 def test_an_exception_for_cloud_logging(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exception has the severity ERROR, and its traceback is where Error Reporting looks for it."""
+    """An exception has the severity ERROR, and its traceback is in the field that Error Reporting reads."""
     configure_logging(form="google")
     try:
         raise ValueError("no such thing")
@@ -116,7 +116,7 @@ def test_an_exception_for_cloud_logging(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("given", ["", "two words", "a" * 129, "line\nfeed", "\x1b[2J", "é"])
 def test_a_hostile_request_id_is_replaced(given: str) -> None:
-    """An invalid request id is replaced by a generated one, which is the same in all records of the request."""
+    """An invalid request id is replaced by a generated one, the same in all records of the request."""
     request = scope(x_request_id=given)
     made = request_id_of(request)
     assert len(made) == 32
@@ -139,7 +139,7 @@ def test_a_hostile_request_id_is_replaced(given: str) -> None:
     ],
 )
 def test_an_invalid_traceparent_is_none(given: str | None) -> None:
-    """An invalid traceparent counts as absent (W3C Trace Context, §3.2)."""
+    """An invalid traceparent is ignored (W3C Trace Context, §3.2)."""
     assert trace_of(given) is None
 
 
@@ -153,7 +153,7 @@ def test_a_traceparent_is_read_and_written() -> None:
 
 
 class Repeated:
-    """A logger that writes 3 identical records in 60 seconds of a clock that the test sets."""
+    """A logger that writes 3 identical records in 60 seconds; the test sets its clock."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.now = 100.0
@@ -163,14 +163,14 @@ class Repeated:
         handler.filters[:] = [RepeatFilter(3, 60.0, lambda: self.now)]
 
     def written(self) -> list[dict[str, object]]:
-        """Return the records since the last call, without their times."""
+        """Return the records written since the last call, without their times."""
         lines = [json.loads(line) for line in self._capsys.readouterr().err.splitlines()]
         return [{name: line[name] for name in line if name != "timestamp"} for line in lines]
 
 
 @pytest.mark.usefixtures("restored")
 def test_identical_records_are_written_a_few_times_and_then_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """After the limit identical records are only counted; the first one in the next interval tells the count."""
+    """Identical records above the limit are only counted; the first one in the next interval has the count."""
     repeated = Repeated(capsys)
     log = structlog.get_logger("pycalc.part")
     for number in range(50):
@@ -194,7 +194,7 @@ def test_identical_records_are_written_a_few_times_and_then_counted(capsys: pyte
 
 @pytest.mark.usefixtures("restored")
 def test_tracebacks_are_identical_whatever_the_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """Tracebacks that differ only by request count as identical, so that a repeated fault does not fill the log."""
+    """Tracebacks that differ only in the request count as identical, so that a repeated error does not fill the log."""
     repeated = Repeated(capsys)
     for number in range(20):
         try:
@@ -207,7 +207,7 @@ def test_tracebacks_are_identical_whatever_the_request(capsys: pytest.CaptureFix
 
 @pytest.mark.usefixtures("restored")
 def test_the_audit_log_is_not_limited(capsys: pytest.CaptureFixture[str]) -> None:
-    """The audit log is not limited, because each grant and each revocation counts."""
+    """The audit log is not limited, because each record in it matters."""
     repeated = Repeated(capsys)
     for _ in range(20):
         structlog.get_logger("pycalc.audit").info("session ended", user="ada")
@@ -216,7 +216,7 @@ def test_the_audit_log_is_not_limited(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.usefixtures("restored")
 def test_kinds_of_records_are_remembered_within_bounds(capsys: pytest.CaptureFixture[str]) -> None:
-    """The number of remembered record kinds is bounded; the count of an evicted kind is logged at once."""
+    """The number of remembered kinds of records is bounded; when a kind is forgotten, its count is logged."""
     repeated = Repeated(capsys)
     log = structlog.get_logger("pycalc.part")
     for _ in range(5):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
-    """Of ten 1 ms pieces with a 2 ms slice, two run before a task that came later gets its turn."""
+    """Of ten 1 ms pieces in 2 ms slices, two run before a task that arrived later gets its turn."""
     scheduler, ran = LoopScheduler(), list[object]()
 
     async def work(number: int) -> None:

@@ -1,4 +1,4 @@
-"""The cores and the memory that control groups allow a process."""
+"""The cores and the memory that control groups (cgroups) allow a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def groups(folder: Path, own: str, files: Mapping[str, str]) -> tuple[Path, Path]:
-    """Write the files of control groups, and the list of the process's control groups."""
+    """Write files of control groups, and the list of the process's control groups; return both paths."""
     (folder / "own").write_text(own)
     for name, text in files.items():
         file = folder / "cgroups" / name
@@ -26,7 +26,7 @@ def groups(folder: Path, own: str, files: Mapping[str, str]) -> tuple[Path, Path
 
 @pytest.mark.parametrize(("quota", "expected"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", ALL)])
 def test_a_quota_bounds_the_cores(tmp_path: Path, quota: str, expected: int) -> None:
-    """Half a core counts as one, and ``max`` means no quota (cgroup v2)."""
+    """A quota of half a core counts as one core, and ``max`` means no quota (cgroup version 2)."""
     assert cores(*groups(tmp_path, "0::/\n", {"cpu.max": quota})) == expected
 
 
@@ -37,7 +37,7 @@ def test_a_parents_quota_bounds_the_cores_too(tmp_path: Path) -> None:
 
 
 def test_a_quota_of_version_1(tmp_path: Path) -> None:
-    """In version 1 the quota is in the cpu controller's folder, and -1 means no quota."""
+    """In version 1, the quota is in the folder of the cpu controller, and -1 means no quota."""
     own = "5:cpu,cpuacct:/app\n3:memory:/app\n"
     none = {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}
     one = {"cpu/app/cpu.cfs_quota_us": "100000", "cpu/app/cpu.cfs_period_us": "100000"}
@@ -46,7 +46,7 @@ def test_a_quota_of_version_1(tmp_path: Path) -> None:
 
 
 def test_without_control_groups_it_is_the_machine(tmp_path: Path) -> None:
-    """Without ``/proc`` and ``/sys`` the process has the scheduler's cores and all the memory."""
+    """Without ``/proc`` and ``/sys``, the process may use the scheduler's cores and all the memory."""
     assert cores(tmp_path / "none", tmp_path / "nothing") == ALL
     assert memory(tmp_path / "none", tmp_path / "nothing") == MACHINE
 
@@ -55,18 +55,18 @@ def test_without_control_groups_it_is_the_machine(tmp_path: Path) -> None:
     ("own", "file"), [("0::/app\n", "app/memory.max"), ("3:memory:/app\n", "memory/app/memory.limit_in_bytes")]
 )
 def test_a_limit_bounds_the_memory(tmp_path: Path, own: str, file: str) -> None:
-    """The memory limit in bytes counts, in both versions of control groups."""
+    """A memory limit in bytes is read in both versions of control groups."""
     assert memory(*groups(tmp_path, own, {file: "536870912\n"})) == 512 * 1024 * 1024
 
 
 def test_a_limit_above_the_machine_is_no_limit(tmp_path: Path) -> None:
-    """A limit above the machine's memory is ignored, because version 1 says "no limit" that way."""
+    """A limit above the machine's memory is ignored, because version 1 expresses "no limit" in this way."""
     assert memory(*groups(tmp_path, "0::/\n", {"memory.max": "max"})) == MACHINE
     assert memory(*groups(tmp_path, "3:memory:/\n", {"memory/memory.limit_in_bytes": str(2**63 - 4096)})) == MACHINE
 
 
 def test_the_scheduler_may_leave_one_core() -> None:
-    """The scheduler's affinity, as set by ``taskset``, bounds the cores."""
+    """The scheduler's affinity, as set by ``taskset``, limits the cores."""
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

@@ -1,4 +1,4 @@
-"""The start of the endpoint for language models."""
+"""Start and end of the MCP endpoint, which language models call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Manager:
     """A session manager that answers every request with its path."""
 
     def run(self) -> Manager:
-        """Return the context in which it runs."""
+        """Return the context manager of a running session manager."""
         return self
 
     async def __aenter__(self) -> None:
@@ -34,12 +34,12 @@ class Manager:
 
 
 async def receive() -> Message:
-    """Return no message."""
+    """Fail, because no message should be read."""
     raise AssertionError
 
 
 async def test_a_failed_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request that meets the failure is told to retry; the next one starts the endpoint, once for all after it."""
+    """If the start fails, the request is told to retry; the next request starts the endpoint for all later ones."""
     imports: list[str] = []
 
     def imported(name: str) -> Any:
@@ -65,5 +65,5 @@ async def test_a_failed_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_an_endpoint_that_was_never_used_closes() -> None:
-    """There is nothing to stop."""
+    """An endpoint that was never started can be closed."""
     await McpEndpoint(2_000, None, ()).aclose()

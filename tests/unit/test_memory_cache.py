@@ -1,4 +1,4 @@
-"""The in-process cache: bounded in bytes, with eviction of the least recently used result."""
+"""The in-process cache: bounded in bytes, it evicts the least recently used result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ pytestmark = pytest.mark.anyio
 
 
 def result(size: int) -> Result:
-    """Return a new result of this many bytes."""
+    """Return a new result with a text of this many bytes."""
     text = bytes(bytearray(b"9") * size)
     facts = Facts(text.decode() if size <= 1_000 else None, str(size), True, "1" * 20, "0" * 20, bytes(bytearray(32)))
     return Result(text, facts, bytes(bytearray(b"h") * 80), bytes(bytearray(b"t") * 40))
 
 
 async def kept(cache: MemoryCache, count: int) -> list[int]:
-    """Return the numbers of the cached keys; each look-up makes its key the most recently used one."""
+    """Return the numbers of the keys in the cache; asking makes each one recently used."""
     return [n for n in range(count) if await cache.get(f"key{n}") is not None]
 
 
 async def test_the_least_recently_used_goes_first() -> None:
-    """A look-up protects a result from eviction; the least recently used one is evicted."""
+    """A look-up makes a result recently used; the least recently used one is evicted."""
     cache = MemoryCache(50_000, Metrics())
     for n in range(4):
         await cache.put(f"key{n}", result(10_000))
@@ -36,7 +36,7 @@ async def test_the_least_recently_used_goes_first() -> None:
 
 
 async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
-    """A result above a quarter of the cache is not stored, because it would evict too many others."""
+    """A result larger than a quarter of the cache is not stored, because it would displace too many others."""
     cache = MemoryCache(50_000, Metrics())
     await cache.put("key0", result(1_000))
     await cache.put("key1", result(13_000))
@@ -44,7 +44,7 @@ async def test_a_result_that_would_push_out_all_others_is_not_kept() -> None:
 
 
 async def test_replacing_a_result_is_not_counted_twice() -> None:
-    """The cache's gauges show its current contents, also after a replacement and after closing."""
+    """The gauges show the present contents, also after a replacement and after closing."""
     metrics = Metrics()
     cache = MemoryCache(50_000, metrics)
     value = metrics.registry.get_sample_value
@@ -57,7 +57,7 @@ async def test_replacing_a_result_is_not_counted_twice() -> None:
 
 
 async def test_nothing_fits_into_nothing() -> None:
-    """``max_bytes=0`` switches the cache off; a negative bound is refused."""
+    """``max_bytes=0`` turns the cache off; a negative number is refused."""
     cache = MemoryCache(0, Metrics())
     await cache.put("key0", result(1))
     assert await cache.get("key0") is None
@@ -66,7 +66,7 @@ async def test_nothing_fits_into_nothing() -> None:
 
 
 async def test_the_bound_holds_for_the_memory_that_is_really_used() -> None:
-    """Full of small results, whose objects outweigh their texts, the cache's memory stays within its bound."""
+    """A cache full of small results, whose objects are larger than their texts, stays within its limit."""
     bound = 4_000_000
     cache = MemoryCache(bound, Metrics())
     tracemalloc.start()

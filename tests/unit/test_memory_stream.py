@@ -1,4 +1,4 @@
-"""The in-process stream: it stores nothing, so publishing returns only when the consumer has committed."""
+"""The in-process stream: it stores nothing, so publishing waits until the consumer has committed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 10.0
 
 
 async def test_publishing_waits_for_the_commit() -> None:
-    """Publishing waits for the consumer's commit, so that a kill in between loses no event from the outbox."""
+    """Publishing returns only after the consumer's commit, so that a kill in between loses no event."""
     stream = MemoryStream("memory://", Metrics())
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing = asyncio.create_task(stream.publish(numbered(ADA, range(3))))
@@ -31,7 +31,7 @@ async def test_publishing_waits_for_the_commit() -> None:
 
 
 async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
-    """Without a commit in time publishing fails; a late commit is harmless, and events are delivered again."""
+    """Without a commit in time, publishing fails; a late commit is harmless, and the events are delivered again."""
     metrics = Metrics()
     stream = MemoryStream("memory://", metrics, publish_seconds=0.05)
     events = numbered(ADA, range(3))
@@ -50,7 +50,7 @@ async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() 
 
 
 async def test_a_group_stays_when_its_last_member_leaves() -> None:
-    """If the last consumer leaves, publishing fails and the outbox keeps the events; none is delivered later."""
+    """After the last consumer has left, publishing fails, and none of its events is delivered later."""
     stream = MemoryStream("memory://", Metrics(), publish_seconds=0.05)
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage"):
@@ -66,7 +66,7 @@ async def test_a_group_stays_when_its_last_member_leaves() -> None:
 
 
 async def test_a_commit_covers_the_batches_before_it_and_none_after_it() -> None:
-    """Of three received batches a commit of the second ends the publishing of the first two."""
+    """Of three received batches, committing the second ends the publishing of the first two."""
     stream = MemoryStream("memory://", Metrics())
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing, batches = [], []

@@ -1,4 +1,4 @@
-"""Header fields that select a representation, by the rules of RFC 9110."""
+"""Header fields that select a representation, as RFC 9110 specifies them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """The most specific range decides, and a malformed weight counts as none (§12.4.2 weights, §12.5.1 Accept)."""
+    """The most specific range decides; a malformed weight makes its range ignored (§12.4.2 weights, §12.5.1 Accept)."""
     assert preferred(header, MEDIA) == expected
 
 
@@ -95,7 +95,7 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """A coding is used only if it is named with a weight above 0 and not below that of no coding (§12.5.3)."""
+    """A coding is used only if it is named, with a weight above 0 and not below that of no coding (§12.5.3)."""
     assert preferred_coding(header, CODINGS) == expected
 
 
@@ -131,13 +131,13 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
     ],
 )
 def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
-    """Ranges of §14.1.2 are read, with its own examples; several ranges, other units and malformed ones are ignored."""
+    """Single ranges are read as in §14.1.2; several ranges, other units and malformed ranges are ignored."""
     assert byte_range(RequestConditions(range=field), ETAG, 10_000) == expected
 
 
 @pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
-    """A range that begins at or after the end, or an empty suffix, is not satisfiable (§14.1.2)."""
+    """A range that begins at or after the end, and an empty suffix, can't be satisfied (§14.1.2)."""
     with pytest.raises(RangeNotSatisfiable, match="has 10,000 bytes"):
         byte_range(RequestConditions(range=field), ETAG, 10_000)
 
@@ -153,7 +153,7 @@ def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
     ],
 )
 def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
-    """If-Range compares strongly; if it fails, the whole is sent, even for a range beyond the end (§13.1.5)."""
+    """If-Range compares strongly; without a match the whole is sent, even for a range beyond the end (§13.1.5)."""
     assert byte_range(RequestConditions(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
     if expected is None:
         assert byte_range(RequestConditions(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
@@ -175,7 +175,7 @@ def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[i
     ],
 )
 def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None) -> None:
-    """If-None-Match compares weakly with the tags of all codings; ``*`` matches any (§13.1.2)."""
+    """If-None-Match compares weakly with the ETags of all codings; ``*`` matches any (§13.1.2)."""
     assert matching(header, TAGS) == expected
 
 
@@ -191,12 +191,12 @@ def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None)
     ],
 )
 def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
-    """If-Match compares strongly, so weak tags never match; ``*`` matches any (§13.1.1)."""
+    """If-Match compares strongly, so weak ETags never match; ``*`` matches any (§13.1.1)."""
     assert is_current(header, TAGS) is expected
 
 
 def test_a_field_that_comes_twice_is_one_list() -> None:
-    """Repeated fields are joined in the order of their lines, and other fields are left out (§5.3)."""
+    """The values of a repeated field are joined in order; other fields are left out (§5.3)."""
     headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
     assert conditions_of({"headers": headers, REQUEST: RequestContext()}) == RequestConditions(
         accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'

@@ -1,4 +1,4 @@
-"""The OpenAPI document, which other tools must be able to read."""
+"""The OpenAPI document: the properties on which client generators and other tools rely."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
 
 
 def test_every_request_has_an_example(document: dict[str, Any]) -> None:
-    """The schema of each JSON body that a client sends has an example."""
+    """The schema of each JSON request body has an example."""
     schemas = document["components"]["schemas"]
     names = [
         operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
@@ -116,7 +116,7 @@ def test_every_request_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_every_example_is_valid(document: dict[str, Any]) -> None:
-    """The examples of bodies, of requests and of answers, and those of problems, are instances of their schemas."""
+    """Every example of a body or problem fits its schema."""
     schemas = document["components"]["schemas"]
     examples = [(f"{SCHEMAS}{name}", schema["example"]) for name, schema in schemas.items() if "example" in schema]
     for node in objects(document):
@@ -128,28 +128,28 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
 
 
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:
-    """The login has one documented form of body, because generators fail with two."""
+    """The login documents a single form of body, because generators fail with two."""
     assert list(operations(document)["POST /login"]["requestBody"]["content"]) == ["application/json"]
     choices = document["components"]["schemas"]["BatchResult"]["anyOf"]
     assert {"$ref": "#/components/schemas/Problem"} in choices
 
 
 def test_no_schema_collides_with_a_constructor(document: dict[str, Any]) -> None:
-    """No schema is named NewX for another schema X, because Go clients generate a function of that name."""
+    """No schema is named NewX if another is named X, because Go clients generate a function NewX for X."""
     schemas = document["components"]["schemas"]
     assert [name for name in schemas if f"New{name}" in schemas] == []
 
 
 def test_every_schema_of_a_component_has_a_description(document: dict[str, Any]) -> None:
-    """Each named schema has a description."""
+    """Each schema has a description."""
     schemas = document["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not schema.get("description")] == []
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Public routes need no credentials, registration takes an admin's token, others a session or a key with a scope.
+    """Every operation says who may call it: nobody in particular, an admin, a session, or a key with a scope.
 
-    Only a key that may do nothing but calculate may be sent in a URL.
+    Only routes for keys that may do nothing but calculate accept a key in the URL.
     """
     session: dict[str, list[str]] = {"OAuth2PasswordBearer": []}
     found = {operation["operationId"]: operation["security"] for operation in operations(document).values()}
@@ -169,7 +169,7 @@ def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_for_keys_says_its_scope(document: dict[str, Any]) -> None:
-    """The description names the scope that a key needs, and a key without it gets 403."""
+    """The description of an operation for keys names the scope, without which the answer is 403."""
     described = {}
     for operation in operations(document).values():
         scopes = re.findall(r"An API key needs the scope `([a-z:]+)`", operation["description"])
@@ -193,7 +193,7 @@ def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> None:
-    """Problems document the header fields that a client can act upon; results document their validators."""
+    """Problems document the header fields that a client can act on; results document ETag and the like."""
     for name, operation in operations(document).items():
         responses = operation["responses"]
         assert "Allow" in responses["405"]["headers"], name
@@ -207,7 +207,7 @@ def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> Non
 
 
 def test_the_console_is_documented(document: dict[str, Any]) -> None:
-    """The first path answers a browser with HTML that has a validator."""
+    """The path / documents its HTML answer, with an ETag."""
     responses = operations(document)["GET /"]["responses"]
     assert responses["200"]["content"].keys() == {"application/json", "text/html"}
     assert "ETag" in responses["200"]["headers"]
@@ -215,7 +215,7 @@ def test_the_console_is_documented(document: dict[str, Any]) -> None:
 
 
 def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
-    """A text in a path or query has a maximum length, a format or a list of values, and may not be null."""
+    """Every parameter in a path or query has a maximum length, a format or a list of values, and may not be null."""
     for name, operation in operations(document).items():
         for parameter in operation.get("parameters", ()):
             schema = parameter["schema"]
@@ -225,9 +225,9 @@ def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
 
 
 def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
-    """Each text that a client sends has a greatest length or a list of values.
+    """Each text in a request body has a maximum length or a list of values.
 
-    Operands have none: one that is too long does not make a batch invalid, but has a problem for its result.
+    Operands have none: a too long operand does not make a batch invalid, but is answered with a problem.
     """
     schemas = document["components"]["schemas"]
     pending = [operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation]
@@ -257,5 +257,5 @@ def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
     ],
 )
 def test_texts_of_a_known_form_say_so(document: dict[str, Any], schema: str, member: str, expected: str) -> None:
-    """Ids and times have a format, so that clients get types for them."""
+    """Ids and times have a format, so that generated clients have types for them."""
     assert document["components"]["schemas"][schema]["properties"][member]["format"] == expected

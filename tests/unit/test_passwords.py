@@ -1,4 +1,4 @@
-"""Password hashes: keyed, upgraded at login, computed in a bounded pool, and of equal cost for unknown users."""
+"""Password hashes: keyed, upgraded at login, limited in number at a time, and equally expensive for unknown users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Open = Callable[..., PasswordHasher]
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Open]:
-    """Open hashers, and close them at the end."""
+    """Return a function that opens hashers; close them at the end."""
     hashers: list[PasswordHasher] = []
 
     def open_one(*keys: str, rounds: int = 4, metrics: Metrics | None = None) -> PasswordHasher:
@@ -41,7 +41,7 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Record the beginning of each hash that bcrypt checks, which contains its cost factor."""
+    """Return a list of the beginning of each hash that bcrypt checks, which contains its cost factor."""
     costs: list[bytes] = []
     real = bcrypt.checkpw
 
@@ -54,7 +54,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def unkeyed(password: str) -> str:
-    """Return a hash in the old form, made without a key."""
+    """Return a password hash in the old form, which uses no key."""
     digest = hmac.digest(b"pycalc password v1", password.encode(), "sha256")
     return bcrypt.hashpw(base64.b64encode(digest), bcrypt.gensalt(4)).decode()
 
@@ -71,7 +71,7 @@ async def test_the_right_password_and_no_other_is_accepted(opened: Open) -> None
 
 
 async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
-    """Without the key a stolen hash can't be checked: neither the plain password nor another key's pre-hash fits."""
+    """Without the key, a stolen hash can't be checked: neither the plain password nor another key fits."""
     hashed = await opened(NEW).hash(PASSWORD)
     assert NEW not in hashed
     stored = hashed[8:].encode()
@@ -83,7 +83,7 @@ async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
 
 
 async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None:
-    """After a rotation the older key's hashes verify until it is removed, and are marked for an upgrade."""
+    """After a rotation, hashes of a listed older key verify and are marked for an upgrade to the first key."""
     before, between, after = opened(OLD), opened(NEW, OLD), opened(NEW)
     old, new = await before.hash(PASSWORD), await between.hash(PASSWORD)
     assert await between.check(PASSWORD, old)
@@ -96,7 +96,7 @@ async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None
 
 
 async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> None:
-    """Hashes from before keys were used still verify, at the cost of one hash, and are marked for an upgrade."""
+    """A hash made before keys were used still verifies, at the cost of one hash, and is marked for an upgrade."""
     passwords, hashed = opened(), unkeyed(PASSWORD)
     assert await passwords.check(PASSWORD, hashed)
     assert not await passwords.check("wrong", hashed)
@@ -105,7 +105,7 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
 
 
 async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
-    """Every check costs one hash of the same cost factor.
+    """Every check computes one hash with the same cost factor.
 
     This holds for a wrong password, an unknown user, an older or removed key, and a hash without a key.
     """
@@ -118,19 +118,19 @@ async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) ->
 
 
 async def test_a_missing_user_costs_what_is_set(opened: Open, checked: list[bytes]) -> None:
-    """A login with an unknown name costs as much as the current cost factor says."""
+    """A login with an unknown name computes a hash with the configured cost factor."""
     assert not await opened(rounds=5).check("wrong", None)
     assert checked == [b"$2b$05$"]
 
 
 def test_without_a_key_there_is_no_hasher() -> None:
-    """Without keys the hasher refuses to start, so nothing is hashed with an empty key."""
+    """Without keys the hasher does not start, so that nothing is hashed with an empty key."""
     with pytest.raises(ValueError, match="key"):
         PasswordHasher(Metrics(), 4, [])
 
 
 async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
-    """With the pool and its queue full a login is refused at once and counted; the others finish."""
+    """If all threads and the queue are busy, a login is refused at once and counted; the others finish."""
     release = threading.Event()
 
     def slow(password: bytes, hashed: bytes) -> bool:
@@ -153,7 +153,7 @@ async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
-    """A hash is outdated if its cost factor is not the current one."""
+    """A hash is outdated if its cost factor is not the configured one."""
     cheap, dear = opened(rounds=4), opened(rounds=5)
     hashed = await cheap.hash("correct horse battery staple")
     assert not cheap.outdated(hashed)
@@ -176,7 +176,7 @@ async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
     ],
 )
 def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed: bool) -> None:
-    """A password needs four characters apart from username, address and the service's words, ignoring case."""
+    """Apart from username, address and the service's own words, a password needs four more characters."""
     if guessed:
         with pytest.raises(InvalidInput) as refused:
             require_uncommon(password, "/password", "Ada", "lovelace@example.com")

@@ -45,7 +45,7 @@ LIMIT = 25_000_000
 def test_what_takes_long_is_not_planned_on_the_event_loop(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Long literals, large exponents, high precisions and residues of factorials are planned in a worker."""
+    """Long literals, large exponents, high precisions and residues of factorials are not planned on the event loop."""
     assert not is_short(name, literals, options)
 
 
@@ -59,12 +59,12 @@ def test_what_takes_long_is_not_planned_on_the_event_loop(
     ],
 )
 def test_what_is_small_is(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """Everyday operands are planned without a worker."""
+    """Everyday operands are planned on the event loop."""
     assert is_short(name, literals, options)
 
 
 def test_a_rounded_summary_is_planned_like_its_value() -> None:
-    """A rounded summary takes as long as its value, because its digits are computed; its input has the precision."""
+    """A rounded summary takes as long as its value, because the digits are computed; its input has the precision."""
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
@@ -81,18 +81,18 @@ def fields(**given: str) -> list[str]:
 
 @pytest.mark.parametrize("precision", ["1", "50", "9999", "10000", "00001"])
 def test_a_precision_is_a_whole_number_up_to_10000(precision: str) -> None:
-    """Both ends belong to it."""
+    """A precision from 1 to 10000 is accepted."""
     assert options_of(THREE["pow"], {"precision": precision}) == Options(precision=int(precision))
 
 
 @pytest.mark.parametrize("precision", ["", "0", "10001", "000001", "-1", "+1", "1.0", "1e3", " 1", "\u0661", "five"])
 def test_no_other_precision_is_taken(precision: str) -> None:
-    """Only ASCII digits are accepted, and no more of them than 10,000 has."""
+    """Other precisions are refused: only ASCII digits are accepted, and at most as many as 10000 has."""
     assert fields(precision=precision) == ["/precision"]
 
 
 def test_the_options_of_a_request() -> None:
-    """By default 50 digits, no modulus, the whole value; a summary has no modulus, and nothing else is known."""
+    """The defaults are 50 digits, no modulus and the full view; a summary excludes a modulus; other names are errors."""
     power = THREE["pow"]
     assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
     assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
@@ -102,7 +102,7 @@ def test_the_options_of_a_request() -> None:
 
 @pytest.mark.parametrize("name", ["fibonacci", "factorial"])
 def test_integers_take_no_precision(name: str) -> None:
-    """They are never rounded; the other options they take."""
+    """Operations on integers refuse a precision, because they never round, and accept the other options."""
     assert options_of(THREE[name], {"mod": "7"}) == Options(modulus="7")
     with pytest.raises(InvalidInput):
         options_of(THREE[name], {"precision": "50"})
@@ -119,7 +119,7 @@ def test_integers_take_no_precision(name: str) -> None:
     ],
 )
 def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """Operands of 100 digits in total are short, where an exponent counts for the digits that it adds."""
+    """Operands of up to 100 digits in total are short; an exponent counts as the zeros that it adds."""
     assert is_short(name, literals, options)
     longer = options._replace(precision=101) if options.precision == 100 else options
     more = literals if longer != options else (*literals[:-1], literals[-1] + "0")
@@ -127,7 +127,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 
 
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
-    """A literal of eight characters may stand for a number of any size."""
+    """A literal with an exponent of more than five digits counts as long, because it may mean a huge number."""
     assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
         *(2, 1),
@@ -136,7 +136,7 @@ def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
 
 @pytest.mark.parametrize("modulus", ["0", "00"])
 def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
-    """A modulus of zero is refused; the least is one."""
+    """A modulus of zero is refused."""
     with pytest.raises(InvalidInput) as refused:
         make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus))
     assert [problem.pointer for problem in refused.value.problems] == ["/mod"]
@@ -145,14 +145,14 @@ def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
 
 @pytest.mark.parametrize(("length", "hashed"), [(200, False), (201, True)])
 def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> None:
-    """The cache key of a long modulus contains its digest, so that keys stay short."""
+    """The cache key contains a long modulus as its digest, so that it stays short."""
     modulus = "7" * length
     key = make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus)).key
     assert key.endswith(f"?mod={sha256(modulus.encode()).hexdigest() if hashed else modulus}")
 
 
 def test_a_long_residue_takes_three_times_as_long() -> None:
-    """From 1,001 digits on a residue is estimated at three times the duration, as a wider residue verifies it."""
+    """From 1,001 digits on, a residue is estimated at three times the time, because a wider residue verifies it."""
     plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
     operation = THREE["fibonacci"]
     args = operation.parse({"n": "7"})
@@ -174,7 +174,7 @@ def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
 
 
 def test_a_long_operand_is_shown_by_its_ends() -> None:
-    """An answer shows an operand above 20,000 characters as the history does, so that it is not sent back in full."""
+    """An answer shows an operand above 20,000 characters in the abbreviated form of the history."""
     for length in (20_000, 20_001):
         operand = "7" * length
         plan = make_plan(LIMIT, "gcd", (operand, "6"), DEFAULT_OPTIONS)
@@ -196,7 +196,7 @@ def test_a_long_operand_is_shown_by_its_ends() -> None:
 def test_the_key_of_a_long_operand_is_that_of_the_recorded_input(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """A recorded calculation leads to its cached result without its operands; every operand and option counts."""
+    """The recorded input gives the cache key without the long operands; every operand and option matters."""
     plan = make_plan(LIMIT, name, literals, options)
     assert plan.key == recorded_key(name, plan.recorded_input)
     others = [
@@ -217,7 +217,7 @@ def test_a_summary_takes_operands_of_1000_characters_together() -> None:
 
 
 def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
-    """A result at the limit is planned in full, a longer one by its size and ends."""
+    """A result at the limit is planned in full, a longer one only by its size, first and last digits."""
     plan = make_plan(21, "fibonacci", ("100",), DEFAULT_OPTIONS)  # F(100) has 21 digits
     assert (plan.digits, plan.too_large, plan.task.view) == (21, False, "value")
     plan = make_plan(20, "fibonacci", ("100",), DEFAULT_OPTIONS)
@@ -225,21 +225,21 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
 
 
 def test_the_name_of_a_member_in_a_pointer() -> None:
-    """A member's name in a pointer is escaped by RFC 6901, section 3, also with half a surrogate pair."""
+    """A member's name in a pointer is escaped as in RFC 6901, section 3, also if it has half a surrogate pair."""
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
 
 
 @pytest.mark.parametrize("options", [DEFAULT_OPTIONS, Options(base=2)])
 @pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
 def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...], options: Options) -> None:
-    """A computation takes up to 4.3 bytes for each digit, as measured, beside the memory of a small one."""
+    """A computation may use 4.3 bytes for each digit of its result, and the memory of a small computation."""
     plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits
 
 
 def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cheap operation of known operands is computed while planning; a prime search of milliseconds is not."""
+    """Planning computes a cheap operation of known operands, but no prime search that takes milliseconds."""
     computed: list[str] = []
     for name in ("gcd", "nextprime"):
         compute = OPERATIONS[name].compute
@@ -255,7 +255,7 @@ def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pyt
 
 
 def test_a_result_with_as_many_digits_as_allowed_is_returned() -> None:
-    """One digit more is too large: the answer has the ends only, or for an operation without a summary an error."""
+    """A result with exactly the maximum of digits is planned in full; with one digit more it is too large."""
     assert not make_plan(1_000, "pow", ("10", "999"), DEFAULT_OPTIONS).too_large
     assert make_plan(999, "pow", ("10", "999"), DEFAULT_OPTIONS).too_large
     digits = make_plan(LIMIT, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS).digits
@@ -265,19 +265,19 @@ def test_a_result_with_as_many_digits_as_allowed_is_returned() -> None:
 
 
 def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -> None:
-    """Without the precision, the irrational parts of a whole number would be refused when it is computed again."""
+    """The precision of an expression is recorded even if its value is exact, because its parts may need it."""
     plan = make_plan(LIMIT, "evaluate", ("floor(2^0.5*100)",), Options(50))
     assert json.loads(plan.recorded_input) == {"expression": "floor(2^0.5 * 100)", "precision": 50}
 
 
 def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None:
-    """The next prime may lie above the bound below which no FLINT is needed (Sorenson and Webster: 3.3 * 10^24)."""
+    """A prime that may need FLINT's proof (over 3.3 * 10^24, Sorenson and Webster) is not searched on the event loop."""
     plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
     assert plan.seconds > INLINE_SECONDS
 
 
 def test_base_10_is_the_default_of_a_summary_too() -> None:
-    """Generated clients send defaults, so ``base=10`` is taken wherever no base is."""
+    """``base=10`` is accepted for a summary, which has no base, because generated clients send defaults."""
     power = OPERATIONS["pow"]
     assert options_of(power, {"view": "summary", "base": "10"}) == options_of(power, {"view": "summary"})
     with pytest.raises(InvalidInput, match="decimal digits"):

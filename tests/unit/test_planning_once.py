@@ -1,4 +1,4 @@
-"""Planning: made once, never long on the event loop, with an estimate that decides where the computation runs."""
+"""Planning is done once, is short on the event loop, and its estimate decides where the computation runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.harness.mission import THREE
 from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
-# Number of characters from which on operands are not short.
+# The number of characters from which on operands are long.
 LONG = 101
 
 
 def naturals() -> st.SearchStrategy[str]:
-    """Return long literals of natural numbers: digits, runs of one digit, and numbers padded with zeros."""
+    """Return long literals of natural numbers: random digits, a repeated digit, and padded with zeros."""
     lengths = st.integers(LONG, 2_000)
     runs = st.builds(lambda first, digit, length: first + digit * length, *[st.sampled_from("123789")] * 2, lengths)
     padded = st.builds(lambda length, n: "0" * length + str(n), lengths, st.integers(0, 10**6))
@@ -30,7 +30,7 @@ def naturals() -> st.SearchStrategy[str]:
 
 
 def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests with something long, for each operation and each kind of answer."""
+    """Return requests with a long operand or option, for each operation and each kind of answer."""
     short = st.integers(0, 300).map(str)
     options = st.one_of(
         st.just(DEFAULT_OPTIONS),
@@ -59,7 +59,7 @@ def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 @given(long_requests())
 @settings(max_examples=300, deadline=None)
 def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """A long request is never computed on the event loop, even if its result is small.
+    """A long request is not computed on the event loop, even if its result is small.
 
     This holds for values, residues, summaries and conditional requests.
     """
@@ -74,13 +74,13 @@ def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[st
 
 @pytest.mark.parametrize("n", [0, 10, 500, 9_999])
 def test_the_residue_of_a_small_factorial_needs_no_worker_to_plan_it(n: int) -> None:
-    """The residue of n! is planned on the event loop below n = 10,000; above, the search for factors may take 0.1 s."""
+    """The residue of n! is planned on the event loop only for n < 10,000; a search for factors may take 0.1 s."""
     assert is_short("factorial", (str(n),), Options(modulus="1000000007"))
     assert not is_short("factorial", ("10000",), Options(modulus="1000000007"))
 
 
 def plannable() -> list[tuple[Case, Plan]]:
-    """Return the expensive cases that have a plan and can be computed at once."""
+    """Return the expensive cases that can be planned, with their plans."""
     plans = []
     for case in expensive_cases():
         try:
@@ -93,12 +93,12 @@ def plannable() -> list[tuple[Case, Plan]]:
 
 
 def refuse(*_: object) -> None:
-    """Stand for a function that must not be called."""
+    """Fail if this function, which replaces another one, is called."""
     raise AssertionError("this was planned a second time")
 
 
 def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker computes a plan as it is, without parsing, estimating, or searching for factors or roots again."""
+    """A worker computes a plan without parsing, estimating, or searching for factors or roots again."""
     plans = plannable()
     for operation in THREE.values():
         for method in ("parse", "estimate", "plan_modulo", "summary_seconds", "key"):
@@ -112,7 +112,7 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("operation", THREE)
 def test_the_expensive_cases_are_of_all_kinds(operation: str) -> None:
-    """The expensive cases contain a value, a residue and a summary of each operation."""
+    """The expensive cases include a value, a residue and a summary of each operation."""
     options = [case.options for case in expensive_cases() if case.operation == operation]
     kinds = {(given.modulus is not None, given.summary) for given in options}
     assert kinds == {(False, False), (True, False), (False, True)}

@@ -1,4 +1,4 @@
-"""The PostgreSQL adapter without a server: mapped errors, retries and bounds."""
+"""The PostgreSQL adapter without a server: the mapping of errors, retries and limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database"
 
 
 class Scripted(PostgresDatabase):
-    """A database whose statements end with these outcomes in turn, the last one repeatedly."""
+    """A database whose statements have these outcomes in turn; the last one is repeated."""
 
     def __init__(self, *outcomes: Exception | None, reconnect: float = 1.0) -> None:
         timeouts = Timeouts(unknown=0.3, pause=0.01, reconnect=reconnect)
@@ -61,14 +61,14 @@ def test_rows_are_inserted_by_one_array_for_each_column() -> None:
 
 
 async def test_rows_are_inserted_once() -> None:
-    """Without an error rows are inserted by one statement, with the whole time limit."""
+    """If no error occurs, rows are inserted by one statement, with the whole time limit."""
     database = Scripted(None)
     await database.insert(history, ROWS)
     assert (database.statements, database.seconds) == ([PLAIN], [1.0])
 
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
-    """If the answer is lost, further tries with less time skip the rows that are already stored."""
+    """If the answer is lost, the insert is repeated with less time, and skips rows that are already stored."""
     database = Scripted(postgres._ReplyLost(), postgres._ReplyLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
@@ -76,14 +76,14 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
 
 
 async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
-    """A refusal after a lost answer does not tell whether the first statement succeeded, so the insert is retried."""
+    """After a lost answer, even a refusal is retried, because the first statement may have succeeded."""
     database = Scripted(postgres._ReplyLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
 
 
 async def test_an_answer_that_stays_lost_is_unknown() -> None:
-    """If every answer is lost, the caller gets OutcomeUnknown."""
+    """If every answer is lost, OutcomeUnknown is raised."""
     began = monotonic()
     database = Scripted(postgres._ReplyLost())
     with pytest.raises(OutcomeUnknown):
@@ -95,7 +95,7 @@ async def test_an_answer_that_stays_lost_is_unknown() -> None:
 
 @pytest.mark.parametrize("error", [GONE, OSError("refused"), asyncpg.InterfaceError("closed"), PoolTimeoutError()])
 async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
-    """While the server is gone nothing was sent, so the statement is retried until it is back or the time is over."""
+    """While the server is gone, the statement is retried until the server is back or the time is over."""
     database = Scripted(error, error, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN] * 3
@@ -105,7 +105,7 @@ async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
 
 
 async def test_a_refusal_is_not_retried() -> None:
-    """A refusal by a running server is final."""
+    """If a running server refuses a statement, it is not retried."""
     database = Scripted(REFUSED)
     with pytest.raises(StoreUnavailable):
         await database.insert(history, ROWS)
@@ -116,7 +116,7 @@ async def test_a_refusal_is_not_retried() -> None:
 async def test_refused_writes_replace_the_connections_once_in_an_interval(
     monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
 ) -> None:
-    """After a failover many refused writes replace the connections once, instead of causing a storm of new ones."""
+    """After a failover, many refused writes replace the connections once, and not each of them again."""
     disposed: list[AsyncEngine] = []
 
     async def dispose(engine: AsyncEngine) -> None:
@@ -133,7 +133,7 @@ async def test_refused_writes_replace_the_connections_once_in_an_interval(
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
 async def test_rows_that_can_not_be_stored_are_rejected(kind: type[DBAPIError]) -> None:
-    """At once: trying again changes nothing."""
+    """Rows that can't be stored are rejected at once, because trying again would not help."""
     database = Scripted(kind("INSERT", None, Exception()))
     with pytest.raises(RowsRejected):
         await database.insert(history, ROWS)
@@ -162,7 +162,7 @@ def one(connection: Connection) -> object:
 
 
 async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDatabase) -> None:
-    """Of each kind 256 calls may be pending; further ones are refused at once, and others are admitted later."""
+    """Of each kind of work, 256 calls may be pending; more are refused at once, and accepted again later."""
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
     assert silent.queue_lengths() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
@@ -178,7 +178,7 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
 
 
 async def test_each_kind_of_work_has_connections_of_its_own() -> None:
-    """Connections: six for reading, one reserved, three for writing, two for inserting, one for readiness."""
+    """There are six connections for reading, one reserved, three for writing, two for inserting, one for readiness."""
     accepted: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -201,7 +201,7 @@ async def test_each_kind_of_work_has_connections_of_its_own() -> None:
 
 
 async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None:
-    """Closing waits for the work that was begun, and refuses later work."""
+    """Closing waits for running work, and refuses later work."""
     reading = asyncio.create_task(silent.read(one))
     await asyncio.sleep(0)
     await silent.aclose()
@@ -214,7 +214,7 @@ async def test_a_closed_database_takes_no_work(silent: PostgresDatabase) -> None
 
 
 class Reading(PostgresDatabase):
-    """A database whose reads end with these outcomes in turn."""
+    """A database whose reads have these outcomes in turn."""
 
     def __init__(self, *outcomes: Exception | None) -> None:
         super().__init__("postgresql://127.0.0.1:1/nowhere")
@@ -229,12 +229,12 @@ class Reading(PostgresDatabase):
 
 
 def invalidated(dead: bool) -> DBAPIError:
-    """Return the error of a statement, on a connection that was invalidated or not."""
+    """Return the error of a statement on a connection that was closed or not."""
     return DBAPIError("SELECT", None, Exception(), connection_invalidated=dead)
 
 
 async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
-    """A read on a connection that the server has closed is repeated once; a server that stays away is an error."""
+    """A read on a connection that the server has closed is repeated once; if it fails again, an error is raised."""
     assert await Reading(invalidated(True), None).read(one) == 1
     with pytest.raises(StoreUnavailable):
         await Reading(invalidated(True), invalidated(True), None).read(one)
@@ -246,7 +246,7 @@ async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
 
 
 async def test_a_closed_port_is_unavailability() -> None:
-    """Opening a database on a closed port raises the domain's error instead of the driver's."""
+    """Opening a database on a closed port raises StoreUnavailable."""
     with pytest.raises(StoreUnavailable):
         await open_database(f"postgresql://127.0.0.1:{free_port()}/nowhere")
 
@@ -264,7 +264,7 @@ async def test_a_closed_port_is_unavailability() -> None:
     ids=lambda error: type(error).__name__,
 )
 async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
-    """Each driver error becomes a domain error with the driver's as its cause."""
+    """Each error of the driver becomes an error of the domain, with the driver's error as its cause."""
     with pytest.raises(StoreUnavailable) as refusal, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error
     assert refusal.value.__cause__ is error
@@ -272,7 +272,7 @@ async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
 async def test_what_a_row_causes_is_for_the_store_to_name(kind: type[DBAPIError]) -> None:
-    """A constraint violation passes unchanged, because the store decides what it means."""
+    """A violated constraint is raised unchanged, because the store decides what it means."""
     error = kind("INSERT", None, Exception())
     with pytest.raises(kind) as raised, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error

@@ -40,7 +40,7 @@ OTHER = (
 
 
 def samples(exposition: bytes) -> dict[str, float]:
-    """Return the values of a metrics text by name and labels."""
+    """Return the values in a metrics text, by name and labels."""
     return {
         sample.name + "".join(sample.labels.values()): sample.value
         for family in text_string_to_metric_families(exposition.decode())
@@ -49,7 +49,7 @@ def samples(exposition: bytes) -> dict[str, float]:
 
 
 def test_what_adds_up_is_added() -> None:
-    """Counters and histograms are added; of a shared backlog the largest counts, of start times the first."""
+    """Counters and histograms are added; of a shared backlog the largest value counts, of start times the first."""
     totals = Totals()
     totals.add(ONE)
     totals.add(OTHER)
@@ -68,7 +68,7 @@ def test_what_adds_up_is_added() -> None:
 
 
 def test_a_process_that_has_ended_has_no_state() -> None:
-    """An ended process leaves its counters and no gauges; adding to a copy leaves the original unchanged."""
+    """An ended process keeps its counters but no gauges; adding to a copy leaves the original unchanged."""
     gone = Totals()
     gone.add(ONE, ended=True)
     totals = deepcopy(gone)
@@ -80,7 +80,7 @@ def test_a_process_that_has_ended_has_no_state() -> None:
 
 
 async def joined(processes: ProcessMetrics, number: int, metrics: Metrics) -> SupervisorChannel:
-    """Return the channel of a process that exports these metrics."""
+    """Return the channel of a process that exports these metrics, connected to its supervisor."""
 
     async def own() -> bytes:
         return metrics.render()
@@ -94,9 +94,9 @@ async def joined(processes: ProcessMetrics, number: int, metrics: Metrics) -> Su
 
 @pytest.mark.anyio
 async def test_any_process_tells_the_sums_of_all() -> None:
-    """Each process reports the sums of all.
+    """Each process reports the sums of all processes.
 
-    When a process ends its counters stay in the sums, and it is counted as lost.
+    After a process has ended, its counters stay in the sums, and it is counted as lost.
     """
     processes, first, second = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((first, second))]
@@ -124,7 +124,7 @@ async def test_any_process_tells_the_sums_of_all() -> None:
 
 @pytest.mark.anyio
 async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
-    """The last metrics of a process that does not answer are used; without an answering supervisor there are none."""
+    """If a process does not answer, its last metrics are used; if the supervisor does not answer, there are none."""
     processes, busy, idle = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((busy, idle))]
     busy.events_published.inc(5)
@@ -152,7 +152,7 @@ async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
 
 @pytest.mark.anyio
 async def test_a_failed_request_for_metrics_is_repeated() -> None:
-    """An error is answered with an empty text, and the next request is answered normally."""
+    """After an error, an empty text is answered, and the next request works normally."""
     answers: list[bytes | RuntimeError] = [RuntimeError("not now"), b"waiting 1.0\n"]
 
     async def told() -> bytes:
@@ -173,7 +173,7 @@ async def test_a_failed_request_for_metrics_is_repeated() -> None:
 
 @pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
 def test_what_all_tell_alike_is_no_sum(gauge: str) -> None:
-    """Of a gauge that all processes share the worst value counts: an open circuit is 2, however many report it."""
+    """Of a gauge that all processes share, the worst value counts: an open circuit is 2, however many report it."""
     totals = Totals()
     for value in (2.0, 1.0):
         totals.add(f"# TYPE {gauge} gauge\n{gauge} {value}\n".encode())

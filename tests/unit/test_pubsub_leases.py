@@ -1,4 +1,4 @@
-"""The leases of a Pub/Sub consumer."""
+"""The leases of messages that a Pub/Sub consumer holds."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pycalc.streaming.pubsub.subscriber import INTERVALS
 
 
 def test_an_extension_that_fails_is_tried_again_before_the_lease_ends() -> None:
-    """A failed extension is retried within the lease, which is long enough for two tries."""
+    """A failed extension is tried again before the lease ends."""
     assert 2 * INTERVALS.extend < ACK_SECONDS

@@ -1,4 +1,4 @@
-"""The Pub/Sub publisher and requests that are never answered."""
+"""The Pub/Sub publisher, with requests that are never answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class ClosedChannel:
-    """A client whose calls are cancelled, as gRPC cancels them when the channel is closed."""
+    """A client whose calls are cancelled, as gRPC does when the channel is closed."""
 
     async def publish(self, **_: Any) -> None:
         await asyncio.sleep(0)
@@ -24,7 +24,7 @@ class ClosedChannel:
 
 
 async def test_a_request_that_was_given_up_is_not_taken() -> None:
-    """A request that gRPC cancels counts as failed, although a task group ignores a cancelled task."""
+    """A request that gRPC cancels counts as failed, although a task group ignores cancelled tasks."""
     publishing = Publishing(cast("PublisherAsyncClient", ClosedChannel()), "projects/pycalc-tests/topics/events", 1.0)
     with pytest.raises(GoogleAPIError):
         await publishing.send(numbered(key_of("ada"), range(3)))

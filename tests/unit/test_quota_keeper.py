@@ -1,4 +1,4 @@
-"""The keeper of the quotas over a store in memory, in virtual time."""
+"""The keeper of the quotas, which shares their use between processes, in virtual time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ADA, BOB = caller(bytes([1]) * 16, AN_HOUR), caller(bytes([2]) * 16, AN_HOUR)
 
 
 def new_quota(name: str = "compute") -> WindowQuota:
-    """Return the quota of computing, or of bytes, of which these users have no limit."""
+    """Return a quota of computing time or of bytes."""
     return WindowQuota(name, "seconds", "seconds", attrgetter(name), Metrics(), clock=now)
 
 
 def used(quota: WindowQuota) -> float | None:
-    """Return the seconds that Ada has used."""
+    """Return how many seconds Ada has used."""
     return next((state.used for state in quota.states(ADA)), None)
 
 
 @asynccontextmanager
 async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
-    """Run a process with the quotas."""
+    """Run a process with these quotas, and yield its quota."""
     quota = new_quota()
     keeper = QuotaKeeper(store, [quota, new_quota("digits")])
     try:
@@ -45,7 +45,7 @@ async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
 
 @in_virtual_time
 async def test_processes_add_up() -> None:
-    """Charges of three processes add up exactly, and a second later each process refuses use beyond the quota."""
+    """Charges of three processes add up exactly; a second later each process refuses use above the quota."""
     store = MemoryQuotaStore()
     async with process(store) as first, process(store) as second, process(store) as third:
         for charge in (40.25, 50.5):
@@ -65,7 +65,7 @@ async def test_processes_add_up() -> None:
 
 @in_virtual_time
 async def test_a_restart_forgets_nothing() -> None:
-    """A process that is closed has stored all charges; its successor knows them a second after its first charge."""
+    """Closing a process stores all its charges; the next process knows them a second after its first charge."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
@@ -79,7 +79,7 @@ async def test_a_restart_forgets_nothing() -> None:
 
 @in_virtual_time
 async def test_charges_outlast_an_outage_of_the_database() -> None:
-    """While the database is away charges stay in force in the process, and they are stored afterwards, once."""
+    """While the database is away, charges stay in force in their process; afterwards they are stored once."""
     store = MemoryQuotaStore()
     store.failure = StoreUnavailable("The database is not available.")
     async with process(store) as quota:
@@ -95,7 +95,7 @@ async def test_charges_outlast_an_outage_of_the_database() -> None:
 
 @in_virtual_time
 async def test_ended_windows_are_forgotten() -> None:
-    """The uses of ended windows are deleted; the next window begins with nothing used."""
+    """The uses of ended windows are deleted, and the next window begins with nothing used."""
     store = MemoryQuotaStore()
     async with process(store) as quota:
         quota.charge(ADA, 300.0)
@@ -107,7 +107,7 @@ async def test_ended_windows_are_forgotten() -> None:
 
 @in_virtual_time
 async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -> None:
-    """A process learns a user's earlier use a second after it first sees the user, without a charge of its own."""
+    """A process learns a user's earlier use within a second of the user's first request, without charging anything."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
@@ -120,7 +120,7 @@ async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -
 
 @in_virtual_time
 async def test_what_is_shown_includes_other_processes() -> None:
-    """``GET /usage`` shows what all processes have charged, also on one that has not seen the user."""
+    """The quotas of ``GET /usage`` include the charges of all processes, even in one that never saw the user."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)

@@ -1,4 +1,4 @@
-"""Quotas of users in windows of the clock, in virtual hours."""
+"""Quotas of users in windows of an hour or a day, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Return a registry of its own."""
+    """Return new metrics."""
     return Metrics()
 
 
 @pytest.fixture
 def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
-    """Return the quota of computing."""
+    """Return a quota of computing time."""
     return WindowQuota("compute", "seconds of computing", "seconds", attrgetter("compute"), metrics, clock=clock)
 
 
@@ -55,7 +55,7 @@ def used(quota: WindowQuota, user: Principal = ADA) -> float:
 
 
 def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
-    """A used-up quota is refused with its figures until the window ends, and for this user only."""
+    """If a quota is used up, its user is refused with the figures until the window ends; other users are not."""
     quota.charge(ADA, 299.5)
     quota.require(ADA)
     quota.charge(ADA, 2.0)
@@ -75,7 +75,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
 
 
 def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> None:
-    """An amount that is more than what is left is refused, a smaller one is not, and a refusal charges nothing."""
+    """An amount above the remainder is refused and charges nothing; a smaller one is admitted."""
     quota.charge(ADA, 290.0)
     with pytest.raises(QuotaExceeded, match="10 are left"):
         quota.require(ADA, 10.5)
@@ -84,7 +84,7 @@ def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> No
 
 
 def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
-    """Estimates of running work are reserved until the work ends, whether it succeeds or fails."""
+    """The estimates of running work are reserved until the work ends, whether it succeeds or fails."""
     with quota.reserved(ADA, 200.0):
         with pytest.raises(Overloaded, match="retry in 1 s"), quota.reserved(ADA, 150.0):
             pytest.fail("the work was admitted")
@@ -98,7 +98,7 @@ def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
 
 
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
-    """A reservation is no use: small work goes on meanwhile."""
+    """While the whole quota is reserved, small work is still admitted."""
     with quota.reserved(ADA, 300.0):
         quota.require(ADA, 0.001)
 
@@ -112,7 +112,7 @@ def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
     ],
 )
 def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: float, advice: str) -> None:
-    """The sentence advises to ask for less, to wait, or either, depending on what is left and what was asked."""
+    """The message says whether to ask for less, to wait, or either."""
     quota.charge(ADA, before)
     with pytest.raises(QuotaExceeded) as refused:
         quota.require(ADA, asked)
@@ -120,7 +120,7 @@ def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: flo
 
 
 def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
-    """An estimate of the last window is not taken from the next one."""
+    """If work ends in a later window, its estimate is not subtracted from that window."""
     with quota.reserved(ADA, 100.0):
         clock.now += HOUR
         quota.charge(ADA, 90.0)
@@ -130,14 +130,14 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
 
 
 def test_a_quota_that_no_database_counts_is_refused() -> None:
-    """Millionths of the amount must fit into 64 bits."""
+    """A quota whose millionths do not fit into 64 bits is refused."""
     assert parse_bytes("9TB/day").amount == 9 * 10**12
     with pytest.raises(ValueError, match="more than a database can count"):
         parse_bytes("10TB/day")
 
 
 def test_without_a_quota_nothing_is_refused() -> None:
-    """A caller without a limit is never refused, and has no state."""
+    """A caller without a limit is never refused, and causes no stored state."""
     free = caller(ADA.user_id)
     for quota in (compute_quota(Metrics()), digits_quota(Metrics())):
         quota.charge(free, 1e30)
@@ -147,7 +147,7 @@ def test_without_a_quota_nothing_is_refused() -> None:
 
 
 def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
-    """With another amount in the same window the use stays; with another window a new one begins."""
+    """If only the amount of a limit changes, the use stays; if its window changes, a new use begins."""
     quota.charge(ADA, 40.0)
     lower = caller(ADA.user_id, UserLimits(compute=UserLimit(30, HOUR)))
     with pytest.raises(QuotaExceeded, match="No more than 30 seconds"):
@@ -159,7 +159,7 @@ def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
 
 
 def test_quotas_are_read() -> None:
-    """Settings give seconds or bytes, decimal multiples included, in a minute, an hour or a day."""
+    """Settings state seconds or bytes, also with decimal prefixes, in a minute, an hour or a day."""
     assert parse_seconds("300s/hour") == (300, HOUR)
     assert parse_seconds("1s/minute") == (1, 60)
     assert parse_bytes("5GB/day") == (5_000_000_000, 86_400)
@@ -173,20 +173,20 @@ def test_quotas_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["300/hour", "0s/hour", "300s", "300s/week", "5GB/day", "-1s/day", "1.5s/day", " "])
 def test_what_is_no_quota_of_time_is_refused(text: str) -> None:
-    """Another form is refused with a sentence that shows the right one."""
+    """An invalid quota of time is refused with a message that shows a valid one."""
     with pytest.raises(ValueError, match="is not a quota such as 300s/hour"):
         parse_seconds(text)
 
 
 @pytest.mark.parametrize("text", ["5/day", "5GiB/day", "5gb/day", "300s/hour", "\u0665GB/day"])
 def test_what_is_no_quota_of_bytes_is_refused(text: str) -> None:
-    """Another form is refused with a sentence that shows the right one."""
+    """An invalid quota of bytes is refused with a message that shows a valid one."""
     with pytest.raises(ValueError, match="is not a quota such as 5GB/day"):
         parse_bytes(text)
 
 
 def key_of(user: Principal, limit: UserLimit) -> Principal:
-    """Return the caller who uses a key of this user, with a limit of its own."""
+    """Return a caller who uses a key of this user; the key has its own limit."""
     return replace(user, key=replace(user, user_id=b"k" * 16, limits=UserLimits(compute=limit, prefix="key-")))
 
 
@@ -200,7 +200,7 @@ def test_a_refusal_writes_amounts_and_windows_as_people_do(quota: WindowQuota) -
 
 
 def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> None:
-    """A charge counts in both; what the user does otherwise does not count in the key's."""
+    """A key's charge counts in the quotas of key and user; the user's other charges do not count in the key's."""
     key = key_of(ADA, UserLimit(10, DAY))
     quota.charge(ADA, 5.0)
     quota.spend(key, 9.0)
@@ -215,7 +215,7 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
 
 
 def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
-    """While it is held, neither the key nor its user can use more than what is left; afterwards both can."""
+    """While an amount is reserved by a key, it is missing in both quotas; afterwards it is available in both again."""
     key = key_of(ADA, UserLimit(10, HOUR))
     with quota.reserved(key, 8.0):
         with pytest.raises(Overloaded), quota.reserved(key, 3.0):
@@ -227,7 +227,7 @@ def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
 
 
 def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
-    """Charges of other processes to the key count in its quota alone."""
+    """What other processes report for a key counts in the key's quota only; a user's use is reported separately."""
     key = key_of(ADA, UserLimit(10, HOUR))
     quota.require(key)
     quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])

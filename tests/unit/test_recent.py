@@ -1,4 +1,4 @@
-"""Results that many callers share: one call at a time, and none while the last result is recent."""
+"""A shared result: callers share one call, and none is made while the last result is recent."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Source:
         return self.calls
 
     def clock(self) -> float:
-        """Return the time."""
+        """Return the test's time."""
         return self.now
 
 
 async def test_a_thousand_concurrent_callers_make_one_call() -> None:
-    """A thousand concurrent callers share one call, and one that is cancelled does not affect the others."""
+    """A thousand concurrent callers share one call; cancelling one caller does not affect the others."""
     source = Source()
     recent = Recent(source.call, 1.0, source.clock)
     asking = [asyncio.ensure_future(recent.get()) for _ in range(1_000)]
@@ -46,7 +46,7 @@ async def test_a_thousand_concurrent_callers_make_one_call() -> None:
 
 
 async def test_a_result_is_made_anew_when_it_is_too_old() -> None:
-    """A result expires by its age, which counts from the beginning of the call."""
+    """A result that is too old, counted from the beginning of its call, is made anew."""
     source = Source()
     source.gate.set()
     recent = Recent(source.call, 1.0, source.clock)

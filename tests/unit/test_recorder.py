@@ -1,4 +1,4 @@
-"""The recorder over an in-memory history that can hang and fail."""
+"""The recorder on a history in memory that can hang and fail."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def recording(
 
 
 async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
-    """Return True when a ping succeeds, None when it does not."""
+    """Return True if a ping succeeds, None if it does not."""
     with suppress(StoreUnavailable):
         await ping()
         return True
@@ -45,7 +45,7 @@ async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
 
 
 async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
-    """The caller waits until ``append`` has returned; then the row is stored and the relay was woken."""
+    """``record`` returns only after ``append`` has returned; then the row is stored, and the relay is woken."""
     store, woken = MemoryHistoryStore(), asyncio.Event()
     store.open.clear()
     async with recording(store, lambda _: woken.set()) as recorder:
@@ -75,7 +75,7 @@ async def test_rows_that_arrive_during_a_commit_are_the_next_batch_in_order() ->
 
 
 async def test_a_batch_has_a_largest_size() -> None:
-    """No batch has more than ``batch_rows`` rows; the others follow in order."""
+    """A batch has at most ``batch_rows`` rows; the others follow in order."""
     store = MemoryHistoryStore()
     async with recording(store, batch_rows=8) as recorder:
         rows = [history_row(n) for n in range(20)]
@@ -85,7 +85,7 @@ async def test_a_batch_has_a_largest_size() -> None:
 
 
 async def test_a_bad_row_fails_alone() -> None:
-    """The row that can't be stored gets RowsRejected; its whole batch but for it is stored, in order."""
+    """A row that can't be stored gets RowsRejected; the other rows of its batch are stored in order."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
@@ -96,7 +96,7 @@ async def test_a_bad_row_fails_alone() -> None:
 
 
 async def test_the_rows_of_one_call_are_one_transaction() -> None:
-    """The rows of one call are stored by one ``append`` in their order, even if they exceed ``batch_rows``."""
+    """The rows of one call are stored by one ``append`` in their order, even if they are more than ``batch_rows``."""
     store = MemoryHistoryStore()
     async with recording(store, batch_rows=8) as recorder:
         rows = [history_row(n) for n in range(20)]
@@ -117,7 +117,7 @@ async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
 
 
 async def test_the_bound_counts_every_row_of_a_group() -> None:
-    """A group that would exceed ``max_rows`` is refused as a whole; one that just fits is accepted."""
+    """A group of rows that would exceed ``max_rows`` is refused as a whole; one that just fits is accepted."""
     store = MemoryHistoryStore()
     async with recording(store, max_rows=5) as recorder:
         with pytest.raises(Overloaded):
@@ -127,7 +127,7 @@ async def test_the_bound_counts_every_row_of_a_group() -> None:
 
 
 async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored() -> None:
-    """StoreUnavailable refuses every row of the batch once; when the store is back, rows are stored again."""
+    """StoreUnavailable refuses every row of the batch; once the store is back, rows are stored again."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = StoreUnavailable("The database is not available.")
@@ -156,7 +156,7 @@ async def test_the_ping_reports_failing_commits() -> None:
 
 
 async def test_the_ping_fails_until_a_write_succeeds() -> None:
-    """After a failed commit the ping fails until a probe succeeds; a service that is not ready gets no requests."""
+    """After a failed commit, the ping fails until a probe succeeds: while it fails, no request may arrive to write."""
     store = MemoryHistoryStore()
     async with recording(store, probe_seconds=0.001) as recorder:
         store.failure = StoreUnavailable("The database is read-only.")
@@ -175,7 +175,7 @@ async def test_the_ping_fails_until_a_write_succeeds() -> None:
 
 
 async def test_a_probe_at_the_start_finds_a_read_only_history() -> None:
-    """After a failed probe the ping fails, so that a read-only history is noticed before the first calculation."""
+    """If the first probe fails, the ping fails, so that a read-only history is noticed before the first calculation."""
     store = MemoryHistoryStore()
     store.failure = StoreUnavailable("The database is read-only.")
     async with recording(store, probe_seconds=0.001) as recorder:
@@ -199,7 +199,7 @@ async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_th
 
 
 async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
-    """If a caller is cancelled, its row is stored nevertheless, whether queued or being committed."""
+    """If a caller is cancelled, its row is stored anyway, whether it is queued or being committed."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store) as recorder:
@@ -249,7 +249,7 @@ async def test_the_queue_is_bounded_in_bytes() -> None:
 
 
 async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn() -> None:
-    """After ``max_age`` a waiting row is refused and withdrawn, so it is not stored when the store answers again."""
+    """A row that has waited ``max_age`` is refused and removed, so that it is not stored later."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_age=0.05) as recorder:
@@ -267,7 +267,7 @@ async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn(
 
 
 async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> None:
-    """After ``max_age`` each row of a hanging commit gets OutcomeUnknown, which is counted; the commit goes on."""
+    """After ``max_age`` each row of a hanging commit gets OutcomeUnknown, which is counted; the commit continues."""
     store, metrics = MemoryHistoryStore(), Metrics()
     store.open.clear()
     recorder = Recorder(store, metrics, lambda _: None, max_age=0.05)
@@ -283,7 +283,7 @@ async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> No
 
 
 async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
-    """Once a commit has lasted for ``max_age``, new rows are refused at once, and the ping fails until it ends."""
+    """Once a commit has taken ``max_age``, new rows are refused at once, and the ping fails until the commit ends."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_age=0.05) as recorder:
@@ -301,7 +301,7 @@ async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
 
 
 async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> None:
-    """Every row that was accepted before ``aclose`` is stored when it returns; later ones are refused."""
+    """Every row accepted before ``aclose`` is stored when it returns; later rows are refused."""
     store = MemoryHistoryStore()
     recorder = Recorder(store, Metrics(), lambda _: None, batch_rows=2)
     answers = [recorder.record([history_row(n)]) for n in range(5)]
@@ -313,7 +313,7 @@ async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> 
 
 
 async def test_the_metrics_tell_of_commits_and_refusals() -> None:
-    """Batch sizes and refusals by reason are counted, and the queue's gauges return to zero."""
+    """Batch sizes and refusals by reason are counted; the gauges of the queue return to zero."""
     store, metrics = MemoryHistoryStore(), Metrics()
     recorder = Recorder(store, metrics, lambda _: None, max_rows=1)
     await recorder.record([history_row()])
@@ -330,7 +330,7 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
 
 
 async def test_a_commit_is_noted_in_each_trace_once() -> None:
-    """A commit adds one span to the trace of each request, and none to a trace that is not sampled."""
+    """A commit adds one span to the trace of each of its requests, but none to a trace that is not sampled."""
     tracer = RecordingTracer()
     traced = [history_row()._replace(traceparent=f"trace {number}") for number in (1, 1, 2)]
     async with recording(MemoryHistoryStore(), tracer=tracer) as recorder:
@@ -339,7 +339,7 @@ async def test_a_commit_is_noted_in_each_trace_once() -> None:
 
 
 async def test_a_bad_row_takes_no_other_one_along() -> None:
-    """Also of two rows in one commit the good one is stored."""
+    """If one of two rows in a commit can't be stored, the other one is."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(2)]
@@ -363,7 +363,7 @@ class ProbedHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_a_database_that_fails_is_probed_once_a_second() -> None:
-    """After a failed commit the recorder writes one probe a second, until one succeeds."""
+    """After a failed commit the recorder makes one probe a second, until one succeeds."""
     store = ProbedHistoryStore()
     store.failure = StoreUnavailable("The database is not available.")
     async with recording(store) as recorder:
@@ -377,7 +377,7 @@ async def test_a_database_that_fails_is_probed_once_a_second() -> None:
 
 
 async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> None:
-    """While the last commit runs, a row is refused at once: it would be lost when the process ends."""
+    """While the last commit runs, a new row is refused at once, because it would be lost at the end of the process."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store) as recorder:
@@ -393,7 +393,7 @@ async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> Non
 
 
 async def test_a_taken_key_fails_alone() -> None:
-    """A request whose key is recorded gets KeysTaken; the others of its commit are stored together, with their keys."""
+    """A request whose key is already recorded gets KeysTaken; the others of its commit are stored with their keys."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
@@ -408,7 +408,7 @@ async def test_a_taken_key_fails_alone() -> None:
 
 
 async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
-    """If a retry is queued beside the request whose client has disconnected, only the first of them is stored."""
+    """If two requests with the same key are in one commit, only the first is stored."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(2)]

@@ -1,4 +1,4 @@
-"""The Redis client without a server: how long it waits, and the names that several releases share."""
+"""The Redis client without a server: how long it waits, and names of keys that several releases share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.virtual_time import in_virtual_time, now
 
 @in_virtual_time
 async def test_a_redis_that_hangs_delays_a_command_by_50_ms() -> None:
-    """A command that gets no answer ends after 50 ms, because computing the result may be faster than waiting."""
+    """A command without an answer ends after 50 ms, because computing the result may be faster than waiting."""
     client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
     client.breaker.state = CircuitState.CLOSED
     began = now()
@@ -28,7 +28,7 @@ async def test_a_redis_that_hangs_delays_a_command_by_50_ms() -> None:
 
 @in_virtual_time
 async def test_closing_ends_what_hangs_after_half_a_second() -> None:
-    """A command that is still under way half a second after the end began is cancelled."""
+    """A command that is still running half a second after closing began is cancelled."""
     client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
     ended: list[float] = []
 
@@ -46,5 +46,5 @@ async def test_closing_ends_what_hangs_after_half_a_second() -> None:
 
 
 def test_a_counter_s_name_stays() -> None:
-    """Releases that run side by side count under the same name: BLAKE2b of 16 bytes (``b2sum -l 128``)."""
+    """A counter's key stays BLAKE2b of 16 bytes (``b2sum -l 128``), because releases that run side by side share it."""
     assert counter_digest("ada").hex() == "c6ef43c47f8c23627ee5b9f8f5cb406c"

@@ -1,4 +1,4 @@
-"""The relay over an in-memory outbox and a stream that can fail."""
+"""The relay, with an outbox in memory and a stream that can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_a_restart_publishes_the_outbox_at_once() -> None:
-    """A restarted relay publishes the outbox at once, in order, with each calculation's id and its user's key."""
+    """A restarted relay publishes the outbox at once, in order, with the calculations' ids and the users as keys."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -57,7 +57,7 @@ async def test_new_entries_follow_when_the_relay_is_woken() -> None:
 
 
 class HeldByAnother(MemoryOutboxStore):
-    """An outbox whose lease another relay holds."""
+    """An outbox whose lease belongs to another relay."""
 
     asked = 0
 
@@ -68,7 +68,7 @@ class HeldByAnother(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() -> None:
-    """A standby relay tries to get the lease twice a second, not at each commit of its process."""
+    """A standby relay asks for the lease twice a second, not at each commit of its process."""
     outbox = HeldByAnother([])
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=now)
     began = now()
@@ -85,7 +85,7 @@ async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() ->
 @pytest.mark.parametrize("failure", [StreamUnavailable("The broker is down."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exception) -> None:
-    """Whatever publishing raises, the entries stay and are published later under the same ids."""
+    """Whatever publishing raises, the entries stay, and are published later under the same ids."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -119,7 +119,7 @@ async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Ex
 
 @in_virtual_time
 async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
-    """A relay that fails to publish releases the lease before its backoff, as another's credentials may be valid."""
+    """A relay that fails to publish releases the lease before its backoff, because another relay may succeed."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
@@ -132,7 +132,7 @@ async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
-    """A batch that hangs is given up soon after closing begins; its entries stay for the next relay."""
+    """If publishing hangs, closing gives it up soon; the entries stay for the next relay."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.hanging = True
@@ -145,7 +145,7 @@ async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
 
 
 class NeverReleased(MemoryOutboxStore):
-    """An outbox in a database that no longer answers when the lease is released."""
+    """An outbox whose database does not answer when the lease is released."""
 
     async def release(self, owner: bytes) -> None:
         await asyncio.Event().wait()
@@ -153,7 +153,7 @@ class NeverReleased(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
-    """Releasing the lease at the end has 0.3 s after the time for publishing, because it expires by itself."""
+    """When closing, the release of the lease may take 0.3 s at most, because the lease expires by itself."""
     outbox = NeverReleased()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), clock=now)
     async with asyncio.timeout(1.5):
@@ -174,7 +174,7 @@ async def test_a_batch_is_published_in_one_span_of_its_trace() -> None:
 
 @in_virtual_time
 async def test_closing_publishes_the_rest_without_a_wake_up() -> None:
-    """Closing publishes the whole outbox, more than one batch, while the stream takes events."""
+    """Closing publishes the whole outbox, in several batches, while the stream accepts events."""
     outbox = MemoryOutboxStore()
     stream = ListeningStream(outbox)
     relay = Relay(outbox, stream, Metrics(), clock=now)
@@ -199,14 +199,14 @@ async def test_closing_ends_although_the_stream_is_down() -> None:
 
 
 def test_the_longest_outage_has_a_next_try() -> None:
-    """The backoff begins with up to 0.2 s, and never exceeds the bound after any number of failures."""
+    """The backoff begins with up to 0.2 s, and stays within its limit after any number of failures."""
     assert all(0 <= full_jitter(1, 30) <= 0.2 for _ in range(100))
     assert all(0 <= full_jitter(failures, 30) <= 30 for failures in (10, 1_000, 1_000_000))
     assert max(full_jitter(1_000, 30) for _ in range(100)) > 5
 
 
 class NotingLeases(MemoryOutboxStore):
-    """An outbox that records the durations for which a lease is requested."""
+    """An outbox that records for how long leases are requested."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -219,7 +219,7 @@ class NotingLeases(MemoryOutboxStore):
 
 @pytest.mark.anyio
 async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
-    """The lease lasts 10 s and is renewed at less than 6 s left, which is longer than publishing may take."""
+    """The lease lasts 10 s, and is renewed when less than 6 s are left, which is longer than publishing may take."""
     now = 1_000.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
@@ -237,7 +237,7 @@ async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
 
 @pytest.mark.anyio
 async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
-    """A relay leads only while it holds a lease, and no longer at the moment of its expiry."""
+    """A relay leads only while it holds a lease, and not at the moment of its expiry."""
     now = 0.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
@@ -254,7 +254,7 @@ async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
 
 @in_virtual_time
 async def test_a_relay_that_published_again_begins_with_a_short_backoff() -> None:
-    """The backoff grows with each failure in a row; a batch that is published ends the row."""
+    """The backoff grows with each failure in a row, and begins anew after a published batch."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows[:1])
     stream = ListeningStream(outbox)

@@ -1,4 +1,4 @@
-"""A relay's metrics: the number and the age of the waiting events, and the leadership."""
+"""A relay's metrics: number and age of the waiting events, and its leadership."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
-    """With more than a batch in the outbox the gauge shows all entries, not only the batch."""
+    """If the outbox has more than a batch, the gauge shows all entries, not only the batch."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
     stream = ListeningStream(outbox)
     told: set[float | None] = set()
@@ -34,7 +34,7 @@ async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
 
 
 class CountedOutbox(MemoryOutboxStore):
-    """An outbox that counts how often its whole backlog is counted."""
+    """An outbox that counts how often its backlog is counted."""
 
     counted = 0
 
@@ -57,7 +57,7 @@ async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
 
 @in_virtual_time
 async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
-    """The age of the oldest entry grows at each look while the stream takes nothing, and is 0 for an empty outbox."""
+    """While the stream accepts nothing, the age of the oldest entry grows; for an empty outbox it is 0."""
     began = time()
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
@@ -70,7 +70,7 @@ async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
         await until(lambda: age() > 0.05, "the age is reported")
         first = age()
         await until(lambda: age() > first, "it grows")
-        assert age() <= time() - began + 0.001  # Ids have a resolution of a millisecond.
+        assert age() <= time() - began + 0.001  # ids have a resolution of a millisecond
         stream.failure = None
         await until(lambda: not outbox.entries, "the outbox is empty")
         await until(lambda: age() == 0, "nothing waits")
@@ -78,7 +78,7 @@ async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
 
 @in_virtual_time
 async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
-    """A relay whose lease has gone to another one reports no backlog."""
+    """A relay that has lost the lease reports no backlog."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The broker is down.")
@@ -96,7 +96,7 @@ async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
 
 @in_virtual_time
 async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
-    """A relay in its backoff, without the lease, still updates its figures from the outbox."""
+    """During its backoff, without the lease, a relay still updates the figures of the outbox."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
@@ -118,7 +118,7 @@ async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
 
 @in_virtual_time
 async def test_the_leadership_metric_follows_the_lease() -> None:
-    """The leadership metric is 0 after the lease was released, or has expired while the database is away."""
+    """The leadership metric is 0 after the lease is released, and after it expires while the database is away."""
     outbox = MemoryOutboxStore()
     metrics = Metrics()
     relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True, clock=now)

@@ -1,4 +1,4 @@
-"""Long responses, which must not hold up the event loop."""
+"""Long responses: sending them must not hold the event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_others_are_heard_between_the_slices_of_many_long_results() -> None:
-    """While ten responses of a hundred slices each are sent, another task waits for a few slices at most."""
+    """While ten responses of a hundred slices each are sent, another task waits for only a few slices."""
     scheduler, sent = LoopScheduler(), list[object]()
 
     async def send(message: Message) -> None:
@@ -36,7 +36,7 @@ async def test_others_are_heard_between_the_slices_of_many_long_results() -> Non
 
 
 async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> None:
-    """After a disconnect only the slices that are already being sent are sent, of some three hundred."""
+    """After a client disconnects, at most the slices already being sent are sent, of some three hundred."""
     sent, gone = list[Message](), asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -57,7 +57,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
 
 
 async def test_the_last_part_of_a_response_is_sent_at_once() -> None:
-    """Short responses, and the last parts of long ones, are sent without waiting."""
+    """Short responses, and the last parts of long ones, are sent without waiting for a turn."""
     sent = list[Message]()
 
     async def send(message: Message) -> None:

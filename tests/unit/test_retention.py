@@ -1,4 +1,4 @@
-"""Retention over an in-memory history: old calculations are deleted, and nothing else."""
+"""Retention on a history in memory: old calculations are deleted, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 
 def aged(age: timedelta, number: int = 0) -> HistoryRow:
-    """Return a calculation of this age; the number distinguishes those of one age."""
+    """Return a calculation of this age; ``number`` distinguishes those of the same age."""
     first = first_id_of_ms(unix_ms(datetime.now(UTC) - age))
     return history_row(number)._replace(id=(int.from_bytes(first) + number).to_bytes(16))
 
@@ -46,7 +46,7 @@ async def retaining(
     own: dict[bytes, int | None] | None = None,
     deleted: MemoryDeletedAccountStore | None = None,
 ) -> AsyncIterator[tuple[Retention, Metrics]]:
-    """Run the retention with these bounds, ``own`` those of single users, an hour later; stop it at the end."""
+    """Run the retention with these limits, at a time an hour later; ``own`` holds the limits of single users."""
     metrics = Metrics()
 
     async def quota_of(user_id: bytes) -> int | None:
@@ -80,7 +80,7 @@ async def retaining(
     ],
 )
 def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelta) -> None:
-    """An age is a number of hours, days or weeks, of at least one hour."""
+    """An age is a number of hours, days or weeks, and at least one hour."""
     assert parse_age(text) == expected
 
 
@@ -89,7 +89,7 @@ def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelt
     ["", "365", "d", "0d", "00d", "-1d", "+1d", "1.5d", "1 d", "1D", "1m", "1y", "1d ", "\u0661d", "100000d", "1d1h"],
 )
 def test_an_invalid_age_is_refused_with_a_message(text: str) -> None:
-    """An invalid age is refused with a message that shows it and the valid form."""
+    """An invalid age is refused with a message that contains it and shows a valid form."""
     with pytest.raises(ValueError, match=r"is not an age such as 365d, 52w or 36h") as refusal:
         parse_age(text)
     assert repr(text) in str(refusal.value)
@@ -97,7 +97,7 @@ def test_an_invalid_age_is_refused_with_a_message(text: str) -> None:
 
 @in_virtual_time
 async def test_what_is_older_goes_in_small_batches() -> None:
-    """Old rows are deleted in small batches, each of which is reported; younger rows stay."""
+    """Old rows are deleted in small batches, each of which is counted; younger rows stay."""
     history = MemoryHistoryStore()
     young = [aged(DAY - timedelta(minutes=1)), history_row()]
     history.rows = [*young, *(aged(DAY + timedelta(minutes=1), n) for n in range(2 * BATCH + 7))]
@@ -107,7 +107,7 @@ async def test_what_is_older_goes_in_small_batches() -> None:
 
 @in_virtual_time
 async def test_the_longest_age_reaches_before_all_time() -> None:
-    """An age of 1,900 years is valid, and nothing is that old."""
+    """An age of 1,900 years is valid, and no row is so old."""
     history = MemoryHistoryStore()
     history.rows = [history_row()._replace(id=bytes(16))]
     assert [gone async for gone in prune(history, parse_age("99999w"))] == []
@@ -115,7 +115,7 @@ async def test_the_longest_age_reaches_before_all_time() -> None:
 
 @in_virtual_time
 async def test_an_event_that_waits_keeps_its_calculation() -> None:
-    """Calculations whose events are in the outbox stay, whatever their age, and so do later ones."""
+    """Rows whose events are in the outbox stay, whatever their age, and so do all later rows."""
     history = MemoryHistoryStore()
     history.rows = [aged(3 * DAY - n * timedelta(hours=1)) for n in range(5)]
     history.unpublished = {history.rows[2].id}
@@ -126,7 +126,7 @@ async def test_an_event_that_waits_keeps_its_calculation() -> None:
 
 @in_virtual_time
 async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
-    """The service prunes at its start and again later; the metric counts both."""
+    """The service prunes at its start and again later; the metric counts the rows of both."""
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
     async with retaining(history, DAY) as (_, metrics):
@@ -139,7 +139,7 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
-    """Whatever the store raises, pruning is tried again later."""
+    """Whatever the store raises, the service prunes again later."""
     history = MemoryHistoryStore()
     history.rows = [aged(2 * DAY)]
     history.failure = failure
@@ -166,7 +166,7 @@ OTHER = bytes([9]) * 16
 
 @in_virtual_time
 async def test_a_user_keeps_the_newest_rows() -> None:
-    """At its start the service trims every user's history to the quota, oldest first; other users lose nothing."""
+    """At the start, every user's history is trimmed to the quota, oldest rows first."""
     history = MemoryHistoryStore()
     many = [history_row(n) for n in range(2_345)]
     few = [history_row(n, user_id=OTHER) for n in range(50)]
@@ -180,7 +180,7 @@ async def test_a_user_keeps_the_newest_rows() -> None:
 @pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
 @in_virtual_time
 async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
-    """A row with more characters than a short one's counts as four rows of the quota."""
+    """A row that has more characters than a short row counts as four rows of the quota."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -192,7 +192,7 @@ async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
 
 @in_virtual_time
 async def test_a_single_row_stays_whatever_it_counts() -> None:
-    """The newest row stays, even if it counts as more than the quota."""
+    """A user's newest row stays, even if it alone exceeds the quota."""
     history = MemoryHistoryStore()
     history.rows = [history_row(n)._replace(result="5" * 1_000) for n in range(5)]
     newest = history.rows[-1:]
@@ -203,7 +203,7 @@ async def test_a_single_row_stays_whatever_it_counts() -> None:
 
 @in_virtual_time
 async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
-    """A tenth of the quota newly recorded trims the user's history at once, not an hour later."""
+    """Once a user has recorded a tenth of the quota, the history is trimmed, without waiting for the hourly pass."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=1_000) as (running, _):
         await asyncio.sleep(60)
@@ -220,7 +220,7 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
-    """A long row counts as four towards the tenth of the quota after which a history is measured."""
+    """A long row counts as four towards the tenth of the quota after which a history is trimmed."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=900) as (running, _):
         await asyncio.sleep(60)
@@ -236,7 +236,7 @@ async def test_long_rows_are_measured_by_their_weight() -> None:
 
 @in_virtual_time
 async def test_the_quota_spares_unpublished_events() -> None:
-    """A row whose event is unpublished stays beyond the quota until the event is published."""
+    """A row above the quota stays until its event is published."""
     history = MemoryHistoryStore()
     history.rows = [history_row(n) for n in range(10)]
     history.unpublished = {history.rows[3].id}
@@ -251,7 +251,7 @@ async def test_the_quota_spares_unpublished_events() -> None:
 
 @in_virtual_time
 async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
-    """Rows of the last ten seconds stay, because one with an older id may come late; ten seconds later they go."""
+    """Rows of the last ten seconds stay, because a row with an older id may be committed late."""
     history, moment = MemoryHistoryStore(), time()
     history.rows = [aged(timedelta(hours=1), n) for n in range(5)] + [history_row(n) for n in range(10)]
     late = history.rows.pop(5)
@@ -280,7 +280,7 @@ async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
 
 @in_virtual_time
 async def test_users_have_quotas_of_their_own() -> None:
-    """A user's own quota holds at the start and for new rows, also without a default; a change holds at once."""
+    """A user's own quota applies at the start and to new rows, also without a default; a change applies at once."""
     history = MemoryHistoryStore()
     own: dict[bytes, int | None] = {OTHER: 20}
     history.rows = [history_row(n, user_id=OTHER) for n in range(50)] + [history_row(n) for n in range(50)]
@@ -309,7 +309,7 @@ async def test_users_have_quotas_of_their_own() -> None:
 
 @in_virtual_time
 async def test_without_bounds_everything_is_kept() -> None:
-    """Without an age and a quota no row is deleted."""
+    """Without an age and a quota, no row is deleted."""
     history = MemoryHistoryStore()
     history.rows = [aged(1_000 * DAY, n) for n in range(10)]
     async with retaining(history) as (running, _):
@@ -319,17 +319,17 @@ async def test_without_bounds_everything_is_kept() -> None:
 
 
 def anonymous(rows: list[HistoryRow]) -> list[bool]:
-    """Return which rows have no name."""
+    """Return, for each row, whether its name was removed."""
     return [row.username == "(deleted)" for row in rows]
 
 
 @in_virtual_time
 async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_does_too() -> None:
-    """Rows that requests under way record after the deletion lose the name too; then the account leaves the list."""
+    """Rows that running requests record after the deletion lose their name too; then the account leaves the list."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     async with retaining(history, deleted=store) as (running, _):
-        await asyncio.sleep(60)  # the first pass is over
+        await asyncio.sleep(60)  # the first pass has ended
         history.rows = [*(history_row(n) for n in range(2 * BATCH + 7)), other]
         account = DeletedAccount(USER_ID, False, unix_ms(datetime.now(UTC) - LAST_ROWS) + 3_600_000)
         store.accounts[USER_ID] = account
@@ -346,7 +346,7 @@ async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_doe
 
 @in_virtual_time
 async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() -> None:
-    """A row with an unpublished event stays until it is published, and so does the account on the list."""
+    """A deleted account's row stays until its event is published; until then the account stays on the list."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     long_ago = unix_ms(datetime.now(UTC) - REDELIVERY) - 1
@@ -369,7 +369,7 @@ async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() 
 
 @in_virtual_time
 async def test_totals_that_are_counted_late_are_erased_too() -> None:
-    """While events of the account may be delivered, it stays on the list, and each hour its new totals are erased."""
+    """While events of a deleted account may be counted, the account stays listed, and new totals are erased hourly."""
     history = MemoryHistoryStore()
     store = MemoryDeletedAccountStore(history)
     store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - REDELIVERY) + 86_400_000)
@@ -383,7 +383,7 @@ async def test_totals_that_are_counted_late_are_erased_too() -> None:
 
 @in_virtual_time
 async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> None:
-    """The record of counted events goes when no stream can deliver them again, even if the history is kept."""
+    """Records of counted events are deleted once no stream can deliver the events again, even if rows are kept."""
     usage = MemoryUsageStore()
     young = aged(REDELIVERY - timedelta(hours=1)).id
     usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
@@ -396,7 +396,7 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
 
 @in_virtual_time
 async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
-    """Keys are kept for 24 hours and go with the next hourly pass, in batches."""
+    """Idempotency keys are kept for 24 hours; the next hourly pass deletes them in batches."""
     keys = MemoryIdempotencyStore()
     for number, hours in enumerate([23, *[25] * (2 * BATCH + 1)]):
         created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))

@@ -1,4 +1,4 @@
-"""Events that the stream refuses: retried, reported, and finally dead-lettered, without delaying other events."""
+"""Events that the stream refuses: retried, reported, and at last dead-lettered, without delaying other events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
-    """Until the event is published or dead-lettered the ping fails; the log gives the reason once."""
+    """Until a refused event is published or dead-lettered, the ping fails; the log has the reason once."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -42,7 +42,7 @@ async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
 @pytest.mark.parametrize("settled", [1, 2])
 @in_virtual_time
 async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: int) -> None:
-    """Refused events that another relay has settled are forgotten."""
+    """Refused events that another relay has published or dead-lettered are forgotten."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -56,7 +56,7 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
 
 @in_virtual_time
 async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
-    """A relay that loses the lease forgets its refused events, which another relay retries, and its ping succeeds."""
+    """A relay that loses the lease forgets its refused events, because another relay retries them; its ping succeeds."""
     row = history_row()
     outbox = MemoryOutboxStore([row])
     stream = ListeningStream(outbox)
@@ -72,7 +72,7 @@ async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
 
 @in_virtual_time
 async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> None:
-    """A poison event is tried five times, then dead-lettered, while other events are published."""
+    """A refused event is tried five times and then dead-lettered, while other events are published."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -95,7 +95,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
 
 @in_virtual_time
 async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> None:
-    """An event that is refused for a time, for example by a low size limit, is published by a later try."""
+    """An event that is refused for a time, for example because of a low size limit, is published by a later try."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -112,7 +112,7 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
 )
 def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float], expected: list[float]) -> None:
-    """Retries of a refused event become rarer; after the whole time and at least five tries it is given up.
+    """A refused event is retried less and less often; after the whole time and at least five tries it is given up.
 
     Tries that were impossible while the broker was away are not made up for at once.
     """
@@ -130,7 +130,7 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
 
 
 def test_when_a_refused_event_is_tried_again() -> None:
-    """Six tries within a minute are made before an event is given up; the waits grow from 2.4 s by 4.8 s each."""
+    """Within a minute, an event is tried six times before it is given up; the waits grow by 4.8 s each, from 2.4 s."""
     now = 0.0
     schedule, entry = RetrySchedule(clock=lambda: now), OutboxRow(1, history_row())
     hopeless = schedule.settle([entry], {entry.row.id: "too large"})
@@ -146,7 +146,7 @@ def test_when_a_refused_event_is_tried_again() -> None:
 
 
 def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
-    """The 1,001st refused event is given up at once, so that memory stays bounded."""
+    """If 1,000 events are being retried, another refused one is given up at once, so that memory stays bounded."""
     schedule = RetrySchedule()
     entries = [OutboxRow(seq, history_row()) for seq in range(1, 1_002)]
     hopeless = schedule.settle(entries, {entry.row.id: "too large" for entry in entries})
@@ -154,7 +154,7 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """A failed try delays the next one by a twenty-fifth of the whole time, and never makes it earlier."""
+    """A failed try delays the next one by a twenty-fifth of the whole time, and never brings it forward."""
     now = 0.0
     schedule, early, late = (
         RetrySchedule(25.0, clock=lambda: now),
@@ -163,8 +163,8 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
     )
     schedule.settle([late], {late.row.id: "too large"})
     now = 1.0
-    schedule.settle([late], {late.row.id: "too large"})  # Due at 4 s.
-    schedule.settle([early], {early.row.id: "too large"})  # Due at 2 s.
+    schedule.settle([late], {late.row.id: "too large"})  # due at 4 s
+    schedule.settle([early], {early.row.id: "too large"})  # due at 2 s
     now = 1.5
     schedule.put_off()
     due = []
@@ -183,9 +183,9 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
 
 @pytest.mark.parametrize(("more", "kept"), [(False, [1]), (True, [1, 4])])
 def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
-    """A refused event that is missing among the oldest entries was settled by another relay.
+    """A refused event that is missing among the oldest entries was handled by another relay.
 
-    One behind the last entry that was read may still be there.
+    An event behind the last entry that was read may still be there.
     """
     schedule, entries = RetrySchedule(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
     refused = [entries[0], entries[1], entries[3]]
@@ -196,7 +196,7 @@ def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> Non
 
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
-    """Known refused events are retried in batches of their own, because finding them among others takes time."""
+    """Refused events are retried in separate batches, because finding them among other events takes time."""
     rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -225,7 +225,7 @@ class SlowlyRefusing(ListeningStream):
 
 @in_virtual_time
 async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
-    """A failure of refused events does not affect the batches of other events.
+    """If retrying refused events fails, batches of other events are unaffected.
 
     The refused ones are retried in smaller batches, down to one event.
     """
@@ -248,7 +248,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
 
 @in_virtual_time
 async def test_a_new_leader_begins_with_a_small_batch() -> None:
-    """A relay that takes over begins with a small batch, so that it finds a poison event at once."""
+    """A relay that has just got the lease begins with a small batch, so that it finds a refused event quickly."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     failing, working = ListeningStream(outbox), ListeningStream(outbox)
@@ -269,7 +269,7 @@ async def test_a_new_leader_begins_with_a_small_batch() -> None:
 
 @in_virtual_time
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
-    """If the stream can't find a poison event in time, the batch shrinks until it can; the order is kept."""
+    """If the stream takes too long to find a refused event, the batches shrink until it is found; the order is kept."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -283,7 +283,7 @@ async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> N
 
 @in_virtual_time
 async def test_batches_grow_again() -> None:
-    """Batches shrink during an outage and soon grow back to their full size."""
+    """Batches that shrank during an outage soon grow back to their full size."""
     rows = [history_row(n) for n in range(2_000)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)

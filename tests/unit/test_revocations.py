@@ -1,4 +1,4 @@
-"""Revocations by other processes: how a process learns of them, and what it does when it can't."""
+"""Revocations by other processes: how a process learns of them, and what it does if it can't."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MemoryRevocationStore:
 
     def __init__(self) -> None:
         self.revoked: list[bytes] = []
-        # Set when the store has dropped its list and only knows the number of revocations.
+        # Set if the store has dropped its list, and knows only the number of revocations.
         self.forgotten = False
         self.failing = False
         self.reads = 0
@@ -40,7 +40,7 @@ class MemoryRevocationStore:
 
 
 def filled_cache() -> TokenCache:
-    """Return a token cache that holds Ada and Bob."""
+    """Return a token cache with tokens of Ada and Bob."""
     known = TokenCache(Metrics(), clock=now)
     for user in (ADA, BOB):
         known.put(user, Principal(user, "name", Role.USER, user, time() + 900), known.epoch)
@@ -49,7 +49,7 @@ def filled_cache() -> TokenCache:
 
 @asynccontextmanager
 async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCache, RevocationWatcher]]:
-    """Watch a store in virtual time, for a token cache that holds Ada and Bob."""
+    """Watch a store in virtual time; yield the token cache, which has Ada and Bob, and the watcher."""
     token_cache = filled_cache()
     opened = RevocationWatcher(store, token_cache, Metrics(), last_seen=await store.newest(), clock=now)
     yield token_cache, opened
@@ -58,7 +58,7 @@ async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCac
 
 @in_virtual_time
 async def test_a_user_revoked_elsewhere_is_evicted() -> None:
-    """A revoked user is removed from the cache, others stay; an account that was read before is not cached."""
+    """A revoked user is removed from the cache, others stay; an account read before the revocation is not cached."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         epoch = token_cache.epoch
@@ -71,7 +71,7 @@ async def test_a_user_revoked_elsewhere_is_evicted() -> None:
 
 @in_virtual_time
 async def test_without_a_list_the_whole_cache_is_cleared() -> None:
-    """If the store no longer has the list of revocations, the whole cache is cleared."""
+    """If the store has no list of revocations, the whole cache is cleared."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         store.forgotten = True
@@ -82,7 +82,7 @@ async def test_without_a_list_the_whole_cache_is_cleared() -> None:
 
 @in_virtual_time
 async def test_what_can_not_be_read_is_not_believed() -> None:
-    """After 5 s without reading revocations no cached token is accepted, until they are read again."""
+    """If revocations can't be read for 5 s, no cached token is accepted until they can be read again."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         began = now()
@@ -100,19 +100,19 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
 
 @in_virtual_time
 async def test_a_notification_is_followed_at_once() -> None:
-    """A notification makes the watcher read revocations at once instead of at the next second."""
+    """After a notification, revocations are read at once instead of at the next second."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, watch):
         began = now()
         store.revoked.append(ADA)
         watch.poll_now()
         await until(lambda: token_cache.get(ADA) is None, "Ada is forgotten")
-        assert now() - began < 0.1  # The watcher polls once a second by itself.
+        assert now() - began < 0.1  # Without notifications, the watcher polls once a second.
 
 
 @in_virtual_time
 async def test_many_notifications_are_one_read() -> None:
-    """Notifications within 20 ms cause one read of the revocations, because each read costs the database."""
+    """Notifications within 20 ms cause one read of the revocations, because each read loads the database."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, watch):
         store.revoked.append(ADA)

@@ -1,4 +1,4 @@
-"""Responses to slow clients: ended if read too slowly, and counted while they are in memory."""
+"""Responses to slow clients: ended if they are read too slowly, and counted while they are in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOTAL = 4 * UNCOUNTED_BYTES
 
 
 class Clock:
-    """A client that takes each part after a given time of a simulated clock."""
+    """A client that needs a given time of a simulated clock for each part."""
 
     def __init__(self, *seconds: float) -> None:
         self.now = 0.0
@@ -34,7 +34,7 @@ class Clock:
 
 
 def part(size: int) -> Message:
-    """Return a part of a body."""
+    """Return a message with a part of a body."""
     return {"type": "http.response.body", "body": bytes(size), "more_body": True}
 
 
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
 
 
 async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[..., Clock]) -> None:
-    """A client that reads 1,000 bytes a second gets a response of any length."""
+    """A client that reads 1,000 bytes a second receives a response of any length."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -59,7 +59,7 @@ async def test_a_client_that_reads_at_the_rate_gets_everything(clock: Callable[.
 
 
 async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Callable[..., Clock]) -> None:
-    """At half the required rate a client falls behind by 0.5 s a second, and is cut off when it is 3 s late."""
+    """At half the required rate a client falls behind by 0.5 s a second, and is cut off when it is 3 s behind."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(5):
@@ -69,7 +69,7 @@ async def test_a_client_below_the_rate_is_given_up_when_it_is_too_late(clock: Ca
 
 
 async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> None:
-    """Fast reading earns no credit: a client that then stops is cut off as soon as any other."""
+    """Fast reading earns no credit: a client that then stops is cut off as soon as any other client."""
     client = clock(*[0.0] * 50, 2.9, 3.0)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -80,7 +80,7 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
 
 
 async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
-    """Small events with pauses count one by one, so that delays of the event loop do not add up over days."""
+    """Between small events, a client catches up, so that delays of the event loop do not add up over days."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -89,7 +89,7 @@ async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -
 
 
 async def test_a_client_that_takes_nothing_is_given_up() -> None:
-    """If a part can't be sent in time the client is cut off."""
+    """If a part can't be sent in time, the client is cut off."""
 
     async def never(_: Message) -> None:
         await asyncio.Event().wait()
@@ -99,7 +99,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 
 
 class Exchange:
-    """A framework response and its messages to a client, with the memory that was held at each."""
+    """A response of the framework, the messages that its client gets, and the memory that was held at each."""
 
     def __init__(self, memory: int = TOTAL, user: int = 1) -> None:
         self.metrics = Metrics()
@@ -134,12 +134,12 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """The body that was sent."""
+        """The body that was received."""
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
 async def test_a_short_response_goes_as_it_is() -> None:
-    """A short response is sent in two messages with the security headers, and takes no counted memory."""
+    """A short response is sent as it is, with the security headers, and its memory is not counted."""
     exchange = Exchange()
     await exchange.whole(UNCOUNTED_BYTES)
     start, body = exchange.sent
@@ -150,7 +150,7 @@ async def test_a_short_response_goes_as_it_is() -> None:
 
 
 async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
-    """A long response is sent in parts and counted in the metric until its last part is sent."""
+    """A long response is sent in parts, and its memory is counted until the last part is sent."""
     exchange = Exchange()
     await exchange.whole(2 * UNCOUNTED_BYTES)
     assert len(exchange.body) == 2 * UNCOUNTED_BYTES
@@ -161,7 +161,7 @@ async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
 
 
 async def test_without_memory_a_long_response_becomes_a_problem() -> None:
-    """Without memory a long response becomes a counted 503 with Retry-After, while short ones are sent as usual."""
+    """If no memory is left, a long response becomes a 503 with Retry-After, while short ones are sent as usual."""
     exchange = Exchange()
     exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
     await exchange.whole(UNCOUNTED_BYTES + 1)
@@ -176,7 +176,7 @@ async def test_without_memory_a_long_response_becomes_a_problem() -> None:
 
 @pytest.mark.parametrize("more", [True, False], ids=["a part", "the last part"])
 async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
-    """If the client is cut off, the memory of its long response is released."""
+    """If the client is cut off, the memory of its long response is no longer counted."""
     exchange = Exchange()
 
     async def stuck(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Sessions: their lifetime, and the form of their refresh tokens."""
+"""Sessions: their limits, and the form of their refresh tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 
 
 class NotingStore(MemorySessionStore):
-    """A store that records sessions, their limits and refreshes, and refreshes none."""
+    """A store that records new sessions, their limits and refreshes; it refreshes nothing."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -39,14 +39,14 @@ class NotingStore(MemorySessionStore):
 
 
 def sessions_in(store: MemorySessionStore) -> Sessions:
-    """Return the sessions of a store."""
+    """Return the session service on a store."""
     ids, metrics = IdSource(), Metrics()
     audit = audit_in(MemoryAuditStore(), metrics)
     return Sessions(store, TokenSigner(["k" * 32], ids, 900), ids, metrics, audit)
 
 
 async def test_how_long_a_session_lives() -> None:
-    """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 for each user."""
+    """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 per user."""
     store = NotingStore()
     before = time_ns() // 1_000_000
     await sessions_in(store).open(USER_ID, "hash", totp=False)
@@ -56,7 +56,7 @@ async def test_how_long_a_session_lives() -> None:
 
 
 async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
-    """A refresh token consists of the session's id and 256 bits; any other form is refused."""
+    """A refresh token consists of the session's id and 256 random bits; texts of other forms are refused."""
     store = NotingStore()
     tokens = await sessions_in(store).open(USER_ID, "hash", totp=False)
     ((session, _),) = store.opened
@@ -71,7 +71,7 @@ async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
 
 
 async def test_an_earlier_release_s_refresh_token_fits() -> None:
-    """A session's id, 16 bytes that stay the same and 16 that change: tokens in this form are in clients' hands."""
+    """Refresh tokens of earlier releases are accepted: a session's id, 16 fixed bytes, and 16 that change."""
     store = NotingStore()
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):

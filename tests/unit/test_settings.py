@@ -1,4 +1,4 @@
-"""Settings: defaults, names, and unsafe values that are refused."""
+"""Settings: their defaults and names, and unsafe values that are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY, OLDER = "k" * 32, "o" * 40
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give each test an environment without settings, in a folder without ``.env``."""
+    """Run each test without settings in the environment, in a folder without ``.env``."""
     monkeypatch.chdir(tmp_path)
     for name in ("K_SERVICE", "PORT", *(f"PYCALC_{field.upper()}" for field in Settings.model_fields)):
         monkeypatch.delenv(name, raising=False)
@@ -30,13 +30,13 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 def test_the_database_stands_in_the_data_folder() -> None:
-    """PYCALC_DATA_DIR moves the default database too, but not a database with its own URL."""
+    """PYCALC_DATA_DIR also moves the default database, but not a database with its own URL."""
     assert Settings(data_dir=Path("/srv/pycalc")).database == "sqlite:////srv/pycalc/pycalc.db"
     assert Settings(database_url="sqlite:///elsewhere.db").database == "sqlite:///elsewhere.db"
 
 
 def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In production the service starts only with keys for tokens and for passwords."""
+    """In production, the service requires keys for tokens and for passwords."""
     monkeypatch.setenv("PYCALC_ENV", "production")
     with pytest.raises(ValueError, match="PYCALC_SECRET_KEYS is required"):
         Settings().require_keys()
@@ -55,7 +55,7 @@ def test_production_needs_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_keys_are_needed_where_several_instances_share_them(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """On Cloud Run, and with a shared database, missing keys are refused, because all instances need the same ones."""
+    """On Cloud Run, and with a shared database, keys are required, because all instances need the same ones."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="PYCALC_SECRET_KEYS is required"):
         Settings().require_keys()
@@ -67,7 +67,7 @@ def test_keys_are_needed_where_several_instances_share_them(
 
 
 def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signing keys come from a variable or from a file, but not from both; an empty variable names no file."""
+    """Signing keys come from a variable or from a file, not from both; an empty variable names no file."""
     monkeypatch.setenv("PYCALC_ENV", "production")
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
     monkeypatch.setenv("PYCALC_SECRET_KEYS_FILE", "/run/secrets/keys")
@@ -80,7 +80,7 @@ def test_signing_keys_may_be_a_file_instead(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spaces around a key and an empty last entry are ignored, and the keys are hidden in representations."""
+    """Spaces around a key and an empty last entry are ignored; keys are hidden when settings are printed."""
     monkeypatch.setenv("PYCALC_SECRET_KEYS", f" {KEY}, {OLDER},")
     settings = Settings()
     assert [key.get_secret_value() for key in settings.secret_keys] == [KEY, OLDER]
@@ -90,7 +90,7 @@ def test_keys_are_separated_by_commas_newest_first(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["PYCALC_SECRET_KEYS", "PYCALC_PASSWORD_KEYS"])
 @pytest.mark.parametrize("keys", ["hunter2", f"{KEY},hunter2", "hunter2" * 4])
 def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name: str, keys: str) -> None:
-    """A key shorter than 32 characters is refused without showing it (RFC 7518 §3.2: as long as the hash)."""
+    """A key shorter than 32 characters is refused, without showing it (RFC 7518 §3.2: at least as long as the hash)."""
     monkeypatch.setenv(name, keys)
     with pytest.raises(ValidationError, match="32 characters") as refusal:
         Settings()
@@ -114,7 +114,7 @@ def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_open_admin_registration_is_refused_where_it_matters(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """``open`` is for demos, so it is refused in production and on Cloud Run."""
+    """``open``, which is for demos, is refused in production and on Cloud Run."""
     monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
@@ -125,7 +125,7 @@ def test_open_admin_registration_is_refused_where_it_matters(
 
 
 def test_port_is_heard_as_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PORT, which Cloud Run sets, is read unless PYCALC_PORT is set."""
+    """PORT, which Cloud Run sets, is used unless PYCALC_PORT is set."""
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PYCALC_PORT", "9001")
@@ -136,7 +136,7 @@ _EMPTY_TEXTS = ("history_retention", "audit_retention", "compute_quota", "digits
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that a Compose file or a shell leaves empty means the default, or "none" where that is allowed."""
+    """An empty variable means the default, or "none" where that is possible."""
     for name in Settings.model_fields:
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
@@ -155,15 +155,15 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
 def test_responses_take_a_quarter_of_a_small_machine(
     monkeypatch: pytest.MonkeyPatch, megabytes: int, share: int
 ) -> None:
-    """With 512 MB responses to slow clients may take a quarter of the memory; from 1 GiB on the full default holds."""
+    """With 512 MB, responses to slow clients may use a quarter of the memory; from 1 GiB on, the full default."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: megabytes * 1024**2)
     assert Settings().response_memory == share * 1024**2
 
 
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes sets PYCALC_PORT=tcp://... for a Service named pycalc; this is ignored in favour of ``.env``."""
+    """PYCALC_PORT=tcp://..., which Kubernetes sets for a Service named pycalc, is ignored in favour of ``.env``."""
     monkeypatch.setenv("PYCALC_PORT", "tcp://10.3.2.1:8080")
-    monkeypatch.setenv("PYCALC_METRICS_PORT", "tcp://10.3.2.2:9100")  # Set for a Service named pycalc-metrics.
+    monkeypatch.setenv("PYCALC_METRICS_PORT", "tcp://10.3.2.2:9100")  # set for a Service named pycalc-metrics
     assert (Settings().port, Settings().metrics_port) == (8080, None)
     Path(".env").write_text("PYCALC_PORT=8099\n")
     assert Settings().port == 8099
@@ -181,7 +181,7 @@ def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str) -> None:
-    """A misspelt variable, in the environment or in ``.env``, causes a warning that proposes the nearest name."""
+    """A misspelt variable, in the environment or in ``.env``, causes a warning with the most similar name."""
     assert unknown_settings() == []
     monkeypatch.setenv(name, "closed")
     assert unknown_settings() == [sentence]
@@ -205,7 +205,7 @@ def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys
 def test_what_kubernetes_sets_is_no_misspelt_variable(
     monkeypatch: pytest.MonkeyPatch, service: str, port: str | None
 ) -> None:
-    """Variables that Kubernetes sets for Services named pycalc* cause no warning, even if a pod replaces the port."""
+    """Variables that Kubernetes sets for Services named pycalc* cause no warning, even if a pod overrides the port."""
     links = {
         f"{service}_SERVICE_HOST": "10.3.2.1",
         f"{service}_SERVICE_PORT": "8080",
@@ -235,7 +235,7 @@ def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["PYCALC_METRICS_SERVICE_HOST", "PYCALC_SERVICE_PORT", "PYCALC_PORT_80_TCP"])
 def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A single variable is reported, because Kubernetes sets host, port and more of a Service together."""
+    """A single variable is reported, because Kubernetes sets several of a Service together."""
     monkeypatch.setenv(name, "9100")
     assert [sentence.partition(" ")[0] for sentence in unknown_settings()] == [name]
 
@@ -248,7 +248,7 @@ def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> None:
-    """An env file in another encoding is refused with its name and the byte that is not UTF-8."""
+    """If ``.env`` is not UTF-8, the error names the file and the first wrong byte."""
     Path(".env").write_bytes(content)
     with pytest.raises(ValueError, match=rf"\.env is not UTF-8 \({byte}\); save it as UTF-8"):
         read_settings()
@@ -256,7 +256,7 @@ def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> 
 
 @pytest.mark.parametrize("variable", ["HOME", "DATA"])
 def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """``~`` and ``$HOME`` are expanded, because no shell reads the env files of Docker and systemd."""
+    """``~`` and ``$HOME`` are expanded, because Docker and systemd do not expand them in env files."""
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("DATA", "/home/ada")
     for form in ("~/calc", f"${variable}/calc", f"${{{variable}}}/calc"):
@@ -278,14 +278,14 @@ def test_paths_that_can_not_be_meant_are_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The URL of a PostgreSQL server is not expanded, so a password may contain any character."""
+    """A database URL is not expanded, so that a password may contain any character."""
     url = "postgresql://pycalc:$HOME~@127.0.0.1/pycalc"
     monkeypatch.setenv("PYCALC_DATABASE_URL", url)
     assert Settings().database == url
 
 
 def test_lines_of_an_env_file_are_settings() -> None:
-    """``.env`` in the working folder is read, and other programs' lines in it are ignored."""
+    """``.env`` in the working folder is read; lines for other programs are ignored."""
     Path(".env").write_text("PYCALC_MAX_DIGITS=5000\nPYCALC_HOST=0.0.0.0\nPATH_OF_OTHERS=1\nPYCALC_UNKNOWN=1\n")
     settings = Settings()
     assert (settings.max_digits, settings.host) == (5000, "0.0.0.0")  # noqa: S104  # a value, not a listener
@@ -311,14 +311,14 @@ def test_lines_of_an_env_file_are_settings() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """A value out of range stops the start instead of being replaced."""
+    """A value out of range is refused instead of being replaced."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
 
 
 def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logins, registrations and calculations are limited by default; an empty setting switches that off."""
+    """Logins, registrations and calculations are limited by default; an empty setting turns a limit off."""
     settings = Settings()
     assert (settings.login_limit, settings.register_limit, settings.rate_limit) == (
         "10/minute",
@@ -343,7 +343,7 @@ def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch
 
 
 def test_computing_and_results_have_quotas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default a user has 300 seconds of computing an hour and 5 GB of results a day; empty settings mean none."""
+    """By default a user has 300 s of computing an hour and 5 GB of results a day; an empty setting means no quota."""
     assert (Settings().compute_quota, Settings().digits_quota) == ("300s/hour", "5GB/day")
     monkeypatch.setenv("PYCALC_COMPUTE_QUOTA", "")
     monkeypatch.setenv("PYCALC_DIGITS_QUOTA", "")
@@ -354,7 +354,7 @@ def test_computing_and_results_have_quotas(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_history_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default 100,000 rows of each user are kept, and all if the setting is empty."""
+    """By default 100,000 rows of each user are kept; an empty setting keeps all."""
     assert Settings().history_quota == 100_000
     monkeypatch.setenv("PYCALC_HISTORY_QUOTA", "")
     assert Settings().history_quota is None
@@ -364,7 +364,7 @@ def test_the_history_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default 90 days are kept, and everything if the setting is empty; an invalid age is refused with a message."""
+    """By default rows are kept for 90 days; an empty setting keeps all; an invalid age is refused with a message."""
     assert Settings().history_retention == "90d"
     monkeypatch.setenv("PYCALC_HISTORY_RETENTION", "")
     assert Settings().history_retention == ""
@@ -376,14 +376,14 @@ def test_the_history_is_kept_for_ever_or_for_an_age(monkeypatch: pytest.MonkeyPa
 
 
 def test_proxies_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses and networks of IPv4 and IPv6 are accepted."""
+    """Trusted proxies are a list of addresses and networks of IPv4 and IPv6."""
     assert Settings().trusted_proxies == ()
     monkeypatch.setenv("PYCALC_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1,")
     assert Settings().trusted_proxies == ("10.0.0.0/8", "2001:db8::1")
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default no origin is allowed; an origin contains its port unless that is the scheme's default."""
+    """By default no origin is allowed; an origin includes its port, unless that is the scheme's default."""
     assert Settings().cors_origins == ()
     monkeypatch.setenv("PYCALC_CORS_ORIGINS", "https://app.example, http://localhost:5173,http://[::1]:8443,")
     assert Settings().cors_origins == ("https://app.example", "http://localhost:5173", "http://[::1]:8443")

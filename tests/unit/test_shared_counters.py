@@ -1,4 +1,4 @@
-"""Counters that processes share, with local counts during an outage that stay in force afterwards."""
+"""Counters that processes share; during an outage a process counts locally, and keeps its local counts in force."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = "198.51.100.7"
 
 
 class Remote(Counters):
-    """Shared counters that may be away, or may count without their reply arriving."""
+    """Shared counters that can be away, or can count without their reply arriving."""
 
     away = False
     unheard = False
@@ -46,18 +46,18 @@ class Remote(Counters):
 
 
 class Process:
-    """A process whose local counters stand in for the shared ones."""
+    """A process with local counters, which replace the shared ones during an outage."""
 
     def __init__(self, remote: Remote) -> None:
         self.counters = SharedCounters(remote, Counters(), Metrics(), "calculations", lenient=True)
 
     async def spend(self, amount: int = 1) -> tuple[bool, int]:
-        """Spend from a limit of ten a minute; return whether it fits, and how much is used."""
+        """Spend from a limit of ten a minute; return whether the amount fits, and how much is used."""
         return (await spend_one(self.counters, "ada", amount, 10))[:2]
 
 
 async def test_what_was_counted_during_an_outage_is_used() -> None:
-    """Calculations that were counted locally during an outage use up the limit here until the window ends."""
+    """Calculations counted locally during an outage use up this process's limit until the window ends."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.away = True
@@ -85,7 +85,7 @@ async def test_both_kinds_add_up() -> None:
 
 
 async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
-    """If the reply of the shared counters is lost, they may have counted, so the process does not count again."""
+    """If the shared counters' reply is lost, the process does not count locally, because they may have counted."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.unheard = True
@@ -98,7 +98,7 @@ async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> Non
 
 
 async def test_a_guess_is_counted_twice_rather_than_not() -> None:
-    """A failed login whose reply is lost is counted locally as well, because no guess may be free."""
+    """A failed login whose reply is lost is also counted locally, because no guess may remain uncounted."""
     remote = Remote()
     counters = SharedCounters(remote, Counters(), Metrics(), "login-account")
     remote.unheard = True
@@ -108,7 +108,7 @@ async def test_a_guess_is_counted_twice_rather_than_not() -> None:
 
 
 async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
-    """Of a hundred concurrent requests whose replies are lost only ten pass, the limit's amount."""
+    """Of a hundred concurrent requests whose replies are lost, only ten are admitted, which is the limit."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True
@@ -119,7 +119,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """Even if the reply is lost, a request that exceeds the limit by itself or with local counts is refused."""
+    """Even if the reply is lost, a request is refused that exceeds the limit alone or with the local counts."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True
@@ -134,7 +134,7 @@ async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
 
 
 async def test_failures_of_an_outage_fill_the_window_with_those_after_it() -> None:
-    """Nine failed logins during an outage and one afterwards reach the limit of ten."""
+    """Nine failed logins during an outage and one after it reach the limit of ten."""
     remote = Remote()
     limit = FailedLogins("10/minute", Metrics())
     for failures in (limit._accounts, limit._addresses):

@@ -1,4 +1,4 @@
-"""The signing key file: read again while the service runs, and ignored while it is incomplete."""
+"""The file of signing keys: read again while the service runs, and ignored while it is invalid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD, NEW = "o" * 32, "n" * 40
 
 
 class Watched:
-    """A key file, and the lists of keys that its watcher reported."""
+    """A watched key file, and the lists of keys that were reported."""
 
     def __init__(self, file: Path, *poll_seconds: float) -> None:
         self.file = file
@@ -36,7 +36,7 @@ class Watched:
 
     @property
     def unreadable(self) -> float | None:
-        """The value of the metric."""
+        """The value of the metric for an unreadable key file."""
         return self.metrics.registry.get_sample_value("pycalc_key_file_unreadable")
 
 
@@ -49,7 +49,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 
 
 async def test_new_keys_are_reported_once(watched: Watched) -> None:
-    """Each change, by writing or by replacing the file, is reported once, with the keys in their order."""
+    """Each change of the file, by writing or replacing it, is reported once, with the keys in their order."""
     watched.file.write_text(f"{NEW}\n{OLD}\n")
     await until(lambda: len(watched.told) == 1, "the new key")
     part = watched.file.with_name("part")
@@ -75,7 +75,7 @@ async def test_new_keys_are_reported_once(watched: Watched) -> None:
     ],
 )
 async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: bytes | None) -> None:
-    """An invalid file leaves the keys in force, and causes one log record and a metric, until its content is valid."""
+    """While the file is invalid, the previous keys stay in force; a metric and one log record report it."""
     with capture_logs() as logs:
         if content is None:
             watched.file.unlink()
@@ -92,7 +92,7 @@ async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: by
 
 @pytest.mark.parametrize("content", ["", "k" * 31, f"{NEW}\nshort"])
 def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -> None:
-    """A weak key stops the start with a message that names the file and the requirement, and shows no key."""
+    """A weak key is refused at the start with a message that names file and requirement, and shows no key."""
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(ValueError, match="32 characters") as refusal:
@@ -102,7 +102,7 @@ def test_a_service_does_not_start_with_weak_keys(tmp_path: Path, content: str) -
 
 
 def test_a_comment_is_no_key(tmp_path: Path) -> None:
-    """A comment in the file is refused with a message that says what a line may contain."""
+    """A comment in the file is refused, with a message that says what a line may contain."""
     file = tmp_path / "keys"
     file.write_text(f"# the key of the first quarter, made by hand\n{NEW}\n")
     with pytest.raises(ValueError, match="without spaces and comments"):
@@ -110,14 +110,14 @@ def test_a_comment_is_no_key(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """A missing key file stops the start with a message that names it."""
+    """If the key file is missing, the start is refused with a message that names it."""
     with pytest.raises(ValueError, match=r"keys can't be read: FileNotFoundError"):
         read_keys(tmp_path / "keys")
 
 
 @in_virtual_time
 async def test_a_new_key_is_in_force_within_a_second(tmp_path: Path) -> None:
-    """The file is read each second, so a change is reported when the next second is over."""
+    """The file is read each second, so that a change is in force within a second."""
     began = now()
     watched = Watched(tmp_path / "keys")
     watched.file.write_text(NEW)

@@ -1,4 +1,4 @@
-"""Single flight: concurrent callers share one piece of work, which is cancelled when all of them leave."""
+"""Single flight: concurrent callers share one piece of work, which is cancelled once all of them have left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Work:
-    """Work that ends when the test says so, and counts how often it was begun and cancelled."""
+    """A piece of work that ends when the test says so; it counts how often it began and was cancelled."""
 
     def __init__(self) -> None:
         self.begun = self.cancelled = 0
@@ -22,7 +22,7 @@ class Work:
         self.failure: Exception | None = None
 
     async def __call__(self) -> str:
-        """Do the work."""
+        """Do the work, and return its result."""
         self.begun += 1
         try:
             await self.end.wait()
@@ -37,7 +37,7 @@ class Work:
 async def joined(
     single_flight: SingleFlight[str], work: Work, callers: int, key: str = "key"
 ) -> list[asyncio.Task[str]]:
-    """Return callers that are all waiting for the work under a key."""
+    """Start callers that all wait for the work under the same key."""
     tasks = [asyncio.create_task(single_flight.join(key, work)) for _ in range(callers)]
     for _ in range(3):
         await asyncio.sleep(0)
@@ -45,7 +45,7 @@ async def joined(
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """All callers get the same result, and the key counts as running meanwhile."""
+    """All callers get the same result; until then the key counts as in progress."""
     single_flight, work = SingleFlight[str](), Work()
     assert not single_flight.is_running("key")
     callers = await joined(single_flight, work, 5)
@@ -64,7 +64,7 @@ async def test_other_keys_are_other_work() -> None:
 
 
 async def test_nothing_is_kept() -> None:
-    """A result is not cached: a caller after the end begins new work."""
+    """The result is not cached: a caller after the end begins new work."""
     single_flight, work = SingleFlight[str](), Work()
     work.end.set()
     assert await single_flight.join("key", work) == "result 1"
@@ -72,7 +72,7 @@ async def test_nothing_is_kept() -> None:
 
 
 async def test_a_failure_is_shared_and_not_kept() -> None:
-    """All callers get the exception, and the next caller tries again."""
+    """All callers get the exception; the next caller tries again."""
     single_flight, work = SingleFlight[str](), Work()
     work.failure = Overloaded("Too much.")
     callers = await joined(single_flight, work, 3)
@@ -83,7 +83,7 @@ async def test_a_failure_is_shared_and_not_kept() -> None:
 
 
 async def test_a_caller_who_leaves_does_not_affect_the_others() -> None:
-    """Any caller but the last may leave, also the one who began, without affecting the others."""
+    """Any caller except the last may leave without affecting the others, even the one who began the work."""
     single_flight, work = SingleFlight[str](), Work()
     callers = await joined(single_flight, work, 3)
     for quitter in callers[:2]:
@@ -106,7 +106,7 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
 
 
 async def test_a_caller_after_the_cancellation_begins_anew() -> None:
-    """A caller in the same loop iteration in which the last one left begins new work, and gets its result."""
+    """A caller that arrives in the loop iteration in which the last one left begins new work, and gets its result."""
     single_flight, work = SingleFlight[str](), Work()
     (quitter,) = await joined(single_flight, work, 1)
     quitter.cancel()

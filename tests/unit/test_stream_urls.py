@@ -1,4 +1,4 @@
-"""Stream URLs: valid forms, options and refusals."""
+"""Stream URLs: valid forms, options and errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.anyio
 
 
 def test_a_kafka_url() -> None:
-    """A Kafka URL has brokers and topic; by default a missing topic is created with six partitions."""
+    """A Kafka URL has brokers and a topic; by default a missing topic is created with six partitions."""
     options = kafka_options("kafka://one:9092,two:9093/events", "")
     assert (options.topic, options.create, options.partitions, options.replication) == ("events", True, 6, -1)
     assert options.client == {"bootstrap.servers": "one:9092,two:9093", "security.protocol": "PLAINTEXT"}
 
 
 def test_a_kafka_url_with_options() -> None:
-    """Options have librdkafka's names and reach the producer, the consumer or both, as they apply."""
+    """Options have librdkafka's names, and are passed to the producer, the consumer or both."""
     query = "create=false&partitions=12&replication=3&linger.ms=50&session.timeout.ms=6000&client.id=one"
     options = kafka_options(f"kafka://one:9092/events?{query}", "")
     assert (options.create, options.partitions, options.replication) == (False, 12, 3)
@@ -40,9 +40,9 @@ def test_a_kafka_url_with_options() -> None:
     ],
 )
 def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: str) -> None:
-    """User and password may be in the URL or in a setting of their own.
+    """User and password may be in the URL or in a separate setting.
 
-    They are sent over an unencrypted connection only if an option allows it.
+    An unencrypted connection with a password needs an option that allows it.
     """
     client = kafka_options(url, credentials).client
     assert client["security.protocol"] == protocol
@@ -52,17 +52,17 @@ def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: 
 
 @pytest.mark.parametrize("partitions", [1, 10_000])
 def test_a_topic_may_have_so_many_partitions(partitions: int) -> None:
-    """One to ten thousand partitions are accepted."""
+    """A topic may have one to ten thousand partitions."""
     assert kafka_options(f"kafka://one:9092/events?partitions={partitions}", "").partitions == partitions
 
 
 def test_a_password_is_not_shown() -> None:
-    """The representation of the options hides the password, because it may get into logs and tracebacks."""
+    """The password is hidden when the options are printed, because that may get into logs and tracebacks."""
     assert "secret" not in repr(kafka_options("kafka+ssl://ada:secret@one:9093/events", ""))
 
 
 def test_a_pubsub_url() -> None:
-    """A Pub/Sub URL has project and topic; the names of the subscriptions derive from the topic."""
+    """A Pub/Sub URL has a project and a topic, from which the names of the subscriptions are derived."""
     options = pubsub_options("pubsub://my-project/events?endpoint=europe-west1-pubsub.googleapis.com")
     assert options.topic == "projects/my-project/topics/events"
     assert options.subscription("usage") == "projects/my-project/subscriptions/events-usage"

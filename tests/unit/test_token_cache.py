@@ -1,4 +1,4 @@
-"""The token cache: evictions, and notifications of them to other processes."""
+"""The token cache: removals from it, and their notifications to other processes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pycalc.services.accounts.token_cache import TokenCache
 
 pytestmark = pytest.mark.anyio
 
-ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)  # valid however long a test run takes
+ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)  # valid for longer than any test run takes
 
 
 class Told:
-    """A token cache that holds Ada's token, and records at each notification whether the token was evicted."""
+    """A token cache with Ada's token; each notification records whether the token had already been removed."""
 
     def __init__(self) -> None:
         self.told: list[bool] = []
@@ -26,7 +26,7 @@ class Told:
 
 
 async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None:
-    """Other processes are notified after the revocation is stored and the token evicted, so that they find it."""
+    """Other processes are notified only after the revocation is stored and the token removed."""
     told, stored = Told(), []
 
     async def change() -> str:
@@ -39,7 +39,7 @@ async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None
 
 
 async def test_a_change_of_unknown_outcome_is_notified() -> None:
-    """A change whose outcome is unknown is notified too, because the database may have made it."""
+    """If a change's outcome is unknown, it is notified too, because the database may have made it."""
     told = Told()
 
     async def change() -> None:
@@ -51,14 +51,14 @@ async def test_a_change_of_unknown_outcome_is_notified() -> None:
 
 
 def test_revocations_of_others_are_not_notified_again() -> None:
-    """An eviction on behalf of another process causes no notification, which would otherwise circulate for ever."""
+    """Removing a token because of a notification causes no new one, which would circulate without end."""
     told = Told()
     told.cache.evict(lambda bearer: True)
     assert (told.cache.get(b"token"), told.told) == (None, [])
 
 
 def test_so_many_are_kept_and_no_more() -> None:
-    """The 10,001st token evicts the least recently used one, so that memory stays bounded."""
+    """The 10,001st token displaces the least recently used one, so that memory stays bounded."""
     metrics = Metrics()
     token_cache = TokenCache(metrics)
     for number in range(10_000):
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_a_token_ends_at_its_expiry() -> None:
-    """A cached token is refused from the second of its expiry on."""
+    """From the second of its expiry on, a cached token is refused."""
     now = ADA.expires_at - 0.001
     token_cache = TokenCache(Metrics(), wall_clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)
@@ -90,7 +90,7 @@ def test_a_token_ends_at_its_expiry() -> None:
 
 
 def test_no_token_is_accepted_while_revocations_are_unknown() -> None:
-    """Cached tokens are accepted only up to the time for which revocations were read."""
+    """Cached tokens are accepted only up to the time until which revocations have been read."""
     now = 100.0
     token_cache = TokenCache(Metrics(), clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)

@@ -21,7 +21,7 @@ OLD, NEW, FOREIGN = "old" * 12, "new" * 12, "foreign" * 6
 
 
 def signer(*keys: str, lifetime: int = 3600) -> TokenSigner:
-    """Return a signer with these keys, newest first."""
+    """Return a signer with two keys, the newest first."""
     return TokenSigner(keys, IdSource(), lifetime)
 
 
@@ -31,7 +31,7 @@ def encoded(part: bytes) -> str:
 
 
 def decoded(part: str) -> dict[str, Any]:
-    """Return a decoded part of a token."""
+    """Return the JSON object that a part of a token encodes."""
     value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
     return value
 
@@ -67,7 +67,7 @@ def test_two_tokens_differ() -> None:
 
 
 def test_an_older_key_still_verifies_and_the_newest_signs() -> None:
-    """After a rotation the new first key signs, while tokens of the older key stay valid."""
+    """After a rotation the new first key signs, and tokens of the older key stay valid."""
     before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
     assert between.verify(before.issue(USER_ID, SESSION_ID)).user_id == USER_ID
     assert after.verify(between.issue(USER_ID, SESSION_ID)).user_id == USER_ID
@@ -100,7 +100,7 @@ def test_without_a_key_there_is_no_signer() -> None:
 
 
 def test_the_forging_helper_makes_valid_tokens() -> None:
-    """The helper makes a valid token if nothing is changed, so that refusals below are caused by the changes."""
+    """``forged`` makes a valid token if nothing is changed, so in the other tests the changes cause the refusals."""
     assert signer(NEW).verify(forged()).user_id == USER_ID
 
 

@@ -1,4 +1,4 @@
-"""Second factors: codes of RFC 6238, accepted once, within a step of the clock; recovery codes; secrets at rest."""
+"""Second factors: codes by RFC 6238 that work once, recovery codes, and encrypted secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 PASSWORD = "correct horse battery staple"
 ADA, BOB = b"a" * 16, b"b" * 16
-NOW = 1_796_000_000 - 1_796_000_000 % 30  # the first second of a step
+NOW = 1_796_000_000 - 1_796_000_000 % 30  # the first second of a time step
 
 
 class Enrolled:
@@ -38,14 +38,14 @@ class Enrolled:
         return await registered(self.services, name)
 
     async def enrol(self) -> Principal:
-        """Register an account and turn its second factor on with the code of the present step."""
+        """Register an account, and turn its second factor on with the code of the present time step."""
         caller = await self.caller()
         self.secret, _ = await self.services.totp.enrol(caller, PASSWORD)
         self.recovery = await self.services.totp.confirm(caller, code_at(self.secret, self.now))
         return caller
 
     async def accepts(self, code: str | None) -> bool:
-        """Return whether a login with the right password and this code opens a session."""
+        """Return whether a login with the right password and this code succeeds."""
         try:
             await self.services.authenticator.log_in("ada", PASSWORD, code)
         except Unauthorized:
@@ -64,7 +64,7 @@ async def registered(services: Authentication, name: str, role: Role = Role.USER
 
 @pytest.fixture
 async def ada() -> Enrolled:
-    """Return an account with a second factor, a minute after it was turned on."""
+    """Return an account whose second factor was turned on a minute ago."""
     enrolled = Enrolled()
     await enrolled.enrol()
     enrolled.now += 60
@@ -76,12 +76,12 @@ async def ada() -> Enrolled:
     [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (20_000_000_000, "353130")],
 )
 def test_codes_are_those_of_rfc_6238(seconds: int, code: str) -> None:
-    """The tests' own codes are the last six digits of the values in appendix B of the RFC."""
+    """The tests' own codes equal the last six digits of the values in RFC 6238, appendix B."""
     assert code_at(base64.b32encode(b"12345678901234567890").decode(), seconds) == code
 
 
 async def test_the_uri_has_what_an_app_needs() -> None:
-    """The otpauth URI names the service and the account, and has the secret of 160 bits."""
+    """The otpauth URI names service and account, and contains the secret of 160 bits."""
     enrolled = Enrolled()
     secret, uri = await enrolled.services.totp.enrol(await enrolled.caller(), PASSWORD)
     assert len(base64.b32decode(secret)) == 20
@@ -91,7 +91,7 @@ async def test_the_uri_has_what_an_app_needs() -> None:
 
 
 async def test_a_login_needs_no_code_until_the_enrolment_is_confirmed() -> None:
-    """A secret that its owner never confirmed locks nobody out; a wrong code does not confirm it."""
+    """An unconfirmed secret is not asked for at login, and a wrong code does not confirm it."""
     enrolled = Enrolled()
     caller = await enrolled.caller()
     secret, _ = await enrolled.services.totp.enrol(caller, PASSWORD)
@@ -104,7 +104,7 @@ async def test_a_login_needs_no_code_until_the_enrolment_is_confirmed() -> None:
 
 
 async def test_a_code_is_asked_for_after_the_right_password_only(ada: Enrolled) -> None:
-    """A wrong password is refused as such, with and without a code, so that a guess learns nothing."""
+    """A wrong password is refused in the same way with and without a code, so that a guess reveals nothing."""
     for code in (None, code_at(ada.secret, ada.now)):
         with pytest.raises(Unauthorized) as refusal:
             await ada.services.authenticator.log_in("ada", "a wrong password", code)
@@ -116,12 +116,12 @@ async def test_a_code_is_asked_for_after_the_right_password_only(ada: Enrolled) 
     ("offset", "accepted"), [(-60, False), (-31, False), (-30, True), (0, True), (30, True), (59, True), (60, False)]
 )
 async def test_the_clock_may_be_a_step_off(ada: Enrolled, offset: int, accepted: bool) -> None:
-    """A code of the step before, of the present and of the next one is accepted, no other."""
+    """The codes of the previous, the present and the next time step are accepted, no others."""
     assert await ada.accepts(code_at(ada.secret, ada.now + offset)) is accepted
 
 
 async def test_a_code_works_once(ada: Enrolled) -> None:
-    """A code is refused once it was used, and so is that of an earlier step (RFC 6238 §5.2)."""
+    """A used code is refused, and so are codes of earlier time steps (RFC 6238 §5.2)."""
     assert await ada.accepts(code_at(ada.secret, ada.now))
     assert not await ada.accepts(code_at(ada.secret, ada.now))
     assert not await ada.accepts(code_at(ada.secret, ada.now - 30))
@@ -130,26 +130,26 @@ async def test_a_code_works_once(ada: Enrolled) -> None:
 
 
 async def test_the_code_of_the_enrolment_opens_no_session() -> None:
-    """The code that confirmed the enrolment is used up."""
+    """The code that confirmed the enrolment opens no session."""
     enrolled = Enrolled()
     await enrolled.enrol()
     assert not await enrolled.accepts(code_at(enrolled.secret, enrolled.now))
 
 
 async def test_a_code_may_be_written_with_spaces(ada: Enrolled) -> None:
-    """Apps show a code in two groups."""
+    """Spaces in a code are ignored, because apps show it in two groups."""
     code = code_at(ada.secret, ada.now)
     assert await ada.accepts(f" {code[:3]} {code[3:]}")
 
 
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "١٢٣٤٥٦", "\x00", "a" * 64, "0000-0000-0000"])
 async def test_what_is_no_code_is_refused(ada: Enrolled, code: str) -> None:
-    """Anything that is neither six digits nor a recovery code is wrong."""
+    """A text that is neither six digits nor a recovery code is refused."""
     assert not await ada.accepts(code)
 
 
 async def test_each_recovery_code_opens_one_session(ada: Enrolled) -> None:
-    """There are ten different codes of 120 bits; case, hyphens and spaces don't matter; each works once."""
+    """There are ten different recovery codes of 120 bits; case, hyphens and spaces are ignored; each works once."""
     assert len({*ada.recovery}) == 10
     assert all(len(base64.b32decode(code.replace("-", "").upper())) == 15 for code in ada.recovery)
     written = [ada.recovery[0], ada.recovery[1].upper(), ada.recovery[2].replace("-", ""), *ada.recovery[3:]]
@@ -170,7 +170,7 @@ async def test_secrets_are_not_stored_in_plain_text(ada: Enrolled) -> None:
 
 
 async def test_it_is_turned_off_with_password_and_code(ada: Enrolled) -> None:
-    """Disabling needs both; afterwards the password is enough, and the old codes are void."""
+    """Turning the second factor off needs password and code; afterwards the password is enough."""
     caller = await ada.services.authenticator.authenticate(
         (await ada.services.authenticator.log_in("ada", PASSWORD, ada.recovery[0])).access.encode()
     )
@@ -184,7 +184,7 @@ async def test_it_is_turned_off_with_password_and_code(ada: Enrolled) -> None:
 
 
 async def test_a_key_touches_no_second_factor(ada: Enrolled) -> None:
-    """An API key can neither enrol, confirm nor disable."""
+    """An API key can neither enrol, confirm nor remove a second factor."""
     key = Principal(ADA, "ada", Role.USER, BOB, float(NOW), rights=frozenset(KeyScope))
     totp = ada.services.totp
     for attempt in (totp.enrol(key, PASSWORD), totp.confirm(key, "123456"), totp.disable(key, PASSWORD, "123456")):
@@ -193,7 +193,7 @@ async def test_a_key_touches_no_second_factor(ada: Enrolled) -> None:
 
 
 async def test_an_admin_must_enrol_where_the_setting_says_so() -> None:
-    """An admin without a second factor is refused until the enrolment is confirmed; a user never is."""
+    """If the setting requires it, an admin without a second factor is refused until the enrolment is confirmed."""
     services = authentication(MemoryUserStore(), admins_need_totp=True)
     await registered(services, "bob")
     root = await registered(services, "root", Role.ADMIN)
@@ -210,7 +210,7 @@ async def test_an_admin_must_enrol_where_the_setting_says_so() -> None:
 
 
 async def test_an_admin_resets_others_only() -> None:
-    """An admin's reset frees a locked-out user, and does not spare the admin's own code."""
+    """An admin's reset removes another user's second factor, but not the admin's own."""
     enrolled = Enrolled()
     root = await registered(enrolled.services, "root", Role.ADMIN)
     ada = await enrolled.enrol()
@@ -222,7 +222,7 @@ async def test_an_admin_resets_others_only() -> None:
 
 
 def test_a_secret_is_read_with_its_key_and_for_its_account_only() -> None:
-    """A secret decrypts with a listed key for its own account; its text differs each time."""
+    """A secret can be decrypted only with a listed key and for its account; encrypting twice gives different texts."""
     cipher = SecretCipher(["k" * 32])
     stored = cipher.encrypt(b"secret", ADA)
     assert cipher.decrypt(stored, ADA) == b"secret"
@@ -236,7 +236,7 @@ def test_a_secret_is_read_with_its_key_and_for_its_account_only() -> None:
 
 
 def test_a_secret_moves_to_the_newest_key() -> None:
-    """After a rotation a secret is renewed with the newest key, once."""
+    """After a key rotation, a secret is encrypted again with the newest key, once."""
     old, both, new = SecretCipher(["o" * 32]), SecretCipher(["n" * 32, "o" * 32]), SecretCipher(["n" * 32])
     stored = old.encrypt(b"secret", ADA)
     renewed = both.renewed(stored, ADA)

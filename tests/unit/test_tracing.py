@@ -1,4 +1,4 @@
-"""Traces: how they cross process borders, and how the service runs without them."""
+"""Traces: how they are passed between processes, and how the service runs without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @pytest.mark.parametrize("prefix", ["ce_", "ce-"])
 def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
-    """A traced event has a traceparent in headers and body (CloudEvents' distributed tracing extension)."""
+    """An event of a traced request has a traceparent in headers and body (CloudEvents' extension for tracing)."""
     event = event_of(history_row()._replace(traceparent=TRACEPARENT))
     headers = headers_of(event, prefix)
     assert headers[f"{prefix}traceparent"] == TRACEPARENT
@@ -30,7 +30,7 @@ def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
 
 
 def test_without_the_packages_tracing_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switching tracing on without the packages is refused with their name; without tracing they are not needed."""
+    """If tracing is on without its packages, the start is refused with the extra's name; if it is off, it needs none."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     monkeypatch.delitem(sys.modules, "pycalc.observability.opentelemetry", raising=False)
     assert open_tracer("serve", wanted=False) is NO_TRACER
@@ -40,7 +40,7 @@ def test_without_the_packages_tracing_is_refused_with_a_sentence(monkeypatch: py
 
 @pytest.mark.anyio
 async def test_no_tracer_makes_nothing() -> None:
-    """The null tracer accepts every call of the real one."""
+    """The tracer for disabled tracing accepts every call of the real one."""
     tracer: Tracer = NO_TRACER
     assert tracer.begin({}) is None
     with tracer.span("record", rows=1):

@@ -1,4 +1,4 @@
-"""Usage totals: which events count, and that an invalid event does not hold up valid ones."""
+"""Usage totals: which events count; an invalid event does not delay valid ones."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def event(identity: bytes = ID, /, **changes: object) -> Event:
-    """Return an event of a calculation with some members changed."""
+    """Return the event of a calculation, with some members changed."""
     return Event(identity, USER, json.dumps({"data": {**GOOD, **changes}}).encode())
 
 
 def last_of_day(unix_ms: int) -> bytes:
-    """Return the last id of this millisecond."""
+    """Return the greatest id of this millisecond."""
     return unix_ms.to_bytes(6) + bytes(10)
 
 
@@ -68,13 +68,13 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
-    """An event that no total can hold raises ValueError, whatever its body is."""
+    """An event whose values no total can hold raises ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         use_of(bad)
 
 
 def test_the_last_day_is_counted() -> None:
-    """9999-12-31 can be counted and written, and so can the largest figures of an event."""
+    """An event on 9999-12-31, and one with the largest figures, can be counted and written."""
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
     assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)], [])
@@ -89,7 +89,7 @@ def test_the_last_day_is_counted() -> None:
 def test_a_summary_counts_the_digits_that_were_delivered(
     leading: str, trailing: str, digits: int, delivered: int, form: str
 ) -> None:
-    """A summary counts the digits of its two ends, not those of the value; a short value is counted once."""
+    """A summary counts the digits that were sent: those of a short value once, else the first and last ones."""
     row = history_row(1)._replace(digits=str(digits), leading=leading, trailing=trailing, sha256=None, result=None)
     told = event_of(row)
     assert use_of(told if form == "row" else told._replace(content=told.payload)).digits == delivered
@@ -108,12 +108,12 @@ def test_the_day_is_the_clock_s(form: str) -> None:
 
 
 class MemoryTotals:
-    """Totals in memory, which fail on demand."""
+    """Usage totals in memory that fail on demand."""
 
     def __init__(self) -> None:
         self.uses: list[Use] = []
         self.failure: Exception | None = None
-        # Set when all events have been counted before.
+        # Set if all events have been counted before.
         self.known = False
 
     async def count(self, uses: Sequence[Use]) -> int:
@@ -134,7 +134,7 @@ class MemoryDeadLetters:
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
-        # The number of times that storing fails.
+        # How often storing fails.
         self.failures = 0
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
@@ -159,7 +159,7 @@ class MemoryDeadLetters:
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
-    """In a batch the bad event is dead-lettered, the good one counted, and the batch committed."""
+    """Of a batch, the invalid event is dead-lettered, the valid one counted, and the batch committed."""
     stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryDeadLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
@@ -172,7 +172,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
-    """A dead letter is counted once it is stored, so that the alert means that there is one."""
+    """A dead letter is counted only once it is stored, so that an alert means that one exists."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
@@ -224,15 +224,15 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
 
 @in_virtual_time
 async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an outage of any length the backlog is counted within a second."""
-    monkeypatch.setattr("random.uniform", lambda _, most: most)  # The longest backoff.
+    """After an outage of the database of any length, the backlog is counted within a second."""
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest backoff
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     totals.failure, back = None, now()
     await until(lambda: stream.committed, "it is counted")
-    assert now() - back <= 1.01  # ``until`` may notice a step later.
+    assert now() - back <= 1.01  # ``until`` may notice it a step later
     await consumer.aclose()
 
 
@@ -253,7 +253,7 @@ async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
 
 
 class RememberingStream:
-    """A stream of one batch, which counts its deliveries and records the commit."""
+    """A stream of one batch that counts its deliveries and records the commit."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -275,7 +275,7 @@ class RememberingStream:
 
 @in_virtual_time
 async def test_a_batch_is_kept_while_the_database_is_away() -> None:
-    """The consumer keeps a batch during an outage of the database, because brokers limit the number of deliveries."""
+    """During an outage of the database the consumer keeps its batch, because brokers limit the number of deliveries."""
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
@@ -302,7 +302,7 @@ class HangingMember:
 
 
 class HangingStream:
-    """A stream with that consumer, which records when the consumer leaves."""
+    """A stream with that consumer; it records when the consumer leaves."""
 
     def __init__(self) -> None:
         self.member = HangingMember()
@@ -318,7 +318,7 @@ class HangingStream:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
-    """Closing gives the current batch 2 s, then leaves the group; uncommitted events are delivered again."""
+    """Closing waits 2 s for the current batch, then leaves the group; uncommitted events are delivered again."""
     stream = HangingStream()
     consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics())
     await until(lambda: stream.member.committing, "a batch is in hand")
@@ -328,7 +328,7 @@ async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
 
 
 class ClosingTotals(MemoryTotals):
-    """Totals during whose first count the consumer begins to close."""
+    """Usage totals during whose first count the consumer begins to close."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -360,7 +360,7 @@ async def test_a_closing_consumer_receives_no_further_batch() -> None:
 
 
 def failures_of(metrics: Metrics) -> float:
-    """Return the number of failures."""
+    """Return how often counting has failed."""
     return metrics.registry.get_sample_value("pycalc_consumer_failures_total") or 0
 
 
@@ -376,7 +376,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
-    """From 100,000 dead letters on further ones are only counted; a stored one has its time and up to 8 KiB."""
+    """Beyond 100,000 stored dead letters, others are only counted; a stored one has its time and up to 8 KiB."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:
@@ -396,7 +396,7 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
 
 @in_virtual_time
 async def test_a_report_has_10000_totals_at_most() -> None:
-    """The store is asked for 10,000 totals at most, the size of the largest report."""
+    """A report has at most 10,000 totals, and the store is asked for no more."""
     asked: list[int] = []
 
     class NotingTotals(MemoryTotals):
@@ -413,7 +413,7 @@ async def test_a_report_has_10000_totals_at_most() -> None:
 
 @in_virtual_time
 async def test_the_lag_is_the_age_of_the_oldest_event() -> None:
-    """The lag of a batch is the time since its oldest calculation."""
+    """The lag of a batch is the time since its oldest calculation was recorded."""
     stream, metrics = MemoryStream("memory://", Metrics()), Metrics()
     consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), metrics)
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The JSON that is encoded by hand: it fits the models, and stays within the contract's bounds."""
+"""JSON that the service writes by itself: it fits the models, and stays within the limits of the API's contract."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """Integers within ±(2^53 - 1) are JSON numbers, all others strings of the same characters (RFC 7493 §2.2)."""
+    """Integers within ±(2^53 - 1) are JSON numbers; all others are strings of the same characters (RFC 7493 §2.2)."""
     assert json_literal(text) == expected
 
 
@@ -68,7 +68,7 @@ def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected:
     ],
 )
 def test_an_item_is_what_the_model_says(row: HistoryRow) -> None:
-    """Every row's JSON is a valid HistoryItem with the row's values and no further members."""
+    """The JSON of every row is a valid HistoryItem with the row's values and no other members."""
     text = encode_item(row)
     item = ITEM.validate_json(text, strict=True, extra="forbid")
     assert item.keys() == HistoryItem.__annotations__.keys()
@@ -93,7 +93,7 @@ CSV_ROWS = [
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
-    """A CSV line ends in CRLF (RFC 4180); each cell has the member's value, null is empty, operands are JSON text."""
+    """A CSV line ends in CRLF (RFC 4180); each cell has the member's value, null is empty, operands are JSON."""
     line = encode_csv(row)
     assert line.endswith("\r\n")
     assert line.count("\n") == 1
@@ -113,7 +113,7 @@ def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_no_cell_is_a_formula(row: HistoryRow) -> None:
-    """No cell begins with =, +, @, a tab or a return; a minus begins numbers and fractions only."""
+    """No cell begins with =, +, @, a tab or a carriage return; a minus begins only numbers and fractions."""
     (cells,) = csv.reader(io.StringIO(encode_csv(row), newline=""), strict=True)
     assert not [text for text in cells if text.startswith(("=", "+", "@", "\t", "\r"))]
     assert all(re.fullmatch(r"-[0-9]+([./][0-9]+)?(e-?[0-9]+)?", text) for text in cells if text.startswith("-"))
@@ -133,7 +133,7 @@ def test_an_event_is_a_cloud_event_around_the_item() -> None:
 
 
 def test_the_time_of_an_item_is_that_of_its_id() -> None:
-    """The id in RFC 9562 appendix A.6 has the time 2022-02-22 19:22:22 UTC."""
+    """The item's time is that of its id: in RFC 9562, appendix A.6, 2022-02-22 19:22:22 UTC."""
     row = history_row()._replace(id=bytes.fromhex("017f22e279b07cc398c4dc0c0c07398f"))
     assert json.loads(encode_item(row))["created_at"] == "2022-02-22T19:22:22.000Z"
 
@@ -149,7 +149,7 @@ def test_the_time_of_an_item_is_that_of_its_id() -> None:
     ids=["an index", "a long one", "two of the longest", "two that stand as they are"],
 )
 def test_an_event_never_exceeds_8_kib(operation: str, literals: tuple[str, ...], precision: int) -> None:
-    """The longest accepted literals with the largest stored result make an event of at most 8 KiB."""
+    """The longest accepted literals, with the largest stored result, make an event of at most 8 KiB."""
     plan = make_plan(25_000_000, operation, literals, Options(precision))
     row = LARGEST._replace(operation=operation, input=plan.recorded_input)
     payload = event_of(row).payload
@@ -168,7 +168,7 @@ def test_the_longest_modulus_does_not_exceed_8_kib_either() -> None:
 def test_long_operands_are_recorded_by_their_ends_length_and_digest() -> None:
     """An operand of up to 1,000 characters is recorded as it is.
 
-    Of a longer one 20 characters from each end, the length and the SHA-256 (by sha256sum) are recorded.
+    Of a longer one, 20 characters from each end, the length and the SHA-256 (checked by sha256sum) are recorded.
     """
     recorded = json.loads(make_plan(25_000_000, "pow", ("9" * 1_001, "1"), DEFAULT_OPTIONS).recorded_input)
     digest = "663bbd9ed59af005a385b54c35ed317116420a741bf214d5bfebdc981a9ba472"

@@ -1,4 +1,4 @@
-"""Worker processes: long results are verified, and large ones are handed over in files."""
+"""Worker processes: long results are verified, and large ones are passed on in files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ POWER = OPERATIONS["pow"]
 
 
 def power_of_ten(digits: int, **changes: Any) -> Task:
-    """Return the task of computing a power of ten with this many digits."""
+    """Return the task to compute a power of ten with this many digits."""
     return Task("pow", POWER.parse({"x": "10", "y": str(digits - 1)}), 50)._replace(**changes)
 
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """A result of 1,001 digits or more that does not agree with its residue raises an error."""
+    """If a result of 1,001 digits or more does not pass its verification, an error is raised."""
     monkeypatch.setattr(type(POWER), "verify", lambda *_: False)
     if refused:
         with pytest.raises(VerificationFailed):
@@ -37,7 +37,7 @@ def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """A residue of 1,001 digits or more is verified by a residue modulo a wider number."""
+    """A residue of 1,001 digits or more is verified by another residue, modulo a wider number."""
     monkeypatch.setattr(type(POWER), "agrees_modulo", lambda *_: False)
     task = power_of_ten(digits, view="modulo", modulus=10 ** (digits + 5))
     if refused:
@@ -49,7 +49,7 @@ def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("digits", "in_file"), [(65_536, False), (65_537, True)])
 def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_file: bool) -> None:
-    """A text above 64 KiB goes to the file if there is one, otherwise into the reply, with the same facts."""
+    """A text above 64 KiB is written to the file if there is one, otherwise it is in the reply."""
     file = tmp_path / "result"
     text = b"1" + b"0" * (digits - 1)
     facts = Facts(None, str(digits), True, "1" + "0" * 19, "0" * 20, sha256(text).digest())
@@ -62,7 +62,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 @pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
-    """The text goes into the history up to 1,000 digits, not counting the sign; of a longer result only its ends."""
+    """Up to 1,000 digits, without the sign, the history gets the text; of a longer result, first and last digits."""
     text = sign + "7" + "0" * (digits - 1)
     args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
@@ -76,7 +76,7 @@ def test_a_rounded_summary_says_so() -> None:
 
 
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's reply has the Unix times before and after the work."""
+    """A worker's reply has the Unix times of the beginning and end of its work."""
     times = iter([100, 200])
     monkeypatch.setattr(worker, "time_ns", lambda: next(times))
     assert timed(abs, -3)[:3] == (3, 100, 200)
@@ -95,6 +95,6 @@ print(limit - int(status["VmSize"].split()[0]) * 1024)
 
 
 def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
-    """The limit of the address space is what the worker had at its start and what the computation may take."""
+    """A computation may use the memory that the worker had at its start and what its plan allows."""
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert 48 << 20 < int(done.stdout) <= 64 << 20

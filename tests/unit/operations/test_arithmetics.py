@@ -42,7 +42,7 @@ def test_fibonacci_by_decimal_doublings(levels: int) -> None:
 
 @pytest.mark.parametrize("levels", [1, 2, 5, 20])
 def test_factorials_by_decimal_squarings(levels: int) -> None:
-    """n! equals FLINT's value for every number of layers that are multiplied in decimal arithmetic."""
+    """The factorial equals FLINT's value for every number of layers that are multiplied in decimal arithmetic."""
     for n in [2, 3, 4, 5, 6, 7, 9, 10, 24, 25, 26, 48, 49, 50, 120, 121, 122, 125, 169, 1_000, 1_024, 3_125, 4_999]:
         assert factorial_decimal(n, levels).decode() == digits(FMPZ.fac_ui(n))
 

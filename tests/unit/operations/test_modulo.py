@@ -112,7 +112,7 @@ def test_a_modulus_below_one_is_refused(modulus: int) -> None:
     ids=lambda modulus: f"{modulus.bit_length()} bits",
 )
 def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
-    """n! modulo primes, smooth numbers, squares and products equals the remainder of the full number."""
+    """Factorials modulo primes, smooth numbers, squares and products equal the remainders of the full numbers."""
     for n in (19_999, 20_000, 50_020, 50_021, 65_536, 100_041):
         assert modulo("factorial", {"n": str(n)}, modulus) == gmp.fac(n) % modulus
 

@@ -153,7 +153,7 @@ COMPOSITE_41 = 3_317_044_064_679_887_385_961_981
 
 
 def test_primality() -> None:
-    """isprime is right for numbers below 2,000, Mersenne primes, Carmichael numbers and strong pseudoprimes."""
+    """The answer is right for numbers below 2,000, Mersenne primes, Carmichael numbers and strong pseudoprimes."""
     is_prime = OPERATIONS["isprime"]
     expected = {n: n in PRIMES for n in range(2_000)}
     expected |= dict.fromkeys((*COMPOSITE, COMPOSITE_41), False) | dict.fromkeys(
