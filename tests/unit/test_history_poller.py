@@ -210,7 +210,7 @@ async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
 
 @in_virtual_time
 async def test_heartbeats_while_nothing_happens() -> None:
-    """In each interval without an event, the feed yields a heartbeat while the caller is authorised, and then raises."""
+    """In each interval without an event, the feed yields a heartbeat if the caller is authorised, or else raises."""
     rights = [True] * 4  # the number of checks: for the marker and for three heartbeats
 
     async def identify() -> Principal:

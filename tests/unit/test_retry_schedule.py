@@ -56,7 +56,7 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
 
 @in_virtual_time
 async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
-    """A relay that loses the lease forgets its refused events, because another relay retries them; its ping succeeds."""
+    """A relay that loses the lease forgets its refused events, which another relay retries; its ping succeeds."""
     row = history_row()
     outbox = MemoryOutboxStore([row])
     stream = ListeningStream(outbox)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of accounts."""
+"""Fixtures that the tests of accounts share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the deletion of one's own account over HTTP, and of what is left of it."""
+"""Deleting one's own account over HTTP, and the data that stays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 
 
 async def new_user(client: httpx.AsyncClient, name: str, **extra: object) -> Headers:
-    """Register a user and return the header of its session."""
+    """Register a user, log in, and return the header of the session."""
     token = str(extra.pop("token", ""))
     made = await client.post("/register", json=registration(name, **extra), headers={"X-Bootstrap-Token": token})
     assert made.status_code == 201, made.text
@@ -38,12 +38,12 @@ async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
 
 
 async def deleted(client: httpx.AsyncClient, headers: Headers, password: str = PASSWORD) -> int:
-    """Return the status of a deletion of one's own account."""
+    """Delete the caller's account, and return the status of the answer."""
     return (await client.request("DELETE", "/me", headers=headers, json={"password": password})).status_code
 
 
 async def test_an_account_goes_with_its_sessions_and_keys(client: httpx.AsyncClient) -> None:
-    """Tokens, keys and logins are refused at once, and the name stays reserved."""
+    """After an account's deletion, its tokens, keys and logins are refused at once, and its name stays reserved."""
     name = new_name()
     headers = await new_user(client, name)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
@@ -60,7 +60,7 @@ async def test_an_account_goes_with_its_sessions_and_keys(client: httpx.AsyncCli
 
 @pytest.mark.parametrize("settings", [{"login_limit": "3/minute"}], indirect=True)
 async def test_the_password_is_needed(client: httpx.AsyncClient) -> None:
-    """A wrong password is 403, and counts as a failed login; without one the body is not valid."""
+    """A wrong password gets 403 and counts as a failed login; a request without a password gets 422."""
     headers = await new_user(client, new_name())
     assert (await client.delete("/me", headers=headers)).status_code == 422
     statuses = [await deleted(client, headers, "not the password") for _ in range(4)]
@@ -69,7 +69,7 @@ async def test_the_password_is_needed(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_deletes_no_account(client: httpx.AsyncClient) -> None:
-    """An API key is 403, even with the right password."""
+    """Deleting an account with an API key gets 403, even with the right password."""
     headers = await new_user(client, new_name())
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     assert await deleted(client, {"Authorization": f"Bearer {key}"}) == 403
@@ -77,7 +77,7 @@ async def test_a_key_deletes_no_account(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_last_admin_can_not_go(client: httpx.AsyncClient, admin: Headers) -> None:
-    """The only admin is 409 and stays; one of two goes."""
+    """The only admin's deletion gets 409; one of two admins can be deleted."""
     assert await deleted(client, admin) == 409
     assert (await client.get("/users", headers=admin)).status_code == 200
     second = new_name()
@@ -87,7 +87,7 @@ async def test_the_last_admin_can_not_go(client: httpx.AsyncClient, admin: Heade
 
 
 async def _left(client: httpx.AsyncClient, admin: Headers, user_id: str) -> tuple[list[str], int]:
-    """Return the names in the history of an account, and the number of calculations in its totals."""
+    """Return the names in an account's history, and the number of calculations in its usage totals."""
     items = (await client.get("/secure-history", headers=admin, params={"user": user_id})).json()["items"]
     totals = (await client.get("/usage", headers=admin, params={"user": user_id})).json()["items"]
     return [item["user"] for item in items], sum(total["count"] for total in totals)
@@ -100,7 +100,7 @@ async def _left(client: httpx.AsyncClient, admin: Headers, user_id: str) -> tupl
 async def test_the_history_is_kept_anonymous_or_erased(
     client: httpx.AsyncClient, settings: Settings, admin: Headers, how: str
 ) -> None:
-    """The setting says what is left of calculations and totals, whoever deletes the account; others' stay."""
+    """The setting decides which calculations and totals stay, whoever deletes the account; other users' data stay."""
     name = new_name()
     headers = await new_user(client, name)
     user_id = (await client.get("/me", headers=headers)).json()["id"]

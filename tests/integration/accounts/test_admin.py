@@ -1,4 +1,4 @@
-"""Tests of ``pycalc admin create``, which makes an admin from the command line."""
+"""``pycalc admin create``, which makes an admin from the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = ["--username", "root", "--email", "root@example.com"]
 
 
 def environment(data: Path) -> dict[str, str]:
-    """Return the environment of a command on that data folder."""
+    """Return the environment of a command that uses this data folder."""
     return {**os.environ, "PYCALC_DATA_DIR": str(data), "PYCALC_BCRYPT_ROUNDS": "4"}
 
 
@@ -34,7 +34,7 @@ def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.
 
 
 def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
-    """An admin made before the first start can log in, no bootstrap token is offered, and the grant is audited."""
+    """An admin made before the first start can log in and use admin routes; the grant is in the audit log."""
     done = create(tmp_path)
     assert (done.returncode, done.stdout) == (0, "root is an admin\n")
     audit = json.loads(done.stderr)
@@ -53,7 +53,7 @@ def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line\n"])
 def test_the_password_of_a_file(tmp_path: Path, end: str) -> None:
-    """The password is the first line of the file, as a mounted secret has it, and standard input is not read."""
+    """With a password file, its first line is the password, and standard input is not read."""
     file = tmp_path / "password"
     file.write_bytes(f"{PASSWORD}{end}".encode())
     done = create(tmp_path, *ROOT, "--password-file", str(file), password="too short")
@@ -64,13 +64,13 @@ def test_the_password_of_a_file(tmp_path: Path, end: str) -> None:
 
 
 def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
-    """A file that can't be read ends the command with its name."""
+    """If the password file can't be read, the error names it."""
     done = create(tmp_path, *ROOT, "--password-file", str(tmp_path / "nowhere"))
     assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (1, True)
 
 
 def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
-    """The command invalidates an earlier bootstrap token and deletes its file."""
+    """The command makes an earlier bootstrap token invalid, and deletes its file."""
     with pycalc(data=tmp_path):
         token = (tmp_path / "bootstrap-token").read_text().strip()
     assert create(tmp_path).returncode == 0
@@ -81,7 +81,7 @@ def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
-    """While a service holds the SQLite file, the command names its process and changes nothing."""
+    """While a service uses the SQLite file, the command names its process and changes nothing."""
     with pycalc(data=tmp_path) as server:
         refused = create(tmp_path)
         assert (tmp_path / "bootstrap-token").exists()
@@ -91,7 +91,7 @@ def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
 
 
 def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
-    """A CR LF at the end of the piped line is not part of the password."""
+    """CR LF at the end of a piped password is ignored."""
     assert create(tmp_path, password=PASSWORD + "\r").returncode == 0
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         assert client.post("/login", json={"username": "root", "password": PASSWORD}).status_code == 200
@@ -99,7 +99,7 @@ def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder that has an admin."""
+    """Return a data folder whose service has an admin."""
     data = tmp_path_factory.mktemp("taken")
     assert create(data).returncode == 0
     return data
@@ -120,7 +120,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_registration_refuses_is_refused(
     taken: Path, username: str, email: str, password: str, sentence: str
 ) -> None:
-    """An invalid account is refused with status 1 and one sentence, which does not show the password."""
+    """An invalid account is refused with status 1 and one sentence that does not contain the password."""
     refused = create(taken, "--username", username, "--email", email, password=password)
     assert (refused.returncode, refused.stdout) == (1, "")
     (line,) = refused.stderr.splitlines()
@@ -134,7 +134,7 @@ def test_what_registration_refuses_is_refused(
     [(PASSWORD, 0, "root is an admin"), ("another one", 1, "the passwords are not the same")],
 )
 def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, status: int, told: str) -> None:
-    """At a terminal the password is asked for twice and never echoed."""
+    """At a terminal the password is asked for twice, and is not echoed."""
     here, there = pty.openpty()
     command = subprocess.Popen(
         [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)
@@ -145,7 +145,7 @@ def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, st
         while prompt not in shown:
             shown += os.read(here, 1024)
         os.write(here, typed.encode() + b"\n")
-    with suppress(OSError):  # Linux's end of a terminal whose program has ended
+    with suppress(OSError):  # on Linux, reading from a terminal raises OSError once its program has ended
         while part := os.read(here, 1024):
             shown += part
     os.close(here)

@@ -1,4 +1,4 @@
-"""Tests of the audit log: refusals, grants and revocations, one line of JSON each, without secrets."""
+"""The audit log on standard error: refusals, grants and revocations as lines of JSON, without secrets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MARKS = {"timestamp", "level", "logger", "event", "request_id", "user_id"}
 
 
 def records_of(log: Path) -> list[dict[str, Any]]:
-    """Return a log's records without the console output of a start."""
+    """Return the JSON records of a log, without the start message for the console."""
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
 class Audited(NamedTuple):
-    """A service, its log, and a caller of each role."""
+    """A service with its log, and a caller of each role."""
 
     client: httpx.Client
     log: Path
@@ -36,16 +36,16 @@ class Audited(NamedTuple):
     other: Person
 
     def key(self, person: Person) -> dict[str, str]:
-        """Make an API key."""
+        """Make an API key, and return the answer."""
         made: dict[str, str] = self.client.post("/me/keys", json={"name": "key"}, headers=person.headers).json()
         return made
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the records so far."""
+        """Return all records so far."""
         return records_of(self.log)
 
     def last(self, event: str) -> dict[str, Any]:
-        """Return the newest record of an event, without its time and what marks every record of a request."""
+        """Return the newest record of an event, without its time and the fields that every request's records have."""
         found = [record for record in self.records() if record["event"] == event][-1]
         return {name: value for name, value in found.items() if name not in MARKS}
 
@@ -65,18 +65,18 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 def refusal(
     status: int, method: str, route: str, reason: str, credential: str, user: str | None = None, **more: str
 ) -> dict[str, object]:
-    """Return the fields of a refusal's record."""
+    """Return the expected fields of a refusal's record."""
     told = {"status": status, "method": method, "route": route, "reason": reason, "credential": credential}
     return {**told, "user": user, "address": HERE, **more}
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Return the header that presents a token."""
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
-    """Refused credentials of unknown callers are recorded with the address."""
+    """If credentials are unknown, the refusal is recorded with the client's address."""
     client = audited.client
     body = registration(new_name(), role="admin")
     assert client.post("/register", json=body, headers={"X-Bootstrap-Token": WRONG}).status_code == 403
@@ -99,7 +99,7 @@ def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
 
 
 def test_a_refused_login_is_recorded_with_the_attempted_name(audited: Audited) -> None:
-    """Refused and throttled logins are recorded with the attempted name."""
+    """A refused or throttled login is recorded with the name that was tried."""
     name = new_name()
     login = {"username": name, "password": WRONG}
     for status, reason in (
@@ -114,7 +114,7 @@ def test_a_refused_login_is_recorded_with_the_attempted_name(audited: Audited) -
 
 
 def test_known_callers_are_recorded_by_name(audited: Audited) -> None:
-    """Refusals of authenticated callers are recorded with their names."""
+    """A refusal of an authenticated caller is recorded with the caller's name."""
     client, user = audited.client, audited.user
     admins, others = "Only an admin may do this.", "Only an admin may see another user's records."
     for method, path, route, reason in (
@@ -136,7 +136,7 @@ def test_known_callers_are_recorded_by_name(audited: Audited) -> None:
 
 
 def test_reuse_of_a_refresh_token_is_recorded_with_its_user(audited: Audited) -> None:
-    """Reuse of a refresh token is recorded with the token's owner, because it may be stolen."""
+    """Reuse of a refresh token is recorded with its owner, because the token may be stolen."""
     person = new_person(audited.client)
     login = {"username": person.name, "password": PASSWORD}
     stolen = token = audited.client.post("/login", json=login).json()["refresh_token"]
@@ -147,7 +147,7 @@ def test_reuse_of_a_refresh_token_is_recorded_with_its_user(audited: Audited) ->
 
 
 def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
-    """Changes of keys and accounts are recorded with their object and their author."""
+    """Changes of keys and accounts are recorded with what was changed and by whom."""
     client, admin = audited.client, audited.admin
     person = new_person(client)
     key = audited.key(person)
@@ -169,7 +169,7 @@ def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
 
 
 def test_no_record_holds_a_secret(audited: Audited) -> None:
-    """No record holds a secret, be it accepted or refused, and each record is one line."""
+    """No record contains a secret, and each record is one line."""
     assert audited.client.get("/me", headers=bearer(WRONG)).status_code == 401
     text = audited.log.read_text()
     assert not [secret for secret in (WRONG, PASSWORD, audited.user.token, audited.admin.token) if secret in text]
@@ -177,7 +177,7 @@ def test_no_record_holds_a_secret(audited: Audited) -> None:
 
 
 def test_second_factors_are_recorded(audited: Audited) -> None:
-    """Turning a second factor on, a wrong code, a recovery code and an admin's reset are recorded, without any code."""
+    """Turning a second factor on, a wrong code, a recovery code and an admin's reset are recorded, without codes."""
     client, other = audited.client, new_person(audited.client)
     secret = client.post("/me/totp", json={"password": PASSWORD}, headers=other.headers).json()["secret"]
     code = code_at(secret, time())
@@ -196,7 +196,7 @@ def test_second_factors_are_recorded(audited: Audited) -> None:
 
 
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
-    """Beyond a burst of a hundred, refusals are counted instead; a known user's refusal is still recorded."""
+    """After a hundred refusals of strangers, more are only counted; a known user's refusal is still recorded."""
     log = tmp_path / "log"
     with pycalc(data=tmp_path, log=log) as server, httpx.Client(base_url=server.url) as client:
         person = new_person(client)

@@ -1,4 +1,4 @@
-"""Tests over HTTP of the first admin: the bootstrap token admits one, however many register at once."""
+"""Registering the first admin over HTTP: only one registration with the bootstrap token succeeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
 
 ATTEMPTS = 50
-# At least so many must have come as far as the token: 16 of one address wait for a hash, and the others may be 503.
+# The fewest registrations that must reach the token: 16 of one address may wait for a hash, the others get 503.
 REFUSED = 15
 
 
 def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
-    """Of fifty simultaneous registrations one gets 201, and the others get 403, or 503 when hashing is overloaded."""
+    """Of fifty simultaneous registrations one gets 201; the others get 403, or 503 if hashing is overloaded."""
     start = Barrier(ATTEMPTS)
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         token = (tmp_path / "bootstrap-token").read_text().strip()
@@ -51,7 +51,7 @@ def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
 
 
 def test_under_open_everybody_is_what_it_asks_for(tmp_path: Path) -> None:
-    """In open mode no token is needed or offered, and each account gets the requested role."""
+    """With admin registration open, no token is needed or offered, and each account gets the requested role."""
     with pycalc(data=tmp_path, admin_registration="open") as server, httpx.Client(base_url=server.url) as client:
         assert not (tmp_path / "bootstrap-token").exists()
         for role in ("admin", "user", "admin"):
@@ -60,7 +60,7 @@ def test_under_open_everybody_is_what_it_asks_for(tmp_path: Path) -> None:
 
 
 def test_under_closed_nobody_becomes_an_admin(tmp_path: Path) -> None:
-    """In closed mode even an earlier bootstrap token makes no admin."""
+    """With admin registration closed, not even an earlier bootstrap token makes an admin."""
     with pycalc(data=tmp_path):
         token = (tmp_path / "bootstrap-token").read_text().strip()
     with pycalc(data=tmp_path, admin_registration="closed") as server, httpx.Client(base_url=server.url) as client:

@@ -1,4 +1,4 @@
-"""Hostile ID tokens and broken providers: no session, no account, no waiting without an end."""
+"""Forged ID tokens and broken identity providers: they open no session, and every request ends."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def provider() -> Iterator[HostileProvider]:
 
 @pytest.fixture
 def settings(settings: Settings, provider: HostileProvider) -> Settings:
-    """Return settings with the provider."""
+    """Return settings that use this provider."""
     return changed(settings, **provider.settings)
 
 
 async def finished(client: httpx.AsyncClient, provider: HostileProvider, forge: Forge) -> httpx.Response:
-    """Begin a sign-in, and come back with a code for the token that ``forge`` makes for the sign-in's nonce."""
+    """Begin a sign-in, and return to the service with a code; ``forge`` makes the ID token for the sign-in's nonce."""
     begun = await client.get("/oidc/login")
     assert begun.status_code == 303, begun.text
     query = parse_qs(urlsplit(begun.headers["Location"]).query)
@@ -63,7 +63,7 @@ async def finished(client: httpx.AsyncClient, provider: HostileProvider, forge: 
 
 
 async def test_a_good_token_opens_a_session(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """The provider of these tests works when it behaves; by https the cookie is for this host and https only."""
+    """A valid token opens a session; over HTTPS the cookie is bound to this host and to HTTPS."""
     begun = await client.get("/oidc/login")
     assert begun.headers["Set-Cookie"].startswith(f"{COOKIE}=")
     assert "; Secure" in begun.headers["Set-Cookie"]
@@ -118,7 +118,7 @@ HOSTILE: dict[str, Forge] = {
 async def test_a_hostile_token_opens_no_session(
     client: httpx.AsyncClient, provider: HostileProvider, forge: Forge
 ) -> None:
-    """The answer is 401 and tells nothing of the token; no account is made."""
+    """A forged token gets 401, and the answer does not contain the token."""
     answer = await finished(client, provider, forge)
     assert (answer.status_code, answer.json()["type"]) == (401, "/docs/problems#unauthorized"), answer.text
     assert provider.token() not in answer.text
@@ -128,7 +128,7 @@ async def test_a_hostile_token_opens_no_session(
 async def test_a_key_for_other_uses_signs_nothing(
     client: httpx.AsyncClient, provider: HostileProvider, kind: str
 ) -> None:
-    """A symmetric key in the provider's key set, and one for encryption, verify no token."""
+    """A symmetric key, or one for encryption, in the provider's key set verifies no token."""
     if kind == "oct":
         secret = base64.urlsafe_b64encode(CLIENT_SECRET.encode()).rstrip(b"=").decode()
         provider.keys.append({"kty": "oct", "k": secret, "kid": "two", "alg": "HS256"})
@@ -144,14 +144,14 @@ async def test_a_key_for_other_uses_signs_nothing(
 
 
 async def test_new_keys_are_read_when_they_are_needed(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """A rotated key is found; unknown ones cause no flood of reads."""
+    """Unknown key ids cause no further reads of the provider's keys within five seconds."""
     assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 200
     for _ in range(3):
         answer = await finished(
             client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key, kid="two")
         )
         assert answer.status_code == 401
-    assert provider.requests.count("/keys") == 1  # the first read is less than five seconds old
+    assert provider.requests.count("/keys") == 1  # the first read was less than five seconds ago
     assert provider.requests.count("/.well-known/openid-configuration") == 1
 
 
@@ -171,7 +171,7 @@ BROKEN: dict[str, Callable[[HostileProvider], object]] = {
 async def test_a_broken_provider_is_unavailable(
     client: httpx.AsyncClient, provider: HostileProvider, breaking: Callable[[HostileProvider], object]
 ) -> None:
-    """A discovery document that can't be used is 503, and is not asked for again at once."""
+    """If the discovery document can't be used, the answer is 503, and the document is not requested again at once."""
     breaking(provider)
     for _ in range(3):
         answer = await client.get("/oidc/login")
@@ -193,20 +193,20 @@ async def test_a_broken_provider_is_unavailable(
 async def test_a_broken_endpoint_is_unavailable(
     client: httpx.AsyncClient, provider: HostileProvider, path: str, answer: tuple[int, bytes]
 ) -> None:
-    """An answer of the provider that can't be used is 503."""
+    """If the provider's token or key answer can't be used, the service answers 503."""
     provider.answers[path] = lambda: answer
     assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 503
 
 
 async def test_a_refused_code_is_unauthorized(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """A code that the provider refuses is the client's fault."""
+    """A code that the provider refuses gets 401."""
     refusal = json.dumps({"error": "invalid_grant"}).encode()
     provider.answers["/token"] = lambda: (400, refusal)
     assert (await finished(client, provider, lambda *_: "")).status_code == 401
 
 
 async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
-    """A request ends after its time; whoever waits meanwhile fails too, without a request of their own."""
+    """A request to a silent provider ends after its time limit; the next caller fails without another request."""
     released = threading.Event()
 
     def silent() -> tuple[int, bytes]:
@@ -229,13 +229,13 @@ async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
 
 
 async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
-    """Redirects that fit no sign-in count as failed logins of their address."""
+    """A redirect that fits no sign-in counts as a failed login of its address."""
     statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
     assert statuses == [401] * 10 + [429]
 
 
 async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A browser gets no JSON: the query of the console says that the sign-in was refused, or can't be done now."""
+    """A browser is redirected to the console, whose query says that the sign-in was refused or is unavailable."""
     browser = {"Accept": "text/html,*/*;q=0.8"}
     with capture_logs() as logs:
         answers = [await client.get("/oidc/callback?state=a&code=b", headers=browser) for _ in range(11)]
@@ -248,7 +248,7 @@ async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, s
 
 
 async def test_settings_must_be_whole(settings: Settings) -> None:
-    """A provider that is set in part, or not safely, is refused at start."""
+    """An incomplete or unsafe configuration of the provider is refused at the start."""
     for name in ("oidc_client_id", "oidc_client_secret", "oidc_redirect_url"):
         with pytest.raises(ValueError, match="PYCALC_OIDC_ISSUER needs"):
             changed(settings, **{name: ""})
@@ -269,6 +269,6 @@ async def test_settings_must_be_whole(settings: Settings) -> None:
 
 
 async def test_malformed_redirects_are_refused(client: httpx.AsyncClient) -> None:
-    """Repeated and overlong parameters are invalid input."""
+    """Repeated and overlong parameters of a redirect get 422."""
     for path in ("/oidc/login?a=1&a=2", "/oidc/callback?state=" + "a" * 201):
         assert (await client.get(path)).status_code == 422

@@ -1,7 +1,6 @@
-"""Hostile tokens over HTTP: each is 401 with WWW-Authenticate and a problem, on the short way and on the framework's.
+"""Forged tokens over HTTP: each gets 401 with WWW-Authenticate and a problem, on fast and on ordinary routes.
 
-The forger of these tests knows the signing keys wherever that makes the token worse: what is refused is then refused
-for what it says, not for its signature alone.
+The attacker in these tests knows the signing keys. Such tokens are refused for their contents, not for their signature.
 """
 
 from __future__ import annotations
@@ -36,41 +35,41 @@ UUID = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Loot:
-    """The forger's own valid token, and the contents of another user's tokens."""
+    """The attacker's own valid token, and the contents of another user's tokens."""
 
     token: str
     refresh_token: str
     others: dict[str, object]
 
     def with_header(self, **members: object) -> str:
-        """Return the token with other members of its header, signed with the right key."""
+        """Return the attacker's token with a changed header, signed with the right key."""
         return resigned(self.token, NEW, members)
 
     def claiming(self, **claims: object) -> str:
-        """Return the token with other claims, signed with the right key."""
+        """Return the attacker's token with changed claims, signed with the right key."""
         return resigned(self.token, NEW, None, claims)
 
     def without(self, name: str) -> str:
-        """Return the token without a claim or a member of its header, signed with the right key."""
+        """Return the attacker's token without a claim or header member, signed with the right key."""
         return resigned(self.token, NEW, without=name)
 
     def unsigned(self, algorithm: str, signature: str = "") -> str:
-        """Return the token without a signature of ours."""
+        """Return the attacker's token with this algorithm and signature."""
         return resigned(self.token, NEW, {"alg": algorithm}).rpartition(".")[0] + "." + signature
 
     @property
     def parts(self) -> tuple[str, str, str]:
-        """The token's header, claims and signature."""
+        """The header, claims and signature of the attacker's token."""
         header, claims, signature = self.token.split(".")
         return header, claims, signature
 
     @property
     def claims(self) -> dict[str, object]:
-        """Return the token's claims."""
+        """Return the claims of the attacker's token."""
         return decoded(self.parts[1])
 
     def with_texts(self, header: str | None = None, claims: str | None = None) -> str:
-        """Return a token of exactly these texts, signed with the right key."""
+        """Return a token with exactly these texts, signed with the right key."""
         head, body = (json.dumps(decoded(part)) for part in self.parts[:2])
         return signed(header or head, claims or body, NEW)
 
@@ -221,13 +220,13 @@ SCHEMES: dict[str, Forgery] = {
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """Run a service with two signing keys, and return a client of it."""
+    """Run a service with two signing keys; yield a client of it."""
     with pycalc(secret_keys=f"{NEW},{OLD}") as server, httpx.Client(base_url=server.url) as opened:
         yield opened
 
 
 def session_of(client: httpx.Client) -> dict[str, str]:
-    """Register an account and return the tokens of its session."""
+    """Register an account, log in, and return the tokens of the session."""
     name = new_name()
     assert client.post("/register", json=registration(name)).status_code == 201
     session: dict[str, str] = client.post("/login", json={"username": name, "password": PASSWORD}).json()
@@ -236,13 +235,13 @@ def session_of(client: httpx.Client) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loot(client: httpx.Client) -> Loot:
-    """Give the forger an account and the contents of another user's token."""
+    """Return an attacker's account, with the contents of another user's token."""
     own, other = session_of(client), session_of(client)
     return Loot(own["access_token"], own["refresh_token"], decoded(other["access_token"].split(".")[1]))
 
 
 def assert_refused(answer: httpx.Response, path: str, reason: str = "") -> None:
-    """Check that an answer is the documented 401 and reveals nothing else; ``reason`` ends the challenge."""
+    """Assert that an answer is the documented 401 and reveals nothing else; ``reason`` ends the challenge."""
     assert answer.status_code == 401, (path, answer.text)
     assert answer.headers["WWW-Authenticate"] == f'Bearer realm="pycalc"{reason}'
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -251,20 +250,20 @@ def assert_refused(answer: httpx.Response, path: str, reason: str = "") -> None:
 
 
 def assert_accepted(client: httpx.Client, token: str) -> None:
-    """Check that a token works."""
+    """Assert that a token is accepted."""
     for path in PATHS:
         answer = client.get(path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200, answer.text
 
 
 def test_there_are_enough_of_them() -> None:
-    """At least sixty hostile tokens are tested."""
+    """At least sixty forged tokens are tested."""
     assert len(TOKENS) >= 60
 
 
 @pytest.mark.parametrize("forgery", TOKENS.values(), ids=TOKENS.keys())
 def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forgery: Forgery) -> None:
-    """A hostile token is 401 for calculations and accounts, while the original token still works."""
+    """A forged token gets 401 for calculations and accounts, while the original token still works."""
     token = forgery(loot)
     value = b"Bearer " + (token.encode() if isinstance(token, str) else token)
     for path in PATHS:
@@ -275,14 +274,14 @@ def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forge
 
 @pytest.mark.parametrize("forgery", SCHEMES.values(), ids=SCHEMES.keys())
 def test_another_scheme_is_unauthorized(client: httpx.Client, loot: Loot, forgery: Forgery) -> None:
-    """Only the scheme ``Bearer`` with one token is accepted (RFC 6750 §2.1)."""
+    """Only the scheme ``Bearer`` with a single token is accepted (RFC 6750 §2.1)."""
     value = forgery(loot)
     for path in PATHS:
         assert_refused(client.get(path, headers={"Authorization": str(value)}), path)
 
 
 def test_what_is_not_hostile_is_accepted(client: httpx.Client, loot: Loot) -> None:
-    """Correctly signed tokens are accepted: unchanged, with an unused claim, and by the older key."""
+    """Correctly signed tokens are accepted: unchanged, with an additional claim, and signed with the older key."""
     user_id, session_id = (id_of_text(str(loot.claims[name])) for name in ("sub", "sid"))
     older = TokenSigner([OLD], IdSource(), 900).issue(user_id, session_id)
     for token in (loot.token, resigned(loot.token, NEW), loot.with_texts(), loot.claiming(note="x"), older):
@@ -290,7 +289,7 @@ def test_what_is_not_hostile_is_accepted(client: httpx.Client, loot: Loot) -> No
 
 
 def test_a_role_in_a_token_grants_nothing(client: httpx.Client, loot: Loot) -> None:
-    """A role in a correctly signed token is ignored: the stored role counts."""
+    """A role in a correctly signed token is ignored, because the stored role counts."""
     headers = {"Authorization": f"Bearer {loot.claiming(role='admin', is_admin=True, scope='admin')}"}
     assert client.get("/me", headers=headers).json()["role"] == "user"
     assert client.get("/secure-history", headers=headers).json()["role"] == "user"
@@ -300,7 +299,7 @@ def test_a_role_in_a_token_grants_nothing(client: httpx.Client, loot: Loot) -> N
 
 @pytest.mark.parametrize("position", [10, -1])
 async def test_a_nul_in_a_token_is_unauthorized(app: FastAPI, resources: Resources, position: int) -> None:
-    """A token with a NUL is refused like any other bad token."""
+    """A token with a NUL character gets 401 like any other bad token."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Tests that one user can neither see nor detect what belongs to another."""
+"""Isolation of users: no user can see, change or detect the data of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOWHERE = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A user and the user's resources."""
+    """A user, with all kinds of data."""
 
     person: Person
     session: dict[str, str]
@@ -28,7 +28,7 @@ class Owner:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return texts that no other user may read: ids, tokens, the key's name and prefix, address, result."""
+        """Return texts that no other user may see: ids, tokens, the key's name and prefix, address, result."""
         return (
             self.person.id,
             f"{self.person.name}@example.com",
@@ -40,7 +40,7 @@ class Owner:
 
 
 def owner(client: httpx.Client, person: Person, number: int) -> Owner:
-    """Give a user a session, a key, and calculations alone and in a batch."""
+    """Return a user with a session, a key, and calculations alone and in a batch."""
     login = {"username": person.name, "password": PASSWORD}
     session = client.post("/login", json=login).raise_for_status().json()
     key = client.post("/me/keys", headers=person.headers, json={"name": f"key of {person.id}"}).json()
@@ -55,14 +55,14 @@ def owner(client: httpx.Client, person: Person, number: int) -> Owner:
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service of this module's own, which has no admin yet."""
+    """Run a service for this module, which has no admin yet; yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def owners(client: httpx.Client, data: Path) -> dict[str, Owner]:
-    """Return two users and the admin, each with things of its own."""
+    """Return two users and the admin, each with data."""
     admin = new_admin(client, data)
     return {
         "ada": owner(client, new_person(client), 100),
@@ -76,26 +76,26 @@ PAIRS = [("ada", "bob"), ("bob", "ada"), ("ada", "admin"), ("bob", "admin")]
 
 @pytest.fixture(params=PAIRS, ids=[f"{intruder} at {of}'s" for intruder, of in PAIRS])
 def pair(owners: dict[str, Owner], request: pytest.FixtureRequest) -> tuple[Owner, Owner]:
-    """Return an intruder and an owner."""
+    """Return an intruder and the owner of the data, in several combinations of roles."""
     intruder, of = request.param
     return owners[intruder], owners[of]
 
 
 def require_silence(answer: httpx.Response, of: Owner) -> None:
-    """Check that neither body nor header fields of an answer contain anything of the owner's."""
+    """Assert that neither body nor header fields of an answer contain anything of the owner."""
     told = answer.text + str(answer.headers.raw)
     assert [secret for secret in of.secrets if secret in told] == []
 
 
 def require_same(answer: httpx.Response, unknown: httpx.Response, status: int) -> None:
-    """Check that another user's resource is answered exactly like a missing one."""
+    """Assert that another user's resource is answered exactly like one that does not exist."""
     assert (answer.status_code, unknown.status_code) == (status, status)
     assert {**answer.json(), "instance": ""} == {**unknown.json(), "instance": ""}
     assert answer.headers.keys() == unknown.headers.keys()
 
 
 def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's key is not listed, removing it is 404, and it continues to work."""
+    """Another user's key is not listed, deleting it gets 404, and it still works."""
     intruder, of = pair
     listed = client.get("/me/keys", headers=intruder.person.headers)
     assert [key["id"] for key in listed.json()] == [intruder.key["id"]]
@@ -106,7 +106,7 @@ def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, 
 
 
 def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Owner]) -> None:
-    """An admin can't see or remove keys of others."""
+    """An admin can neither see nor delete other users' keys."""
     admin, of = owners["admin"], owners["ada"]
     require_silence(client.get("/me/keys", headers=admin.person.headers), of)
     assert client.delete(f"/me/keys/{of.key['id']}", headers=admin.person.headers).status_code == 404
@@ -114,7 +114,7 @@ def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Ow
 
 
 def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user reads only the own history, even with another's cursor; another's name is 403, known or not."""
+    """A user reads only the own history, even with another's cursor; any other user's name gets 403."""
     intruder, of = pair
     for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):
         page = client.get("/secure-history", headers=intruder.person.headers, params=query).raise_for_status()
@@ -128,7 +128,7 @@ def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_a_calculation_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's calculation and its digits are 404, exactly like those of an unknown id."""
+    """Another user's calculation and its digits get 404, exactly like an unknown id."""
     intruder, of = pair
     for path in ("/calculations/{}", "/calculations/{}/digits"):
         theirs, nobodys = (
@@ -138,7 +138,7 @@ def test_a_calculation_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owne
 
 
 def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Resuming from another user's event yields only the caller's own events."""
+    """Resuming from the id of another user's event yields only the caller's own events."""
     intruder, of = pair
     client.get("/fibonacci/7", headers=of.person.headers).raise_for_status()
     made = client.get("/fibonacci/8", headers=intruder.person.headers).json()["id"]
@@ -155,7 +155,7 @@ def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) ->
 
 
 def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """For a user, another account is 403 in every way, exactly as a missing one, and stays unchanged."""
+    """A user gets 403 for another account, exactly as for a missing one, and the account is unchanged."""
     intruder, of = pair
     headers = intruder.person.headers
     require_silence(client.get("/users", headers=headers), of)
@@ -175,7 +175,7 @@ def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Ending one or all of the own sessions ends no session of another user."""
+    """Ending one or all of one's sessions ends no session of another user."""
     intruder, of = pair
     login = {"username": intruder.person.name, "password": PASSWORD}
     own = client.post("/login", json=login).json()
@@ -187,7 +187,7 @@ def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) 
 
 
 def test_the_list_of_sessions_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's sessions are not listed; ending one is 404, exactly as for an unknown id, and it goes on."""
+    """Another user's session is not listed, and ending it gets 404, exactly like an unknown id."""
     intruder, of = pair
     require_silence(client.get("/me/sessions", headers=intruder.person.headers), of)
     theirs = client.get("/me/sessions", headers=of.person.headers).json()[0]["id"]
@@ -199,7 +199,7 @@ def test_the_list_of_sessions_is_ones_own(client: httpx.Client, pair: tuple[Owne
 
 
 def test_password_resets_are_the_admins(client: httpx.Client, owners: dict[str, Owner]) -> None:
-    """For a user, a reset and the end of another's sessions are 403, exactly as for a missing account."""
+    """A user gets 403 for resetting another's password or ending another's sessions, as for a missing account."""
     intruder, of = owners["ada"], owners["bob"]
     for method, path in (("POST", "/users/{}/password-reset"), ("DELETE", "/users/{}/sessions")):
         theirs, nobodys = (
@@ -211,7 +211,7 @@ def test_password_resets_are_the_admins(client: httpx.Client, owners: dict[str, 
 
 
 def test_a_cached_result_tells_nothing_of_who_made_it(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A cached result gets a new id and row for each caller, and reveals nothing of the first."""
+    """A cached result gets a new id and row for each caller, and reveals nothing of the first one."""
     intruder, of = pair
     first = client.get("/fibonacci/9000", headers=of.person.headers).json()
     second = client.get("/fibonacci/9000", headers=intruder.person.headers)

@@ -1,4 +1,4 @@
-"""Keys in URLs: where they are accepted, and that they are written nowhere."""
+"""API keys in URLs: where they are accepted, and that no log, trace or record contains them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.harness.collector import collector
 from tests.harness.servers import free_port, pycalc, running, settings_of
 from tests.harness.waiting import wait_until
 
-VISIBLE = 12  # characters of a key that its owner's list shows
+VISIBLE = 12  # the length of a key's prefix, which the list of keys shows
 
 
 def url_key(client: httpx.Client, headers: dict[str, str]) -> str:
-    """Make a key that may be sent in a URL."""
+    """Make a key that may be sent in a URL, and return it."""
     body = {"name": "sheet", "scopes": ["calculate"], "allow_query": True}
     key: str = client.post("/me/keys", headers=headers, json=body).raise_for_status().json()["key"]
     return key
 
 
 def requests_with(key: str) -> list[tuple[str, str, object]]:
-    """Return requests with a key in their URL, of every outcome that a client can bring about."""
+    """Return requests with a key in their URL, with every kind of outcome."""
     unknown = "pck_" + secrets.token_urlsafe(32)
     return [
         ("GET", f"/fibonacci/10?key={key}", None),
@@ -57,7 +57,7 @@ def requests_with(key: str) -> list[tuple[str, str, object]]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Send keys in URLs to a traced server, and return what it wrote, by place, with the key under ``key``."""
+    """Send keys in URLs to a traced server; return everything it wrote, by place, with the key as ``key``."""
     folder = tmp_path_factory.mktemp("written")
     log = folder / "log"
     with collector() as sink, pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("place", "shown"),
     [
-        ("log", '"requestUrl": "/secure-history"'),  # in the form of Google Cloud Logging
+        ("log", '"requestUrl": "/secure-history"'),  # in the format of Google Cloud Logging
         ("log", '"message": "request refused"'),
         ("metrics", 'route="/fibonacci/{n}"'),
         ("history", '"operation":"fibonacci"'),
@@ -110,22 +110,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ],
 )
 def test_a_key_in_a_url_is_written_nowhere(written: dict[str, str], place: str, shown: str) -> None:
-    """Each place shows that the request was there, and nothing of the key beyond its visible beginning."""
+    """Each place has a trace of the request, but nothing of the key except its prefix."""
     assert shown in written[place]
     secret = written["key"][VISIBLE:]
     assert secret not in written[place]
 
 
 def test_no_cache_stores_a_response_to_a_url_with_a_key(written: dict[str, str]) -> None:
-    """Whatever the response is: a result, a problem, a page."""
+    """Responses to a URL with a key are ``private, no-store``."""
     assert written["caching"] == "private, no-store"
 
 
 def test_an_access_log_of_another_server_does_not_show_a_key(tmp_path: Path) -> None:
-    """Uvicorn writes the query into its access log, from the scope that the application has changed."""
+    """Uvicorn's access log shows the query without the key."""
     port, log = free_port(), tmp_path / "log"
     uvicorn = [sys.executable, "-m", "uvicorn", "pycalc.main:app", "--port", str(port)]
-    command = ["sh", "-c", 'exec "$@" >&2', "sh", *uvicorn]  # the access log goes to standard output
+    command = ["sh", "-c", 'exec "$@" >&2', "sh", *uvicorn]  # Uvicorn writes its access log to standard output
     with (
         running("uvicorn", command, "/healthz", port, settings_of(tmp_path / "data", port), log) as server,
         httpx.Client(base_url=server.url, timeout=15) as client,
@@ -160,7 +160,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The log has the traceback and the path, and the problem has neither key nor query."""
+    """After an unexpected error, the log has traceback and path, but neither log nor problem has the key."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of this test")
@@ -168,7 +168,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
     monkeypatch.setattr(resources.calculator, "planned", fail)
     answer = await client.get(f"/fibonacci/10?key={key}&view=full")
     assert (answer.status_code, answer.json()["instance"]) == (500, "/fibonacci/10")
-    # Records are captured once another test has configured the logs; the test's own client logs the URL.
+    # The log is captured in two ways, depending on earlier tests; the test's own client logs the URL.
     records = [caplog.handler.format(record) for record in caplog.records if record.name != "httpx"]
     logged = capsys.readouterr().out + "".join(records)
     assert "a fault of this test" in logged
@@ -179,7 +179,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
 async def test_an_overloaded_service_does_not_show_the_key(
     client: httpx.AsyncClient, app: Any, resources: Resources, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal before the request reaches the event loop is not stored either, and the query is clean by then."""
+    """A refusal in the HTTP server's thread is not stored by caches either, and has no key."""
     monkeypatch.setattr(resources.calculator.slots, "try_acquire", lambda _: None)
     scope: dict[str, Any] = {
         "type": "http",
@@ -197,7 +197,7 @@ async def test_an_overloaded_service_does_not_show_the_key(
 
 @pytest.mark.anyio
 async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.AsyncClient, key: str) -> None:
-    """Another key is 403, an access token 401, a key beside another credential 422, and a repeated one no key."""
+    """A key without the permission gets 403, an access token 401, a key beside another credential 422."""
     name = new_name()
     await client.post("/register", json=registration(name))
     token = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()["access_token"]
@@ -220,7 +220,7 @@ async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.Asyn
 
 @pytest.mark.anyio
 async def test_a_key_is_accepted_as_a_password(client: httpx.AsyncClient, key: str) -> None:
-    """HTTP Basic takes a key with any user name, and no account's password."""
+    """HTTP Basic accepts a key as the password with any user name, but no account's password."""
     for user in ("", "ada", "key"):
         assert (await client.get("/fibonacci/10", auth=(user, key))).status_code == 200
     name = new_name()

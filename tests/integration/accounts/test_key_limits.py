@@ -1,4 +1,4 @@
-"""Limits of an API key: within those of its owner, and of no other key."""
+"""Limits of a single API key: they apply in addition to those of its owner, and to no other key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Headers = dict[str, str]
 
 
 async def key_with(client: httpx.AsyncClient, **limits: str) -> Headers:
-    """Make a key of the client's account, and return the header that presents it."""
+    """Make a key with limits, and return the header that carries it."""
     answer = await client.post("/me/keys", json={"name": "narrow", "limits": limits})
     assert answer.status_code == 201, answer.text
     stated = {"rate_limit": None, "compute": None, "digits": None, **limits}
@@ -24,12 +24,12 @@ async def key_with(client: httpx.AsyncClient, **limits: str) -> Headers:
 
 @pytest.fixture(autouse=True)
 async def session(client: httpx.AsyncClient) -> None:
-    """Register an account, and log the client in."""
+    """Register an account, and authenticate all requests of the client with its session."""
     await new_session(client)
 
 
 async def test_a_key_has_its_own_rate_limit(client: httpx.AsyncClient) -> None:
-    """Beyond it the key is refused, and its owner and the owner's other keys are not."""
+    """Above its rate limit a key is refused, while its owner and the owner's other keys are not."""
     key, other = await key_with(client, rate_limit="2/minute; 10/day"), await key_with(client, rate_limit="2/minute")
     answer = await client.get("/fibonacci/10", headers=key)
     names = [part.partition(";")[0].strip() for part in answer.headers["RateLimit"].split(",")]
@@ -54,7 +54,7 @@ async def test_a_key_has_its_own_rate_limit(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_batch_beyond_a_keys_limit_is_refused_as_a_whole(client: httpx.AsyncClient) -> None:
-    """Nothing of it is counted or recorded."""
+    """A batch that exceeds the key's rate limit is refused; nothing of it is counted or recorded."""
     key = await key_with(client, rate_limit="2/minute")
     calculation = {"operation": "fibonacci", "input": {"n": 10}}
     refused = await client.post("/batch", json={"operations": [calculation] * 3}, headers=key)
@@ -64,7 +64,7 @@ async def test_a_batch_beyond_a_keys_limit_is_refused_as_a_whole(client: httpx.A
 
 
 async def test_a_key_has_its_own_quota_of_bytes(client: httpx.AsyncClient) -> None:
-    """The refusal names the key's quota; what the key uses counts for its owner too."""
+    """Above the key's quota of bytes the refusal names that quota; the key's use counts for its owner too."""
     key = await key_with(client, digits="5kB/day")
     assert (await client.get("/pow/10/3999", headers=key)).status_code == 200
     refused = await client.get("/pow/10/3998", headers=key)
@@ -79,7 +79,7 @@ async def test_a_key_has_its_own_quota_of_bytes(client: httpx.AsyncClient) -> No
 
 
 async def test_a_key_has_its_own_quota_of_seconds(client: httpx.AsyncClient) -> None:
-    """A computation that would take longer than the key may compute is refused before it begins."""
+    """A computation with an estimate above the key's quota of computing time is refused before it begins."""
     key = await key_with(client, compute="1s/day")
     refused = await client.get("/factorial/3000000", headers=key)
     assert (refused.status_code, refused.json()["quota"]) == (429, "key-compute")

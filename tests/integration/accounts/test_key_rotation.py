@@ -1,4 +1,4 @@
-"""Tests of signing keys that are replaced under a running service without logging anybody out."""
+"""Signing keys that are replaced while the service runs, without ending sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST, SECOND = "first-key-" * 4, "second-key-" * 4
 
 
 def put(file: Path, *keys: str) -> None:
-    """Replace a key file atomically, as the operations guide says."""
+    """Replace a key file atomically, as the operations guide describes."""
     part = file.with_name("part")
     part.write_text("".join(f"{key}\n" for key in keys))
     part.rename(file)
@@ -34,7 +34,7 @@ def key_id(token: str) -> str:
 
 
 def logged_in(client: httpx.Client, name: str) -> dict[str, str]:
-    """Open a session."""
+    """Log in, and return the session's tokens."""
     session: dict[str, str] = (
         client.post("/login", json={"username": name, "password": PASSWORD}).raise_for_status().json()
     )
@@ -42,19 +42,19 @@ def logged_in(client: httpx.Client, name: str) -> dict[str, str]:
 
 
 def replacements(log: Path) -> list[int]:
-    """Return the number of keys at each replacement that the service's log reports."""
+    """Return the number of keys at each replacement that the log reports."""
     records = (json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n"))
     return [record["listed"] for record in records if record["event"] == "signing keys replaced"]
 
 
 def status(client: httpx.Client, token: str) -> int:
-    """Return the status of a calculation with a token."""
+    """Return the status of a calculation with this token."""
     return client.get("/fibonacci/10", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["a file of one's own", "the development key"])
 def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: bool) -> None:
-    """The new key signs within seconds, the old one verifies while listed, and sessions outlive both."""
+    """The new key signs within seconds; tokens of the old key work while it is listed; sessions survive its removal."""
     data, log = tmp_path / "data", tmp_path / "log"
     file = tmp_path / "keys" if own else data / "secret-key"
     data.mkdir()
@@ -67,7 +67,8 @@ def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: boo
 
         put(file, SECOND, FIRST)
         wait_until(lambda: replacements(log) == [2], "the new key is read")
-        after = logged_in(client, name)  # once: a user's oldest session ends with the hundred-and-first
+        # Log in only once, because a user's oldest session ends when the hundred-and-first begins.
+        after = logged_in(client, name)
         assert key_id(after["access_token"]) != key_id(before["access_token"])
         assert [status(client, session["access_token"]) for session in (before, after)] == [200, 200]
 
@@ -87,7 +88,7 @@ def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: boo
 
 
 def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
-    """Without valid keys the service exits with 1 and names the file, not its contents."""
+    """Without valid keys the service exits with 1; the message names the file, but not its contents."""
     file = tmp_path / "keys"
     put(file, "hunter2")
     done = subprocess.run(
@@ -104,7 +105,7 @@ def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
 
 
 def test_password_keys_are_rotated_by_logging_in(tmp_path: Path) -> None:
-    """A login while both keys are listed moves the account to the newer key; without one, later logins fail."""
+    """A login while both keys are listed moves the password to the newer key; without one, later logins fail."""
     statuses: dict[str, list[int]] = {"present": [], "away": []}
 
     def log_in(client: httpx.Client, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""Tests of API keys over HTTP: shown once, accepted like a token, refused as soon as they are removed."""
+"""API keys over HTTP: shown once, accepted like a token, and refused as soon as they are deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Headers = dict[str, str]
 
 
 async def logged_in(client: httpx.AsyncClient) -> Headers:
-    """Register an account and return the header of its session."""
+    """Register an account, log in, and return the header of the session."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -27,12 +27,12 @@ async def logged_in(client: httpx.AsyncClient) -> Headers:
 
 
 def bearer(token: str) -> Headers:
-    """Return the header that presents a token."""
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> dict[str, Any]:
-    """Make a key."""
+    """Make a key, and return the answer."""
     answer = await client.post("/me/keys", headers=headers, json={"name": "report", **extra})
     assert answer.status_code == 201, answer.text
     key: dict[str, Any] = answer.json()
@@ -40,7 +40,7 @@ async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> 
 
 
 async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncClient) -> None:
-    """A key records for its owner; the list shows its prefix and last use, never the key."""
+    """A key's calculations are recorded for its owner; the list shows prefix and last use, but not the key."""
     session = await logged_in(client)
     key = await made(client, session)
     assert key["key"].startswith(key["prefix"])
@@ -62,7 +62,7 @@ async def test_a_key_is_shown_once_and_works_like_a_token(client: httpx.AsyncCli
 
 
 async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> None:
-    """A removed key is 401 at once, even when remembered; removing it again is 404."""
+    """A deleted key gets 401 at once, even if it is cached; deleting it again gets 404."""
     session = await logged_in(client)
     key, other = await made(client, session), await made(client, session)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
@@ -76,7 +76,7 @@ async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> No
 
 
 async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
-    """Another user's key is neither listed nor removable: 404, as for a missing one."""
+    """Another user's key is not listed, and deleting it gets 404, as for a missing one."""
     owner, other = await logged_in(client), await logged_in(client)
     key = await made(client, owner)
     assert (await client.get("/me/keys", headers=other)).json() == []
@@ -87,7 +87,7 @@ async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient) -> None:
-    """A key lists its owner's keys, and those of another user are not there for it."""
+    """A key lists the keys of its owner only."""
     owner, other = await logged_in(client), await logged_in(client)
     key, others = await made(client, owner), await made(client, other)
     listed = (await client.get("/me/keys", headers=bearer(key["key"]))).json()
@@ -96,7 +96,7 @@ async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient)
 
 
 async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
-    """A process stores the uses of keys that it has noted at its end."""
+    """When a process ends, it stores the last uses of keys that it has noted."""
     async with in_process(settings) as client:
         session = await logged_in(client)
         key = await made(client, session)
@@ -109,7 +109,7 @@ async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired key is refused and is not remembered beyond its expiry."""
+    """An expired key gets 401, even if it was cached before."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
@@ -136,7 +136,7 @@ async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, resources: Resources) -> None:
-    """An admin's key manages no account, but calculates and reads everyone's history."""
+    """An admin's key can't manage accounts, but calculates and reads everyone's history."""
     name, other = new_name(), new_name()
     body = registration(name, role="admin")
     token = resources.bootstrap_token or ""
@@ -159,7 +159,7 @@ async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, reso
 
 
 async def test_a_key_has_the_scopes_that_were_asked_for(client: httpx.AsyncClient) -> None:
-    """Without a list, a key may do all but an admin's part; only an admin's key may have that."""
+    """Without a list of scopes, a key gets all scopes but the admin's; only an admin's key may have that one."""
     session = await logged_in(client)
     usual = ["calculate", "history:read", "usage:read", "events:read", "account:read"]
     assert (await made(client, session))["scopes"] == usual
@@ -173,7 +173,7 @@ async def test_a_key_has_the_scopes_that_were_asked_for(client: httpx.AsyncClien
 
 
 async def test_an_admins_key_may_read_the_accounts(client: httpx.AsyncClient, resources: Resources) -> None:
-    """With the scope for it a key lists accounts and changes none; it ends with its owner's role."""
+    """With the admin scope a key lists accounts and changes none, until its owner loses the role."""
     name, other = new_name(), new_name()
     token = resources.bootstrap_token or ""
     await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
@@ -205,7 +205,7 @@ async def test_logging_out_everywhere_leaves_the_keys(client: httpx.AsyncClient)
 
 
 async def test_keys_are_bounded(client: httpx.AsyncClient) -> None:
-    """An account has 50 keys at most."""
+    """An account can have 50 keys at most."""
     session = await logged_in(client)
     for _ in range(50):
         await made(client, session)
@@ -237,7 +237,7 @@ async def test_keys_are_bounded(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
-    """Each invalid field is 422 with a pointer to it, and no key is made."""
+    """Each invalid field gets 422 with a pointer to it, and no key is made."""
     session = await logged_in(client)
     answer = await client.post("/me/keys", headers=session, json=body)
     assert answer.status_code == 422
@@ -247,7 +247,7 @@ async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[
 
 @pytest.mark.parametrize("key", ["pck_", "pck_" + "A" * 43, "pck_\x7f"])
 async def test_what_is_no_key_is_unauthorized(client: httpx.AsyncClient, key: str) -> None:
-    """An invented key is 401 with WWW-Authenticate."""
+    """An invented key gets 401 with WWW-Authenticate."""
     answer = await client.get("/me", headers=bearer(key))
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")

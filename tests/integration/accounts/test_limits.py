@@ -1,4 +1,4 @@
-"""Tests of the limits over HTTP: early refusals, undisturbed sessions, and header fields with the quota."""
+"""Rate limits over HTTP: early refusals, sessions that still work, and header fields with the remaining calls."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ LIMITS: dict[str, Any] = {
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the default limits, or with those that a test asks for."""
+    """Return settings with the default limits, or with the test's own."""
     return settings.model_copy(update={**LIMITS, **getattr(request, "param", {})})
 
 
 def limited(**settings: object) -> pytest.MarkDecorator:
-    """Return a parametrisation with other limits."""
+    """Return a mark that sets limits for a test."""
     return pytest.mark.parametrize("settings", [settings], indirect=True)
 
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Count the passwords that are checked."""
+    """Return a function that returns how many passwords were checked."""
     checked: list[bytes] = []
     check = bcrypt.checkpw
 
@@ -57,7 +57,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 @pytest.fixture
 def still(resources: Resources, settings: Settings) -> None:
-    """Use a clock that stands still for the limits."""
+    """Stop the clock of the limits."""
     metrics, clock = resources.metrics, lambda: 1_000.0
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
@@ -76,19 +76,19 @@ async def register(client: httpx.AsyncClient, **headers: str) -> tuple[int, str]
 async def log_in(
     client: httpx.AsyncClient, name: str, password: str = PASSWORD, forwarded: str | None = None
 ) -> httpx.Response:
-    """Try a password."""
+    """Try to log in, and return the answer."""
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     return await client.post("/login", json={"username": name, "password": password}, headers=headers)
 
 
 async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
-    """Open a new account's session and return the header that says who is calling."""
+    """Register an account, log in, and return the header of the session."""
     _, name = await register(client)
     return {"Authorization": f"Bearer {(await log_in(client, name)).json()['access_token']}"}
 
 
 def assert_refused(answer: httpx.Response) -> int:
-    """Require the problem of a limit; return the seconds to wait."""
+    """Assert that an answer is the problem of a limit; return the seconds to wait."""
     assert answer.status_code == 429
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["type"].endswith("rate-limited")
@@ -99,7 +99,7 @@ def assert_refused(answer: httpx.Response) -> int:
 
 @pytest.mark.usefixtures("still")
 async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient, hashes: Callable[[], int]) -> None:
-    """Of 100 login attempts ten are checked, for a known account and an unknown name alike."""
+    """Of 100 login tries ten are checked, whether the account exists or not."""
     _, name = await register(client)
     refusals = []
     for username in (name, new_name()):
@@ -140,7 +140,7 @@ async def test_the_owners_session_goes_on_while_logins_are_refused(
 async def change_password(
     client: httpx.AsyncClient, headers: dict[str, str], current: str, new: str = "a quite different password"
 ) -> httpx.Response:
-    """Try to set a new password."""
+    """Try to change the password, and return the answer."""
     return await client.put("/me/password", headers=headers, json={"current_password": current, "new_password": new})
 
 
@@ -148,9 +148,9 @@ async def change_password(
 async def test_a_stolen_session_does_not_guess_the_password(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """Wrong current passwords are failed logins of the account: ten are looked at, then the right one is refused too.
+    """Wrong current passwords count as failed logins: after ten, even the right one is refused.
 
-    The session goes on, and another account's guesses are not concerned.
+    The session still works, and another account is not affected.
     """
     _, name = await register(client)
     headers = {"Authorization": f"Bearer {(await log_in(client, name)).json()['access_token']}"}
@@ -170,7 +170,7 @@ async def test_a_stolen_session_does_not_guess_the_password(
 async def test_guesses_cost_thirty_hashes_an_hour(
     client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
 ) -> None:
-    """A thousand guesses from many addresses in five hours cost thirty hashes an hour, and the owner still works."""
+    """A thousand guesses from many addresses in five hours cost thirty hashes an hour; the owner's session works."""
     clock = [1000.0]
     resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
     _, name = await register(client)
@@ -200,7 +200,7 @@ async def test_guesses_cost_thirty_hashes_an_hour(
 
 @limited(login_limit="3/minute")
 async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> None:
-    """An invalid new password or a key that may not change it is no failed login; a success resets the count."""
+    """An invalid new password and a key's attempt do not count as failed logins; a success resets the count."""
     headers = await bearer(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     for _ in range(5):
@@ -222,7 +222,7 @@ async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None
 
 @limited(login_limit="1/minute", trusted_proxies=("127.0.0.1",))
 async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient) -> None:
-    """Behind a trusted proxy each client address has its own limit, whatever header it invents."""
+    """Behind a trusted proxy each client address has its own limit, whatever header the client invents."""
     for number in range(10):
         forged = f"192.0.2.{number}, 198.51.100.7"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -232,7 +232,7 @@ async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient)
 
 @limited(trusted_proxies=("127.0.0.1",))
 async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncClient) -> None:
-    """Of 60 simultaneous logins from one address eight run at a time, and another address still logs in."""
+    """Of 60 simultaneous logins from one address eight run at a time, and another address can still log in."""
     names = [(await register(client))[1] for _ in range(60)]
     tries = [log_in(client, name, forwarded="198.51.100.7") for name in names]
     *answers, other = await asyncio.gather(*tries, log_in(client, names[0], forwarded="203.0.113.9"))
@@ -245,7 +245,7 @@ async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncC
 
 @limited(login_limit="1/minute")
 async def test_a_forwarded_address_of_nobody_trusted_is_ignored(client: httpx.AsyncClient) -> None:
-    """X-Forwarded-For from an untrusted client is ignored, also when malformed."""
+    """X-Forwarded-For from an untrusted client is ignored, also if it is malformed."""
     for number in range(10):
         forged = f"198.51.100.{number}" if number % 2 else "\x7f, garbage"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -255,7 +255,7 @@ async def test_a_forwarded_address_of_nobody_trusted_is_ignored(client: httpx.As
 @limited(login_limit="", register_limit="3/hour")
 @pytest.mark.usefixtures("still")
 async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -> None:
-    """The fourth registration from an address is refused and makes no account."""
+    """The fourth registration from an address is refused, and creates no account."""
     assert [(await register(client))[0] for _ in range(3)] == [201] * 3
     name = new_name()
     refusal = await client.post("/register", json=registration(name))
@@ -266,7 +266,7 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
 @limited(login_limit="", rate_limit="3/minute")
 @pytest.mark.usefixtures("still")
 async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
-    """Each representation shows the remaining quota, and so does the 429 when it is used up."""
+    """Each representation of a result has the remaining calculations in its header, and so has the 429."""
     headers = await bearer(client)
     told = []
     for path, accept in (("/fibonacci/10", "*/*"), ("/pow/2/10", "text/plain"), ("/factorial/5", "*/*")):
@@ -286,7 +286,7 @@ async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) 
 
 @limited(login_limit="", rate_limit="9/minute")
 async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) -> None:
-    """Invalid and undefined calculations cost quota and show it; unauthorised requests do neither."""
+    """Invalid and undefined calculations count and show the remaining ones; unauthenticated requests do neither."""
     headers = await bearer(client)
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
         answer = await client.get(path, headers=headers)
@@ -298,7 +298,7 @@ async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) ->
 
 @limited(login_limit="", rate_limit="10/minute")
 async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
-    """A batch spends all its operations or none, which leaves the quota for smaller ones."""
+    """A batch counts all its operations or none, so that a smaller batch may still fit."""
     headers = await bearer(client)
 
     async def batch(size: int) -> httpx.Response:
@@ -331,7 +331,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
 
 
 async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Without a limit there are no quota header fields and nothing to await on the hot path."""
+    """Without a limit, answers have no header fields about it, and nothing is awaited for it."""
     assert resources.calculation_limits.of("") is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))
     assert answer.status_code == 200
@@ -339,7 +339,7 @@ async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.Asyn
 
 
 async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
-    """Each limited call documents its 429 in the OpenAPI document."""
+    """The OpenAPI document lists 429 for each call that is limited."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     for path, method in (
         ("/register", "post"),
@@ -355,7 +355,7 @@ async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_servers_tell_the_address(server: str) -> None:
-    """Under either server, clients behind a trusted proxy are distinguished, and others are not."""
+    """With Granian and with Uvicorn, clients behind a trusted proxy are distinguished, and others are not."""
     with (
         pycalc(server, register_limit="1/hour", trusted_proxies="127.0.0.0/8") as own,
         httpx.Client(base_url=own.url) as client,

@@ -1,4 +1,4 @@
-"""Tests that a flood of logins is refused beyond a bound while other requests continue."""
+"""A flood of logins: those beyond a limit are refused, while other requests go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.waiting import until, wait_until
 async def test_calculations_do_not_wait_for_hashes(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While no hash comes to an end, calculations and health are answered and further logins refused with 503.
+    """While password hashes take long, calculations are answered, and more logins than may wait get 503.
 
     Of the 32 that may wait, one address gets half.
     """
@@ -55,7 +55,7 @@ async def test_calculations_do_not_wait_for_hashes(
 
 
 def test_a_flood_of_logins_is_refused_and_calculations_go_on() -> None:
-    """On a real server with 60 flooding clients, each login gets 401 or 503, and calculations continue."""
+    """On a real server with 60 flooding clients, each login gets 401 or 503, and calculations go on."""
     with pycalc(bcrypt_rounds="9", login_limit="") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         person = new_person(client)
         with flood.logins(server.url) as statuses:

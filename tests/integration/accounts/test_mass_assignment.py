@@ -1,4 +1,4 @@
-"""Tests that requests can't set undeclared fields such as a role, an owner or a time."""
+"""Mass assignment: requests can't set undeclared fields such as a role, an owner or a time."""
 
 from __future__ import annotations
 
@@ -49,43 +49,43 @@ OF_SESSIONS = {**OF_ACCOUNTS, "role": "admin", "sid": UUID, "expires_in": 10**9,
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service of this module's own, which has no admin yet."""
+    """Run a service for this module, which has no admin yet; yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def admin(client: httpx.Client, data: Path) -> Person:
-    """Return the service's admin."""
+    """Register the service's admin."""
     return new_admin(client, data)
 
 
 @pytest.fixture
 def person(client: httpx.Client) -> Person:
-    """Register somebody."""
+    """Register a user."""
     return new_person(client)
 
 
 def one_by_one(fields: dict[str, Any]) -> pytest.MarkDecorator:
-    """Try each field."""
+    """Return a mark that runs a test for each of these fields."""
     return pytest.mark.parametrize(("field", "value"), fields.items(), ids=fields.keys())
 
 
 def require_refused(answer: httpx.Response, pointer: str) -> None:
-    """Check that a field was refused with a pointer to it."""
+    """Assert that a field was refused with a pointer to it."""
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"] == "/docs/problems#validation-error"
     assert pointer in [entry["pointer"] for entry in answer.json()["errors"]]
 
 
 def status_of_login(client: httpx.Client, name: str, password: str = PASSWORD) -> int:
-    """Return the status of a login."""
+    """Try to log in, and return the status."""
     return client.post("/login", json={"username": name, "password": password}).status_code
 
 
 @one_by_one(OF_ACCOUNTS)
 def test_a_registration_sets_no_more_than_it_says(client: httpx.Client, field: str, value: object) -> None:
-    """An undeclared field is 422, and no account is made."""
+    """An undeclared field in a registration gets 422, and no account is created."""
     name = new_name()
     require_refused(client.post("/register", json=registration(name, **{field: value})), f"/{field}")
     assert status_of_login(client, name) == 401
@@ -107,7 +107,7 @@ def test_a_registration_sets_no_more_than_it_says(client: httpx.Client, field: s
     ],
 )
 def test_a_role_is_not_for_the_asking(client: httpx.Client, admin: Person, role: object, status: int) -> None:
-    """Without an admin's token the role admin is 403 and an unknown role 422; no account is made."""
+    """Without an admin's token the role admin gets 403 and an unknown role 422; no account is created."""
     name = new_name()
     answer = client.post("/register", json=registration(name, role=role))
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
@@ -115,7 +115,7 @@ def test_a_role_is_not_for_the_asking(client: httpx.Client, admin: Person, role:
 
 
 def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> None:
-    """A role given twice is refused, because parsers may disagree on which one counts."""
+    """A repeated role is refused, because parsers may disagree on which one counts."""
     name = new_name()
     body = f'{{"username":"{name}","email":"{name}@example.com","password":"{PASSWORD}","role":"user","role":"admin"}}'
     answer = client.post("/register", content=body, headers={"Content-Type": "application/json"})
@@ -124,7 +124,7 @@ def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> N
 
 
 def test_a_role_elsewhere_is_no_role(client: httpx.Client, person: Person) -> None:
-    """A role in the query, a header field, a cookie or a login form is ignored."""
+    """A role in the query, a header field, a cookie or the login form is ignored."""
     name = new_name()
     headers = {"X-Role": "admin", "X-User": "root", "Cookie": "role=admin", "X-HTTP-Method-Override": "PUT"}
     made = client.post("/register?role=admin", json=registration(name), headers=headers)
@@ -139,7 +139,7 @@ def test_a_role_elsewhere_is_no_role(client: httpx.Client, person: Person) -> No
 
 @one_by_one(OF_SESSIONS)
 def test_a_login_and_a_refresh_set_nothing(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """An undeclared field is 422 and does not use up the refresh token."""
+    """An undeclared field in a login or refresh gets 422, and does not use up the refresh token."""
     login = {"username": person.name, "password": PASSWORD}
     if field not in login:
         require_refused(client.post("/login", json={**login, field: value}), f"/{field}")
@@ -152,7 +152,7 @@ def test_a_login_and_a_refresh_set_nothing(client: httpx.Client, person: Person,
 
 @one_by_one(OF_SESSIONS)
 def test_a_new_password_is_all_that_changes(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """An undeclared field in a password change is 422, and the password stays."""
+    """An undeclared field in a password change gets 422, and the password stays."""
     before = client.get("/me", headers=person.headers).json()
     change = {"current_password": PASSWORD, "new_password": "a quite different password", field: value}
     require_refused(client.put("/me/password", headers=person.headers, json=change), f"/{field}")
@@ -162,7 +162,7 @@ def test_a_new_password_is_all_that_changes(client: httpx.Client, person: Person
 
 @one_by_one(OF_KEYS)
 def test_a_key_is_made_by_the_service_alone(client: httpx.Client, person: Person, field: str, value: object) -> None:
-    """An undeclared field in a key request is 422, and no key is made."""
+    """An undeclared field in a request for a key gets 422, and no key is made."""
     answer = client.post("/me/keys", headers=person.headers, json={"name": "report", field: value})
     require_refused(answer, f"/{field}")
     assert client.get("/me/keys", headers=person.headers).json() == []
@@ -172,7 +172,7 @@ def test_a_key_is_made_by_the_service_alone(client: httpx.Client, person: Person
 def test_an_admin_changes_role_and_disabled_alone(
     client: httpx.Client, admin: Person, person: Person, field: str, value: object
 ) -> None:
-    """Any other field of an account is 422 for an admin too, and nothing changes."""
+    """Even for an admin, other fields of an account than the documented ones get 422, and nothing changes."""
     before = client.get("/me", headers=person.headers).json()
     change = {"role": "admin", field: value}
     require_refused(client.patch(f"/users/{person.name}", headers=admin.headers, json=change), f"/{field}")

@@ -1,4 +1,4 @@
-"""Sign-in through a real identity provider: accounts, roles, second factors, replays, and the end of passwords."""
+"""Sign-in through a real identity provider: accounts, roles, second factors, replays, and disabled passwords."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ pytestmark = pytest.mark.anyio
 
 
 class Browser:
-    """A browser with cookies of the service and of the provider."""
+    """A browser, with cookies of the service and of the provider."""
 
     def __init__(self, service: httpx.AsyncClient, provider: httpx.AsyncClient) -> None:
         self.service = service
         self.provider = provider
 
     async def begin(self) -> str:
-        """Begin a sign-in; return the provider's URL."""
+        """Begin a sign-in at the service; return the provider's URL."""
         answer = await self.service.get("/oidc/login")
         assert answer.status_code == 303, answer.text
         return answer.headers["Location"]
 
     async def back(self, sub: str, **claims: object) -> str:
-        """Sign in at the provider; return the path and query to which it sends the browser back."""
+        """Sign in at the provider; return the path and query to which it redirects the browser."""
         back = urlsplit(await sign_in(self.provider, await self.begin(), sub, **claims))
         return f"{back.path}?{back.query}"
 
     async def sign_in(self, sub: str, **claims: object) -> httpx.Response:
-        """Sign in as a browser without a session at the provider; return the answer of the service's callback."""
+        """Sign in, without a session at the provider; return the answer of the service's callback."""
         self.provider.cookies.clear()
         return await self.service.get(await self.back(sub, **claims))
 
     async def me(self, session: httpx.Response) -> dict[str, object]:
-        """Return the account of a session."""
+        """Return the account of the session that a sign-in has opened."""
         assert session.status_code == 200, session.text
         headers = {"Authorization": f"Bearer {session.json()['access_token']}"}
         account: dict[str, object] = (await self.service.get("/me", headers=headers)).json()
@@ -51,25 +51,25 @@ class Browser:
 
 
 def new_subject() -> str:
-    """Return a subject that has no account."""
+    """Return an unused subject, which is the provider's id of a user."""
     return secrets.token_hex(8)
 
 
 @pytest.fixture
 def settings(settings: Settings, identity_provider: OidcProvider, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the provider, and those that a test asks for."""
+    """Return settings with the provider, and the test's own."""
     return changed(settings, **identity_provider.settings, **getattr(request, "param", {}))
 
 
 @pytest.fixture
 async def browser(client: httpx.AsyncClient) -> AsyncIterator[Browser]:
-    """Return a new browser."""
+    """Return a browser without cookies."""
     async with httpx.AsyncClient() as provider:
         yield Browser(client, provider)
 
 
 async def test_the_first_sign_in_makes_an_account(browser: Browser) -> None:
-    """The session works like that of a login; the next sign-in of the same subject finds the account again."""
+    """A first sign-in creates an account with a working session; the next one of the same subject finds it."""
     sub, name = new_subject(), new_name()
     first = await browser.sign_in(sub, preferred_username=name, email="ada@example.com")
     assert first.json().keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
@@ -82,7 +82,7 @@ async def test_the_first_sign_in_makes_an_account(browser: Browser) -> None:
 
 
 async def test_accounts_are_never_linked_by_address_or_name(browser: Browser) -> None:
-    """Whoever has another account's address and name at the provider gets an account of their own."""
+    """An account of the provider with another account's address and name becomes a separate account."""
     name = new_name()
     taken = registration(name)
     assert (await browser.service.post("/register", json=taken)).status_code == 201
@@ -95,7 +95,7 @@ async def test_accounts_are_never_linked_by_address_or_name(browser: Browser) ->
 
 
 async def test_a_providers_account_has_no_password(browser: Browser) -> None:
-    """No password opens it, none can be set, and no second factor is enrolled here."""
+    """An account of the provider has no password, can't set one, and can't enrol a second factor here."""
     session = await browser.sign_in(new_subject(), preferred_username=new_name())
     name = (await browser.me(session))["username"]
     for password in ("!", "", PASSWORD):
@@ -108,7 +108,7 @@ async def test_a_providers_account_has_no_password(browser: Browser) -> None:
 
 
 async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
-    """State, nonce and challenge differ at each sign-in; the cookie is short-lived, for HTTP only and SameSite=Lax."""
+    """State, nonce and challenge are new at each sign-in; the cookie is short-lived, HttpOnly and SameSite=Lax."""
     queries = []
     for _ in range(2):
         answer = await browser.service.get("/oidc/login")
@@ -124,19 +124,19 @@ async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
 
 
 async def test_a_code_and_its_state_work_once_in_one_browser(browser: Browser) -> None:
-    """Another browser can't use the redirect, and the same browser can use it once."""
+    """A redirect works only in the browser that began the sign-in, and only once."""
     back = await browser.back(new_subject())
     cookies = httpx.Cookies(browser.service.cookies)
     browser.service.cookies.clear()
-    assert (await browser.service.get(back)).status_code == 401  # a browser that began no sign-in
+    assert (await browser.service.get(back)).status_code == 401  # this browser has begun no sign-in
     await browser.begin()
-    assert (await browser.service.get(back)).status_code == 401  # one that began another
+    assert (await browser.service.get(back)).status_code == 401  # this browser has begun another one
     browser.service.cookies = httpx.Cookies(cookies)
     assert (await browser.service.get(back)).status_code == 200
     assert not browser.service.cookies  # the cookie is used up
     assert (await browser.service.get(back)).status_code == 401
     browser.service.cookies = cookies
-    replayed = await browser.service.get(back)  # the provider refuses the code
+    replayed = await browser.service.get(back)  # the provider refuses the used code
     assert (replayed.status_code, replayed.json()["type"]) == (401, "/docs/problems#unauthorized")
 
 
@@ -144,13 +144,13 @@ async def test_a_code_and_its_state_work_once_in_one_browser(browser: Browser) -
     "query", ["", "code=abc", "state=abc", "error=access_denied", "code=abc&state=%C3%A4", "code=&state="]
 )
 async def test_what_is_no_redirect_of_the_provider_is_unauthorized(browser: Browser, query: str) -> None:
-    """Without the code and the state of this browser's sign-in there is no session."""
+    """A redirect without the code and state of this browser's sign-in gets 401."""
     await browser.begin()
     assert (await browser.service.get(f"/oidc/callback?{query}")).status_code == 401
 
 
 async def test_a_browser_gets_a_page_that_opens_the_console(browser: Browser) -> None:
-    """The page holds the session, is not stored, and loads the service's own script only."""
+    """A browser gets a page with the session; the page is not stored, and loads only the service's own script."""
     back = await browser.back(new_subject())
     page = await browser.service.get(back, headers={"Accept": "text/html,*/*;q=0.8"})
     assert page.status_code == 200
@@ -163,7 +163,7 @@ async def test_a_browser_gets_a_page_that_opens_the_console(browser: Browser) ->
 
 @pytest.mark.parametrize("settings", [{"oidc_role_claim": "groups=calc-admins"}], indirect=True)
 async def test_the_role_follows_the_claim(browser: Browser) -> None:
-    """The claim makes an admin, and its absence a user, at each sign-in; the last admin is kept by refusing."""
+    """At each sign-in, the claim decides between admin and user; the last admin can't lose the role."""
     first, second = new_subject(), new_subject()
     for sub in (first, second):
         assert (await browser.me(await browser.sign_in(sub, groups=["staff", "calc-admins"])))["role"] == "admin"
@@ -174,7 +174,7 @@ async def test_the_role_follows_the_claim(browser: Browser) -> None:
 
 @pytest.mark.parametrize("settings", [{"oidc_factor_claim": "acr=mfa", "admin_totp": "required"}], indirect=True)
 async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
-    """A token without the claim is refused; with it an admin need not enrol here."""
+    """A sign-in without the claim of a second factor is refused; with it, an admin need not enrol here."""
     sub = new_subject()
     assert (await browser.sign_in(sub)).status_code == 401
     assert (await browser.sign_in(sub, acr="password")).status_code == 401
@@ -182,7 +182,7 @@ async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
 
 
 async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: Settings) -> None:
-    """An admin disables an account for the provider too, and can't give it a password; deleted, it is made anew."""
+    """A disabled account can't sign in or get a password; after its deletion, a sign-in creates a new one."""
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     admin = registration(new_name(), role="admin")
     service = browser.service
@@ -201,7 +201,7 @@ async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: S
 
 @pytest.mark.parametrize("settings", [{"password_login": False}], indirect=True)
 async def test_passwords_can_be_switched_off(browser: Browser) -> None:
-    """Only the provider signs in; nobody registers or logs in with a password."""
+    """With passwords switched off, nobody can register or log in, except through the provider."""
     body = registration(new_name())
     assert (await browser.service.post("/register", json=body)).status_code == 403
     credentials = {"username": body["username"], "password": PASSWORD}
@@ -213,7 +213,7 @@ async def test_passwords_can_be_switched_off(browser: Browser) -> None:
 async def test_another_issuers_subject_is_another_account(
     browser: Browser, settings: Settings, identity_provider: OidcProvider
 ) -> None:
-    """A subject means something together with its issuer only."""
+    """The same subject of another issuer is another account."""
     sub = new_subject()
     account = await browser.me(await browser.sign_in(sub))
     engine = create_engine(f"sqlite:///{settings.data_dir / 'pycalc.db'}")
@@ -225,7 +225,7 @@ async def test_another_issuers_subject_is_another_account(
 
 
 async def test_a_wrong_client_secret_is_the_operators_fault(settings: Settings) -> None:
-    """The answer is 503 and tells nothing of the secret."""
+    """A wrong client secret gives 503, and the answer does not contain the secret."""
     wrong = changed(settings, oidc_client_secret="another one")
     async with in_process(wrong) as service, httpx.AsyncClient() as provider:
         answer = await Browser(service, provider).sign_in(new_subject())

@@ -1,4 +1,4 @@
-"""Tests of the list of a user's open sessions over HTTP, and of ending one of them."""
+"""The list of a user's open sessions over HTTP, and ending one of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def name(client: httpx.AsyncClient) -> str:
 
 
 async def opened(client: httpx.AsyncClient, name: str, agent: str = "curl/8.10.1") -> dict[str, str]:
-    """Open a session with a program, and return its tokens."""
+    """Log in with this User-Agent, and return the session's tokens."""
     login = {"username": name, "password": PASSWORD}
     answer = await client.post("/login", json=login, headers={"User-Agent": agent})
     tokens: dict[str, str] = answer.raise_for_status().json()
@@ -33,19 +33,19 @@ async def opened(client: httpx.AsyncClient, name: str, agent: str = "curl/8.10.1
 
 
 def bearer(session: dict[str, str]) -> dict[str, str]:
-    """Return the header that presents a session's access token."""
+    """Return the header that carries a session's access token."""
     return {"Authorization": f"Bearer {session['access_token']}"}
 
 
 async def listed(client: httpx.AsyncClient, session: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the open sessions as one of them sees them."""
+    """Return the open sessions, listed with one of them."""
     answer = await client.get("/me/sessions", headers=bearer(session))
     sessions: list[dict[str, Any]] = answer.raise_for_status().json()
     return sessions
 
 
 async def test_sessions_are_listed_with_their_devices(client: httpx.AsyncClient, name: str) -> None:
-    """Each has its times, address and program; one is the present one; there is no secret in the list."""
+    """Sessions are listed with times, address and program, and the present one is marked; no secret is listed."""
     desk, phone = await opened(client, name, CHROME), await opened(client, name, FIREFOX)
     sessions = await listed(client, desk)
     assert [each["client"] for each in sessions] == [
@@ -60,7 +60,7 @@ async def test_sessions_are_listed_with_their_devices(client: httpx.AsyncClient,
 
 
 async def test_a_refresh_is_the_last_use(client: httpx.AsyncClient, name: str) -> None:
-    """The time and the program of the last refresh are listed, and the session comes first; requests change nothing."""
+    """A refresh updates the time and the program of its session and moves it to the top; other requests do not."""
     old, new = await opened(client, name), await opened(client, name)
     before = await listed(client, new)
     body = {"refresh_token": old["refresh_token"]}
@@ -83,7 +83,7 @@ async def test_a_refresh_is_the_last_use(client: httpx.AsyncClient, name: str) -
 async def test_the_client_is_short_and_printable(
     client: httpx.AsyncClient, name: str, agent: bytes, client_name: str | None
 ) -> None:
-    """A User-Agent is cut to 100 characters, of which only printable ASCII is kept."""
+    """A User-Agent is cut to 100 characters, and only its printable ASCII is kept."""
     login = {"username": name, "password": PASSWORD}
     answer = await client.post("/login", json=login, headers=[(b"user-agent", agent)])
     (session,) = await listed(client, answer.json())
@@ -91,7 +91,7 @@ async def test_the_client_is_short_and_printable(
 
 
 async def test_one_session_is_ended_at_once(client: httpx.AsyncClient, name: str) -> None:
-    """Both tokens of the ended session are refused from then on; the other sessions go on."""
+    """Both tokens of an ended session are refused at once; other sessions still work."""
     here, there = await opened(client, name), await opened(client, name)
     (theirs,) = [each["id"] for each in await listed(client, here) if not each["current"]]
     assert (await client.get("/fibonacci/10", headers=bearer(there))).status_code == 200
@@ -104,7 +104,7 @@ async def test_one_session_is_ended_at_once(client: httpx.AsyncClient, name: str
 
 
 async def test_the_present_session_can_be_ended_too(client: httpx.AsyncClient, name: str) -> None:
-    """Ending one's own session is a logout."""
+    """Ending one's present session logs out."""
     here = await opened(client, name)
     (own,) = await listed(client, here)
     assert (await client.delete(f"/me/sessions/{own['id']}", headers=bearer(here))).status_code == 204
@@ -113,13 +113,13 @@ async def test_the_present_session_can_be_ended_too(client: httpx.AsyncClient, n
 
 @pytest.mark.parametrize("session_id", [NOWHERE, "nonsense", "0" * 64])
 async def test_an_unknown_session_is_not_found(client: httpx.AsyncClient, name: str, session_id: str) -> None:
-    """An id of no session is 404, whatever its form."""
+    """An unknown session id gets 404, whatever its form."""
     here = await opened(client, name)
     assert (await client.delete(f"/me/sessions/{session_id}", headers=bearer(here))).status_code == 404
 
 
 async def test_a_key_sees_and_ends_no_session(client: httpx.AsyncClient, name: str) -> None:
-    """Sessions are for people: an API key is 403."""
+    """Listing or ending sessions with an API key gets 403."""
     here = await opened(client, name)
     (own,) = await listed(client, here)
     made = await client.post("/me/keys", headers=bearer(here), json={"name": "report"})

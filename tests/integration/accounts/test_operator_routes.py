@@ -1,4 +1,4 @@
-"""Tests of what an operator asks over HTTP: the audit log, the dead letters, the accounts, the overview."""
+"""The routes of an operator over HTTP: audit log, dead letters, accounts, overview."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def ada(client: httpx.AsyncClient) -> Headers:
 
 
 async def audit(client: httpx.AsyncClient, headers: Headers, **query: str | int) -> list[dict[str, Any]]:
-    """Return a page of the audit log."""
+    """Return the items of a page of the audit log."""
     answer = await client.get("/admin/audit", headers=headers, params=query)
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
@@ -45,7 +45,7 @@ async def audit(client: httpx.AsyncClient, headers: Headers, **query: str | int)
 async def audited(
     client: httpx.AsyncClient, headers: Headers, action: str, number: int = 1, **query: str
 ) -> list[dict[str, Any]]:
-    """Wait until there are so many entries of an action, and return them, newest first."""
+    """Wait until there are ``number`` entries of an action; return them, newest first."""
 
     async def look() -> list[dict[str, Any]] | None:
         entries = await audit(client, headers, action=action, limit=1000, **query)
@@ -55,7 +55,7 @@ async def audited(
 
 
 def facts(action: str, actor: str | None, subject: str | None, outcome: str = "done", **details: object) -> Any:
-    """Return an entry of the in-process client."""
+    """Return the expected fields of an audit entry, for the in-process client's address."""
     address = "127.0.0.1"
     who = {"actor": actor, "subject": subject, "address": address}
     return {**who, "action": action, "outcome": outcome, "details": details}
@@ -65,7 +65,7 @@ def facts(action: str, actor: str | None, subject: str | None, outcome: str = "d
 async def test_only_an_admin_may(
     client: httpx.AsyncClient, admin: Headers, ada: Headers, method: str, path: str
 ) -> None:
-    """A user, an admin's key without the scope, and an admin who has lost the role get 403, others 401."""
+    """A user, an admin's key without the scope, and a former admin get 403; requests without credentials get 401."""
     key = (await client.post("/me/keys", headers=admin, json={"name": "key"})).json()["key"]
     await client.post("/register", headers=admin, json=registration("second", role="admin"))
     second = await bearer_of(client, "second")
@@ -78,7 +78,7 @@ async def test_only_an_admin_may(
 async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
     client: httpx.AsyncClient, admin: Headers
 ) -> None:
-    """A key with admin:read may read what its owner may as an admin, and can neither requeue nor discard."""
+    """An admin's key with admin:read may read what its owner may, and can neither requeue nor discard dead letters."""
     made = await client.post("/me/keys", headers=admin, json={"name": "console", "scopes": ["admin:read"]})
     headers = {"Authorization": f"Bearer {made.json()['key']}"}
     for method, path in ROUTES:
@@ -89,7 +89,7 @@ async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
 
 
 async def test_the_audit_log_says_who_did_what_to_whom(client: httpx.AsyncClient, admin: Headers, ada: Headers) -> None:
-    """Changes, sign-ins, keys and refusals have an entry each, with the actor, the account and the address."""
+    """Changes, sign-ins, keys and refusals have an entry each, with actor, subject and address."""
     key = (await client.post("/me/keys", headers=ada, json={"name": "key"})).json()
     await client.patch("/users/ada", headers=admin, json={"disabled": True})
     await client.post("/login", json={"username": "Ada", "password": PASSWORD})
@@ -113,7 +113,7 @@ async def test_the_audit_log_says_who_did_what_to_whom(client: httpx.AsyncClient
 
 
 async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Pages and both kinds of export hold the same entries in the same order; a formula is no formula any more."""
+    """Pages and both kinds of export have the same entries in the same order; formulas in CSV are made harmless."""
     for name in ("=1+1", "bob", "carol"):
         await client.post("/login", json={"username": name, "password": "x"})
     whole = await audited(client, admin, "login refused", 3)
@@ -160,14 +160,14 @@ async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncC
 async def test_a_bad_query_is_refused(
     client: httpx.AsyncClient, admin: Headers, path: str, query: dict[str, str]
 ) -> None:
-    """A malformed filter, cursor or order is 422 and names its parameter."""
+    """A malformed filter, cursor or order gets 422 with the parameter's name."""
     answer = await client.get(path, headers=admin, params=query)
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == [f"/{name}" for name in query]
 
 
 async def test_accounts_are_searched_and_sorted(client: httpx.AsyncClient, admin: Headers, ada: Headers) -> None:
-    """The list has the last sign-in and the usage of the day; search and order go on over pages."""
+    """The list of accounts has last sign-in and today's usage; search and order hold across pages."""
     await client.post("/register", json=registration("Adam"))
     await client.get("/fibonacci/100", headers=ada)
 
@@ -190,7 +190,7 @@ async def test_accounts_are_searched_and_sorted(client: httpx.AsyncClient, admin
 
 
 async def test_the_overview_shows_the_processes(client: httpx.AsyncClient, admin: Headers) -> None:
-    """The overview has this process with its version and figures, and the dependencies."""
+    """The overview shows this process with its version and figures, and the dependencies."""
 
     async def look() -> dict[str, Any] | None:
         overview: dict[str, Any] = (await client.get("/admin/overview", headers=admin)).json()

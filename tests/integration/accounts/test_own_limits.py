@@ -1,4 +1,4 @@
-"""Limits of single accounts and of roles, which admins and settings set in place of the default ones."""
+"""Limits of single accounts and of roles, which replace the default ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NONE = {"rate_limit": None, "compute": None, "digits": None, "history": None}
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with limits of roles, if a test gives some."""
+    """Return settings with limits of roles, if the test gives some."""
     return changed(settings, role_quotas=getattr(request, "param", {}))
 
 
 async def test_an_admin_sets_and_sees_them(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Members that are left out stay; null is the default again."""
+    """An admin sets and sees an account's limits; members left out stay, and null restores the default."""
     name, _ = await new_user(client)
     path = f"/users/{name}"
     assert (await client.get(path, headers=admin)).json()["quota"] == NONE
@@ -60,7 +60,7 @@ async def test_an_admin_sets_and_sees_them(client: httpx.AsyncClient, admin: Hea
     ],
 )
 async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers, quota: object, pointer: str) -> None:
-    """A limit in another form than the settings' is 422, and nothing is changed."""
+    """A limit in another form than the settings' gets 422, and nothing is changed."""
     answer = await client.patch("/users/root", headers=admin, json={"quota": quota})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
@@ -69,21 +69,21 @@ async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers
 
 
 async def test_users_set_none(client: httpx.AsyncClient) -> None:
-    """A user may neither see nor set limits, not even the own ones."""
+    """A user can neither see nor set limits, not even the own ones."""
     name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=headers, json={"quota": {"compute": "0"}})).status_code == 403
     assert (await client.get(f"/users/{name}", headers=headers)).status_code == 403
 
 
 async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Earlier calculations count; a session and a key have the limit, another user has not; 0 is none."""
+    """A new rate limit counts earlier calculations, and applies to this user's sessions and keys; 0 is no limit."""
     (name, headers), (_, other) = await new_user(client), await new_user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
     assert (await client.get("/fibonacci/1", headers=headers)).headers["RateLimit-Policy"].startswith('"minute";q=6000')
     assert (await client.get("/fibonacci/1", headers=program)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"rate_limit": "200/minute"}})
-    # The first calculation counted 60 more in advance, of which the second was one.
+    # The first calculation counted 60 more in advance; the second one is one of these.
     answer = await client.get("/fibonacci/1", headers=headers)
     assert answer.headers["RateLimit"].startswith('"minute";r=138;')
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"rate_limit": "60/minute"}})
@@ -99,7 +99,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
 
 
 async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Used seconds and bytes count towards the new limit; the refusal and the usage name it."""
+    """Use before the change counts towards a new quota; the refusal and the usage report show the new quota."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/1999", headers=headers)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "3kB/day", "compute": "0"}})
@@ -113,7 +113,7 @@ async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin:
 
 @pytest.mark.parametrize("settings", [{"user": {"digits": "3kB/day"}, "admin": {"digits": "0"}}], indirect=True)
 async def test_a_role_has_limits(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A role's limit replaces the default one, an account's own limit replaces the role's, and a new role is heeded."""
+    """A role's limit replaces the default one, and an account's own limit the role's; a new role applies at once."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/3999", headers=admin)).status_code == 200
     assert (await client.get("/pow/10/3999", headers=headers)).status_code == 429

@@ -1,4 +1,4 @@
-"""Tests of resets of forgotten passwords over HTTP."""
+"""Resets of forgotten passwords over HTTP."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NEW_PASSWORD = "a quite different password"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings that let an address fail thirty times in a minute."""
+    """Return settings with which an address may fail thirty times a minute."""
     return changed(settings, login_limit="3/minute")
 
 
 async def log_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> httpx.Response:
-    """Return the answer to a login."""
+    """Try to log in, and return the answer."""
     return await client.post("/login", json={"username": name, "password": password})
 
 
@@ -36,7 +36,7 @@ async def name(client: httpx.AsyncClient) -> str:
 
 
 async def reset_of(client: httpx.AsyncClient, admin: Headers, name: str) -> dict[str, Any]:
-    """Let the admin make a reset."""
+    """Let the admin make a reset, and return the answer."""
     answer = await client.post(f"/users/{name}/password-reset", headers=admin)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -44,12 +44,12 @@ async def reset_of(client: httpx.AsyncClient, admin: Headers, name: str) -> dict
 
 
 async def use(client: httpx.AsyncClient, token: str, password: str = NEW_PASSWORD) -> int:
-    """Return the status of a reset's use."""
+    """Use a reset to set a password, and return the status."""
     return (await client.post("/password-reset", json={"token": token, "new_password": password})).status_code
 
 
 async def test_a_forgotten_password_is_replaced_once(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """The token sets the password, ends all sessions at once, and is used up; API keys go on."""
+    """A reset sets the password once and ends all sessions at once; API keys still work."""
     session = await bearer_of(client, name)
     key = (await client.post("/me/keys", headers=session, json={"name": "program"})).json()["key"]
     made = await reset_of(client, admin, name)
@@ -66,14 +66,14 @@ async def test_a_forgotten_password_is_replaced_once(client: httpx.AsyncClient, 
 
 
 async def test_the_newest_reset_counts(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """A user has one open reset: making another voids the first."""
+    """Making another reset for a user makes the first one invalid."""
     first, second = await reset_of(client, admin, name), await reset_of(client, admin, name)
     assert await use(client, first["token"]) == 401
     assert await use(client, second["token"]) == 204
 
 
 async def test_a_weak_password_does_not_use_the_token_up(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """The new password obeys the rules of a registration; after a refusal the token still works."""
+    """A weak new password is refused as in a registration; the token still works afterwards."""
     token = (await reset_of(client, admin, name))["token"]
     for weak in ("short", "password", name):
         assert await use(client, token, weak) == 422
@@ -82,12 +82,12 @@ async def test_a_weak_password_does_not_use_the_token_up(client: httpx.AsyncClie
 
 @pytest.mark.parametrize("token", ["", "pcp_", "pcp_" + "A" * 43, "pcr_" + "A" * 43, "\u00e9" * 47, "\x00"])
 async def test_what_is_no_token_is_unauthorized(client: httpx.AsyncClient, token: str) -> None:
-    """Malformed and invented tokens are 401."""
+    """A malformed or invented token gets 401."""
     assert await use(client, token) == 401
 
 
 async def test_guessing_is_throttled_by_address(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """Wrong tokens count as failed logins of the address; a right one of another user is then refused too."""
+    """Wrong tokens count as failed logins of their address; then even another user's valid token is refused there."""
     right = (await reset_of(client, admin, name))["token"]
     statuses = [await use(client, f"pcp_{number:043d}") for number in range(31)]
     assert statuses == [401] * 30 + [429]
@@ -95,7 +95,7 @@ async def test_guessing_is_throttled_by_address(client: httpx.AsyncClient, admin
 
 
 async def test_an_admin_resets_others_alone(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """One's own password needs the current one; an unknown user is 404; users and keys make no reset."""
+    """An admin can't reset the own password; an unknown user gets 404; users and keys can't make resets."""
     assert (await client.post("/users/root/password-reset", headers=admin)).status_code == 403
     assert (await client.post("/users/nobody/password-reset", headers=admin)).status_code == 404
     key = (await client.post("/me/keys", headers=admin, json={"name": "program"})).json()["key"]
@@ -105,7 +105,7 @@ async def test_an_admin_resets_others_alone(client: httpx.AsyncClient, admin: He
 
 
 async def test_an_admin_ends_a_users_sessions(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """All sessions of the user end at once; the password and the API keys stay, and so do the admin's sessions."""
+    """An admin ends all sessions of a user at once; password, API keys and the admin's own sessions stay."""
     session = await bearer_of(client, name)
     key = (await client.post("/me/keys", headers=session, json={"name": "program"})).json()["key"]
     assert (await client.delete(f"/users/{name}/sessions", headers=admin)).status_code == 204

@@ -1,4 +1,4 @@
-"""Quotas over HTTP: what is refused and how, and what ``GET /usage`` shows."""
+"""Quotas over HTTP: refusals, and the figures in ``GET /usage``."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the quotas that a test asks for."""
+    """Return settings with the test's quotas."""
     return changed(settings, **getattr(request, "param", {}))
 
 
 def limited(**settings: str) -> pytest.MarkDecorator:
-    """Return a parametrisation with other quotas."""
+    """Return a mark that sets quotas for a test."""
     return pytest.mark.parametrize("settings", [settings], indirect=True)
 
 
 async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
-    """Open a new account's session and return the header that says who is calling."""
+    """Register an account, log in, and return the header of the session."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -40,13 +40,13 @@ async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 def refused(metrics: Metrics, quota: str) -> float:
-    """Return how many refusals of a quota were counted."""
+    """Return how often a quota has refused something."""
     return metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": quota}) or 0.0
 
 
 @limited(digits_quota="10kB/day")
 async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Every byte of a result counts, from the cache too; what would exceed the quota is refused before it is made."""
+    """Every byte of a result counts, also from the cache; a result above the remainder is refused in advance."""
     ada, bob = await bearer(client), await bearer(client)
     for _ in range(2):
         assert (await client.get("/pow/10/3999", headers=ada)).status_code == 200
@@ -69,7 +69,7 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
 
 @limited(digits_quota="1kB/day")
 async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
-    """The bytes of an export are charged; one is completed beyond the quota, the next one is refused, pages are not."""
+    """The bytes of an export count; a running export is completed beyond the quota, and the next one is refused."""
     ada = await bearer(client)
     for number in range(4):
         assert (await client.get(f"/fibonacci/{number}", headers=ada)).status_code == 200
@@ -85,7 +85,7 @@ async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
 
 @limited(digits_quota="10kB/day")
 async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient) -> None:
-    """A 304 sends no digits, so it is not charged."""
+    """A 304 sends no digits, so nothing is charged."""
     ada = {**await bearer(client), "Accept": "text/plain"}
     first = await client.get("/pow/10/8999", headers=ada)
     again = await client.get("/pow/10/8999", headers={**ada, "If-None-Match": first.headers["ETag"]})
@@ -95,7 +95,7 @@ async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient
 
 @limited(digits_quota="10kB/day")
 async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
-    """A HEAD and an unsatisfiable range send no digits, and a range only its own."""
+    """A HEAD and an unsatisfiable range are free; a range is charged only for its own digits."""
     ada = {**await bearer(client), "Accept": "text/plain"}
     path = "/pow/10/8999"
 
@@ -118,7 +118,7 @@ async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
 
 @limited(digits_quota="10kB/day")
 async def test_items_of_a_batch_are_refused_one_by_one(client: httpx.AsyncClient) -> None:
-    """In a batch, each item that is over the quota is a problem of its own; the others are answered and recorded."""
+    """Items of a batch above the quota become problems; the others are answered."""
     ada = await bearer(client)
     operations = [{"operation": "pow", "input": {"x": 10, "y": size - 1}} for size in (6_000, 6_000, 3_000)]
     results = (await client.post("/batch", json={"operations": operations}, headers=ada)).json()["results"]
@@ -133,7 +133,7 @@ async def id_of(client: httpx.AsyncClient, headers: dict[str, str]) -> bytes:
 
 @limited(compute_quota="60s/day")
 async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Inline and worker time are charged; beyond the quota only what is cached is answered."""
+    """Computing in the process and in workers is charged; with the quota used up, only cached results are answered."""
     ada = await bearer(client)
     used = [0.0]
     for path in ("/fibonacci/10", "/factorial/30000"):
@@ -154,7 +154,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
 
 @limited(compute_quota="60s/hour")
 async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
-    """If the quota of the user who came first refuses a computation, a waiting user computes it instead."""
+    """If the quota of the first requester refuses a computation, another waiting user computes the result."""
     ada, bob = await bearer(client), await bearer(client)
     resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 3_600))), 60.0)
     answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
@@ -162,7 +162,7 @@ async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resource
 
 
 async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
-    """``GET /usage`` has the default quotas, what the caller has used of them, and when they reset."""
+    """``GET /usage`` shows the default quotas, the caller's use of them, and when they reset."""
     ada = await bearer(client)
     await client.get("/fibonacci/100", headers=ada)
     answer = await client.get("/usage", headers=ada)
@@ -182,7 +182,7 @@ async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
 
 @limited(compute_quota="", digits_quota="")
 async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) -> None:
-    """Empty settings mean no quotas."""
+    """With empty settings, ``GET /usage`` shows no quotas."""
     ada = await bearer(client)
     assert (await client.get("/pow/10/9999", headers=ada)).status_code == 200
     assert (await client.get("/usage", headers=ada)).json()["quotas"] == []
@@ -190,7 +190,7 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
 
 @limited(digits_quota="10kB/day")
 async def test_a_restart_forgets_no_use(settings: Settings) -> None:
-    """Use from before a restart counts again within a second of the first charge after it."""
+    """After a restart, earlier use counts again within a second of the first charge."""
     async with in_process(settings) as client:
         ada = await bearer(client)
         assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200

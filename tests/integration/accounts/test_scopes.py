@@ -1,4 +1,4 @@
-"""The right that each route needs: every route of the application is in the table below, or the test fails."""
+"""The right that each route needs: a table below has every route of the application, or the test fails."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ RIGHTS = {
 
 
 def routes(app: FastAPI) -> set[str]:
-    """Return the method and path of every route but the operations'; a HEAD is a GET."""
+    """Return method and path of every route except the operations'; HEAD counts as GET."""
     contexts = list(iter_route_contexts(app.routes))
     found = {f"{method} {each.path_format}" for each in contexts for method in (each.methods or {"ANY"}) - {"HEAD"}}
     return {each for each in found if each.removeprefix("GET /").partition("/")[0] not in OPERATIONS}
@@ -89,7 +89,7 @@ def routes(app: FastAPI) -> set[str]:
 
 @pytest.fixture
 async def session(client: httpx.AsyncClient, resources: Resources) -> dict[str, str]:
-    """Register an admin, whose keys may have every scope, and return the header of its session."""
+    """Register an admin, whose keys may have every scope, and return the header of the session."""
     name, token = new_name(), resources.bootstrap_token or ""
     await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
     login = await client.post("/login", json={"username": name, "password": PASSWORD})
@@ -97,13 +97,13 @@ async def session(client: httpx.AsyncClient, resources: Resources) -> dict[str, 
 
 
 async def key_with(client: httpx.AsyncClient, session: dict[str, str], scopes: Sequence[str]) -> dict[str, str]:
-    """Return the header of a new key with these scopes."""
+    """Make a key with these scopes, and return the header that carries it."""
     made = await client.post("/me/keys", headers=session, json={"name": "narrow", "scopes": [*scopes]})
     return {"Authorization": f"Bearer {made.json()['key']}"}
 
 
 def requests_for(right: str) -> list[tuple[str, str]]:
-    """Return the method and a path of each route that needs a right."""
+    """Return method and path of each route that needs this right."""
     operations = [f"GET {path}" for path in ("/fibonacci/10", "/gcd/4/6")] if right == "calculate" else []
     wanted = [*operations, *(route for route, needed in RIGHTS.items() if needed == right)]
     assert wanted
@@ -111,7 +111,7 @@ def requests_for(right: str) -> list[tuple[str, str]]:
 
 
 def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
-    """A new route belongs into the table, with the scope that it declares."""
+    """Every route is in the table, with the scope that it declares."""
     assert routes(app) == RIGHTS.keys()
 
 
@@ -119,7 +119,7 @@ def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
 async def test_a_key_without_the_scope_is_refused(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """The refusal names the missing scope, in words and as in RFC 6750 section 3.1."""
+    """A key without the scope is refused with the scope's name, in words and as in RFC 6750 §3.1."""
     headers = await key_with(client, session, [other for other in KeyScope if other != scope])
     for method, path in requests_for(scope):
         answer = await client.request(method, path, headers=headers, json={})
@@ -132,7 +132,7 @@ async def test_a_key_without_the_scope_is_refused(
 async def test_a_key_with_only_the_scope_is_let_in(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """HEAD stands for GET, because the stream of events does not end; an invalid body is refused later."""
+    """A key with only this scope is admitted (tested by HEAD where GET would stream, and with invalid bodies)."""
     headers = await key_with(client, session, [scope])
     statuses = {
         path: (await client.request("HEAD" if method == "GET" else method, path, headers=headers, json={})).status_code
@@ -142,7 +142,7 @@ async def test_a_key_with_only_the_scope_is_let_in(
 
 
 async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, session: dict[str, str]) -> None:
-    """Passwords, keys, sessions and the accounts of others are not changed with a key that has every scope."""
+    """Routes that need a session refuse a key with every scope: passwords, keys, sessions, other accounts."""
     headers = await key_with(client, session, [*KeyScope])
     for method, path in requests_for(SESSION):
         answer = await client.request(method, path, headers=headers, json={})
@@ -150,7 +150,7 @@ async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, sessi
 
 
 async def test_all_other_routes_need_a_credential(client: httpx.AsyncClient) -> None:
-    """Without one, a route is public or answers 401."""
+    """Without a credential, every route is either public or answers 401."""
     for right in {*KeyScope, SESSION, OF_TOOLS}:
         for method, path in requests_for(right):
             assert (await client.request(method, path, json={})).status_code == 401, path

@@ -1,4 +1,4 @@
-"""Tests of the cookie that keeps a browser's refresh token."""
+"""The cookie that holds a browser's refresh token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEEK = 7 * 86_400
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings that let pages of another origin call the service."""
+    """Return settings with which pages of another origin may call the service."""
     return changed(settings, cors_origins=("https://app.example",))
 
 
@@ -35,7 +35,7 @@ async def name(client: httpx.AsyncClient) -> str:
 
 
 async def signed_in(client: httpx.AsyncClient, name: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Return the answer to a browser's login."""
+    """Log in as a browser does, and return the answer."""
     login = {"username": name, "password": PASSWORD, "cookie": True}
     return await client.post("/login", json=login, headers=OWN if headers is None else headers)
 
@@ -47,18 +47,18 @@ def cookie_in(answer: httpx.Response) -> Morsel[str]:
 
 
 async def refreshed(client: httpx.AsyncClient, token: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Return the answer to a refresh with a cookie."""
+    """Refresh with a cookie, and return the answer."""
     sent = {**(OWN if headers is None else headers), "Cookie": f"{NAME}={token}"}
     return await client.post("/token/refresh", json=REFRESH, headers=sent)
 
 
 def bearer(answer: httpx.Response) -> dict[str, str]:
-    """Return the header that presents the access token of an answer."""
+    """Return the header that carries an answer's access token."""
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClient, name: str) -> None:
-    """A login and a refresh set it, with every protection and for as long as it is valid; the body has none."""
+    """Login and refresh put the refresh token only into the cookie, with every protection and its own lifetime."""
     login = await signed_in(client, name)
     first = cookie_in(login)
     second = await refreshed(client, first.value)
@@ -75,7 +75,7 @@ async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClien
 
 
 async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> None:
-    """Without ``cookie`` both tokens come in the body, also for the form, and a cookie is not read."""
+    """Without ``cookie``, both tokens are in the body, also for the form, and a cookie is ignored."""
     login = {"username": name, "password": PASSWORD}
     for answer in (await client.post("/login", json=login), await client.post("/login", data=login)):
         assert "set-cookie" not in answer.headers
@@ -95,14 +95,14 @@ async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> N
     ],
 )
 async def test_a_refresh_has_one_token(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
-    """It is in the body or in the cookie, and the request says where."""
+    """A refresh has its token either in the body or in the cookie; the request says where."""
     answer = await client.post("/token/refresh", json=body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
 async def test_without_a_cookie_nobody_is_signed_in(client: httpx.AsyncClient) -> None:
-    """No cookie, another one, or a value that is no token is 401."""
+    """A refresh without the cookie, or with a value that is no token, gets 401."""
     for cookie in ({}, {"Cookie": "other=pcr_x"}, {"Cookie": f"{NAME}="}, {"Cookie": f"{NAME}=pcr_x"}):
         answer = await client.post("/token/refresh", json=REFRESH, headers={**OWN, **cookie})
         assert answer.status_code == 401
@@ -123,7 +123,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("headers", FOREIGN)
 async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: str, headers: dict[str, str]) -> None:
-    """A request from another origin, even one that CORS admits, neither refreshes nor signs in."""
+    """A request from another origin, even one that CORS allows, can neither refresh nor log in by cookie."""
     token = cookie_in(await signed_in(client, name)).value
     for answer in (await refreshed(client, token, headers), await signed_in(client, name, headers)):
         assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")
@@ -132,7 +132,7 @@ async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: st
 
 
 async def test_a_form_of_another_page_is_not_read(client: httpx.AsyncClient, name: str) -> None:
-    """A form or plain text, which any page can post without asking, is never a refresh by cookie."""
+    """A form or plain text, which any page can post, is never accepted as a refresh by cookie."""
     headers = {"Cookie": f"{NAME}={cookie_in(await signed_in(client, name)).value}"}
     form = await client.post("/token/refresh", data={"cookie": "true"}, headers=headers)
     assert (form.status_code, form.json()["error"]) == (400, "invalid_request")
@@ -141,13 +141,13 @@ async def test_a_form_of_another_page_is_not_read(client: httpx.AsyncClient, nam
 
 
 async def test_old_browsers_and_programs_may_use_the_cookie(client: httpx.AsyncClient, name: str) -> None:
-    """A request without Sec-Fetch-Site is judged by Origin, and one without either is no browser's."""
+    """Without Sec-Fetch-Site, Origin decides; a request without both does not come from a browser."""
     for headers in ({"Origin": "http://pycalc.test"}, {}):
         assert (await signed_in(client, name, headers)).status_code == 200
 
 
 async def test_two_tabs_may_refresh_at_once(client: httpx.AsyncClient, name: str) -> None:
-    """Both get tokens, and whichever cookie the browser keeps goes on."""
+    """If two tabs refresh at once, both get tokens, and either cookie works afterwards."""
     token = cookie_in(await signed_in(client, name)).value
     answers = await asyncio.gather(*(refreshed(client, token) for _ in range(2)))
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -157,7 +157,7 @@ async def test_two_tabs_may_refresh_at_once(client: httpx.AsyncClient, name: str
 
 
 async def test_a_stolen_cookie_ends_the_session(client: httpx.AsyncClient, name: str) -> None:
-    """An old token is reuse, as in JSON: the session and its access tokens end."""
+    """Using an old token from a cookie is reuse: the session and its access tokens end."""
     stolen = cookie_in(await signed_in(client, name)).value
     second = await refreshed(client, stolen)
     third = await refreshed(client, cookie_in(second).value)
@@ -172,7 +172,7 @@ async def test_a_stolen_cookie_ends_the_session(client: httpx.AsyncClient, name:
 async def test_what_ends_the_session_removes_the_cookie(
     client: httpx.AsyncClient, name: str, method: str, path: str, body: object
 ) -> None:
-    """The browser forgets the token, which is refused besides."""
+    """Ending the session removes the cookie, and its token is refused."""
     login = await signed_in(client, name)
     answer = await client.request(method, path, headers=bearer(login), json=body)
     assert answer.status_code == 204

@@ -1,4 +1,4 @@
-"""Tests of sessions over HTTP: refresh, logout, and immediate refusal of every token of an ended session."""
+"""Sessions over HTTP: refresh, logout, and immediate refusal of all tokens of an ended session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEW_PASSWORD = "a quite different password"
 
 
 async def session_of(client: httpx.AsyncClient, name: str, password: str = PASSWORD) -> dict[str, str]:
-    """Open a session."""
+    """Log in, and return the session's tokens."""
     answer = await client.post("/login", json={"username": name, "password": password})
     assert answer.status_code == 200, answer.text
     tokens: dict[str, str] = answer.json()
@@ -35,18 +35,18 @@ async def status(client: httpx.AsyncClient, session: dict[str, str]) -> int:
 
 
 async def refreshed(client: httpx.AsyncClient, session: dict[str, str]) -> httpx.Response:
-    """Exchange a session's refresh token."""
+    """Refresh a session, and return the answer."""
     return await client.post("/token/refresh", json={"refresh_token": session["refresh_token"]})
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, session: dict[str, str], **body: object) -> int:
-    """Return the status of a request with a session's access token."""
+    """Send a request with a session's access token, and return the status."""
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     return (await client.request(method, path, headers=headers, json=body or None)).status_code
 
 
 async def test_a_refresh_gives_new_tokens(client: httpx.AsyncClient, name: str) -> None:
-    """A refresh returns two new working tokens in a response that may not be stored (RFC 6749 §5.1)."""
+    """A refresh returns two new working tokens, and the response may not be stored (RFC 6749 §5.1)."""
     first = await session_of(client, name)
     answer = await refreshed(client, first)
     assert answer.status_code == 200
@@ -60,7 +60,7 @@ async def test_a_refresh_gives_new_tokens(client: httpx.AsyncClient, name: str) 
 
 
 async def test_reuse_ends_the_session_and_its_access_tokens(client: httpx.AsyncClient, name: str) -> None:
-    """Reuse of a replaced refresh token ends the session and its access tokens at once."""
+    """Reuse of a replaced refresh token ends its session and the access tokens at once."""
     stolen = await session_of(client, name)
     second = (await refreshed(client, stolen)).json()
     third = (await refreshed(client, second)).json()
@@ -76,20 +76,20 @@ async def test_reuse_ends_the_session_and_its_access_tokens(client: httpx.AsyncC
     "token", ["", "pcr_", "pcr_AAAA", "eyJhbGciOiJub25lIn0.e30.", "pcr_" + "A" * 64, "pcr_" + "\u00e9" * 64]
 )
 async def test_what_is_no_refresh_token_is_unauthorized(client: httpx.AsyncClient, token: str) -> None:
-    """Malformed, foreign and invented tokens are 401, never an error of the service."""
+    """Malformed, foreign and invented refresh tokens get 401."""
     assert (await refreshed(client, {"refresh_token": token})).status_code == 401
 
 
 async def test_an_access_token_refreshes_nothing_and_the_other_way_round(client: httpx.AsyncClient, name: str) -> None:
-    """Each kind of token is good for its own purpose only."""
+    """An access token can't refresh, and a refresh token can't authenticate."""
     session = await session_of(client, name)
-    header = session["access_token"][:100]  # a whole one is too long for the field
+    header = session["access_token"][:100]  # a whole token is too long for the field
     assert (await refreshed(client, {"refresh_token": header})).status_code == 401
     assert await status(client, {"access_token": session["refresh_token"]}) == 401
 
 
 async def test_logout_ends_this_session_alone(client: httpx.AsyncClient, name: str) -> None:
-    """Logout ends both tokens of the session; another session of the user continues."""
+    """Logout ends both tokens of its session; another session of the user still works."""
     here, there = await session_of(client, name), await session_of(client, name)
     assert await status(client, here) == 200
     assert await call(client, "POST", "/logout", here) == 204
@@ -99,7 +99,7 @@ async def test_logout_ends_this_session_alone(client: httpx.AsyncClient, name: s
 
 
 async def test_logout_all_ends_every_session(client: httpx.AsyncClient, name: str) -> None:
-    """Logging out everywhere ends all sessions of the user and of nobody else."""
+    """Logging out everywhere ends all sessions of the user, and no others."""
     other = new_name()
     await client.post("/register", json=registration(other))
     here, there, others = (
@@ -113,7 +113,7 @@ async def test_logout_all_ends_every_session(client: httpx.AsyncClient, name: st
 
 
 async def test_a_new_password_ends_the_other_sessions(client: httpx.AsyncClient, name: str) -> None:
-    """A password change keeps its own session, ends the others, and replaces the password."""
+    """A password change keeps its own session and ends the others."""
     here, there = await session_of(client, name), await session_of(client, name)
     assert [await status(client, each) for each in (here, there)] == [200, 200]
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
@@ -125,7 +125,7 @@ async def test_a_new_password_ends_the_other_sessions(client: httpx.AsyncClient,
 
 
 async def test_a_password_is_changed_by_who_knows_it(client: httpx.AsyncClient, name: str) -> None:
-    """A password change needs the current password and obeys the registration's rules."""
+    """A password change needs the current password, and the new one must obey the registration's rules."""
     session = await session_of(client, name)
     wrong = {"current_password": "wrong password", "new_password": NEW_PASSWORD}
     assert await call(client, "PUT", "/me/password", session, **wrong) == 403

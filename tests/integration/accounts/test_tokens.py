@@ -1,4 +1,4 @@
-"""Tests of authentication over HTTP: each bad token is 401 with WWW-Authenticate, a revoked one at once."""
+"""Authentication over HTTP: each bad token gets 401 with WWW-Authenticate, and a revoked one at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROTECTED = [
 
 @pytest.fixture
 async def token(client: httpx.AsyncClient) -> str:
-    """Register an account and return its token."""
+    """Register an account, log in, and return the access token."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -34,14 +34,14 @@ async def token(client: httpx.AsyncClient) -> str:
 async def refusal(
     client: httpx.AsyncClient, method: str, path: str, authorization: str | bytes | None
 ) -> httpx.Response:
-    """Return the answer to a request with this header."""
+    """Send a request with this Authorization field, and return the answer."""
     value = authorization.encode() if isinstance(authorization, str) else authorization
     headers = {} if value is None else {b"Authorization": value}
     return await client.request(method, path, headers=headers)
 
 
 def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -> None:
-    """Check that an answer is the documented 401 with this challenge."""
+    """Assert that an answer is the documented 401 with this challenge."""
     assert answer.status_code == 401, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["WWW-Authenticate"] == challenge
@@ -51,7 +51,7 @@ def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncClient, method: str, path: str) -> None:
-    """Without a token every protected path is 401 before anything else is checked."""
+    """Without a token every protected path gets 401 before anything else is checked."""
     assert_unauthorized(await refusal(client, method, path, None))
 
 
@@ -70,13 +70,13 @@ async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncCl
     ],
 )
 async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes, challenge: str) -> None:
-    """Any malformed header is 401 on every kind of route; ``error`` marks a bad token (RFC 6750 §3)."""
+    """A malformed Authorization field gets 401 on every kind of route; ``error`` marks a bad token (RFC 6750 §3)."""
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, authorization), challenge)
 
 
 async def test_a_token_of_an_ended_session_is_a_bad_token(client: httpx.AsyncClient, token: str) -> None:
-    """A token of an ended session is 401 with a challenge that asks for a new login."""
+    """A token of an ended session gets 401 with a challenge that asks for a new login."""
     assert (await client.post("/logout", headers={"Authorization": f"Bearer {token}"})).status_code == 204
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, f"Bearer {token}"), BAD_TOKEN)

@@ -1,4 +1,4 @@
-"""Second factors over HTTP: enrolment, logins in both forms, limits, isolation, admins' resets and duties."""
+"""Second factors over HTTP: enrolment, logins by JSON and form, limits, isolation, admins' resets and duties."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Person:
         self._step = 0.0
 
     async def log_in(self, **more: object) -> httpx.Response:
-        """Try a login with the right password; keep the session that it opens."""
+        """Log in with the right password; keep the session if one is opened."""
         answer = await self.client.post("/login", json={"username": self.name, "password": PASSWORD, **more})
         if answer.status_code == 200:
             self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         return answer
 
     async def post(self, path: str, **body: object) -> httpx.Response:
-        """Send a JSON body with the account's session."""
+        """Send a JSON body with the account's session, and return the answer."""
         return await self.client.post(path, headers=self.headers, json=body)
 
     async def enrol(self) -> None:
@@ -48,7 +48,7 @@ class Person:
         self.recovery = confirmed.json()["recovery_codes"]
 
     def next_code(self) -> str:
-        """Return the code after the one of the enrolment, which a clock that is a step behind accepts too."""
+        """Return the code after that of the enrolment; the service accepts it, because a clock may be a step behind."""
         return code_at(self.secret, self._step + STEP_SECONDS)
 
 
@@ -71,12 +71,12 @@ async def ada(client: httpx.AsyncClient) -> Person:
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings in which anybody may register an admin, or those that a test asks for."""
+    """Return settings with which anybody may register an admin, or the test's own."""
     return changed(settings, admin_registration="open", **getattr(request, "param", {}))
 
 
 async def test_a_login_needs_a_code(ada: Person) -> None:
-    """Password alone is 401 with a problem of its own; password and code open a session, once."""
+    """The password alone gets 401 with its own problem type; password and code open a session, once."""
     refused = await ada.log_in()
     assert (refused.status_code, refused.json()["type"]) == (401, "/docs/problems#totp-required")
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="pycalc"'
@@ -88,7 +88,7 @@ async def test_a_login_needs_a_code(ada: Person) -> None:
 
 
 async def test_a_wrong_password_says_nothing_about_codes(ada: Person) -> None:
-    """A login with a wrong password does not tell that there is a second factor."""
+    """A login with a wrong password does not reveal that the account has a second factor."""
     answers = [
         await ada.client.post("/login", json={"username": name, "password": "a wrong password"})
         for name in (ada.name, new_name())
@@ -98,7 +98,7 @@ async def test_a_wrong_password_says_nothing_about_codes(ada: Person) -> None:
 
 
 async def test_the_oauth2_form_takes_a_code_too(ada: Person) -> None:
-    """The password form has a field more, and an error code of its own for a missing code."""
+    """The password form has a field for the code, and its own error code if the code is missing."""
     form = {"username": ada.name, "password": PASSWORD}
     refused = await ada.client.post("/login", data=form)
     assert (refused.status_code, refused.json()["error"]) == (400, "totp_required")
@@ -108,14 +108,14 @@ async def test_the_oauth2_form_takes_a_code_too(ada: Person) -> None:
 
 
 async def test_a_secret_is_shown_once(ada: Person) -> None:
-    """A second enrolment is refused while the first is in force; the account says that it has a second factor."""
+    """While a second factor is in force, another enrolment is refused; the account shows that it has one."""
     assert (await ada.client.get("/me", headers=ada.headers)).json()["totp"] is True
     for path, body in (("/me/totp", {"password": PASSWORD}), ("/me/totp/confirm", {"totp": ada.next_code()})):
         assert (await ada.post(path, **body)).status_code == 409
 
 
 async def test_enrolling_needs_the_password_and_a_code(client: httpx.AsyncClient) -> None:
-    """A stolen session turns no second factor on."""
+    """Enrolling needs the password, and confirming needs a code."""
     bob = await person(client)
     assert (await bob.post("/me/totp", password="a wrong password")).status_code == 403
     assert (await bob.post("/me/totp/confirm", totp="123456")).status_code == 409
@@ -126,7 +126,7 @@ async def test_enrolling_needs_the_password_and_a_code(client: httpx.AsyncClient
 
 
 async def test_confirming_ends_the_other_sessions_at_once(client: httpx.AsyncClient) -> None:
-    """The session that enrols goes on, and another one, whose token this process knows, is refused."""
+    """The session that confirms goes on, and another one is refused, even if its token is cached."""
     bob = await person(client)
     other = bob.headers
     assert (await client.get("/me", headers=other)).status_code == 200
@@ -137,7 +137,7 @@ async def test_confirming_ends_the_other_sessions_at_once(client: httpx.AsyncCli
 
 
 async def test_recovery_codes_log_in_and_disable(ada: Person) -> None:
-    """A recovery code works once in a code's place; password and code turn the second factor off."""
+    """A recovery code works once in place of a code; password and code turn the second factor off."""
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 200
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 401
     for password, totp in (("a wrong password", ada.recovery[1]), (PASSWORD, ada.recovery[0])):
@@ -149,7 +149,7 @@ async def test_recovery_codes_log_in_and_disable(ada: Person) -> None:
 
 @pytest.mark.parametrize("settings", [{"login_limit": "3/minute"}], indirect=True)
 async def test_guesses_at_a_code_are_throttled(ada: Person) -> None:
-    """Wrong codes count as failed logins and then refuse the right one too; a login's first half counts as nothing."""
+    """Wrong codes count as failed logins, and then even the right one is refused; a missing code does not count."""
     for _ in range(4):
         assert (await ada.log_in()).json()["type"] == "/docs/problems#totp-required"
     assert [(await ada.log_in(totp="abc")).status_code for _ in range(4)] == [401, 401, 401, 429]
@@ -166,14 +166,14 @@ async def test_guesses_at_a_code_are_throttled(ada: Person) -> None:
     ],
 )
 async def test_a_stolen_session_does_not_guess(client: httpx.AsyncClient, path: str, wrong: dict[str, str]) -> None:
-    """Wrong passwords and codes of a session count as failed logins."""
+    """Wrong passwords and codes sent with a session count as failed logins."""
     bob = await person(client)
     assert (await bob.post("/me/totp", password=PASSWORD)).status_code == 201
     assert [(await bob.post(path, **wrong)).status_code for _ in range(4)] == [403, 403, 403, 429]
 
 
 async def test_second_factors_are_ones_own(ada: Person) -> None:
-    """Another user neither uses this one's codes nor resets its second factor."""
+    """Another user can neither use this user's codes nor reset the second factor."""
     bob = await person(ada.client)
     await bob.enrol()
     assert (await bob.log_in(totp=ada.recovery[0])).status_code == 401
@@ -183,7 +183,7 @@ async def test_second_factors_are_ones_own(ada: Person) -> None:
 
 
 async def test_an_admin_resets_a_lost_second_factor(ada: Person) -> None:
-    """An admin's reset ends the account's sessions; the password is then enough, until it is enrolled anew."""
+    """An admin's reset ends the account's sessions; the password is then enough until a new enrolment."""
     admin = await person(ada.client, role="admin")
     path = f"/users/{ada.name}/totp"
     assert (await ada.client.get(f"/users/{ada.name}", headers=admin.headers)).json()["totp"] is True
@@ -197,7 +197,7 @@ async def test_an_admin_resets_a_lost_second_factor(ada: Person) -> None:
 
 @pytest.mark.parametrize("settings", [{"admin_totp": "required"}], indirect=True)
 async def test_an_admin_must_enrol_first(client: httpx.AsyncClient) -> None:
-    """Where it is required, an admin without a second factor may read the own account, enrol and log out only."""
+    """If the setting requires it, an admin without a second factor can only read the own account, enrol and log out."""
     admin, user = await person(client, role="admin"), await person(client)
     allowed = {"/me": 200, "/users": 403, "/fibonacci/10": 403, "/usage": 403, "/secure-history": 403, "/me/keys": 403}
     for path, status in allowed.items():
@@ -212,7 +212,7 @@ async def test_an_admin_must_enrol_first(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("settings", [{"admin_totp": "required"}], indirect=True)
 async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None:
-    """A user's session is refused from the moment of the promotion to admin."""
+    """A user without a second factor is refused as soon as the role becomes admin."""
     admin, user = await person(client, role="admin"), await person(client)
     await admin.enrol()
     assert (await client.get("/fibonacci/10", headers=user.headers)).status_code == 200
@@ -223,7 +223,7 @@ async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None
 
 
 async def test_it_outlasts_a_new_password_key(settings: Settings) -> None:
-    """Codes are checked after the password keys were rotated, as long as the old one is listed."""
+    """After a rotation of the password keys, codes are accepted as long as the old key is listed."""
     old, new = "o" * 32, "n" * 32
     async with in_process(changed(settings, password_keys=old)) as client:
         ada = await person(client)

@@ -1,4 +1,4 @@
-"""Tests of account administration over HTTP: changes hold at once, and an admin always remains."""
+"""Administration of accounts over HTTP: changes apply at once, and one admin always stays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Pages list every account once, by name and with its disabled state, without a hash or secret."""
+    """Pages list every account once, sorted by name, with its disabled state and without a hash or secret."""
     names = sorted([(await new_user(client))[0] for _ in range(4)] + ["root"])
     seen: list[str] = []
     query: dict[str, str | int] = {"limit": 2}
@@ -28,7 +28,7 @@ async def test_accounts_are_listed_by_name_in_pages(client: httpx.AsyncClient, a
 
 
 async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A role change takes effect on the same token with the next request."""
+    """A new role applies to the next request with the same token."""
     name, headers = await new_user(client)
     assert (await client.get("/users", headers=headers)).status_code == 403
     changed = await client.patch(f"/users/{name}", headers=admin, json={"role": "admin"})
@@ -68,7 +68,7 @@ async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, c
 
 
 async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Every account is 403 for a user; an unknown account is 404 for an admin."""
+    """A user gets 403 for every account; an admin gets 404 for an unknown one."""
     name, headers = await new_user(client)
     for path in (f"/users/{name}", "/users/root", "/users/nobody"):
         assert (await client.patch(path, headers=headers, json={"role": "admin"})).status_code == 403
@@ -79,7 +79,7 @@ async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) ->
 
 @pytest.mark.parametrize("password", ["password", "PASSWORD", "1qaz2wsx", "iloveyou"])
 async def test_common_passwords_are_refused(client: httpx.AsyncClient, password: str) -> None:
-    """The 3,000 most common passwords of at least 8 characters are 422, in any letter case."""
+    """The 3,000 most common passwords of at least 8 characters get 422, in any letter case."""
     answer = await client.post("/register", json={**registration(new_name()), "password": password})
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/password"]
@@ -99,7 +99,7 @@ async def test_common_passwords_are_refused(client: httpx.AsyncClient, password:
     ],
 )
 async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
-    """Without the name, the address and the service's words, a password must keep four characters."""
+    """A password needs four characters besides the name, the address and the service's words."""
     body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
     registered = await client.post("/register", json=body)
     assert registered.status_code == status
@@ -113,7 +113,7 @@ async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient,
 
 @pytest.mark.parametrize("value", ["no", "false", 0, 1])
 async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
-    """A value that is not a boolean is 422, and the account stays unchanged."""
+    """A value of ``disabled`` that is not a boolean gets 422, and the account stays unchanged."""
     name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
     assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200

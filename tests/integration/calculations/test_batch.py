@@ -1,4 +1,4 @@
-"""Tests of batches: answers in order, exact, and recorded all or none."""
+"""Batches over HTTP: answers in order, exact, and recorded all or none."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ JSON = {"Content-Type": "application/json"}
 
 
 def item(operation: str, **operands: object) -> dict[str, object]:
-    """Return one calculation of a batch."""
+    """Return one item of a batch."""
     return {"operation": operation, "input": operands}
 
 
 def outcome(told: dict[str, Any]) -> object:
-    """Return a calculation's result, or a problem's slug and pointers."""
+    """Return the result of an answered item, or a problem's slug and pointers."""
     if "result" in told:
         return told["result"]
     slug = str(told["type"]).rpartition("#")[2]
@@ -41,17 +41,17 @@ def history(client: httpx.Client) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's server, logged in as somebody new."""
+    """Return a client of the session's server, logged in as a new user."""
     with httpx.Client(base_url=server.url, timeout=60) as opened:
         opened.headers.update(new_person(opened).headers)
         yield opened
 
 
 class TestAnswers:
-    """Tests of a batch's answers."""
+    """The answers to a batch."""
 
     def test_answers_and_problems_are_in_order(self, client: httpx.Client) -> None:
-        """Each item gets a calculation or a problem, and the history has the calculations in the same order."""
+        """Each item gets a calculation or a problem; the history has the calculations in the same order."""
         operations = [
             item("fibonacci", n=100),
             item("pow", x=2, y="-1"),
@@ -106,7 +106,7 @@ class TestAnswers:
         ],
     )
     def test_numbers_are_the_literals_that_they_are(self, client: httpx.Client, literal: str, told: object) -> None:
-        """JSON numbers such as 2.50, 1e3 and 2^70 are exact, since none becomes a float."""
+        """JSON numbers such as 2.50, 1e3 and 2^70 are exact, because none becomes a float."""
         body = f'{{"operations":[{{"operation":"pow","input":{{"x":{literal},"y":1}}}}]}}'
         (made,) = client.post("/batch", content=body, headers=JSON).raise_for_status().json()["results"]
         assert (made["input"]["x"], made["result"]) == (told, told)
@@ -121,7 +121,7 @@ class TestAnswers:
         assert fraction["status"] == 422
 
     def test_the_second_of_two_equal_ones_is_cached(self, client: httpx.Client) -> None:
-        """Two equal items are recorded with their own ids, but computed once."""
+        """Two equal items are recorded with different ids, but computed once."""
         n = 77_777
         answer = client.post("/batch", json={"operations": [item("fibonacci", n=n)] * 2}).raise_for_status()
         first, second = answer.json()["results"]
@@ -139,14 +139,14 @@ class TestAnswers:
         assert [row["id"] for row in history(client)] == [told["id"] for told in reversed(results)]
 
     def test_it_is_nobodys_copy(self, client: httpx.Client) -> None:
-        """A batch's answer is private and not to be stored."""
+        """A batch's answer is private and may not be stored."""
         answer = client.post("/batch", json={"operations": [item("factorial", n=3)]})
         assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.headers["Content-Type"] == "application/json"
 
 
 class TestRefusals:
-    """Tests of invalid bodies, which are refused whole and record nothing."""
+    """Invalid bodies are refused as a whole, and nothing is recorded."""
 
     @pytest.mark.parametrize(
         ("body", "pointers"),
@@ -182,7 +182,7 @@ class TestRefusals:
         ],
     )
     def test_each_fault_is_pointed_at(self, client: httpx.Client, body: bytes, pointers: list[str]) -> None:
-        """An invalid batch is 422 validation-error, with a JSON pointer to each fault."""
+        """An invalid batch gets 422 validation-error, with a JSON pointer to each mistake."""
         answer = client.post("/batch", content=body, headers=JSON)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#validation-error"
@@ -210,7 +210,7 @@ class TestRefusals:
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
 
     def test_a_body_over_a_mebibyte_is_413(self, client: httpx.Client) -> None:
-        """A body over a mebibyte is 413, and one just below is read."""
+        """A body above a mebibyte gets 413, and one just below is read."""
         fits = json.dumps({"operations": [item("fibonacci", n=1)]}).ljust(1024 * 1024)
         assert client.post("/batch", content=fits, headers=JSON).status_code == 200
         answer = client.post("/batch", content=fits + " ", headers=JSON)
@@ -218,10 +218,10 @@ class TestRefusals:
 
 
 class TestBounds:
-    """Tests of bounds: an item beyond a bound becomes a problem in its place."""
+    """The limits of a batch: an item beyond a limit becomes a problem in its place."""
 
     def test_digits_together(self) -> None:
-        """Items whose digits together exceed the bound become problems; later items that fit are answered."""
+        """Items that exceed the limit on all digits become problems; later items that fit are answered."""
         with pycalc(max_digits="300000") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             numbers = (1_000_000, 999_999, 100, 400_000, 2_000_000)
@@ -248,11 +248,11 @@ class TestBounds:
             assert outcomes == [("result-too-large",)] * planned + [("computation-timeout",)] * (1_000 - planned)
 
     def test_the_deadline(self) -> None:
-        """Each item that is not done by the batch's deadline is a computation-timeout."""
+        """Each item that is unfinished at the batch's deadline becomes a computation-timeout."""
         with pycalc(compute_timeout="0.4", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)
-            client.get("/fibonacci/100000").raise_for_status()  # the worker has started
+            client.get("/fibonacci/100000").raise_for_status()  # now the worker has started
             numbers = [*range(4_000_000, 4_000_030), 10]
             answer = client.post("/batch", json={"operations": [item("fibonacci", n=n) for n in numbers]})
             results = answer.raise_for_status().json()["results"]

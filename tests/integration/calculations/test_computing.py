@@ -1,4 +1,4 @@
-"""Tests of computations that go wrong: they are detected, killed or interrupted, and never recorded."""
+"""Computations that go wrong: they are detected, killed or interrupted, and never recorded."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.harness.processes import children
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
-# 25 million digits, which take some three seconds but are not refused in advance.
+# 25 million digits, which take about three seconds and are within the limits.
 SLOW = "/fibonacci/120000000"
 
 
 class TestVerification:
-    """Tests that a wrong digit does not leave the service."""
+    """A wrong result must not leave the service."""
 
     pytestmark = pytest.mark.anyio
 
     @pytest.fixture
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
-        """Register an account and return its Authorization header."""
+        """Register an account, log in, and return the header of the session."""
         name = new_name()
         await client.post("/register", json=registration(name))
         session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -44,7 +44,7 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A result with one wrong digit is a 500 without details, counted but not recorded or cached."""
+        """A result with one wrong digit gives a 500 without details; it is counted, but neither recorded nor cached."""
         right = Fibonacci().compute(FibonacciArgs(5_000), 50)
         wrong = right[:500] + (b"1" if right[500:501] != b"1" else b"2") + right[501:]
         monkeypatch.setattr(Fibonacci, "compute", lambda *_: wrong)
@@ -52,7 +52,7 @@ class TestVerification:
         answer = await client.get("/fibonacci/5000", headers=headers)
         assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#internal-error"
-        assert len(answer.headers["X-Request-ID"]) == 32  # what its records in the log are marked with
+        assert len(answer.headers["X-Request-ID"]) == 32  # the request id marks its records in the log
         assert "residue" not in answer.text
         value = resources.metrics.registry.get_sample_value
         assert value("pycalc_verification_failures_total") == 1
@@ -73,7 +73,7 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A wrong residue over 1,000 digits is a 500 and not recorded; a right one agrees with ``pow``."""
+        """A wrong residue above 1,000 digits gives a 500, and is not recorded; a right one equals Python's ``pow``."""
         modulus = int("7" * 1_199 + "3")
         right = Power.modulo
         monkeypatch.setattr(Power, "modulo", lambda self, args, m, _=None: right(self, args, m) + (m == modulus))
@@ -89,10 +89,10 @@ class TestVerification:
 
 
 class TestWorkers:
-    """Tests of worker processes that are killed from outside or at their deadline."""
+    """Worker processes that are killed from outside or at their deadline."""
 
     def test_a_computation_ends_at_its_deadline(self) -> None:
-        """At its deadline a computation is 504, unrecorded, and its worker ends; cheaper ones work right after."""
+        """At its deadline a computation gets 504, is not recorded, and its worker ends; a cheaper one then works."""
         with (
             pycalc(compute_timeout="1", compute_workers="1", max_digits="100000000") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
@@ -108,7 +108,7 @@ class TestWorkers:
             assert client.get("/factorial/20001", headers=person.headers).status_code == 200
 
     def test_factors_that_are_found_before_the_deadline_are_in_the_problem(self) -> None:
-        """Two primes of 300 bits are not found; those below 1,000 and one of 30 bits are, each with its exponent."""
+        """At the deadline of a factorization, the problem has the prime factors found so far, with exponents."""
         primes = [int(gmpy2.next_prime(2**bits)) for bits in (30, 300, 301)]
         with (
             pycalc(compute_timeout="2", compute_workers="1") as server,  # the start of a worker does not count
@@ -127,7 +127,7 @@ class TestWorkers:
             assert client.get("/secure-history", headers=headers).json()["items"] == []
 
     def test_a_worker_that_dies_is_unavailability_and_the_next_one_works(self, tmp_path: Path) -> None:
-        """A killed worker is a 503 with Retry-After and records nothing; a retry succeeds."""
+        """If a worker is killed, the request gets 503 with Retry-After and is not recorded; a retry succeeds."""
         with (
             pycalc(data=tmp_path, compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=60) as client,
@@ -135,7 +135,7 @@ class TestWorkers:
             person = new_person(client)
             client.get("/factorial/20000", headers=person.headers).raise_for_status()
             (worker,) = children(server.pid)
-            os.kill(worker, signal.SIGSTOP)  # a stopped worker finishes nothing
+            os.kill(worker, signal.SIGSTOP)  # a stopped worker can't finish
             answer = asyncio.run(_killed_while_asking(server, person.headers, worker))
             assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
@@ -147,7 +147,7 @@ class TestWorkers:
 
 
 async def _killed_while_asking(server: Server, headers: dict[str, str], worker: int) -> httpx.Response:
-    """Request a computation, kill its worker meanwhile, and return the answer."""
+    """Request a computation, kill its worker during it, and return the answer."""
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         asking = asyncio.create_task(client.get("/factorial/20001", headers=headers))
         while "pycalc_compute_running 1.0" not in (await client.get("/metrics")).text:

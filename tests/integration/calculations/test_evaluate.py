@@ -1,4 +1,4 @@
-"""Tests of ``POST /evaluate``: exact values, places of errors, one record and one cache entry for equal expressions."""
+"""``POST /evaluate``: exact values, positions of errors, and one cache entry for equal expressions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.harness.processes import cpu_seconds, workers_cpu_seconds
 from tests.harness.servers import Server, pycalc
 
 PROBLEMS = {"validation-error", "domain-error", "result-too-large", "computation-timeout"}
-DEADLINE = 0.5  # seconds
+DEADLINE = 0.5  # in seconds
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's server, logged in as somebody new."""
+    """Return a client of the session's server, logged in as a new user."""
     with httpx.Client(base_url=server.url, timeout=60) as opened:
         opened.headers.update(new_person(opened).headers)
         yield opened
@@ -36,7 +36,7 @@ def evaluate(client: httpx.Client, expression: str, **more: object) -> httpx.Res
 
 
 def slug(document: dict[str, Any]) -> str:
-    """Return a problem's type."""
+    """Return the type of a problem."""
     return str(document["type"]).rpartition("#")[2]
 
 
@@ -47,7 +47,7 @@ def history(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def test_a_value_is_a_calculation_like_any_other(client: httpx.Client) -> None:
-    """It has an id, the canonical expression, its digits, and a record in the history."""
+    """A value has an id, the canonical expression and its digits, and is in the history."""
     answer = evaluate(client, "7**(10^12)mod 10^20")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-store")
     made = answer.json()
@@ -67,7 +67,7 @@ def test_a_value_is_a_calculation_like_any_other(client: httpx.Client) -> None:
 
 
 def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
-    """The second text is another one, of the same tree."""
+    """Two texts with the same canonical form share a cache entry."""
     texts = ("7^1001  % (10^9+7) + 1", "7**1001 % (10**9 + 7) + 0x1")
     assert [evaluate(client, text).json()["cached"] for text in texts] == [False, True]
 
@@ -93,13 +93,13 @@ def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
 def test_results_are_json_as_those_of_operations(
     client: httpx.Client, expression: str, more: dict[str, object], result: object, exact: bool
 ) -> None:
-    """A small integer is a number, a boolean and a list are themselves, everything else is a string."""
+    """Small integers are JSON numbers, booleans and lists are themselves, everything else is a string."""
     made = evaluate(client, expression, **more).json()
     assert (made["result"], made["exact"]) == (result, exact)
 
 
 def test_a_comparison_is_a_boolean_everywhere(client: httpx.Client) -> None:
-    """In JSON, as bare text, in the history and its exports."""
+    """A comparison's value is a boolean in JSON, as text, in the history and in exports."""
     assert evaluate(client, "2^100 < 10^30").json()["result"] is False
     made = evaluate(client, "2^100 > 10^30").json()
     assert (made["result"], made["digits"]) == (True, 0)
@@ -111,7 +111,7 @@ def test_a_comparison_is_a_boolean_everywhere(client: httpx.Client) -> None:
 
 
 def test_a_long_value_comes_as_bare_digits(client: httpx.Client) -> None:
-    """A worker computes it; the response to a POST has no validators and no ranges."""
+    """A long value can be requested as text; the response to the POST has no validators and no ranges."""
     headers = {"Accept": "text/plain", "Range": "bytes=0-9", "If-None-Match": "*"}
     answer = client.post("/evaluate", json={"expression": "10^100000 + 1"}, headers=headers)
     assert answer.status_code == 200
@@ -133,7 +133,7 @@ def test_a_long_value_comes_as_bare_digits(client: httpx.Client) -> None:
     ],
 )
 def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, kind: str, position: int) -> None:
-    """The pointer names the member, and the position the character in it; nothing is recorded."""
+    """A problem has a pointer to the member and the position in it; nothing is recorded."""
     answer = evaluate(client, expression)
     assert (answer.status_code, slug(answer.json())) == (422, kind)
     (place,) = answer.json()["errors"]
@@ -157,14 +157,14 @@ def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, ki
     ],
 )
 def test_another_body_is_refused(client: httpx.Client, document: object, pointer: str) -> None:
-    """Each member has its pointer."""
+    """An invalid body gets 422, with a pointer to each wrong member."""
     answer = client.post("/evaluate", json=document)
     assert (answer.status_code, slug(answer.json())) == (422, "validation-error")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
 def test_other_requests_are_refused(client: httpx.Client, server: Server) -> None:
-    """Without a token, with another method, another type, or too long a body."""
+    """Without a token, with another method or content type, and with a long body, the request is refused."""
     assert httpx.post(f"{server.url}/evaluate", json={"expression": "1"}).status_code == 401
     assert client.get("/evaluate").status_code == 405
     assert client.post("/evaluate", content="expression=1").status_code == 415
@@ -172,7 +172,7 @@ def test_other_requests_are_refused(client: httpx.Client, server: Server) -> Non
 
 
 def test_batches_evaluate_too(client: httpx.Client) -> None:
-    """Values, roundings and problems with their places stand among those of operations."""
+    """In a batch, expressions give values, rounded values and problems with positions, like operations."""
     inputs: list[dict[str, object]] = [
         {"expression": "2^64 - 1"},
         {"expression": "2^0.5", "precision": 5},
@@ -192,10 +192,10 @@ def test_batches_evaluate_too(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.programs)])
 def test_no_hostile_expression_holds_the_service(tmp_path: Path, count: int) -> None:
-    """Each adversarial or random one gets its answer or its problem, and costs the server itself little.
+    """Each hostile expression gets a value or a documented problem, and costs the server process less than 0.5 s.
 
-    Its worker is killed before it has worked for a second more than the deadline. Processor time says the same on a
-    busy machine.
+    A worker uses at most a second more than the deadline. Processor time is measured, so that a busy machine does not
+    matter.
     """
     with (
         pycalc(data=tmp_path, compute_timeout=str(DEADLINE)) as server,

@@ -1,4 +1,4 @@
-"""Tests of the operations that are one file each: over HTTP, in batches, in the history, and one more file."""
+"""Operations beyond the first three: over HTTP, in batches, in the history, and adding one by a file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ LARGE_PRIME = 2**127 - 1
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's server, logged in as somebody new."""
+    """Return a client of the session's server, logged in as a new user."""
     with httpx.Client(base_url=server.url, timeout=60) as opened:
         opened.headers.update(new_person(opened).headers)
         yield opened
 
 
 def errors_of(answer: httpx.Response) -> Any:
-    """Return the places and sentences of a refusal."""
+    """Return the pointers and messages of a refusal."""
     assert answer.status_code == 422
     return answer.json()["errors"]
 
@@ -69,7 +69,7 @@ def errors_of(answer: httpx.Response) -> Any:
     ],
 )
 def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, path: str, result: object) -> None:
-    """A number, a boolean, a list or an object, the second time from the cache."""
+    """The result is in the answer and in the history; a repetition comes from the cache."""
     first, second = (client.get(f"/{path}").raise_for_status().json() for _ in range(2))
     assert (first["result"], second["result"], second["cached"]) == (result, result, True)
     items = client.get("/secure-history").raise_for_status().json()["items"]
@@ -87,7 +87,7 @@ def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, pa
     ],
 )
 def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict[str, object], result: object) -> None:
-    """The slash is escaped in a path and stands as it is in a batch, whose operands are those of the answer."""
+    """A fraction is accepted as an operand, escaped in a path or as it is in a batch."""
     answer = client.get(f"/{path}").raise_for_status().json()
     assert (answer["input"], answer["result"], answer["exact"]) == (operands, result, True)
     body = {"operations": [{"operation": "pow", "input": operands}]}
@@ -96,14 +96,14 @@ def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict
 
 
 def test_a_fraction_without_residue_is_outside_the_domain(client: httpx.Client) -> None:
-    """The refusal names the common divisor of the denominator and the modulus."""
+    """If a fraction has no residue, the message names the divisor that denominator and modulus share."""
     answer = client.get("/pow/2%2F15/1?mod=21")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
     assert answer.json()["detail"].endswith("both are multiples of 3.")
 
 
 def test_a_result_in_another_base_is_a_text_of_its_own(client: httpx.Client) -> None:
-    """Digits, ends, validators, ranges, digest, cache and history speak of the text in that base."""
+    """A result in another base has its own digits, ETag, range, digest, cache entry and history row."""
     number = 3**2_000
     text, path = format(number, "x"), "/pow/3/2000?base=16"
     first, second = (client.get(path).raise_for_status().json() for _ in range(2))
@@ -137,7 +137,7 @@ def test_a_result_in_another_base_is_a_text_of_its_own(client: httpx.Client) -> 
     ],
 )
 def test_digits_in_another_base_are_a_string(client: httpx.Client, path: str, expected: object) -> None:
-    """Also where they look like a decimal number: in the answer, the history, a batch, and quoted in CSV."""
+    """Digits in another base are strings everywhere, even if they look like a decimal number."""
     answer = client.get(f"/{path}").raise_for_status().json()
     assert answer["result"] == expected
     body = {"operations": [{"operation": path.partition("/")[0], "input": answer["input"]}]}
@@ -149,7 +149,7 @@ def test_digits_in_another_base_are_a_string(client: httpx.Client, path: str, ex
 
 
 def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> None:
-    """The base stands beside the expression; a value that is no integer is refused."""
+    """``base`` applies to an expression's value; if the value is no integer, it is refused."""
     answers = {}
     for expression in ("2^100 - 1", "1/3", "1 < 2"):
         answers[expression] = client.post("/evaluate", json={"expression": expression, "base": 32})
@@ -171,7 +171,7 @@ def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> No
     ],
 )
 def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, sentence: str) -> None:
-    """The sentence says what to leave out."""
+    """If the base is not possible, the message says what to leave out."""
     assert errors_of(client.get(f"/{path}")) == [{"pointer": "/base", "detail": sentence}]
 
 
@@ -179,7 +179,7 @@ def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, s
     ("path", "digits"), [("binomial/1e18/4e17", 292285253238628856), ("catalan/1e18", "602059991327962364")]
 )
 def test_the_size_of_a_value_that_is_never_computed(client: httpx.Client, path: str, digits: int | str) -> None:
-    """It is log10 of the value, here of Stirling's formula at 60 digits; a value over the limit is refused with it."""
+    """The number of digits of a huge value is exact, although the value is never computed and would be refused."""
     summary = client.get(f"/{path}?view=summary").raise_for_status().json()
     assert int(summary["digits"]) == int(digits)
     refused = client.get(f"/{path}").json()
@@ -188,14 +188,14 @@ def test_the_size_of_a_value_that_is_never_computed(client: httpx.Client, path: 
 
 @pytest.mark.parametrize("path", ["binomial/1e18/1e17", "catalan/1e18"])
 def test_a_modulus_that_is_too_hard_is_refused(client: httpx.Client, path: str) -> None:
-    """The sentence says which modulus is not."""
+    """If a modulus is too hard to factor, the message says so."""
     (place,) = errors_of(client.get(f"/{path}?mod={(2**89 - 1) * (2**107 - 1)}"))
     assert place["pointer"] == "/mod"
     assert "too hard to factor" in place["detail"]
 
 
 def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> None:
-    """A residue of 1,100 digits, modulo powers of the primes below 100, agrees with that modulo their product."""
+    """A residue of 1,100 digits, modulo powers of small primes, agrees with the residue modulo the primes' product."""
     base = math.prod(primes_up_to(100))
     long, short = (
         int(client.get(f"/binomial/1e18/3e17?mod={modulus}").raise_for_status().json()["result"])
@@ -206,7 +206,7 @@ def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> N
 
 
 def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
-    """In a batch, as bare text with its validators, in the export for spreadsheets, and in an event."""
+    """A list as a result works in a batch, as text with validators, in CSV and in an event."""
     body = {
         "operations": [{"operation": "factorize", "input": {"n": 360}}, {"operation": "isprime", "input": {"n": 97}}]
     }
@@ -227,7 +227,7 @@ def test_a_list_has_its_place_everywhere(client: httpx.Client) -> None:
 
 
 def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:
-    """In a batch, as bare text, in the export for spreadsheets, and in an event."""
+    """An object as a result works in a batch, as text, in CSV and in an event."""
     body = {"operations": [{"operation": "iroot", "input": {"n": n, "k": 2}} for n in (99, 100)]}
     made = client.post("/batch", json=body).raise_for_status().json()["results"]
     assert [(each["result"], each["exact"]) for each in made] == [
@@ -247,7 +247,7 @@ def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", [f"iroot/{'7' * 5_000}/2", f"factorize/{math.prod(primes_up_to(1_000))}"])
 def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, path: str) -> None:
-    """An object or a list of over 1,000 characters is no string; the history has its digest."""
+    """An object or list of more than 1,000 characters is valid JSON; the history has its digest."""
     answer = client.get(f"/{path}").raise_for_status()
     assert len(answer.content) > 2_000
     assert isinstance(answer.json()["result"], list | dict)
@@ -268,7 +268,7 @@ def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, pat
     ],
 )
 def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, kind: str, sentence: str) -> None:
-    """Each refusal says what is wrong with the degree."""
+    """An invalid degree of a root is refused with a message about it."""
     answer = client.get(f"/{path}")
     assert (answer.status_code, answer.json()["type"]) == (422, f"/docs/problems#{kind}")
     assert sentence in answer.json()["detail"]
@@ -277,7 +277,7 @@ def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, k
 @pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12", "iroot/12/2"])
 @pytest.mark.parametrize(("option", "lacking"), [("mod=7", "residue"), ("view=summary", "summary")])
 def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: str, option: str, lacking: str) -> None:
-    """The sentence says what the operation lacks, and the document does not offer it."""
+    """An option that an operation lacks is refused by name, and the OpenAPI document does not have it."""
     name, option_name = operation.partition("/")[0], option.partition("=")[0]
     sentence = f"{name} has no {lacking} without its value: leave {option_name} out."
     assert errors_of(client.get(f"/{operation}?{option}")) == [{"pointer": f"/{option_name}", "detail": sentence}]
@@ -291,14 +291,14 @@ def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: 
 
 
 def test_there_is_no_inverse_of_a_multiple_of_a_factor(client: httpx.Client) -> None:
-    """The refusal names the common divisor."""
+    """If a number has no inverse, the message names the common divisor."""
     answer = client.get("/modinverse/6/9")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
     assert "multiples of 3" in answer.json()["detail"]
 
 
 def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
-    """The limit is known, the size is only bounded."""
+    """A result that is too large is refused with the limit, and without digits that are not known."""
     answer = client.get("/primorial/1000000000000")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#result-too-large")
     assert "digits" not in answer.json()
@@ -306,12 +306,12 @@ def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", ["lucas/7e²", "fibonacci/1e٣", "gcd/1e²/4"])
 def test_an_exponent_in_other_digits_is_invalid(client: httpx.Client, path: str) -> None:
-    """Superscripts and other scripts' digits are no digits of a literal."""
+    """Superscripts and digits of other scripts are not accepted in a literal."""
     assert client.get(f"/{path}").status_code == 422
 
 
 def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
-    """The file of the how-to has its route, batch, expressions, command, metrics and documentation."""
+    """The example of docs/add-an-operation.md gets route, batch, expressions, command, metrics and documentation."""
     (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-an-operation.md").read_text(), re.DOTALL)
     assert len(source.splitlines()) <= 40
     shutil.copytree(ROOT / "pycalc", tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: done once, and answered again (draft-ietf-httpapi-idempotency-key-header)."""
+"""Requests with an Idempotency-Key: carried out once, answered again (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ POSTS: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 @pytest.fixture
 def settings(settings: Settings, database_url: str, request: pytest.FixtureRequest) -> Settings:
-    """Return settings for a database of each kind in turn, with the changes that a test asks for."""
+    """Return settings for SQLite and PostgreSQL in turn, with the test's changes."""
     keys = {"secret_keys": KEYS["secret_keys"], "password_keys": KEYS["password_keys"]}
     return changed(settings, database_url=database_url, **keys, **getattr(request, "param", {}))
 
@@ -92,7 +92,7 @@ def slug(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize(("path", "body"), POSTS.values(), ids=POSTS)
 async def test_a_retry_gets_the_same_answer(caller: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> None:
-    """Status, body and Location of a retry are those of the first answer, and it records nothing."""
+    """A retry gets the status, body and Location of the first answer, and records nothing."""
     first = await post(caller, path, body, "once")
     recorded = await rows(caller)
     again = await post(caller, path, body, "once")
@@ -110,7 +110,7 @@ async def test_a_retry_gets_the_same_answer(caller: httpx.AsyncClient, path: str
 
 
 async def test_a_retry_may_ask_for_the_bare_digits(caller: httpx.AsyncClient) -> None:
-    """A retry gets the representation that it prefers, with the same digest and id."""
+    """A retry may ask for another representation, and gets it with the same digest and id."""
     body = {"operation": "factorial", "input": {"n": 1_000}}
     first = await post(caller, "/calculations", body, "digits", Accept="text/plain")
     again = await post(caller, "/calculations", body, "digits", Accept="text/plain")
@@ -122,7 +122,7 @@ async def test_a_retry_may_ask_for_the_bare_digits(caller: httpx.AsyncClient) ->
 
 
 async def test_the_quoted_and_the_bare_form_are_one_key(caller: httpx.AsyncClient) -> None:
-    """A string of a structured field and its bare characters name the same key; escapes are resolved."""
+    """A key in quotation marks, also with escapes, and the same key without them are one key."""
     for forms in (('"abc-1"', "abc-1"), ('"a\\"b\\\\c"', 'a"b\\c'), ("!", '"!"'), ("~" * 255, f'"{"~" * 255}"')):
         first, again = [await post(caller, "/calculations", FIBONACCI, form) for form in forms]
         assert (REPLAYED in first.headers, again.headers.get(REPLAYED)) == (False, "true")
@@ -136,7 +136,7 @@ async def test_the_quoted_and_the_bare_form_are_one_key(caller: httpx.AsyncClien
 async def test_a_malformed_key_is_refused(
     caller: httpx.AsyncClient, key: str, path: str, body: Mapping[str, Any]
 ) -> None:
-    """A key that is not 1 to 255 visible characters is 422, and nothing is recorded."""
+    """A key that is not 1 to 255 visible characters gets 422, and nothing is recorded."""
     answer = await post(caller, path, body, key)
     assert (answer.status_code, slug(answer)) == (422, "validation-error")
     assert answer.json()["errors"][0]["pointer"] == "/idempotency-key"
@@ -144,14 +144,14 @@ async def test_a_malformed_key_is_refused(
 
 
 async def test_a_key_is_sent_once(caller: httpx.AsyncClient) -> None:
-    """Two keys in one request are 422."""
+    """A request with two keys gets 422."""
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
     answer = await caller.post("/calculations", json=FIBONACCI, headers=headers)
     assert (answer.status_code, slug(answer)) == (422, "validation-error")
 
 
 async def test_a_key_belongs_to_one_request(caller: httpx.AsyncClient) -> None:
-    """Another body, path or query under the same key is 422; the recorded answer stays."""
+    """Another body, path or query under the same key gets 422, and the recorded answer stays."""
     first = await post(caller, "/calculations", FIBONACCI, "mine")
     others: list[tuple[str, Mapping[str, Any]]] = [
         ("/calculations", {"operation": "fibonacci", "input": {"n": 101}}),
@@ -169,7 +169,7 @@ async def test_a_key_belongs_to_one_request(caller: httpx.AsyncClient) -> None:
 
 
 async def test_a_key_belongs_to_one_user(client: httpx.AsyncClient, app: FastAPI) -> None:
-    """Two users who send the same key get answers of their own, whatever the other has recorded."""
+    """Two users who send the same key get separate answers."""
     await new_session(client)
     async with client_of(app, app.state.lifespan) as other:
         await new_session(other)
@@ -192,7 +192,7 @@ async def test_a_key_belongs_to_one_user(client: httpx.AsyncClient, app: FastAPI
 async def test_a_refusal_is_not_kept(
     caller: httpx.AsyncClient, path: str, body: Mapping[str, Any], status: int
 ) -> None:
-    """A request that recorded nothing leaves the key free, also for another request."""
+    """A request that recorded nothing leaves its key free, even for another request."""
     for _ in range(2):
         answer = await post(caller, path, body, "free")
         assert (answer.status_code, answer.headers.get(REPLAYED)) == (status, None)
@@ -201,7 +201,7 @@ async def test_a_refusal_is_not_kept(
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "2/minute"}], indirect=True)
 async def test_a_request_beyond_a_limit_is_not_kept(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """A retry counts towards the rate limit; a 429 leaves the key as it is."""
+    """A retry counts towards the rate limit; a 429 does not use up the key."""
     first = await post(caller, "/calculations", FIBONACCI, "kept")
     assert (await post(caller, "/calculations", FIBONACCI, "kept")).headers[REPLAYED] == "true"
     for key in ("kept", "new"):
@@ -213,7 +213,7 @@ async def test_a_request_beyond_a_limit_is_not_kept(caller: httpx.AsyncClient, r
 
 
 async def test_a_batch_without_a_calculation_is_not_kept(caller: httpx.AsyncClient) -> None:
-    """A batch that has only problems recorded nothing, so its retry runs anew."""
+    """A batch of problems only has recorded nothing, so its retry is carried out again."""
     body = {"operations": [{"operation": "factorial", "input": {"n": -1}}]}
     answers = [await post(caller, "/batch", body, "empty") for _ in range(2)]
     assert [answer.headers.get(REPLAYED) for answer in answers] == [None, None]
@@ -232,7 +232,7 @@ async def test_a_full_batch_is_answered_again(caller: httpx.AsyncClient) -> None
 
 
 async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: httpx.AsyncClient) -> None:
-    """If a batch's problems can't be kept in full, already the first answer says so, and the retry is the same."""
+    """If a batch's problems are too long to keep, already the first answer has them shortened, like the retry."""
     names = [
         "".join(chr(0x4E00 + (index * 7_919 + place * 104_729) % 20_000) for place in range(64)) for index in range(200)
     ]
@@ -250,7 +250,7 @@ async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: 
 
 
 async def test_a_running_request_is_not_begun_again(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """While the first request runs, a second with its key is 409 with Retry-After; then it gets the answer."""
+    """While the first request runs, a second one with its key gets 409 with Retry-After; later it gets the answer."""
     body = {"operation": "fibonacci", "input": {"n": 10_000_000}}
     running = resources.metrics.registry.get_sample_value
     first = asyncio.create_task(post(caller, "/calculations", body, "slow"))
@@ -265,7 +265,7 @@ async def test_a_running_request_is_not_begun_again(caller: httpx.AsyncClient, r
 
 
 async def test_deleted_calculations_are_not_repeated(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """If the history no longer has the calculation, a retry is 409 without Retry-After: it would never succeed."""
+    """If the calculation was deleted from the history, a retry gets 409 without Retry-After."""
     first = await post(caller, "/calculations", FIBONACCI, "deleted")
     identity = (int.from_bytes(id_of_text(first.json()["id"])) + 1).to_bytes(16)
     history = resources.idempotency._history
@@ -282,7 +282,7 @@ async def test_deleted_calculations_are_not_repeated(caller: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("database_url", each(["postgresql"]), indirect=True)
 async def test_several_processes_record_once(settings: Settings) -> None:
-    """Requests with one key at several processes at once make one row, and all get the same answer."""
+    """If requests with one key reach several processes at once, one row is recorded, and all get the same answer."""
     name = new_name()
     async with in_process(settings) as one, in_process(settings) as two:
         assert (await one.post("/register", json=registration(name))).status_code == 201
@@ -296,7 +296,7 @@ async def test_several_processes_record_once(settings: Settings) -> None:
             assert answers[0].content == answers[1].content
             assert sorted(answer.headers.get(REPLAYED, "false") for answer in answers) == ["false", "true"]
         assert len(await rows(one)) == 30
-        for client in (one, two):  # a replay is no failure
+        for client in (one, two):  # a repeated answer is not counted as a failure
             metrics = (await client.get("/metrics")).text
             assert 'pycalc_calculations_total{operation="fibonacci",outcome="failed"} 0.0' in metrics
         other = await post(two, "/calculations", FIBONACCI, "0")
@@ -304,7 +304,7 @@ async def test_several_processes_record_once(settings: Settings) -> None:
 
 
 def test_the_document_has_the_header_fields(app: FastAPI) -> None:
-    """The OpenAPI document describes the parameter, the response's field and the 409 of the three routes."""
+    """The OpenAPI document describes request field, response field and 409 of the three routes."""
     document = app.openapi()
     for path in ("/calculations", "/evaluate", "/batch"):
         operation = document["paths"][path]["post"]

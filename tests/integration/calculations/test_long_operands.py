@@ -1,4 +1,4 @@
-"""Operands of up to 1,000,000 characters through POST /calculations."""
+"""Operands of up to 1,000,000 characters in ``POST /calculations``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.harness.in_process import changed
 
 pytestmark = pytest.mark.anyio
 
-MOST = 1_000_000  # characters of an operand
+MOST = 1_000_000  # the most characters of an operand
 JSON = {"Content-Type": "application/json"}
 NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
 
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return the settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return changed(settings, **getattr(request, "param", {}))
 
 
@@ -38,7 +38,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 def number(seed: int, digits: int = MOST) -> str:
-    """Return a random whole number of so many digits."""
+    """Return a random whole number with so many digits, the same for the same seed."""
     drawn = Random(seed)  # noqa: S311  # no secret
     return drawn.choice("123456789") + "".join(drawn.choices("0123456789", k=digits - 1))
 
@@ -60,8 +60,8 @@ async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 
 
 async def user_of(client: httpx.AsyncClient, resources: Resources) -> bytes:
-    """Return the caller's id, by which limits are shared."""
-    await client.get("/me")  # the service knows the token afterwards
+    """Return the caller's id, by which limits count."""
+    await client.get("/me")  # after this request the service's cache has the token
     token = client.headers["Authorization"].removeprefix("Bearer ").encode()
     user = resources.authenticator.token_cache.user_of(token)
     assert user is not None
@@ -69,14 +69,14 @@ async def user_of(client: httpx.AsyncClient, resources: Resources) -> bytes:
 
 
 def abbreviated(operand: str) -> str:
-    """Return a long operand as answers and the history show it."""
+    """Return a long operand in the abbreviated form of answers and history."""
     return (
         f"{operand[:20]}...{operand[-20:]} ({len(operand)} characters, SHA-256 {sha256(operand.encode()).hexdigest()})"
     )
 
 
 async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
-    """FLINT has the same gcd and lcm of 1,000,000 digits; each is recorded once, and its digits are read again."""
+    """The gcd and lcm of 1,000,000 digits equal FLINT's; each is recorded once, and its digits can be read."""
     shared, one, other = number(1, MOST // 2), number(2, MOST // 2), number(3, MOST // 2)
     a, b = (str(flint.fmpz(shared) * flint.fmpz(each)) for each in (one, other))
     expected = {"gcd": flint.fmpz(a).gcd(flint.fmpz(b)), "lcm": flint.fmpz(a).lcm(flint.fmpz(b))}
@@ -95,7 +95,7 @@ async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
 
 
 async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
-    """A number of 1,000,000 digits with a small factor is composite; one without would take far longer than allowed."""
+    """A number of 1,000,000 digits with a small factor is composite; one without is refused as too expensive."""
     answer = await calculate(caller, "isprime", n=number(7, MOST - 1) + "5")
     assert (answer.status_code, answer.json()["result"]) == (201, False)
     rough = next(n for n in (flint.fmpz(number(8, MOST - 1) + "1") + 10 * k for k in range(100)) if is_rough(n))
@@ -105,7 +105,7 @@ async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
 
 
 async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:
-    """Results with operands of 1,000,000 digits satisfy their definitions in FLINT."""
+    """Inverse, root and binomial coefficient of operands with 1,000,000 digits satisfy their definitions in FLINT."""
     a = number(4)
     m = next(each for each in map(number, range(5, 50)) if flint.fmpz(a).gcd(flint.fmpz(each)) == 1)
     inverse = (await calculate(caller, "modinverse", a=a, m=m)).json()["result"]
@@ -118,7 +118,7 @@ async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:
 
 
 async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
-    """Hexadecimal, binary and grouped digits and signs may be as long."""
+    """Hexadecimal, binary, grouped and signed operands may be as long."""
     hexadecimal, binary = "0x" + "f" * (MOST - 2), "0b" + "1" * (MOST - 2)
     answer = (await calculate(caller, "gcd", a=hexadecimal, b=binary)).json()
     # gcd(2^m - 1, 2^n - 1) = 2^gcd(m, n) - 1, with m = 4·(10^6 - 2) and n = 10^6 - 2
@@ -141,7 +141,7 @@ async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
 async def test_a_longer_operand_is_refused(
     caller: httpx.AsyncClient, operation: str, operands: dict[str, str], detail: str
 ) -> None:
-    """Each operand has its own limit; the error points to it, and nothing is recorded."""
+    """A longer operand is refused with a pointer to it, and nothing is recorded."""
     answer = await calculate(caller, operation, **operands)
     assert answer.status_code == 422
     (name, *_) = operands
@@ -151,7 +151,7 @@ async def test_a_longer_operand_is_refused(
 
 @pytest.mark.parametrize("settings", [NOT_CACHED], indirect=True)
 async def test_a_result_that_is_not_cached_needs_its_operands(caller: httpx.AsyncClient) -> None:
-    """A result up to 1,000 digits is in the history; a longer one is 404 with the reason once it is not cached."""
+    """The digits of a result that neither history nor cache has get 404, because its long operands are not kept."""
     kept = await calculate(caller, "gcd", a=number(6, MOST - 2) + "00", b="100")
     assert (await caller.get(f"{kept.headers['Location']}/digits")).text == "100"
     lost = await calculate(caller, "gcd", a="3" * MOST, b="6" * MOST)
@@ -163,7 +163,7 @@ async def test_a_result_that_is_not_cached_needs_its_operands(caller: httpx.Asyn
 
 
 async def test_equal_operands_share_the_cache(caller: httpx.AsyncClient) -> None:
-    """The second of two equal calculations is cached, whatever the form of its operands."""
+    """A repeated calculation comes from the cache, whatever the form of its operands."""
     a = number(7, 50_000)
     first = await calculate(caller, "gcd", a=a, b="0")
     second = await calculate(caller, "gcd", a=f"+00{a}", b="0x0")
@@ -173,7 +173,7 @@ async def test_equal_operands_share_the_cache(caller: httpx.AsyncClient) -> None
 
 
 async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """Without memory for the copies of a body, the answer is 503; afterwards all memory and slots are free."""
+    """If no memory is left for a long body, the answer is 503; afterwards all memory and slots are free."""
     user = await user_of(caller, resources)
     total = resources.response_memory.total
     with resources.response_memory.acquire(user, total // 2 - 1_000_000):
@@ -185,7 +185,7 @@ async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.Asyn
 
 
 async def test_a_body_over_a_mebibyte_takes_two_slots(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """The bodies that are read at the same time are bounded by slots of 1 MiB."""
+    """The number of bodies read at the same time is limited; a body above a mebibyte counts as two."""
     user = await user_of(caller, resources)
     with resources.long_bodies.acquire(user, 15):
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7" * MOST)).status_code == 503
@@ -193,7 +193,7 @@ async def test_a_body_over_a_mebibyte_takes_two_slots(caller: httpx.AsyncClient,
 
 
 async def test_a_power_of_a_long_base_modulo_a_number(caller: httpx.AsyncClient) -> None:
-    """GMP has the same residue."""
+    """The residue of a power with a long base equals GMP's."""
     x, m = number(9), number(10, 1_000)
     residue = gmpy2.powmod(gmpy2.mpz(x), 12_345, gmpy2.mpz(m)).digits()
     body = {"operation": "pow", "input": {"x": x, "y": "12345"}, "mod": m}

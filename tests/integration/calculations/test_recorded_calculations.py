@@ -1,4 +1,4 @@
-"""Calculations as resources: POST /calculations, GET /calculations/{id} and its digits."""
+"""Calculations as resources: ``POST /calculations``, ``GET /calculations/{id}`` and its digits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.anyio
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Accept": "text/plain"}
 LONG = "7" * 10_000  # the longest literal
-SEVENS = 7 * (10**10_000 - 1) // 9  # its value
-# Invalid bodies, and the pointers of their errors.
+SEVENS = 7 * (10**10_000 - 1) // 9  # the value of that literal
+# Invalid bodies, with the pointers of their errors.
 MALFORMED = {
     "5": [""],
     "{}": [""],
@@ -55,7 +55,7 @@ NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return the settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return changed(settings, **getattr(request, "param", {}))
 
 
@@ -78,7 +78,7 @@ async def calculate(client: httpx.AsyncClient, operation: str, **body: object) -
 
 
 async def path_of(client: httpx.AsyncClient, operation: str, **body: object) -> str:
-    """Post a calculation; return its path."""
+    """Post a calculation, and return its path."""
     answer = await calculate(client, operation, **body)
     assert answer.status_code == 201, answer.text
     return answer.headers["Location"]
@@ -91,7 +91,7 @@ async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 
 
 class TestMaking:
-    """Tests of POST /calculations."""
+    """Making calculations by ``POST /calculations``."""
 
     async def test_it_equals_the_calculation_by_path(self, caller: httpx.AsyncClient) -> None:
         """A posted calculation has the members and values of the same calculation by path, and a Location."""
@@ -114,7 +114,7 @@ class TestMaking:
             assert posted == got
 
     async def test_a_number_is_the_digits_that_stand_in_the_body(self, caller: httpx.AsyncClient) -> None:
-        """A number is never converted to a float, which would be another number; ``5.0`` is 5."""
+        """A JSON number keeps all its digits and never becomes a float; ``5.0`` means 5."""
         number = "0." + "1" * 40
         body = '{"operation":"pow","input":{"x":' + number + ',"y":2.0}}'
         answer = (await caller.post("/calculations", content=body, headers=JSON)).json()
@@ -123,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """Without mod, the base of pow may have 10,000 digits, but not one more."""
+        """Without ``mod``, the base of pow may have 10,000 digits, but not one more."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
@@ -134,7 +134,7 @@ class TestMaking:
         assert refused.json()["errors"] == [{"pointer": "/input/x", "detail": detail}]
 
     async def test_errors_have_pointers(self, caller: httpx.AsyncClient) -> None:
-        """Each error has a pointer into the body and a sentence; nothing is recorded."""
+        """Each error has a pointer into the body and a message; nothing is recorded."""
         for body, pointers in MALFORMED.items():
             answer = await caller.post("/calculations", content=body, headers=JSON)
             assert answer.status_code == 422
@@ -144,7 +144,7 @@ class TestMaking:
 
     @having(max_digits=1_000)
     async def test_an_error_is_no_calculation(self, caller: httpx.AsyncClient) -> None:
-        """A calculation that ends in an error is not recorded and has no Location."""
+        """A calculation that fails is not recorded and has no Location."""
         answers = [
             await calculate(caller, "pow", input={"x": 0, "y": -1}),
             await calculate(caller, "factorial", input={"n": 5_000}),
@@ -157,7 +157,7 @@ class TestMaking:
 
     @having(rate_limit="3/minute")
     async def test_it_counts_towards_the_quota(self, caller: httpx.AsyncClient) -> None:
-        """Posted calculations, refused ones and the reading of digits count towards the quota."""
+        """Posted calculations, failed ones, and reading digits count towards the rate limit."""
         path = await path_of(caller, "fibonacci", input={"n": 10})
         assert (await calculate(caller, "fibonacci", input={"n": -1})).headers["RateLimit"].startswith('"minute";r=1')
         assert (await caller.get(f"{path}/digits")).headers["RateLimit"].startswith('"minute";r=0')
@@ -166,7 +166,7 @@ class TestMaking:
         assert (await caller.get(path)).status_code == 200
 
     async def test_the_bare_result(self, caller: httpx.AsyncClient) -> None:
-        """``Accept: text/plain`` gets the bare digits, with Location and without an ETag."""
+        """``Accept: text/plain`` gets the digits, with a Location and without an ETag."""
         body = {"operation": "fibonacci", "input": {"n": 90}}
         answer = await caller.post("/calculations", json=body, headers={**TEXT, "Range": "bytes=0-1"})
         assert (answer.status_code, answer.text) == (201, "2880067194370816120")
@@ -174,7 +174,7 @@ class TestMaking:
         assert "ETag" not in answer.headers
 
     async def test_the_time_of_the_body_does_not_count(self, caller: httpx.AsyncClient) -> None:
-        """``elapsed_ms`` counts from the end of the body, however slowly a client sends it."""
+        """``elapsed_ms`` counts from the end of the body, however slowly it arrives."""
         sent = 0.0
 
         async def body() -> AsyncIterator[bytes]:
@@ -196,10 +196,10 @@ class TestMaking:
 
 
 class TestReading:
-    """Tests of GET /calculations/{id}."""
+    """Reading calculations by ``GET /calculations/{id}``."""
 
     async def test_it_is_the_item_of_the_history(self, caller: httpx.AsyncClient) -> None:
-        """A calculation of any route is read as its history item; reading records nothing."""
+        """A calculation made by any route is read in the form of a history item; reading records nothing."""
         await caller.get("/pow/2/0.5")
         await caller.post("/batch", json={"operations": [{"operation": "fibonacci", "input": {"n": 90}}]})
         await path_of(caller, "factorial", input={"n": 2_000})
@@ -210,7 +210,7 @@ class TestReading:
         assert await recorded(caller) == items
 
     async def test_it_is_the_owners_and_the_admins(self, client: httpx.AsyncClient, settings: Settings) -> None:
-        """A calculation and its digits are 404 for everybody but their owner and an admin."""
+        """Only its owner and an admin can read a calculation and its digits; others get 404."""
         admin, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
         await client.post("/register", json=registration(admin, role="admin"), headers={"X-Bootstrap-Token": token})
         await new_session(client)
@@ -229,18 +229,18 @@ class TestReading:
 
     @pytest.mark.parametrize("name", ["019aab12-7c00-7123-8456-426614174000", "nothing", "1"])
     async def test_an_unknown_id_is_not_found(self, caller: httpx.AsyncClient, name: str) -> None:
-        """An unknown id and a text that is no id are 404."""
+        """An unknown id, and a text that is no id, get 404."""
         for path in (f"/calculations/{name}", f"/calculations/{name}/digits"):
             answer = await caller.get(path)
             assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such calculation.")
 
 
 class TestDigits:
-    """Tests of GET /calculations/{id}/digits."""
+    """Reading digits by ``GET /calculations/{id}/digits``."""
 
     @pytest.mark.parametrize("settings", [{}, NOT_CACHED], indirect=True)
     async def test_they_equal_those_by_path(self, caller: httpx.AsyncClient) -> None:
-        """Digits from the history, the cache or a new computation are the same; reading records nothing."""
+        """The digits are the same from the history, the cache or a new computation; reading records nothing."""
         rows: list[tuple[dict[str, object], str]] = [
             ({"operation": "fibonacci", "input": {"n": 100}}, "/fibonacci/100"),
             ({"operation": "fibonacci", "input": {"n": 10_000}}, "/fibonacci/10000"),
@@ -262,7 +262,7 @@ class TestDigits:
 
     @having(**NOT_CACHED)
     async def test_an_evaluation_is_made_again(self, caller: httpx.AsyncClient) -> None:
-        """The digits of an expression are made again from its recorded text."""
+        """The digits of an expression can be computed again from its recorded text."""
         evaluation = await caller.post("/evaluate", json={"expression": "10^2000 + 1", "precision": 5})
         answer = await caller.get(f"/calculations/{evaluation.json()['id']}/digits")
         assert (answer.status_code, answer.text) == (200, "1" + "0" * 1_999 + "1")
@@ -270,7 +270,7 @@ class TestDigits:
     @pytest.mark.parametrize("settings", [{}, NOT_CACHED], indirect=True)
     @pytest.mark.parametrize("n", [100, 50_000])
     async def test_ranges_and_validators(self, caller: httpx.AsyncClient, n: int) -> None:
-        """Ranges and conditions follow RFC 9110 sections 13 and 14."""
+        """Ranges and conditions follow RFC 9110, sections 13 and 14."""
         digits = f"{await path_of(caller, 'fibonacci', input={'n': n})}/digits"
         whole = await caller.get(digits)
         etag = whole.headers["ETag"]
@@ -295,7 +295,7 @@ class TestDigits:
         assert len(await recorded(caller)) == 1
 
     async def test_they_are_compressed_when_asked_for(self, caller: httpx.AsyncClient) -> None:
-        """Compressed digits have an ETag of their own."""
+        """Compressed digits have a different ETag."""
         digits = f"{await path_of(caller, 'factorial', input={'n': 2_000})}/digits"
         plain = await caller.get(digits)
         async with caller.stream("GET", digits, headers={"Accept-Encoding": "gzip"}) as answer:
@@ -305,7 +305,7 @@ class TestDigits:
         assert gzip.decompress(packed) == plain.content == mpz(math.factorial(2_000)).digits().encode()
 
     async def test_a_summary_has_none(self, caller: httpx.AsyncClient) -> None:
-        """The digits of a summary are 404 with that reason."""
+        """The digits of a summary get 404 with the reason."""
         path = await path_of(caller, "fibonacci", input={"n": 10**6}, view="summary")
         answer = await caller.get(f"{path}/digits")
         assert answer.status_code == 404
@@ -313,7 +313,7 @@ class TestDigits:
 
     @pytest.mark.parametrize(("settings", "status"), [({}, 200), (NOT_CACHED, 404)], indirect=["settings"])
     async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient, status: int) -> None:
-        """With long operands, a short result is kept, and a long one is read while it is cached."""
+        """After a calculation with long operands, a short result can be read, and a long one while it is cached."""
         short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
         assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
         cases: list[tuple[float, dict[str, object]]] = [
@@ -332,7 +332,7 @@ class TestDigits:
     async def test_a_result_that_is_another_one_never_leaves(
         self, caller: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A result that is made again must have the recorded digest."""
+        """If a result that is computed again does not have the recorded digest, it is not sent."""
         path = await path_of(caller, "fibonacci", input={"n": 10_000})
         (item,) = await recorded(caller)
         owner = Principal(b"u" * 16, "ada", Role.ADMIN, IdSource().next(), math.inf)

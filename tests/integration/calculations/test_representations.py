@@ -1,4 +1,4 @@
-"""Tests of representations over the real server: bare digits, ranges, conditions, digests, compression."""
+"""Representations of results over a real server: digits as text, ranges, conditions, digests, compression."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-F_1000 = (  # the b-file of OEIS A000045
+F_1000 = (  # the value in the b-file of OEIS A000045
     b"43466557686937456435688527675040625802564660517371780402481729089536555417949051890403879840079255169295922593"
     b"080322634775209689623239873322471161642996440906533187938298969649928516003704476137795166849228875"
 )
@@ -38,7 +38,7 @@ Codec = Callable[[bytes], bytes]
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's server, logged in."""
+    """Return a logged-in client of the session's server."""
     with httpx.Client(base_url=server.url, timeout=60) as opened:
         opened.headers.update(new_person(opened).headers)
         opened.headers["Accept-Encoding"] = "identity"
@@ -46,23 +46,23 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def raw(server: Server, person: Person, path: str, **fields: str) -> Reply:
-    """Return an answer with its body as received, not decoded."""
+    """Return an answer with its body as it was received, not decompressed."""
     named = {name.replace("_", "-"): value for name, value in fields.items()}
     return exchange(server.port, "GET", path, {**person.headers, **named})
 
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Person:
-    """Register a caller for requests made by hand."""
+    """Register a caller for requests that no HTTP library makes."""
     with httpx.Client(base_url=server.url) as opened:
         return new_person(opened)
 
 
 class TestBareDigits:
-    """Tests of ``Accept: text/plain``."""
+    """Results with ``Accept: text/plain``."""
 
     def test_the_digits_and_nothing_else(self, client: httpx.Client) -> None:
-        """F(1000) comes as bare digits with header fields for caching and verification."""
+        """F(1000) is sent as digits only, with header fields for caching and verification."""
         answer = client.get("/fibonacci/1000", headers=TEXT)
         assert (answer.status_code, answer.content) == (200, F_1000)
         digest = base64.b64encode(sha256(F_1000).digest()).decode()
@@ -84,11 +84,11 @@ class TestBareDigits:
         [("/pow/2/-1", b"0.5"), ("/pow/3/-1", b"1/3"), ("/pow/-3/3", b"-27"), ("/fibonacci/1000?mod=97", b"72")],
     )
     def test_every_form_of_a_result_is_text(self, client: httpx.Client, path: str, text: bytes) -> None:
-        """Decimals, fractions, negative numbers and residues are available as text."""
+        """Decimals, fractions, negative numbers and residues can be requested as text."""
         assert client.get(path, headers=TEXT).content == text
 
     def test_errors_stay_problems(self, client: httpx.Client) -> None:
-        """An error is application/problem+json whatever the client accepts."""
+        """An error is application/problem+json, whatever the client accepts."""
         answer = client.get("/fibonacci/-1", headers=TEXT)
         assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json")
 
@@ -100,7 +100,7 @@ class TestBareDigits:
         assert answer.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(sha256(DIGITS).digest()).decode()}:"
 
     def test_the_tag_names_the_result(self, client: httpx.Client) -> None:
-        """A result has one strong tag for all spellings of its operands, and another result has another."""
+        """A result has one strong ETag for all spellings of its operands; another result has another one."""
         tag = client.get("/pow/2/10", headers=TEXT).headers["ETag"]
         for same in ("/pow/2/10", "/pow/2.0/1e1", "/pow/02/10"):
             assert client.get(same, headers=TEXT).headers["ETag"] == tag
@@ -112,10 +112,10 @@ class TestBareDigits:
 
 
 class TestRanges:
-    """Tests of paging through a long result."""
+    """Ranges of a long result."""
 
     def test_slices_make_up_the_whole(self, client: httpx.Client) -> None:
-        """Ranges of 50,001 digits are 206 and together give the whole; the last one is shorter."""
+        """Ranges of 50,001 digits get 206, and together give the whole; the last one is shorter."""
         pages, first = [], 0
         while first < len(DIGITS):
             answer = client.get(MILLION, headers={**TEXT, "Range": f"bytes={first}-{first + 50_000}"})
@@ -138,7 +138,7 @@ class TestRanges:
         ],
     )
     def test_ends(self, client: httpx.Client, field: str, content_range: str, content: bytes) -> None:
-        """Ranges return the known first and last digits of F(10^6), with the caching fields of the whole."""
+        """Ranges return the known first and last digits of F(10^6), with the header fields of the whole."""
         answer = client.get(MILLION, headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.headers["Content-Range"], answer.content) == (206, content_range, content)
         assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
@@ -146,7 +146,7 @@ class TestRanges:
 
     @pytest.mark.parametrize("field", ["bytes=208988-", "bytes=999999-1000000", "bytes=-0"])
     def test_a_range_beyond_the_end_tells_the_length(self, client: httpx.Client, field: str) -> None:
-        """A range beyond the end is 416 with the length in Content-Range (RFC 9110 §15.5.17)."""
+        """A range beyond the end gets 416 with the length in Content-Range (RFC 9110 §15.5.17)."""
         answer = client.get(MILLION, headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.headers["Content-Type"]) == (416, "application/problem+json")
         assert answer.json()["type"] == "/docs/problems#range-not-satisfiable"
@@ -154,12 +154,12 @@ class TestRanges:
 
     @pytest.mark.parametrize("field", ["bytes=0-1,3-4", "items=0-1", "bytes=3-2", "nonsense"])
     def test_what_is_not_one_range_is_the_whole(self, client: httpx.Client, field: str) -> None:
-        """A Range that is not a single valid range is ignored (RFC 9110 §14.2)."""
+        """A Range field that is not a single valid range is ignored (RFC 9110 §14.2)."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_if_range(self, client: httpx.Client) -> None:
-        """If-Range returns the part when the tag matches, and the whole otherwise."""
+        """If-Range gets the part if the ETag matches, and otherwise the whole."""
         tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
         part = client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3", "If-Range": tag})
         assert (part.status_code, part.content) == (206, b"4346")
@@ -167,7 +167,7 @@ class TestRanges:
         assert (whole.status_code, whole.content) == (200, F_1000)
 
     def test_a_range_is_of_the_plain_digits(self, server: Server, person: Person) -> None:
-        """A partial response is never compressed, because offsets refer to plain digits."""
+        """A partial response is never compressed, because offsets count plain digits."""
         reply = raw(server, person, MILLION, Accept="text/plain", Range="bytes=0-9999", Accept_Encoding="zstd, gzip")
         assert (reply.status, reply.headers["Content-Encoding"], reply.body) == (206, None, DIGITS[:10_000])
 
@@ -178,10 +178,10 @@ class TestRanges:
 
 
 class TestConditions:
-    """Tests of ``If-None-Match``."""
+    """Requests with ``If-None-Match``."""
 
     def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
-        """A matching tag of any coding is 304 without a body, recorded as cached and not computed."""
+        """A matching ETag of any coding gets 304 without a body; it is recorded as cached, and not computed."""
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)
@@ -204,19 +204,19 @@ class TestConditions:
         assert client.get("/fibonacci/1000", headers=fields).status_code == 304
 
     def test_another_tag_is_answered_in_full(self, client: httpx.Client) -> None:
-        """A tag of another result is answered in full."""
+        """The ETag of another result gets the full answer."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": '"another"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_a_tag_can_not_be_made_up(self, client: httpx.Client) -> None:
-        """A tag can't be derived from the calculation's name alone."""
+        """An ETag can't be derived from the calculation's name alone."""
         key = make_plan(25_000_000, "fibonacci", ("1000",), DEFAULT_OPTIONS).key
         tag = base64.urlsafe_b64encode(sha256(key.encode()).digest()[:18]).decode()
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": f'"{tag}"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_what_is_no_longer_cached_is_recorded_by_its_ends(self) -> None:
-        """A 304 for an uncached F(10^6) records its size and ends, without computing the digits."""
+        """A 304 for an uncached F(10^6) records its size, first and last digits, without computing the others."""
         with pycalc(cache_url="memory://?max_bytes=0") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             tag = client.get(MILLION, headers=TEXT).headers["ETag"]
@@ -234,7 +234,7 @@ class TestConditions:
             assert metric(client, "pycalc_response_bytes") == 0
 
     def test_statuses_are_counted_as_they_are(self, client: httpx.Client) -> None:
-        """http_requests_total distinguishes 200, 206 and 304."""
+        """The metric http_requests_total distinguishes 200, 206 and 304."""
 
         def counted(status: str) -> float:
             return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
@@ -247,17 +247,17 @@ class TestConditions:
 
 
 class TestCompression:
-    """Tests of ``Accept-Encoding``."""
+    """Requests with ``Accept-Encoding``."""
 
     @pytest.mark.parametrize(("coding", "decompress"), [("gzip", gzip.decompress), ("zstd", zstd.decompress)])
     @pytest.mark.parametrize("n", [10_000, 1_000_000, 2_000_000])
     def test_the_digits_come_back(self, server: Server, person: Person, coding: str, decompress: Codec, n: int) -> None:
-        """Compressed digits decode to the same digits, under their own tag and without another form's digest."""
+        """Compressed digits decompress to the same digits; each coding has its own ETag, and no digest of another."""
         plain = raw(server, person, f"/fibonacci/{n}", Accept="text/plain")
         reply = raw(server, person, f"/fibonacci/{n}", Accept="text/plain", Accept_Encoding=coding)
         assert (reply.status, reply.headers["Content-Encoding"]) == (200, coding)
         assert decompress(reply.body) == plain.body == gmpy2.fib(n).digits().encode()
-        assert len(reply.body) < (0.45 if coding == "gzip" else 0.55) * len(plain.body)  # gzip: Huffman codes alone
+        assert len(reply.body) < (0.45 if coding == "gzip" else 0.55) * len(plain.body)  # gzip by Huffman codes alone
         assert reply.headers["ETag"] == f'{plain.headers["ETag"][:-1]}-{coding}"'
         assert reply.headers["Content-Length"] is None
         assert reply.headers["Repr-Digest"] is None
@@ -267,7 +267,7 @@ class TestCompression:
         "fields", [{}, {"Accept_Encoding": "gzip;q=0, zstd;q=0.0"}, {"Accept_Encoding": "br, deflate"}]
     )
     def test_nobody_gets_a_coding_unasked(self, server: Server, person: Person, fields: Mapping[str, str]) -> None:
-        """A client that names no known coding, or refuses it with q=0, gets plain digits."""
+        """A client that names no known coding, or refuses it with q=0, gets uncompressed digits."""
         reply = raw(server, person, "/fibonacci/10000", Accept="text/plain", **fields)
         assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
 
@@ -279,10 +279,10 @@ class TestCompression:
 
 
 class TestLargeJson:
-    """Tests of a long result as JSON."""
+    """Long results as JSON."""
 
     def test_it_is_one_document(self, client: httpx.Client) -> None:
-        """A long result is one JSON document with its length, its digits in one string, and the right Vary."""
+        """A long result is a single JSON document with its length, its digits in one string, and the right Vary."""
         answer = client.get("/fibonacci/2000000")
         assert answer.headers["Content-Length"] == str(len(answer.content))
         told = answer.json()
@@ -295,7 +295,7 @@ class TestLargeJson:
     def test_it_is_compressed_when_asked_for(
         self, server: Server, person: Person, coding: str, decompress: Codec
     ) -> None:
-        """A long JSON document is compressed on request and has no length then."""
+        """A long JSON document is compressed on request, and then has no length."""
         reply = raw(server, person, MILLION, Accept_Encoding=coding)
         assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
         assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
@@ -303,7 +303,7 @@ class TestLargeJson:
 
 
 def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
-    """HEAD of a long result is answered and not taken for a client that has disconnected."""
+    """HEAD of a long result is answered, and not taken for a client that has disconnected."""
 
     def counted(status: str) -> float:
         return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
@@ -316,7 +316,7 @@ def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
 
 
 def test_head_is_get_without_the_content(client: httpx.Client) -> None:
-    """HEAD has GET's header fields, no body and no ranges (RFC 9110 §9.3.2, §14.2)."""
+    """HEAD has the header fields of GET, no body and no ranges (RFC 9110 §9.3.2, §14.2)."""
     client.headers.update(new_person(client).headers)
     got = client.get("/fibonacci/1000", headers=TEXT)
     told = client.head("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3"})

@@ -1,4 +1,4 @@
-"""Tests of results that are too long to be written out: residues modulo m, and summaries of size and ends."""
+"""Results that are too long to be written out: residues modulo m, and summaries."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DIGITS_1200 = int("7" * 599 + "3" + "1" * 600)
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's server, logged in."""
+    """Return a logged-in client of the session's server."""
     with httpx.Client(base_url=server.url, timeout=60) as opened:
         opened.headers.update(new_person(opened).headers)
         yield opened
 
 
 def fibonacci_modulo(n: int, modulus: int) -> int:
-    """Return F(n) modulo m by powers of the matrix ((1, 1), (1, 0)) in plain integers."""
+    """Return F(n) modulo m, by powers of the matrix ((1, 1), (1, 0))."""
 
     def product(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
         return (
@@ -51,7 +51,7 @@ def fibonacci_modulo(n: int, modulus: int) -> int:
 
 
 def residue(client: httpx.Client, path: str, modulus: int) -> int:
-    """Return the service's residue of a result modulo m."""
+    """Return the residue of a result modulo m, as the service computes it."""
     answer = client.get(path, params={"mod": str(modulus)})
     assert answer.status_code == 200, answer.text
     assert answer.json()["exact"] is True
@@ -59,15 +59,15 @@ def residue(client: httpx.Client, path: str, modulus: int) -> int:
 
 
 class TestResidues:
-    """Tests of ``?mod=``."""
+    """Requests with ``?mod=``."""
 
     @pytest.mark.parametrize("modulus", [1, 2, 97, 10**9 + 7, 2**64, 10**20, DIGITS_1200])
     def test_fibonacci_of_a_thousand_digit_index(self, client: httpx.Client, modulus: int) -> None:
-        """F(10^1000) mod m, for a modulus of one digit to one of 1,200."""
+        """F(10^1000) mod m equals matrix powers, for a modulus of one digit to one of 1,200."""
         assert residue(client, f"/fibonacci/{10**1000}", modulus) == fibonacci_modulo(10**1000, modulus)
 
     def test_powers_with_thousand_digit_operands(self, client: httpx.Client) -> None:
-        """x^y mod m as Python's own ``pow`` has it."""
+        """x^y mod m of operands with a thousand digits equals Python's ``pow``."""
         numbers = random.Random(3)  # noqa: S311  # reproducible operands
         for digits in (10, 100, 1000):
             x, y, m = (numbers.randrange(10 ** (digits - 1), 10**digits) for _ in range(3))
@@ -75,26 +75,26 @@ class TestResidues:
             assert residue(client, f"/pow/-{x}/{y}", m) == pow(-x, y, m)
 
     def test_a_negative_exponent_is_an_inverse(self, client: httpx.Client) -> None:
-        """3·5 = 15 ≡ 1 (mod 7); and as ``pow`` has it for a large one."""
+        """A negative exponent gives an inverse: 3·5 = 15 = 1 (mod 7); a large one equals Python's ``pow``."""
         assert residue(client, "/pow/3/-1", 7) == 5
         assert residue(client, f"/pow/12345/-{10**30}", PRIME_26) == pow(12345, -(10**30), PRIME_26)
 
     @pytest.mark.parametrize("path", ["/pow/2/-1?mod=6", "/pow/21/-5?mod=14", "/pow/0.5/3?mod=10", "/pow/2/0.5?mod=7"])
     def test_without_an_inverse_there_is_no_residue(self, client: httpx.Client, path: str) -> None:
-        """A base without an inverse, or an irrational result, is a domain-error."""
+        """A base without an inverse, or an irrational result, gives a domain-error."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
 
     @pytest.mark.parametrize("mod", ["0", "0e3", "0x0", "-1", "abc", "", "1.5", "1e-3", "%2B7", "9" * 10_001])
     @pytest.mark.parametrize("path", ["/fibonacci/10", "/factorial/10", "/pow/2/10"])
     def test_a_modulus_is_a_whole_number_from_1(self, client: httpx.Client, path: str, mod: str) -> None:
-        """An invalid modulus is 422 with a pointer to /mod for each operation."""
+        """An invalid modulus gets 422 with a pointer to /mod, for each operation."""
         answer = client.get(f"{path}?mod={mod}")
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/mod"]
 
     def test_factorials(self, client: httpx.Client) -> None:
-        """Factorials modulo m agrees with multiplication for small n, with 0 from n = m, and with Wilson's theorem."""
+        """n! modulo m agrees with multiplication for small n, is 0 for n >= m, and satisfies Wilson's theorem."""
         assert residue(client, f"/factorial/{QUINTILLION}", 10**17) == 0
         assert residue(client, "/factorial/97", 97) == 0
         assert residue(client, f"/factorial/{10**9 + 6}", 10**9 + 7) == 10**9 + 6
@@ -104,18 +104,18 @@ class TestResidues:
         assert residue(client, "/factorial/2000", PRIME_26) == product
 
     def test_factorials_modulo_a_prime_near_the_square_root(self, client: httpx.Client) -> None:
-        """(2·10^8)! modulo 14,149·q, q the prime 33 above n: nobody multiplies 2·10^8 factors; 0 modulo 14,149."""
+        """(2·10^8)! modulo 14,149·q is right, where q is a prime 33 above 2·10^8."""
         found = residue(client, "/factorial/200000000", 14_149 * 200_000_033)
         assert found % 14_149 == 0
-        assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson
+        assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson's theorem
 
     def test_an_index_and_a_modulus_with_all_small_primes(self, client: httpx.Client) -> None:
-        """The factorial of m - 1 modulo m of 3,000 digits, twice the product of the first primes: 0."""
+        """(m - 1)! modulo m is 0, for an m of 3,000 digits that is twice the product of the first primes."""
         modulus = 2 * primorial(2_999)
         assert residue(client, f"/factorial/{text_of(modulus - 1)}", modulus) == 0
 
     def test_what_would_take_hours_is_refused_at_once(self, client: httpx.Client) -> None:
-        """(10^18)! modulo a prime of 26 digits: 504 computation-timeout, without waiting for the deadline."""
+        """(10^18)! modulo a prime of 26 digits gets 504 at once, without starting the computation."""
         before = computed(client)
         answer = client.get(f"/factorial/{QUINTILLION}?mod={PRIME_26}")
         assert (answer.status_code, answer.json()["type"]) == (504, "/docs/problems#computation-timeout")
@@ -123,14 +123,14 @@ class TestResidues:
         assert computed(client) == before
 
     def test_it_is_recorded_with_its_modulus(self, client: httpx.Client) -> None:
-        """The history has operands and modulus as input, and the residue as result."""
+        """The history has operands and modulus as the input, and the residue as the result."""
         residue(client, "/pow/7/222", 1000)
         item = client.get("/secure-history", params={"limit": 1}).json()["items"][0]
         assert (item["input"], item["result"], item["digits"]) == ({"x": 7, "y": 222, "mod": 1000}, 49, 2)
 
 
 class TestSummaries:
-    """Tests of ``?view=summary``."""
+    """Requests with ``?view=summary``."""
 
     @pytest.mark.parametrize(
         ("path", "digits", "leading", "trailing"),
@@ -141,7 +141,7 @@ class TestSummaries:
         ],
     )
     def test_of_a_quintillion(self, client: httpx.Client, path: str, digits: str, leading: str, trailing: str) -> None:
-        """Size and first digits from the logarithm (mpmath, 80 digits), the last from arithmetic modulo 10^20."""
+        """Sizes and first digits equal those of the logarithm in mpmath; last digits equal arithmetic modulo 10^20."""
         with mpmath.workdps(80):
             logarithm = {
                 "fibonacci": lambda: QUINTILLION * mpmath.log10(mpmath.phi) - mpmath.log10(5) / 2,
@@ -189,7 +189,7 @@ class TestSummaries:
         ],
     )
     def test_it_agrees_with_the_value(self, client: httpx.Client, path: str) -> None:
-        """A summary agrees with the size and ends of the full value where both are available."""
+        """A summary equals the size, first and last digits of the full value, where both are available."""
         text = client.get(path, headers={"Accept": "text/plain"}).raise_for_status().text
         only_digits = text.translate({ord(mark): None for mark in "-./"})
         summary = client.get(path, params={"view": "summary"}).raise_for_status().json()
@@ -197,7 +197,7 @@ class TestSummaries:
         assert (summary["leading"], summary["trailing"]) == (only_digits[:20], only_digits[-20:])
 
     def test_too_large_a_result_tells_the_same(self, client: httpx.Client) -> None:
-        """The problem result-too-large carries the summary's facts and is not recorded."""
+        """The problem result-too-large has the values of the summary, and is not recorded."""
         client.headers.update(new_person(client).headers)
         for path in (f"/fibonacci/{QUINTILLION}", f"/factorial/{QUINTILLION}", f"/pow/7/{QUINTILLION}"):
             refused = client.get(path)
@@ -231,7 +231,7 @@ class TestSummaries:
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
     def test_full_is_the_default(self, client: httpx.Client) -> None:
-        """``view=full`` is the same as no view, also for the cache."""
+        """``view=full`` means the same as no view, also for the cache."""
         path = f"/fibonacci/{10_000 + secrets.randbelow(10_000)}"
         client.get(path, params={"view": "full"}).raise_for_status()
         before = computed(client)
@@ -248,13 +248,13 @@ class TestSummaries:
     ],
 )
 def test_a_long_residue_of_an_exact_root_is_verified(client: httpx.Client, path: str, expected: int) -> None:
-    """4^10000.5 = 2^20001, (-32)^10000.2 = -2^50001 and (-1)^0.2 = -1, modulo 10^1100 + 7."""
+    """Long residues of powers with an exact root are right: 4^10000.5, (-32)^10000.2, (-1)^0.2 modulo 10^1100 + 7."""
     answer = client.get(path, params={"mod": "1" + "0" * 1_099 + "7"}).raise_for_status().json()
     assert answer["result"] == str(expected)
 
 
 def test_a_summary_whose_size_is_too_long_is_refused(client: httpx.Client) -> None:
-    """A digit count of 10,000 digits would not fit into an event: 422, and nothing is recorded."""
+    """A summary whose number of digits itself has 10,000 digits gets 422, because it does not fit into an event."""
     answer = client.get("/pow/10/1e9999", params={"view": "summary"})
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/view"]

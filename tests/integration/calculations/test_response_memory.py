@@ -1,4 +1,4 @@
-"""Tests of long responses: their memory is bounded and shared, and clients that do not read are disconnected."""
+"""Long responses: their memory is limited and shared, and clients that do not read are disconnected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register an account and return the header that says who is calling."""
+    """Register an account, log in, and return the header of the session."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -40,18 +40,18 @@ async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 def refused(resources: Resources) -> float | None:
-    """Return how many responses were refused for lack of memory."""
+    """Return how many responses were refused because no memory was left."""
     return resources.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": "memory"})
 
 
 @pytest.mark.anyio
 class TestBudget:
-    """Tests of the memory budget within one process."""
+    """The memory budget within one process."""
 
     async def test_a_long_result_counts_from_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """The digits of a long result count from its computation until it is sent; a short one never counts."""
+        """A long result counts from before its computation until it is sent; a short one never counts."""
         headers, memory = await logged_in(client), resources.response_memory
         asking = asyncio.create_task(client.get(LONG, headers=headers))
         await until(lambda: memory.taken > 0, "it is counted")
@@ -63,7 +63,7 @@ class TestBudget:
     async def test_over_the_bound_it_is_refused_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A user with half the memory gets 503 with Retry-After; other users and short results are served."""
+        """A user who holds half of the memory gets 503 with Retry-After; other users and short results are served."""
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
         user = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
@@ -79,7 +79,7 @@ class TestBudget:
         assert (await client.get("/fibonacci/6000001", headers=headers)).status_code == 200
 
     async def test_it_bounds_calculations_as_resources(self, client: httpx.AsyncClient, resources: Resources) -> None:
-        """Made by POST or read again: 503 while the memory is taken, and nothing is held afterwards."""
+        """Posting a calculation or reading its digits gets 503 while the memory is taken; nothing stays reserved."""
         client.headers.update(await logged_in(client))
         body = {"operation": "fibonacci", "input": {"n": 6_000_000}}
         digits = (await client.post("/calculations", json=body)).headers["Location"] + "/digits"
@@ -89,7 +89,8 @@ class TestBudget:
             assert (await client.post("/calculations", json=body)).status_code == 503
             assert (await client.get(digits)).status_code == 503
         assert refused(resources) == 2
-        assert len((await client.get(digits)).content) == 1_253_926  # F(n) has floor(n*log10(phi) - log10(5)/2) + 1
+        # F(n) has floor(n*log10(phi) - log10(5)/2) + 1 digits.
+        assert len((await client.get(digits)).content) == 1_253_926
         assert resources.response_memory.taken == 0
 
     async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
@@ -105,7 +106,7 @@ class TestBudget:
     async def test_a_batch_that_fails_is_counted_out(
         self, client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A batch that raises any error frees its memory."""
+        """If a batch raises any error, its memory is released."""
 
         async def record(_: object) -> None:
             raise LookupError
@@ -119,14 +120,14 @@ class TestBudget:
 
 @pytest.fixture
 def hasty(data: Path) -> Iterator[Server]:
-    """Run a service that lets clients be a second late at ten megabytes a second."""
+    """Run a service that expects ten megabytes a second, and lets clients be a second late."""
     with pycalc(data=data, response_seconds="1", response_rate="10000000") as running:
         yield running
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/plain", "batch"])
 def test_a_reader_that_is_too_slow_is_cut_off(hasty: Server, accept: str) -> None:
-    """A client that reads too slowly is disconnected, and its memory is freed."""
+    """A client that reads too slowly is disconnected, and its memory is released."""
     body = json.dumps({"operations": [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(9)]})
     method, path, content = ("POST", "/batch", body) if accept == "batch" else ("GET", "/fibonacci/40000000", "")
     with httpx.Client(base_url=hasty.url) as client, closing(socket.socket()) as slow:

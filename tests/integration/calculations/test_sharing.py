@@ -1,4 +1,4 @@
-"""Tests of shared workers: single flight, fairness between users, and isolation from expensive requests."""
+"""Shared workers: single flight, fairness between users, and protection from expensive requests."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ PRIME_26 = int(gmpy2.next_prime(10**25))
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """A service with a single started worker process."""
+    """A service with one worker process."""
 
     server: Server
     client: httpx.Client
     person: Person
 
     def worker(self) -> int:
-        """Return the worker's process id, and start the worker if necessary."""
-        n = 20_000 + int(computed(self.client))  # no cache has it yet
+        """Return the worker's process id; start the worker if necessary."""
+        n = 20_000 + int(computed(self.client))  # a new calculation, which no cache has
         self.client.get(f"/factorial/{n}", headers=self.person.headers).raise_for_status()
         (pid,) = children(self.server.pid)
         return pid
 
     def ask(self, path: str, **fields: str) -> socket.socket:
-        """Send a request and return its connection."""
+        """Send a request, and return its connection."""
         connection = socket.create_connection(("127.0.0.1", self.server.port), 30)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         connection.sendall(request(path, {**self.person.headers, "Connection": "close", **named}))
@@ -60,7 +60,7 @@ class One:
 
 @pytest.fixture(scope="module")
 def one() -> Iterator[One]:
-    """Run a service of this module's own."""
+    """Run a service for this module."""
     with pycalc(compute_workers="1") as server, httpx.Client(base_url=server.url, timeout=30) as client:
         yield One(server, client, new_person(client))
 
@@ -72,10 +72,10 @@ def status_of(connection: socket.socket) -> int:
 
 
 class TestSingleFlight:
-    """Tests of simultaneous requests for the same computation."""
+    """Simultaneous requests for the same computation."""
 
     def test_it_is_computed_once_and_recorded_for_each(self, one: One) -> None:
-        """Eight requests of two users share one computation and record eight calculations."""
+        """Eight requests of two users share one computation, and record eight calculations."""
         person, other = new_person(one.client), new_person(one.client)
         path = "/fibonacci/3000000"
         before = computed(one.client)
@@ -102,13 +102,13 @@ class TestSingleFlight:
         assert {item["id"] for item in items} == made
 
     def test_one_who_hangs_up_takes_nothing_from_another(self, one: One) -> None:
-        """When the first requester disconnects, the other gets the answer of the same computation."""
+        """If the first requester disconnects, the other gets the answer of the same computation."""
         with stopped(one.worker()):
             before, gone = computed(one.client), one.gone()
             first = one.ask("/fibonacci/3000001")
             wait_until(lambda: one.running() == 1, "the computation has begun")
             second = one.ask("/fibonacci/3000001")
-            for _ in range(10):  # later requests are answered, so the second was heard
+            for _ in range(10):  # a later request was answered, so the service has read the second one
                 one.client.get("/healthz").raise_for_status()
             first.close()
             wait_until(lambda: one.gone() == gone + 1, "the first's going was noticed")
@@ -117,7 +117,7 @@ class TestSingleFlight:
         assert computed(one.client) == before + 1
 
     def test_when_all_hang_up_the_computation_is_killed(self, one: One) -> None:
-        """When all requesters disconnect, the computation is killed and its slot is free."""
+        """If all requesters disconnect, the computation is killed and its slot is free."""
         worker = one.worker()
         with stopped(worker):
             callers = [one.ask("/fibonacci/3000002") for _ in range(3)]
@@ -141,9 +141,10 @@ class TestSingleFlight:
     def test_the_rest_of_a_result_is_not_sent_to_one_who_hangs_up(
         self, one: One, fields: dict[str, str], status: bytes
     ) -> None:
-        """Of more digits than the kernel takes he takes the first: his going is noticed, not ignored slice by slice.
+        """If a client disconnects in the middle of a long result, the service notices it and stops sending.
 
-        He goes when nothing more is under way to him: the HTTP server does not always tell of one who goes at once.
+        The client disconnects once nothing more arrives, because the HTTP server does not always report an immediate
+        disconnect.
         """
         gone = one.gone()
         caller = one.ask("/fibonacci/60000000", **fields)
@@ -160,10 +161,10 @@ class TestSingleFlight:
 
 
 class TestProcesses:
-    """Tests that no worker process is left behind."""
+    """No worker process is left behind."""
 
     def test_hanging_up_during_a_workers_start_leaks_no_process(self, one: One) -> None:
-        """Clients that disconnect during a worker's start leave at most one worker process."""
+        """Clients that disconnect while a worker starts leave at most one worker process."""
         for k in range(3):
             with stopped(one.worker()):
                 caller = one.ask(f"/fibonacci/{3_000_100 + k}")
@@ -178,7 +179,7 @@ class TestProcesses:
             assert len(children(one.server.pid)) == 1
 
     def test_a_short_deadline_leaks_no_process(self) -> None:
-        """Repeated deadlines of half a second are 504 each and leave no process; the worker's start is not included."""
+        """Repeated deadlines of half a second get 504 each and leave no process; the worker's start does not count."""
         with (
             pycalc(compute_timeout="0.5", compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
@@ -191,7 +192,7 @@ class TestProcesses:
             assert client.get("/fibonacci/100000", headers=person.headers).status_code == 200
 
     def test_a_worker_killed_while_idle_costs_nobody_anything(self, one: One) -> None:
-        """A killed idle worker is replaced at the next computation."""
+        """If an idle worker is killed, the next computation gets another one."""
         worker = one.worker()
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: worker not in children(one.server.pid), "the worker is gone")
@@ -199,10 +200,10 @@ class TestProcesses:
 
 
 class TestFairness:
-    """Tests of two workers and a user who wants both."""
+    """Two workers, and a user who wants both."""
 
     def test_one_users_queue_is_nobody_elses(self) -> None:
-        """One user's full queue does not delay the computation of another user."""
+        """One user's full queue does not delay another user's computation."""
         with (
             pycalc(compute_workers="2") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
@@ -247,7 +248,7 @@ BOMBS = {
 
 
 def test_bombs_are_answered_as_documented_and_hurt_nobody_else() -> None:
-    """Of the largest and dearest, 35 at once with one worker: health and small calculations do not wait for them."""
+    """While 35 of the most expensive requests wait for one worker, health and small calculations are answered."""
     with (
         pycalc(compute_workers="1", compute_timeout="1") as server,
         httpx.Client(base_url=server.url, timeout=30) as client,

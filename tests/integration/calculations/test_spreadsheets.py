@@ -1,4 +1,4 @@
-"""Results for programs that can only read a URL, such as spreadsheets: a plain GET, answered with bare text."""
+"""Results for programs that can only read a URL, such as spreadsheets: a GET without header fields gets text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F_100 = "354224848179261915075"
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    """Make a key that may be sent in a URL."""
+    """Make a key that may be sent in a URL, and return it."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
         body = {"name": "sheet", "scopes": ["calculate"], "allow_query": True}
@@ -25,13 +25,13 @@ def key(server: Server) -> str:
 
 
 def read(url: str) -> tuple[str, str]:
-    """Return the type and the text of what a URL holds, as a program reads it that sends no fields of its own."""
+    """Return the content type and the text at a URL, read without header fields."""
     with urlopen(Request(url, headers={"Accept": "*/*"}), timeout=15) as answer:  # noqa: S310  # the test's own server
         return answer.headers["Content-Type"], answer.read().decode()
 
 
 def test_a_cell_reads_a_result_from_a_url(server: Server, key: str) -> None:
-    """WEBSERVICE takes the whole text, and IMPORTDATA reads it as CSV: one row with one cell."""
+    """WEBSERVICE gets the whole text; IMPORTDATA reads it as CSV with a single cell."""
     media_type, text = read(f"{server.url}/fibonacci/100?format=text&key={key}")
     assert (media_type, text) == ("text/plain; charset=utf-8", F_100)
     assert list(csv.reader([text])) == [[F_100]]
@@ -48,7 +48,7 @@ def pow_mod(n: int, modulus: int) -> int:
 
 
 def test_the_parameter_comes_before_the_header_field(server: Server) -> None:
-    """``format`` decides also against Accept; without it Accept decides as before."""
+    """``format`` overrides Accept; without ``format``, Accept decides."""
     with httpx.Client(base_url=server.url) as client:
         client.headers.update(new_person(client).headers)
         json, text = "application/json", "text/plain; charset=utf-8"
@@ -63,7 +63,7 @@ def test_the_parameter_comes_before_the_header_field(server: Server) -> None:
 
 @pytest.mark.parametrize("query", ["format=", "format=csv", "format=text&format=text", "format=text&view=summary"])
 def test_another_format_is_invalid(server: Server, query: str) -> None:
-    """Nothing is recorded for a format that does not exist, is given twice, or is not a summary's."""
+    """An unknown or repeated format, or text of a summary, gets 422 and is not recorded."""
     with httpx.Client(base_url=server.url) as client:
         client.headers.update(new_person(client).headers)
         answer = client.get(f"/fibonacci/100?{query}")

@@ -1,4 +1,4 @@
-"""Tests of computations that exceed their memory estimate: they are stopped without harm to others."""
+"""Computations that exceed their estimated memory: they are stopped without harm to others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 USER = caller(b"somebody")
 LITTLE = 1 << 20
-# A calculation that takes 7 MB in GMP and 20 MB in decimal.
+# A calculation that takes 7 MB in GMP and 20 MB in decimal arithmetic.
 EXHAUSTIVE = ("factorial", ("1100000",))
 
 
@@ -37,7 +37,7 @@ def counted(metrics: Metrics, name: str) -> float | None:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Return metrics of the test's own."""
+    """Return new metrics."""
     return Metrics()
 
 
@@ -48,19 +48,19 @@ async def computer(metrics: Metrics) -> Computer:
 
 
 def taken(length: int) -> int:
-    """Allocate memory through the interpreter instead of GMP."""
+    """Allocate memory in the interpreter instead of in GMP."""
     return len(bytearray(length))
 
 
 def death(number: int) -> None:
-    """Die of a signal."""
+    """End the process by a signal."""
     os.kill(os.getpid(), number)
 
 
 async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """GMP aborts its process when it gets no memory: computation-timeout, no lost worker, another one takes over."""
+    """If GMP gets no memory, it aborts the worker: ComputationTimeout is raised, and a new worker takes over."""
     plan = plan_for(*EXHAUSTIVE)
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.compute(replace(plan, memory=LITTLE), USER)
@@ -70,7 +70,7 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
 
 
 async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
-    """A computation may take a worker's share of it, though its estimate is more: else the kernel kills the server."""
+    """A computation may use only a worker's share of the memory, even if its estimate is larger."""
     computer = Computer(metrics, workers=2, timeout=60, worker_memory=256 << 20, quota=compute_quota(metrics))
     assert await computer.call(USER, taken, 64 << 20) == 64 << 20
     with pytest.raises(ComputationTimeout, match="too much memory"):
@@ -81,7 +81,7 @@ async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: 
 async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_replaced(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """A MemoryError ends the worker too: what it has left behind would be missing next time."""
+    """A MemoryError ends the worker too, because it may have left the interpreter in a bad state."""
     assert await computer.call(USER, taken, 1 << 20) == 1 << 20
     before = set(children(os.getpid()))
     with pytest.raises(ComputationTimeout, match="too much memory"):
@@ -94,14 +94,14 @@ async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_repla
 async def test_a_crash_of_another_kind_is_unavailability(
     computer: Computer, metrics: Metrics, number: signal.Signals
 ) -> None:
-    """A worker that is killed or crashes is unavailability, because a retry may succeed."""
+    """If a worker is killed or crashes, Unavailable is raised, because a retry may succeed."""
     with pytest.raises(Unavailable):
         await computer.call(USER, death, number)
     assert (counted(metrics, "out_of_memory"), counted(metrics, "lost")) == (0, 1)
 
 
 async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
-    """A worker's memory limit holds for one computation only."""
+    """A worker's memory limit applies to one computation only."""
     small = plan_for("factorial", ("20000",))
     await computer.compute(replace(small, memory=LITTLE), USER)
     (worker,) = {await computer.call(USER, os.getpid)}
