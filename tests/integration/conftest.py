@@ -1,4 +1,4 @@
-"""Fixtures for modules of tests that run a service of their own."""
+"""Fixtures for test modules that run their own service."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the service's data folder."""
+    """Return a new data folder for the service."""
     return tmp_path_factory.mktemp("data")

@@ -92,7 +92,7 @@ def test_no_other_precision_is_taken(precision: str) -> None:
 
 
 def test_the_options_of_a_request() -> None:
-    """The defaults are 50 digits, no modulus and the full view; a summary excludes a modulus; other names are refused."""
+    """The defaults are 50 digits, no modulus and full view; a summary excludes a modulus; other names are refused."""
     power = THREE["pow"]
     assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
     assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
@@ -271,7 +271,7 @@ def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -
 
 
 def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None:
-    """A prime above 3.3 * 10^24 (Sorenson and Webster), which needs FLINT's proof, is not searched on the event loop."""
+    """A prime above 3.3 * 10^24 (Sorenson and Webster) needs FLINT, so it is not searched on the event loop."""
     plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
     assert plan.seconds > INLINE_SECONDS
 

@@ -94,7 +94,7 @@ class TestResidues:
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/mod"]
 
     def test_factorials(self, client: httpx.Client) -> None:
-        """n! modulo m agrees with multiplication for small n, is 0 for n >= m, and satisfies Wilson's theorem."""
+        """Factorials modulo m agree with multiplication for small n, are 0 for n >= m, and satisfy Wilson's theorem."""
         assert residue(client, f"/factorial/{QUINTILLION}", 10**17) == 0
         assert residue(client, "/factorial/97", 97) == 0
         assert residue(client, f"/factorial/{10**9 + 6}", 10**9 + 7) == 10**9 + 6

@@ -1,4 +1,4 @@
-"""Migrations on both databases: they make the tables that the queries use, and keep existing data."""
+"""Migrations of both databases: they create the tables that the queries use, and keep existing data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 pytestmark = pytest.mark.anyio
 
 USER = bytes(15) + b"u"
-# Query for transactions that wait to change a table; within one transaction its result does not change.
+# A query for transactions that wait to change a table; it returns the same row as long as the transaction is the same.
 WAITING = (
     "SELECT virtualtransaction FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()"
@@ -52,12 +52,12 @@ def _config() -> Config:
 
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
-BEFORE_HISTORY = "0008"  # 0009 adds a column to the history
+BEFORE_HISTORY = "0008"  # revision 0009 adds a column to the history
 
 
 @pytest.fixture(params=each(DATABASES))
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a database without tables, of each kind in turn."""
+    """Return the URL of a database without tables: SQLite and PostgreSQL in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'pycalc.db'}"
     server: Postgres = request.getfixturevalue("postgres_server")
@@ -65,7 +65,7 @@ def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def _on(url: str, work: Callable[[Connection], T]) -> T:
-    """Run work on a connection that pycalc did not open."""
+    """Run ``work`` on a connection that pycalc did not open, and return its result."""
     if url.startswith("sqlite"):
         file = create_engine(url)
         with file.begin() as connection:
@@ -117,7 +117,7 @@ def old_url(postgres_server: Postgres) -> str:
 
 
 async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
-    """A migration waits for a table in short steps, so that inserts go on, and logs who uses the table."""
+    """A migration waits for a table only for short times, so that inserts go on; its error names who uses the table."""
     reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
     writer = await asyncpg.connect(old_url)
     try:
@@ -140,7 +140,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
 
 
 async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
-    """A migration retries after a pause, during which the event loop is free."""
+    """A migration tries again after a pause, until the table is free."""
     reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
     transaction = reader.transaction()
     await transaction.start()
@@ -165,26 +165,26 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
 
 
 def test_head_is_the_newest_revision() -> None:
-    """The constant for the newest revision, which avoids importing Alembic at start, equals the chain's end."""
+    """The constant for the newest revision, which spares a start the import of Alembic, is the last migration."""
     assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
     assert sorted(REVISIONS) == REVISIONS
 
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """Tables of an older revision are refused with a message that names the migrating command."""
+    """Tables of an older revision are refused with a message that names ``pycalc migrate``."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 
 
 @pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
 def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
-    """The newest and later revisions are accepted, so that a release can be rolled back after a migration."""
+    """The newest revision and later ones are accepted, so that a release can be rolled back after a migration."""
     migrations.require_current(revision)
 
 
 async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
-    """Alembic finds no difference between the migrated schema and the metadata: tables, columns, indexes."""
+    """Alembic finds no difference between migrated tables and the metadata: tables, columns, indexes."""
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -196,7 +196,7 @@ async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
 
 
 async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
-    """Primary keys, which Alembic does not compare, have the metadata's columns in their order."""
+    """Migrated primary keys have the metadata's columns in the same order; Alembic does not compare these."""
 
     def keys(connection: Connection) -> dict[str, list[str]]:
         inspector = inspect(connection)
@@ -208,7 +208,7 @@ async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
 
 
 async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path: Path) -> None:
-    """SQLite's tables have a rowid, or are clustered by their key, as the metadata's DDL says."""
+    """Migrated SQLite tables have a rowid, or are clustered by their key, as the metadata says."""
 
     def layout(connection: Connection) -> list[tuple[object, ...]]:
         tables = text("SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND name != 'alembic_version'")
@@ -221,14 +221,14 @@ async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path
 
 
 def test_the_database_numbers_what_has_an_order_of_its_own() -> None:
-    """The database numbers events and dead letters; all other keys come from the service."""
+    """The database numbers the rows of outbox and dead letters; all other keys come from the service."""
     numbered = {str(table.autoincrement_column) for table in metadata.tables.values()} - {"None"}
     assert numbered == {"outbox.seq", "dead_letters.number"}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revision: str) -> None:
-    """Accounts, history and unpublished events of each earlier revision are kept and usable."""
+    """After upgrading from any earlier revision, accounts, history and unpublished events are there and usable."""
     await _on(bare_url, _upgrade_to(revision))
     await _on(bare_url, _fill)
     await migrate_database(bare_url)
@@ -251,7 +251,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
 
 
 async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres_server: Postgres) -> None:
-    """PostgreSQL is migrated by the command only: an older schema is refused with a message that names it."""
+    """If PostgreSQL has an older schema, the start is refused with a message that names ``pycalc migrate``."""
     url = postgres_server.new_database()
     for revision in (None, REVISIONS[-2]):
         if revision is not None:
@@ -261,7 +261,7 @@ async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres
 
 
 async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:
-    """An older program runs on a newer schema, and leaves it unchanged."""
+    """A program accepts a newer schema, and leaves it unchanged."""
     await migrate_database(bare_url)
     await _on(bare_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'")))
     await migrate_database(bare_url)
@@ -270,7 +270,7 @@ async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:
 
 
 def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
-    """Start ``pycalc migrate`` like a deployment, with the database's URL and without keys."""
+    """Start ``pycalc migrate`` as a deployment does, with the database's URL and without keys."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc", "migrate"],
         env={
@@ -286,7 +286,7 @@ def _migrating(url: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path) -> None:
-    """``pycalc migrate`` makes the tables, reports that without the URL, and changes nothing the second time."""
+    """``pycalc migrate`` creates the tables, prints no URL, and changes nothing the second time."""
     for _ in range(2):
         with _migrating(bare_url, tmp_path) as command:
             assert command.communicate(timeout=60) == ("the database is up to date\n", "")
@@ -295,7 +295,7 @@ def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path)
 
 
 def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
-    """Three instances that migrate at the same time all succeed."""
+    """Three migrations of one database at the same time all succeed."""
     url = postgres_server.new_database()
     commands = [_migrating(url, tmp_path) for _ in range(3)]
     assert [command.communicate(timeout=60)[1] for command in commands] == ["", "", ""]

@@ -1,4 +1,4 @@
-"""PostgreSQL in failure: a server that stops, restarts, hangs, or dies during a commit."""
+"""Failures of PostgreSQL: a server that stops, restarts, hangs, or dies during a commit."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.harness.waiting import found
 
 pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
-# Deadline for work that must end by itself; sleeps and outages here last longer.
+# The deadline for work that must end by itself; sleeps and outages in these tests last longer.
 SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Postgres]:
-    """Run a server that these tests may stop."""
+    """Run a server that the test may stop."""
     if missing():
         pytest.skip(missing() or "")
     with postgres() as running:
@@ -73,7 +73,7 @@ def hanging(server: Postgres) -> Iterator[None]:
 
 
 async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
-    """Check that appends and reads are refused without waiting for the server's return."""
+    """Assert that appends and reads are refused without waiting for the server's return."""
     for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
         async with asyncio.timeout(SECONDS):
             with pytest.raises(StoreUnavailable):
@@ -81,7 +81,7 @@ async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> Non
 
 
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
-    """Append a row; return None if that is refused."""
+    """Append a row and return it; return None if that is refused."""
     row = history_row()
     try:
         await history.append([row])
@@ -91,7 +91,7 @@ async def appended(history: SqlHistoryStore) -> HistoryRow | None:
 
 
 async def test_commits_are_durable(own_server: Postgres, url: str, database: Database) -> None:
-    """Commits are durable even on a server whose default is to acknowledge before writing to disk."""
+    """Commits wait for the disk, even if the database's default is not to."""
     name = url.rpartition("/")[2]
     own_server.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     opened = await open_database(url)
@@ -103,7 +103,7 @@ async def test_commits_are_durable(own_server: Postgres, url: str, database: Dat
 
 
 async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) -> None:
-    """After an immediate restart the first append finds its connections dead, and is stored nevertheless."""
+    """After an immediate restart, the first append finds its connections closed, and its rows are stored."""
     history = SqlHistoryStore(database)
     rows = [history_row(number) for number in range(4)]
     await history.append(rows[:2])
@@ -113,7 +113,7 @@ async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) 
 
 
 async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres, url: str) -> None:
-    """If the connection breaks after the commit and before its answer, the append succeeds with each row once."""
+    """If the connection breaks between a commit and its answer, the append succeeds, and each row is stored once."""
     async with proxy(own_server.port) as between:
         database = await open_database(url.replace(str(own_server.port), str(between.port)))
         history = SqlHistoryStore(database)
@@ -127,7 +127,7 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres
 
 
 async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: Postgres, database: Database) -> None:
-    """While the server is down reads and appends are refused; afterwards they succeed."""
+    """While the server is down, reads and appends are refused; afterwards they succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     own_server.stop("immediate")
@@ -140,7 +140,7 @@ async def test_a_server_that_is_down_is_unavailability_and_recovers(own_server: 
 
 
 async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, database: Database) -> None:
-    """While the server hangs with open connections callers are refused; afterwards they are served."""
+    """While the server hangs with open connections, reads and appends are refused; afterwards they succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     with hanging(own_server):
@@ -153,7 +153,7 @@ async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, datab
 async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
     database: Database, queue: str, connections: int
 ) -> None:
-    """While all reading or writing connections are busy appends succeed, and calls that wait too long are refused."""
+    """While all connections of a queue are busy, appends succeed, and calls that take or wait too long are refused."""
     history = SqlHistoryStore(database)
     run = database.read if queue == "read" else database.write
     slow = [
@@ -172,7 +172,7 @@ async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
 
 
 async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> None:
-    """With all writing connections busy and more writes waiting, the ping is answered first."""
+    """While all writing connections are busy and more writes wait, the ping is answered."""
     slow = [
         asyncio.ensure_future(database.write(lambda connection: connection.execute(text("SELECT pg_sleep(60)"))))
         for _ in range(20)
@@ -184,7 +184,7 @@ async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> 
 
 
 async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
-    """The queue of waiting work is bounded, and more is refused at once."""
+    """The number of waiting calls is limited; more are refused at once."""
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
@@ -192,7 +192,7 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
 
 
 async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:
-    """While the database is read-only, as after a failover, the ping fails; no restart is needed afterwards."""
+    """While the database is read-only, as after a failover, the ping fails; later it succeeds without a restart."""
     name, history = url.rpartition("/")[2], SqlHistoryStore(database)
     own_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     own_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pycalc'")
@@ -214,7 +214,7 @@ async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: st
 
 
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:
-    """A missing server, or one of another kind, raises StoreUnavailable and leaves nothing open."""
+    """If there is no server, or one of another kind, StoreUnavailable is raised and nothing stays open."""
     for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):
         with pytest.raises(StoreUnavailable):
             await open_database(url)
@@ -223,9 +223,9 @@ async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> 
 async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
     own_server: Postgres, url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cached token gets 503 while revocations can't be read, and is accepted afterwards.
+    """While the database hangs, a cached token gets 503, because revocations can't be read; afterwards it is accepted.
 
-    The request has an invalid operand, so that only its token needs the database; with a valid token it gets 422.
+    The request has an invalid operand, so that only its token needs the database: an accepted token gets 422.
     """
     watcher = partial(RevocationWatcher, poll_seconds=0.1, trust_seconds=0.5)
     monkeypatch.setattr(accounts, "RevocationWatcher", watcher)

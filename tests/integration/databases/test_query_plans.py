@@ -1,4 +1,4 @@
-"""Query plans: every read of the history uses an index in its order, without full scans and sorting."""
+"""Query plans: every read of the history follows an index, without a full scan and without sorting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Read = Callable[[SqlHistoryStore], Awaitable[object]]
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
 INDEXED = {"sqlite": ("USING INDEX ix_history", "USING PRIMARY KEY"), "postgresql": ("Index Scan",)}
 FORBIDDEN = {"sqlite": ("TEMP B-TREE", "MULTI-INDEX"), "postgresql": ("Sort", "Seq Scan", "Bitmap")}
-# Settings against sequential scans and sorts, which PostgreSQL prefers for small tables.
+# Settings that discourage sequential scans and sorts, which PostgreSQL prefers for small tables.
 LARGE_TABLE = {
     "sqlite": (),
     "postgresql": [f"SET LOCAL enable_{way} = off" for way in ("seqscan", "bitmapscan", "sort")],
@@ -95,14 +95,14 @@ class ExplainedDatabase:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[ExplainedDatabase]:
-    """Open an empty database, of each kind in turn."""
+    """Open an empty database: SQLite and PostgreSQL in turn."""
     opened = await open_database(database_url)
     yield ExplainedDatabase(opened)
     await opened.aclose()
 
 
 async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[str]]:
-    """Return the kind of the database and the plans of a read."""
+    """Return the kind of the database, and the plans of a read."""
     await read(SqlHistoryStore(database))
     kind = await database.write(lambda connection: connection.dialect.name)
     return kind, database.plans
@@ -131,7 +131,7 @@ async def test_a_selection_is_found_by_an_index_in_its_order(
 
 @pytest.mark.parametrize("read", ["page", "following"])
 async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
-    """A query has only the stricter one of a filter's bound and the cursor, because an index search uses one bound."""
+    """A query has only the stricter of a filter's bound and the cursor, because an index search uses only one bound."""
     await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
     (statement,) = database.statements
     conditions = statement.partition("WHERE")[2].partition("ORDER")[0]
@@ -139,7 +139,7 @@ async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, 
 
 
 async def test_everyones_newest_are_the_end_of_the_table(database: ExplainedDatabase) -> None:
-    """Without a filter the primary key gives the order, and the limit ends the scan."""
+    """Without a filter, the primary key gives the order, and the limit ends the scan."""
     kind, plans = await plans_of(database, lambda store: store.page(HistoryFilter(), None, 51))
     assert len(plans) == 1
     assert not any(mark in plans[0] for mark in FORBIDDEN[kind]), plans[0]

@@ -1,4 +1,4 @@
-"""The guide's backup commands, from whose output the service can be restored."""
+"""The backup commands of the operations guide: the service can be restored from what they produce."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ GUIDE = Path(__file__).resolve().parents[3] / "docs/operations.md"
 
 
 def commands(section: str) -> list[str]:
-    """Return the shell commands of a section of the guide, block by block."""
+    """Return the shell commands in a section of the guide, block by block."""
     text = GUIDE.read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
     blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return blocks
 
 
 def run(command: str, **variables: str) -> None:
-    """Run a block of commands, which ends with the first failure."""
+    """Run a block of commands; stop at the first failure."""
     search = os.pathsep.join([str(programs() or ""), os.environ["PATH"]])
     subprocess.run(["sh", "-euc", command], env={**os.environ, "PATH": search, **variables}, check=True, timeout=60)
 
 
 @contextmanager
 def calculating(client: httpx.Client, person: Person) -> Iterator[list[int]]:
-    """Calculate repeatedly during the block; yield the list of answered calculations."""
+    """Calculate repeatedly during the ``with`` block; yield the list of answered calculations."""
     answered: list[int] = []
     ending = Event()
 
@@ -64,7 +64,7 @@ def operands(client: httpx.Client, person: Person) -> list[int]:
 
 
 def test_sqlite(tmp_path: Path) -> None:
-    """A backup under load contains everything that was answered before it, and no partial batch."""
+    """A backup under load contains everything answered before it, and no partial batch."""
     before, backup, after = (tmp_path / name for name in ("before", "backup", "after"))
     backup.mkdir()
     save, restore = commands("SQLite")
@@ -82,7 +82,7 @@ def test_sqlite(tmp_path: Path) -> None:
 
 
 def test_postgresql(postgres_server: Postgres, postgres_url: str, tmp_path: Path) -> None:
-    """A dump restored into a database of another name contains everything that was answered before it."""
+    """A dump, restored into another database, contains everything answered before it."""
     save, restore = commands("PostgreSQL")
     with (
         pycalc(data=tmp_path / "before", database_url=postgres_url) as server,

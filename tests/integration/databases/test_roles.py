@@ -57,7 +57,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("role", "statement"), [(role, each) for role in REFUSED for each in REFUSED[role]])
 async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, role: str, statement: str) -> None:
-    """Only the owner changes tables; consumers read no accounts; nobody rewrites the audit log."""
+    """A role's statement outside its rights is refused: changing tables, reading accounts, changing the audit log."""
     connection = await asyncpg.connect(postgres_url.replace(f"//{API_ROLE}@", f"//{role}@"))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -76,13 +76,13 @@ async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, r
 async def test_roles_that_would_take_each_other_s_rights_are_refused(
     postgres_server: Postgres, names: tuple[str, str], sentence: str
 ) -> None:
-    """One name for both roles, and the name of the role that migrates."""
+    """Giving both programs the same role, or one of them the owner's role, is refused."""
     with pytest.raises(ValueError, match=sentence):
         await migrate_database(postgres_server.new_database(), [api_role(names[0]), consumer_role(names[1])])
 
 
 async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
-    """The role of consumers publishes, counts, dead-letters and reports; these are all calls of relay and consumer."""
+    """The role of consumers has the rights for all calls of relay and consumer."""
     async with (
         aclosing(await open_database(postgres_url)) as servers,
         aclosing(await open_database(postgres_url.replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@"))) as consumers,
@@ -112,13 +112,13 @@ async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
 
 
 def test_every_table_has_its_rights() -> None:
-    """The role of servers has rights on all tables, so a migration that adds one can't leave it out."""
+    """The role of servers has rights on all tables, so that a migration that adds a table can't forget it."""
     assert api_role(API_ROLE).rights.keys() == {*metadata.tables, "alembic_version"}
     assert consumer_role(CONSUMER_ROLE).rights.keys() < api_role(API_ROLE).rights.keys()
 
 
 async def test_a_migration_takes_back_what_a_role_no_longer_needs(postgres_server: Postgres, migrated: str) -> None:
-    """A second migration leaves a role the rights of this release, on the tables that this release knows."""
+    """Another migration resets a role's rights to those of this release."""
     role = postgres_server.new_database(migrated)
     owner = role.replace(f"//{API_ROLE}@", "//pycalc@")
     connection = await asyncpg.connect(owner)
@@ -140,13 +140,13 @@ async def test_a_migration_takes_back_what_a_role_no_longer_needs(postgres_serve
     ],
 )
 def test_a_mistake_in_a_role_is_named(text: str, sentence: str) -> None:
-    """The message begins with the setting's name and does not show the password."""
+    """The message about an invalid role begins with the setting's name, and does not contain the password."""
     with pytest.raises(ValueError, match=f"^PYCALC_DATABASE_API_ROLE: {sentence}") as refusal:
         api_role(text)
     assert "short" not in str(refusal.value).partition(":")[2]
 
 
 async def test_an_sqlite_file_has_no_roles(tmp_path: Path) -> None:
-    """Roles for an SQLite file are a mistake that is named."""
+    """Roles for an SQLite file are refused with a message."""
     with pytest.raises(ValueError, match="an SQLite file has no roles"):
         await migrate_database(f"sqlite:///{tmp_path}/pycalc.db", [api_role(API_ROLE)])

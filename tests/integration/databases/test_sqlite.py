@@ -1,4 +1,4 @@
-"""SQLite: one process per file, durable commits, and locks that other programs hold."""
+"""SQLite: one process per file, durable commits, and locks of other programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.anyio
 
 KEYS = ("bootstrap-token", "password-key", "secret-key")
-# The files of a data folder.
+# The private files in a data folder.
 PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
 _NOBODY = 65534
 
@@ -39,14 +39,14 @@ async def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def database(file: Path) -> AsyncIterator[Database]:
-    """Open an empty database in a folder that is created for it."""
+    """Open an empty database in a folder that opening creates."""
     opened = await open_database(f"sqlite:///{file}")
     yield opened
     await opened.aclose()
 
 
 async def test_commits_are_durable(database: Database) -> None:
-    """The writer runs in WAL mode with synchronous=FULL (2): a commit that returned survives a power cut."""
+    """The writer uses WAL mode with synchronous=FULL (2), so that committed rows survive a power failure."""
     pragmas = ("journal_mode", "synchronous")
 
     async def values() -> list[object]:
@@ -58,7 +58,7 @@ async def test_commits_are_durable(database: Database) -> None:
 
 
 async def test_every_probe_writes(database: Database, file: Path) -> None:
-    """Each probe changes the file, because SQLite commits an update to the same value without any write."""
+    """Each probe changes the file; if it stored the same value again, SQLite would write nothing."""
     history = SqlHistoryStore(database)
     await history.probe()
     with closing(sqlite3.connect(file)) as other:
@@ -70,7 +70,7 @@ async def test_every_probe_writes(database: Database, file: Path) -> None:
 
 
 async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path) -> None:
-    """The new folder and the database's files can't be read by other users of the machine."""
+    """Other users of the machine can't read the new folder and the database's files."""
     await SqlHistoryStore(database).append([history_row()])
     files = (file, file.with_name("pycalc.db-wal"), file.with_name("pycalc.db-shm"))
     assert [each.stat().st_mode & 0o777 for each in files] == [0o600] * 3
@@ -78,7 +78,7 @@ async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path
 
 
 async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
-    """A second process is refused with the file, its process and the remedy; when the first ends it can start."""
+    """A second opening is refused with file, process and remedy, and succeeds once the first one is closed."""
     with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
         await open_database(f"sqlite:///{file}")
     assert str(file) in str(refusal.value)
@@ -88,7 +88,7 @@ async def test_a_second_process_is_refused_with_a_sentence(database: Database, f
 
 
 async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
-    """While a shell holds the write lock, writes are refused after 0.25 s and reads go on; then both succeed."""
+    """While a shell holds the write lock, writes are refused after 0.25 s and reads go on; afterwards both succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     busy = "PRAGMA busy_timeout"
@@ -104,7 +104,7 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
 
 
 async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
-    """A write above the writer's bounded queue raises StoreUnavailable, and earlier ones are done."""
+    """A write above the limit of waiting writes raises StoreUnavailable; earlier ones are carried out."""
     outcomes = await asyncio.gather(*(database.write(lambda _: None) for _ in range(300)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
@@ -113,7 +113,7 @@ async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
 
 
 async def test_units_of_work_leave_the_recorder_its_share(database: Database) -> None:
-    """With the queue for other writes full, rows of the history are still accepted."""
+    """While the queue of other writes is full, rows of the history are still accepted."""
     fast = threading.Event()
     units = [asyncio.create_task(database.write(lambda _connection: fast.wait(5))) for _ in range(200)]
     await until(lambda: any(unit.done() for unit in units), "one is refused")
@@ -124,7 +124,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
 
 
 async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
-    """A write that has waited a second behind a long one raises StoreUnavailable, and is never made."""
+    """A write that has waited a second behind a long one raises StoreUnavailable, and is never carried out."""
     moment = 1_000.0
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)
     history = SqlHistoryStore(database)
@@ -157,7 +157,7 @@ async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) 
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """A damaged file raises a domain error, is not changed, and can be opened again, as nothing is left open."""
+    """If the file is damaged, StoreUnavailable is raised, the file is not changed, and nothing stays open."""
     file = tmp_path / "pycalc.db"
     file.write_bytes(b"not a database" * 1_000)
     with pytest.raises(StoreUnavailable):
@@ -169,15 +169,15 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:relative.db"])
 async def test_a_url_without_a_file_is_explained(url: str) -> None:
-    """A SQLite URL without a file is refused with a message that shows the valid form."""
+    """An SQLite URL without a file is refused with a message that shows a valid URL."""
     with pytest.raises(ValueError, match="sqlite:///PATH"):
         await open_database(url)
 
 
 def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
-    """The database, its lock, its side files and the keys are private whatever the umask is.
+    """Database, lock, side files and keys are private, whatever the umask is.
 
-    So is the lock of an earlier release.
+    An existing lock file of an earlier release becomes private too.
     """
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
@@ -194,7 +194,7 @@ def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """Drop root's privileges, to which file modes do not apply."""
+    """Drop root's privileges, because file modes do not restrict root."""
     if os.geteuid() != 0:
         yield
         return
@@ -214,11 +214,11 @@ async def open_and_close(file: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> None:
-    """A file that can't be written stops the start; otherwise a ready service would refuse every calculation."""
+    """If a file of the database can't be written, opening is refused with its name."""
     with TemporaryDirectory(prefix="pycalc-") as folder:
         file = Path(folder) / "pycalc.db"
         asyncio.run(open_and_close(file))
-        with closing(sqlite3.connect(file)) as shell:  # These files exist while a process has the database open.
+        with closing(sqlite3.connect(file)) as shell:  # These files exist while a connection to the database is open.
             shell.execute("SELECT * FROM users").fetchall()
             with unprivileged(file.parent):
                 Path(f"{file}{suffix}").chmod(0o444)

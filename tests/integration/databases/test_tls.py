@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL: ``sslmode`` and ``sslrootcert`` of the URL verify the server, a password the role."""
+"""TLS to PostgreSQL: ``sslmode`` and ``sslrootcert`` in the URL verify the server, and a password the role."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENCODED = "a-password%2Fof%3Athe%3Frole%23"
 
 
 class Secured(NamedTuple):
-    """A database that demands TLS: its URL without credentials and options, and two authorities, the first its own."""
+    """A database that requires TLS: its URL without credentials and options; its own authority, and another one."""
 
     place: str
     authority: Path
@@ -33,7 +33,7 @@ class Secured(NamedTuple):
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """Run a PostgreSQL that demands TLS, with a migrated database and the role of servers."""
+    """Run a PostgreSQL that requires TLS, with a migrated database and the role of servers."""
     if missing():
         pytest.skip(missing() or "")
     folder = tmp_path_factory.mktemp("tls")
@@ -51,7 +51,7 @@ async def _open(secured: Secured, options: str, password: str = ENCODED) -> None
 
 
 async def test_the_server_s_own_authority_is_accepted(secured: Secured) -> None:
-    """A role that a migration created connects with its password, to the server whose authority the URL names."""
+    """If the URL names the server's own authority, a role connects with its password."""
     await _open(secured, f"sslmode=verify-ca&sslrootcert={secured.authority}")
 
 
@@ -64,12 +64,12 @@ async def test_the_server_s_own_authority_is_accepted(secured: Secured) -> None:
     ],
 )
 async def test_another_server_gets_no_password(secured: Secured, options: str, sentence: str) -> None:
-    """A server that another authority vouches for is refused with a sentence that says why, and so is plain text."""
+    """If the URL names another authority, or no TLS, the connection is refused with the reason."""
     with pytest.raises((StoreUnavailable, ValueError), match=sentence):
         await _open(secured, options.format(stranger=secured.stranger))
 
 
 async def test_a_wrong_password_is_refused(secured: Secured) -> None:
-    """The password that the migration stored is the one that the server checks."""
+    """A wrong password is refused."""
     with pytest.raises(StoreUnavailable, match="password authentication failed"):
         await _open(secured, "sslmode=require", "another-password")

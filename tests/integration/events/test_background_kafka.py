@@ -1,4 +1,4 @@
-"""``pycalc relay`` and ``pycalc consume`` on Kafka as processes: signals end them with status 0 at any time."""
+"""``pycalc relay`` and ``pycalc consume`` with Kafka, as processes: signals end them with status 0 at any time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.harness.metrics import metric
 from tests.harness.servers import Server, background, background_command, free_port, pycalc, settings_of, spawn
 from tests.harness.waiting import found, wait_until
 
-# Deadline for a process that must end by itself; a hanging broker hangs for longer.
+# The deadline for a process that must end by itself; a hanging broker hangs for longer.
 SECONDS = 60.0
 COMMANDS = ("relay", "consume")
 
 
 @pytest.fixture
 def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
-    """Return settings with a database and a topic of the test's own."""
+    """Return settings with a new database and a new topic."""
     return {"database_url": postgres_url, "stream_url": real_kafka.url(f"background-{secrets.token_hex(6)}")}
 
 
@@ -42,7 +42,7 @@ def blocks_signals(pid: int) -> bool:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """A signal during the start takes effect once the process can end cleanly; further ones change nothing."""
+    """A signal during the start ends the process cleanly; further signals change nothing."""
     process = spawn(background_command(command), settings_of(tmp_path, free_port(), **shared), tmp_path / "log")
     try:
         wait_until(lambda: blocks_signals(process.pid), "it has taken over its signals")
@@ -57,7 +57,7 @@ def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """A taken port ends the process with a message that names it, as beside a server with the same settings."""
+    """If the port is taken, as by a server with the same settings, the process ends with a message that names it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")
@@ -72,7 +72,7 @@ def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: s
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """Repeated signals end the process once, with status 0."""
+    """Repeated signals end the process only once, with status 0."""
     with background(command, log=tmp_path / "log", **shared) as running:
         with pytest.raises(subprocess.TimeoutExpired):
             running.process.wait(0.2)
@@ -85,7 +85,7 @@ def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -> None:
-    """A separate relay or consumer on SQLite is refused, because the server does their work."""
+    """A separate relay or consumer with SQLite is refused, because the server does this work itself."""
     environment = settings_of(tmp_path, free_port(), stream_url="kafka://127.0.0.1:9/events")
     told = subprocess.run(
         background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -99,7 +99,7 @@ def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -
 
 @contextmanager
 def hanging(broker: Kafka) -> Iterator[None]:
-    """Stop a broker by SIGSTOP."""
+    """Stop a broker by SIGSTOP during the ``with`` block."""
     broker.pause()
     try:
         yield
@@ -108,7 +108,7 @@ def hanging(broker: Kafka) -> Iterator[None]:
 
 
 def told(server: Server, name: str) -> float:
-    """Return a metric of a process."""
+    """Return the value of a process's metric."""
     with httpx.Client(base_url=server.url) as client:
         return metric(client, name)
 
@@ -122,7 +122,7 @@ def calculate(server: Server) -> None:
 
 
 def ends(server: Server) -> None:
-    """Check that a process ends with status 0 after a signal."""
+    """Assert that a process ends with status 0 after a signal."""
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(SECONDS) == 0
 
@@ -131,7 +131,7 @@ def ends(server: Server) -> None:
 def test_a_broker_that_hangs_does_not_hold_a_relay_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """A relay with events being published ends while the broker hangs, and the events stay in the outbox.
+    """While the broker hangs, a relay that is publishing ends, and its events stay in the outbox.
 
     This holds for a separate relay and for one in the server.
     """
@@ -149,7 +149,7 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
 def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """An idle consumer, separate or in a server on SQLite, ends while the broker hangs."""
+    """While the broker hangs, an idle consumer ends, both as a process and in a server with SQLite."""
     if command == "serve":
         del shared["database_url"]
     with (
@@ -179,7 +179,7 @@ async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connectio
 async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A consumer that has counted a batch but can't commit it ends while the broker hangs."""
+    """While the broker hangs, a consumer that has counted a batch but can't commit it ends."""
 
     async def in_hand() -> bool | None:
         waits = "SELECT true FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"

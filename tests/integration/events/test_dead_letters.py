@@ -1,4 +1,4 @@
-"""``pycalc dead-letters``: the list of undelivered messages, and the commands to requeue or discard them."""
+"""``pycalc dead-letters``: listing undelivered messages, requeueing and discarding them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
-    """Each dead letter is a line with control characters escaped.
+    """Each dead letter is printed as a line, with control characters escaped.
 
-    A requeued event is in the outbox, and a foreign message can't be requeued.
+    A requeued event is in the outbox again; a foreign message can't be requeued.
     """
     row = history_row()
     url = f"sqlite:///{tmp_path / 'pycalc.db'}"
@@ -77,7 +77,7 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
 
 
 def test_an_admin_lists_requeues_and_discards_over_http(tmp_path: Path) -> None:
-    """A dead letter is shown with its content; a requeued or discarded one is gone, and an unknown one is 404."""
+    """Over HTTP, a dead letter is shown with its content; after requeueing or discarding it is gone and gets 404."""
     row = history_row()
 
     async def prepare() -> None:

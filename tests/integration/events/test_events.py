@@ -1,4 +1,4 @@
-"""Server-sent events over the real server: live, resumable and private."""
+"""Server-sent events over a real server: live, resumable, and only those that the caller may see."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Told(NamedTuple):
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service of this module's own, which has no admin yet."""
+    """Run a service for this module, which has no admin yet; yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=SECONDS) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def admin(client: httpx.Client, data: Path) -> Person:
-    """Return an admin, the service's first."""
+    """Register the first admin."""
     return new_admin(client, data)
 
 
 @contextmanager
 def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[Told]]:
-    """Open a user's event stream during the block."""
+    """Open a user's event stream during the ``with`` block; yield its events."""
     headers = {**person.headers, **({} if last_id is None else {"Last-Event-ID": last_id})}
     with client.stream("GET", "/events", headers=headers) as answer:
         assert answer.status_code == 200
@@ -63,12 +63,12 @@ def _events(lines: Iterator[str]) -> Iterator[Told]:
 
 
 def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
-    """Calculate, and return the ids."""
+    """Make calculations, and return their ids."""
     return [client.get(path, headers=person.headers).raise_for_status().json()["id"] for path in paths]
 
 
 def test_a_calculation_is_a_live_event_under_its_own_id(client: httpx.Client) -> None:
-    """A calculation's event is a CloudEvent with the calculation's id and the history's item as data."""
+    """A calculation's event has the calculation's id, and the history item as its data."""
     person = new_person(client)
     with listening(client, person) as events:
         (made,) = calculate(client, person, "/fibonacci/10")
@@ -81,7 +81,7 @@ def test_a_calculation_is_a_live_event_under_its_own_id(client: httpx.Client) ->
 
 
 def test_resuming_leaves_no_gap_and_repeats_nothing(client: httpx.Client) -> None:
-    """After Last-Event-ID, missed and live events arrive once each, in the order of the history."""
+    """After resuming by Last-Event-ID, missed and live events arrive once each, in the order of the history."""
     person = new_person(client)
     made = calculate(client, person, *(f"/fibonacci/{n}" for n in range(10)))
     with listening(client, person, last_id=made[2]) as events:
@@ -90,7 +90,7 @@ def test_resuming_leaves_no_gap_and_repeats_nothing(client: httpx.Client) -> Non
 
 
 def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> None:
-    """An unknown id resumes at its place in the order, so that no event is lost."""
+    """An unknown id resumes at its place in the order, so that no event is missed."""
     person = new_person(client)
     made = calculate(client, person, "/fibonacci/1", "/fibonacci/2")
     with listening(client, person, last_id="00000000-0000-7000-8000-000000000000") as events:
@@ -98,7 +98,7 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
 
 
 def test_a_user_receives_their_own_events_and_an_admin_all(client: httpx.Client, admin: Person) -> None:
-    """A user receives only their own events; an admin receives all."""
+    """A user receives only the own events; an admin receives all events."""
     ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:
         made = calculate(client, bob, "/fibonacci/1")
@@ -129,7 +129,7 @@ def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
 
 
 def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
-    """A stream begins with a marker id, so that a client can resume before its first event."""
+    """A stream begins with a marker that has an id, so that a client can resume even before its first event."""
     person = new_person(client)
     (before,) = calculate(client, person, "/fibonacci/1")
     with client.stream("GET", "/events", headers=person.headers) as answer:
@@ -140,7 +140,7 @@ def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
 
 
 def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person) -> None:
-    """An open stream ends before the next event once its reader's rights have ended."""
+    """After its reader's rights have ended, an open stream ends before the next event."""
     second, bob = new_admin_by(client, admin), new_person(client)
     with listening(client, second) as events:
         calculate(client, bob, "/fibonacci/1")

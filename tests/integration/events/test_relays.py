@@ -1,4 +1,4 @@
-"""Several relays on one PostgreSQL: one publishes, others stand by, and each user's events keep their order."""
+"""Several relays on one PostgreSQL: one publishes, others stand by, and each user's events stay in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USERS = [bytes([number]) * 16 for number in range(5)]
 
 
 class SharedStream:
-    """A stream for all relays, which sometimes fails after taking a part."""
+    """A stream that all relays share; it sometimes fails after accepting a part of a batch."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -48,7 +48,7 @@ class SharedStream:
 
 @pytest.fixture
 async def outboxes(postgres_url: str) -> AsyncIterator[list[SqlOutboxStore]]:
-    """Open one database three times, as by three processes."""
+    """Open one database three times, as three processes do."""
     async with AsyncExitStack() as stack:
         opened = []
         for _ in range(3):
@@ -72,7 +72,7 @@ async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
 
 
 async def test_order_is_kept_by_user_whoever_publishes(outboxes: list[SqlOutboxStore]) -> None:
-    """With three relays, a failing broker and leaving leaders, each user's events first arrive in commit order."""
+    """With three relays, a failing broker and leaders that leave, each user's events first arrive in commit order."""
     stream, recorded = SharedStream(), list[HistoryRow]()
     history = SqlHistoryStore(outboxes[0]._database)
     relays = [Relay(outbox, stream, Metrics(), shared=True) for outbox in outboxes]

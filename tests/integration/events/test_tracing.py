@@ -22,7 +22,7 @@ from tests.harness.servers import free_port, pycalc, running, settings_of
 from tests.harness.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
-# Span kinds in OTLP's trace.proto.
+# The numbers of span kinds in OTLP's trace.proto.
 SERVER, PRODUCER, CONSUMER = 2, 4, 5
 BY = "00f067aa0ba902b7"
 # A calculation that is long enough for a worker process.
@@ -37,7 +37,7 @@ def sink() -> Iterator[Collector]:
 
 
 def begun(sampled: str = "01") -> tuple[str, dict[str, str]]:
-    """Return a new trace id, and the traceparent by which a caller continues it."""
+    """Return a new trace id, and the header by which a caller continues this trace."""
     trace_id = secrets.token_hex(16)
     return trace_id, {"traceparent": f"00-{trace_id}-{BY}-{sampled}"}
 
@@ -49,7 +49,7 @@ def complete(sink: Collector, trace_id: str, *names: str) -> dict[str, Span]:
 
 
 def test_one_process(sink: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one process request, cache, worker, recorder, commit, relay and consumer are spans below their cause."""
+    """In a single process, request, cache, worker, recorder, commit, relay and consumer are spans below their cause."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     trace_id, header = begun()
@@ -105,7 +105,7 @@ NIL = "00000000-0000-7000-8000-000000000000"
 
 @contextmanager
 def part(name: str, settings: dict[str, str]) -> Iterator[None]:
-    """Run `pycalc relay` or `pycalc consume`."""
+    """Run ``pycalc relay`` or ``pycalc consume``."""
     port = int(settings["PYCALC_PORT"])
     with running(name, [sys.executable, "-m", "pycalc", name], "/metrics", port, settings):
         yield
@@ -114,7 +114,7 @@ def part(name: str, settings: dict[str, str]) -> Iterator[None]:
 def test_several_processes(
     sink: Collector, monkeypatch: pytest.MonkeyPatch, postgres_url: str, real_kafka: Kafka, tmp_path: Path
 ) -> None:
-    """Over PostgreSQL and Kafka a consumer in its own process continues the trace of the request."""
+    """With PostgreSQL and Kafka, a consumer in another process continues the trace of the request."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     stream_url = real_kafka.url(f"traced-{secrets.token_hex(6)}")
@@ -134,7 +134,7 @@ def test_several_processes(
 
 
 def test_a_collector_that_is_not_there_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a reachable collector the service answers, and ends in time with status 0."""
+    """If the collector can't be reached, the service answers, and ends in time with status 0."""
     monkeypatch.setenv("PYCALC_TRACING", "true")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     with pycalc() as server, httpx.Client(base_url=server.url, timeout=15) as client:
@@ -160,7 +160,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("wanted", ["false", "true"])
 def test_what_is_not_wanted_is_not_loaded(tmp_path: Path, wanted: str) -> None:
-    """The SDK and the exporter are imported with PYCALC_TRACING only; FastAPI depends on the API package."""
+    """The SDK and the exporter are imported only with PYCALC_TRACING; the API package is imported by FastAPI anyway."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYCALC_TRACING": wanted},

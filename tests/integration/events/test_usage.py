@@ -1,4 +1,4 @@
-"""Usage totals, which equal the history despite repeated deliveries and crashes."""
+"""Usage totals: they equal the history despite repeated deliveries and crashes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service of this module's own."""
+    """Run a service for this module; yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=15) as opened:
         yield opened
 
@@ -52,7 +52,7 @@ def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
 
 
 def of_usage(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the reported totals in the same form."""
+    """Return the reported totals in the form of ``of_history``."""
     return {
         (item["day"], item["operation"]): Counter(
             count=item["count"],
@@ -76,7 +76,7 @@ def test_the_totals_equal_the_history(client: httpx.Client) -> None:
 
 
 def test_everybody_sees_their_own_and_an_admin_the_sum(client: httpx.Client, data: Path) -> None:
-    """A user gets 403 for another's totals; an admin sees one user's or everyone's together.
+    """A user gets 403 for another's totals; an admin sees one user's totals or the sum of all.
 
     The totals of a deleted account stay in the sum, and its name selects nothing.
     """
@@ -94,7 +94,7 @@ def test_everybody_sees_their_own_and_an_admin_the_sum(client: httpx.Client, dat
 
 
 def test_days_select(client: httpx.Client) -> None:
-    """``since`` is inclusive and ``until`` exclusive; an invalid day or parameter is 422."""
+    """``since`` includes its day, ``until`` does not; an invalid day or parameter gets 422."""
     person = new_person(client)
     client.get("/fibonacci/20", headers=person.headers).raise_for_status()
     wait_until(lambda: counted(client, person) == 1, "it is counted")
@@ -107,7 +107,7 @@ def test_days_select(client: httpx.Client) -> None:
 
 
 def test_a_crash_neither_loses_nor_repeats_a_count(tmp_path: Path) -> None:
-    """After four kills while counting, the totals equal the history exactly."""
+    """After four kills during counting, the totals equal the history exactly."""
     person: Person | None = None
     for round_ in range(4):
         with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url, timeout=15) as client:

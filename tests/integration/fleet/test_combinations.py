@@ -1,4 +1,4 @@
-"""Every combination of backends on real servers: calculations are cached, published, counted and kept."""
+"""Every combination of database, cache and stream: calculations are cached, published, counted and kept."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
-# Time limit for a first event, for which topics, groups and subscriptions are created.
+# The time limit for a first event, which includes creating topics, groups and subscriptions.
 CONNECTED_SECONDS = 60.0
 Combination = tuple[str, str, str]
 _BROKERS = ("memory", "kafka", "pubsub")
 _ALL: list[Combination] = list(product(DATABASES, ("memory", "redis"), _BROKERS))
 _ALONE: Combination = ("sqlite", "memory", "memory")
-# The combinations of a group run concurrently, because they mostly wait.
+# The combinations of a group run at the same time, because they mostly wait.
 GROUPS = {
     "in one process": [_ALONE],
     **{stream: [each for each in _ALL if each[2] == stream and each != _ALONE] for stream in _BROKERS},
@@ -38,7 +38,7 @@ GROUPS = {
     params=[pytest.param(name, marks=() if name == "in one process" else pytest.mark.programs) for name in GROUPS]
 )
 def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, Any]]:
-    """Return the settings of each combination in a group, with a database, a namespace and a topic of its own."""
+    """Return the settings of each combination in a group, each with a new database, namespace and topic."""
     settings_of: dict[Combination, dict[str, Any]] = {}
     for database, cache, stream in GROUPS[request.param]:
         settings = {"stream_url": STREAMS[stream](request, f"combination-{secrets.token_hex(6)}")}
@@ -54,7 +54,7 @@ def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, 
 
 @contextmanager
 def service(data: Path, settings: dict[str, Any]) -> Iterator[httpx.Client]:
-    """Run the combination's server and, with PostgreSQL and a broker, its consumer."""
+    """Run the combination's server and, with PostgreSQL and a broker, its consumer; yield a client."""
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(data=data, **settings))
         if "database_url" in settings and settings["stream_url"] != "memory://":
@@ -63,13 +63,13 @@ def service(data: Path, settings: dict[str, Any]) -> Iterator[httpx.Client]:
 
 
 def calculate(client: httpx.Client, person: Person, n: int) -> dict[str, Any]:
-    """Return the response to a calculation."""
+    """Request a Fibonacci number, and return the answer."""
     answer: dict[str, Any] = client.get(f"/fibonacci/{n}", headers=person.headers).raise_for_status().json()
     return answer
 
 
 def counted(client: httpx.Client, person: Person) -> list[int]:
-    """Return the numbers of calculations and of cache hits in the totals."""
+    """Return the number of calculations and of cache hits in the totals."""
     items = client.get("/usage", headers=person.headers).raise_for_status().json()["items"]
     return [sum(item[name] for item in items) for name in ("count", "cached")]
 
@@ -90,7 +90,7 @@ def ready(client: httpx.Client) -> bool:
 
 
 def try_everything(settings: dict[str, Any], data: Path) -> None:
-    """Check a combination, before and after a restart."""
+    """Check a combination before and after a restart."""
     with service(data, settings) as client:
         person = new_person(client)
         made = calculate(client, person, 300)
@@ -108,7 +108,7 @@ def try_everything(settings: dict[str, Any], data: Path) -> None:
 
 
 async def test_everything_works(combinations: dict[Combination, dict[str, Any]], tmp_path: Path) -> None:
-    """A calculation, its repetition from the cache, its event and the totals are there, also after a restart."""
+    """Calculation, cache hit, event and totals work in each combination, also after a restart."""
     with ThreadPoolExecutor() as threads:
         tries = {
             combination: threads.submit(try_everything, settings, tmp_path / "-".join(combination))

@@ -14,7 +14,7 @@ from tests.harness.postgres import Postgres
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
-# Number of users for each kind of revocation.
+# The number of users for each kind of revocation.
 AT_ONCE = 5
 
 
@@ -30,7 +30,7 @@ class Instances(NamedTuple):
 def instances(
     postgres_server: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Instances]:
-    """Run two instances with the same keys on one database."""
+    """Run two instances with the same keys on one database; yield clients and an admin."""
     shared: dict[str, Any] = {
         "database_url": postgres_server.new_database(migrated),
         "secret_keys": "k" * 32,
@@ -48,12 +48,12 @@ def instances(
 
 
 def fibonacci(client: httpx.Client, person: Person) -> int:
-    """Return the status of a calculation."""
+    """Request a calculation, and return the status."""
     return client.get("/fibonacci/10", headers=person.headers).status_code
 
 
 def refused(client: httpx.Client, person: Person) -> bool:
-    """Return whether an instance refuses a user's token."""
+    """Return whether an instance refuses a user's token with 401."""
     return fibonacci(client, person) == 401
 
 
@@ -80,13 +80,13 @@ def ended_by_an_admin(instances: Instances, person: Person) -> None:
 
 
 def deleted_by_oneself(instances: Instances, person: Person) -> None:
-    """Delete one's own account."""
+    """Let the user delete the own account."""
     answer = instances.here.request("DELETE", "/me", json={"password": PASSWORD}, headers=person.headers)
     assert answer.status_code == 204
 
 
 def given_a_reset_password(instances: Instances, person: Person) -> None:
-    """Set a new password with an admin's reset."""
+    """Set a new password by an admin's reset."""
     made = instances.here.post(f"/users/{person.name}/password-reset", headers=instances.admin.headers).json()
     body = {"token": made["token"], "new_password": PASSWORD + "!"}
     assert instances.here.post("/password-reset", json=body).status_code == 204
@@ -115,7 +115,7 @@ def given_a_new_password(instances: Instances, person: Person) -> None:
 
 
 def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
-    """A revocation applies here at once; there, where the token is cached, with the next read of revocations."""
+    """On the same instance a revocation applies at once; on the other, which has the token cached, within seconds."""
     ended = (logged_out, logged_out_everywhere, ended_from_the_list, ended_by_an_admin)
     for revoke in (*ended, disabled, deleted, deleted_by_oneself, given_a_new_password, given_a_reset_password):
         people = [new_person(instances.there) for _ in range(AT_ONCE)]
@@ -128,13 +128,13 @@ def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> No
 
 
 def known_as(client: httpx.Client, person: Person, role: str) -> bool:
-    """Return whether an instance gives a user this role."""
+    """Return whether an instance shows this role for a user."""
     told = client.get("/secure-history?limit=1", headers=person.headers).json()
     return bool(told.get("role") == role)
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
-    """A demoted admin is refused by admin routes of the other instance at once, and has the user's role soon."""
+    """The other instance refuses a demoted admin's admin requests at once, and soon shows the role of a user."""
     people = [new_person(instances.there) for _ in range(AT_ONCE)]
     for person in people:
         set_role(instances, person, "admin")
@@ -148,13 +148,13 @@ def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
 
 
 def remaining(client: httpx.Client, person: Person) -> str | None:
-    """Return what an instance says is left of a user's rate limit."""
+    """Return what an instance says about a user's remaining calculations."""
     left: str | None = client.get("/fibonacci/10", headers=person.headers).headers.get("RateLimit")
     return left
 
 
 def test_a_limit_holds_on_the_other_instance(instances: Instances) -> None:
-    """A user's own limit replaces the default one here at once, and there with the next read of revocations."""
+    """A user's own limit applies at once on the same instance, and within seconds on the other."""
     person = new_person(instances.there)
     assert '"day"' in (remaining(instances.there, person) or "")
     answer = instances.here.patch(
@@ -172,7 +172,7 @@ def set_role(instances: Instances, person: Person, role: str) -> None:
 
 
 def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) -> None:
-    """An API key that is removed on one instance is soon refused by the other."""
+    """An API key that is deleted on one instance is soon refused by the other."""
     person = new_person(instances.here)
     made = instances.here.post("/me/keys", json={"name": "ci"}, headers=person.headers).json()
     headers = {"Authorization": f"Bearer {made['key']}"}
@@ -182,7 +182,7 @@ def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) ->
 
 
 def test_a_session_is_refreshed_on_any_instance(instances: Instances) -> None:
-    """A refresh token from one instance gives access tokens on the other, which open the history on both."""
+    """A refresh token from one instance works on the other, and its access tokens work on both."""
     person = new_person(instances.here)
     session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
     instances.here.get("/fibonacci/11", headers=person.headers)

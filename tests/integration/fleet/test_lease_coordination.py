@@ -1,4 +1,4 @@
-"""Single flight across processes: two caches on one Redis, as of two instances."""
+"""Single flight across processes: two caches on one Redis, like two instances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MADE = result(digits(2_089_877))
 
 
 class Instance:
-    """The part of an instance that computes results."""
+    """The part of an instance that computes and shares results."""
 
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache
@@ -45,7 +45,7 @@ class Instance:
         self.failure: Exception | None = None
 
     async def make(self) -> Result:
-        """Compute the result when the gate is open."""
+        """Wait until the test allows it, then return the computed result."""
         self.made += 1
         await self.gate.wait()
         if self.failure is not None:
@@ -54,12 +54,12 @@ class Instance:
         return MADE
 
     async def look_up(self) -> Result | None:
-        """Look up a result that is not coordinated."""
+        """Return None, because these look-ups find nothing."""
         self.looked_up += 1
         return await self.cache.get(PLAN.key)
 
     def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
-        """Join the single flight for the result."""
+        """Start a task that joins the single flight for the result."""
 
         async def joined() -> Result:
             return (await self.fleet.join(plan, self.look_up, self.make)).result
@@ -67,7 +67,7 @@ class Instance:
         return asyncio.create_task(joined())
 
     def outcomes(self) -> dict[str, float]:
-        """Return the counts of the outcomes that occurred."""
+        """Return how often each outcome occurred."""
         names = ("leader", "shared", "timed_out", "no_coordination")
         value = self.metrics.registry.get_sample_value
         counts = {name: value("pycalc_single_flight_total", {"outcome": name}) for name in names}
@@ -78,7 +78,7 @@ PATIENT = Times(answer=5.0)
 
 
 async def instance(url: str, times: Times = PATIENT) -> Instance:
-    """Open another instance."""
+    """Open an instance."""
     metrics = Metrics()
     return Instance(await RedisCache.of_url(url, metrics, lambda: "0", times), metrics)
 
@@ -94,7 +94,7 @@ async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 async def led(here: Instance) -> asyncio.Task[Result]:
-    """Let an instance begin to compute, as the leader."""
+    """Let an instance get the lease and begin to compute."""
     task = here.join()
     await until(lambda: here.made == 1, "it has begun")
     return task
@@ -116,7 +116,7 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
 
 
 async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
-    """The leader reports its result as computed, the other instance as cached."""
+    """The leader counts its result as computed, the other instance as shared."""
     here, there = pair
     leading = asyncio.create_task(here.fleet.join(PLAN, here.look_up, here.make))
     await until(lambda: here.made == 1, "it has begun")
@@ -127,7 +127,7 @@ async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instan
 
 
 async def test_a_later_request_finds_the_result(pair: tuple[Instance, Instance]) -> None:
-    """The result is stored before the lease is released, so that nobody computes it in between."""
+    """The result is stored before the lease is released, so that nobody else computes it in between."""
     here, there = pair
     here.gate.set()
     for _ in range(10):
@@ -139,7 +139,7 @@ async def test_a_later_request_finds_the_result(pair: tuple[Instance, Instance])
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=1.0, renewal=0.05)], indirect=True)
 async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
-    """The lease is renewed, because a computation may outlast it."""
+    """A lease is renewed while its computation lasts."""
     here, there = pair
     leading, waiting = await led(here), there.join(replace(PLAN, seconds=5.0))
     await asyncio.wait({waiting}, timeout=1.5)
@@ -150,7 +150,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
-    """The lease of a killed leader expires, and another instance computes."""
+    """If the leader is killed, its lease expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     await here.cache.aclose()
@@ -173,7 +173,7 @@ async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Ins
 
 
 async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[Instance, Instance]) -> None:
-    """A leader whose clients disconnect releases its lease, so that nobody waits for it."""
+    """If a leader's clients disconnect, it releases the lease, so that nobody waits for it."""
     here, there = pair
     leading, waiting = await led(here), there.join()
     leading.cancel()
@@ -186,9 +186,9 @@ async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[
 async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """While a leader waits for a worker others wait for half a second plus five times the estimate.
+    """While a leader waits for a worker, others wait for half a second plus five times the estimate.
 
-    A request with a longer estimate, for another result, still waits then.
+    At that time, a request for another result with a longer estimate still waits.
     """
     here, there = pair
     leading = await led(here)
@@ -208,7 +208,7 @@ async def test_the_wait_is_bounded_by_the_estimate(
 
 
 async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Instance]) -> None:
-    """An instance stops waiting for a slow leader after its time limit, and computes without the lease."""
+    """After its time limit an instance stops waiting for a slow leader, and computes without the lease."""
     here, there = pair
     there.fleet = Coordination(there.cache.leases, there.metrics, longest=0.1)
     leading = await led(here)
@@ -223,7 +223,7 @@ async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Insta
 async def test_cheap_and_very_long_results_are_not_coordinated(
     pair: tuple[Instance, Instance], changes: dict[str, Any]
 ) -> None:
-    """A result of less than 20 ms, or one too long to be shared, is computed by each instance."""
+    """A result of less than 20 ms, and one too long to be shared, is computed by each instance."""
     here, there = pair
     leading = await led(here)
     there.gate.set()
@@ -234,7 +234,7 @@ async def test_cheap_and_very_long_results_are_not_coordinated(
 
 
 async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None:
-    """When Redis stops, a waiting instance soon computes by itself, and a later one does at once.
+    """If Redis stops, a waiting instance soon computes itself, and a later one does so at once.
 
     Neither counts as timed out.
     """
@@ -255,7 +255,7 @@ async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=60.0)], indirect=True)
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
-    """Of many concurrent claims one gets the lease, and only its release lets another claim have it."""
+    """Of many concurrent claims one gets the lease; another one gets it only after the release."""
     here, there = pair
     claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
@@ -273,12 +273,12 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
 
 
 async def held(claim: Claim) -> bool | None:
-    """Take a lease; return None if that fails."""
+    """Try to take a lease; return None if that fails."""
     return await claim.take() is True or None
 
 
 async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
-    """If the answer to a granted claim is lost, its repetition gets the lease, and no other claim does."""
+    """If the answer to a granted claim is lost, repeating the claim gets the lease, and another claim does not."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
@@ -292,7 +292,7 @@ async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis
 
 
 async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
-    """If the reply to a claim is lost, the instance still releases the lease that Redis may have granted."""
+    """If the answer to a claim is lost, releasing the claim releases the lease that Redis may have granted."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)
@@ -305,7 +305,7 @@ async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRed
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
-    """Return a claim whose granted lease it does not know of, with the cache in use again."""
+    """Return a claim that holds a lease without knowing it, once the cache works again."""
     other = here.cache.leases.claim("fibonacci:4")
     assert await other.take() is True
     other.release()
@@ -319,7 +319,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
 
 
 async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
-    """A damaged value is replaced by a new computation, without waiting."""
+    """A damaged value is computed again, without waiting."""
     here, there = pair
     here.gate.set()
     there.gate.set()

@@ -1,4 +1,4 @@
-"""Rate limits that instances count together in Redis, and separately while it is away."""
+"""Rate limits that instances count together in Redis, and separately while Redis is away."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HERE, THERE = "198.51.100.7", "203.0.113.9"
 
 
 class Instance:
-    """The limits of one process."""
+    """The rate limits of one process."""
 
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self._redis = cache._client.redis
@@ -39,11 +39,11 @@ class Instance:
         self.checked = 0
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return a metric's value."""
+        """Return the value of a metric."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-        """Return a list that receives every later command to Redis."""
+        """Return a list to which every later command to Redis is appended."""
         asked: list[tuple[object, ...]] = []
         execute: Callable[..., Awaitable[object]] = self._redis.execute_command
 
@@ -55,7 +55,7 @@ class Instance:
         return asked
 
     async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
-        """Try a wrong password; return 0, or the seconds to wait if the limit refused it unchecked."""
+        """Try a wrong password; return 0 if it was checked, or the seconds to wait if the limit refused it."""
         try:
             async with self.logins.attempt(name, address):
                 self.checked += 1
@@ -69,14 +69,14 @@ class Instance:
 
 
 async def instance(url: str, **times: Times) -> Instance:
-    """Return the limits of another process."""
+    """Return the limits of a new process."""
     metrics = Metrics()
     return Instance(await RedisCache.of_url(url, metrics, lambda: "0", **times), metrics)
 
 
 @pytest.fixture
 async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, Instance]]:
-    """Return two processes on one Redis."""
+    """Return the limits of two processes on one Redis."""
     instances = await instance(redis_url), await instance(redis_url)
     yield instances
     for each in instances:
@@ -85,7 +85,7 @@ async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, 
 
 
 async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Calculations on both instances share one limit; refusals cost nothing, and a batch counts whole or not at all."""
+    """Calculations on both instances count towards one limit; refusals count nothing; a batch counts wholly or not."""
     here, there = pair
     assert (await here.calculations.spend(b"ada", 6))[0][:3] == (10, 60, 4)
     assert (await there.calculations.spend(b"ada"))[0][:3] == (10, 60, 3)
@@ -103,7 +103,7 @@ async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Three registrations of an address are admitted, on whichever instance they arrive."""
+    """Three registrations of an address are admitted, whichever instances they reach."""
     here, there = pair
     await here.registrations.admit(HERE)
     await there.registrations.admit(HERE)
@@ -115,7 +115,7 @@ async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
-    """After ten failed logins in total the account waits on every instance; other accounts do not."""
+    """After ten failed logins in all, the account must wait on every instance; other accounts need not."""
     here, there = pair
     assert [await each.fail("ada") for each in pair * 5] == [0] * 10
     for each in pair:
@@ -125,7 +125,7 @@ async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
-    """A login on one instance resets the short count of the other, but not the hourly one."""
+    """A login on one instance resets the short count on the other, but not the hourly one."""
     here, there = pair
     assert [await here.fail("ada") for _ in range(5)] == [0] * 5
     async with there.logins.attempt("ada", HERE):
@@ -135,7 +135,7 @@ async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, I
 
 
 async def test_tries_at_once_on_several_instances_are_ten(pair: tuple[Instance, Instance]) -> None:
-    """Of a hundred concurrent guesses on both instances ten are checked; the others may retry after a second."""
+    """Of a hundred concurrent guesses on both instances ten are checked; the others may try again after a second."""
     here, there = pair
     gate = asyncio.Event()
     guesses = [asyncio.create_task(each.fail("ada", gate=gate)) for each in pair * 50]
@@ -156,9 +156,9 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
 async def test_without_redis_each_instance_counts_for_itself(
     own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without Redis requests are admitted, and only the first one waits for it.
+    """While Redis hangs, requests are admitted by local counts, and only the first one waits for Redis.
 
-    Redis may have counted that one, so the instance does not. When Redis is back, local counts and waits remain in
+    Redis may have counted that first one, so the instance does not. When Redis is back, local counts and waits stay in
     force.
     """
     here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
@@ -190,11 +190,12 @@ async def test_without_redis_each_instance_counts_for_itself(
 
 
 async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
-    """Six of ten calculations during a short stall are counted once, by Redis, and four remain."""
+    """Six calculations whose reply is late are counted once, by Redis; of ten, four remain."""
     each = await instance(own_redis.url, times=Times(answer=0.3))
-    await each.calculations.spend(b"bob")  # Redis knows the script after this.
+    await each.calculations.spend(b"bob")  # now Redis knows the script
     own_redis.pause()
-    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6)))[0].remaining == 4  # each in its own request
+    # Each task is a separate request.
+    assert (await asyncio.create_task(each.calculations.spend(b"ada", 6)))[0].remaining == 4
     own_redis.resume()
     await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
     assert (await asyncio.create_task(each.calculations.spend(b"ada", 4)))[0].remaining == 0
@@ -205,7 +206,7 @@ async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> N
 
 @pytest.mark.usefixtures("patience")
 async def test_a_full_redis_is_as_good_as_none(own_redis: AnyRedis) -> None:
-    """While Redis is full counters are kept in the process."""
+    """While Redis is full, counters are kept in the process."""
     each = await instance(own_redis.url)
     with Client(port=own_redis.port) as client:
         client.config_set("maxmemory", "1")

@@ -1,4 +1,4 @@
-"""Several server processes on one port and one PostgreSQL, which act as one service."""
+"""Several server processes on one port and one PostgreSQL: together they act as one service."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.harness.servers import KEYS, SERVE, Server, free_port, pycalc, settin
 from tests.harness.waiting import wait_until
 
 CLIENTS = 40
-# Deadline for processes that must end by themselves.
+# The deadline for processes that must end by themselves.
 SECONDS = 60.0
 
 
 @contextmanager
 def two_processes(data: Path, database_url: str) -> Iterator[Server]:
-    """Run a service of two processes, whose supervisor fills the data folder before they start."""
+    """Run a service of two processes; its supervisor fills the data folder before they start."""
     with pycalc(data=data, database_url=database_url, workers="2", compute_workers="1") as running:
         wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
         yield running
@@ -44,7 +44,7 @@ def service(data: Path, postgres_server: Postgres, migrated: str) -> Iterator[Se
 
 @pytest.fixture
 def ending(tmp_path: Path, postgres_url: str) -> Iterator[Server]:
-    """Run a service that the test ends."""
+    """Run a service that the test may end."""
     with two_processes(tmp_path / "data", postgres_url) as running:
         yield running
 
@@ -53,13 +53,13 @@ def sockets(pid: int) -> int:
     """Return the number of a process's open sockets."""
     count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # The descriptor was closed meanwhile.
+        with suppress(FileNotFoundError):  # the descriptor was closed in the meantime
             count += "socket:" in os.readlink(link)
     return count
 
 
 def answering(service: Server) -> set[int]:
-    """Return the processes that accept some of many concurrent connections."""
+    """Return the ids of the processes that accept some of many concurrent connections."""
     before = {pid: sockets(pid) for pid in children(service.pid)}
     with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
@@ -69,19 +69,19 @@ def answering(service: Server) -> set[int]:
 
 
 def test_they_are_one_service(service: Server, data: Path) -> None:
-    """All processes know an account, its token and its history, and there is one bootstrap token."""
+    """All processes know an account, its token and its history; there is one bootstrap token."""
     with httpx.Client(base_url=service.url, timeout=15) as client:
         assert new_admin(client, data).name
         person = new_person(client)
     for n in range(20):
-        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # Each on a connection of its own.
+        answer = httpx.get(f"{service.url}/fibonacci/{n}", headers=person.headers)  # each on a new connection
         assert answer.status_code == 200
     items = httpx.get(f"{service.url}/secure-history", headers=person.headers).json()["items"]
     assert [item["input"]["n"] for item in items] == list(range(20))[::-1]
 
 
 def test_a_process_that_dies_is_replaced(service: Server) -> None:
-    """A killed process is replaced, even right after its start, while clients are served."""
+    """If a process is killed, even right after its start, it is replaced, while clients are served."""
     before = set(children(service.pid))
     assert len(before) == 2
     victim = min(before)
@@ -91,13 +91,13 @@ def test_a_process_that_dies_is_replaced(service: Server) -> None:
 
 
 def counted(service: Server) -> float:
-    """Return the number of calculations that the service reports, over a new connection."""
+    """Return the number of calculations that the metrics report, over a new connection."""
     with httpx.Client(base_url=service.url, timeout=15) as client:
         return metric(client, "pycalc_calculations_total")
 
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
-    """Both processes report the sum of all calculations, which does not fall when one is killed."""
+    """Both processes report the sum of all calculations, which does not decrease when one is killed."""
     earlier = counted(service)
     with httpx.Client(base_url=service.url, timeout=15) as client:
         person = new_person(client)
@@ -126,7 +126,7 @@ def test_they_end_together(ending: Server) -> None:
 
 
 def test_signals_again_and_again(ending: Server) -> None:
-    """Repeated signals end the processes once, with status 0."""
+    """Repeated signals end the processes only once, with status 0."""
     while ending.process.poll() is None:
         ending.process.send_signal(signal.SIGTERM)
         ending.process.send_signal(signal.SIGINT)
@@ -134,7 +134,7 @@ def test_signals_again_and_again(ending: Server) -> None:
 
 
 def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -> None:
-    """SIGTERM right after the processes' creation, before they serve, ends them with status 0."""
+    """SIGTERM right after the processes' creation, before they are ready, ends them with status 0."""
     supervisor = spawn(SERVE, settings_of(tmp_path, free_port(), database_url=postgres_url, workers="2"))
     wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
     supervisor.send_signal(signal.SIGTERM)
@@ -142,7 +142,7 @@ def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -
 
 
 def test_without_their_supervisor_they_end(ending: Server) -> None:
-    """If the supervisor is killed its processes end, and release the port."""
+    """If the supervisor is killed, its processes end and release the port."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
@@ -162,7 +162,7 @@ def test_without_their_supervisor_they_end(ending: Server) -> None:
 def test_what_can_not_work_ends_with_a_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
 ) -> None:
-    """Several processes on SQLite, or a missing database, end the start with status 1 and a message."""
+    """Several processes with SQLite, or without a reachable database, end the start with status 1 and a message."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "serve"],
         env={

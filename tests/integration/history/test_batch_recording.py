@@ -1,4 +1,4 @@
-"""Tests of batches within this process, with a failing database and an observed event loop."""
+"""Recording batches, within the test's process: with a failing database, and with an observed event loop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.anyio
 
 
 def item(operation: str, **operands: object) -> dict[str, object]:
-    """Return one calculation of a batch."""
+    """Return one item of a batch."""
     return {"operation": operation, "input": operands}
 
 
 @pytest.fixture
 async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Log the client in."""
+    """Return the client, logged in."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -37,7 +37,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed commit is 503 for the whole batch; a retry records all of it in one append."""
+    """If the commit fails, the whole batch gets 503; a retry records all of it in one append."""
     appended: list[Sequence[HistoryRow]] = []
     real = SqlHistoryStore.append
 
@@ -63,7 +63,7 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
 async def test_a_row_that_the_database_rejects_is_an_internal_error(
     caller: httpx.AsyncClient, settings: Settings
 ) -> None:
-    """A calculation whose row the database rejects is 500 and not recorded; the OpenAPI document lists this answer."""
+    """If the database rejects a row, its calculation gets 500 and is not recorded; OpenAPI documents this answer."""
     with closing(sqlite3.connect(settings.data_dir / "pycalc.db")) as shell:
         shell.execute(
             "CREATE TRIGGER no_factorial BEFORE INSERT ON history WHEN NEW.operation = 'factorial' "
@@ -85,7 +85,7 @@ async def test_a_row_that_the_database_rejects_is_an_internal_error(
 
 
 async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other callbacks run while a batch computes small calculations on the event loop."""
+    """While a batch computes small calculations on the event loop, other callbacks run in between."""
     turns = 0
     seen: set[int] = set()
     compute = Fibonacci.compute

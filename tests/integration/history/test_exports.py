@@ -1,4 +1,4 @@
-"""Tests of exports over the real server: complete or visibly cut, bounded, and harmless to others."""
+"""Exports over a real server: complete or visibly broken off, limited, and harmless to others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.harness.stores import history_row
 from tests.harness.waiting import wait_until
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
-# Rows that fill every buffer between the service and an idle client several times.
+# So many rows that they fill every buffer between the service and an idle client several times.
 MANY = 30_000
 
 
@@ -63,7 +63,7 @@ def remember(data: Path, person: Person, rows: int) -> None:
 
 @contextmanager
 def served(data: Path, program: str = "serve") -> Iterator[Service]:
-    """Run a service on a folder, with an admin and a user who has a long history."""
+    """Run a service on a folder; yield it with an admin and a user who has a long history."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url) as client:
         admin, veteran = new_admin(client, data), new_person(client)
     remember(data, veteran, MANY)
@@ -80,32 +80,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @contextmanager
 def exporting(service: Service, person: Person, media_type: str = NDJSON) -> Iterator[httpx.Response]:
-    """Begin an uncompressed export on its own connection, long enough that the client must read it."""
+    """Begin an uncompressed export on a new connection; it is too long to arrive unread."""
     headers = {**person.headers, "Accept": media_type, "Accept-Encoding": "identity"}
     with httpx.stream("GET", f"{service.server.url}/secure-history", headers=headers, timeout=30) as answer:
         yield answer
 
 
 def export(service: Service, person: Person, media_type: str = NDJSON, **filters: str) -> httpx.Response:
-    """Return a whole export."""
+    """Request an export, and return the whole answer."""
     headers = {**person.headers, "Accept": media_type}
     return service.client.get("/secure-history", headers=headers, params=filters).raise_for_status()
 
 
 def page(service: Service, person: Person, **filters: str) -> dict[str, Any]:
-    """Return a page."""
+    """Return a page of the history."""
     answer = service.client.get("/secure-history", headers=person.headers, params=filters)
     found: dict[str, Any] = answer.raise_for_status().json()
     return found
 
 
 def calculate(service: Service, person: Person, *paths: str) -> list[str]:
-    """Calculate, and return the ids."""
+    """Make calculations, and return their ids."""
     return [service.client.get(path, headers=person.headers).raise_for_status().json()["id"] for path in paths]
 
 
 def test_an_export_is_all_the_pages(service: Service) -> None:
-    """An export of 30,000 rows has every page item once, in the same order."""
+    """An export of 30,000 rows has every item of the pages once, in the same order."""
     items: list[dict[str, Any]] = []
     cursor: str | None = None
     while cursor is not None or not items:
@@ -121,7 +121,7 @@ def test_an_export_is_all_the_pages(service: Service) -> None:
 
 
 def test_csv_says_the_same(service: Service) -> None:
-    """RFC 4180: a header line, CRLF, quotes doubled; the cells are the items' members, null empty, operands as JSON."""
+    """The CSV follows RFC 4180 and has a header line; cells are the items' values, null is empty, operands are JSON."""
     person = new_person(service.client)
     calculate(service, person, "/pow/-2/3", "/pow/1/3", "/pow/2/-1.5", "/pow/7/-1", "/fibonacci/100", "/factorial/2000")
     exported = export(service, person, CSV)
@@ -139,13 +139,13 @@ def test_csv_says_the_same(service: Service) -> None:
 
 
 def cell(value: object) -> str:
-    """Return a member's value as its cell."""
+    """Return the expected cell of a member's value."""
     return "" if value is None else {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 @pytest.mark.parametrize(("media_type", "name"), [(NDJSON, "history.ndjson"), (CSV, "history.csv")])
 def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, name: str) -> None:
-    """An export is a named, uncached attachment whose form depends on Accept; HEAD agrees."""
+    """An export is an attachment with a file name, and not cached; Accept selects its form; HEAD agrees with GET."""
     headers = {**service.veteran.headers, "Accept": media_type}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "3"})
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -174,7 +174,7 @@ def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, na
     ],
 )
 def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
-    """Accept's highest weight chooses the form, with a JSON page as the default."""
+    """The form with the highest weight in Accept is chosen; the default is a page in JSON."""
     headers = {**service.veteran.headers, "Accept": accept}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "2"})
     assert answer.headers["Content-Type"].partition(";")[0] == expected
@@ -182,7 +182,7 @@ def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
 
 
 def test_the_document_tells_of_the_forms(service: Service) -> None:
-    """OpenAPI lists the page, both exports, and the refusal of too many exports."""
+    """The OpenAPI document lists the page, both exports, and the refusal of too many exports."""
     answers = service.client.get("/openapi.json").json()["paths"]["/secure-history"]["get"]["responses"]
     assert set(answers["200"]["content"]) == {"application/json", NDJSON, CSV}
     assert set(answers["503"]["content"]["application/problem+json"]["examples"]) == {"overloaded", "unavailable"}
@@ -225,7 +225,7 @@ def test_an_admin_exports_everyones(service: Service) -> None:
     ],
 )
 def test_what_is_refused_is_refused_as_a_problem(service: Service, query: str, status: int, slug: str) -> None:
-    """An error before the first byte of an export is an ordinary problem."""
+    """An error before the first byte of an export is answered with a problem."""
     headers = {**service.veteran.headers, "Accept": CSV}
     answer = service.client.get(f"/secure-history?{query}", headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (status, f"/docs/problems#{slug}")
@@ -249,7 +249,7 @@ def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
 
 @pytest.mark.parametrize("program", ["serve", "uvicorn"])
 def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program: str) -> None:
-    """When the reader's session ends, the body is visibly cut under either server."""
+    """If the reader's session ends, the body is visibly cut off, with Granian and with Uvicorn."""
     with served(tmp_path, program) as service:
         with exporting(service, service.veteran) as answer:
             arriving = answer.iter_lines()
@@ -266,7 +266,7 @@ def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program
 
 
 def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
-    """A reader that is too slow for the drain sees a cut body and does not delay the service's end."""
+    """When the service stops, a reader that is too slow sees a cut body, and does not delay the end."""
     with served(tmp_path) as service, exporting(service, service.veteran) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -277,12 +277,12 @@ def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Return whether a process has ended, even as a zombie."""
+    """Return whether a process has ended; a zombie has."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_readers_that_stop_are_in_nobodys_way(service: Service) -> None:
-    """Four unread exports, as many as database readers, block neither pages nor calculations."""
+    """Four exports that nobody reads, as many as there are database readers, block neither pages nor calculations."""
     people = [service.log_in(service.veteran), service.admin, new_person(service.client)]
     with ExitStack() as stack:
         for person in people[:2]:
@@ -296,7 +296,7 @@ def test_readers_that_stop_are_in_nobodys_way(service: Service) -> None:
 
 
 def test_exports_are_bounded(service: Service) -> None:
-    """A user's third simultaneous export is refused until one of the two ends."""
+    """A user's third simultaneous export is refused until one of the other two ends."""
     person = service.log_in(service.veteran)
     refused_before = metric(service.client, "pycalc_history_exports_refused_total")
     with ExitStack() as stack:

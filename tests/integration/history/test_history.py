@@ -1,4 +1,4 @@
-"""Tests of the history over HTTP: pages, filters, and access rights."""
+"""The history over HTTP: pages, filters, and access rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Run a service whose admin is known, and return a client of it; ``client.admin`` is its admin."""
+    """Run a service that this module shares, and return a client of it."""
     data = tmp_path_factory.mktemp("data")
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         opened.headers["X-Test-Data"] = str(data)
@@ -30,7 +30,7 @@ def admin(client: httpx.Client) -> Person:
 
 
 def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
-    """Calculate, and return the ids."""
+    """Make calculations, and return their ids."""
     return [client.get(path, headers=person.headers).raise_for_status().json()["id"] for path in paths]
 
 
@@ -42,12 +42,12 @@ def history(client: httpx.Client, person: Person, **filters: str | int) -> list[
 
 
 def ids(items: list[dict[str, Any]]) -> list[str]:
-    """Return the items' ids."""
+    """Return the ids of items."""
     return [item["id"] for item in items]
 
 
 def test_pages_have_no_gap_and_no_duplicate_while_rows_arrive(client: httpx.Client) -> None:
-    """Keyset pages stay without gap or duplicate while rows are added, and the last page has no cursor."""
+    """While rows are added, pages have no gaps and no duplicates; the last page has no cursor."""
     person = new_person(client)
     made = calculate(client, person, *(f"/fibonacci/{n}" for n in range(25)))
     seen: list[str] = []
@@ -75,7 +75,7 @@ def test_a_page_that_is_the_last_has_no_cursor(client: httpx.Client, limit: int,
 
 
 def test_an_item_tells_the_calculation(client: httpx.Client) -> None:
-    """All the members of the contract, with values from elsewhere: 2^100 by bc, its digest by sha256sum."""
+    """An item has all members of the contract; its values are those of bc (2^100) and sha256sum."""
     person = new_person(client)
     (made,) = calculate(client, person, "/pow/2/100")
     (item,) = history(client, person)
@@ -95,7 +95,7 @@ def test_an_item_tells_the_calculation(client: httpx.Client) -> None:
 
 
 def test_the_operation_filters(client: httpx.Client) -> None:
-    """The operation filter keeps only that operation, in the same order."""
+    """The filter by operation keeps only that operation, in the same order."""
     person = new_person(client)
     made = calculate(client, person, "/pow/2/3", "/fibonacci/10", "/pow/2/4", "/factorial/3")
     assert ids(history(client, person, operation="pow")) == [made[2], made[0]]
@@ -103,7 +103,7 @@ def test_the_operation_filters(client: httpx.Client) -> None:
 
 
 def test_since_and_until_bound_to_the_millisecond(client: httpx.Client) -> None:
-    """``since`` is within, ``until`` is not, at the very milliseconds that the items tell, in any time zone."""
+    """``since`` includes its millisecond, ``until`` does not, in any time zone."""
     person = new_person(client)
     calculate(client, person, *(f"/fibonacci/{n}" for n in range(30)))
     items = history(client, person)
@@ -122,7 +122,7 @@ def test_since_and_until_bound_to_the_millisecond(client: httpx.Client) -> None:
 
 
 def test_an_admin_reads_one_users_history_also_after_the_account_went(client: httpx.Client, admin: Person) -> None:
-    """``user`` selects by name, letter case aside; a deleted account's history is there by its id, without its name."""
+    """An admin selects a user by name in any letter case; after the account's deletion, by its id only."""
     person = new_person(client)
     before = calculate(client, person, "/fibonacci/1", "/fibonacci/2")
     assert ids(history(client, admin, user=person.name.upper())) == before[::-1]
@@ -139,7 +139,7 @@ def test_an_admin_reads_one_users_history_also_after_the_account_went(client: ht
 
 
 def test_users_see_their_own_and_admins_everyones(client: httpx.Client, admin: Person) -> None:
-    """A user may select only the own history; the page shows the caller's role."""
+    """A user may select only the own history; the page states the caller's role."""
     ada, bob = new_person(client), new_person(client)
     made = calculate(client, ada, "/fibonacci/1") + calculate(client, bob, "/fibonacci/1")
     assert ids(history(client, ada)) == ids(history(client, ada, user=ada.name.upper())) == made[:1]

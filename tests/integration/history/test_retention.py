@@ -1,4 +1,4 @@
-"""Tests of retention on a real database, by the command and by a running service."""
+"""Retention on a real database, by the command and by a running service."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ENOUGH = 10**6
 
 
 def rows_of_age(days: int, count: int) -> list[HistoryRow]:
-    """Return calculations of an age in days."""
+    """Return calculations with an age in days."""
     first = int.from_bytes(first_id_of_ms(unix_ms(datetime.now(UTC) - timedelta(days=days))))
     return [history_row()._replace(id=(first + number).to_bytes(16)) for number in range(count)]
 
 
 def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> None:
-    """Put calculations into the database of a data folder."""
+    """Store calculations in the database of a data folder."""
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -48,7 +48,7 @@ def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> 
 
 
 def kept(data: Path) -> list[HistoryRow]:
-    """Return the history of a data folder, newest first."""
+    """Return the history in a data folder, newest first."""
 
     async def work() -> list[HistoryRow]:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -60,7 +60,7 @@ def kept(data: Path) -> list[HistoryRow]:
 
 
 def prune(data: Path, age: str) -> subprocess.Popen[str]:
-    """Start the command."""
+    """Start ``pycalc history prune``."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc", "history", "prune", f"--older-than={age}"],
         env={"PYCALC_DATA_DIR": str(data), "PYTHONPATH": ":".join(sys.path)},
@@ -72,7 +72,7 @@ def prune(data: Path, age: str) -> subprocess.Popen[str]:
 
 
 def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> None:
-    """The command deletes and counts the rows above the age; a second run finds none."""
+    """The command deletes the rows above the age and prints their number; a second run finds none."""
     young = rows_of_age(89, 10)
     store(tmp_path, [*rows_of_age(91, 1_234), *young])
     for expected in (1_234, 0):
@@ -92,7 +92,7 @@ def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
-    """A killed run leaves whole calculations, the newest among them, and the next run completes the work."""
+    """A killed run leaves complete rows, the newest among them; the next run completes the work."""
     old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     command = prune(tmp_path, "90d")
@@ -109,7 +109,7 @@ def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("age", ["90", "0d", "-5d", "soon"])
 def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
-    """An invalid age is one sentence with exit status 1, and nothing is deleted."""
+    """An invalid age is refused with one sentence and exit status 1, and nothing is deleted."""
     rows = rows_of_age(91, 3)
     store(tmp_path, rows)
     command = prune(tmp_path, age)
@@ -120,7 +120,7 @@ def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
 
 
 def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> None:
-    """On SQLite the command says who has the file and what to do, with exit status 1."""
+    """While a service uses an SQLite file, the command says so and what to do, with exit status 1."""
     with pycalc(data=tmp_path) as server:
         command = prune(tmp_path, "90d")
         output, errors = command.communicate(timeout=60)
@@ -130,7 +130,7 @@ def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> No
 
 
 def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
-    """With PYCALC_HISTORY_RETENTION what is older goes while the service runs; what waits in the outbox goes later."""
+    """With PYCALC_HISTORY_RETENTION, a running service deletes old rows, and rows with unpublished events later."""
     old, young = rows_of_age(91, 1_000), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     with pycalc(data=tmp_path, history_retention="90d") as server, httpx.Client(base_url=server.url) as client:
@@ -139,7 +139,7 @@ def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
 
 
 def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
-    """With PYCALC_HISTORY_QUOTA the oldest rows beyond it go while the service runs."""
+    """With PYCALC_HISTORY_QUOTA, a running service deletes a user's oldest rows above the quota."""
     rows = rows_of_age(10, 1_000)
     store(tmp_path, rows)
     with pycalc(data=tmp_path, history_quota="100") as server, httpx.Client(base_url=server.url) as client:
@@ -148,7 +148,7 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
 
 
 def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
-    """With an empty PYCALC_HISTORY_RETENTION the history is kept for ever."""
+    """With an empty PYCALC_HISTORY_RETENTION, everything is kept."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
     with pycalc(data=tmp_path, history_retention="") as server, httpx.Client(base_url=server.url) as client:

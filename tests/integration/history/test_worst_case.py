@@ -1,4 +1,4 @@
-"""The worst that one account and one address can do with the default settings, as the operations guide states it."""
+"""The worst that one account or address can do with the default settings, as the operations guide states it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def size_of(path: Path) -> int:
 
 
 def _row(characters: int) -> HistoryRow:
-    """Return a calculation with so many characters of texts, and all else as long as it can be."""
+    """Return a calculation whose texts have so many characters, with all other values as long as possible."""
     result = "5" * min(1_000, characters - 20)
     return history_row()._replace(
         username="u" * 32,
@@ -66,7 +66,7 @@ def _row(characters: int) -> HistoryRow:
 
 
 async def bytes_of_row(path: Path, characters: int) -> float:
-    """Return the bytes that a published calculation with so many characters of texts takes in an SQLite file."""
+    """Return how many bytes a published calculation takes in an SQLite file, if its texts have so many characters."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")
@@ -82,7 +82,7 @@ async def bytes_of_row(path: Path, characters: int) -> float:
 
 
 async def bytes_of_counted_event(path: Path) -> float:
-    """Return the bytes that the record of a counted event takes in an SQLite file."""
+    """Return how many bytes the record of a counted event takes in an SQLite file."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")
@@ -96,7 +96,7 @@ async def bytes_of_counted_event(path: Path) -> float:
 
 
 async def bytes_of_key(path: Path, items: int) -> float:
-    """Return the bytes that an idempotency key takes in an SQLite file, for each item of its request."""
+    """Return how many bytes an idempotency key takes in an SQLite file, per item of its request."""
     before = 0
     problems = os.urandom(problem_bytes(items)) if items > 1 else None
     for number in range(2):
@@ -113,7 +113,7 @@ async def bytes_of_key(path: Path, items: int) -> float:
 
 
 async def bytes_of_audit_entry(path: Path) -> float:
-    """Return the bytes that an audit entry of a user's takes in an SQLite file."""
+    """Return how many bytes an audit entry of a user takes in an SQLite file."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")
@@ -136,10 +136,10 @@ def stated() -> dict[str, list[str]]:
 
 
 async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
-    """With default settings an account keeps less than 250 MB, in calculations as long as they can be recorded.
+    """With the default settings, an account's data stay below 250 MB, even if every row is as long as possible.
 
-    Between two trims of its history it records a tenth of the quota, and what one minute's limit lets in. Keys of
-    batches are kept with their problems. The limits of up to three days fall within the 25 hours that a key may stay.
+    Between two trims, a history may exceed its quota by a tenth and by one minute's rate limit. Keys of batches are
+    kept with their problems. Keys are kept for up to 25 hours, within which up to three daily limits can be used.
     """
     settings = Settings()
     assert settings.history_quota is not None
@@ -149,14 +149,15 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     short = (kept + minute.amount) * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
     long = (kept / LONG_WEIGHT + minute.amount) * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
     counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
-    entries = 2 * (USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days)  # acts and refusals
+    # For acts and for refusals.
+    entries = 2 * (USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days)
     audited = entries * await bytes_of_audit_entry(tmp_path / "audit.db")
     keys = max([await bytes_of_key(tmp_path / f"keys{items}.db", items) for items in (1, 2, 3, 23, 25, 60)])
     assert max(short, long) + counted + audited + 3 * day.amount * keys < 250e6
 
 
 def test_the_guide_states_what_the_defaults_let_in() -> None:
-    """The guide's table has the computing time and the bytes of answers in a day that follow from the defaults."""
+    """The guide's table has the computing time and the bytes per day that follow from the default settings."""
     settings = Settings()
     seconds, digits = parse_seconds(settings.compute_quota), parse_bytes(settings.digits_quota)
     hours = seconds.amount * DAY / seconds.seconds / 3_600

@@ -1,4 +1,4 @@
-"""Bad input over the real server: each request gets its documented problem, and nothing is recorded."""
+"""Bad input over a real server: each request gets its documented problem, and nothing is recorded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME, EMAIL = "taken" + secrets.token_hex(6), f"{secrets.token_hex(8)}@example.c
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request and the problem that it is answered with."""
+    """A request, and the problem that it should get."""
 
     target: str | bytes
     status: int
@@ -41,7 +41,7 @@ class Row:
 
 
 def invalid(target: str | bytes, *pointers: str) -> Row:
-    """Return a GET that is answered with a validation error at these pointers."""
+    """Return a GET that should get a validation error with these pointers."""
     return Row(target, 422, "validation-error", pointers)
 
 
@@ -52,11 +52,11 @@ def register(status: int, slug: str, *pointers: str, **changes: object) -> Row:
 
 
 def post(target: str, body: bytes, *pointers: str, headers: Mapping[str, str] = JSON) -> Row:
-    """Return a POST whose body is answered with a validation error at these pointers."""
+    """Return a POST whose body should get a validation error with these pointers."""
     return Row(target, 422, "validation-error", pointers, "POST", body, headers)
 
 
-# F(10^30), from log10 phi by mpmath (80 digits) and fast doubling modulo 10^20 in plain integers.
+# Digits of F(10^30), by log10(phi) in mpmath (80 digits) and by fast doubling modulo 10^20.
 F_10_30 = {
     "digits": "208987640249978733769272089238",
     "limit": 25_000_000,
@@ -216,14 +216,14 @@ TITLES = {
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Iterator[Person]:
-    """Register the table's caller, and an account whose name and address are then taken."""
+    """Register the caller of the requests, and an account whose name and address are therefore taken."""
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(NAME, email=EMAIL)).status_code == 201
         yield new_person(client)
 
 
 def assert_problem(reply: Reply, row: Row) -> None:
-    """Check a response against its row, and against RFC 9457."""
+    """Assert that a response is as its row says, and follows RFC 9457."""
     assert (reply.status, reply.headers["Content-Type"]) == (row.status, "application/problem+json"), reply.body
     problem = reply.json()
     told = {name: problem[name] for name in ("type", "title", "status")}
@@ -250,7 +250,7 @@ def test_bad_input_is_answered_with_its_problem_and_not_recorded(server: Server,
 
 
 def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -> None:
-    """F(10^5000 - 1) has 10^5000·log10(phi) digits, and log10(phi) = 0.20898764024997873376... (OEIS A097348)."""
+    """F(10^5000 - 1) has 10^5000·log10(phi) digits, with log10(phi) = 0.20898764024997873376... (OEIS A097348)."""
     reply = exchange(server.port, "GET", "/fibonacci/" + "9" * 5_000, person.headers)
     assert_problem(reply, Row("", 422, "result-too-large"))
     digits = reply.json()["digits"]
@@ -265,13 +265,13 @@ def test_instance_is_the_path_as_a_uri_reference(server: Server, person: Person)
 
 
 def test_bytes_that_are_not_http_are_refused_before_the_application(server: Server, person: Person) -> None:
-    """A raw 0xFF in a target gets 400 from the HTTP parser, and the service goes on (RFC 9112 §3.2)."""
+    """A raw byte 0xFF in a target gets 400 from the HTTP parser, and the service still works (RFC 9112 §3.2)."""
     assert exchange(server.port, "GET", b"/fibonacci/\xff", person.headers).status == 400
     assert exchange(server.port, "GET", "/healthz").status == 200
 
 
 def test_password_counts_to_its_last_byte(server: Server) -> None:
-    """A password of 73 bytes is accepted; its first 72 bytes, all that bcrypt reads, are refused."""
+    """A password of 73 bytes works as a whole; its first 72 bytes, which are all that bcrypt reads, are refused."""
     name, password = new_name(), "p" * 72 + "!"
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, password=password)).status_code == 201
@@ -280,7 +280,7 @@ def test_password_counts_to_its_last_byte(server: Server) -> None:
 
 
 def test_registration_refused_leaves_no_account(server: Server) -> None:
-    """A registration that fails because of its address leaves the username free."""
+    """If a registration fails because of its address, the username stays free."""
     name = new_name()
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, email="nowhere")).status_code == 422
@@ -290,7 +290,7 @@ def test_registration_refused_leaves_no_account(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/fibonacci/10"])
 def test_answers_carry_security_headers(server: Server, person: Person, path: str) -> None:
-    """Successful responses have the headers against sniffing, framing and referrer leaks."""
+    """Successful responses have the header fields against sniffing, framing and referrer leaks."""
     reply = exchange(server.port, "GET", path, person.headers)
     assert reply.status == 200
     assert reply.headers["X-Content-Type-Options"] == "nosniff"

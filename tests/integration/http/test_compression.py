@@ -1,4 +1,4 @@
-"""Compression of long responses, if the client accepts it: metrics, OpenAPI document, exports, pages, static files."""
+"""Compression of long responses: metrics, OpenAPI document, exports, pages, static files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Codec = Callable[[bytes], bytes]
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the limit on pages that a test asks for."""
+    """Return settings with the test's limit on pages."""
     return changed(settings, page_limit=getattr(request, "param", ""))
 
 
@@ -46,7 +46,7 @@ async def raw(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIter
 @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
 @pytest.mark.parametrize("path", UNCHANGING)
 async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, coding: str, decompress: Codec) -> None:
-    """A document is compressed to less than half, with an ETag of its own, and sent plain if no coding is accepted."""
+    """A document is compressed to less than half, with its own ETag, and sent plain if no coding is accepted."""
     async with raw(client, path, Accept="text/html", Accept_Encoding="identity") as (whole, plain):
         assert "Content-Encoding" not in whole.headers
         assert whole.headers["Content-Length"] == str(len(plain))
@@ -62,7 +62,7 @@ async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, co
 @pytest.mark.parametrize("path", UNCHANGING)
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
 async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncClient, path: str, coding: str) -> None:
-    """Each coding's ETag gets 304 with that ETag; another ETag gets the document."""
+    """The ETag of each coding gets 304 with the same ETag; an unknown ETag gets the document."""
     headers = {"Accept": "text/html", "Accept-Encoding": coding}
     tag = (await client.get(path, headers=headers)).headers["ETag"]
     held = await client.get(path, headers={**headers, "If-None-Match": tag})
@@ -73,7 +73,7 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
 
 
 async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> None:
-    """Pages name their files by the release, so that browsers never ask again; those of another release ask."""
+    """Pages name their files by release, so that browsers keep them; files of another release are checked each time."""
     named: set[str] = set()
     for page in ("/", "/docs", "/redoc", "/guide", "/docs/problems"):
         answer = await client.get(page, headers={"Accept": "text/html"})
@@ -91,7 +91,7 @@ async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> No
 
 @pytest.mark.parametrize("settings", ["3/minute"], indirect=True)
 async def test_an_address_gets_so_many_pages(client: httpx.AsyncClient) -> None:
-    """Pages, files and documents count together; beyond the limit they are 429, and the service's answers are not."""
+    """Pages, files and documents of an address share one limit, above which they get 429; API answers do not count."""
     for path in ("/docs", "/web/console/app.js", "/openapi.json"):
         assert (await client.get(path)).status_code == 200
     for path in ("/docs", "/web/console/app.js", "/openapi.json"):
@@ -105,7 +105,7 @@ async def test_an_address_gets_so_many_pages(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("path", UNCHANGING)
 async def test_head_of_a_document_is_that_of_get(client: httpx.AsyncClient, path: str) -> None:
-    """HEAD has the length, type and ETag of GET, without content."""
+    """HEAD of a document has the length, type and ETag of GET, without content."""
     got = await client.get(path, headers={"Accept": "text/html"})
     told = await client.head(path, headers={"Accept": "text/html"})
     assert (told.status_code, told.content) == (200, b"")
@@ -115,7 +115,7 @@ async def test_head_of_a_document_is_that_of_get(client: httpx.AsyncClient, path
 
 @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
 async def test_the_metrics_are_compressed(client: httpx.AsyncClient, coding: str, decompress: Codec) -> None:
-    """Metrics are compressed with the accepted coding, and plain for a client that accepts none."""
+    """Metrics are compressed with an accepted coding, and plain if none is accepted."""
     async with raw(client, "/metrics", Accept_Encoding=coding) as (answer, body):
         assert answer.headers["Content-Encoding"] == coding
         assert answer.headers["Vary"] == "Accept-Encoding"
@@ -148,7 +148,7 @@ async def test_an_export_is_compressed(
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 @pytest.mark.parametrize("length", [100, 100_000])
 async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length: int) -> None:
-    """Each page is flushed through the compressor, so that a client can read it before the next page is sent."""
+    """Each page of a compressed export can be read before the next page is sent."""
     stream = TextStream(coding)
     decompressor = zlib.decompressobj(wbits=31) if coding == "gzip" else zstd.ZstdDecompressor()
     for number in range(3):
@@ -162,5 +162,5 @@ async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length:
     "path", ["/web/", "/web", "/web/../settings.py", "/web/%2e%2e/settings.py", "/web/console", "/web//etc/passwd"]
 )
 async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
-    """Only the pages' own files are served: no folder, and no path outside of theirs."""
+    """Only the files that pages use are served: no folder, and no path outside."""
     assert (await client.get(path)).status_code == 404

@@ -1,4 +1,4 @@
-"""Promises that every route keeps: the routes come from the OpenAPI document, so a new one is tested too."""
+"""Promises that every route keeps; the routes come from the OpenAPI document, so that new ones are tested too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.anyio
 
 DOCUMENT = create_app(Settings(_env_file=None)).openapi()
 UUID = "019aab12-7c00-7123-8456-426614174000"
-# Values of path parameters; others are 3.
+# Values of path parameters; all others are 3.
 VALUES = {"key_id": UUID, "session_id": UUID, "calculation_id": UUID, "username": "nobody"}
 PAGES = ("/openapi.json", "/docs", "/redoc", "/guide", "/docs/problems", "/console/history", "/web/console.css")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-# Header fields that the document does not mention: HTTP's own, and those that every response may have.
+# Header fields that the document does not list: those of HTTP itself, and those that every response may have.
 COMMON = {
     *("cache-control", "content-disposition", "content-encoding", "content-length", "content-type", "vary"),
     *("content-security-policy", "referrer-policy", "x-content-type-options"),
@@ -71,17 +71,17 @@ REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
     ("POST", "/me/keys", {}, {"name": "report"}),
     ("POST", "/me/keys", {}, {"name": "x" * 9_000}),
     ("DELETE", "/me/keys/{key_id}", {}, None),
-    *[("GET", FIBONACCI, {}, None)] * 20,  # the last one is over the quota
+    *[("GET", FIBONACCI, {}, None)] * 20,  # the last one exceeds the rate limit
 ]
 
 
 def target(template: str) -> str:
-    """Return a path of a template."""
+    """Return the path of a template with values."""
     return re.sub(r"\{(\w+)\}", lambda found: VALUES.get(found[1], "3"), template)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield each operation of the document: its method, its path template, its entry."""
+    """Yield method, path template and entry of each operation in the document."""
     for template, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             yield method.upper(), template, operation
@@ -89,7 +89,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return the settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return changed(settings, **getattr(request, "param", {}))
 
 
@@ -101,7 +101,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def test_405_lists_the_methods_of_every_path(client: httpx.AsyncClient) -> None:
-    """RFC 9110 section 15.5.6: the documented methods, and HEAD where there is GET."""
+    """Allow of a 405 lists the documented methods, and HEAD where there is GET (RFC 9110 §15.5.6)."""
     for template in (*DOCUMENT["paths"], *PAGES):
         known = {method.upper() for method in DOCUMENT["paths"].get(template, ["get"])}
         allowed = known | ({"HEAD"} if "GET" in known else set())
@@ -112,7 +112,7 @@ async def test_405_lists_the_methods_of_every_path(client: httpx.AsyncClient) ->
 
 
 async def test_a_request_without_host_is_400_everywhere(caller: httpx.AsyncClient) -> None:
-    """RFC 9112 section 3.2."""
+    """A request without Host gets 400 (RFC 9112 §3.2)."""
     for method, template, _ in operations():
         request = caller.build_request(method, target(template))
         del request.headers["Host"]
@@ -121,7 +121,7 @@ async def test_a_request_without_host_is_400_everywhere(caller: httpx.AsyncClien
 
 
 async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx.AsyncClient) -> None:
-    """Even one that the route does not know. Only the service's own pages, health and metrics read no query."""
+    """A repeated query parameter gets 422, even if the route does not know it; only service pages ignore queries."""
     for method, template, operation in operations():
         if operation["tags"] != ["service"]:
             answer = await caller.request(method, target(template), params=[("a", "1"), ("a", "2")])
@@ -130,9 +130,9 @@ async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx
 
 
 async def test_head_has_the_header_fields_of_get(caller: httpx.AsyncClient) -> None:
-    """RFC 9110 section 9.3.2: the same, without the content; what differs at each call is left out."""
+    """HEAD has the header fields of GET (RFC 9110 §9.3.2), except those that differ at each call, and no content."""
     for method, template, _ in operations():
-        if method != "GET" or template == "/events":  # its GET would not end
+        if method != "GET" or template == "/events":  # its GET never ends
             continue
         answers = [await caller.request(each, target(template)) for each in ("HEAD", "GET")]
         for answer in answers:
@@ -144,7 +144,7 @@ async def test_head_has_the_header_fields_of_get(caller: httpx.AsyncClient) -> N
 
 
 async def test_an_answer_without_content_has_no_content_type(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A client that parses by Content-Type would find no JSON in it."""
+    """A 204 has no Content-Type, because a client that trusts it would look for JSON."""
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     name = new_name()
     await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
@@ -168,13 +168,14 @@ async def test_an_answer_without_content_has_no_content_type(client: httpx.Async
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "20/minute"}], indirect=True)
 async def test_every_header_field_is_documented(client: httpx.AsyncClient) -> None:
-    """Those of successes, of each form of them, and of the problems that a client can bring about."""
+    """Every header field of successes and problems is documented for its status."""
     await new_session(client)
     seen = set()
     for method, template, headers, body in REQUESTS:
         answer = await client.request(method, target(template), headers=headers, json=body)
         item = DOCUMENT["paths"][template]
-        operation = item.get(method.lower()) or next(iter(item.values()))  # a 405 is documented at the other methods
+        # A 405 is documented at the path's other methods.
+        operation = item.get(method.lower()) or next(iter(item.values()))
         documented = operation["responses"][str(answer.status_code)]
         given = {name.lower() for name in answer.headers} - COMMON
         assert given <= {name.lower() for name in documented.get("headers", {})}, (template, answer)
@@ -183,7 +184,7 @@ async def test_every_header_field_is_documented(client: httpx.AsyncClient) -> No
 
 
 async def test_every_example_of_a_request_is_taken(client: httpx.AsyncClient) -> None:
-    """The example of each JSON body is of the form that its route takes; an account's deletion comes last."""
+    """The example of each JSON body is accepted by its route; the deletion of the account comes last."""
     register, login = (
         DOCUMENT["components"]["schemas"]["Registration"],
         DOCUMENT["components"]["schemas"]["Credentials"],

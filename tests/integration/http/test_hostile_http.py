@@ -1,8 +1,9 @@
-"""Hostile HTTP/1.1 on raw sockets: no 5xx, and no byte of one request is ever taken for another one.
+"""Hostile HTTP/1.1 on raw sockets: no 5xx, and no byte of one request is taken for another request.
 
-Each row sends bytes and then, on the same connection, a good request (AFTER). The row lists the statuses of all answers
-on the connection: where the framing is in doubt the server answers 400 and ends the connection, so that AFTER is not
-read. SMUGGLED is a request inside of another's body. Taken for a request, it would be answered by a 404 with its path.
+Each row sends some bytes and then, on the same connection, a valid request (AFTER). The row lists the statuses of all
+answers on the connection. If the framing is doubtful, the server answers 400 and closes the connection, so that AFTER
+is not read. SMUGGLED is a request inside another's body. If it were taken for a request, its answer would be a 404 with
+its path.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ HOSTS = {
     "an empty Host": (GET + b"Host:\r\n\r\n", (400, 200)),  # RFC 9110 §4.2.1
 }
 LENGTHS = {
-    # RFC 9112 §6.3: the chunks count, and the connection ends with the answer.
+    # RFC 9112 §6.3: the chunks count, and the connection is closed after the answer.
     "a length and chunks": (
         POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNK + SMUGGLED + b"\r\n0\r\n\r\n",
         (422,),
@@ -102,7 +103,7 @@ CHUNKS = {
     "a size ended by a bare CR": (CHUNKED + b"2\r{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
     "a chunk ended by a bare LF": (CHUNKED + b"2\r\n{}\n0\r\n\r\n" + SMUGGLED, (400,)),
     "a last chunk ended by a bare LF": (CHUNKED + b"2\r\n{}\r\n0\n\r\n" + SMUGGLED, (400,)),
-    # The server takes the next lines for a trailer.
+    # The server takes the following lines for trailers.
     "a body ended by a bare LF": (CHUNKED + b"2\r\n{}\r\n0\r\n\n" + SMUGGLED, (422, 200)),
     "a size of spaces": (CHUNKED + b"  \r\n" + SMUGGLED, (400,)),
     "a size after a space": (CHUNKED + b" 2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, (400,)),
@@ -118,7 +119,8 @@ CHUNKS = {
 LINES = {
     "an obs-fold": (GET + HOST + b"X: a\r\n b\r\n\r\n", (400,)),
     "an obs-fold of a length": (POST + b"Content-Length:\r\n " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
-    "lines ended by a bare LF": ((GET + HOST + b"\r\n").replace(b"\r\n", b"\n"), (200, 200)),  # RFC 9112 §2.2 allows it
+    # Allowed by RFC 9112 §2.2.
+    "lines ended by a bare LF": ((GET + HOST + b"\r\n").replace(b"\r\n", b"\n"), (200, 200)),
     "a head ended by a bare LF": (POST + b"Content-Length: " + SIZE + b"\r\n\n" + SMUGGLED, (422, 200)),
     "a bare CR before the end of the head": (GET + HOST + b"X: a\r\r\n\r\n", (400,)),
     "a line ended by a bare CR": (GET + b"Host: pycalc\rX: a\r\n\r\n", (400,)),
@@ -160,14 +162,14 @@ ROWS = {**HOSTS, **LENGTHS, **CODINGS, **CHUNKS, **LINES, **TARGETS}
 
 
 class _Stream(BytesIO):
-    """All bytes received on a connection, as a socket for the standard library's response parser."""
+    """All bytes received on a connection, in the form of a socket for the standard library's response parser."""
 
     def makefile(self, _: str) -> BytesIO:
         """Return the stream."""
         return self
 
     def close(self) -> None:
-        """Keep the rest of the stream open for the next response."""
+        """Keep the stream open for the next response."""
 
 
 def received(port: int, request: bytes) -> bytes:
@@ -183,7 +185,7 @@ def received(port: int, request: bytes) -> bytes:
 
 
 def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
-    """Return the statuses of all responses in order; bytes that are no response raise."""
+    """Return the statuses of all responses in order; raise for bytes that are not a response."""
     stream, found, method = _Stream(answers), [], first_method
     while stream.tell() < len(answers):
         response = HTTPResponse(cast("socket.socket", stream), method=method)
@@ -198,9 +200,9 @@ def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
 def test_a_hostile_request_desynchronises_nothing(
     server: Server, request_bytes: bytes, expected: tuple[int, ...]
 ) -> None:
-    """A hostile request gets its own response, followed by that of the good request or by the connection's end.
+    """A hostile request gets its own answer, followed by AFTER's answer or by the end of the connection.
 
-    A smuggled request never gets a response.
+    A smuggled request never gets an answer.
     """
     answers = received(server.port, request_bytes + AFTER)
     assert b"/smuggled" not in answers

@@ -1,4 +1,4 @@
-"""HTTP semantics (RFC 9110) in this process: methods, Host, conditional requests, and errors that suggest a path."""
+"""HTTP semantics (RFC 9110) in the test's process: methods, Host, conditional requests, suggestions for wrong paths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def recorded(client: httpx.AsyncClient) -> list[str]:
 async def test_405_lists_every_method_of_the_path(
     client: httpx.AsyncClient, method: str, path: str, allow: str
 ) -> None:
-    """Allow lists the methods of all routes with the path, and HEAD where there is GET (RFC 9110 §15.5.6)."""
+    """Allow lists the methods of all routes with this path, and HEAD where there is GET (RFC 9110 §15.5.6)."""
     answer = await client.request(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allow)
     assert answer.headers.get_list("Allow") == [allow]
@@ -61,7 +61,7 @@ async def test_405_lists_every_method_of_the_path(
     ],
 )
 async def test_404_says_which_path_was_meant(client: httpx.AsyncClient, path: str, meant: str) -> None:
-    """The 404 for a path with an empty segment too many suggests the path without it."""
+    """If a path has an empty segment too many, its 404 suggests the path without it."""
     answer = await client.get(httpx.URL(scheme="http", host="pycalc.test", path=path))
     assert answer.status_code == 404
     assert answer.json()["detail"] == f"There is no such path. Did you mean {meant}?"
@@ -69,7 +69,7 @@ async def test_404_says_which_path_was_meant(client: httpx.AsyncClient, path: st
 
 @pytest.mark.parametrize("path", ["/nowhere/", "/fibonacci/1/2/", "/nowhere"])
 async def test_404_guesses_no_path_that_does_not_exist(client: httpx.AsyncClient, path: str) -> None:
-    """A 404 suggests existing paths only."""
+    """A 404 suggests only paths that exist."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path.")
 
@@ -85,7 +85,7 @@ async def test_an_instance_never_reads_as_a_host(client: httpx.AsyncClient) -> N
 
 @pytest.mark.parametrize("hosts", [[], ["pycalc.test", "pycalc.test"], [""]])
 async def test_a_request_without_exactly_one_host_is_bad(caller: httpx.AsyncClient, hosts: list[str]) -> None:
-    """A request without exactly one Host gets 400 on every kind of route and is not recorded (RFC 9112 §3.2)."""
+    """A request without exactly one Host gets 400 on every kind of route, and is not recorded (RFC 9112 §3.2)."""
     fields = [("Authorization", caller.headers["Authorization"]), *(("Host", host) for host in hosts)]
     for path in ("/fibonacci/10", "/me", "/nowhere"):
         request = caller.build_request("GET", path)
@@ -98,7 +98,7 @@ async def test_a_request_without_exactly_one_host_is_bad(caller: httpx.AsyncClie
 
 
 async def test_rounded_digits_say_so_and_all_digits_name_their_record(caller: httpx.AsyncClient) -> None:
-    """Full, partial and 304 responses name their record; X-Exact is sent for rounded digits only."""
+    """Full, partial and 304 responses name the recorded calculation; X-Exact is sent only for rounded digits."""
     for path, exact in (("/pow/2/0.5", "false"), ("/pow/2/10", None)):
         whole = await caller.get(path, headers=TEXT)
         part = await caller.get(path, headers={**TEXT, "Range": "bytes=0-1"})
@@ -139,7 +139,7 @@ async def test_a_range_beyond_the_end_is_not_recorded(caller: httpx.AsyncClient,
     ],
 )
 async def test_conditions(caller: httpx.AsyncClient, fields: Mapping[str, str], status: int) -> None:
-    """If-Match precedes If-None-Match, which precedes Range; a failed If-Match records nothing (RFC 9110 §13.2.2)."""
+    """If-Match precedes If-None-Match and Range (RFC 9110 §13.2.2); if If-Match fails, nothing is recorded."""
     answer = await caller.get("/fibonacci/1000", headers=fields)
     assert answer.status_code == status
     assert len(await recorded(caller)) == (status != 412)
@@ -148,7 +148,7 @@ async def test_conditions(caller: httpx.AsyncClient, fields: Mapping[str, str], 
 
 
 async def test_if_match_holds_for_the_current_tag_of_each_coding(caller: httpx.AsyncClient) -> None:
-    """If-Match accepts the current ETag of each coding, so that a download continues with the same result only."""
+    """If-Match accepts the current ETag of each coding, so that a download continues only with the same result."""
     tag = (await caller.get("/fibonacci/1000", headers=TEXT)).headers["ETag"]
     statuses = [
         (await caller.get("/fibonacci/1000", headers={**TEXT, "If-Match": held, "Range": "bytes=4-7"})).status_code
@@ -158,7 +158,7 @@ async def test_if_match_holds_for_the_current_tag_of_each_coding(caller: httpx.A
 
 
 async def test_a_condition_is_no_way_around_an_error(caller: httpx.AsyncClient) -> None:
-    """An error is answered as such despite a condition, because it has no representation that could match."""
+    """A condition does not change an error, because an error has no representation that could match."""
     for path in ("/pow/0/-1", f"/fibonacci/{10**30}", "/fibonacci/x"):
         assert (await caller.get(path, headers={**TEXT, "If-None-Match": "*"})).status_code == 422
     assert await recorded(caller) == []
@@ -175,7 +175,7 @@ async def test_a_condition_is_no_way_around_an_error(caller: httpx.AsyncClient) 
     ],
 )
 async def test_the_form_with_the_highest_weight(caller: httpx.AsyncClient, accept: str, content_type: str) -> None:
-    """The media type with the highest weight is sent, ranges of types included (RFC 9110 §12.5.1)."""
+    """The media type with the highest weight is sent; ranges of types count too (RFC 9110 §12.5.1)."""
     answer = await caller.get("/fibonacci/1000", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
 
@@ -192,7 +192,7 @@ async def test_the_form_with_the_highest_weight(caller: httpx.AsyncClient, accep
 async def test_the_console_is_for_clients_that_prefer_html(
     client: httpx.AsyncClient, accept: str, content_type: str
 ) -> None:
-    """The console is sent to clients that prefer HTML; a program that names HTML last gets JSON."""
+    """Clients that prefer HTML get the console; a program that lists HTML last gets JSON."""
     answer = await client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
 
@@ -208,7 +208,7 @@ async def test_the_console_is_for_clients_that_prefer_html(
 async def test_an_unknown_page_of_the_console_is_not_found(
     client: httpx.AsyncClient, path: str, accept: str, status: int, content_type: str
 ) -> None:
-    """A browser gets the console's own page for an unknown address, a program a problem; both with the status 404."""
+    """For an unknown address a browser gets the console's page and a program a problem, both with status 404."""
     answer = await client.get(path, headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
 
@@ -216,7 +216,7 @@ async def test_an_unknown_page_of_the_console_is_not_found(
 async def test_a_change_under_a_condition_that_fails_is_not_made(caller: httpx.AsyncClient) -> None:
     """A change whose If-Match fails is not made (RFC 9110 §13.1.1).
 
-    An account's keys have no ETag, so only `*` matches.
+    An account's keys have no ETag, so only ``*`` matches.
     """
     key = {"name": "laptop"}
     refused = await caller.post("/me/keys", json=key, headers={"If-Match": '"an-old-one"'})

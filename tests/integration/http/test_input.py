@@ -1,4 +1,4 @@
-"""Input rules: one media type, each name once, RFC 3339 times, and the messages for everything else."""
+"""Rules for input: one content type, each name once, RFC 3339 times, and messages in the service's own words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# A valid body for each route that takes one.
+# A valid body for each route that accepts one.
 BODIES = {
     ("POST", "/register"): {"username": "ada", "email": "ada@example.com", "password": PASSWORD},
     ("POST", "/login"): {"username": "ada", "password": PASSWORD},
@@ -44,20 +44,20 @@ VALIDATOR = ("Input should", "String should", "Field required", "Extra inputs", 
 
 
 def each_body() -> pytest.MarkDecorator:
-    """Run a test for each route that takes a body."""
+    """Return a mark that runs a test for each route with a body."""
     rows = [(method, path, body) for (method, path), body in BODIES.items()]
     return pytest.mark.parametrize(("method", "path", "body"), rows, ids=[path for _, path, _ in rows])
 
 
 def pointers(answer: httpx.Response) -> list[str]:
-    """Return the pointers of a 422."""
+    """Return the pointers in a 422."""
     assert answer.status_code == 422, answer.text
     return [error["pointer"] for error in answer.json()["errors"]]
 
 
 @pytest.fixture
 async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
-    """Register the first admin, log the client in as it, and return its name."""
+    """Register the first admin, log the client in as this admin, and return the name."""
     name, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
     body = registration(name, role="admin")
     answer = await client.post("/register", json=body, headers={"X-Bootstrap-Token": token})
@@ -68,7 +68,7 @@ async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
 
 
 def test_every_route_with_a_body_is_tried(app: FastAPI) -> None:
-    """The table of bodies has all of them."""
+    """The table of bodies has every route with a body."""
     paths = app.openapi()["paths"].items()
     with_body = {(method.upper(), path) for path, item in paths for method in item if "requestBody" in item[method]}
     assert {(method, path.replace("ada", "{username}")) for method, path in BODIES} == with_body
@@ -78,7 +78,7 @@ def test_every_route_with_a_body_is_tried(app: FastAPI) -> None:
 async def test_a_body_of_another_type_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """A body of another type, or without one, gets 415, whose message and ``Accept`` name the supported type."""
+    """A body of another content type, or without one, gets 415, whose message and ``Accept`` name the right type."""
     await new_session(client)
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {}):
         answer = await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
@@ -93,7 +93,7 @@ async def test_a_body_of_another_type_is_415(
 async def test_a_compressed_body_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """A compressed body gets 415, and Accept-Encoding names the supported codings (RFC 9110 §15.5.16)."""
+    """A compressed body gets 415, and Accept-Encoding names the accepted codings (RFC 9110 §15.5.16)."""
     await new_session(client)
     answer = await client.request(
         method, path, content=json.dumps(body).encode(), headers={**JSON, "Content-Encoding": "gzip"}
@@ -145,13 +145,13 @@ async def test_a_query_parameter_given_twice_is_refused(
 
 
 async def test_an_unknown_query_parameter_of_a_list_is_refused(client: httpx.AsyncClient, admin: str) -> None:
-    """A misspelt filter or cursor would select something else without a word."""
+    """A misspelt filter or cursor is refused; otherwise it would silently select something else."""
     for path in ("/secure-history", "/users", "/usage"):
         assert pointers(await client.get(path, params={"curser": "x"})) == ["/curser"], path
 
 
 async def test_a_whole_number_in_a_query_is_written_in_digits(client: httpx.AsyncClient, admin: str) -> None:
-    """As in a path, not in the other forms that the validator would read."""
+    """A whole number in a query must be written in digits, as in a path."""
     for text in ("5.0", "1_0", " 5", "+5", "1e1", "\u0663", ""):
         for path, name in (("/secure-history", "limit"), ("/users", "limit"), ("/pow/2/0.5", "precision")):
             assert pointers(await client.get(path, params={name: text})) == [f"/{name}"], (path, text)
@@ -167,7 +167,7 @@ NO_DAYS = ["2026", "0", "-1", "20260101", "2026-W01-1", "2026-02-30", "2026-01-0
 
 @pytest.mark.parametrize("name", ["since", "until"])
 async def test_a_time_is_rfc_3339_or_refused(client: httpx.AsyncClient, name: str) -> None:
-    """A number is refused as a time, although a validator might read it as seconds."""
+    """A time must be in RFC 3339 form; a number is refused instead of being read as seconds."""
     await new_session(client)
     for path, texts in (("/secure-history", NO_MOMENTS), ("/usage", NO_DAYS)):
         for text in texts:
@@ -196,7 +196,7 @@ async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: 
 
 
 async def test_a_modulus_below_1_has_one_sentence(client: httpx.AsyncClient) -> None:
-    """Zero, a negative number, no number and nothing at all: what is expected is the same."""
+    """A modulus of zero, below zero, that is no number, or empty gets the same message."""
     await new_session(client)
     answers = [await client.get("/pow/2/3", params={"mod": text}) for text in ("0", "-7", "seven", "1.5", "")]
     details = {(answer.json()["detail"], answer.json()["errors"][0]["detail"]) for answer in answers}
@@ -212,7 +212,7 @@ async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient, admi
         await client.request(method, path, content=text, headers=JSON)
         for method, path in BODIES
         for text in (*texts, "{")
-        if (method, text) != ("PATCH", "{}")  # changes nothing, as it may
+        if (method, text) != ("PATCH", "{}")  # accepted, but changes nothing
     ]
     long = "x" * 300
     targets = (
@@ -246,7 +246,7 @@ async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient, admi
 
 
 async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient) -> None:
-    """A member has one message for every wrong value: too small, too large, or of another type."""
+    """A member has the same message for every wrong value: too small, too large, or of another type."""
     await new_session(client)
     for value in (0, 10**10, "sixty", "60", True, 60.5):
         answer = await client.post("/me/keys", json={"name": "report", "expires_in": value})
@@ -260,7 +260,7 @@ async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient)
 async def test_elapsed_ms_counts_from_the_arrival(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``elapsed_ms`` counts from the request's arrival, so it contains the planning."""
+    """``elapsed_ms`` counts from the request's arrival, so that it contains planning."""
     await new_session(client)
     plan, took = resources.calculator.plan, [0.0]
 
@@ -274,7 +274,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
     monkeypatch.setattr(resources.calculator, "plan", plan_slowly)
     answer = (await client.get("/fibonacci/77")).json()
-    assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # The time is rounded to whole microseconds.
+    assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # the time is rounded to whole microseconds
     monkeypatch.setattr(resources.calculator, "plan", plan)
     (item,) = (await client.get("/secure-history")).json()["items"]
     assert item["elapsed_ms"] == answer["elapsed_ms"]
@@ -311,7 +311,7 @@ async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str
 
 
 async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, admin: str) -> None:
-    """An account is found by its name in any case.
+    """An admin finds an account by its name in any letter case.
 
     Unknown names get 404, users 403, also for themselves, and requests without a token 401.
     """
@@ -329,7 +329,7 @@ async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, adm
 
 
 async def test_the_oauth2_form_refreshes(client: httpx.AsyncClient) -> None:
-    """A refresh by the OAuth2 form has the same response as by JSON (RFC 6749 §6)."""
+    """A refresh by the OAuth2 form has the same answer as by JSON (RFC 6749 §6)."""
     session = await new_session(client)
     form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"], "scope": "", "client_id": "x"}
     answer = await client.post("/token/refresh", data=form)
@@ -372,7 +372,7 @@ async def test_a_refused_oauth2_form_gets_an_oauth2_error(
 
 
 async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
-    """The audit log has the name and the reason, as for a login by JSON, and never the password."""
+    """A refused login by form is audited with name and reason, as by JSON, and never with the password."""
     with capture_logs() as records:
         await client.post("/login", data={"username": "eve", "password": "guess"})
     (refusal,) = [record for record in records if record["event"] == "request refused"]

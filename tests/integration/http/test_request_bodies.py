@@ -1,4 +1,4 @@
-"""Request bodies that are too large, wrongly framed or unfinished: refused early and briefly, with one log line."""
+"""Request bodies that are too large, wrongly framed or incomplete: refused early, with at most one log line."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ UNFINISHED = {
 
 @pytest.fixture(scope="module", params=["serve", "uvicorn"])
 def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """Run a service under each server, and return it with its log."""
+    """Run a service with Granian and with Uvicorn in turn; return it with its log."""
     log = tmp_path_factory.mktemp("logs") / "log"
     with pycalc(request.param, log=log) as server:
         yield server, log
 
 
 def head(path: str, token: str = "", name: str = "") -> bytes:
-    """Return the start of a POST without its framing header; ``name`` is the request id in the log."""
+    """Return the beginning of a POST without its framing fields; ``name`` becomes the request id in the log."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     named = f"X-Request-ID: {name}\r\n" if name else ""
     start = f"POST {path} HTTP/1.1\r\nHost: pycalc\r\nContent-Type: application/json\r\n"
@@ -64,7 +64,7 @@ def head(path: str, token: str = "", name: str = "") -> bytes:
 
 
 def status_of(port: int, request: bytes, *, end: bool = False) -> int | None:
-    """Send bytes, optionally the end of the stream; return the response's status, or None without a response."""
+    """Send bytes, and perhaps the end of the stream; return the response's status, or None if there is none."""
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(request)
         if end:
@@ -77,7 +77,7 @@ def status_of(port: int, request: bytes, *, end: bool = False) -> int | None:
 
 
 def abandon(port: int, request: bytes) -> None:
-    """Send bytes and reset the connection."""
+    """Send bytes, and reset the connection."""
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(request)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -85,15 +85,15 @@ def abandon(port: int, request: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def token(logged: tuple[Server, Path]) -> str:
-    """Return the token of an account."""
+    """Register an account, log in, and return the access token."""
     with httpx.Client(base_url=logged[0].url) as client:
         return new_person(client).token
 
 
 def records(log: Path, start: int) -> list[dict[str, Any]]:
-    """Return the log records from a position on, except the counts of suppressed ones.
+    """Return the log's records from a position on, except the counts of suppressed ones.
 
-    A traceback would raise, because it is not JSON.
+    A traceback would raise an error, because it is not JSON.
     """
     written = [json.loads(line) for line in log.read_bytes()[start:].splitlines()]
     return [record for record in written if record["event"] != "identical records suppressed"]
@@ -102,7 +102,7 @@ def records(log: Path, start: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("path", [*OPEN, "/batch", "/calculations", "/me/keys"])
 @pytest.mark.parametrize("framing", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: str, framing: bytes) -> None:
-    """The parser or the service answers with 400 and at most one log line, and the service goes on."""
+    """Wrong framing gets 400 from the parser or the service, with at most one log line, and the service still works."""
     server, log = logged
     start, name = log.stat().st_size, new_name()
     assert status_of(server.port, head(path, token, name) + framing) == 400
@@ -115,7 +115,7 @@ def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: st
 def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
     logged: tuple[Server, Path], token: str, path: str, framing: bytes
 ) -> None:
-    """An unfinished body counts as 499 and causes one log line.
+    """An incomplete body counts as 499, with one log line.
 
     A client that still reads gets 400 if the server can send it.
     """
@@ -140,7 +140,7 @@ ANSWERED = {"pycalc, serve": (400,), "pycalc, uvicorn": (None,)}
 
 
 def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Path]) -> None:
-    """Without a complete request head nothing is counted or logged."""
+    """Without a complete request header, nothing is counted or logged."""
     server, log = logged
     start = log.stat().st_size
     for request in (b"", b"P", head("/login"), head("/login") + b"Content-Length: 5\r"):
@@ -168,14 +168,14 @@ def test_a_client_that_hangs_up_during_the_answer_is_nothing(
 
 
 def refused(server: Server, path: str, body: bytes, headers: dict[str, str], *, chunked: bool) -> Reply:
-    """Return the response to a body."""
+    """Post a body, and return the response."""
     return exchange(server.port, "POST", path, {**JSON, **headers}, body, chunked=chunked)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", OPEN)
 def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str, *, chunked: bool) -> None:
-    """A body above 8 KiB gets 413 with the limit, with or without a Content-Length; one of 8 KiB is read."""
+    """A body above 8 KiB gets 413 with the limit, with or without Content-Length; one of 8 KiB is read."""
     body = b"{}".ljust(MAX_BODY_BYTES)
     assert refused(server, path, body, {}, chunked=chunked).status == 422
     reply = refused(server, path, body + b" ", {}, chunked=chunked)
@@ -193,7 +193,7 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     ],
 )
 def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
-    """A batch and a calculation have limits of their own, which their 413 states."""
+    """Batches and calculations have larger limits, which their 413 states."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     assert refused(server, path, body.ljust(limit), headers, chunked=False).status == status
@@ -209,7 +209,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/batch", "/calculations"])
 async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(client: httpx.AsyncClient, path: str) -> None:
-    """Without a token, or above the rate limit, a batch or a calculation is refused before its body is read."""
+    """Without a token, or above the rate limit, a batch or calculation is refused before its body is read."""
     taken = 0
 
     async def body() -> Any:
@@ -230,7 +230,7 @@ async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(client
 
 @pytest.mark.parametrize("path", OPEN)
 def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, path: str) -> None:
-    """The response to any number of invalid fields lists 20 errors and their total."""
+    """For any number of invalid fields, the response lists 20 errors and their number."""
     body = json.dumps({str(number): 0 for number in range(800)}).encode()
     reply = refused(server, path, body, {}, chunked=False)
     assert reply.status == 422
@@ -240,7 +240,7 @@ def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, p
 
 
 def test_a_batch_lists_20_errors(server: Server) -> None:
-    """The response to a thousand invalid items lists 20 errors."""
+    """For a thousand invalid items, the response lists 20 errors."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     reply = refused(server, "/batch", json.dumps({"operations": [0] * 1_000}).encode(), headers, chunked=False)
@@ -249,7 +249,7 @@ def test_a_batch_lists_20_errors(server: Server) -> None:
 
 
 def test_what_an_answer_repeats_of_a_request_is_bounded(server: Server) -> None:
-    """Long paths, parameters and field names are truncated in responses."""
+    """Long paths, parameters and field names are cut in responses."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
     long = "%C3%A9" * 5_000

@@ -1,4 +1,4 @@
-"""Request bodies that arrive too slowly: answered with 408, and not awaited any longer."""
+"""Request bodies that arrive too slowly: they get 408."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.virtual_time import in_virtual_time, now
 
 SENTENCE = "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB."
-SECONDS, KIB = 10, 16  # of the sentence
+SECONDS, KIB = 10, 16  # the seconds that the message states
 SCOPE: dict[str, object] = {"method": "POST", "headers": [], "path": "/login"}
 
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return an application with a two-hundredth of the usual time limit for bodies."""
+    """Return an application with a time limit for bodies of 0.05 s instead of 10 s."""
     return create_app(settings, body_seconds=0.05)
 
 
 @pytest.mark.anyio
 async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient, resources: Resources) -> None:
-    """A body that stops gets the problem request-timeout, which is counted by its status."""
+    """A body that stops arriving gets the problem request-timeout, which the metrics count by its status."""
 
     async def stopping() -> AsyncIterator[bytes]:
         yield b'{"username":'
@@ -48,7 +48,7 @@ async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient,
 
 
 def arriving(*parts: tuple[float, bytes]) -> Receive:
-    """Return a ``receive`` for an endless body, each part of which comes that many seconds after the previous one."""
+    """Return a ``receive`` for an endless body; each part arrives so many seconds after the previous one."""
     came, loop = asyncio.Queue[bytes](), asyncio.get_running_loop()
     after = 0.0
     for seconds, part in parts:
@@ -65,16 +65,16 @@ def arriving(*parts: tuple[float, bytes]) -> Receive:
 
 
 async def taken(receive: Receive) -> None:
-    """Receive parts for ever."""
+    """Receive parts without end."""
     while True:
         await receive()
 
 
 @in_virtual_time
 async def test_each_part_of_a_body_gives_it_more_time() -> None:
-    """A body has the time that the problem's detail names.
+    """A body has the time that the problem's message states.
 
-    With 16 KiB a second it is read whole, although it takes 40 s; afterwards 10 s are left for the next part.
+    At 16 KiB a second it is read completely, although it takes 40 s; afterwards 10 s are left for the next part.
     """
 
     @max_body(1_000_000)
@@ -90,7 +90,7 @@ async def test_each_part_of_a_body_gives_it_more_time() -> None:
 
 @in_virtual_time
 async def test_tiny_parts_give_a_body_no_more_time() -> None:
-    """A body with a byte every two seconds gets 408 after 10 s."""
+    """A body with one byte every two seconds gets 408 after 10 s."""
     began = now()
     receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)
     with pytest.raises(HTTPException) as refusal:
@@ -118,7 +118,7 @@ async def test_small_parts_that_are_there_are_all_taken() -> None:
 @pytest.mark.parametrize(("every", "fewest", "most"), [(0.02, 20, 20), (0.25, 5, 14)])
 @in_virtual_time
 async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: float, fewest: int, most: int) -> None:
-    """After a second of small parts several are read together, and the whole body is still read in time."""
+    """After a second of small parts, several parts are read together, and the whole body is still read in time."""
     receive_in_time = RequestBody(SCOPE, arriving(*[(every, b"1")] * 20), clock=now)
     taken = [(await receive_in_time())["body"]]
     while sum(map(len, taken)) < 20:
@@ -129,14 +129,14 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: f
 @pytest.mark.parametrize("_", range(20))
 @in_virtual_time
 async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
-    """A part that arrives before the deadline is read, although the random pause of 0.5 to 1.5 s would end later."""
+    """A part that arrives before the deadline is read, although the random pause of 0.5 to 1.5 s would end after it."""
     receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"
     assert (await receive_in_time())["body"] == b"2"
 
 
 async def _token(client: httpx.AsyncClient) -> str:
-    """Return the Authorization header of a new account."""
+    """Register an account, log in, and return the Authorization field."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

@@ -1,4 +1,4 @@
-"""Strings that a database can't store: refused or not found in the same way on each database."""
+"""Texts that a database can't store: refused or not found, in the same way with each database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CURSOR = base64.urlsafe_b64encode(b"a\x00b").decode()
 
 
 class Service(NamedTuple):
-    """A service and its admin."""
+    """A service, and its admin."""
 
     server: Server
     admin: Person
@@ -30,7 +30,7 @@ class Service(NamedTuple):
 
 @pytest.fixture(scope="module", params=each(DATABASES))
 def service(request: pytest.FixtureRequest, data: Path) -> Iterator[Service]:
-    """Run the service on each kind of database."""
+    """Run the service with SQLite and with PostgreSQL in turn."""
     settings = {}
     if request.param == "postgresql":
         postgres, migrated = request.getfixturevalue("postgres_server"), request.getfixturevalue("migrated")
@@ -57,7 +57,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("method", "target", "status"), PATHS.values(), ids=PATHS.keys())
 def test_a_path_or_query_that_no_database_holds(service: Service, method: str, target: str, status: int) -> None:
-    """A NUL in a path or query gives 404 in a name or an id and 422 elsewhere, on each database."""
+    """A NUL gets 404 in the name or id of a path, and 422 elsewhere, with each database."""
     body = b'{"disabled":true}' if method == "PATCH" else b""
     assert exchange(service.server.port, method, target, {**service.admin.headers, **JSON}, body).status == status
 
@@ -100,14 +100,14 @@ BODIES = {
 
 @pytest.mark.parametrize(("path", "body", "status"), BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_no_database_holds(service: Service, path: str, body: object, status: int) -> None:
-    """NUL and unpaired surrogates, which JSON can write as escapes, are refused."""
+    """NUL and lone surrogates, which JSON can express as escapes, are refused."""
     reply = exchange(service.server.port, "POST", path, {**service.admin.headers, **JSON}, json.dumps(body).encode())
     assert reply.status == status, reply.body
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "traceparent", "X-Request-ID", "User-Agent", "X-Bootstrap-Token"])
 def test_a_header_in_no_encoding(service: Service, name: str) -> None:
-    """A header that is not UTF-8 does not cause an error."""
+    """A header field that is not UTF-8 causes no internal error."""
     headers = {**service.admin.headers, **JSON, name: "\xff\xfe"}
     body = json.dumps(registration(new_name())).encode()
     assert exchange(service.server.port, "POST", "/register", headers, body).status == 201

@@ -1,4 +1,4 @@
-"""Strict-Transport-Security by https, and CORS for configured origins, on every response including errors."""
+"""Strict-Transport-Security over HTTPS, and CORS for configured origins, on every response including errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 HSTS = "max-age=31536000; includeSubDomains"
 PAGE, OTHER = "https://app.example", "https://evil.example"
-# Requests for every way in which a response is produced.
+# Requests for every way in which a response is made.
 ANSWERS = [
     ("GET", "/fibonacci/10", 200),
     ("HEAD", "/fibonacci/10", 200),
@@ -34,18 +34,18 @@ ANSWERS = [
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return settings.model_copy(update=getattr(request, "param", {}))
 
 
 def having(**settings: Any) -> pytest.MarkDecorator:
-    """Mark a test as needing these settings."""
+    """Return a mark that gives a test these settings."""
     return pytest.mark.parametrize("settings", [settings], indirect=True)
 
 
 @pytest.fixture
 async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
-    """Log a new user in, and return the Authorization header."""
+    """Register an account, log in, and return the Authorization header."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -53,16 +53,16 @@ async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def preflight(client: httpx.AsyncClient, origin: str, method: str, fields: str) -> httpx.Response:
-    """Send a preflight request as a browser would."""
+    """Send a preflight request as a browser does."""
     asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": fields}
     return await client.options("/batch", headers=asked)
 
 
 class TestStrictTransport:
-    """Strict transport (RFC 6797): announced by https always, by http never."""
+    """Strict-Transport-Security (RFC 6797): sent always over HTTPS, and never over HTTP."""
 
     async def test_every_answer_by_https_says_so(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Results, errors, pages and files have the header exactly once by https."""
+        """Over HTTPS, results, errors, pages and files have the header field exactly once."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, f"https://pycalc.test{path}", headers=bearer)
             assert answer.status_code == status, path
@@ -70,14 +70,14 @@ class TestStrictTransport:
         assert (await client.get("https://pycalc.test/me")).headers["Strict-Transport-Security"] == HSTS
 
     async def test_no_answer_by_http_does(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """By http the header is missing (RFC 6797 §7.2); without trusted proxies X-Forwarded-Proto is ignored."""
+        """Over HTTP the field is missing (RFC 6797 §7.2); without trusted proxies, X-Forwarded-Proto is ignored."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, path, headers={**bearer, "X-Forwarded-Proto": "https"})
             assert answer.status_code == status, path
             assert "Strict-Transport-Security" not in answer.headers, path
 
     def test_a_trusted_proxy_tells_of_https(self) -> None:
-        """X-Forwarded-Proto from a trusted proxy that ends TLS counts, on the real server."""
+        """On a real server, X-Forwarded-Proto counts if it comes from a trusted proxy that terminates TLS."""
         with pycalc(trusted_proxies="127.0.0.0/8") as own, httpx.Client(base_url=own.url) as http:
             told = [
                 http.get(path, headers={"X-Forwarded-Proto": scheme} if scheme else {}).headers.get(
@@ -91,7 +91,7 @@ class TestStrictTransport:
 
 @having(cors_origins=(PAGE, "http://localhost:5173"))
 class TestCrossOrigin:
-    """CORS, as in the Fetch standard, for the configured origins."""
+    """CORS as in the Fetch standard, for the configured origins."""
 
     async def test_every_answer_may_be_read_by_the_page(
         self, client: httpx.AsyncClient, bearer: dict[str, str]
@@ -112,7 +112,7 @@ class TestCrossOrigin:
         assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
 
     async def test_other_pages_may_not(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Other origins, similar ones included, get no permission; Vary keeps caches from mixing responses."""
+        """Other origins, even similar ones, get no permission; Vary keeps caches from mixing responses."""
         for origin in (OTHER, PAGE + ".evil.example", PAGE.upper(), "http://app.example", "null", None):
             headers = {**bearer, **({"Origin": origin} if origin else {})}
             answer = await client.get("/fibonacci/10", headers=headers)
@@ -122,7 +122,7 @@ class TestCrossOrigin:
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def test_a_preflight_allows_what_the_service_knows(self, client: httpx.AsyncClient, method: str) -> None:
-        """A preflight permits each method with a token and a body for ten minutes, with the usual headers."""
+        """A preflight permits each method with a token and a body, for ten minutes and with the usual header fields."""
         answer = await preflight(client, PAGE, method, "authorization, content-type")
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
@@ -147,14 +147,14 @@ class TestCrossOrigin:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_a_preflight_by_https_is_strict(self, client: httpx.AsyncClient) -> None:
-        """A preflight by https has Strict-Transport-Security like any response."""
+        """A preflight over HTTPS has Strict-Transport-Security like any response."""
         asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
         answer = await client.options("https://pycalc.test/fibonacci/10", headers=asked)
         assert answer.headers["Strict-Transport-Security"] == HSTS
 
 
 async def test_without_the_setting_no_page_may_read_anything(client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-    """Without configured origins no response has a CORS header, and a preflight gets 405."""
+    """Without configured origins no response has a CORS field, and a preflight gets 405."""
     for method, path, _ in ANSWERS:
         answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
         assert not [name for name in answer.headers if name.lower().startswith("access-control")], path

@@ -1,4 +1,4 @@
-"""``POST /mcp`` as HTTP: credentials, scopes, limits, origins, and its bounds."""
+"""``POST /mcp`` as an HTTP endpoint: credentials, scopes, limits, origins, and errors."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ FIBONACCI = {"name": "fibonacci", "arguments": {"n": "100"}}
 
 
 def message(method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return a request of the protocol."""
+    """Return a JSON-RPC request."""
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return the settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return changed(settings, **getattr(request, "param", {}))
 
 
 @pytest.fixture
 async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Return the client, logged in, that accepts what clients of the protocol accept."""
+    """Return the client, logged in, with the Accept field of MCP clients."""
     client.headers.update({**(await new_user(client))[1], **ACCEPT})
     return client
 
@@ -59,12 +59,12 @@ async def key_of(caller: httpx.AsyncClient, **body: object) -> str:
 
 
 async def call(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
-    """Call the tool ``fibonacci``."""
+    """Call the tool ``fibonacci``, and return the HTTP answer."""
     return await client.post("/mcp", json=message("tools/call", FIBONACCI), headers=headers)
 
 
 async def test_every_credential_of_http_is_taken(caller: httpx.AsyncClient) -> None:
-    """A session's token, an API key as bearer token, and one by HTTP Basic."""
+    """A session's token, an API key as a bearer token, and an API key by HTTP Basic are accepted."""
     assert (await call(caller)).json()["result"]["structuredContent"]["result"] == "354224848179261915075"
     key = await key_of(caller)
     basic = httpx.BasicAuth("key", key)._auth_header
@@ -75,7 +75,7 @@ async def test_every_credential_of_http_is_taken(caller: httpx.AsyncClient) -> N
 
 
 async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient) -> None:
-    """A key sees the tools that its scopes open, and the others say which scope is missing."""
+    """A key lists only the tools that its scopes allow; calling another one names the missing scope."""
     key = await key_of(caller, scopes=["calculate"])
     async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
         names = {tool.name for tool in (await tools.list_tools()).tools}
@@ -86,7 +86,7 @@ async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient
             for tool, arguments in (("history", {}), ("digits", {"id": found["id"]})):
                 assert "lacks the scope history:read" in await error_of(tools, tool, **arguments)
         refused = [(entry["status"], entry["route"]) for entry in logs if entry["event"] == "request refused"]
-        assert refused == [(403, "/mcp")] * 2  # as the audit log has refusals of HTTP
+        assert refused == [(403, "/mcp")] * 2  # refusals are in the audit log as those of HTTP are
     key = await key_of(caller, scopes=["history:read"])
     async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
         assert [tool.name for tool in (await tools.list_tools()).tools] == ["digits", "history"]
@@ -97,7 +97,7 @@ async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "3/minute"}], indirect=True)
 async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.AsyncClient) -> None:
-    """A batch counts its operations, all or none; the error says when to come back, and HTTP counts on."""
+    """Tool calls and HTTP requests count towards one limit; a batch counts all its operations or none."""
     answer = await call(caller)
     assert answer.headers["RateLimit"].startswith('"minute";r=2;')
     credentials = {"Authorization": caller.headers["Authorization"]}
@@ -111,7 +111,7 @@ async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.As
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
-    """Without an identity provider there is no metadata to point to."""
+    """Without credentials, and without an identity provider, the 401 names no metadata, and there is none."""
     answer = await call(client)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
     assert answer.json()["type"] == "/docs/problems#unauthorized"
@@ -120,7 +120,7 @@ async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("settings", [PROVIDER], indirect=True)
 async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient) -> None:
-    """RFC 9728: the 401 names the metadata, which promises no authorization server."""
+    """The 401 names the metadata (RFC 9728), which list no authorization server."""
     answer = await call(client, Authorization="Bearer nonsense")
     where = "https://pycalc.example/.well-known/oauth-protected-resource/mcp"
     assert answer.headers["WWW-Authenticate"] == (
@@ -135,7 +135,7 @@ async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient)
 
 @pytest.mark.parametrize("settings", [{"cors_origins": ("https://app.example",)}], indirect=True)
 async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) -> None:
-    """The protocol asks for this check: only pages of PYCALC_CORS_ORIGINS may call."""
+    """Of web pages, only those of PYCALC_CORS_ORIGINS may call, as the protocol requires."""
     statuses = [
         (await call(caller, Origin=origin)).status_code
         for origin in ("https://evil.example", "http://pycalc.test", "http://[", "https://app.example")
@@ -144,12 +144,12 @@ async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) ->
 
 
 async def test_the_form_of_requests_is_checked_as_everywhere(caller: httpx.AsyncClient) -> None:
-    """Problems of HTTP are RFC 9457 problems; a message of another form is an error of the protocol."""
+    """HTTP errors are RFC 9457 problems; a message of another form is an error of the protocol."""
     long = message("tools/call", {"name": "gcd", "arguments": {"a": "1" * 70_000, "b": "2"}})
     assert (await caller.post("/mcp", json=long)).status_code == 413
     assert (await caller.post("/mcp", content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
     assert (await caller.post("/mcp?a=1&a=2", json={})).status_code == 422
-    for method in ("GET", "DELETE"):  # no stream of events, and no sessions
+    for method in ("GET", "DELETE"):  # neither event streams nor sessions are supported
         answer = await caller.request(method, "/mcp")
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     answer = await caller.post("/mcp", json={"no": "message"})
@@ -157,7 +157,7 @@ async def test_the_form_of_requests_is_checked_as_everywhere(caller: httpx.Async
 
 
 async def test_a_hundred_calls_at_once(server: Server) -> None:
-    """One user's client may send them all together to a real server."""
+    """A hundred calls of one user at the same time are answered by a real server."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
     limits = httpx.Limits(max_connections=100)
@@ -175,8 +175,8 @@ async def test_a_hundred_calls_at_once(server: Server) -> None:
 async def test_a_client_that_hangs_up_stops_its_computation(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """The worker is free again at once, and nothing is recorded."""
-    await caller.get("/factorial/100000")  # now a worker is there: a start would go on without the caller
+    """If the client disconnects, the computation stops and nothing is recorded."""
+    await caller.get("/factorial/100000")  # now a worker is there; starting one would go on without the caller
     gone = asyncio.Event()
     request = caller.build_request(
         "POST", "/mcp", json=message("tools/call", {"name": "factorial", "arguments": {"n": "4000000"}})
@@ -211,21 +211,21 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     gone.set()
     await until(lambda: running() == 0, "the computation is stopped")
     await asked
-    assert sent[0]["status"] == 499  # which the client does not see
+    assert sent[0]["status"] == 499  # a status for log and metrics; the client does not receive it
     items = (await caller.get("/secure-history")).json()["items"]
     assert [item["input"] for item in items] == [{"n": 100_000}]
 
 
 @pytest.fixture
 def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the SDK."""
+    """Make the MCP SDK appear missing."""
     find = importlib.util.find_spec
     monkeypatch.setattr(endpoint, "find_spec", lambda name: None if name == "mcp" else find(name))
 
 
 @pytest.mark.usefixtures("without_sdk")
 async def test_without_the_extra_it_is_404(client: httpx.AsyncClient) -> None:
-    """The problem says what the operator can do."""
+    """Without the extra ``mcp``, the answer is 404 and says what the operator can install."""
     answer = await call(client)
     assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
     assert "pycalc-service[mcp]" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""The tools as another implementation of the protocol sees them: the inspector's command line."""
+"""The MCP tools, used by another implementation of the protocol: the MCP inspector's command line."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests" / "harness" / "mcp_inspector"
-TOOL_ERROR, NO_CREDENTIAL = 5, 3  # the inspector's exit statuses
+TOOL_ERROR, NO_CREDENTIAL = 5, 3  # exit statuses of the inspector
 
 
 class Inspector(NamedTuple):
-    """The inspector, with the target that it is to call."""
+    """The inspector, and the target that it calls."""
 
     command: list[str]
     target: list[str]
     home: Path
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the inspector; it keeps its files in a folder of the test."""
+        """Run the inspector, which keeps its files in a folder of the test; return its outcome."""
         command = [*self.command, *self.target, *arguments]
         environment = {**os.environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def call(self, tool: str, *arguments: str, status: int = 0) -> Any:
-        """Call a tool and return its result."""
+        """Call a tool, and return its result."""
         options = [part for argument in arguments for part in ("--tool-arg", argument)]
         done = self.run("--method", "tools/call", "--tool-name", tool, *options)
         assert done.returncode == status, done.stderr
@@ -58,7 +58,7 @@ def inspector_command() -> list[str]:
 def inspector(
     request: pytest.FixtureRequest, inspector_command: list[str], server: Server, tmp_path: Path
 ) -> Inspector:
-    """Return the inspector for the service, and for ``pycalc mcp``."""
+    """Return the inspector for the HTTP service and for ``pycalc mcp`` in turn."""
     if request.param == "stdio":
         return Inspector(inspector_command, [sys.executable, "-m", "pycalc", "mcp"], tmp_path)
     with httpx.Client(base_url=server.url) as client:
@@ -67,7 +67,7 @@ def inspector(
 
 
 def test_the_inspector_finds_no_fault(inspector: Inspector) -> None:
-    """Every schema is portable, and a call gives a result, an error of the tool, or a link to a long result."""
+    """The inspector accepts every schema; calls give a result, an error of the tool, or a link to a long result."""
     listed = inspector.run("--method", "tools/list", "--strict")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert json.loads(listed.stdout)["tools"][0]["name"] == "evaluate"
@@ -80,7 +80,7 @@ def test_the_inspector_finds_no_fault(inspector: Inspector) -> None:
 
 
 def test_the_inspector_reads_a_linked_resource(inspector_command: list[str], server: Server, tmp_path: Path) -> None:
-    """The link of a long result gives its first digits; without a credential there is nothing."""
+    """The linked resource of a long result has its first digits; without credentials nothing can be read."""
     with httpx.Client(base_url=server.url) as client:
         token = new_person(client).token
     url = f"{server.url}/mcp"

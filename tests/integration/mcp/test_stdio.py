@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Assistant:
-    """A program that talks to the tools in lines of JSON."""
+    """A program that calls the tools by lines of JSON."""
 
     def __init__(self, tools: subprocess.Popen[str]) -> None:
         self._tools = tools
@@ -31,7 +31,7 @@ class Assistant:
         return json.loads(self._tools.stdout.readline())["result"]
 
     def call(self, tool: str, **arguments: Any) -> Any:
-        """Call a tool; return the members of its answer, or the text of its error."""
+        """Call a tool; return the members of its result, or the text of its error."""
         found = self.ask("tools/call", {"name": tool, "arguments": arguments})
         return found["content"][0]["text"] if found["isError"] else found["structuredContent"]
 
@@ -43,7 +43,7 @@ class Assistant:
 
 @pytest.fixture
 def assistant(tmp_path: Path) -> Iterator[Assistant]:
-    """Start ``pycalc mcp`` in an empty folder; it ends with its input, and has written nothing."""
+    """Start ``pycalc mcp`` in an empty folder; at the end, check that it ends with its input and wrote no file."""
     command = [sys.executable, "-m", "pycalc", "mcp"]
     pipe, environment = subprocess.PIPE, {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -56,7 +56,7 @@ def assistant(tmp_path: Path) -> Iterator[Assistant]:
 
 
 def test_a_desktop_assistant_calculates(assistant: Assistant) -> None:
-    """All tools but the history; digits of a long result are there later, and errors say what to correct."""
+    """All tools but the history are there; digits of a long result can be read later; errors say what to correct."""
     names = [tool["name"] for tool in assistant.ask("tools/list", {})["tools"]]
     assert ("evaluate" in names, "digits" in names, "history" in names) == (True, True, False)
     long = assistant.call("evaluate", expression="fibonacci(20000)")

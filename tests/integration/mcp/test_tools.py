@@ -1,4 +1,4 @@
-"""The tools of language models, as the SDK's client calls them on the service."""
+"""The MCP tools for language models, called by the MCP SDK's client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.harness.mcp import LEGACY, MODERN, error_of, mcp_client, text_of, val
 
 pytestmark = pytest.mark.anyio
 
-# Questions as users ask them, with the one call that answers each, and the answer from another source.
+# Questions as users ask them, the one call that answers each, and the answer from another source.
 QUESTIONS = [
     ("the last 20 digits of 7^(10^15)", "evaluate", {"expression": "7^(10^15) mod 10^20"}, pow(7, 10**15, 10**20)),
     ("is 2^521 - 1 prime", "evaluate", {"expression": "isprime(2^521 - 1)"}, "true"),
@@ -39,13 +39,13 @@ QUESTIONS = [
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return the settings with the changes that a test asks for."""
+    """Return settings with the test's changes."""
     return changed(settings, **getattr(request, "param", {}))
 
 
 @pytest.fixture
 async def headers(client: httpx.AsyncClient) -> dict[str, str]:
-    """Return the credentials of a new user."""
+    """Register an account, log in, and return the Authorization header."""
     return (await new_user(client))[1]
 
 
@@ -53,13 +53,13 @@ async def headers(client: httpx.AsyncClient) -> dict[str, str]:
 async def tools(
     request: pytest.FixtureRequest, app: FastAPI, client: httpx.AsyncClient, headers: dict[str, str]
 ) -> AsyncIterator[Client]:
-    """Return a client of each form of the protocol in turn."""
+    """Return a client of each version of the protocol in turn."""
     async with mcp_client(app, app.state.lifespan, headers, request.param) as opened:
         yield opened
 
 
 async def test_tools_follow_from_the_registry(tools: Client) -> None:
-    """``evaluate`` is first; each operation has a tool, whose operands are required strings."""
+    """``evaluate`` is the first tool, and each operation has a tool whose operands are required strings."""
     listed = (await tools.list_tools()).tools
     assert [tool.name for tool in listed] == ["evaluate", *OPERATIONS, "batch", "digits", "history"]
     by_name = {tool.name: tool for tool in listed}
@@ -74,14 +74,14 @@ async def test_tools_follow_from_the_registry(tools: Client) -> None:
 
 
 async def test_ten_questions_take_one_call_each(tools: Client) -> None:
-    """The SDK's client also checks each answer against the tool's output schema."""
+    """One call answers each of the questions, and the result fits the tool's output schema."""
     for question, tool, arguments, expected in QUESTIONS:
         found = await value_of(tools, tool, **arguments)
         assert found["result"] == str(expected), question
 
 
 async def test_an_error_says_what_to_correct(tools: Client) -> None:
-    """The sentence of the problem, with the place of the error."""
+    """An error has the problem's message, with the position of the mistake."""
     assert await error_of(tools, "evaluate", expression="3 + * 4") == (
         "expression, character 5: A number is missing before *: write one."
     )
@@ -91,19 +91,19 @@ async def test_an_error_says_what_to_correct(tools: Client) -> None:
     )
     huge = await error_of(tools, "pow", x="2", y="1000000000000")
     assert "has 301029995664 digits" in huge
-    assert "the last 62411355626738287616" not in huge  # 20 digits, as gmpy2 finds them
+    assert "the last 62411355626738287616" not in huge  # 20 digits, as gmpy2 computes them
     assert str(pow(2, 10**12, 10**20)) in huge
     assert "frobnicate" in await error_of(tools, "gcd", a="1", b="2", frobnicate="3")
 
 
 async def test_an_unknown_tool_is_an_error_of_the_protocol(tools: Client) -> None:
-    """The call itself is wrong, so no tool answers."""
+    """Calling an unknown tool is an error of the protocol."""
     with pytest.raises(MCPError, match="There is no tool 'frobnicate'"):
         await tools.call_tool("frobnicate", {})
 
 
 async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None:
-    """Digit count, both ends, SHA-256 and a resource; ``digits`` and the resource give ranges of it."""
+    """A long result has its size, both ends, SHA-256 and a resource; ``digits`` and the resource give ranges."""
     answer = await tools.call_tool("fibonacci", {"n": "20000"})
     digits = str(gmpy2.fib(20000))
     found = answer.structured_content
@@ -135,7 +135,7 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
-    """A result of exactly so many digits is inline; in a batch, all longer results share the limit."""
+    """A result of exactly the allowed length is inline; in a batch, the inline results share the limit."""
     assert len((await value_of(tools, "evaluate", expression="10^99"))["result"]) == 100
     assert "result" not in await value_of(tools, "evaluate", expression="10^100")
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 39)]
@@ -145,7 +145,7 @@ async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
 
 
 async def test_a_batch_answers_in_order(tools: Client) -> None:
-    """Each calculation has its result or its error."""
+    """A batch gives a result or an error for each calculation, in order."""
     operations = [
         {"operation": "gcd", "input": {"a": "1071", "b": "462"}},
         {"operation": "gcd", "input": {"a": "1071"}},
@@ -163,7 +163,7 @@ async def test_a_batch_answers_in_order(tools: Client) -> None:
 async def test_calculations_are_in_the_history(
     tools: Client, client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
-    """The tools' calculations are recorded under the names of the operations, and counted once each."""
+    """Each calculation by a tool is recorded once, under the name of its operation."""
     await value_of(tools, "lucas", n="100")
     await value_of(tools, "isprime", n="97")
     items = (await value_of(tools, "history", limit=2))["items"]
@@ -184,5 +184,5 @@ async def test_calculations_are_in_the_history(
     "error", [Overloaded("Too much is asked for; retry in 5 s.", 5), Unavailable("The clock fails.")]
 )
 def test_an_error_says_once_when_to_come_back(error: PycalcError) -> None:
-    """Also where the service's own sentence has the time already."""
+    """An error says only once when to retry."""
     assert sentence_of(error).lower().count("retry in") == 1

@@ -1,4 +1,4 @@
-"""The cache in Redis: sharing, detection of damage, and the bounded cost of a failing Redis."""
+"""The cache in Redis: sharing between instances, detection of damage, and the limited cost of a failing Redis."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from tests.harness.waiting import found, until
 
 pytestmark = pytest.mark.anyio
 
-# Deadline for work that must end by itself.
+# The deadline for work that must end by itself.
 SECONDS = 15.0
 
 
 @pytest.mark.programs
 @pytest.mark.usefixtures("patience")
 class TestRefusals:
-    """Redis servers that answer PING but refuse other commands."""
+    """A Redis that answers PING but refuses other commands."""
 
     @pytest.mark.parametrize(
         ("rights", "words"),
@@ -55,7 +55,7 @@ class TestRefusals:
         ],
     )
     async def test_a_user_without_rights_fails_the_ping(self, real_redis: Redis, rights: str, words: str) -> None:
-        """The ping fails with Redis's message for a user without rights, and succeeds with all rights."""
+        """If its user lacks rights, the ping fails with Redis's message; with all rights it succeeds."""
         name = f"user-{secrets.token_hex(4)}"
         url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
         with Client(port=real_redis.port) as admin:
@@ -67,14 +67,14 @@ class TestRefusals:
                 await here.cache.ping()
 
     async def test_a_cluster_without_slots_fails_the_ping(self) -> None:
-        """The ping fails for a cluster without slots."""
+        """If Redis is a cluster without slots, the ping fails."""
         with redis("--cluster-enabled", "yes") as cluster:
             async with opened(cluster.url) as here:
                 with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
                     await here.cache.ping()
 
     async def test_a_full_redis_passes_the_ping(self) -> None:
-        """With a full Redis stored results are found, and refused ones are counted."""
+        """If Redis is full, the ping succeeds, stored results are found, and refused ones are counted."""
         with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
             async with opened(full.url) as here:
                 await here.cache.ping()
@@ -82,10 +82,10 @@ class TestRefusals:
 
 @pytest.mark.usefixtures("patience")
 class TestSharing:
-    """Instances that share one Redis."""
+    """Several instances that share one Redis."""
 
     async def test_what_one_makes_the_other_finds(self, redis_url: str) -> None:
-        """A result of one instance is found by the other, which keeps it in its local tier for the second look-up."""
+        """A result of one instance is found by the other, which keeps it in its local tier for the next look-up."""
         kept = result(digits(100_000))
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("fibonacci:1", kept)
@@ -94,7 +94,7 @@ class TestSharing:
             assert there.metric("pycalc_cache_shared_hits_total") == 1
 
     async def test_versions_and_namespaces_are_apart(self, redis_url: str) -> None:
-        """Results of another arithmetic version or namespace are not found."""
+        """Results of another version of the arithmetic, or in another namespace, are not found."""
         async with (
             opened(redis_url, "1") as first,
             opened(redis_url, "2") as second,
@@ -107,7 +107,7 @@ class TestSharing:
             assert await elsewhere.cache.get("fibonacci:1") is None
 
     async def test_what_is_made_at_once_is_not_shared(self, redis_url: str) -> None:
-        """A result that takes less than a tenth of a millisecond stays in the process."""
+        """A result that takes less than a tenth of a millisecond is not stored in Redis."""
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("fibonacci:1", result(), 0.00005)
             await here.cache.put("fibonacci:2", result(), 0.0002)
@@ -126,7 +126,7 @@ class TestSharing:
             assert b"".join(between.received).count(b"GET") == 1
 
     async def test_results_expire(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """Each key has the URL's time to live."""
+        """Each key has the time to live that the URL states."""
         async with opened(f"{redis_url}&ttl=100") as here:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:
@@ -134,7 +134,7 @@ class TestSharing:
                 assert 90_000 < client.pttl(key) <= 100_000
 
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """The size limit applies to the encoded result: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
+        """The limit applies to the encoded size: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.is_storable(20_000)
             assert not here.cache.leases.is_storable(30_000)
@@ -146,7 +146,7 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
 
     async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An unexpected error while storing drops and counts one result, and the next is stored."""
+        """An unexpected error while storing one result drops and counts it, and the next result is stored."""
 
         def failing(name: bytes, kept: Result) -> bytes:
             if kept.text == b"5":
@@ -174,7 +174,7 @@ class TestSharing:
     async def test_long_results_don_t_hold_the_event_loop(
         self, redis_url: str, monkeypatch: pytest.MonkeyPatch, size: int, inline: bool
     ) -> None:
-        """Compressing and expanding that take more than a tenth of a millisecond run in another thread."""
+        """Compressing and decompressing that take more than a tenth of a millisecond run in another thread."""
         on_loop: list[bool] = []
 
         def noting(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,7 +193,7 @@ class TestSharing:
 
     @pytest.mark.programs
     async def test_over_tls(self, tmp_path: Path) -> None:
-        """Over TLS the server's certificate is checked against the given authority and, by default, the host."""
+        """Over TLS the certificate is checked against the given authority and, by default, the host's name."""
         certificate = tmp_path / "certificate.pem"
         identity = self_signed(certificate, tmp_path / "identity.pem")
         port = free_port()
@@ -211,7 +211,7 @@ class TestSharing:
 
 
 async def keys(client: Any, url: str) -> list[bytes]:
-    """Return the keys of a namespace's results, once there is one."""
+    """Return the keys of a namespace's results, once there is at least one."""
     namespace = url.partition("namespace=")[2].partition("&")[0]
     found_keys: list[bytes] = []
 
@@ -255,7 +255,7 @@ class TestDamage:
                 assert await found(lambda: there.cache.get("fibonacci:1"), "the result") == kept
 
     async def test_what_is_too_long_here_is_left_to_others(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A value above this instance's max_value is left in Redis, because others may accept it."""
+        """A value above this instance's max_value is left in Redis, because other instances may accept it."""
         kept = result(digits(50_000))
         async with (
             opened(f"{redis_url}&max_bytes=0") as here,
@@ -272,7 +272,7 @@ class TestDamage:
             assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_another_keys_value_is_none(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A valid value under another key is treated as damaged."""
+        """A value that is valid for another key is treated as damaged."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result(b"1"))
             with Client(port=redis_server.port) as client:
@@ -286,7 +286,7 @@ class TestDamage:
                 assert await there.cache.get("fibonacci:1") == result(b"1")
 
     async def test_a_value_of_another_kind_is_refused(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A list in place of a string is an error of that command, and does not open the circuit."""
+        """A list in place of a string is an error of that command only, and does not open the circuit."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:
@@ -300,7 +300,7 @@ class TestDamage:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow a quarter of a second for each reply, because the test is not about time limits."""
+    """Allow a quarter of a second for each reply, because these tests do not judge time limits."""
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=Times(answer=0.25)))
 
 
@@ -328,7 +328,7 @@ class TestOutages:
     """A Redis that fails in several ways."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """Concurrent look-ups wait once; after three waits in a row none does, until Redis answers probes again."""
+        """Concurrent look-ups wait together; after three waits in a row, none waits until Redis answers a probe."""
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
@@ -344,7 +344,7 @@ class TestOutages:
 
     @pytest.mark.usefixtures("unhurried")
     async def test_hanging_for_a_moment(self, own_redis: AnyRedis) -> None:
-        """A late reply is not taken for that of a later command, and a single one does not open the circuit."""
+        """A late reply is not taken for the reply to a later command; a single late reply leaves the circuit closed."""
         async with opened(own_redis.url) as there:
             await there.cache.put("fibonacci:1", result(b"1"))
             await there.cache.put("fibonacci:2", result(b"2"))
@@ -359,7 +359,7 @@ class TestOutages:
             assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_killed(self, own_redis: AnyRedis) -> None:
-        """While Redis is killed every look-up fails at once; after each restart it is used again."""
+        """While Redis is killed, look-ups fail at once; after each restart it is used again."""
         async with opened(own_redis.url) as there:
             for _ in range(3):
                 own_redis.kill()
@@ -381,14 +381,14 @@ class TestOutages:
             await there.healed()
 
     async def test_silent_from_the_start(self) -> None:
-        """Opening the cache waits for a silent server for a limited time only."""
+        """If the server is silent, opening the cache takes only a limited time."""
         with garbage(b"") as port:
             async with asyncio.timeout(SECONDS), opened(f"redis://:password@127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
 
     @pytest.mark.usefixtures("unhurried")
     async def test_full(self, own_redis: AnyRedis) -> None:
-        """With a full Redis new results are dropped, stored ones are found, and the circuit stays closed."""
+        """If Redis is full, new results are dropped, stored ones are found, and the circuit stays closed."""
         async with opened(own_redis.url) as here, opened(f"{own_redis.url}?max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
             await until(lambda: own_keys(own_redis) == 1, "it is stored")
@@ -407,7 +407,7 @@ class TestOutages:
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize(("serving", "refusing"), [("yes", "counting"), ("no", "asking")])
     async def test_demoted(self, own_real_redis: Redis, serving: str, refusing: str) -> None:
-        """When the primary becomes a replica the circuit opens, and new connections are made."""
+        """If the primary becomes a replica, the circuit opens, and new connections are made."""
         async with opened(own_real_redis.url) as there:
             counters = there.cache.counters("calculations")
             assert (await spend_one(counters, "ada", 1, 10)).allowed
@@ -450,7 +450,7 @@ class TestOutages:
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
     async def test_unexpected_replies_after_a_good_start(self, answer: str, step: str) -> None:
-        """An unexpected reply raises the cache's own error, unless a real Redis might send it too."""
+        """An unexpected reply raises CacheUnavailable, unless it is one that a real Redis might send."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "it has begun well")
@@ -458,7 +458,7 @@ class TestOutages:
                 async def ask() -> object:
                     return await STEPS[step](there.cache)
 
-                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # as another request
+                asking = asyncio.get_running_loop().create_task(ask(), context=Context())  # as a separate request
                 async with asyncio.timeout(SECONDS):
                     if (answer, step) in MEANT:
                         assert await asking == MEANT[answer, step]

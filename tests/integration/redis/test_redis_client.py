@@ -21,7 +21,7 @@ PATIENT = Times(answer=5.0)
 
 
 def text(answer: Any) -> bytes | None:
-    """Return the answer to a GET."""
+    """Return the reply to a GET as bytes, or None."""
     return None if answer is None else bytes(answer)
 
 
@@ -35,7 +35,7 @@ async def client(redis_server: AnyRedis) -> AsyncIterator[RedisClient]:
 
 
 async def test_each_command_has_its_own_answer(client: RedisClient) -> None:
-    """Each command gets its own reply, also if other callers have been cancelled before theirs."""
+    """Each command gets its own reply, even if other callers were cancelled while waiting for theirs."""
     for _ in range(20):
         sent = [asyncio.create_task(client.execute(bytes, client.redis.echo, str(n))) for n in range(100)]
         await asyncio.sleep(0)
@@ -63,7 +63,7 @@ async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
 
 
 async def test_more_commands_than_the_bound_are_refused(client: RedisClient) -> None:
-    """A command above the bound is refused at once, and the others are answered."""
+    """A command above the limit of waiting commands is refused at once; the others are answered."""
     answers = await asyncio.gather(
         *(client.execute(bytes, client.redis.echo, str(n)) for n in range(2_100)), return_exceptions=True
     )
@@ -75,7 +75,7 @@ async def test_more_commands_than_the_bound_are_refused(client: RedisClient) -> 
 
 
 async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
-    """A burst of as many requests as the service admits leaves the breaker closed, though some find no connection."""
+    """A burst of as many requests as the service admits leaves the breaker closed, though some get no connection."""
     metrics = Metrics()
     client = RedisClient(redis_server.url, metrics, Times(answer=0.2))
     await client.breaker.begin()
@@ -103,7 +103,7 @@ async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
 
 
 async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
-    """A posted command above the bound is dropped silently, and earlier ones arrive."""
+    """A posted command above the limit is dropped silently; earlier ones arrive."""
     client = RedisClient(own_redis.url, Metrics(), PATIENT)
     await client.breaker.begin()
     for _ in range(1_000):
@@ -116,7 +116,7 @@ async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
 
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
-    """A script is sent as a digest, and with its text only if Redis does not know it."""
+    """A script is sent by its digest, and with its text only if Redis does not know it."""
     script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
     for _ in range(2):
         await client.execute(bool, client.redis.script_flush)
@@ -129,7 +129,7 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClie
 async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     own_real_redis: Redis, fail: Callable[[Redis], None], heal: Callable[[Redis], None]
 ) -> None:
-    """During an outage at most three requests wait; after it Redis is used again."""
+    """During an outage at most three requests wait; afterwards Redis is used again."""
     client = RedisClient(own_real_redis.url, Metrics(), Times())
     await client.breaker.begin()
     await until(lambda: client.breaker.state is CircuitState.CLOSED, "it has begun well")
@@ -142,7 +142,7 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     assert waits <= 3
     with pytest.raises(CacheUnavailable):
         client.execute(text, client.redis.get, "key").send(None)
-    await asyncio.sleep(1.0)  # Probes have become rare.
+    await asyncio.sleep(1.0)  # by now, probes are rare
     heal(own_real_redis)
     await until(lambda: client.breaker.state is CircuitState.CLOSED, "it is asked again")
     assert await client.execute(text, client.redis.get, "key") is None

@@ -1,4 +1,4 @@
-"""The service on a failing Redis: the same responses as without Redis."""
+"""The service with a failing Redis: it answers as it does without Redis."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def hanging() -> Iterator[str]:
 def talking(name: str) -> Iterator[str]:
     """Yield the URL of another kind of server, which answers the first PING correctly.
 
-    One that answers with numbers does so twice at most, because a counter would accept them as counts.
+    If it answers with numbers, it does so at most twice, because a counter would accept them as counts.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
@@ -86,9 +86,9 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Set
 
 
 async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Registration, login, calculations, limits, readiness and history are as without Redis.
+    """Registration, login, calculations, limits, readiness and history work as without Redis.
 
-    Each time the circuit opens, the limit may miss one calculation.
+    Each time the circuit opens, the limit may fail to count one calculation.
     """
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201

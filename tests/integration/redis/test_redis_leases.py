@@ -31,7 +31,7 @@ LONG = Times(answer=5.0, lease=60.0)
 
 @pytest.fixture
 async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Opened, Opened]]:
-    """Open two caches on one Redis, with long leases unless the test says otherwise."""
+    """Open two caches on one Redis, with long leases unless the test sets others."""
     times = getattr(request, "param", LONG)
     async with opened(redis_url, times=times) as here, opened(redis_url, times=times) as there:
         yield here, there
@@ -39,7 +39,7 @@ async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Block the compression of long results until the event is set."""
+    """Block the compression of long results until the yielded event is set."""
     going_on = threading.Event()
 
     def encoded(name: bytes, kept: Result) -> bytes:
@@ -60,12 +60,12 @@ async def leading(here: Opened) -> Claim:
 
 
 async def taken(claim: Claim) -> Result | bool | None:
-    """Return the result of a claim, or None if it gets nothing."""
+    """Try to take a lease; return a result, True for the lease, or None for neither."""
     return await claim.take() or None
 
 
 async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While stores are late results are dropped, but their leases are released."""
+    """While storing takes too long, results are dropped, but their leases are released."""
 
     async def late(*_: object) -> None:
         raise AnswerLost("It is late.")
@@ -80,7 +80,7 @@ async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], mo
 
 
 async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[Opened, Opened]) -> None:
-    """A result that is dropped because the queue is full is counted, and its lease is released."""
+    """If a result is dropped because the queue is full, it is counted, and its lease is released."""
     here, there = pair
     claim = await leading(here)
     for n in range(600):
@@ -94,7 +94,7 @@ async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[O
 async def test_a_failed_computation_releases_the_lease_at_once(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """A leader whose computation failed releases its lease at once, whatever is waiting to be stored."""
+    """If its computation fails, a leader releases its lease at once, whatever is waiting to be stored."""
     here, there = pair
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
@@ -106,7 +106,7 @@ async def test_a_failed_computation_releases_the_lease_at_once(
 async def test_a_lease_is_kept_until_the_result_is_stored(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """The lease is renewed until the result is stored, so that nobody else computes it and all find it."""
+    """A lease is renewed until the result is stored, so that nobody else computes it and all find it."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -126,7 +126,7 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
 async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """A result that is being compressed stays and keeps its lease while a full queue drops others."""
+    """While a full queue drops others, a result that is being compressed stays and keeps its lease."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -134,7 +134,7 @@ async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     claim.release()
     for n in range(600):
         await here.cache.put(f"pow:{n}:1", result())
-    await here.cache.ping()  # Earlier commands are done after this.
+    await here.cache.ping()  # by now, earlier commands are done
     assert await waiting.take() is False
     encoding.set()
     assert await found(lambda: taken(waiting), "the result") == kept
@@ -155,7 +155,7 @@ async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened
 async def test_releasing_a_claim_that_never_asked_sends_nothing(
     pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A claim is made for each calculation; Redis hears only of those that tried to take the lease."""
+    """Releasing a claim that never asked for the lease sends nothing to Redis."""
     here, _ = pair
     sent: list[object] = []
     monkeypatch.setattr(here.cache._client, "post", lambda *command: sent.append(command))
@@ -164,7 +164,7 @@ async def test_releasing_a_claim_that_never_asked_sends_nothing(
 
 
 async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_url: str) -> None:
-    """A damaged value is deleted by its key, instead of being sent back."""
+    """A damaged value is deleted by its key, without sending the value to Redis again."""
     async with (
         proxy(redis_server.port) as between,
         opened(redis_url.replace(str(redis_server.port), str(between.port))) as here,

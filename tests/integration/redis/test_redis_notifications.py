@@ -34,7 +34,7 @@ End = Callable[[httpx.AsyncClient, Session], Awaitable[None]]
 
 
 async def log_out(client: httpx.AsyncClient, _: Session) -> None:
-    """End a session."""
+    """End a session by logging out."""
     assert (await client.post("/logout")).status_code == 204
 
 
@@ -48,7 +48,7 @@ async def use_a_refresh_token_again(client: httpx.AsyncClient, session: Session)
 
 
 class Listener:
-    """A counter of notifications."""
+    """A listener that counts notifications."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -80,7 +80,7 @@ async def test_what_one_says_all_hear(redis_url: str) -> None:
 
 @pytest.fixture
 def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return settings without polling for revocations, so that only notifications work."""
+    """Return settings without polling for revocations, so that only notifications report them."""
     watcher = partial(RevocationWatcher, poll_seconds=3_600.0, trust_seconds=3_600.0)
     monkeypatch.setattr(accounts, "RevocationWatcher", watcher)
     return changed(settings, database_url=postgres_url, cache_url=redis_url, **KEYS)
@@ -88,7 +88,7 @@ def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: p
 
 @pytest.mark.parametrize("end", [log_out, use_a_refresh_token_again])
 async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings, end: End) -> None:
-    """An instance with a cached token refuses it once it receives the notification."""
+    """An instance that has a token cached refuses it once the notification arrives."""
     async with in_process(shared) as here, in_process(shared) as there:
         session = await new_session(here)
         there.headers["Authorization"] = here.headers["Authorization"]
@@ -102,7 +102,7 @@ async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings
 
 
 async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
-    """A reconnection counts as a notification, because one may have been missed; later ones are received."""
+    """A new connection counts as a notification, because one may have been missed; later ones are received."""
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
         there.cache.revocations.listen(listener)
@@ -118,7 +118,7 @@ async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None
 
 
 async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url: str) -> None:
-    """A silent connection is replaced after a time, because a vanished host does not close it."""
+    """If the host vanishes without closing the connection, the silent connection is replaced after a time."""
     async with proxy(redis_server.port) as between:
         url = redis_url.replace(str(redis_server.port), str(between.port))
         async with opened(url, times=SOON_SILENT) as there, opened(redis_url) as here:
@@ -131,7 +131,7 @@ async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url
 
 
 async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None:
-    """A silent connection is kept while the server answers pings, which count as no notifications."""
+    """A silent connection is kept while the server answers pings, which do not count as notifications."""
     async with opened(redis_url, times=SOON_SILENT) as here:
         listener = Listener()
         here.cache.revocations.listen(listener)
@@ -146,7 +146,7 @@ async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None
 
 
 async def test_a_subscription_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed subscription is retried, whatever the error; a certificate may just be being replaced."""
+    """A subscription that fails, for whatever reason, is tried again."""
     async with opened(redis_url) as there:
         redis = there.cache._client.redis
         made = redis.pubsub

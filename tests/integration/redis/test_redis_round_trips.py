@@ -26,7 +26,7 @@ NUMBERS = count(36_000)
 
 @pytest.fixture
 async def between(redis_server: AnyRedis) -> AsyncIterator[Proxy]:
-    """Run a proxy between the service and Redis."""
+    """Run a proxy between the service and Redis, which records the commands."""
     async with proxy(redis_server.port) as running:
         yield running
 
@@ -80,7 +80,7 @@ async def test_one_round_trip_is_waited_for(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A miss takes one round trip that also claims a lease if the result is expensive; storing follows later.
+    """A miss waits for one round trip, which also claims a lease if the result is expensive; storing follows later.
 
     Results that take less time than Redis are neither looked up nor stored.
     """
@@ -113,9 +113,9 @@ async def test_a_conditional_request_asks_once_for_each_key(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A conditional request looks up the result, unless it is long, and on a miss its size and ends.
+    """A conditional request looks up the result, unless it is long, and on a miss its size, first and last digits.
 
-    For a residue these are the same.
+    For a residue these are the same look-up.
     """
     await make_known(asking, between, redis_server)
     tag = tag_of(path, resources)
@@ -141,7 +141,7 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
 
 
 async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.AsyncClient, resources: Resources) -> None:
-    """A conditional request for an unknown residue computes it for the record, and gets 304 without a body."""
+    """If a residue is not cached, a conditional request computes it for the record, and gets 304."""
     path = "/pow/7/222?mod=1000"
     conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
     answer = await asking.get(path, headers=conditional)
@@ -152,7 +152,7 @@ async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.Async
 
 
 def tag_of(path: str, resources: Resources) -> str:
-    """Return the ETag of a path's digits, without computing them."""
+    """Return the ETag of a path's digits, without computing the digits."""
     operands, _, query = path.partition("?mod=")
     name, *literals = operands[1:].split("/")
     options = DEFAULT_OPTIONS._replace(modulus=query or None)
@@ -160,7 +160,7 @@ def tag_of(path: str, resources: Resources) -> str:
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
-    """Check that exactly these commands were sent, by waiting for those of a later request."""
+    """Assert that exactly these commands were sent, by waiting for those of a later request."""
     await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
     assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
     await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")

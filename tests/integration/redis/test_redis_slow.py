@@ -1,4 +1,4 @@
-"""A slow Redis: when look-ups stop waiting for it, and how stores stay out of their way."""
+"""A slow Redis: look-ups stop waiting for it, and stores do not delay them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.harness.waiting import found, until
 pytestmark = pytest.mark.anyio
 
 OPENED = "pycalc_cache_circuit_opened_total"
-# Eight times the production limit for a reply, because this machine may be busy.
+# Eight times the production limit for a reply, because the test machine may be busy.
 TIMES = Times(answer=0.4)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Run each test on both event loops, which check their timers at different moments."""
+    """Run each test on both kinds of event loop, which check their timers at different times."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -43,7 +43,7 @@ async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> 
                 await there.cache.get("key")
             except AnswerLost:
                 late += 1
-            except CacheUnavailable:  # This task has just met a late reply.
+            except CacheUnavailable:  # This task has just waited for a late reply.
                 await until(lambda: True, "others have a turn")
         assert late == 3
         for _ in range(100):
@@ -57,7 +57,7 @@ async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> 
 
 
 async def test_one_request_waits_once(real_redis: Redis) -> None:
-    """A request that has met a late reply, and its tasks, send Redis nothing more."""
+    """A request that has waited for a late reply, and its tasks, send no more commands to Redis."""
     async with (
         proxy(real_redis.port) as between,
         opened(f"redis://127.0.0.1:{between.port}/0", times=TIMES) as there,
@@ -85,7 +85,7 @@ async def test_slow_answers_in_time_are_used(real_redis: Redis) -> None:
 
 
 async def test_a_slow_store_is_in_no_look_ups_way(own_real_redis: Redis) -> None:
-    """If Redis stops taking writes, look-ups go on, and waiting results are dropped and counted."""
+    """If Redis stops accepting writes, look-ups go on, and waiting results are dropped and counted."""
     async with opened(f"{own_real_redis.url}?max_bytes=0", times=TIMES) as there:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")

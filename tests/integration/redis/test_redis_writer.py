@@ -1,4 +1,4 @@
-"""The background writer to Redis: its bound, what it drops first, and its cost for others."""
+"""The background writer to Redis: its limit, what it drops first, and its cost for others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dropped(there: Opened) -> float:
 
 
 def stored(server: AnyRedis) -> int:
-    """Return the number of a server's keys."""
+    """Return the number of keys in a server."""
     with Client(port=server.port) as client:
         return len(client.keys())
 
@@ -64,7 +64,7 @@ async def test_a_backlog_leaves_the_event_loop_to_others(own_real_redis: Redis) 
 
 
 async def test_what_comes_to_a_full_queue_is_dropped(own_redis: AnyRedis) -> None:
-    """If Redis takes nothing for a time, the results beyond the bound are dropped, and the waiting ones are stored."""
+    """If Redis accepts nothing for a time, results beyond the limit are dropped; those waiting are stored later."""
     async with opened(own_redis.url, times=PATIENT) as here:
         for n in range(600):
             await here.cache.put(f"pow:{n}:1", result(b"5"))
@@ -76,7 +76,7 @@ async def test_what_comes_to_a_full_queue_is_dropped(own_redis: AnyRedis) -> Non
 
 
 async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
-    """Of 300 MiB put while Redis takes nothing 32 MiB are held, and the rest is counted as dropped."""
+    """Of 300 MiB of results that Redis does not accept, 32 MiB are held, and the rest is counted as dropped."""
     async with opened(f"{own_real_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -96,7 +96,7 @@ async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
 
 
 async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
-    """If the results being stored leave no room, the new result is dropped instead of waiting ones."""
+    """If the results being stored leave no room, a new result is dropped instead of the waiting ones."""
     async with opened(f"{own_redis.url}?max_value=16000000", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -110,7 +110,7 @@ async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
 
 
 async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
-    """Short results count until Redis has taken them, both waiting and being sent."""
+    """Short results count from their arrival until Redis has accepted them."""
     async with opened(f"{own_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")

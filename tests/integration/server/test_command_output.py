@@ -1,4 +1,4 @@
-"""The output of commands: a lost output is an error, unless nobody wanted it."""
+"""The output of commands: losing it is an error, unless nobody reads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycalc.db.base import DeadLetter
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from tests.harness.servers import free_port
 
-# More dead letters than a pipe's or a file's buffer can hold.
+# So many dead letters that their list exceeds the buffer of a pipe or file.
 DEAD_LETTERS = 400
 
 
@@ -36,13 +36,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["dead-letters list", "migrate"])
 def command(request: pytest.FixtureRequest) -> list[str]:
-    """Return a command with much output, and one with a single line."""
+    """Return a command with a long output, and one with a single line, in turn."""
     words: str = request.param
     return [sys.executable, "-m", "pycalc", *words.split()]
 
 
 def run(folder: Path, output: int, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command with its output to a file descriptor."""
+    """Run a command whose output goes to a file descriptor."""
     environment = {**os.environ, "PYCALC_DATA_DIR": str(folder)}
     environment.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(
@@ -51,21 +51,21 @@ def run(folder: Path, output: int, command: Sequence[str]) -> subprocess.Complet
 
 
 def test_a_full_disk(folder: Path, command: list[str]) -> None:
-    """A full disk loses output, so the command fails with the reason."""
+    """If the disk is full, the command fails with the reason."""
     with Path("/dev/full").open("w") as full:
         done = run(folder, full.fileno(), command)
     assert (done.returncode, done.stderr) == (1, "pycalc: [Errno 28] No space left on device\n")
 
 
 def test_no_output_at_all(folder: Path, command: list[str]) -> None:
-    """A closed standard output is no error, because nobody wanted the output."""
+    """If standard output is closed, that is no error, because nobody reads the output."""
     done = run(folder, subprocess.DEVNULL, ["sh", "-c", 'exec "$@" >&-', "sh", *command])
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
 def unread() -> Iterator[int]:
-    """Return the write end of a pipe whose reader has closed it."""
+    """Yield the write end of a pipe whose reader has closed it."""
     reading, writing = os.pipe()
     os.close(reading)
     yield writing
@@ -73,13 +73,13 @@ def unread() -> Iterator[int]:
 
 
 def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -> None:
-    """A closed pipe, as ``| head`` leaves it, is no error."""
+    """A pipe whose reader has gone, as ``| head`` leaves it, is no error."""
     done = run(folder, unread, command)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_start_message_that_can_not_be_written(folder: Path, unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service whose start message can't be written ends with an error status."""
+    """If its start message can't be written, a service ends with an error status."""
     monkeypatch.setenv("PYCALC_PORT", str(free_port()))
     done = run(folder, unread, [sys.executable, "-m", "pycalc", "serve"])
     assert done.returncode == 1

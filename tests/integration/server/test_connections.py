@@ -1,4 +1,4 @@
-"""Connections from one address over the real server, which leave some to other addresses."""
+"""Connections from one address over a real server: they leave some to other addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
 _DESCRIPTORS = 400
-# The descriptor limit; the server accepts half as many connections.
+# The limit of descriptors; the server accepts half as many connections.
 _CONNECTIONS = 200
 _LIMITED = (
     "import os, resource, sys;"
@@ -24,7 +24,7 @@ _LIMITED = (
 
 
 def test_an_address_without_an_account_does_not_take_every_connection() -> None:
-    """Although one address holds every connection with half a request, a client from another address is answered."""
+    """While one address holds every connection with half a request, a client from another address is answered."""
     with pycalc(prefix=(sys.executable, "-c", _LIMITED)) as server, ExitStack() as stack:
         for _ in range(_CONNECTIONS + 20):
             half = stack.enter_context(socket.socket())

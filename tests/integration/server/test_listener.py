@@ -1,4 +1,4 @@
-"""The HTTP server on a socket of ours: it serves an application, and refuses requests without the event loop."""
+"""The HTTP server on a socket: it serves an application, and refuses requests without the event loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def application(scope: Scope, _: Receive, send: Send) -> None:
-    """Respond with the state's content; raise on /fault."""
+    """Answer with the state's content; raise on the path /fault."""
     if scope["path"] == "/fault":
         raise RuntimeError("a fault")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"answer")]})
@@ -31,7 +31,7 @@ async def application(scope: Scope, _: Receive, send: Send) -> None:
 
 
 def refusal(scope: Scope) -> tuple[Message, Message] | None:
-    """Return a refusal for /refused."""
+    """Return a refusal for the path /refused."""
     if scope["path"] != "/refused":
         return None
     start: Message = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
@@ -40,7 +40,7 @@ def refusal(scope: Scope) -> tuple[Message, Message] | None:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[int]:
-    """Serve during the block; yield the port."""
+    """Serve during the ``with`` block; yield the port."""
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = HttpServer(listener, application, refusal, {"greeting": "hello"})
@@ -60,7 +60,7 @@ async def get(port: int, path: str) -> Reply:
 
 
 async def test_an_application_is_served_with_its_state() -> None:
-    """The scope has the lifespan's state, the same for the second request."""
+    """The scope has the lifespan's state, the same for every request."""
     async with serving() as port:
         for _ in range(2):
             reply = await get(port, "/")
@@ -68,25 +68,25 @@ async def test_an_application_is_served_with_its_state() -> None:
 
 
 async def test_an_application_that_raises_is_a_500_and_no_more() -> None:
-    """After an exception and its 500 the next request is answered."""
+    """If the application raises, the answer is 500, and the next request is answered."""
     async with serving() as port:
         assert (await get(port, "/fault")).status == 500
         assert (await get(port, "/")).status == 200
 
 
 async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
-    """While the event loop is blocked a refused request is answered, and an admitted one waits."""
+    """While the event loop is blocked, a refused request is answered, and an admitted one waits."""
     async with serving() as port:
         with ThreadPoolExecutor(2) as clients:
             waiting = clients.submit(exchange, port, "GET", "/")
-            refused = clients.submit(exchange, port, "GET", "/refused").result(DEADLINE_SECONDS)  # Block the loop.
+            refused = clients.submit(exchange, port, "GET", "/refused").result(DEADLINE_SECONDS)  # block the event loop
             assert not waiting.done()
             assert (refused.status, refused.body) == (503, b"no")
             assert (await asyncio.wrap_future(waiting)).status == 200
 
 
 async def test_a_port_that_is_taken_is_explained() -> None:
-    """A taken port is refused with its address and the reason, and the socket that has it continues."""
+    """If the port is taken, the error has address and reason, and the other socket still works."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):
@@ -94,7 +94,7 @@ async def test_a_port_that_is_taken_is_explained() -> None:
 
 
 async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing TCP option, as on gVisor, is logged once, and the server starts."""
+    """If a TCP option is missing, as on gVisor, that is logged once, and the server starts."""
 
     class Sandboxed(socket.socket):
         def setsockopt(self, level: int, *option: Any) -> None:
@@ -109,7 +109,7 @@ async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytes
 
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
-    """An IPv6 address is written in brackets (RFC 3986 §3.2.2), also in the message about a taken port."""
+    """An IPv6 address is written in brackets (RFC 3986 §3.2.2), also in the error about a taken port."""
     assert address("::1", 8080) == "[::1]:8080"
     assert address("127.0.0.1", 8080) == "127.0.0.1:8080"
     with bind("::1", 0) as taken:

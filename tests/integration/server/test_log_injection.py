@@ -60,7 +60,7 @@ NAMES = {
 def attack(port: int, client: httpx.Client, text: str) -> None:
     """Send a text in every place that may be logged.
 
-    A second failed login makes a record of its own for the name.
+    A second failed login is recorded with the name.
     """
     assert client.post("/login", json={"username": text, "password": "x"}).status_code == 401
     assert client.post("/login", data={"username": text, "password": text}).status_code == 400
@@ -70,7 +70,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
     one_segment = "/" not in text
     expected = {
         f"/{quoted}": 404,
-        f"/fibonacci/{quoted}": 401,  # an escaped slash belongs to the operand
+        f"/fibonacci/{quoted}": 401,  # the escaped slash is a part of the operand
         f"/users/{quoted}": 401 if one_segment else 404,
         f"/me?{quoted}": 401,
     }
@@ -81,7 +81,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
 
 
 def test_hostile_names_are_refused(tmp_path: Path) -> None:
-    """A username with other characters than ASCII letters, digits and three marks gets 422 and makes no account."""
+    """A username with other characters than ASCII letters, digits and three punctuation marks gets 422."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         for kind, name in NAMES.items():
             body = {**registration(new_name()), "username": name}
@@ -93,7 +93,7 @@ def test_hostile_names_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_a_record_is_one_line_of_json(tmp_path: Path, server: str) -> None:
-    """Under either server no input ends a line, begins another record, or sends control characters to a terminal."""
+    """With Granian and with Uvicorn, no input ends a line, begins a record, or puts control characters into the log."""
     log = tmp_path / "log"
     with (
         pycalc(server, data=tmp_path, log=log, trusted_proxies="127.0.0.0/8", login_limit="2/minute") as running,
@@ -112,7 +112,7 @@ def test_a_record_is_one_line_of_json(tmp_path: Path, server: str) -> None:
     assert all(isinstance(record, dict) and {"event", "level", "timestamp"} <= record.keys() for record in records)
     refused = {record["user"] for record in records if record["event"] == "login refused"}
     limited = {record["key"] for record in records if record["event"] == "logins refused"}
-    # No database takes a NUL, so the audit log has another character for it.
+    # No database accepts a NUL, so the audit log has another character in its place.
     assert {text.replace("\x00", "?") for text in HOSTILE.values()} <= refused
     assert {text.lower() for text in HOSTILE.values()} <= limited
     assert not [record for record in records if record["event"] == "account created" or record["level"] == "critical"]

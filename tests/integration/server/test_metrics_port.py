@@ -1,4 +1,4 @@
-"""The metrics: rendered at most once a second, and optionally served on a port of their own."""
+"""The metrics: rendered at most once a second, and optionally served on a separate port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.harness.waiting import wait_until
 
 @pytest.mark.anyio
 async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rendered metrics are reused for their lifetime, however many clients ask."""
+    """Rendered metrics are reused for a second, however many clients ask."""
     rendered = 0
 
     def render(_: Metrics) -> bytes:
@@ -35,7 +35,7 @@ async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.Mo
 
 
 def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
-    """The service's port has neither the path nor its documentation, and the metrics port has nothing else."""
+    """With a separate port, the service's port has neither the path nor its documentation; the other has only it."""
     port = free_port()
     with pycalc(metrics_port=str(port)) as server:
         answer = httpx.get(f"{server.url}/metrics")
@@ -55,7 +55,7 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
 
 
 def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
-    """The supervisor serves the sums on the metrics port, while each process still answers requests."""
+    """The supervisor serves the sums on the separate port, while each process still answers requests."""
     port = free_port()
     database = postgres_server.new_database(migrated)
     with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
@@ -70,7 +70,7 @@ async def _exposition() -> bytes:
 
 @pytest.mark.anyio
 async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCaptureFixture) -> None:
-    """An invalid request gets no response and causes no traceback; connections above 32 are closed."""
+    """An invalid request gets no answer and causes no traceback; connections above 32 are closed."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
         for head in (b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b" \r\n\r\n", b"\r\n\r\n"):
@@ -89,7 +89,7 @@ async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCapture
 
 @pytest.mark.anyio
 async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
-    """When a client does not read in time its connection is closed, and the unsent rest is dropped."""
+    """If a client does not read in time, its connection is closed and the rest is dropped."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT", write_seconds=0.0):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -99,7 +99,7 @@ async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    """A taken metrics port stops the start, and the message names it."""
+    """If the separate port is taken, the start fails with a message that names it."""
     with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
         pass
 
@@ -112,7 +112,7 @@ def test_without_the_setting_the_path_is_the_services_own(settings: Settings, mo
 
 
 def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated: str) -> None:
-    """PYCALC_METRICS_PORT takes precedence over PYCALC_PORT, so that one setting fits the whole fleet."""
+    """A relay uses PYCALC_METRICS_PORT rather than PYCALC_PORT, so that one setting fits all processes."""
     database = postgres_server.new_database(migrated)
     port = free_port()
     with background("relay", port=port, metrics_port=str(port), database_url=database) as relay:

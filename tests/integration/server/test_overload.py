@@ -1,4 +1,4 @@
-"""Overload: excess requests are refused at once, before work is done for them."""
+"""Overload: requests beyond a limit are refused at once, before any work for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register an account and return its Authorization header."""
+    """Register an account, log in, and return the header of the session."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -41,7 +41,7 @@ async def headers(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def refused(client: httpx.AsyncClient, reason: str) -> str:
-    """Return the metric of requests that were refused for this reason."""
+    """Return the value of the metric for requests refused for this reason."""
     lines = (await client.get("/metrics")).text.splitlines()
     sample = f'pycalc_requests_refused_total{{reason="{reason}"}} '
     return next(line.removeprefix(sample) for line in lines if line.startswith(sample))
@@ -55,9 +55,9 @@ def full(limit: ConcurrencyLimit) -> list[Slot]:
 async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """With all slots taken, requests with and without a token get a counted 503 with Retry-After.
+    """If all slots are taken, requests with and without a token get a counted 503 with Retry-After.
 
-    After a release calculations succeed.
+    After a release, calculations succeed.
     """
     held = full(resources.calculator.slots)
     for given in (headers, {}):
@@ -84,7 +84,7 @@ async def test_a_head_is_refused_without_content(
 async def test_a_request_that_the_servers_thread_admitted_is_not_checked_again(
     app: Application, resources: Resources, headers: dict[str, str], method: str
 ) -> None:
-    """A request that the server's thread admitted takes one slot, and releases it at its end."""
+    """A request that the HTTP server's thread has admitted takes one slot, and releases it at its end."""
     statuses = []
 
     async def receive() -> Message:
@@ -115,7 +115,8 @@ async def test_one_user_leaves_slots_to_others(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """A user who has taken half of the slots is refused, while another user is answered."""
-    await client.get("/fibonacci/1", headers=headers)  # the token must be known to count for its user
+    # The service must know the token, so that its user can be counted.
+    await client.get("/fibonacci/1", headers=headers)
     greedy = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     assert greedy is not None
     slots = resources.calculator.slots
@@ -143,7 +144,7 @@ async def test_one_address_without_an_account_leaves_slots_to_users(
 async def test_what_is_no_calculation_goes_on(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str], path: str
 ) -> None:
-    """With all slots taken health, metrics, accounts and history are still served."""
+    """If all slots are taken, health, metrics, accounts and history are still served."""
     held = full(resources.calculator.slots)
     assert (await client.get(path, headers=headers)).status_code == 200
     assert len(held) == resources.calculator.slots.taken
@@ -193,7 +194,7 @@ async def test_batches_are_bounded_together(
 async def test_one_users_batches_leave_room_for_others(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """A user who holds half of the batch slots is refused, while another user is answered."""
+    """A user who holds half of the slots for batches is refused, while another user is answered."""
     await client.get("/fibonacci/1", headers=headers)
     greedy = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
     slots = resources.batches.slots
@@ -204,7 +205,7 @@ async def test_one_users_batches_leave_room_for_others(
 
 
 async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Slow bodies of many users do not keep another user's batch out.
+    """While many users send bodies slowly, another user's batch is answered.
 
     One user may send 16 bodies at once.
     """
@@ -233,7 +234,7 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
 async def test_one_address_leaves_lookups_of_credentials_to_others(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """An address with half of the look-ups is refused for keys and refresh tokens; another address is served."""
+    """An address that makes half of the look-ups of keys and refresh tokens is refused; another address is served."""
     while resources.lookups.try_acquire("127.0.0.1") is not None:
         pass
     invented = {"Authorization": f"Bearer pck_{'x' * 43}"}
@@ -247,7 +248,7 @@ async def test_one_address_leaves_lookups_of_credentials_to_others(
 async def test_one_address_leaves_password_hashing_to_others(
     client: httpx.AsyncClient, resources: Resources, address: str, status: int
 ) -> None:
-    """An address with half of the waiting password hashes is refused for registration and login; another is served."""
+    """An address with half of the waiting password hashes can't register or log in; another address can."""
     slots = resources.password_slots
     while slots.try_acquire(address) is not None:
         pass
@@ -271,7 +272,7 @@ def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -
 async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a shared long result arrives, its sixty waiting requests continue a few in each loop iteration."""
+    """When a long result arrives, the sixty requests waiting for it continue a few in each loop iteration."""
     calculator = resources.calculator
     caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
     plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))

@@ -1,4 +1,4 @@
-"""Readiness: /readyz is 503 if a required component fails, and degraded if an optional one does."""
+"""Readiness: /readyz gives 503 if a required component fails, and says degraded if an optional one does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def failing(sentence: str) -> Callable[[], Awaitable[None]]:
-    """Return a ping that fails."""
+    """Return a ping that fails with this message."""
 
     async def ping() -> None:
         raise Unavailable(sentence)
@@ -40,7 +40,7 @@ def failing(sentence: str) -> Callable[[], Awaitable[None]]:
 async def test_a_component_that_is_not_well_is_named(
     client: httpx.AsyncClient, resources: Resources, component: str, status: int
 ) -> None:
-    """A failing component is named with its message; the status tells whether traffic should go elsewhere."""
+    """A failing component is listed with its message; the status tells whether the instance should get traffic."""
     resources.pings[component] = failing("It is away.")
     answer = await client.get("/readyz")
     assert answer.status_code == status
@@ -62,7 +62,7 @@ async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient,
 
 
 async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
-    """A probe's result is reused for a while, so a thousand requests cause one probe of each dependency."""
+    """A probe's result is reused for a time, so that a thousand requests cause one probe of each dependency."""
     probes = 0
 
     async def ping() -> None:

@@ -1,4 +1,4 @@
-"""The service's own pages over the real server: health, metrics, the OpenAPI document, the documentation."""
+"""The service's own pages over a real server: health, metrics, the OpenAPI document, the documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.metrics import metric
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
-# The path of each operation behind its name.
+# The path of each operation, without its name.
 OPERATIONS = {
     "fibonacci": "{n}",
     "factorial": "{n}",
@@ -33,7 +33,7 @@ OPERATIONS = {
     "nextprime": "{n}",
     "primorial": "{n}",
 }
-# The problems of each operation that can have any but those of every route.
+# The problem types of each operation, except those that all operations have.
 PROBLEMS = {
     **{f"GET /{name}/{path}": {401, 403, 412, 416, 422, 429, 503, 504} for name, path in OPERATIONS.items()},
     "POST /calculations": {401, 403, 408, 409, 413, 415, 422, 429, 503, 504},
@@ -80,7 +80,7 @@ PROBLEMS = {
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[httpx.Client]:
-    """Return a client of the session's service."""
+    """Return a client of the session's server."""
     with httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 
@@ -107,17 +107,17 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 
 
 class TestHealth:
-    """The health endpoints."""
+    """The pages about health, and the index."""
 
     @pytest.mark.parametrize("path", ["/healthz", "/health"])
     def test_alive(self, client: httpx.Client, path: str) -> None:
-        """/healthz answers without a token, and so does /health, for front ends that reserve the other path."""
+        """The paths /healthz and /health answer without a token; some front ends reserve /healthz."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
     @pytest.mark.parametrize("path", ["/readyz", "/ready"])
     def test_ready(self, client: httpx.Client, path: str) -> None:
-        """/readyz and /ready name each dependency, its state and its latency."""
+        """The paths /readyz and /ready list each dependency with its state and latency."""
         answer = client.get(path)
         assert answer.status_code == 200
         body = answer.json()
@@ -135,13 +135,13 @@ class TestHealth:
 
 
 class TestDocuments:
-    """The OpenAPI document and the pages that show it."""
+    """The OpenAPI document, and the pages that show it."""
 
     def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
-        """Every operation documents each error status as application/problem+json with the Problem schema.
+        """Every operation documents each of its error statuses as application/problem+json with the schema Problem.
 
-        Five are everywhere: any path may be asked by another method, without Host, at too great a length, or meet a
-        fault. So is 412 where something is changed.
+        Some are documented everywhere, because every path can get them: a wrong method, a missing Host, a too long
+        target, an internal error. Every change also documents 412.
         """
         documented = {
             name: {int(status) for status in operation["responses"] if int(status) >= 400}
@@ -156,13 +156,13 @@ class TestDocuments:
         assert without == {"GET /": {412, 429}, "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
         for name in PROBLEMS:
             for status, response in operations(document)[name]["responses"].items():
-                if status in ("414", "431"):  # The HTTP server itself sends these.
+                if status in ("414", "431"):  # statuses that the HTTP server itself sends
                     assert "content" not in response, name
                 elif int(status) >= 400:
                     assert list(response["content"]) == ["application/problem+json"], (name, status)
 
     def test_the_frameworks_own_error_is_nowhere(self, client: httpx.Client) -> None:
-        """The framework's default error schema, which is never sent, is not in the document."""
+        """The framework's own error schema is not in the document, because it is never sent."""
         assert "HTTPValidationError" not in client.get("/openapi.json").text
 
     def test_examples_are_valid(self, document: dict[str, Any]) -> None:
@@ -183,7 +183,7 @@ class TestDocuments:
         assert checked > 20
 
     def test_answers_fit_their_schemas(self, client: httpx.Client, document: dict[str, Any]) -> None:
-        """The JSON that is encoded by hand is valid for the documented schemas."""
+        """JSON that the service writes by itself fits the documented schemas."""
         person = new_person(client)
         for path, name in (
             ("/fibonacci/100", "GET /fibonacci/{n}"),
@@ -199,7 +199,7 @@ class TestDocuments:
             Draft202012Validator(resolved(document, schema)).validate(body)
 
     def test_every_representation_of_a_result_is_documented(self, document: dict[str, Any]) -> None:
-        """JSON and bare digits are documented for 200, 206 and, without a body, 304."""
+        """JSON and text are documented for 200 and 206, and an empty 304."""
         for name in ("GET /fibonacci/{n}", "GET /factorial/{n}", "GET /pow/{x}/{y}"):
             responses = operations(document)[name]["responses"]
             assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
@@ -212,7 +212,7 @@ class TestDocuments:
     def test_a_batch_is_documented_with_an_example_that_works(
         self, client: httpx.Client, document: dict[str, Any]
     ) -> None:
-        """The batch's example is valid, and its response is valid for the documented schema."""
+        """The batch's example is valid, and its answer fits the documented schema."""
         operation = operations(document)["POST /batch"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         example = document["components"]["schemas"]["Batch"]["example"]
@@ -234,17 +234,17 @@ class TestDocuments:
             assert client.get(httpx.URL(f"http://x{page}").join(address).path).status_code == 200, address
 
     def test_every_problem_type_is_explained_where_its_uri_leads(self, client: httpx.Client) -> None:
-        """``type`` is /docs/problems#slug, and that page has the anchor."""
+        """The type of every problem is a link to its explanation on /docs/problems."""
         page = client.get("/docs/problems").text
         for slug in ("validation-error", "result-too-large", "unauthorized", "overloaded", "internal-error"):
             assert f'id="{slug}"' in page
 
 
 class TestMetrics:
-    """The metrics of a service of its own."""
+    """The metrics of a new service."""
 
     def test_the_numbers_add_up(self) -> None:
-        """Requests by route, calculations by outcome, cache hits, commits and events add up, and queues are empty."""
+        """The metrics of requests, calculations, cache hits, commits and events are right, and queues are empty."""
         with pycalc() as server, httpx.Client(base_url=server.url, timeout=30) as client:
 
             def value(name: str, **labels: str) -> float:
@@ -278,7 +278,7 @@ class TestMetrics:
             assert value("pycalc_recorder_queue_rows") == 0
 
     def test_a_running_service_collects_garbage(self, client: httpx.Client) -> None:
-        """Garbage collection, which waits while a service starts, happens while it serves."""
+        """Garbage collection, which is off while a service starts, runs while it serves."""
         before = metric(client, "python_gc_collections_total")
         batch = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(1_000)]}
         client.post("/batch", json=batch, headers=new_person(client).headers).raise_for_status()

@@ -27,7 +27,7 @@ from tests.harness.processes import alive, children, cpu_seconds, stopped
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import DEADLINE_SECONDS, until, wait_until
 
-# 12 million digits: more than a second in a worker.
+# A result of 12 million digits, which takes a worker more than a second.
 LONG = "/fibonacci/60000000"
 # Code that makes the interpreter's regular shutdown abort.
 _FAREWELL = """
@@ -46,14 +46,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def headers(server: Server) -> dict[str, str]:
-    """Return the header of an account."""
+    """Register an account, log in, and return the header of the session."""
     with httpx.Client(base_url=server.url) as client:
         return new_person(client).headers
 
 
 @asynccontextmanager
 async def computing(server: Server, headers: dict[str, str]) -> AsyncIterator[asyncio.Task[Answer]]:
-    """Begin a computation, and keep its worker from finishing within the block."""
+    """Begin a computation, and keep its worker from finishing during the ``with`` block."""
     connection = await Connection.open(server.port)
     with httpx.Client(base_url=server.url) as client:
         await connection.ask(request("/factorial/20000", headers))
@@ -66,7 +66,7 @@ async def computing(server: Server, headers: dict[str, str]) -> AsyncIterator[as
 
 
 async def drained(connection: Connection) -> Answer:
-    """Send requests until a response closes the connection, and return that response."""
+    """Send requests until a response closes the connection; return that response."""
     last = await connection.ask(request("/healthz", {}))
     while connection.usable:
         last = await connection.ask(request("/healthz", {}))
@@ -83,14 +83,14 @@ async def connected(port: int) -> Connection:
 
 
 def at_work(pid: int, before: float = 0.0) -> bool:
-    """Return whether a worker is computing, judged by its processor time since ``before``."""
+    """Return whether a worker computes: it has used half a second of processor time since ``before``."""
     with suppress(FileNotFoundError):
         return cpu_seconds(pid) > before + 0.5
     return False
 
 
 def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict[str, str]) -> None:
-    """If the service is killed its workers end too, even during a computation."""
+    """If the service is killed, its workers end too, even during a computation."""
 
     async def kill() -> list[int]:
         connection = await Connection.open(server.port)
@@ -108,7 +108,7 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
 
 
 def test_the_interpreters_shutdown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM ends with status 0, without the interpreter's shutdown, which would abort threads in native code."""
+    """SIGTERM ends the service with status 0, and without the interpreter's shutdown, which native code could abort."""
     (tmp_path / "sitecustomize.py").write_text(_FAREWELL)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pycalc() as server:
@@ -120,7 +120,7 @@ def test_the_interpreters_shutdown_is_skipped(tmp_path: Path, monkeypatch: pytes
 def test_a_signal_to_the_whole_group_lets_a_computation_finish(
     server: Server, headers: dict[str, str], number: signal.Signals
 ) -> None:
-    """If Ctrl-C or a supervisor signals all processes, a computation is still answered, and the exit status is 0."""
+    """If all processes get a signal, as by Ctrl-C, a computation is still answered, and the exit status is 0."""
 
     async def stop() -> Answer:
         async with computing(server, headers) as asking:
@@ -136,7 +136,7 @@ def test_a_signal_to_the_whole_group_lets_a_computation_finish(
 def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     server: Server, headers: dict[str, str]
 ) -> None:
-    """While draining a persistent client is answered until a response says ``Connection: close``.
+    """While the service drains, a persistent connection is served until a response says ``Connection: close``.
 
     New connections are refused.
     """
@@ -160,7 +160,7 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
 
 @pytest.mark.anyio
 async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
-    """A refusal from the server's thread says ``Connection: close`` too while draining, which ends event feeds."""
+    """While draining, even a refusal says ``Connection: close``, and event feeds end."""
 
     async def identify() -> Principal:
         return Principal(bytes(16), "ada", Role.USER, bytes(16), inf)
