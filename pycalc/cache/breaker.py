@@ -23,7 +23,10 @@ _log = get_logger(__name__)
 
 
 class CircuitState(IntEnum):
-    """The states of a breaker, with the values of the metric. Only a closed breaker lets commands through."""
+    """The states of a circuit breaker, which are also the values of its metric.
+
+    Only a closed one lets commands through.
+    """
 
     CLOSED = 0
     HALF_OPEN = 1

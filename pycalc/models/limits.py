@@ -84,7 +84,7 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """The limits of a caller. An empty text or None means that there is no such limit."""
+    """The limits of a caller. A field that is an empty text or None sets no limit."""
 
     rate_limit: str = ""  # calculations, such as ``6000/minute; 100000/day``
     compute: UserLimit | None = None  # seconds of computing

@@ -50,10 +50,10 @@ class BrokerErrors:
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Return a context that logs and counts the driver's errors and timeouts.
+        """Return a context that maps the driver's errors and timeouts to StreamUnavailable, with the message ``what``.
 
-        The context raises StreamUnavailable(``what``). ``call`` is the label of the metric. After a failed "publish",
-        ``check`` raises.
+        The context also logs and counts them; ``call`` is the label of the metric. After a failed "publish", ``check``
+        raises.
         """
         try:
             yield
@@ -74,9 +74,9 @@ class BrokerErrors:
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored events.
+        """Note that the broker has stored a batch of events, except those in ``refused``.
 
-        For events that it refused, raise EventsRefused(``what``) with their ids.
+        If there are refused events, raise EventsRefused with the message ``what`` and their ids.
         """
         self.answered()
         self._stuck_until = None

@@ -68,7 +68,7 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
     """Return the content coding in ``offered`` with the highest weight in an Accept-Encoding, or None for no coding.
 
     "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` covers must have a higher weight than
-    identity, so that a client that accepts anything gets uncompressed bytes.
+    identity. Hence a client that accepts anything gets uncompressed bytes.
     """
     if not header:
         return None

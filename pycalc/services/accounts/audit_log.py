@@ -151,7 +151,7 @@ class AuditLog:
             await self._writer
 
     def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
-        """Return the token bucket that limits how many such entries are stored, or None if there is no limit.
+        """Return the token bucket that limits the stored entries of this kind, or None if there is no limit.
 
         There is no limit for successful acts on accounts other than the actor's own. Such acts come from admins,
         operators' commands and the service itself. All entries without an actor share one bucket. For the others there

@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 class KeyUses:
     """The uses of API keys that are not stored yet.
 
-    Only the first use of a key since the last round of storing is noted, so that later uses cost one look-up in a dict.
+    Only a key's first use since the last round of storing is noted. Each later use costs only one look-up in a dict.
     """
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:

@@ -47,8 +47,8 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput at the JSON pointer ``pointer`` if a password is easy to guess.
 
-    The 3,000 most common passwords of 8 characters or more are refused. So is a password with fewer than 4 characters
-    besides the username, the local part of the e-mail address and the words of this service.
+    The 3,000 most common passwords of 8 characters or more are refused. A password is also refused if fewer than 4
+    characters are left without the username, the local part of the e-mail address and the words of this service.
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())

@@ -15,8 +15,8 @@ _NONCE_BYTES = 12
 class SecretCipher:
     """A cipher (AES-256-GCM) with keys derived from the password keys.
 
-    An encrypted secret is the id of its key, a random nonce, and the ciphertext. The secret is bound to its account, so
-    that it can't be decrypted for another account.
+    An encrypted secret is the id of its key, a random nonce, and the ciphertext. The secret is bound to its account: it
+    can't be decrypted for another account.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:

@@ -92,7 +92,7 @@ def default_options(operation: Calculable[Any]) -> Options:
 
 
 def takes_precision(operation: Calculable[Any]) -> bool:
-    """Return whether results of an operation may be rounded, so that it takes the option ``precision``."""
+    """Return whether an operation takes the option ``precision``, because its results may need rounding."""
     return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
@@ -128,7 +128,10 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return the plan of a result in another base. Raises ResultTooLarge."""
+    """Return the plan for the result of ``plan`` in another base.
+
+    Raises ResultTooLarge if the result may have more than ``max_digits`` digits in that base.
+    """
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
         detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller one."

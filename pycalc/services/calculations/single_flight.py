@@ -48,7 +48,7 @@ class SingleFlight(Generic[T]):
         return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Return or raise the outcome of the work with this key. If no such work is running, start it.
+        """Return or raise the outcome of the work with this key. If no work with this key is running, start it.
 
         The work is cancelled when its last caller is cancelled. Then a later caller starts the work again.
         """

@@ -20,9 +20,11 @@ class Admission:
     At most ``max_waiting`` requests wait, each for at most ``max_wait`` seconds.
 
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
-    the queue. If the queue is full, a new request displaces the newest request of the user with most waiting requests,
-    unless its own user would then have more waiting requests than that user. If both have equally many, the user with
-    fewer running requests prevails.
+    the queue.
+
+    If the queue is full, a new request displaces the newest request of the user with the most waiting requests. The new
+    request is refused instead if its own user would then have more waiting requests than that user. If both would have
+    equally many, the user with fewer running requests prevails.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -48,7 +50,7 @@ class Admission:
         """Return a context that holds a slot for a user.
 
         Raises Overloaded if the queue is full, in total or for this user, or if the wait exceeds ``max_wait`` seconds.
-        Raises Overloaded too if another user's request displaces this one.
+        Raises Overloaded too if another user's request displaces the waiting request.
         """
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()

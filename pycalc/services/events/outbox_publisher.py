@@ -1,4 +1,4 @@
-"""The publisher of outbox rows, which publishes their events and deletes the rows that the stream has stored."""
+"""The publisher of the outbox: it publishes events, and deletes the rows that the stream has stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = get_logger(__name__)
 
 
 class OutboxPublisher:
-    """The publisher of outbox rows. Events that the stream refuses are entered in the retry schedule."""
+    """A publisher of rows of the outbox. Events that the stream refuses are entered in the retry schedule."""
 
     def __init__(
         self, outbox: OutboxStore, stream: Publisher, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer

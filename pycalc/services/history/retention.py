@@ -104,11 +104,11 @@ class Retention:
         settling_seconds: float = _SETTLING_SECONDS,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Start the task. A user's quota is a number of rows, of which a long row counts as LONG_WEIGHT.
+        """Start the task. Each user's history may have a number of rows; a long row counts as LONG_WEIGHT rows.
 
-        ``quota`` is the default quota; for ``quota`` and ``age``, None means unlimited. ``quota_of`` reads the quota of
-        a user from the store; without this function all users have the default quota. Entries of ``audit`` older than
-        ``audit_age`` are deleted. ``clock`` must return seconds since the epoch.
+        ``quota`` is the default number of rows; for ``quota`` and ``age``, None means unlimited. ``quota_of`` reads the
+        number of a user from the store; without this function all users have the default. Entries of ``audit`` older
+        than ``audit_age`` are deleted. ``clock`` must return seconds since the epoch.
         """
         self._history = history
         self._usage = usage

@@ -72,7 +72,7 @@ class CalculationRateLimit:
     def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
         """Take one calculation from the user's block and return the states of the limits.
 
-        Return None if ``spend`` must count the calculation, because there is no such block.
+        Return None if the user has no block; then ``spend`` must count the calculation.
         """
         block = self._block_of(user_id)
         if block is None:

@@ -122,7 +122,7 @@ class WindowQuota:
     def reserved(self, caller: Principal, amount: float) -> Iterator[None]:
         """Return a context in which an estimated amount is reserved for a piece of work.
 
-        Raises QuotaExceeded as ``require`` does, and Overloaded if other reservations need what is left.
+        Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little for this one.
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)

@@ -100,7 +100,7 @@ class KafkaStream:
         return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events. Return those that the driver refused, and those that the broker may have refused.
+        """Send events. Return the errors of the events that the driver refused, or that the broker may have refused.
 
         After a failure, the producer is discarded. Raises KafkaException for an error that no event has caused.
         """

@@ -58,7 +58,7 @@ def attached(subscription: Subscription) -> bool:
 
 
 def check_attached(subscription: Subscription) -> None:
-    """Raise GoogleAPIError if the topic of a subscription was deleted, so that it receives no new messages."""
+    """Raise GoogleAPIError if a subscription gets no new messages because its topic was deleted."""
     if not attached(subscription):
         raise GoogleAPIError(
             f"{subscription.name} belongs to a deleted topic: delete the subscription too, once it is empty"

@@ -45,10 +45,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 class Arithmetic:
     """Arithmetic on exact values, and on enclosures of irrational values.
 
-    ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
-    values. ``bits`` is the working precision of enclosures. ``needed`` is the number of bits that a difference of
-    nearly equal values may cancel. It is the largest size in bits of an exact value that was combined with an
-    enclosure, and of the whole part of an enclosure.
+    ``precision`` is the number of digits to which an irrational value is rounded at the end. With a precision of 0,
+    irrational values are refused. ``bits`` is the working precision of enclosures.
+
+    ``needed`` is the number of bits that a difference of nearly equal values may cancel. This is the largest size in
+    bits of the exact values that were combined with enclosures, and of the whole parts of enclosures.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:

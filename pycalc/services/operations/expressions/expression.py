@@ -112,8 +112,8 @@ class Expressions:
     def _with_values(self, root: Node, precision: int) -> Node:
         """Return the root with its arguments computed, if it is a call without a numeric value and this is quick.
 
-        The cost of such a call, such as a proof of primality, depends on the arguments themselves, not only on their
-        sizes. Return any other root unchanged.
+        The cost of such calls depends on the arguments themselves, not only on their sizes. A proof of primality is an
+        example. Return any other root unchanged.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root

@@ -79,7 +79,7 @@ class Function:
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
 
     def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
-        """Return whether the value modulo a verification's prime takes over a second, such as that of (10^12)!."""
+        """Return whether the value modulo a prime of 61 bits may take over a second to compute, as for (10^12)!."""
         if max(values) <= _SHORT_ARGUMENT:
             return False
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
@@ -101,10 +101,7 @@ class Function:
             return int(self._operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the function's value modulo a prime, by a method independent of ``value``.
-
-        Return None without such a method.
-        """
+        """Return the function's value modulo a prime, by a method independent of ``value``, or None without one."""
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:

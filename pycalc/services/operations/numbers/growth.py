@@ -40,7 +40,7 @@ class Ends(NamedTuple):
         return cls(count, shown, shown)
 
     def followed_by(self, other: Ends) -> Ends:
-        """Return the ends of this string followed by another one."""
+        """Return the ends of the string that consists of this string and another one."""
         leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
         trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
         return Ends(self.digits + other.digits, leading, trailing)
