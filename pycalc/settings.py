@@ -131,7 +131,7 @@ def _expanded(path: str) -> str:
 
 
 def _expanded_file(url: str) -> str:
-    """Return a database URL, with the file's path expanded if it is an SQLite URL. Raises ValueError."""
+    """Return a database URL. If it is an SQLite URL, its path is expanded; raises ValueError as ``_expanded`` does."""
     scheme, slashes, path = url.partition(":///")
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 

@@ -58,9 +58,9 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return the host and the port in ``host:port``; the port is None if it is missing. Raises ValueError.
+    """Return the host and the port in ``host:port``; the port is None if it is missing.
 
-    The message does not quote the text, which may contain a password.
+    Raises ValueError for other texts. The message does not quote the text, which may contain a password.
     """
     found = _SERVER.fullmatch(text)
     if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):

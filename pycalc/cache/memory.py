@@ -29,7 +29,7 @@ class MemoryCache:
 
     @classmethod
     async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
-        """Return the cache for ``memory://?max_bytes=N``; raises ValueError."""
+        """Return the cache for ``memory://?max_bytes=N``. Raises ValueError for other options or values."""
         return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:

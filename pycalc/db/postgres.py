@@ -157,10 +157,13 @@ class PostgresDatabase:
         tries: int = 5,
         pause_seconds: float = 2.0,
     ) -> None:
-        """Migrate to the current schema and grant the roles' rights, one process at a time; raises StoreUnavailable.
+        """Migrate to the current schema and grant the roles' rights, one process at a time.
 
         A schema change waits for every transaction on its table. Meanwhile inserts wait behind the change, and fail
         after 1 s. Therefore each try ends after ``lock_seconds``. Tries are ``pause_seconds`` apart.
+
+        Raises ValueError for roles that can't be granted. Raises StoreUnavailable if the database does not answer or
+        its tables stay in use.
         """
         location = location_of(url)
         require_different(roles)

@@ -64,12 +64,12 @@ class DatabaseRole(NamedTuple):
 
 
 def api_role(text: str) -> DatabaseRole:
-    """Return the role of servers, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError."""
+    """Return the role of servers, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError for other texts."""
     return _role("PYCALC_DATABASE_API_ROLE", text, _API)
 
 
 def consumer_role(text: str) -> DatabaseRole:
-    """Return the role of relays and consumers, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError."""
+    """Return the role of relays and consumers, written as in ``api_role``; raises ValueError for other texts."""
     return _role("PYCALC_DATABASE_CONSUMER_ROLE", text, _CONSUMER)
 
 

@@ -275,7 +275,7 @@ class SqliteDatabase:
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
-        Raises RowsRejected and StoreUnavailable.
+        Raises RowsRejected if the values of a row are not allowed, and StoreUnavailable for any other error.
         """
         statements = _statements(table, rows)
         if also is not None:

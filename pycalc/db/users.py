@@ -54,7 +54,7 @@ def _admins(connection: Connection) -> int:
 
 
 def _locked(connection: Connection, username: str) -> User:
-    """Lock an account until the transaction ends and return it; raises NotFound."""
+    """Lock an account until the transaction ends and return it; raises NotFound if there is none."""
     query = select(users).where(users.c.username_key == search_key(username)).with_for_update()
     user = user_of(connection.execute(query).one_or_none())
     if user is None:

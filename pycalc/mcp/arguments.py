@@ -12,7 +12,7 @@ from pycalc.services.calculations.requests import batch_requests, named_request
 
 
 def calculation_of(operation: str, arguments: Mapping[str, Any]) -> Request:
-    """Return the request in the arguments of an operation's tool. Raises InvalidInput."""
+    """Return the request in the arguments of an operation's tool. Raises InvalidInput if they are not valid."""
     return named_request(operation, literals("", arguments))
 
 
@@ -50,7 +50,7 @@ def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
 def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
     """Return the calculation's id, the start and the count in the arguments of the tool ``digits``.
 
-    Raises InvalidInput.
+    Raises InvalidInput if the id is missing, if a number is out of range, and for any other argument.
     """
     given = literals("", arguments)
     if unknown := given.keys() - {"id", "start", "count"}:

@@ -53,7 +53,10 @@ class LocalBackend:
         return answers
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of the latest result, or compute an earlier result again. Raises NotFound."""
+        """Return digits of the latest result, or compute an earlier result again.
+
+        Raises NotFound if the id is not one of the latest requests of this process.
+        """
         found = self._latest
         if found is None or found.id != calculation_id:
             request = self._requests.get(calculation_id)

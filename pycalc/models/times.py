@@ -53,7 +53,7 @@ GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full
 
 
 def parse_age(text: str) -> timedelta:
-    """Return an age in days, weeks or hours, such as ``365d``, ``52w`` or ``36h``; raises ValueError."""
+    """Return the age in a text such as ``365d``, ``52w`` or ``36h``; raises ValueError for other texts."""
     found = _AGE.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not an age such as 365d, 52w or 36h")

@@ -78,7 +78,7 @@ async def open_account_services(
     ``identified`` is called with each principal that is read from the store. ``on_deleted`` is called for a deleted
     account unless its history is kept with the name.
 
-    Raises ValueError for keys that can't be used, and StoreUnavailable.
+    Raises ValueError for keys that can't be used. Raises StoreUnavailable if the database does not answer.
     """
     settings, metrics, shared = stack.settings, stack.metrics, backends.shared
     users, database, ids = backends.users, backends.database, backends.ids

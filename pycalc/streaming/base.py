@@ -59,7 +59,7 @@ class Member(Protocol):
         """Return the next messages, in order for each key, or an empty batch if none arrives in RECEIVE_SECONDS.
 
         Messages that are never committed are delivered again, to this member or another. Cancelling a call loses no
-        message. Raises StreamUnavailable.
+        message. If the stream does not answer, raises StreamUnavailable.
         """
 
     async def commit(self, batch: MessageBatch) -> None:
@@ -74,10 +74,10 @@ class Consumable(Protocol):
     """The consuming side of an event stream, on which each consumer group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
-        """Return a context in which this process is a member of a group. Raises StreamUnavailable.
+        """Return a context in which this process is a member of a group.
 
         A new group begins with the oldest message that the stream has for it. When a member leaves, the others receive
-        its uncommitted messages at once.
+        its uncommitted messages at once. If the stream does not answer, raises StreamUnavailable.
         """
 
 

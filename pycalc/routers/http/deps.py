@@ -41,8 +41,10 @@ def route_of(scope: Scope) -> str | None:
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request and return the caller, who must have this right.
 
-    Raises Unauthorized, Forbidden, Overloaded and StoreUnavailable. Raises InvalidInput for two credentials. Raises
-    Forbidden too for an admin who must enrol a second factor, unless ``enrolling`` is set.
+    Raises Unauthorized without a valid token or key, and Forbidden if the caller lacks the right or must not send the
+    key in a URL. Raises Forbidden too for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises
+    InvalidInput for two credentials. Raises Overloaded if too many keys from this address are looked up, and
+    StoreUnavailable if the database does not answer.
     """
     token = token_of(scope)
     if not token:

@@ -165,7 +165,7 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
 
 
 def _form_fields(body: bytes, grant: str) -> dict[str, str]:
-    """Return the credentials in an OAuth2 form; raises _InvalidForm.
+    """Return the credentials in an OAuth2 form; raises _InvalidForm for other bodies and other grants.
 
     Parameters without a value count as omitted (RFC 6749 section 3.2).
     """

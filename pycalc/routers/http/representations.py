@@ -48,9 +48,10 @@ def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
 
 
 def accept_of(form: str, *, summary: bool) -> str:
-    """Return the Accept field that has the same meaning as the parameter ``format``; raises InvalidInput.
+    """Return the Accept field that has the same meaning as the parameter ``format``.
 
-    Set ``summary`` if the result is a summary, which has no bare digits.
+    Set ``summary`` if the result is a summary, which has no bare digits. Raises InvalidInput for an unknown format, and
+    for "text" with a summary.
     """
     if form not in _FORMS:
         raise InvalidInput.of(FieldProblem("/format", "format must be json or text."))
@@ -150,8 +151,8 @@ async def send_text(
 ) -> int:
     """Send the bare digits, or a range of them, with these additional header fields, and return the status.
 
-    Raises RangeNotSatisfiable. ``etags`` come from ``etags_of``, or are empty for a response without validators and
-    ranges. The whole is compressed if the client prefers this. A range is never compressed.
+    ``etags`` come from ``etags_of``, or are empty for a response without validators and ranges. The whole is compressed
+    if the client prefers this. A range is never compressed. Raises RangeNotSatisfiable for a range beyond the end.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text

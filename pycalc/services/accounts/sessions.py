@@ -105,7 +105,7 @@ class Sessions:
     async def bearer(self, access_token: str) -> Principal:
         """Verify an access token and its session. Return the user with the stored role and limits.
 
-        Raises InvalidToken.
+        Raises InvalidToken if the token is not valid or its session has ended.
         """
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)

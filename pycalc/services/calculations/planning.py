@@ -77,7 +77,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an option as a whole number from ``least`` to ``most``, or its default. Raises InvalidInput."""
+    """Return an option as a whole number, or its default. Raises InvalidInput if it is not ``least`` to ``most``."""
     text = given.get(name)
     if text is None:
         return default
@@ -115,8 +115,9 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
     For operands that are not short, the estimate includes the time to send the calculation to a worker.
 
-    Raises InvalidInput or DomainError. If the result may have over ``max_digits`` digits and can be summarised, the
-    plan is marked ``too_large``. Otherwise, such a result raises ResultTooLarge.
+    Raises InvalidInput for an operand that is not valid, and DomainError if the operation has no value. If the result
+    may have over ``max_digits`` digits and can be summarised, the plan is marked ``too_large``. Otherwise, such a
+    result raises ResultTooLarge.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:

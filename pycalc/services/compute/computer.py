@@ -80,10 +80,11 @@ class Computer:
     async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         """Compute a result, verify it as ``execute`` does, and return its text and the facts about it.
 
-        Raises QuotaExceeded. Raises Overloaded if too many requests wait or no memory is left for the result. Raises
-        Unavailable if no worker starts, if the worker dies, or at shutdown. Raises ComputationTimeout at the deadline
-        or at the limit of memory. If the operation is not stepwise and the estimate is far above the deadline, raises
-        ComputationTimeout at once. Raises the errors of ``execute``. Cancellation kills the worker.
+        Raises QuotaExceeded if too little of the caller's quota is left. Raises Overloaded if too many requests wait or
+        no memory is left for the result. Raises Unavailable if no worker starts, if the worker dies, or at shutdown.
+        Raises ComputationTimeout at the deadline or at the limit of memory. If the operation is not stepwise and the
+        estimate is far above the deadline, raises ComputationTimeout at once. Raises the errors of ``execute``.
+        Cancellation kills the worker.
         """
         started = perf_counter()
         task = plan.task
@@ -126,8 +127,8 @@ class Computer:
     async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
         """Return a context that holds a slot for a worker, and charges the caller for the duration of the context.
 
-        ``seconds`` is an estimate of this duration. The context reserves the estimate, so that a caller's concurrent
-        computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable.
+        ``seconds`` is an estimate of this duration. The context reserves the estimate, so a caller's concurrent
+        computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):

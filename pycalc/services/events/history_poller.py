@@ -98,8 +98,8 @@ class HistoryPoller:
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Return a context with a subscriber to one user's calculations, or to all users' if ``user_id`` is None.
 
-        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. Raises
-        StoreUnavailable.
+        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. If the database
+        does not answer, raises StoreUnavailable.
         """
         async with self._reading:
             if self._count():

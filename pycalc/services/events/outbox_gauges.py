@@ -32,15 +32,16 @@ class OutboxGauges:
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
     async def refresh(self) -> None:
-        """Read the outbox and set both gauges; raises StoreUnavailable."""
+        """Read the outbox and set both gauges; raises StoreUnavailable if the database does not answer."""
         oldest = await self._outbox.pending(1)
         self.show(oldest, await self._outbox.backlog() if oldest else 0)
 
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Set both gauges from the oldest rows of the outbox; raises StoreUnavailable.
+        """Set both gauges from the oldest rows of the outbox.
 
-        If the outbox may have ``more`` rows, their number is estimated: the last count minus the rows removed since,
-        but at least ``len(oldest)``.
+        If the outbox may have ``more`` rows, they are counted at most every ``_COUNT_SECONDS``. In between, their
+        number is the last count minus the rows removed since, but at least ``len(oldest)``. If the database does not
+        answer a count, raises StoreUnavailable.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS

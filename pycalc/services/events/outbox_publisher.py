@@ -34,7 +34,8 @@ class OutboxPublisher:
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
 
-        Raises StreamUnavailable if the stream may not have stored all events, and StoreUnavailable.
+        Raises StreamUnavailable if the stream may not have stored all events. Raises StoreUnavailable if the rows can't
+        be deleted or kept as dead letters.
         """
         reasons: Mapping[bytes, str] = {}
         began_ns = time_ns()

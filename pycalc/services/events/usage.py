@@ -85,7 +85,10 @@ class UsageConsumer:
                 await self._back_off(error)
 
     async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch, or None if the consumer is closed first. Raises StreamUnavailable."""
+        """Return the next batch, or None if the consumer is closed first.
+
+        Raises StreamUnavailable if the stream does not answer.
+        """
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         try:

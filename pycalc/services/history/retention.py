@@ -62,7 +62,7 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``. Yield the number of deleted rows after each durable batch.
 
     The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
-    dead letter is kept too. Raises StoreUnavailable.
+    dead letter is kept too. If the database does not answer, raises StoreUnavailable.
     """
     before = _first_id(age)
     while gone := await history.prune(before, BATCH):

@@ -176,7 +176,7 @@ class AddressLimit(Protocol):
     """A limit on the requests of each address, such as registrations."""
 
     async def admit(self, address: str) -> None:
-        """Count a request from an address; raises RateLimited."""
+        """Count a request from an address; raises RateLimited if the address has reached the limit."""
 
 
 class AddressRateLimit:

@@ -143,7 +143,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify the text of a computed result, and return it. Raises VerificationFailed."""
+        """Verify the text of a computed result, and return it. Raises VerificationFailed if the text is wrong."""
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
@@ -193,7 +193,7 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Return a computed text, after verifying a text longer than ``verified_above``. Raises VerificationFailed."""
+        """Return a computed text. Raises VerificationFailed if it is longer than ``verified_above`` and wrong."""
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")

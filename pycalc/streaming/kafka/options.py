@@ -38,7 +38,7 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL; raises ValueError.
+    """Return the options in a URL; raises ValueError for an unknown option or a wrong value.
 
     ``credentials``, as ``user:password``, provide the user or the password that the URL lacks.
     """
@@ -65,7 +65,7 @@ def _count(value: str) -> int:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return the settings of addresses, encryption and login; raises ValueError.
+    """Return the settings of addresses, encryption and login; raises ValueError for a wrong address.
 
     The default mechanism of the login is PLAIN with TLS, and SCRAM without TLS.
     """

@@ -61,9 +61,9 @@ class Topic:
         self._ensuring: asyncio.Future[None] | None = None
 
     async def ensure(self) -> None:
-        """Check that the topic exists, or create it if the options allow this; raises StreamUnavailable.
+        """Check that the topic exists, or create it if the options allow this. Concurrent calls share one request.
 
-        Concurrent calls share one request.
+        Raises StreamUnavailable if Kafka does not answer or there is no topic.
         """
         with self._errors.mapped("topic", "Kafka does not give access to the topic."):
             if self._ensuring is None or self._ensuring.done():
@@ -72,10 +72,11 @@ class Topic:
 
     @asynccontextmanager
     async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Return a context with the topic's present generation; raises StreamUnavailable.
+        """Return a context with the topic's present generation.
 
         Within the context, the topic's id is checked every ``check_seconds``. If the broker does not answer a check,
-        the check is ignored, because the consumer gets the broker's errors itself.
+        the check is ignored, because the consumer gets the broker's errors itself. If the broker does not answer at the
+        beginning, raises StreamUnavailable.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))
@@ -105,7 +106,7 @@ class Topic:
     def _identity(self) -> str:
         """Return the topic's id (KIP-516), or the zero id if the cluster has no topic ids or no controller.
 
-        Raises KafkaException.
+        Raises KafkaException if the broker does not answer or there is no topic.
         """
         admin, name = self._client(), self._options.topic
         try:

@@ -59,7 +59,10 @@ class PubSubStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """Return a context for receiving from the subscription ``{topic}-{group}``; raises StreamUnavailable."""
+        """Return a context for receiving from the subscription ``{topic}-{group}``.
+
+        Raises StreamUnavailable if Pub/Sub does not answer or gives no access.
+        """
         with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             subscription = await self._connection.subscription(group)
             clients = await self._connection.clients()

@@ -142,9 +142,9 @@ class PubSubMember:
         check_attached(found)
 
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
-        """Let the lease of messages end in ``seconds``.
+        """Set the leases of messages to end in ``seconds`` seconds. With 0, the messages return to the group.
 
-        With 0, the messages return to the group. Raises GoogleAPIError.
+        Raises GoogleAPIError if Pub/Sub refuses the call or does not answer.
         """
         if ack_ids:
             await self._client.modify_ack_deadline(

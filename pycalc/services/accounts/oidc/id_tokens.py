@@ -111,7 +111,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
 
 
 def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
-    """Check the claims that PyJWT does not check, and return the identity; raises Unauthorized."""
+    """Check the claims that PyJWT does not check, and return the identity; raises Unauthorized for a wrong claim."""
     given, subject = claims["nonce"], claims["sub"]
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
         raise refused("its nonce is of another sign-in")

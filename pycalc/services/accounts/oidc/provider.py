@@ -72,7 +72,10 @@ class Provider:
             await self._client.aclose()
 
     async def authorization_url(self, parameters: dict[str, str]) -> str:
-        """Return the provider's URL for a browser's sign-in, with these query parameters; raises Unavailable."""
+        """Return the provider's URL for a browser's sign-in, with these query parameters.
+
+        Raises Unavailable if the provider's endpoints can't be read.
+        """
         endpoint = (await self._discover())["authorization_endpoint"]
         own = {
             "response_type": "code",
@@ -84,7 +87,7 @@ class Provider:
     async def id_token(self, code: str, verifier: str) -> str:
         """Exchange an authorization code for an ID token.
 
-        Raises Unauthorized if the provider refuses the code, and Unavailable.
+        Raises Unauthorized if the provider refuses the code. Raises Unavailable if it does not answer with a token.
         """
         endpoint = (await self._discover())["token_endpoint"]
         form = {
@@ -104,10 +107,10 @@ class Provider:
         return token
 
     async def key(self, key_id: str | None) -> PyJWK | None:
-        """Return the signing key with this id, or None if there is none; raises Unavailable.
+        """Return the signing key with this id, or None if there is none.
 
         If ``key_id`` is None, return the provider's only key. If the id is unknown, the keys are read again, but at
-        most every five seconds.
+        most every five seconds. Raises Unavailable if they can't be read.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)
@@ -160,7 +163,10 @@ class Provider:
         return {name: str(url) for name, url in endpoints.items()}
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        """Return the status and the JSON object of a response; raises Unavailable. Redirects are not followed."""
+        """Return the status and the JSON object of a response. Redirects are not followed.
+
+        Raises Unavailable if the provider does not answer in time or with a JSON object.
+        """
         if self._client is None:
             self._client = await asyncio.to_thread(_new_client, self._timeout)
         import httpx

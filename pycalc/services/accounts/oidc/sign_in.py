@@ -73,7 +73,10 @@ class ProviderSignIn:
         self._ids = ids
 
     async def begin(self) -> tuple[str, str]:
-        """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
+        """Return the provider's URL for a new sign-in, and the secret for the browser's cookie.
+
+        Raises Unavailable if the provider's endpoints can't be read.
+        """
         attempt = _Attempt(secrets.token_urlsafe(_SECRET_BYTES))
         parameters = {
             "scope": "openid profile email",
@@ -89,8 +92,9 @@ class ProviderSignIn:
     async def finish(self, secret: str | None, state: str, code: str, device: Device | None = None) -> Tokens:
         """Open a session on a device for the user whom the provider has sent back with this state and code.
 
-        ``secret`` is the value of the browser's cookie. Raises Unauthorized and Unavailable. Raises Conflict if the
-        claims would make the last admin a user.
+        ``secret`` is the value of the browser's cookie. Raises Unauthorized if the sign-in is not valid, lacks a needed
+        second factor, or is for a disabled account. Raises Unavailable if the provider does not answer. Raises Conflict
+        if the claims would make the last admin a user.
         """
         attempt = _Attempt(secret or "")
         if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):

@@ -78,7 +78,7 @@ class Arithmetic:
         )
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product; raises ResultTooLarge."""
+        """Return a product; raises ResultTooLarge if it may be too large."""
         if not (is_exact(left) and is_exact(right)):
             zero = any(is_exact(factor) and not factor for factor in (left, right))
             return mpz(0) if zero else self._enclosed("*", position, left, right)
@@ -92,7 +92,8 @@ class Arithmetic:
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
         """Return a power of exact values, or None if it is irrational.
 
-        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError or ResultTooLarge.
+        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError if there is no real
+        value, and ResultTooLarge if it may be too large.
         """
         if not base and exponent < 0:
             raise undefined(position, "This is 0 to a negative power, which is a division by zero.")
@@ -189,7 +190,7 @@ class Arithmetic:
 
 
 def number(position: int, literal: RationalLiteral) -> Value:
-    """Return the value of a literal; raises ResultTooLarge."""
+    """Return the value of a literal; raises ResultTooLarge if it may be too large."""
     require_size(position, abs(literal.exponent) * 3.33)
     scale = mpz(10) ** abs(literal.exponent)
     return literal.unscaled * scale if literal.exponent >= 0 else fraction(mpz(literal.unscaled), scale)

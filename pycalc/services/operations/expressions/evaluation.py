@@ -51,9 +51,11 @@ class Evaluator:
         return self._arithmetic.functions
 
     def value(self, node: Node) -> Value:
-        """Return a node's value; raises DomainError or ResultTooLarge (with positions), or UndecidedError.
+        """Return a node's value.
 
-        With a prime, raises DisagreementError too.
+        Raises DomainError if there is no value, and ResultTooLarge if it is too large, both with positions. Raises
+        UndecidedError if an enclosure is too wide for a decision. For an evaluation with a prime, raises
+        DisagreementError if a residue is wrong.
         """
         special = self._special.get(type(node))
         if special is not None:

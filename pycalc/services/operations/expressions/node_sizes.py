@@ -73,7 +73,7 @@ class NodeSizes:
         return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
 
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
-        """Return the size of a node by computing its value. Raises DomainError.
+        """Return the size of a node by computing its value. Raises DomainError if the node has no value.
 
         Return None if an operand is unknown or the computation is slow. Return None too for a comparison, and for a
         function whose value is not a number.

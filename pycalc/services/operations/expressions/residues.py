@@ -75,7 +75,10 @@ class Residues:
         return self._nodes.get(type(node), self._exact)(node)
 
     def of_value(self, position: int, value: Value) -> Value:
-        """Return the residue of a value. Raises DomainError for an irrational value, and NotInvertibleError."""
+        """Return the residue of a value.
+
+        Raises DomainError for an irrational value, and NotInvertibleError if its denominator has no inverse.
+        """
         if not is_exact(value):
             raise undefined(position, "This part is irrational: only a rational number has a residue.")
         try:

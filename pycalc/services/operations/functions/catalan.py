@@ -1,4 +1,4 @@
-"""Catalan numbers: C(n) is 2n over n, divided by n + 1."""
+"""Catalan numbers: C(n) is the binomial coefficient of 2n over n, divided by n + 1."""
 
 from __future__ import annotations
 
