@@ -50,7 +50,7 @@ def _rows(
 ) -> list[HistoryRow]:
     """Run a query and return its rows. If ``user_ids`` is given, run the query once for each of these users.
 
-    An index orders only the rows of one user.
+    One query for several users would be slow, because the index orders the rows of each user separately.
     """
     queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]

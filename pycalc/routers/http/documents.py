@@ -41,7 +41,8 @@ class Document:
     async def respond(self, request: Request) -> Response:
         """Return the response to a GET: the preferred form, or 304 if the client's copy is current.
 
-        Raises RateLimited, and PreconditionFailed for an If-Match that names no current ETag.
+        Raises RateLimited if the address has sent too many requests. Raises PreconditionFailed for an If-Match that
+        names no current ETag.
         """
         resources = resources_of(request.scope)
         await resources.page_limit.admit(address_of(request.scope, resources))

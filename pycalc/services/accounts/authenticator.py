@@ -68,8 +68,8 @@ class Authenticator:
 
         The cached principal may be some seconds older than a change of the account by another process.
 
-        Raises Unauthorized, and Overloaded if too many keys wait for their look-up. Raises Forbidden for an admin who
-        must enrol a second factor, unless ``enrolling`` is set.
+        Raises Unauthorized if the token or key is not valid, and Overloaded if too many keys wait for their look-up.
+        Raises Forbidden for an admin who must enrol a second factor, unless ``enrolling`` is set.
         """
         cached = self.token_cache.get(token)
         if cached is not None:

@@ -85,8 +85,8 @@ class KafkaProducer:
         """Send events, and return when the broker has stored or refused each of them, without a time limit.
 
         Discard the producer after a call that failed, was cancelled, or returned errors of the broker. Otherwise events
-        that are still in its queue could be stored before those that failed. Raises KafkaException, and BufferError if
-        the driver's queue is full.
+        that are still in its queue could be stored before those that failed. Raises KafkaException for an error that no
+        event has caused, and BufferError if the driver's queue is full.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):

@@ -52,7 +52,7 @@ class Function:
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        The operation verifies the value. Raises VerificationFailed, and DomainError if there is no value.
+        Raises VerificationFailed if the operation's check of the value fails, and DomainError if there is no value.
         """
         with _placed(position):
             text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
