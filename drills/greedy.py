@@ -99,7 +99,7 @@ def _bytes_in_use(file: Path) -> int:
 
 
 def greedy(seconds: float = 600.0, **lower: str) -> Finding:
-    """Attack a server for so many seconds while timing another user; project what the account got to a whole day.
+    """Attack a server while timing another user; compute what the account could get in a whole day.
 
     ``lower`` holds limits that replace the default ones, so that a short attack reaches them.
     """

@@ -41,7 +41,7 @@ Fault = Callable[[Server, Path], AbstractContextManager[None]]
 
 @dataclass(slots=True)
 class Readings:
-    """Read requests (which need no write), sent all the time."""
+    """The statuses and the longest latency of read requests, which are sent all the time."""
 
     slowest: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)

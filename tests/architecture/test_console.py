@@ -20,7 +20,7 @@ def texts_of(language: str) -> list[tuple[str, str]]:
 
 
 class _Inline(HTMLParser):
-    """A parser that collects what the content security policy would block."""
+    """A parser that collects the parts of a page that the content security policy would block."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,19 +43,19 @@ def user(name: str, role: Role = Role.USER) -> User:
 
 @pytest.fixture
 def users(database: Database) -> SqlUserStore:
-    """Return the accounts."""
+    """Return the store of accounts."""
     return SqlUserStore(database)
 
 
 @pytest.fixture
 def history(database: Database) -> SqlHistoryStore:
-    """Return the history."""
+    """Return the store of the history."""
     return SqlHistoryStore(database)
 
 
 @pytest.fixture
 def outbox(database: Database) -> SqlOutboxStore:
-    """Return the outbox."""
+    """Return the store of the outbox."""
     return SqlOutboxStore(database)
 
 

@@ -40,7 +40,7 @@ def deleted(database: Database) -> SqlDeletedAccountStore:
 
 @pytest.fixture
 async def ada(users: SqlUserStore, bystander: User) -> User:
-    """Store an account next to the second one, and return it."""
+    """Store an account in addition to the bystander's, and return it."""
     account = user("Ada")
     await users.add(account)
     return account

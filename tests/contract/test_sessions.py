@@ -34,7 +34,7 @@ def sessions(database: Database) -> SqlSessionStore:
 
 @pytest.fixture
 async def ada(database: Database, bystander: User) -> User:
-    """Store an account next to the second one, and return it."""
+    """Store an account in addition to the bystander's, and return it."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     return user
@@ -125,7 +125,7 @@ async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessio
 async def test_a_session_from_before_there_were_families_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """A session without token families accepts any token of it, and reuse ends it."""
+    """In a session without token families, a token of any family is accepted, and reuse ends the session."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)

@@ -37,7 +37,7 @@ def factors(database: Database) -> SqlTotpStore:
 
 @pytest.fixture
 async def ada(database: Database, bystander: User) -> User:
-    """Store an account next to the second one, and return it."""
+    """Store an account in addition to the bystander's, and return it."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     return user

@@ -100,9 +100,9 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user's acts and refusals have 50 entries at once and one an hour; all strangers' 1,000 and one in 10 s.
+    """Entries are limited: of a user's acts to 50 at once and one an hour, of all strangers to 1,000 and one in 10 s.
 
-    The acts of an admin on others have no limit.
+    A user's refusals have the same limit separately. What an admin does to others is not limited.
     """
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)

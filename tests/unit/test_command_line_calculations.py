@@ -1,4 +1,4 @@
-"""``pycalc eval`` and the operations on the command line: results, errors, progress, and what is not imported."""
+"""``pycalc eval`` and the operations on the command line: results, errors, progress, and imports that are avoided."""
 
 from __future__ import annotations
 

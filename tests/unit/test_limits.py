@@ -1,4 +1,4 @@
-"""Rate limits: what they admit, what they refuse and for how long, and how much they store."""
+"""Rate limits: which requests they admit or refuse, for how long, and how much they store."""
 
 from __future__ import annotations
 

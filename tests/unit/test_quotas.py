@@ -49,7 +49,7 @@ def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
 
 
 def used(quota: WindowQuota, user: Principal = ADA) -> float:
-    """Return what a user has used."""
+    """Return the seconds that a user has used."""
     (state,) = quota.states(user)
     return state.used
 
@@ -227,7 +227,7 @@ def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
 
 
 def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
-    """What other processes report for a key counts in the key's quota only; a user's use is reported separately."""
+    """A key's use in other processes counts in the key's quota only; the user's use is reported separately."""
     key = key_of(ADA, UserLimit(10, HOUR))
     quota.require(key)
     quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])

@@ -1,4 +1,4 @@
-"""Revocations by other processes: how a process learns of them, and what it does if it can't."""
+"""Revocations by other processes: how a process learns of them, and how it protects itself if it can't."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_the_uri_has_what_an_app_needs() -> None:
 
 
 async def test_a_login_needs_no_code_until_the_enrolment_is_confirmed() -> None:
-    """An unconfirmed secret is not asked for at login, and a wrong code does not confirm it."""
+    """While a secret is unconfirmed, a login needs no code; a wrong code does not confirm the secret."""
     enrolled = Enrolled()
     caller = await enrolled.caller()
     secret, _ = await enrolled.services.totp.enrol(caller, PASSWORD)

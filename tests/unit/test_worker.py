@@ -62,7 +62,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 @pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
-    """Up to 1,000 digits, without the sign, the history gets the text; of a longer result, first and last digits."""
+    """The history gets a result of up to 1,000 digits (without the sign) as text, of a longer one only the ends."""
     text = sign + "7" + "0" * (digits - 1)
     args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
@@ -95,6 +95,6 @@ print(limit - int(status["VmSize"].split()[0]) * 1024)
 
 
 def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
-    """A computation may use the memory that the worker had at its start and what its plan allows."""
+    """A worker's memory limit is its own use at the start plus the memory that the plan allows."""
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert 48 << 20 < int(done.stdout) <= 64 << 20

@@ -1,4 +1,4 @@
-"""The background writer to Redis: its limit, what it drops first, and its cost for others."""
+"""The background writer to Redis: its limit, the order in which it drops results, and its cost for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules by which requests are repeated."""
+"""Retries: which failed requests are sent again, and after which time."""
 
 from __future__ import annotations
 
