@@ -58,7 +58,7 @@ SERVICE = Dashboard(
         Panel(
             "Idempotency keys",
             "ops",
-            {"{{outcome}}": _rate("idempotency_keys", "outcome"), "under way": "sum(<idempotent_running>)"},
+            {"{{outcome}}": _rate("idempotency_keys", "outcome"), "running": "sum(<idempotent_running>)"},
         ),
         Panel("Calculations by operation", "ops", {"{{operation}}": _rate("calculations", "operation")}),
         Panel(
@@ -229,7 +229,7 @@ EVENTS = Dashboard(
             "Exports",
             "short",
             {
-                "under way": "sum(<exports>)",
+                "running": "sum(<exports>)",
                 "cut in 5 min: {{reason}}": "sum by (reason) (increase(<exports_cut>[5m]))",
             },
         ),

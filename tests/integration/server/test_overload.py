@@ -180,7 +180,7 @@ async def test_batches_are_bounded_together(
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
     first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
-    await until(lambda: slots.taken == slots.total, "the first is under way")
+    await until(lambda: slots.taken == slots.total, "the first one runs")
     second = await client.post("/batch", headers=headers, json=quick)
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
     assert second.headers["Retry-After"] == "1"
