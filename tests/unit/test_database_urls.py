@@ -72,7 +72,7 @@ async def test_a_mistake_is_named(url: str, sentence: str) -> None:
     ],
 )
 def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
-    """The log and the console show host, port and database of a URL, and nothing else."""
+    """The location of a database URL, for log and console, is host, port and database only."""
     assert location_of(url) == place
 
 
