@@ -49,7 +49,7 @@ def names_of_tests(file: Path) -> frozenset[str]:
 
 
 def test_every_requirement_is_answered() -> None:
-    """The table has each requirement once and in order, below the heading of its level, with a state and a reason."""
+    """The table has each requirement once and in order, with its level, a state and a reason."""
     expected = [f"{section}.{number}" for section, count in COUNTS.items() for number in range(1, count + 1)]
     assert [row[0] for row in rows()] == expected
     for number, level, meaning, state, how, *_ in rows():
