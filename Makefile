@@ -3,6 +3,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS := 3
+MARKER :=
 FUZZ_SECONDS := 120
 TYPESCRIPT := 7.0.2
 TYPESCRIPT_FOLDER := .typescript/$(TYPESCRIPT)
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up-local test check all-tests mutate services lint check-console format bench drill soak client wheel up dashboards screenshots guide client-types check-api check-deploy check-image requirements clean
+.PHONY: help run up-local test check marked-tests mutate services lint check-console format bench drill soak client wheel up dashboards screenshots guide client-types check-api check-deploy check-image requirements clean
 
 help:  ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,11 +30,11 @@ up-local: $(VENV)/dev  ## the same with Redis and Kafka, started here too (needs
 test: $(VENV)/dev  ## run the tests that need nothing but Python (some minutes)
 	$(BIN)/pytest -q -n $(JOBS)
 
-check: $(VENV)/dev  ## run lint and all tests, with real brokers, databases, browser and short drills
-	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+check: $(VENV)/dev  ## run lint and all tests, with real brokers, databases, browser and short drills (MARKER=programs: only what test leaves out)
+	@$(MAKE) --no-print-directory --jobs=2 lint marked-tests
 
-all-tests: $(VENV)/dev
-	$(BIN)/pytest -q -n $(JOBS) -m "" --durations=20
+marked-tests: $(VENV)/dev
+	$(BIN)/pytest -q -n $(JOBS) -m "$(MARKER)" --durations=20
 
 services: $(VENV)/dev  ## start PostgreSQL, Redis, Kafka and the Pub/Sub emulator on loopback, until Ctrl-C
 	@exec $(BIN)/python -m tests.harness.run
