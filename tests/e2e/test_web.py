@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from tests.harness.accounts import PASSWORD, new_admin, new_name, new_person, registration
 from tests.harness.console import (
     answer_json,
+    answer_once,
     calculate,
     fill_sign_in,
     open_sign_in,
@@ -218,7 +219,7 @@ def test_a_result_that_is_too_long_is_no_error(console: Page) -> None:
 
 def test_unreachable_service_is_explained(console: Page) -> None:
     """If the service can't be reached, the page says so, and a second try works."""
-    console.route("**/evaluate", lambda route: route.abort(), times=1)
+    answer_once(console, "**/evaluate", lambda route: route.abort())
     calculate(console, "fibonacci(10)")
     expect(console.get_by_role("alert")).to_contain_text("could not be reached")
     console.get_by_role("button", name="Try again").click()
@@ -228,11 +229,8 @@ def test_unreachable_service_is_explained(console: Page) -> None:
 def test_a_rate_limit_counts_down(console: Page) -> None:
     """A 429 shows a countdown of the time to wait, and then offers to try again."""
     limited = {"type": "/docs/problems#rate-limited", "title": "Too many requests", "status": 429}
-    console.route(
-        "**/evaluate",
-        lambda route: route.fulfill(status=429, headers={"Retry-After": "2"}, json=limited),
-        times=1,
-    )
+    headers = {"Retry-After": "2"}
+    answer_once(console, "**/evaluate", lambda route: route.fulfill(status=429, headers=headers, json=limited))
     calculate(console, "fibonacci(10)")
     again = console.get_by_role("button", name="Try again")
     expect(again).to_be_disabled()
@@ -245,11 +243,11 @@ def test_data_is_never_markup(console: Page) -> None:
     """Markup in problems and results is shown as text."""
     attack = "<img src=x onerror=alert(1)>"
     problem = {"title": attack, "detail": attack, "status": 422, "errors": [{"pointer": attack, "detail": attack}]}
-    console.route("**/evaluate", lambda route: answer_json(route, problem, 422), times=1)
+    answer_once(console, "**/evaluate", lambda route: answer_json(route, problem, 422))
     calculate(console, attack)
     expect(console.get_by_role("alert")).to_contain_text(attack)
     result = {"id": attack, "operation": attack, "result": attack, "digits": 1, "exact": True, "elapsed_ms": 1}
-    console.route("**/evaluate", lambda route: answer_json(route, result), times=1)
+    answer_once(console, "**/evaluate", lambda route: answer_json(route, result))
     calculate(console, attack)
     expect(console.locator("#result")).to_have_text(attack)
     expect(console.locator("main img")).to_have_count(0)
@@ -277,7 +275,7 @@ def test_ended_session_asks_to_sign_in(console: Page) -> None:
 
 def test_expired_token_is_renewed(console: Page) -> None:
     """An expired access token is renewed with the cookie, and the calculation continues."""
-    console.route("**/evaluate", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
+    answer_once(console, "**/evaluate", lambda route: answer_json(route, {"title": "Unauthorized"}, 401))
     with console.expect_response("**/token/refresh") as renewal:
         calculate(console, "fibonacci(10)")
     assert renewal.value.request.post_data_json == {"cookie": True}
@@ -299,7 +297,7 @@ def test_tabs_that_renew_at_once_stay_signed_in(
     for n in range(20, 23):
         for tab in tabs:
             expect(tab.get_by_role("banner")).to_contain_text(username)
-            tab.route("**/evaluate", lambda route: answer_json(route, {"title": "Unauthorized"}, 401), times=1)
+            answer_once(tab, "**/evaluate", lambda route: answer_json(route, {"title": "Unauthorized"}, 401))
         with other.expect_response("**/token/refresh") as second, console.expect_response("**/token/refresh") as first:
             for tab in tabs:
                 calculate(tab, f"fibonacci({n})")
@@ -327,7 +325,7 @@ def test_tabs_sign_in_and_out_together(console: Page, context: BrowserContext, u
 
 def test_a_failed_sign_out_is_shown_as_such(console: Page, context: BrowserContext, username: str) -> None:
     """If the service fails to end the session, the page says so and stays signed in; a second try ends the session."""
-    console.route("**/logout", lambda route: answer_json(route, {"title": "Unavailable"}, 503), times=1)
+    answer_once(console, "**/logout", lambda route: answer_json(route, {"title": "Unavailable"}, 503))
     sign_out(console)
     expect(console.get_by_text("You are still signed in")).to_be_visible()
     expect(console.get_by_role("banner")).to_contain_text(username)

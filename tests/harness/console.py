@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Locator, Page, Route, expect
@@ -49,6 +50,16 @@ def calculate(page: Page, expression: str) -> None:
     """Enter an expression on the page Calculate, and submit it."""
     page.get_by_label("Expression").fill(expression)
     page.get_by_role("button", name="Calculate", exact=True).click()
+
+
+def answer_once(page: Page, url: str, answer: Callable[[Route], None]) -> None:
+    """Answer the next request to a URL instead of the service, which answers all later ones.
+
+    Playwright's ``times=1`` ends the interception while the page may already send its next request. Playwright then
+    waits for that request to be intercepted, and never reports its response.
+    """
+    pending = [answer]
+    page.route(url, lambda route: pending.pop()(route) if pending else route.fallback())
 
 
 def answer_json(route: Route, body: Any, status: int = 200) -> None:
