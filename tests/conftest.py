@@ -15,6 +15,7 @@ from shutil import copy2
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 from xdist.scheduler import LoadScopeScheduling
@@ -54,6 +55,10 @@ _PROGRAM_FIXTURES = {
 }
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
+
+# Every run draws the same examples and takes its time for each, so that a slow machine or chance fails no test.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers

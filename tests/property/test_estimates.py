@@ -146,7 +146,7 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 
 
 @given(short_requests())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
     """Planning and inline computing of short operands together take less than 20 ms of processor time."""
     holds = (longest_hold(request) for _ in range(ATTEMPTS))

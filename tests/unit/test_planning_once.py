@@ -57,7 +57,7 @@ def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 
 
 @given(long_requests())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[str, tuple[str, ...], Options]) -> None:
     """A long request is not computed on the event loop, even if its result is small.
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+from tests.harness.waiting import found
 
 pytestmark = pytest.mark.anyio
 
@@ -280,11 +281,18 @@ async def test_elapsed_ms_counts_from_the_arrival(
     assert item["elapsed_ms"] == answer["elapsed_ms"]
 
 
+async def counted(client: httpx.AsyncClient) -> dict[str, Any] | None:
+    """Return a user who has made three calculations today, once they are counted."""
+    users = (await client.get("/users")).json()["items"]
+    return next((user for user in users if user["today"]["calculations"] == 3), None)
+
+
 async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> None:
     """Each page but the last links to the next one, with the other parameters kept (RFC 8288)."""
     for _ in range(3):
         await client.get("/pow/2/3")
         await client.post("/register", json=registration(new_name()))
+    await found(lambda: counted(client), "today's usage has all three calculations")
     for path in ("/secure-history?limit=2&operation=pow", "/users?limit=2"):
         whole = (await client.get(path.replace("limit=2", "limit=100"))).json()["items"]
         target, seen = path, []
