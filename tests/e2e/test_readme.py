@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.accounts import new_person
 from tests.harness.examples import blocks, normalized
+from tests.harness.in_process import openapi_document
 from tests.harness.servers import free_port, pycalc, running, settings_of
 from tests.harness.waiting import wait_until
 
@@ -63,11 +64,8 @@ def test_the_mission_in_one_command(tmp_path: Path) -> None:
 
 def test_endpoint_table_names_real_routes() -> None:
     """The README's table of endpoints has exactly the paths of the OpenAPI document and of the pages."""
-    from pycalc.main import create_app
-    from pycalc.settings import Settings
-
     table = README.read_text().partition("## Endpoints")[2].partition("\n\nErrors")[0]
     named = set(re.findall(r"(/[a-z{][\w/{}.-]*|`GET /`)", table))
-    documented = set(create_app(Settings()).openapi()["paths"])
+    documented = set(openapi_document()["paths"])
     pages = {"/console/", "/guide", "/docs", "/redoc", "/openapi.json", "/oidc/login", "/oidc/callback", "/mcp"}
     assert {path.replace("`GET /`", "/") for path in named} == documented | pages

@@ -30,6 +30,12 @@ def application(settings: Settings) -> Application:
     return _application(*(getattr(settings, name) for name in _READ))
 
 
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the service with its default settings."""
+    document: dict[str, Any] = application(Settings(_env_file=None)).openapi()
+    return document
+
+
 @cache
 def _application(*values: object) -> Application:
     read = SimpleNamespace(**dict(zip(_READ, values, strict=True)))  # any other setting raises AttributeError

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pycalc.main import create_app
 from pycalc.routers.http.openapi import SCHEMAS
 from pycalc.services.operations import OPERATIONS
-from pycalc.settings import Settings
+from tests.harness.in_process import openapi_document
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 OPERATION_IDS = {
@@ -41,7 +40,7 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
-    return create_app(Settings(_env_file=None)).openapi()
+    return openapi_document()
 
 
 def objects(node: Any) -> Iterator[dict[str, Any]]:

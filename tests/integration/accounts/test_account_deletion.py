@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import httpx
 import pytest
 
+from pycalc.resources import wiring
 from pycalc.resources.wiring import Resources
+from pycalc.services.history.retention import Retention
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.in_process import changed
@@ -20,6 +24,12 @@ Headers = dict[str, str]
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     """Return settings with the changes that a test asks for."""
     return changed(settings, **getattr(request, "param", {}))
+
+
+@pytest.fixture(autouse=True)
+def prompt_retention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Erase the history of a deleted account at once: unit tests of retention are about the seconds before that."""
+    monkeypatch.setattr(wiring, "Retention", partial(Retention, settling_seconds=0.0))
 
 
 async def new_user(client: httpx.AsyncClient, name: str, **extra: object) -> Headers:

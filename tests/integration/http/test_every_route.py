@@ -9,14 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from pycalc.main import create_app
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, new_session, registration
-from tests.harness.in_process import changed
+from tests.harness.in_process import changed, openapi_document
 
 pytestmark = pytest.mark.anyio
 
-DOCUMENT = create_app(Settings(_env_file=None)).openapi()
+DOCUMENT = openapi_document()
 UUID = "019aab12-7c00-7123-8456-426614174000"
 # Values of path parameters; all others are 3.
 VALUES = {"key_id": UUID, "session_id": UUID, "calculation_id": UUID, "username": "nobody"}
