@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 
 import httpx
 import pytest
 
+from pycalc.cli import database
+from pycalc.cli.main import main
+from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, registration
+from tests.harness.in_process import in_process
 from tests.harness.servers import pycalc
+
+Command = Callable[..., int]
 
 COMMAND = [sys.executable, "-m", "pycalc", "admin", "create"]
 ROOT = ["--username", "root", "--email", "root@example.com"]
@@ -51,22 +60,43 @@ def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
         assert not (tmp_path / "bootstrap-token").exists()
 
 
+@pytest.fixture
+def create_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs the command within this process, with ``given`` as its standard input."""
+    monkeypatch.setattr(database, "configure", lambda: settings)
+
+    def run(*arguments: str, given: str = PASSWORD + "\n") -> int:
+        monkeypatch.setattr(sys, "stdin", StringIO(given))
+        return main(["admin", "create", *(arguments or ROOT)])
+
+    return run
+
+
+def login_status(settings: Settings) -> int:
+    """Return the status of a login of root, in a service that starts now."""
+
+    async def work() -> int:
+        async with in_process(settings) as client:
+            return (await client.post("/login", json={"username": "root", "password": PASSWORD})).status_code
+
+    return asyncio.run(work())
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line\n"])
-def test_the_password_of_a_file(tmp_path: Path, end: str) -> None:
+def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_path: Path, end: str) -> None:
     """With a password file, its first line is the password, and standard input is not read."""
     file = tmp_path / "password"
     file.write_bytes(f"{PASSWORD}{end}".encode())
-    done = create(tmp_path, *ROOT, "--password-file", str(file), password="too short")
-    assert (done.returncode, done.stdout) == (0, "root is an admin\n")
-    with pycalc(data=tmp_path) as server:
-        credentials = {"username": "root", "password": PASSWORD}
-        assert httpx.post(f"{server.url}/login", json=credentials).status_code == 200
+    assert create_here(*ROOT, "--password-file", str(file), given="too short\n") == 0
+    assert login_status(settings) == 200
 
 
-def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_password_file_is_named(
+    create_here: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """If the password file can't be read, the error names it."""
-    done = create(tmp_path, *ROOT, "--password-file", str(tmp_path / "nowhere"))
-    assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (1, True)
+    assert create_here(*ROOT, "--password-file", str(tmp_path / "nowhere")) == 1
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
 
 
 def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
@@ -90,19 +120,10 @@ def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
     assert create(tmp_path).returncode == 0
 
 
-def test_a_line_of_another_system_is_the_same_password(tmp_path: Path) -> None:
+def test_a_line_of_another_system_is_the_same_password(create_here: Command, settings: Settings) -> None:
     """CR LF at the end of a piped password is ignored."""
-    assert create(tmp_path, password=PASSWORD + "\r").returncode == 0
-    with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
-        assert client.post("/login", json={"username": "root", "password": PASSWORD}).status_code == 200
-
-
-@pytest.fixture(scope="module")
-def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder whose service has an admin."""
-    data = tmp_path_factory.mktemp("taken")
-    assert create(data).returncode == 0
-    return data
+    assert create_here(given=PASSWORD + "\r\n") == 0
+    assert login_status(settings) == 200
 
 
 @pytest.mark.parametrize(
@@ -118,12 +139,15 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_what_registration_refuses_is_refused(
-    taken: Path, username: str, email: str, password: str, sentence: str
+    create_here: Command, capsys: pytest.CaptureFixture[str], username: str, email: str, password: str, sentence: str
 ) -> None:
     """An invalid account is refused with status 1 and one sentence that does not contain the password."""
-    refused = create(taken, "--username", username, "--email", email, password=password)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    (line,) = refused.stderr.splitlines()
+    assert create_here() == 0
+    capsys.readouterr()
+    assert create_here("--username", username, "--email", email, given=password + "\n") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
     assert line.startswith("pycalc: ")
     assert sentence in line
     assert not password or password not in line
