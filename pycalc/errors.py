@@ -362,7 +362,10 @@ class RowsRejected(PycalcError):
 
 
 class KeysTaken(PycalcError):
-    """Other requests were recorded with the idempotency keys that have these ids. No rows were stored."""
+    """Requests were not recorded, because others were recorded with the same idempotency keys.
+
+    ``ids`` are the ids of these keys.
+    """
 
     def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
         super().__init__(detail, ids)

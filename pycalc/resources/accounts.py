@@ -76,7 +76,7 @@ async def open_account_services(
     """Open the account services of a server. ``limits`` determines each caller's limits.
 
     ``identified`` is called with each principal that is read from the store. ``on_deleted`` is called for a deleted
-    account unless its history is kept with the name.
+    account whose history is to be erased or made anonymous.
 
     Raises ValueError for keys that can't be used. Raises StoreUnavailable if the database does not answer.
     """

@@ -50,7 +50,10 @@ def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> 
     "body", [b"[" + b"{}," * 2_000 + b"{}]", b"[" + b"0," * 20_000 + b"0]", b"[" + b"[]," * 5_000 + b"[]]"]
 )
 def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None:
-    """Too many objects, lists or numbers are refused while parsing, because many of them would hold the event loop."""
+    """A body with too many objects, lists or numbers is refused before all of it is parsed.
+
+    Parsing it would hold the event loop.
+    """
     read: list[str] = []
     with pytest.raises(InvalidInput, match="more objects, lists or numbers"):
         read_json(body, read.append)

@@ -407,13 +407,31 @@ async def test_a_taken_key_fails_alone() -> None:
         assert list(store.keys.stored) == [keys[n].id for n in (2, 0, 1, 3)]
 
 
+def keyed(recorder: Recorder, rows: list[HistoryRow]) -> list[asyncio.Future[None]]:
+    """Record each of the rows for a request of its own, all with the same idempotency key."""
+    return [recorder.record([row], RequestKey(bytes(16), bytes(16)).row([row])) for row in rows]
+
+
 async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
-    """If two requests with the same key are in one commit, only the first is stored."""
+    """If requests with the same key are in one commit, only the first whose caller still waits is stored."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
-        rows = [history_row(n) for n in range(2)]
-        first, second = [recorder.record([row], RequestKey(bytes(16), bytes(16)).row([row])) for row in rows]
-        first.cancel()
-        with pytest.raises(KeysTaken):
-            await second
-        assert (store.rows, store.batches) == (rows[:1], [rows[:1]])
+        rows = [history_row(n) for n in range(4)]
+        gone, first, *others = keyed(recorder, rows[:3])
+        unkeyed = recorder.record(rows[3:])
+        gone.cancel()
+        with pytest.raises(KeysTaken) as taken:
+            await others[0]
+        await asyncio.gather(first, unkeyed)
+        assert taken.value.ids == {bytes(16)}
+        assert (store.rows, store.batches) == ([rows[1], rows[3]], [[rows[1], rows[3]]])
+
+
+async def test_a_failed_commit_fails_all_requests_with_its_key() -> None:
+    """If the first of several requests with one key is not recorded, the others get the same error, not KeysTaken."""
+    store = MemoryHistoryStore()
+    store.failure = StoreUnavailable("the disk is full")
+    async with recording(store) as recorder:
+        outcomes = await asyncio.gather(*keyed(recorder, [history_row(n) for n in range(3)]), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+        assert store.rows == []

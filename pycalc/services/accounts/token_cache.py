@@ -92,7 +92,8 @@ class TokenCache:
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
         """Evict the principals for which ``revoked`` is true.
 
-        Do not cache principals that are being read from the store now.
+        Principals that are being read from the store at this moment will not be cached either: ``put`` refuses those of
+        an earlier epoch.
         """
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:

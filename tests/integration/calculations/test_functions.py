@@ -298,7 +298,7 @@ def test_there_is_no_inverse_of_a_multiple_of_a_factor(client: httpx.Client) -> 
 
 
 def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
-    """A result that is too large is refused with the limit, and without digits that are not known."""
+    """If the number of digits of a too large result is not known, the refusal has no member ``digits``."""
     answer = client.get("/primorial/1000000000000")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#result-too-large")
     assert "digits" not in answer.json()

@@ -228,7 +228,7 @@ def test_numbers_are_canonical(text: str, shown: int | str) -> None:
 
 
 def test_only_rounded_results_have_the_precision_in_their_key() -> None:
-    """Precisions share the cache key of an exact result, but not that of a rounded one."""
+    """An exact result has the same cache key at every precision; a rounded result has another key for each."""
     operation = THREE["pow"]
     exact, rounded = operation.parse({"x": "4", "y": "0.5"}), operation.parse({"x": "2", "y": "0.5"})
     assert operation.key(exact, 50) == operation.key(exact, 60)

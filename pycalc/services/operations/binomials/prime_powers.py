@@ -42,7 +42,7 @@ def modulo_prime_seconds(n: int, prime: int) -> float:
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
-    """Return n over k modulo ``prime``^``exponent``, which must not divide n over k.
+    """Return the binomial coefficient of n over k modulo ``prime``^``exponent``.
 
     Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
     ``prime`` is U(m)·U(m // prime)·U(m // prime²)...

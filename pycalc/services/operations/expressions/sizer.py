@@ -219,10 +219,10 @@ class Sizer(NodeSizes):
     def _repeated(self, node: Loop, count: Callable[[], Size]) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        ``count`` must count the cost of one term for the present size of the variable, and return the term's size. It
-        is called with a variable that may have any value from the first to the last, which gives bounds of all terms.
-        Then it is called for five values of the variable, of which the mean cost is taken (Simpson's rule). If the
-        first or the last value is not known, or in deeply nested loops, the cost at the bounds is taken instead.
+        ``count`` must add the cost of one term to ``seconds``, and return the term's size, both for the size that the
+        variable has in ``_variables``. It is first called while the variable stands for the whole range, which gives
+        upper bounds for every term. Then it is called for five single values, whose weighted mean (Simpson's rule) is
+        the cost of a term. If an end of the range is not known, or loops are deeply nested, the upper bound is taken.
 
         Raises DomainError if the first or the last value is not a whole number, and if there may be too many terms.
         """
