@@ -56,17 +56,15 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def _unit(limit: LimitState) -> str:
-    return f';qu="{limit.unit}"' if limit.unit else ""
-
-
 def rate_limit_fields(limits: Sequence[LimitState]) -> list[Header]:
     """Return the header fields that describe limits (draft-ietf-httpapi-ratelimit-headers), or none without limits."""
     if not limits:
         return []
-    policies = ", ".join([f'"{limit.name}";q={limit.amount};w={limit.window}{_unit(limit)}' for limit in limits])
-    left = ", ".join([f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits])
-    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
+    policies, left = [], []
+    for amount, window, remaining, reset, name, unit in limits:
+        policies.append(f'"{name}";q={amount};w={window};qu="{unit}"' if unit else f'"{name}";q={amount};w={window}')
+        left.append(f'"{name}";r={remaining};t={reset}')
+    return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 
 def with_headers(fields: Iterable[Header], send: Send) -> Send:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from time import monotonic
 
 from pycalc.cache.base import CounterStore, Shared
@@ -23,8 +24,7 @@ class _Block:
 
     limit: str
     left: int
-    remaining: list[int]  # calculations that each window still allows after the block is used up
-    ends: list[float]  # when each window ends, by ``clock``
+    windows: list[tuple[LimitState, float]]  # each with its state once the block is used up, and its end by ``clock``
 
 
 class CalculationRateLimit:
@@ -88,7 +88,7 @@ class CalculationRateLimit:
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
             before = None  # the block belongs to the user's former limit
-        if before is not None and before.ends[0] <= self._clock():
+        if before is not None and before.windows[0][1] <= self._clock():
             await self._give_back(user_id, before)
             before = None
         missing = operations - (before.left if before else 0)
@@ -117,16 +117,17 @@ class CalculationRateLimit:
     def _block_of(self, user_id: bytes) -> _Block | None:
         """Return the user's block if a calculation may be taken from it now, else None."""
         block = self._blocks.get(user_id)
-        if block and block.left and block.limit == self._limit and self._clock() < block.ends[0]:
+        if block and block.left and block.limit == self._limit and self._clock() < block.windows[0][1]:
             return block
         return None
 
     def _states(self, block: _Block) -> tuple[LimitState, ...]:
-        now = self._clock()
+        now, left = self._clock(), block.left
         return tuple(
             [
-                window.state(remaining + block.left, end - now)
-                for window, remaining, end in zip(self._windows, block.remaining, block.ends, strict=True)
+                # A window that has ended already is followed by a whole one.
+                LimitState(amount, window, remaining + left, ceil(end - now) if end > now else window, name)
+                for (amount, window, remaining, _, name, _), end in block.windows
             ]
         )
 
@@ -138,9 +139,7 @@ class CalculationRateLimit:
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
-        block = _Block(
-            self._limit, left, [state.remaining for state in states], [now + state.reset for state in states]
-        )
+        block = _Block(self._limit, left, [(state, now + state.reset) for state in states])
         if left:
             if len(self._blocks) >= MAX_KEYS:
                 del self._blocks[next(iter(self._blocks))]
@@ -148,7 +147,7 @@ class CalculationRateLimit:
         return block
 
     async def _give_back(self, user_id: bytes, block: _Block) -> None:
-        for window, end in zip(self._windows, block.ends, strict=True):
+        for window, (_, end) in zip(self._windows, block.windows, strict=True):
             if block.left and end > self._clock():
                 await window.give_back(user_id.hex(), block.left)
 
