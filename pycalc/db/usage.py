@@ -35,10 +35,12 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
         return 0
     insert_rows(connection, consumed, [(use.event_id,) for use in uses])
     sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for use in uses:
-        total = sums[use.user_id, use.day, use.operation]
-        for n, value in enumerate((1, use.cached, use.digits, use.compute_us)):
-            total[n] += value
+    for _, user_id, day, operation, cached, digits, compute_us in uses:
+        total = sums[user_id, day, operation]
+        total[0] += 1
+        total[1] += cached
+        total[2] += digits
+        total[3] += compute_us
     rows = [
         (*key, count, cached, *divmod(digits, LOW), compute_us)
         for key, (count, cached, digits, compute_us) in sorted(sums.items())  # the same order of locks in all consumers

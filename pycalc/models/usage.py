@@ -96,21 +96,20 @@ class UsageReport(TypedDict):
 def use_of(event: Event) -> Use:
     """Return the amounts that an event adds to the totals. Raises ValueError if one is missing or out of bounds."""
     day = event.time_ms // _DAY_MS
-    if isinstance(event.content, HistoryRow):
+    if isinstance(event.content, HistoryRow):  # our own row, which needs no check
         row = event.content
         digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
-        use = Use(row.id, row.user_id, day, row.operation, bool(row.cached), digits, row.elapsed_us)
-    else:
-        try:
-            item = json.loads(event.content)["data"]
-            digits, elapsed_us = int(item["digits"]), round(item["elapsed_ms"] * 1000)
-            if "created_at" in item:
-                day = day_of(date.fromisoformat(item["created_at"][:10]))
-            if item.get("sha256", "") is None:
-                digits = _at_ends(digits, item["leading"], item["trailing"])
-            use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
-        except (KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"not an event of a calculation: {error!r}") from error
+        return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)
+    try:
+        item = json.loads(event.content)["data"]
+        digits, elapsed_us = int(item["digits"]), round(item["elapsed_ms"] * 1000)
+        if "created_at" in item:
+            day = day_of(date.fromisoformat(item["created_at"][:10]))
+        if item.get("sha256", "") is None:
+            digits = _at_ends(digits, item["leading"], item["trailing"])
+        use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not an event of a calculation: {error!r}") from error
     if not (isinstance(use.operation, str) and _NAME.fullmatch(use.operation)):
         raise ValueError("not the name of an operation")
     if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):

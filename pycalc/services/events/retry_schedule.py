@@ -67,6 +67,8 @@ class RetrySchedule:
         ``reasons`` maps the id of each refused event to the reason. The result maps the sequence number of each row to
         dead-letter to the reason.
         """
+        if not (reasons or self._waiting):
+            return {}
         now = self._clock()
         given_up: dict[int, str] = {}
         for entry in tried:
