@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,9 @@ _TUNING = (
 )
 # A packet filter (BPF): load the TCP flags, drop SYN without ACK, pass everything else.
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+# Begin a request as soon as the event loop has it, instead of in the loop's next iteration.
+_EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 # A function that returns the complete response to a request that it refuses, and None for other requests.
 Refusal = Callable[[Scope], tuple[Message, Message] | None]
@@ -144,7 +148,7 @@ class HttpServer:
             request.done()
 
     def _begin(self, request: Any) -> None:
-        request.taskref(self._loop.create_task(self._answer(request)))
+        request.taskref(asyncio.Task(self._answer(request), loop=self._loop, **_EAGERLY))
 
     async def _answer(self, request: Any) -> None:
         try:

@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from time import monotonic
 from typing import cast
@@ -121,8 +122,8 @@ async def listen(
     """
     draining = asyncio.Event()
 
-    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, with_headers((_CLOSE,), send) if draining.is_set() else send)
+    def entry(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return app(scope, receive, with_headers((_CLOSE,), send) if draining.is_set() else send)
 
     def refusal(scope: Scope) -> tuple[Message, Message] | None:
         refused = app.refusal(scope)

@@ -38,16 +38,15 @@ class ServerMetrics:
             "Seconds that the newest ids are ahead of the clock, where over 5: a clock is or was wrong",
         )
         # ``labels`` costs more than counting, so its results are kept.
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answered request and the seconds that it took."""
         try:
-            counter = self._counters[route, method, status]
-            histogram = self._histograms[route, method]
+            counter, histogram = self._answered[route, method, status]
         except KeyError:
-            counter = self._counters[route, method, status] = self.requests.labels(route, method, str(status))
-            histogram = self._histograms[route, method] = self.request_seconds.labels(route, method)
+            counter = self.requests.labels(route, method, str(status))
+            histogram = self.request_seconds.labels(route, method)
+            self._answered[route, method, status] = counter, histogram
         counter.inc()
         histogram.observe(seconds)
