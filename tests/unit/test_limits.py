@@ -436,6 +436,19 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
     assert await limit.spend(b"ada", 2) == (LimitState(4, 60, 2, 60, "minute"), LimitState(6, 86400, 0, 86340, "day"))
 
 
+async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() -> None:
+    """After the end of a longer window, a calculation counted in advance shows the reset of the next such window."""
+    clock = Clock()
+    limit = calculation_rate("1000/minute; 10000/hour", clock)
+    await limit.spend(b"ada")
+    clock.now += HOUR - 10
+    await limit.spend(b"ada")
+    clock.now += 15
+    ahead = limit.spend_ahead(b"ada")
+    assert ahead is not None
+    assert [state.reset for state in ahead] == [45, HOUR]
+
+
 @pytest.mark.parametrize("size", [1, 7, 150])
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
     """Counting in blocks admits exactly the limit, states the exact remainder, and returns the unused rest."""
