@@ -23,7 +23,7 @@ from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
-from pycalc.routers.http.negotiation import conditions_of, prefers_html
+from pycalc.routers.http.negotiation import conditions_of, preferred_language, prefers_html
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS
@@ -36,13 +36,14 @@ router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
 
 
-def _page(name: str, styles: str = "", vary: str = "Accept-Encoding") -> Document:
+def _page(name: str, styles: str = "", vary: str = "Accept-Encoding", language: str = "en") -> Document:
     policy = PAGE_POLICY.format(styles=styles)
 
     def read() -> bytes:
         page = (WEB / name).read_bytes()
         for part in ("header", "subnav"):  # the same on every page
             page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
+        page = page.replace(b"/strings/en.js", f"/strings/{language}.js".encode())
         return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
 
     return Document(read, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
@@ -58,7 +59,12 @@ def _release() -> str:
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
-_CONSOLE = _page("index.html", vary="Accept, Accept-Encoding")
+# The console's document names the texts of the reader's language, so that they are loaded with it.
+_LANGUAGES = ("en", "de")
+_CONSOLES = {
+    language: _page("index.html", vary="Accept, Accept-Encoding, Accept-Language", language=language)
+    for language in _LANGUAGES
+}
 _CONSOLE_PAGES = frozenset({"batch", "history", "usage", "developers", "account", "admin"})
 for _path, _document in {
     "/docs": _page("docs.html", styles=" 'unsafe-inline'"),
@@ -67,6 +73,12 @@ for _path, _document in {
     "/guide": _page("guide.html"),
 }.items():
     router.add_api_route(_path, _document.respond, include_in_schema=False)
+
+
+async def _respond_with_console(request: Request) -> Response:
+    """Return the console in the language that the browser prefers."""
+    language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
+    return await _CONSOLES[language].respond(request)
 
 
 @cache
@@ -78,7 +90,7 @@ def _assets() -> Mapping[str, Document]:
     """
     release, found = _release(), {}
     for file in WEB.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.name.endswith(".d.ts"):  # types are for those who write the pages
             path, media_type = file.relative_to(WEB).as_posix(), guess_type(file)[0] or "application/octet-stream"
             found[path] = Document(file.read_bytes, media_type)
             found[f"{release}/{path}"] = Document(file.read_bytes, media_type, _IMMUTABLE)
@@ -108,7 +120,7 @@ async def asset(request: Request, path: str) -> Response:
 async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if prefers_html(request.scope):
-        return await _CONSOLE.respond(request)
+        return await _respond_with_console(request)
     links = {
         "name": "pycalc",
         "version": __version__,
@@ -121,7 +133,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
             "provider": None if resources.provider_sign_in is None else "/oidc/login",
         },
     }
-    return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding"})
+    return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding, Accept-Language"})
 
 
 @router.get("/console/{page}", include_in_schema=False)
@@ -131,10 +143,10 @@ async def console_page(request: Request, page: str) -> Response:
     Raises NotFound if a program asks for an unknown page.
     """
     if page in _CONSOLE_PAGES:
-        return await _CONSOLE.respond(request)
+        return await _respond_with_console(request)
     if not prefers_html(request.scope):
         raise NotFound("There is no such page.")
-    response = await _CONSOLE.respond(request)
+    response = await _respond_with_console(request)
     if response.status_code == 200:
         response.status_code = 404
     return response

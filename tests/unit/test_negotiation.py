@@ -14,6 +14,7 @@ from pycalc.routers.http.negotiation import (
     matching,
     preferred,
     preferred_coding,
+    preferred_language,
 )
 
 MEDIA = ("application/json", "text/plain")
@@ -97,6 +98,26 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
     """A coding is used only if it is named, with a weight above 0 and not below that of no coding (§12.5.3)."""
     assert preferred_coding(header, CODINGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-AT, en;q=0.5", "de"),
+        ("DE-at", "de"),
+        ("en-GB, de;q=0.9", "en"),
+        ("de;q=0.8, en;q=0.9", "en"),
+        ("fr, de;q=0.5, en;q=0.4", "de"),
+        ("fr-FR, *;q=0.1", "en"),
+        ("de;q=0, fr", "en"),
+        ("de;q=2, fr", "en"),
+    ],
+)
+def test_the_language_with_the_highest_weight_that_is_offered(header: str, expected: str) -> None:
+    """A language is found by its primary tag; without one that is offered the first one is sent (§12.5.4)."""
+    assert preferred_language(header, ("en", "de")) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Content negotiation, ranges and preconditions: Accept, Accept-Encoding, Range, If-Match and others (RFC 9110)."""
+"""Content negotiation, ranges and preconditions: Accept and its kin, Range, If-Match and others (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class RequestConditions(NamedTuple):
 
     accept: str = ""
     accept_encoding: str = ""
+    accept_language: str = ""
     range: str = ""
     if_match: str = ""
     if_range: str = ""
@@ -84,8 +85,21 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
     return best if quality(best) else None
 
 
+def preferred_language(header: str, offered: Sequence[str]) -> str:
+    """Return the language in ``offered`` with the highest weight in an Accept-Language, or the first one.
+
+    A range such as ``de-AT`` asks for ``de`` too, as in browsers.
+    """
+    weights = _weights(header)
+    asked = [name for name in sorted(weights, key=weights.__getitem__, reverse=True) if weights[name]]
+    return next((primary for name in asked if (primary := name.partition("-")[0]) in offered), offered[0])
+
+
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the weights in an Accept or Accept-Encoding (RFC 9110 §12.4.2), by the members' names in lower case."""
+    """Return the weights in an Accept, Accept-Encoding or Accept-Language, by the members' names in lower case.
+
+    RFC 9110 §12.4.2 defines the weights.
+    """
     weights = {}
     for member in header.split(","):
         name, *parameters = member.split(";")

@@ -159,8 +159,17 @@ async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length:
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/", "/web", "/web/../settings.py", "/web/%2e%2e/settings.py", "/web/console", "/web//etc/passwd"]
+    "path",
+    [
+        "/web/",
+        "/web",
+        "/web/../settings.py",
+        "/web/%2e%2e/settings.py",
+        "/web/console",
+        "/web//etc/passwd",
+        "/web/vendor/preact.d.ts",
+    ],
 )
 async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
-    """Only the files that pages use are served: no folder, and no path outside."""
+    """Only what pages load is served: no folder, no types, and no path outside of theirs."""
     assert (await client.get(path)).status_code == 404

@@ -1,0 +1,51 @@
+"""How fast a page is, as the browser itself measures it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from playwright.sync_api import Page
+
+_WATCH = """
+window.longTasks = [];
+new PerformanceObserver((list) => {
+  for (const { startTime, duration } of list.getEntries()) longTasks.push({ startTime, duration });
+}).observe({ type: "longtask", buffered: true });
+"""
+_LOADED = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .map(({ startTime, encodedBodySize }) => [startTime, encodedBodySize])"""
+
+
+class FirstPage(NamedTuple):
+    """The page Calculate until its expression takes input: requests, compressed bytes, and milliseconds."""
+
+    requests: int
+    bytes: int
+    usable_ms: float
+
+
+def first_page(page: Page) -> FirstPage:
+    """Open the page Calculate, and wait until its expression takes input."""
+    page.goto("/")
+    usable = page.wait_for_function("performance.getEntriesByName('usable')[0]?.startTime").json_value()
+    needed = [size for start, size in page.evaluate(_LOADED) if start < usable]
+    return FirstPage(len(needed), sum(needed), usable)
+
+
+def use_slow_4g(page: Page) -> None:
+    """Give the page a network of 1.6 Mbit/s down, 0.75 Mbit/s up, and 150 ms for a request and its answer."""
+    network = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 93_750}
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", network)
+
+
+def watch_long_tasks(page: Page) -> None:
+    """Record tasks of 50 ms and longer of every document that the page opens from now on."""
+    page.add_init_script(_WATCH)
+
+
+def longest_task_ms(page: Page) -> float:
+    """Return the longest task of the document that is open, in milliseconds; 0 if none took 50 ms."""
+    longest: float = page.evaluate("Math.max(0, ...longTasks.map(({ duration }) => duration))")
+    return longest
