@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from time import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from tests.harness.accounts import PASSWORD, new_admin, new_name, new_person, re
 from tests.harness.chromium import DEADLINE_MS
 from tests.harness.console import answer_json, sign_in
 from tests.harness.one_time_codes import code_at
+from tests.harness.qr_codes import read_qr
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
@@ -196,13 +198,18 @@ def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: Br
 
 
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
-    """A code of the shown secret turns the second factor on, and recovery codes are shown."""
+    """A QR code holds the secret, whose first code turns the second factor on, and recovery codes are shown."""
+    require_program("npm")
+    console.emulate_media(color_scheme="dark")
     console.goto("/console/account")
     console.get_by_role("button", name="Set up a second factor").click()
     dialog = console.get_by_role("dialog")
     dialog.get_by_label("Current password").fill(PASSWORD)
     dialog.get_by_role("button", name="Continue").click()
     secret = dialog.locator(".secret").inner_text().replace(" ", "")
+    offered = urlsplit(read_qr(dialog.get_by_role("img", name="QR code with the secret")) or "")
+    assert (offered.scheme, offered.netloc, offered.path) == ("otpauth", "totp", f"/pycalc:{username}")
+    assert parse_qs(offered.query)["secret"] == [secret]
     dialog.get_by_label("Code of the app").fill(code_at(secret, time()))
     dialog.get_by_role("button", name="Turn it on").click()
     expect(dialog.get_by_label("Recovery codes")).to_have_text(re.compile(r"([a-z0-9]{4}-?){6}"))

@@ -23,8 +23,8 @@ from tests.harness.console import (
     sign_out,
 )
 from tests.harness.one_time_codes import code_at
-from tests.harness.servers import Server, pycalc
 from tests.harness.page_speed import first_page
+from tests.harness.servers import Server, pycalc
 
 # OEIS A000045.
 F_100 = "354224848179261915075"

@@ -7,6 +7,7 @@ import { CopyButton, saveBlob } from "../parts/clipboard.js";
 import { Dialog, openDialog } from "../parts/dialog.js";
 import { Field, Form, PasswordField } from "../parts/form.js";
 import { toast } from "../parts/toast.js";
+import { QrCode } from "./qr-code.js";
 
 const CODE = { class: "mono", inputmode: "numeric", autocomplete: "one-time-code", autocapitalize: "off", spellcheck: false };
 
@@ -21,6 +22,7 @@ function Secret({ secret, uri, onDone }) {
     onDone(recovery_codes);
   };
   return html`<p>${t("totp.secret-text")}</p>
+    <${QrCode} text=${uri} label=${t("totp.qr")} />
     <p class="secret"><code>${secret.match(/.{1,4}/g)?.join(" ")}</code></p>
     <div class="row"><${CopyButton} text=${() => secret} label=${t("totp.copy-secret")} />
       <a class="button quiet" href=${uri}>${t("totp.open-app")}</a></div>
