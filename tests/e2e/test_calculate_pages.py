@@ -70,6 +70,31 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
     expect(button).to_be_focused()
 
 
+def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
+    """Precision and base are beside the expression, and a reload keeps both; a wrong one opens its part again."""
+    console.get_by_text("Options", exact=True).click()
+    precision, base = console.get_by_label("precision"), console.get_by_label("base")
+    precision.fill("30")
+    calculate(console, "2^0.5")
+    expect(console.locator("#result")).to_have_text(ROOT_OF_2)
+    assert console.url.endswith("/?expression=2%5E0.5&precision=30")
+    console.reload()
+    expect(precision).to_have_value("30")
+    precision.fill("")
+    base.fill("16")
+    console.get_by_label("Expression").fill("2^40 - 1")
+    base.press("Enter")
+    expect(console.locator("#result")).to_have_text("ffffffffff")
+    assert console.url.endswith("/?expression=2%5E40%20-%201&base=16")
+    base.fill("99")
+    console.get_by_text("Options", exact=True).click()
+    expect(base).to_be_hidden()
+    console.get_by_role("button", name=CALCULATE, exact=True).click()
+    expect(base).to_be_focused()
+    expect(base).to_have_accessible_description(re.compile("base must be a whole number from 2 to 36"))
+    expect(console.locator("#result")).to_have_text("ffffffffff")
+
+
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
     """An invalid operand is explained at its field, and a calculation without a value below the form; 10^3 is valid."""
     console.get_by_role("button", name="pow", exact=True).click()

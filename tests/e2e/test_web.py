@@ -180,6 +180,18 @@ def test_cancel_keeps_the_last_result(console: Page) -> None:
     expect(console.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_computation_that_has_waited_is_told_as_such(console: Page) -> None:
+    """Beyond the service's own limit the page says that the computation had to wait for its turn."""
+    known = {"expression": "100!", "digits": 158, "exact": True, "too_large": False, "seconds": 0.1, "timeout": 0.1}
+    console.route("**/evaluate/preview", lambda route: answer_json(route, known))
+    console.get_by_label("Expression").fill("100!")
+    expect(console.locator("#preview")).to_contain_text("158 digits")
+    console.route("**/evaluate", lambda _: None)  # no answer
+    console.get_by_role("button", name="Calculate", exact=True).click()
+    expect(console.get_by_text("Computing after a wait for its turn")).to_be_visible()
+    console.get_by_role("button", name="Cancel").click()
+
+
 def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path: Path) -> None:
     """The page shows only the first and last of 20,001 digits; the download has all of them."""
     calculate(console, "10^20000")

@@ -4,11 +4,13 @@ import { html } from "../../vendor/preact.js";
 import { calculate, state } from "../pages/calculate.js";
 import { ErrorCard } from "../parts/error-card.js";
 import { Result } from "../parts/result.js";
+import { optionErrors } from "./options.js";
 import { TooLarge } from "./too-large.js";
 
 /** @param {{problem: import("../api.js").Problem, wanted: URLSearchParams}} props */
 function Refusal({ problem, wanted }) {
   if (problem.code === "result-too-large") return html`<${TooLarge} key=${String(wanted)} problem=${problem} wanted=${wanted} />`;
+  if (wanted.has("expression") && Object.keys(optionErrors(problem)).length > 0) return null; // it stands at the options
   const retry = problem.status === 0 || problem.status >= 429 ? () => calculate(wanted) : undefined;
   return html`<${ErrorCard} problem=${problem} onRetry=${retry} />`;
 }

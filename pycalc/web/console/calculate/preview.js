@@ -57,7 +57,7 @@ function Trouble({ problem, text }) {
 export function Preview({ text }) {
   const found = useSignal(/** @type {any} */ (null));
   const expression = text.trim();
-  const precision = Number(asked().get("precision")) || undefined;
+  const [precision, base] = ["precision", "base"].map((name) => Number(asked().get(name)) || undefined);
   useEffect(() => {
     found.value = null;
     if (fault.value && fault.value.text !== text) fault.value = null;
@@ -65,7 +65,7 @@ export function Preview({ text }) {
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {
-        found.value = await requestJson("/evaluate/preview", { method: "POST", json: { expression: text, precision }, signal: stop.signal });
+        found.value = await requestJson("/evaluate/preview", { method: "POST", json: { expression: text, precision, base }, signal: stop.signal });
         timeLimit.value = found.value.timeout;
       } catch (error) {
         if (stop.signal.aborted || !(error instanceof Problem)) return;
@@ -76,7 +76,7 @@ export function Preview({ text }) {
       }
     }, PAUSE_MS);
     return () => { clearTimeout(timer); stop.abort(); };
-  }, [text, precision, who.value]);
+  }, [text, precision, base, who.value]);
   const told = state.value.title === expression && (state.value.problem ?? state.value.result);
   const long = [...text].length > LONGEST;
   return html`<div id="preview" class="preview" aria-live="polite">

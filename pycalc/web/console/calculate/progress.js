@@ -22,9 +22,11 @@ export function Progress() {
     return () => clearInterval(timer);
   }, [running]);
   if (!running) return null;
-  const time = duration(Math.max(0, Math.round((now.value - started) / 100) * 100));
-  const computing = timeLimit.value > 0
-    ? t("calculate.computing-of", { time, limit: duration(timeLimit.value * 1000) }) : t("calculate.computing", { time });
+  const ms = Math.max(0, Math.round((now.value - started) / 100) * 100);
+  const [time, limit] = [duration(ms), timeLimit.value * 1000];
+  // The service starts its limit when a worker takes the computation, so what takes longer has waited for its turn.
+  const computing = limit === 0 ? t("calculate.computing", { time }) : ms <= limit
+    ? t("calculate.computing-of", { time, limit: duration(limit) }) : t("calculate.queued", { time });
   const stop = () => {
     cancel();
     /** @type {HTMLElement | null} */ (document.querySelector("#main form [type=submit]"))?.focus();

@@ -110,7 +110,7 @@ export default function Calculate() {
     ${operation
       ? extras && html`<${extras.OperationForm} key=${operation} name=${operation} />`
       : html`<${ExpressionLine} text=${text} submit=${submit} />
-        ${extras && html`<${extras.Preview} text=${text.value} />`}
+        ${extras && html`<${extras.Preview} text=${text.value} /><${extras.Options} submit=${submit} />`}
         <ul class="chips" aria-label=${t("calculate.examples")}>${EXAMPLES.map((example) => html`
           <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>`}
     ${extras && html`<${extras.Progress} />`}

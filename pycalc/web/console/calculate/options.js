@@ -1,0 +1,39 @@
+// The options of the expression: how a value is rounded, and in which base it is written. The address holds them.
+
+import { html, useEffect, useSignal } from "../../vendor/preact.js";
+import { t } from "../app.js";
+import { ask, asked, state } from "../pages/calculate.js";
+import { Field } from "../parts/form.js";
+
+const NAMES = ["precision", "base"];
+
+/** The errors of a problem that stand at the options, by name. @param {import("../api.js").Problem | undefined} problem */
+export function optionErrors(problem) {
+  const found = (problem?.errors ?? []).map(({ pointer, detail }) => [pointer.slice(1), detail]);
+  return Object.fromEntries(found.filter(([name]) => NAMES.includes(name)));
+}
+
+/** @param {{submit: (event?: Event) => void}} props */
+export function Options({ submit }) {
+  const given = asked();
+  const { problem } = state.value;
+  const errors = optionErrors(problem);
+  const open = useSignal(NAMES.some((name) => given.get(name)));
+  useEffect(() => {
+    const first = NAMES.find((name) => errors[name]);
+    if (!first) return;
+    open.value = true;
+    requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector(`.options [name=${first}]`))?.focus());
+  }, [problem]);
+  const onInput = (/** @type {any} */ { currentTarget: { name, value } }) => {
+    const members = asked();
+    if (value) members.set(name, value);
+    else members.delete(name);
+    ask(members, { replace: true });
+  };
+  const onKeyDown = (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter") submit(event); };
+  return html`<details open=${open.value} onToggle=${(/** @type {any} */ event) => { open.value = event.currentTarget.open; }}>
+    <summary>${t("calculate.options")}</summary><div class="options">${NAMES.map((name) => html`
+      <${Field} key=${name} name=${name} label=${name} hint=${t(`calculate.${name}-hint`)} error=${errors[name]} value=${given.get(name) ?? ""}
+        onInput=${onInput} onKeyDown=${onKeyDown} autocomplete="off" spellcheck=${false} inputmode="numeric" class="mono" />`)}</div></details>`;
+}
