@@ -10,6 +10,7 @@ import sys
 from benchmarks.attack import attack
 from benchmarks.cache import cache
 from benchmarks.cold_start import cold_start
+from benchmarks.console import console
 from benchmarks.estimates import estimates
 from benchmarks.event_loop import event_loop
 from benchmarks.event_streams import event_streams
@@ -43,6 +44,7 @@ PARTS = {
     "history": pages,
     "export": exports,
     "cold-start": cold_start,
+    "console": console,
 }
 
 

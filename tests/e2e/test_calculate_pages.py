@@ -13,7 +13,14 @@ from gmpy2 import mpz
 from playwright.sync_api import Page, Request, expect
 
 from tests.harness.accounts import PASSWORD
-from tests.harness.console import calculate, fill_sign_in
+from tests.harness.console import (
+    TWENTY_MILLION_DIGITS,
+    calculate,
+    fill_sign_in,
+    go_to_digit,
+    search_digits,
+    view_digits,
+)
 
 ROOT_OF_2 = "1.41421356237309504880168872421"  # OEIS A002193, rounded to 30 digits
 CALCULATE = "Calculate"
@@ -163,6 +170,19 @@ def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
     expect(rows.locator(".digit-row").first).to_contain_text(digits[:10])
     viewer.get_by_text("How often each digit occurs").press("Enter")
     expect(viewer.get_by_role("row", name=re.compile(f"^7 {digits.count('7'):,}"))).to_be_visible()
+
+
+def test_twenty_million_digits_are_shown(console: Page) -> None:
+    """Of 20 million digits any can be gone to and found; only the rows in view exist."""
+    viewer = view_digits(console, TWENTY_MILLION_DIGITS)
+    digits = (mpz(3) ** 41_918_065).digits()
+    assert len(digits) == 20_000_000
+    go_to_digit(viewer, 10_000_000)
+    expect(viewer.locator(".digit-rows")).to_contain_text(digits[9_999_999:10_000_009])
+    search_digits(viewer, "123456")
+    hits = len(re.findall("(?=123456)", digits))
+    expect(viewer).to_contain_text(f"Hit 1 of {hits}")
+    assert viewer.locator(".digit-row").count() < 50
 
 
 def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:

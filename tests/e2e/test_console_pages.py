@@ -81,6 +81,26 @@ def test_history_shows_new_calculations_when_asked(console: Page, context: Brows
     expect(console.get_by_role("button", name="3 + 3")).to_be_visible()
 
 
+def test_a_flood_of_events_moves_nothing(console: Page, context: BrowserContext, token: str) -> None:
+    """1,000 new calculations at once change one button: rows, focus and scrolling stay, and nothing is requested."""
+    _evaluate(context, token, *(f"{n}+0" for n in range(50)))
+    console.goto("/console/history")
+    expect(console.get_by_text("Live", exact=True)).to_be_visible()
+    rows = console.get_by_role("row")
+    row = console.get_by_role("button", name="10 + 0")
+    row.focus()
+    before = (rows.all_inner_texts(), console.evaluate("scrollY"))
+    assert before[1] > 0
+    requested: list[str] = []
+    console.on("request", lambda request: requested.append(request.url))
+    batch = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(1_000)]}
+    assert context.request.post("/batch", data=batch, headers={"Authorization": f"Bearer {token}"}).status == 200
+    expect(console.get_by_role("button", name="Show 1,000 new")).to_be_visible()
+    expect(row).to_be_focused()
+    assert (rows.all_inner_texts(), console.evaluate("scrollY")) == before
+    assert requested == []
+
+
 ATTACK = "<img src=x onerror=alert(1)>"
 
 

@@ -10,6 +10,9 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.harness.accounts import PASSWORD
 
+TWENTY_MILLION_DIGITS = "3^41918065"
+_LONG_MS = 90_000  # for 20 million digits on a busy machine
+
 
 def open_sign_in(page: Page) -> Locator:
     """Open the dialog for signing in, and return it."""
@@ -60,6 +63,28 @@ def answer_once(page: Page, url: str, answer: Callable[[Route], None]) -> None:
     """
     pending = [answer]
     page.route(url, lambda route: pending.pop()(route) if pending else route.fallback())
+
+
+def view_digits(page: Page, expression: str) -> Locator:
+    """Calculate an expression of up to 20 million digits, and open the viewer, which then checks the digits."""
+    calculate(page, expression)
+    page.get_by_role("button", name="All digits").click(timeout=_LONG_MS)
+    viewer = page.get_by_role("region", name="All digits")
+    expect(viewer).to_contain_text("as recorded", timeout=_LONG_MS)
+    return viewer
+
+
+def go_to_digit(viewer: Locator, number: int) -> None:
+    """Bring the digit with this number, from 1, into view."""
+    viewer.get_by_label("Digit number").fill(str(number))
+    viewer.get_by_role("button", name="Go to digit").click()
+
+
+def search_digits(viewer: Locator, pattern: str) -> None:
+    """Search digits, and wait for the first hit."""
+    viewer.get_by_label("Search digits").fill(pattern)
+    viewer.get_by_role("button", name="Search", exact=True).click()
+    expect(viewer.locator("mark.current")).to_have_text(pattern, timeout=_LONG_MS)
 
 
 def answer_json(route: Route, body: Any, status: int = 200) -> None:
