@@ -2,6 +2,7 @@
 
 import { announce, t } from "./app.js";
 import { Problem, request } from "./api.js";
+import { textOf as writtenOf } from "./parts/digits.js";
 import { toast } from "./parts/toast.js";
 
 const DEADLINE_MS = 60_000; // the service's own deadline is shorter; this one is for a service that is gone
@@ -66,7 +67,8 @@ export async function run(wanted, state, fault, signal) {
     const text = await textOf(answer, (done) => { state.value = { ...state.value, done }; });
     const calculation = JSON.parse(text);
     state.value = { phase: "idle", title, wanted, result: { title, wanted, calculation } };
-    announce(t("calculate.announced", { title, digits: t("digits", { n: calculation.digits }) }));
+    const { digits, result: value } = calculation;
+    announce(t("calculate.announced", { title, result: digits === 0 ? writtenOf(value) : t("digits", { n: digits }) }));
     return undefined;
   } catch (error) {
     if (signal.aborted) {

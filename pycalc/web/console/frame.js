@@ -75,6 +75,12 @@ function onKey(event) {
   }
 }
 
+/** Scroll a row of links sideways to this one, where the screen is too narrow for all. @param {HTMLElement} link */
+function showLink(link) {
+  const row = /** @type {HTMLElement} */ (link.parentElement);
+  row.scrollLeft = link.offsetLeft - row.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
+}
+
 const host = /** @type {HTMLElement} */ (document.getElementById("tools"));
 host.replaceChildren();
 render(html`<${Tools} />`, host);
@@ -92,9 +98,11 @@ effect(() => {
   for (const link of document.querySelectorAll(".bar a, .subnav a")) {
     const { pathname } = new URL(/** @type {HTMLAnchorElement} */ (link).href);
     const section = pathname === "/docs" && document.querySelector(".subnav") !== null && link.closest(".bar") !== null;
-    if (pathname === address.value.pathname) link.setAttribute("aria-current", "page");
-    else if (section) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
+    const current = pathname === address.value.pathname ? "page" : section ? "true" : null;
+    if (current) {
+      link.setAttribute("aria-current", current);
+      showLink(/** @type {HTMLElement} */ (link));
+    } else link.removeAttribute("aria-current");
   }
 });
 let offered = /** @type {import("./app.js").Command[]} */ ([]);

@@ -30,10 +30,10 @@ export function Results({ rows, version }) {
     { key: "line", label: t("batch.line"), number: true, cell: (/** @type {any} */ { line }) => number(line) },
     { key: "input", label: t("batch.input"), cell: (/** @type {any} */ { text }) => html`<span class="mono">${shortened(text)}</span>` },
     { key: "result", label: t("batch.result"), cell: outcome },
-    { key: "digits", label: t("batch.digits"), number: true, cell: (/** @type {any} */ { answer }) => (isDone(answer) ? number(answer.digits) : "") },
+    { key: "digits", label: t("batch.digits"), number: true, cell: (/** @type {any} */ { answer }) => (!isDone(answer) ? "" : answer.digits ? number(answer.digits) : "–") },
     { key: "time", label: t("batch.time"), number: true, cell: (/** @type {any} */ { answer }) => (isDone(answer) ? duration(answer.elapsed_ms) : "") },
     { key: "kind", label: t("batch.kind"), hidden: true, cell: (/** @type {any} */ { answer }) => isDone(answer) && html`
-      ${!answer.exact && html`<span class="chip warn">${t("result.rounded")}</span>`}${answer.cached && html`<span class="chip">${t("result.cached")}</span>`}` },
+      ${!answer.exact && html`<span class="chip warn">${t(`result.${answer.result?.root === undefined ? "rounded" : "remainder"}`)}</span>`}${answer.cached && html`<span class="chip">${t("result.cached")}</span>`}` },
   ];
   const points = done.filter(({ answer }) => Number(answer.digits) > 0 && answer.elapsed_ms > 0 && !answer.cached)
     .map(({ answer }) => /** @type {[number, number]} */ ([Number(answer.digits), answer.elapsed_ms]));

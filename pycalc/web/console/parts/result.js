@@ -27,7 +27,7 @@ export function Result({ title, wanted, calculation }) {
     <h2 id="result-title" class="mono">${title} =</h2>
     <div role="group" aria-label=${t("calculate.result-of", { expression: title })} tabindex="0" id="result">
       ${summary ? html`<${Ends} leading=${leading} trailing=${trailing} />` : html`<${Digits} text=${text} />`}</div>
-    <div class="row facts"><span>${t("digits", { n: digits })}</span>
+    <div class="row facts">${digits !== 0 && html`<span>${t("digits", { n: digits })}</span>`}
       <span class=${exact ? "chip" : "chip warn"}>${t(`result.${exact ? "exact" : inexact}`)}</span>
       ${cached && html`<span class="chip">${t("result.cached")}</span>`}<span>${duration(elapsed)}</span>
       <span class="spring"></span>

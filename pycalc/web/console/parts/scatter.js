@@ -34,7 +34,7 @@ export function Scatter({ label, x, y, points }) {
         <text x=${across(power)} y=${HEIGHT - BOTTOM + 18} text-anchor="middle">${written(power)}</text>`)}
       ${ticks(low, high).map((power) => html`<line x1=${LEFT} x2=${WIDTH - EDGE} y1=${up(power)} y2=${up(power)} />
         <text x=${LEFT - 8} y=${up(power) + 4} text-anchor="end">${written(power)}</text>`)}
-      <text x=${WIDTH - EDGE} y=${HEIGHT - 6} text-anchor="end">${x}</text><text x="0" y=${EDGE - 2}>${y}</text>
+      <text x=${WIDTH - EDGE} y=${HEIGHT - 6} text-anchor="end">${x}</text><text x=${LEFT + 6} y=${EDGE + 14}>${y}</text>
       ${shown.map(([one, other]) => html`<circle cx=${across(Math.log10(one))} cy=${up(Math.log10(other))} r="3" />`)}
     </svg></figure>`;
 }

@@ -133,7 +133,7 @@ export default {
   "calculate.receiving-some": "{done} empfangen",
   "calculate.cancelled": "Abgebrochen. Das letzte Ergebnis ist noch da.",
   "calculate.result-of": "Ergebnis von {expression}",
-  "calculate.announced": "{title}: {digits}.",
+  "calculate.announced": "{title}: {result}.",
   "calculate.at-most": "höchstens {digits}",
   "calculate.some-digits": "{amount} Ziffern",
   "calculate.power-of-digits": "mehr als 10^{power} Ziffern",

@@ -133,7 +133,7 @@ export default {
   "calculate.receiving-some": "Received {done}",
   "calculate.cancelled": "Cancelled. The last result is still there.",
   "calculate.result-of": "Result of {expression}",
-  "calculate.announced": "{title}: {digits}.",
+  "calculate.announced": "{title}: {result}.",
   "calculate.at-most": "at most {digits}",
   "calculate.some-digits": "{amount} digits",
   "calculate.power-of-digits": "more than 10^{power} digits",

@@ -83,13 +83,14 @@ export function Rows({ text, group, label, goal, search }) {
     show(first.value + step);
   };
   const rows = [];
+  const gutter = { minWidth: `${number(text.length).length}ch` };
   for (let row = first.value; row < Math.min(count, first.value + shown); row += 1) {
     const groups = [];
     const end = Math.min(text.length, (row + 1) * perRow);
     for (let at = row * perRow; at < end; at += group) {
       groups.push(html`<span class="group">${marked(text, at, Math.min(end, at + group), search)}</span>`);
     }
-    rows.push(html`<div class="digit-row" key=${row}><span class="offset">${number(row * perRow + 1)}</span>${groups}</div>`);
+    rows.push(html`<div class="digit-row" key=${row}><span class="offset" style=${gutter}>${number(row * perRow + 1)}</span>${groups}</div>`);
   }
   return html`<div class="digit-rows mono" ref=${frame} role="group" aria-label=${label} tabindex="0" onScroll=${onScroll} onKeyDown=${onKey}>
     <span class="probe" ref=${probe} aria-hidden="true">0000000000</span>
