@@ -59,6 +59,13 @@ def test_every_text_that_is_asked_for_exists() -> None:
     assert asked - keys == set()
 
 
+def test_no_page_links_to_the_metrics() -> None:
+    """Raw metrics are for monitoring; people get the page Health."""
+    assert [
+        file.name for file in (*MODULES, *WEB.glob("*.html")) if re.search(r"[\"'(]/metrics", file.read_text())
+    ] == []
+
+
 @pytest.mark.parametrize("page", sorted(WEB.glob("*.html")), ids=lambda page: page.name)
 def test_pages_have_no_inline_scripts_or_styles(page: Path) -> None:
     """No page has a script without a file, a style element, a style attribute or an event handler."""

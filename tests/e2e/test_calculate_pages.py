@@ -103,17 +103,35 @@ def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None
 
 
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
-    """An invalid operand is explained at its field, and a calculation without a value below the form; 10^3 is valid."""
+    """Usual ways to write a number are operands; an error stands at its field, and a missing value below the form."""
     console.get_by_role("button", name="pow", exact=True).click()
     x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
     x.fill("10^3")
-    y.fill("1,000")
+    y.fill("1.5.2")
     y.press("Enter")
     expect(y).to_have_accessible_description(re.compile("y must be a number"))
     expect(y).to_be_focused()
     y.fill("-2")
     y.press("Enter")
     expect(console.locator("#result")).to_have_text("0.000001")
+    for written, result in (("1/3", "9"), ("-1,000", "0.000001"), ("1 000 000", "0.000000000001")):
+        x.fill(written)
+        x.press("Enter")
+        expect(console.locator("#result")).to_have_text(result)
+    x.fill("10^3")
+    x.press("Enter")
+    expect(console.locator("#result")).to_have_text("0.000001")
+    options, precision = console.get_by_text("Options", exact=True), console.get_by_label("precision")
+    options.click()
+    precision.fill("none")
+    x.fill("7")
+    options.click()
+    expect(precision).to_be_hidden()
+    expect(x).to_have_value("7")
+    x.press("Enter")
+    expect(precision).to_be_focused()
+    expect(precision).to_have_value("none")
+    precision.fill("")
     x.fill("0")
     x.press("Enter")
     expect(console.get_by_role("alert").get_by_role("link")).to_have_attribute("href", "/docs/problems#domain-error")
@@ -137,6 +155,34 @@ def test_a_new_operation_appears_by_itself(page: Page) -> None:
     page.get_by_role("button", name="cube").click()
     expect(page.get_by_role("heading", name="Cube")).to_be_visible()
     expect(page.get_by_label("n", exact=True)).to_have_accessible_description("The edge.")
+
+
+def test_a_hanging_document_delays_nothing_else(page: Page) -> None:
+    """While the operations' document does not come, the form has a skeleton, then the reason and a way to try again."""
+    page.clock.install()
+    page.route("**/openapi.json", lambda _: None)  # no answer
+    with page.expect_request("**/openapi.json"):
+        page.goto("/?operation=pow&x=2")
+    expect(page.locator(".operation .skeleton")).to_be_visible()
+    expect(page.get_by_role("button", name="fibonacci", exact=True)).to_be_enabled()
+    page.clock.fast_forward(21_000)
+    expect(page.get_by_role("alert")).to_contain_text("did not answer in time")
+    expect(page.get_by_role("button", name="Try again")).to_be_enabled()
+
+
+def test_receiving_is_another_phase_than_computing(console: Page) -> None:
+    """While a long result arrives, the page says how much of it is there, and Cancel keeps the last result."""
+    calculate(console, "fibonacci(10)")
+    expect(console.locator("#result")).to_have_text("55")
+    session = console.context.new_cdp_session(console)
+    session.send("Network.enable")
+    network = {"offline": False, "latency": 0, "downloadThroughput": 20_000, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", network)
+    calculate(console, "2^3000000")  # 900 kB
+    expect(console.get_by_text(re.compile(r"^Received [\d.]+ MB"))).to_be_visible()
+    console.get_by_role("button", name="Cancel").click()
+    expect(console.locator(".progress")).to_have_count(0)
+    expect(console.locator("#result")).to_have_text("55")
 
 
 def test_long_operands_do_not_fit_into_a_path(console: Page) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import factorial
 from time import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -144,9 +145,31 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
     drawer.get_by_role("button", name="Show the digits").click()
     expect(drawer.get_by_text("as recorded")).to_be_visible()  # the digits were compared with their SHA-256
     expect(drawer).to_contain_text("4023872600")  # OEIS A000142
+    with console.expect_download() as saving:
+        drawer.get_by_role("button", name="Download").click()
+    assert saving.value.path().read_text() == str(factorial(1000))
     console.keyboard.press("Escape")
     expect(opener).to_be_focused()
     assert len(_get(context, "/secure-history", token)["items"]) == 1
+
+
+def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
+    """A summary has no digits to save, and operands that are recorded by their ends cannot be run again."""
+    headers = {"Authorization": f"Bearer {token}"}
+    for body in (
+        {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},
+        {"operation": "isprime", "input": {"n": "2" * 2_000}},
+    ):
+        assert context.request.post("/calculations", data=body, headers=headers).status == 201
+    console.goto("/console/history")
+    drawer = console.get_by_role("dialog", name="Calculation")
+    console.get_by_role("row").filter(has_text="1000000000!").get_by_role("button").click()
+    expect(drawer.get_by_role("button", name="Run again")).to_be_visible()
+    expect(drawer.get_by_role("button", name=re.compile("Download|Show the digits"))).to_have_count(0)
+    console.keyboard.press("Escape")
+    console.get_by_role("row").filter(has_text="isprime").get_by_role("button").click()
+    expect(drawer).to_contain_text("false")
+    expect(drawer.get_by_role("button", name="Run again")).to_have_count(0)
 
 
 def test_history_runs_again_and_compares(console: Page, context: BrowserContext, token: str) -> None:
@@ -314,6 +337,7 @@ def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
     drawer.get_by_label("Calculations").fill("1 a year")
     drawer.get_by_role("button", name="Save the limits").click()
     expect(drawer.get_by_label("Calculations")).to_have_attribute("aria-invalid", "true")
+    expect(drawer.get_by_label("Calculations")).to_have_value("1 a year")
     drawer.get_by_label("Calculations").fill("60/minute")
     drawer.get_by_role("button", name="Save the limits").click()
     expect(admin.get_by_text("The limits are saved.")).to_be_visible()

@@ -176,6 +176,7 @@ def test_cancel_keeps_the_last_result(console: Page) -> None:
     expect(console.get_by_text("Computing")).to_be_visible()
     with console.expect_event("requestfailed", lambda request: "/evaluate" in request.url):
         console.get_by_role("button", name="Cancel").click()
+    expect(console.get_by_role("button", name="Calculate", exact=True)).to_be_focused()
     expect(console.locator("#result")).to_have_text("55")
     expect(console.get_by_role("alert")).to_have_count(0)
 
@@ -421,6 +422,21 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
     expect(page).to_have_title("History · pycalc")
 
 
+def test_what_is_typed_at_once_is_kept(page: Page) -> None:
+    """What is typed in the moment in which the expression takes input is still there when the page is complete."""
+    page.add_init_script("""
+        const mark = performance.mark.bind(performance);
+        performance.mark = (name) => {
+          const field = document.getElementById("expression");
+          queueMicrotask(() => { field.value = "2^10"; field.dispatchEvent(new Event("input", { bubbles: true })); });
+          return mark(name);
+        };""")
+    page.goto("/")
+    expect(page.get_by_role("banner").get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="fibonacci", exact=True)).to_be_visible()
+    expect(page.get_by_label("Expression")).to_have_value("2^10")
+
+
 def test_pages_belong_to_an_account(page: Page, username: str) -> None:
     """A page that needs a session offers to sign in, and then shows itself; an unknown page has a link home."""
     page.goto("/console/history")
@@ -446,6 +462,47 @@ def test_language_and_theme_are_kept(page: Page) -> None:
         assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
 
 
+def test_a_german_browser_gets_german_texts_numbers_and_dates(browser: Browser, server: Server) -> None:
+    """Texts, numbers and dates are of one language."""
+    context = browser.new_context(base_url=server.url, locale="de-DE")
+    page = context.new_page()
+    name = new_name()
+    assert context.request.post("/register", data=registration(name)).status == 201
+    page.goto("/?expression=10%5E2000")
+    page.get_by_role("button", name="Rechnen", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Anmelden")
+    dialog.get_by_label("Benutzername").fill(name)
+    dialog.get_by_label("Passwort", exact=True).fill(PASSWORD)
+    dialog.get_by_role("button", name="Anmelden", exact=True).first.click()
+    expect(page.locator(".facts")).to_contain_text("2.001 Ziffern")
+    page.goto("/console/history")
+    expect(page.get_by_role("row").filter(has_text="2.001").locator("time")).to_have_text(
+        re.compile(r"^\d\d\.\d\d\.20\d\d, ")
+    )
+    context.close()
+
+
+def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
+    """Printed pages have the result, dark on white in every theme, without what is only there to be pressed."""
+    console.emulate_media(color_scheme="dark")
+    calculate(console, "2^100")
+    expect(console.locator("#result")).to_be_visible()
+    console.emulate_media(color_scheme="dark", media="print")
+    expect(console.locator("#result")).to_have_css("color", "rgb(23, 32, 30)")
+    expect(console.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(console.locator("header, main button:not(.link)").filter(visible=True)).to_have_count(0)
+
+
+def test_forced_colours_keep_what_is_chosen_apart(console: Page) -> None:
+    """With the reader's own colours, buttons have edges, and the chosen one another ground."""
+    console.emulate_media(forced_colors="active")
+    chosen, other = (console.get_by_role("button", name=name, exact=True) for name in ("Expression", "pow"))
+    for button in (chosen, other):
+        expect(button).to_have_css("border-top-width", "1px")
+    ground = "element => getComputedStyle(element).backgroundColor"
+    assert chosen.evaluate(ground) != other.evaluate(ground)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Literal["light", "dark"]) -> None:
     """At 360 pixels no page scrolls sideways, in light and in dark mode."""
@@ -459,6 +516,8 @@ def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Litera
         console.goto(f"/console/{name}")
         expect(console.get_by_role("heading", level=1)).to_be_visible()
         assert console.evaluate(overflow) == 0, name
+    console.goto("/console/developers")  # the row of links is scrolled to the current one
+    expect(console.get_by_role("link", name="Developers")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize(("locale", "title"), [("en-GB", "Calculate"), ("de-AT", "Rechnen")])

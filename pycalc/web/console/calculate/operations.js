@@ -1,7 +1,7 @@
 // The operations of the service: chips to choose from, and a form for the chosen one, made from the OpenAPI document.
 
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
-import { t } from "../app.js";
+import { language, t } from "../app.js";
 import { Problem, anonymous, readJson } from "../api.js";
 import { ask, asked, calculate, state } from "../pages/calculate.js";
 import { Field, Form } from "../parts/form.js";
@@ -52,8 +52,21 @@ export function Operations({ chosen }) {
       onClick=${() => choose(name)}>${name || t("calculate.expression")}</button></li>`)}</ul>`;
 }
 
-/** A power of ten as a literal: 10^12 is 1e12. @param {string} value */
-const literal = (value) => value.trim().replace(/^(-?)10\^(\d+)$/, "$11e$2");
+/**
+ * A number without the separators of its thousands. A single one stays where it may be a decimal sign: in 1.000, and in
+ * 1,000 for those who do not read English.
+ * @param {string} text
+ */
+function ungrouped(text) {
+  const separator = /^-?\d{1,3}([,.\s])\d{3}(?:\1\d{3})*$/.exec(text)?.[1];
+  if (separator === undefined) return text;
+  const parts = text.split(separator);
+  const decimal = separator === "." || (separator === "," && language.value.value !== "en");
+  return parts.length === 2 && decimal ? text : parts.join("");
+}
+
+/** An operand as a literal: 10^12 is 1e12, and 1,000,000 is 1000000. @param {string} value */
+const literal = (value) => ungrouped(value.trim()).replace(/^(-?)10\^(\d+)$/, "$11e$2");
 
 /** @param {{parameter: Parameter, value: string, error?: string}} props */
 function Option({ parameter, value, error }) {

@@ -1,6 +1,6 @@
 // The page Calculate: an expression or the form of an operation, and its exact value. The address holds what is asked for.
 
-import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
+import { html, signal, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
 import { address, navigate, t, useCommands, useLater, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
@@ -84,7 +84,7 @@ export default function Calculate() {
   const extras = useLater(() => import("../calculate/extras.js"));
   const { result, problem } = state.value;
   const outcome = useLater(() => import("../calculate/outcome.js"), Boolean(result ?? problem));
-  useEffect(() => { text.value = given; }, [given]);
+  useLayoutEffect(() => { text.value = given; }, [given]); // before anything can be typed
   const submit = (/** @type {Event | undefined} */ event = undefined) => {
     event?.preventDefault();
     const expression = text.value.trim();
@@ -110,9 +110,10 @@ export default function Calculate() {
     ${operation
       ? extras && html`<${extras.OperationForm} key=${operation} name=${operation} />`
       : html`<${ExpressionLine} text=${text} submit=${submit} />
-        ${extras && html`<${extras.Preview} text=${text.value} /><${extras.Options} submit=${submit} />`}
+        ${extras && html`<${extras.Preview} text=${text.value} />`}
         <ul class="chips" aria-label=${t("calculate.examples")}>${EXAMPLES.map((example) => html`
-          <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>`}
+          <li key=${example}><button type="button" class="chip mono" onClick=${() => pick(example)}>${example}</button></li>`)}</ul>
+        ${extras && html`<${extras.Options} submit=${submit} />`}`}
     ${extras && html`<${extras.Progress} />`}
     ${outcome && html`<${outcome.Outcome} />`}</div>`;
 }

@@ -1,20 +1,27 @@
 // Forms: labelled fields, each with its error below it, and one submission at a time.
 
-import { html, useRef, useSignal } from "../../vendor/preact.js";
+import { html, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
 import { Problem } from "../api.js";
 import { ErrorCard } from "./error-card.js";
 import { useElementId } from "./ids.js";
 
 /**
- * An input with its label, a hint and its error. Every other property goes to the input.
- * @param {{name: string, label: string, hint?: string, error?: string, [attribute: string]: any}} props
+ * An input with its label, a hint and its error. `value` is what it holds at first, and again when it changes: what is typed
+ * survives every other change of the page. Every other property goes to the input.
+ * @param {{name: string, label: string, hint?: string, error?: string, value?: string, onInput?: (event: any) => void, [attribute: string]: any}} props
  */
-export function Field({ name, label, hint, error, ...attributes }) {
+export function Field({ name, label, hint, error, value, onInput, ...attributes }) {
   const id = useElementId();
+  const typed = useSignal(value);
+  useLayoutEffect(() => { typed.value = value; }, [value]); // before anything can be typed
+  const keep = (/** @type {any} */ event) => {
+    if (value !== undefined) typed.value = event.currentTarget.value;
+    onInput?.(event);
+  };
   const described = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");
   return html`<div class="field"><label for=${id}>${label}</label>
-    <input id=${id} name=${name} aria-invalid=${error ? "true" : undefined} aria-describedby=${described || undefined} ...${attributes} />
+    <input id=${id} name=${name} value=${typed.value} onInput=${keep} aria-invalid=${error ? "true" : undefined} aria-describedby=${described || undefined} ...${attributes} />
     ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
     ${error && html`<p class="field-error" id=${`${id}-error`}>${error}</p>`}</div>`;
 }
