@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_no_page_links_to_the_metrics() -> None:
     assert [
         file.name for file in (*MODULES, *WEB.glob("*.html")) if re.search(r"[\"'(]/metrics", file.read_text())
     ] == []
+
+
+def test_the_files_of_others_are_those_of_the_notices() -> None:
+    """THIRD_PARTY.md has the SHA-256 of every vendored file."""
+    notices = (WEB.parents[1] / "THIRD_PARTY.md").read_text()
+    vendored = [file for file in (WEB / "vendor").iterdir() if not file.name.endswith(".d.ts")]
+    assert dict(re.findall(r"\| `([\w.-]+)` \| `([0-9a-f]{64})` \|", notices)) == {
+        file.name: sha256(file.read_bytes()).hexdigest() for file in vendored
+    }
 
 
 @pytest.mark.parametrize("page", sorted(WEB.glob("*.html")), ids=lambda page: page.name)

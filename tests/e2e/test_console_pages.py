@@ -19,7 +19,7 @@ from tests.conftest import require_program
 from tests.harness import axe
 from tests.harness.accounts import PASSWORD, new_admin, new_name, new_person, registration
 from tests.harness.chromium import DEADLINE_MS
-from tests.harness.console import answer_json, sign_in
+from tests.harness.console import answer_json, calculate, sign_in
 from tests.harness.one_time_codes import code_at
 from tests.harness.qr_codes import read_qr
 from tests.harness.servers import pycalc
@@ -28,9 +28,13 @@ from tests.harness.waiting import wait_until
 PAGES = ("/", "/console/batch", "/console/history", "/console/usage", "/console/developers", "/console/account")
 ADMIN_PAGES = tuple(f"/console/admin?tab={tab}" for tab in ("users", "health", "dead-letters", "audit"))
 OTHER_PAGES = ("/docs/problems", "/guide", "/docs", "/redoc")
+_DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+_PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LOOKS: dict[str, dict[str, Any]] = {
-    "desktop light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "phone dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
+    "desktop light": {**_DESKTOP, "color_scheme": "light"},
+    "desktop dark": {**_DESKTOP, "color_scheme": "dark"},
+    "phone light": {**_PHONE, "color_scheme": "light"},
+    "phone dark": {**_PHONE, "color_scheme": "dark"},
 }
 
 
@@ -378,6 +382,14 @@ def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
     expect(admin.get_by_text("There are no dead letters.")).to_be_visible()
 
 
+def _faults(page: Page) -> list[str]:
+    """Return what is wrong with the page that is open: rules of accessibility, and its width."""
+    found = axe.violations(page)
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append("wider than the screen")
+    return found
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_no_page_breaks_an_accessibility_rule(browser: Browser, office: Office, look: str) -> None:
     """axe-core finds nothing on any page, as an admin, and no page is wider than the screen."""
@@ -392,10 +404,100 @@ def test_no_page_breaks_an_accessibility_rule(browser: Browser, office: Office, 
         page.goto(path)
         expect(page.locator(".skeleton")).to_have_count(0)
         expect(page.locator("h1, h2").first).to_be_visible()
-        found = axe.violations(page)
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            found.append("wider than the screen")
-        if found:
+        if found := _faults(page):
             broken[path] = found
+    context.close()
+    assert broken == {}
+
+
+def _open_options(page: Page) -> None:
+    page.goto("/?operation=pow&x=2&y=0.5")
+    page.get_by_text("Options", exact=True).click()
+
+
+def _open_viewer(page: Page) -> None:
+    page.goto("/")
+    calculate(page, "2^10000")
+    page.get_by_role("button", name="All digits").click()
+    expect(page.get_by_text("as recorded")).to_be_visible()
+    page.get_by_text("How often each digit occurs").click()
+    page.get_by_text("The same in curl").click()
+
+
+def _open_error(page: Page) -> None:
+    page.goto("/")
+    calculate(page, "1/0")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _open_batch(page: Page) -> None:
+    page.goto("/console/batch")
+    page.get_by_role("button", name="Fill in an example").click()
+    page.get_by_role("button", name="Calculate all").click()
+    expect(page.get_by_role("button", name="Download CSV")).to_be_visible()
+
+
+def _open_row(page: Page) -> None:
+    page.goto("/console/history")
+    page.get_by_role("button", name="2^10000").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _open_key_form(page: Page) -> None:
+    page.goto("/console/developers")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_text("Limits and spreadsheets").click()
+
+
+def _open_second_factor(page: Page) -> None:
+    page.goto("/console/account")
+    page.get_by_role("button", name="Set up a second factor").click()
+    page.get_by_role("dialog").get_by_label("Current password").fill(PASSWORD)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("img", name="QR code with the secret")).to_be_visible()
+
+
+def _open_menu(page: Page) -> None:
+    page.goto("/")
+    page.locator(".menu-button").click()
+    expect(page.get_by_label("Theme")).to_be_visible()
+
+
+def _open_palette(page: Page) -> None:
+    page.goto("/")
+    page.locator(".menu-button").wait_for()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("listbox")).to_be_visible()
+
+
+OPENED = (
+    _open_options,
+    _open_viewer,
+    _open_error,
+    _open_batch,
+    _open_row,
+    _open_key_form,
+    _open_second_factor,
+    _open_menu,
+    _open_palette,
+)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_opened_part_breaks_an_accessibility_rule(browser: Browser, office: Office, look: str) -> None:
+    """axe-core finds nothing in results, dialogs, drawers and menus, as a user, and none is wider than the screen."""
+    require_program("npm")
+    context = browser.new_context(base_url=office.url, bypass_csp=True, **LOOKS[look])
+    context.set_default_timeout(DEADLINE_MS)
+    name = new_name()
+    assert context.request.post("/register", data=registration(name)).status == 201
+    page = context.new_page()
+    page.goto("/")
+    sign_in(page, name)
+    broken = {}
+    for opened in OPENED:
+        opened(page)
+        if found := _faults(page):
+            broken[opened.__name__] = found
     context.close()
     assert broken == {}

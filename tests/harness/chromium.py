@@ -15,4 +15,4 @@ ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-DEADLINE_MS = 15_000
+DEADLINE_MS = 30_000
