@@ -382,9 +382,17 @@ def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
     expect(admin.get_by_text("There are no dead letters.")).to_be_visible()
 
 
+_SMALL_TARGETS = """() => !matchMedia("(pointer: coarse)").matches ? [] : [...document.querySelectorAll(
+    "button, summary, select, textarea, label:has([type=checkbox], [type=radio]), .button, .bar a, .links a, " +
+    "input:not([type=checkbox], [type=radio], [type=file])")]
+  .filter((element) => !element.closest(".foreign") && element.checkVisibility({ visibilityProperty: true }))
+  .filter((element) => element.getBoundingClientRect().height < 44)
+  .map((element) => `lower than 44 pixels: ${element.outerHTML.slice(0, 120)}`)"""
+
+
 def _faults(page: Page) -> list[str]:
-    """Return what is wrong with the page that is open: rules of accessibility, and its width."""
-    found = axe.violations(page)
+    """Return what is wrong with the page that is open: rules of accessibility, small targets on touch, and its width."""
+    found = axe.violations(page) + page.evaluate(_SMALL_TARGETS)
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the screen")
     return found
