@@ -245,7 +245,7 @@ def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: Br
 
 
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
-    """A QR code holds the secret, whose first code turns the second factor on, and recovery codes are shown."""
+    """A QR code has the secret, a code of the secret turns the second factor on, and recovery codes are shown."""
     require_program("npm")
     console.emulate_media(color_scheme="dark")
     console.goto("/console/account")
@@ -391,7 +391,7 @@ _SMALL_TARGETS = """() => !matchMedia("(pointer: coarse)").matches ? [] : [...do
 
 
 def _faults(page: Page) -> list[str]:
-    """Return what is wrong with the page that is open: rules of accessibility, small targets on touch, and its width."""
+    """Return the faults of the open page: rules of accessibility, small targets on touch, and its width."""
     found = axe.violations(page) + page.evaluate(_SMALL_TARGETS)
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the screen")

@@ -241,7 +241,7 @@ def test_unreachable_service_is_explained(console: Page) -> None:
 
 
 def test_a_rate_limit_counts_down(console: Page) -> None:
-    """A 429 shows the time to wait, and offers to try again when it is over."""
+    """A 429 shows a countdown of the time to wait, and then offers to try again."""
     console.clock.install()
     limited = {"type": "/docs/problems#rate-limited", "title": "Too many requests", "status": 429}
     headers = {"Retry-After": "3600"}
@@ -530,7 +530,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Litera
 
 @pytest.mark.parametrize(("locale", "title"), [("en-GB", "Calculate"), ("de-AT", "Rechnen")])
 def test_the_first_page_is_small(browser: Browser, server: Server, locale: str, title: str) -> None:
-    """The expression takes input after 6 requests and 45 kB, in each language; neither frame nor session delay it."""
+    """The expression can be typed after six requests and 45 kB, in each language."""
     context = browser.new_context(base_url=server.url, locale=locale)
     page = context.new_page()
     first = first_page(page)

@@ -171,5 +171,5 @@ async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length:
     ],
 )
 async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
-    """Only what pages load is served: no folder, no types, and no path outside of theirs."""
+    """Only the files that pages use are served: no folder, no type declarations, and no path outside."""
     assert (await client.get(path)).status_code == 404
