@@ -103,7 +103,7 @@ def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None
 
 
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
-    """An invalid field is explained at its place, a calculation without a value below the form; 1/3 and 1,000 are valid."""
+    """An invalid field is explained there, a result that does not exist below the form; 1/3 and 1,000 are valid."""
     console.get_by_role("button", name="pow", exact=True).click()
     x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
     x.fill("10^3")
