@@ -1,4 +1,4 @@
-"""Content negotiation, ranges and preconditions: Accept and its kin, Range, If-Match and others (RFC 9110)."""
+"""Content negotiation, ranges and preconditions: the Accept fields, Range, If-Match and others (RFC 9110)."""
 
 from __future__ import annotations
 

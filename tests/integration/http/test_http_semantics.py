@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import httpx
@@ -195,6 +196,17 @@ async def test_the_console_is_for_clients_that_prefer_html(
     """Clients that prefer HTML get the console; a program that lists HTML last gets JSON."""
     answer = await client.get("/", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+
+
+@pytest.mark.parametrize(("asked", "language"), [("de-AT, en;q=0.5", "de"), ("fr", "en")])
+@pytest.mark.parametrize("path", ["/", "/console/history"])
+async def test_the_console_names_the_texts_of_the_readers_language(
+    client: httpx.AsyncClient, path: str, asked: str, language: str
+) -> None:
+    """The document names the texts of the preferred language only, and Vary keeps caches from mixing languages."""
+    answer = await client.get(path, headers={"Accept": "text/html", "Accept-Language": asked})
+    assert re.findall(r"/strings/(\w+)\.js", answer.text) == [language]
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding, Accept-Language"
 
 
 @pytest.mark.parametrize(
