@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from asyncio import to_thread
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
@@ -31,22 +31,36 @@ from pycalc.services.operations import CALCULATIONS
 WEB = Path(__file__).resolve().parent.parent / "web"
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _OF_RELEASE = re.compile(r"^[0-9a-f]{16}/")
+_LANGUAGES = ("en", "de")  # of the console's texts; the first one is the default
 
 router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
 
 
-def _page(name: str, styles: str = "", vary: str = "Accept-Encoding", language: str = "en") -> Document:
-    policy = PAGE_POLICY.format(styles=styles)
+class _Page:
+    """A page, as one document for each language of the console's texts.
 
-    def read() -> bytes:
+    The document names the texts, so that the browser loads them without waiting for a script.
+    """
+
+    def __init__(self, name: str, styles: str = "", vary: str = "Accept-Encoding, Accept-Language") -> None:
+        headers = {"Vary": vary, "Content-Security-Policy": PAGE_POLICY.format(styles=styles)}
+        self._documents = {
+            language: Document(partial(self._read, name, language), "text/html", headers) for language in _LANGUAGES
+        }
+
+    @staticmethod
+    def _read(name: str, language: str) -> bytes:
         page = (WEB / name).read_bytes()
         for part in ("header", "subnav"):  # the same on every page
             page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
         page = page.replace(b"/strings/en.js", f"/strings/{language}.js".encode())
         return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
 
-    return Document(read, "text/html", {"Vary": vary, "Content-Security-Policy": policy})
+    async def respond(self, request: Request) -> Response:
+        """Return the document in the language that the browser prefers."""
+        language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
+        return await self._documents[language].respond(request)
 
 
 @cache
@@ -59,26 +73,15 @@ def _release() -> str:
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
-# The console's document names the texts of the reader's language, so that they are loaded with it.
-_LANGUAGES = ("en", "de")
-_CONSOLES = {
-    language: _page("index.html", vary="Accept, Accept-Encoding, Accept-Language", language=language)
-    for language in _LANGUAGES
-}
+_CONSOLE = _Page("index.html", vary="Accept, Accept-Encoding, Accept-Language")
 _CONSOLE_PAGES = frozenset({"batch", "history", "usage", "developers", "account", "admin"})
-for _path, _document in {
-    "/docs": _page("docs.html", styles=" 'unsafe-inline'"),
-    "/redoc": _page("redoc.html", styles=" 'unsafe-inline'"),
-    "/docs/problems": _page("problems.html"),
-    "/guide": _page("guide.html"),
+for _path, _page in {
+    "/docs": _Page("docs.html", styles=" 'unsafe-inline'"),
+    "/redoc": _Page("redoc.html", styles=" 'unsafe-inline'"),
+    "/docs/problems": _Page("problems.html"),
+    "/guide": _Page("guide.html"),
 }.items():
-    router.add_api_route(_path, _document.respond, include_in_schema=False)
-
-
-async def _respond_with_console(request: Request) -> Response:
-    """Return the console in the language that the browser prefers."""
-    language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
-    return await _CONSOLES[language].respond(request)
+    router.add_api_route(_path, _page.respond, include_in_schema=False)
 
 
 @cache
@@ -120,7 +123,7 @@ async def asset(request: Request, path: str) -> Response:
 async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if prefers_html(request.scope):
-        return await _respond_with_console(request)
+        return await _CONSOLE.respond(request)
     links = {
         "name": "pycalc",
         "version": __version__,
@@ -143,10 +146,10 @@ async def console_page(request: Request, page: str) -> Response:
     Raises NotFound if a program asks for an unknown page.
     """
     if page in _CONSOLE_PAGES:
-        return await _respond_with_console(request)
+        return await _CONSOLE.respond(request)
     if not prefers_html(request.scope):
         raise NotFound("There is no such page.")
-    response = await _respond_with_console(request)
+    response = await _CONSOLE.respond(request)
     if response.status_code == 200:
         response.status_code = 404
     return response

@@ -392,7 +392,8 @@ _SMALL_TARGETS = """() => !matchMedia("(pointer: coarse)").matches ? [] : [...do
 
 def _faults(page: Page) -> list[str]:
     """Return the faults of the open page: rules of accessibility, small targets on touch, and its width."""
-    found = axe.violations(page) + page.evaluate(_SMALL_TARGETS)
+    small: list[str] = page.evaluate(_SMALL_TARGETS)
+    found = axe.violations(page) + small
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the screen")
     return found

@@ -199,14 +199,14 @@ async def test_the_console_is_for_clients_that_prefer_html(
 
 
 @pytest.mark.parametrize(("asked", "language"), [("de-AT, en;q=0.5", "de"), ("fr", "en")])
-@pytest.mark.parametrize("path", ["/", "/console/history"])
-async def test_the_console_names_the_texts_of_the_readers_language(
+@pytest.mark.parametrize("path", ["/", "/console/history", "/docs", "/guide"])
+async def test_pages_name_the_texts_of_the_readers_language(
     client: httpx.AsyncClient, path: str, asked: str, language: str
 ) -> None:
     """The document names the texts of the preferred language only, and Vary keeps caches from mixing languages."""
     answer = await client.get(path, headers={"Accept": "text/html", "Accept-Language": asked})
     assert re.findall(r"/strings/(\w+)\.js", answer.text) == [language]
-    assert answer.headers["Vary"] == "Accept, Accept-Encoding, Accept-Language"
+    assert "Accept-Language" in answer.headers["Vary"]
 
 
 @pytest.mark.parametrize(
