@@ -37,7 +37,7 @@ router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])  # included unless the metrics have a port of their own
 
 
-class _Page:
+class _WebPage:
     """A page, as one document for each language of the console's texts.
 
     The document names the texts, so that the browser loads them without waiting for a script.
@@ -73,13 +73,13 @@ def _release() -> str:
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
-_CONSOLE = _Page("index.html", vary="Accept, Accept-Encoding, Accept-Language")
+_CONSOLE = _WebPage("index.html", vary="Accept, Accept-Encoding, Accept-Language")
 _CONSOLE_PAGES = frozenset({"batch", "history", "usage", "developers", "account", "admin"})
 for _path, _page in {
-    "/docs": _Page("docs.html", styles=" 'unsafe-inline'"),
-    "/redoc": _Page("redoc.html", styles=" 'unsafe-inline'"),
-    "/docs/problems": _Page("problems.html"),
-    "/guide": _Page("guide.html"),
+    "/docs": _WebPage("docs.html", styles=" 'unsafe-inline'"),
+    "/redoc": _WebPage("redoc.html", styles=" 'unsafe-inline'"),
+    "/docs/problems": _WebPage("problems.html"),
+    "/guide": _WebPage("guide.html"),
 }.items():
     router.add_api_route(_path, _page.respond, include_in_schema=False)
 
