@@ -64,6 +64,18 @@ def draw(random: Random, depth: int = MOST_DEPTH, variables: tuple[str, ...] = (
     )
 
 
+def draw_long_loop(random: Random) -> Drawn:
+    """Return a random sum or product of 16 to 600 terms, sometimes modulo a number."""
+    start = random.randrange(-40, 40)
+    first, last = (Drawn("number", text=str(each)) for each in (start, start + random.randrange(15, 600)))
+    tree = Drawn(
+        random.choice(("sum", "sum", "prod")), (first, last, draw(random, random.randrange(1, 4), ("i",))), "i"
+    )
+    if random.random() < 0.3:
+        tree = Drawn("mod", (tree, Drawn("number", text=str(random.randrange(1, 200)))))
+    return tree
+
+
 def draw_whole(random: Random) -> Drawn:
     """Return a random tree, sometimes with a comparison at its top."""
     tree = draw(random)

@@ -13,7 +13,7 @@ import pytest
 from pycalc.errors import DomainError, ResultTooLarge
 from pycalc.services.operations import CALCULATIONS
 from tests.harness import pari
-from tests.harness.expressions import Drawn, NoValueError, TooLargeError, draw_whole, value_of, written
+from tests.harness.expressions import Drawn, NoValueError, TooLargeError, draw_long_loop, draw_whole, value_of, written
 
 EVALUATE = CALCULATIONS["evaluate"]
 SEED = 19
@@ -68,6 +68,30 @@ def test_values_are_those_of_fractions() -> None:
         compared += 1
     assert compared > SHORT * 0.8
     assert refused < SHORT * 0.01
+
+
+def test_long_sums_and_products_are_those_of_fractions() -> None:
+    """What is computed for a whole block of terms, or from the differences of a polynomial, is the same number."""
+    compared = without = 0
+    for number in range(SHORT):
+        tree = draw_long_loop(Random(SEED * 10**7 + number))  # noqa: S311  # no secrets
+        try:
+            expected: Fraction | bool | None = value_of(tree)
+        except NoValueError:
+            expected = None
+        except TooLargeError:
+            continue
+        try:
+            found: Fraction | bool | None = fraction_of(evaluated(written(tree)))
+        except DomainError:
+            found = None
+        except ResultTooLarge:
+            continue
+        assert found == expected, written(tree)
+        compared += 1
+        without += found is None
+    assert compared > SHORT * 0.6
+    assert without < compared * 0.5
 
 
 @pytest.mark.programs

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
+from pycalc.services.operations.expressions.columns import (
+    BLOCK,
+    LEAST_TERMS,
+    Column,
+    ValueColumns,
+    joined,
+    takes_columns,
+    varying_nodes,
+)
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
+from pycalc.services.operations.expressions.polynomials import polynomial_degree, polynomial_sum
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
 from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue
-from pycalc.services.operations.expressions.sizes import Size, size_of
+from pycalc.services.operations.expressions.sizes import Size, range_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
 FALLBACK_BITS = 1_000_000  # if a divisor has no inverse, a value up to this size is computed in full
+T = TypeVar("T")
 
 
 class DisagreementError(Exception):
@@ -34,8 +46,8 @@ class Evaluator:
         self._arithmetic = arithmetic
         self._prime = prime
         self._variables: dict[str, Value] = {}
-        self._sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
-        self._loop_sizer = Sizer(arithmetic.functions, arithmetic.precision, {}, strict=False)
+        self._ranges: dict[str, Size] = {}
+        self._sizer = Sizer(arithmetic.functions, arithmetic.precision, self._ranges, strict=False)
         self._numbers: dict[int, Value] = {}
         self._special: Mapping[type, Callable[[Any], Value]] = {
             Constant: self._number,
@@ -63,13 +75,23 @@ class Evaluator:
         return self._arithmetic.value(node, [self.value(child) for child in children(node)])
 
     def size(self, node: Node) -> Size:
-        """Return the bounds of a node's value, without computing the value."""
-        if not self._variables:
-            return self._sizer.size(node)
-        return self._loop_sizer.size_with(node, {name: size_of(value) for name, value in self._variables.items()})
+        """Return the bounds of a node's value, for all values of its loops' variables, without computing the value."""
+        return self._sizer.size(node)
 
-    def terms(self, node: Loop, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
+    def terms(
+        self,
+        node: Loop,
+        evaluate: Callable[[Node], Value],
+        evaluate_block: Callable[[ValueColumns], Column] | None,
+        *,
+        backward: bool = False,
+    ) -> Iterator[Value]:
         """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
+
+        If the terms are small and there is an ``evaluate_block``, which returns the column of the body, yield the sum
+        or the product of each block of terms instead. If the terms are those of a polynomial of low degree, yield their
+        sum alone. It is found from the first few terms, or ``backward`` from the last few, and one more. If the degree
+        were wrong, the two would differ.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """
@@ -78,16 +100,50 @@ class Evaluator:
             raise undefined(node.position, f"The bounds of {node.name} must be whole numbers.")
         if last - first >= MOST_TERMS:
             raise undefined(node.position, f"This {node.name} has too many terms: at most {MOST_TERMS:,} are computed.")
-        outer = self._variables.get(node.variable)
+        if last < first:
+            return
+        outer, outer_range = self._variables.get(node.variable), self._ranges.get(node.variable)
+        self._ranges[node.variable] = range_of(first, last)
+        self._sizer.forget(node.body)
         try:
-            for index in range(int(first), int(last) + 1):
-                self._variables[node.variable] = mpz(index)
-                yield evaluate(node.body)
+            yield from self._parts(node, range(int(first), int(last) + 1), evaluate, evaluate_block, backward)
         finally:
-            if outer is None:
-                self._variables.pop(node.variable, None)
-            else:
-                self._variables[node.variable] = outer
+            _restore(self._variables, node.variable, outer)
+            _restore(self._ranges, node.variable, outer_range)
+            self._sizer.forget(node.body)
+
+    def _parts(
+        self,
+        node: Loop,
+        indices: range,
+        evaluate: Callable[[Node], Value],
+        evaluate_block: Callable[[ValueColumns], Column] | None,
+        backward: bool,
+    ) -> Iterator[Value]:
+        if len(indices) < LEAST_TERMS:
+            yield from self._single(node, indices, evaluate)
+            return
+        varying = varying_nodes(node)
+        degree = polynomial_degree(node, varying, self.size, len(indices))
+        if degree is not None:
+            points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
+            yield polynomial_sum(list(self._single(node, points, evaluate)), len(indices))
+            return
+        in_columns = takes_columns(node, varying, self.size)
+        for start in range(0, len(indices), BLOCK):
+            block = indices[start : start + BLOCK]
+            if in_columns and evaluate_block:
+                columns = ValueColumns(block, varying, self.size, self._arithmetic, self.value)
+                with suppress(ZeroDivisionError):  # the single terms report its position
+                    part = joined(node, evaluate_block(columns))
+                    yield part
+                    continue
+            yield from self._single(node, block, evaluate)
+
+    def _single(self, node: Loop, indices: range, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
+        for index in indices:
+            self._variables[node.variable] = mpz(index)
+            yield evaluate(node.body)
 
     def _number(self, node: Constant) -> Value:
         """Return the value of a literal, which is cached because a loop needs the value in each term."""
@@ -103,7 +159,7 @@ class Evaluator:
         """
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
         parts: list[tuple[int, Value]] = []  # (level, value of 2^level terms), the highest level first
-        for term in self.terms(node, self.value):
+        for term in self.terms(node, self.value, lambda columns: columns.of(node.body)):
             level, value = 0, term
             while parts and parts[-1][0] == level:
                 value = join(node.position, parts.pop()[1], value)
@@ -157,3 +213,10 @@ class Evaluator:
             raise undefined(
                 position, "The denominator shares a factor with the modulus: there is no residue."
             ) from None
+
+
+def _restore(values: dict[str, T], name: str, outer: T | None) -> None:
+    if outer is None:
+        values.pop(name, None)
+    else:
+        values[name] = outer

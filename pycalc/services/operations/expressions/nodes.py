@@ -128,3 +128,8 @@ def children(node: Node) -> tuple[Node, ...]:
         case Loop():
             return node.first, node.last, node.body
     return ()
+
+
+def exact_steps(node: Chain) -> int:
+    """Return the number of a chain's steps whose exact value its residue needs: all up to the last ``//`` or ``%``."""
+    return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
+from pycalc.services.operations.expressions.columns import Column, ResidueColumns, ValueColumns
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
@@ -15,16 +16,16 @@ from pycalc.services.operations.expressions.nodes import (
     Negation,
     Node,
     Step,
+    exact_steps,
 )
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.sizer import (
     MOST_EXPONENT_BITS,
     by_euler,
-    exact_steps,
     exponent_too_large,
     is_short_exponent,
 )
-from pycalc.services.operations.expressions.sizes import size_of
+from pycalc.services.operations.expressions.sizes import FOLDED_BITS, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.primes import totient
@@ -138,18 +139,29 @@ class Residues:
     def _call(self, node: Call) -> Value:
         if node.name in BUILT_IN:
             return self._exact(node)
+        return self._value_of_call(node, [self._evaluation.value(argument) for argument in node.arguments])
+
+    def _value_of_call(self, node: Call, values: Sequence[Value]) -> Value:
+        """Return the residue of a function's value from its arguments."""
         function = self._evaluation.functions[node.name]
-        values = [self._evaluation.value(argument) for argument in node.arguments]
         if self._verified and function.is_long_modulo_prime(node.position, values):
             return mpz(function.verified_residue(node.position, values, self._verified)) % self._modulus
         if not self._verifying:
             return mpz(function.residue(node.position, values, int(self._modulus)))
         residue = function.independent_residue(node.position, values, int(self._modulus))
-        return self._exact(node) if residue is None else mpz(residue)
+        if residue is None:
+            return self.of_value(node.position, function.value(node.position, values))
+        return mpz(residue)
 
     def _loop(self, node: Loop) -> Value:
+        def column(values: ValueColumns) -> Column:
+            return ResidueColumns(values, self._modulus, functions, self.of, self._value_of_call).of(node.body)
+
+        functions = self._evaluation.functions
         result = mpz(node.name == "prod") % self._modulus
-        for term in self._evaluation.terms(node, self.of):
+        is_short = self._modulus.bit_length() <= FOLDED_BITS
+        terms = self._evaluation.terms(node, self.of, column if is_short else None, backward=self._verifying)
+        for term in terms:
             result = (result + term if node.name == "sum" else result * term) % self._modulus
         return result
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pycalc.errors import ResultTooLarge
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
+from pycalc.services.operations.expressions.columns import BLOCK, LEAST_TERMS, takes_columns, varying_nodes
 from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
 from pycalc.services.operations.expressions.node_sizes import NodeSizes
 from pycalc.services.operations.expressions.nodes import (
@@ -23,8 +24,10 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Variable,
     children,
+    exact_steps,
     has_call,
 )
+from pycalc.services.operations.expressions.polynomials import polynomial_degree
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
@@ -64,7 +67,8 @@ class Repeated(NamedTuple):
 
     There are at most ``terms`` terms, and ``bounds`` holds for each of them. ``bits`` and ``places`` are the mean sizes
     of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set for a
-    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i.
+    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i. ``degree`` is that
+    of a polynomial whose values are summed by their differences, otherwise None.
     """
 
     terms: int
@@ -72,6 +76,7 @@ class Repeated(NamedTuple):
     bits: float
     places: float
     nested: bool
+    degree: int | None
 
 
 class Sizer(NodeSizes):
@@ -93,6 +98,7 @@ class Sizer(NodeSizes):
         self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
         self._found: dict[int, Size] = {}
         self._nested = 0  # loops around the current node whose costs are averaged over samples
+        self._varying: set[int] | None = None  # in a loop that is computed in columns, the ids of its varying nodes
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],
@@ -108,7 +114,9 @@ class Sizer(NodeSizes):
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
-        self.seconds += costs.NODE
+        if self._is_alone(node):
+            return self._once(lambda: self.size(node))
+        self.seconds += self._node_seconds(node)
         find = self._sizes.get(type(node), self._of_operands)
         size = find(node)
         if size.rounded is not Enclosed.YES:
@@ -119,11 +127,27 @@ class Sizer(NodeSizes):
             self._found[id(node)] = size
         return size
 
-    def size_with(self, node: Node, variables: dict[str, Size]) -> Size:
-        """Return the bounds of a node's value for these sizes of the loops' variables."""
-        self._variables = variables
-        self._found.clear()
-        return self.size(node)
+    def forget(self, body: Node) -> None:
+        """Forget the sizes of a loop's body, because the size of the loop's variable changes."""
+        self._found.pop(id(body), None)
+        for child in children(body):
+            self.forget(child)
+
+    def _is_alone(self, node: Node) -> bool:
+        """Return whether a part of a loop that is computed in columns has the same value in all terms."""
+        return self._varying is not None and id(node) not in self._varying
+
+    def _once(self, count: Callable[[], Size]) -> Size:
+        """Count the cost of a part that is computed once for a block of terms."""
+        before, varying = self.seconds, self._varying
+        self._varying = None
+        size = count()
+        self._varying = varying
+        self.seconds = before + (self.seconds - before) / BLOCK
+        return size
+
+    def _node_seconds(self, node: Node) -> float:
+        return costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
 
     def _of_operands(self, node: Node) -> Size:
         first, *others = children(node)
@@ -135,7 +159,8 @@ class Sizer(NodeSizes):
 
         Return None if ``a`` itself is computed.
         """
-        if not self._strict or not isinstance(node, Chain) or node.steps[0].operator != "%":
+        in_full = not self._strict or self._varying is not None
+        if in_full or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
         modulus = self._peek(node.steps[0].operand)
         if not takes_residue(self._peek(node.first), modulus):
@@ -153,7 +178,9 @@ class Sizer(NodeSizes):
 
     def residue(self, node: Node, modulus: Size) -> Size:
         """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
-        self.seconds += costs.NODE
+        if self._is_alone(node):
+            return self._once(lambda: self.residue(node, modulus))
+        self.seconds += self._node_seconds(node)
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case Constant() | Variable():
@@ -165,10 +192,10 @@ class Sizer(NodeSizes):
             case Exponentiation():
                 self._residue_of_power(node, modulus)
             case Loop():
-                self._repeated(node, lambda: self.residue(node.body, modulus))
+                self._repeated(node, lambda: self.residue(node.body, modulus), columns=modulus.bits <= FOLDED_BITS)
             case Call() if node.name not in BUILT_IN:
                 self._residue_of_call(node, modulus)
-            case Modulo():  # it is verified by two residues
+            case Modulo() if self._varying is None:  # it is verified by two residues
                 self.size(node)
                 self.size(node)
             case _:
@@ -187,9 +214,10 @@ class Sizer(NodeSizes):
     def _peek(self, node: Node) -> Size:
         """Return the bounds of a node's value.
 
-        Count the time to find the bounds, but not the time to compute the value.
+        Count the time to find the bounds, but not the time to compute the value. A loop finds them once for all terms.
         """
-        self.seconds += costs.PEEK
+        if not self._nested:
+            self.seconds += costs.PEEK
         return self.size(node) if self._bounds is None else self._bounds.size(node)
 
     def _loop(self, node: Loop) -> Size:
@@ -197,11 +225,13 @@ class Sizer(NodeSizes):
         terms, size = loop.terms, loop.bounds
         if not terms:
             return size_of(mpz(0) if node.name == "sum" else mpz(1))
-        places = size.places * terms
-        bits = size.bits * terms if node.name == "prod" else size.bits + size.places * (terms - 1) + log2(terms)
+        # All values of a polynomial can be written with one denominator, the product of those in its coefficients.
+        denominators = terms if loop.degree is None else 1
+        places = size.places * denominators
+        bits = size.bits * terms if node.name == "prod" else size.bits + places + log2(terms)
         self.typical = max(1.0, (loop.bits + loop.places) * (1 if loop.nested else terms) / BITS_PER_DIGIT)
         above, below = loop.bits * terms / BITS_PER_DIGIT, loop.places * terms / BITS_PER_DIGIT
-        if bits + places <= MOST_BITS:
+        if bits + places <= MOST_BITS and loop.degree is None:
             if node.name == "prod":
                 self.seconds += costs.join(above, terms)
             if size.places and loop.nested:  # each denominator divides the next, so that the sum has the last one
@@ -216,13 +246,14 @@ class Sizer(NodeSizes):
         )
         return Size(low, high, bits, places, rounded=size.rounded)
 
-    def _repeated(self, node: Loop, count: Callable[[], Size]) -> Repeated:
+    def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
         ``count`` must add the cost of one term to ``seconds``, and return the term's size, both for the size that the
         variable has in ``_variables``. It is first called while the variable stands for the whole range, which gives
         upper bounds for every term. Then it is called for five single values, whose weighted mean (Simpson's rule) is
         the cost of a term. If an end of the range is not known, or loops are deeply nested, the upper bound is taken.
+        ``columns`` must be False if the terms cannot be computed in columns.
 
         Raises DomainError if the first or the last value is not a whole number, and if there may be too many terms.
         """
@@ -234,12 +265,14 @@ class Sizer(NodeSizes):
             detail = f"This {node.name} may have too many terms: at most {MOST_TERMS:,} are added or multiplied."
             raise undefined(node.position, detail)
         if last.high < first.low:
-            return Repeated(0, first, 0.0, 0.0, nested=False)
+            return Repeated(0, first, 0.0, 0.0, nested=False, degree=None)
         outer = self._variables.get(node.variable)
         whole = first.value is not None and last.value is not None
         bits = max(log2_of(first.low.numerator), log2_of(last.high.numerator))
         self._variables[node.variable] = Size(first.low, last.high, bits, 0.0, first.least)
-        before, depth = self.seconds, self._nested
+        before, depth, outer_varying = self.seconds, self._nested, self._varying
+        terms = int(last.high - first.low) + 1
+        degree, self._varying = self._shortcut(node, terms, columns=columns)
         self._nested = _MOST_NESTED
         bounds = count()
         memory = self.memory
@@ -256,15 +289,32 @@ class Sizer(NodeSizes):
             if bounds.places and node.name == "sum":
                 nested = self._denominators_are_nested(node, first.low, count)
             self._nested = depth
-        terms = int(last.high - first.low) + 1
+        join = costs.JOIN if self._varying is None else costs.COLUMN
+        self._varying = outer_varying
         mean = sum(weight * seconds for weight, _, seconds in found)
-        self.seconds, self.memory = before + (mean + costs.JOIN) * terms, memory
+        if degree is None:
+            computed = (mean + join) * terms
+        else:
+            computed = mean * (degree + 2) + degree**2 * (costs.JOIN + costs.add(bounds.bits / BITS_PER_DIGIT))
+        self.seconds, self.memory = before + costs.LOOP + computed, memory
         self.certain = self.certain and whole
         if outer is not None:
             self._variables[node.variable] = outer
         mean_bits = sum(weight * size.bits for weight, size, _ in found)
         mean_places = sum(weight * size.places for weight, size, _ in found)
-        return Repeated(terms, bounds, mean_bits, mean_places, nested)
+        return Repeated(terms, bounds, mean_bits, mean_places, nested, degree)
+
+    def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
+        """Return the degree of a sum of the values of a polynomial, and the varying nodes of a loop in columns.
+
+        Otherwise, each of them is None.
+        """
+        if self._bounds is None or terms < LEAST_TERMS:
+            return None, None
+        varying = varying_nodes(node)
+        degree = polynomial_degree(node, varying, self._bounds.size, terms)
+        in_columns = degree is None and columns and takes_columns(node, varying, self._bounds.size)
+        return degree, varying if in_columns else None
 
     def _denominators_are_nested(self, node: Loop, first: Value, count: Callable[[], Size]) -> bool:
         values = []
@@ -278,12 +328,14 @@ class Sizer(NodeSizes):
 
     def _modulo(self, node: Modulo) -> Size:
         modulus = self.size(node.modulus)
-        operand = self._bounds.size(node.operand) if self._bounds else self.size(node.operand)
+        bounds = self if self._bounds is None or self._varying is not None else self._bounds
+        operand = bounds.size(node.operand)
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
-        self._residue_within(node.operand, modulus)
+        if self._varying is None:
+            self._residue_within(node.operand, modulus)
         if modulus.high is None:
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
@@ -291,7 +343,7 @@ class Sizer(NodeSizes):
     def _residue_of_chain(self, node: Chain, modulus: Size) -> None:
         exact = exact_steps(node)
         if exact:
-            self.size(Chain(node.position, node.first, node.steps[:exact]))
+            self._of_operands(Chain(node.position, node.first, node.steps[:exact]))
         else:
             self.residue(node.first, modulus)
         digits = modulus.bits / BITS_PER_DIGIT
@@ -397,8 +449,3 @@ def _order(exponent: Node, modulus: Size) -> Size:
         return size_of(mpz(totient(int(modulus.value))))
     # Each further totient is shorter, because totients have more and more small factors.
     return Size(None, None, 0.85 * modulus.bits)
-
-
-def exact_steps(node: Chain) -> int:
-    """Return the number of a chain's steps whose exact value its residue needs: all up to the last ``//`` or ``%``."""
-    return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -59,6 +59,11 @@ def size_of(value: Value) -> Size:
     return Size(value, value, log2_of(value.numerator) * MARGIN, places, least)
 
 
+def range_of(first: Value, last: Value) -> Size:
+    """Return the size of a whole number from ``first`` to ``last``."""
+    return Size(first, last, max(log2_of(first), log2_of(last)) * MARGIN, 0.0, size_of(first).least)
+
+
 def log2_of(value: Value) -> float:
     """Return the base-2 logarithm of an integer's magnitude, or 0 for 0."""
     return float(gmp.log2(abs(value))) if value else 0.0

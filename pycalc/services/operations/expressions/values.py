@@ -15,6 +15,7 @@ Value = Any
 
 _WHOLE = type(mpz(0))
 _FRACTION = type(gmp.mpq(1, 2))
+_EXACT = (_WHOLE, _FRACTION)
 
 
 class UndecidedError(Exception):
@@ -32,7 +33,7 @@ def is_whole(value: Value) -> bool:
 
 def is_exact(value: Value) -> bool:
     """Return whether a value is an exact integer or fraction, not an enclosure."""
-    return isinstance(value, _WHOLE | _FRACTION)
+    return isinstance(value, _EXACT)
 
 
 def lowest(value: Value) -> Value:
