@@ -7,11 +7,13 @@ import subprocess
 from random import Random
 from typing import cast
 
+import gmpy2
 import pytest
 
 from pycalc.errors import InvalidInput
 from pycalc.services.operations import OPERATIONS, Modular, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
+from pycalc.services.operations.binomials.prime_factors import sieved_residue
 from pycalc.services.operations.binomials.prime_powers import carries, modulo_prime, modulo_prime_power
 from pycalc.services.operations.integer_operation import Integers
 
@@ -123,3 +125,17 @@ def test_a_modulus_that_would_have_to_be_factored_is_refused() -> None:
     assert plan_binomial(10**18, 10**17, 2**521 - 1).seconds > 10**4
     assert residue(10**18, 12_345, hard) == math.comb(10**18, 12_345) % hard
     assert BINOMIAL.modulo((3_000_000, 2_000), hard) == math.comb(3_000_000, 2_000) % hard
+
+
+def test_residues_from_the_prime_factors_of_small_coefficients() -> None:
+    """All coefficients with n below 60 have their residues, modulo primes, powers and 1."""
+    for n in range(60):
+        for k in range(n + 1):
+            for modulus in (1, 2, 7, 49, 2**61 - 1):
+                assert sieved_residue(n, k, modulus) == math.comb(n, k) % modulus
+
+
+@pytest.mark.parametrize(("n", "k"), [(4_999, 2_500), (100_003, 5_000), (77_777, 38_888), (332_000, 166_000)])
+def test_residues_from_the_prime_factors_of_long_coefficients(n: int, k: int) -> None:
+    """The coefficient itself, from GMP, has the same residue."""
+    assert sieved_residue(n, k, 2**61 - 1) == gmpy2.bincoef(n, k) % (2**61 - 1)

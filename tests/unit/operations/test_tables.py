@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from math import factorial as standard_factorial
+from math import prod
 from typing import Any
 
 import mpmath  # type: ignore[import-untyped,unused-ignore]
@@ -15,7 +16,14 @@ from pycalc.services.operations.factorial import operation as factorial
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.growth import IntegerPower
 from pycalc.services.operations.numbers.intervals import IntervalArithmetic, floor_of, nearest_of, settled
-from pycalc.services.operations.numbers.primes import factorial_exponent, factorial_factors, primes_up_to, product
+from pycalc.services.operations.numbers.primes import (
+    factorial_exponent,
+    factorial_factors,
+    marked_product,
+    prime_sieve,
+    primes_up_to,
+    product,
+)
 
 PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # The first primes, from OEIS A000040.
 
@@ -155,3 +163,10 @@ def test_measured_times_grow_with_the_size(name: str) -> None:
     assert list(times) == sorted({*times})
     assert times[0] > 0
     assert times[0] < 1e-3
+
+
+@pytest.mark.parametrize("limit", [*range(50), 1_000, 100_000])
+def test_the_product_of_the_primes_of_a_sieve(limit: int) -> None:
+    """Without 2, 3 and 5, it is the product of the primes up to the limit."""
+    modulus = 2**61 - 1
+    assert marked_product(prime_sieve(limit), modulus) == prod(primes_up_to(limit)[3:]) % modulus

@@ -8,6 +8,7 @@ from typing import Any
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
+from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue, sieved_residue_seconds
 from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
@@ -63,10 +64,12 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return the coefficient modulo ``prime``, for a k below ``prime``.
 
-        With n and k as in ``_normal``, this is a product if k <= 10,000 or n >= ``prime``, and otherwise a quotient of
-        factorials.
+        With n and k as in ``_normal``, this is a product of prime factors if n is small, of the factors of the
+        numerator and the denominator if k is small or n >= ``prime``, and otherwise a quotient of factorials.
         """
         sign, n, k = _normal(args)
+        if is_sieved(n, k):
+            return sign * sieved_residue(n, k, prime) % prime
         if k <= _SHORT_PRODUCT or n >= prime:
             above = below = 1
             for i in range(k):
@@ -132,6 +135,8 @@ def _digits(n: int, k: int) -> int:
 
 
 def _verification_seconds(n: int, k: int) -> float:
+    if is_sieved(n, k):
+        return sieved_residue_seconds(n)
     if k <= _SHORT_PRODUCT or n >= 2**61:
         return _SECONDS_PER_FACTOR * min(k, _COUNTLESS)
     return factorial_residue_seconds(n)

@@ -8,6 +8,7 @@ from typing import Any
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
 from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
 from pycalc.services.operations.binomials.modulo import plan_binomial
+from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue, sieved_residue_seconds
 from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
@@ -39,7 +40,8 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         digits = _digits(n)
         verification = 0.0
         if digits > self.verified_above:
-            verification = factorial_residue_seconds(2 * n)
+            sieved = is_sieved(2 * n, n)
+            verification = sieved_residue_seconds(2 * n) if sieved else factorial_residue_seconds(2 * n)
         time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
         # ``digits`` may be one too high for a short number.
         return Estimate(digits, time, True, least=max(0, digits - 2))
@@ -49,8 +51,10 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return _catalan(n).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, from factorials modulo ``prime``."""
+        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, from prime factors or from factorials modulo ``prime``."""
         (n,) = args
+        if is_sieved(2 * n, n):
+            return sieved_residue(2 * n, n, prime) * inverse(n + 1, prime) % prime
         half, whole = factorial_residues((n, 2 * n), prime)
         return whole * inverse(half * half * (n + 1) % prime, prime) % prime
 

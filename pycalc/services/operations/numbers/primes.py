@@ -10,20 +10,38 @@ from typing import Any
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 _CHUNK = 8
+_CLASSES = (1, 7, 11, 13, 17, 19, 23, 29)  # modulo 30
+_FACTORS = 32  # that are multiplied before each division
 
 
 def primes_up_to(limit: int) -> list[int]:
-    """Return the primes from 2 to ``limit``, by the sieve of Eratosthenes (one byte for each odd number)."""
-    if limit < 2:
-        return []
+    """Return the primes from 2 to ``limit``."""
+    return [2, *compress(range(1, limit + 1, 2), prime_sieve(limit))] if limit >= 2 else []
+
+
+def prime_sieve(limit: int) -> bytearray:
+    """Return one byte for each odd number up to ``limit``: 1 for a prime, otherwise 0 (the sieve of Eratosthenes)."""
     size = (limit + 1) // 2
     sieve = bytearray([1]) * size
-    sieve[0] = 0
+    sieve[:1] = bytes(min(1, size))
     for p in range(3, isqrt(limit) + 1, 2):
         if sieve[p // 2]:
             start = p * p // 2
             sieve[start::p] = bytes(len(range(start, size, p)))
-    return [2, *compress(range(1, limit + 1, 2), sieve)]
+    return sieve
+
+
+def marked_product(sieve: bytearray, modulus: int) -> int:
+    """Return the product of the odd numbers that a sieve marks, and that 3 and 5 do not divide, modulo ``modulus``.
+
+    Only the eight classes modulo 30 that have primes are read, because the interpreter makes an object of each number.
+    """
+    result = 1
+    for first in _CLASSES:
+        marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))
+        for start in range(0, len(marked), _FACTORS):
+            result = result * prod(marked[start : start + _FACTORS]) % modulus
+    return result % modulus
 
 
 _SMALL_PRIMES = primes_up_to(1_000)
