@@ -43,7 +43,8 @@ class Estimate:
     ``digits`` is the number of digits in the result's text, or an upper bound. It may be 0 if the result is not a
     number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
     ``exact`` is False if the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the size
-    of intermediate values in bytes. The result is certainly at least 10^``least``, if ``least`` is not 0.
+    of intermediate values in bytes. The result is certainly at least 10^``least``, if ``least`` is not 0. If the
+    operation has one parameter, that holds for all larger operands too.
     """
 
     digits: int

@@ -221,8 +221,8 @@ class NodeSizes:
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
         """Return the most digits and the mean seconds of a function's values, over samples of its arguments.
 
-        The lower bound of the value is 0 unless all arguments are known. If an argument may be too long, raise
-        ResultTooLarge if ``strict`` is set, and otherwise return infinitely many digits.
+        If an argument may be too long, raise ResultTooLarge if ``strict`` is set, and otherwise return infinitely many
+        digits.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):
@@ -238,7 +238,14 @@ class NodeSizes:
             with suppress(DomainError):
                 found.append(function.estimate(node.position, values))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
-        return CallEstimate(max((each.digits for each in found), default=1), seconds, 0.0)
+        return CallEstimate(max((each.digits for each in found), default=1), seconds, self._least_call(node, sizes))
+
+    def _least_call(self, node: Call, sizes: Sequence[Size]) -> float:
+        """Return the least of a function's values as in CallEstimate, for one argument of which a bound is known."""
+        (first, *others) = sizes
+        if others or first.places or first.rounded or not first.least > 0:
+            return 0.0
+        return self._functions[node.name].estimate(node.position, [mpz(1) << int(first.least)]).least
 
 
 def _samples(size: Size) -> list[Value]:
