@@ -97,6 +97,11 @@ EXPRESSIONS: tuple[tuple[str, Callable[[], object], str], ...] = (
     ("3^209590 // 7^9000", lambda: (mpz(3) ** 209_590 // mpz(7) ** 9_000).digits(), "Str(3^209590 \\ 7^9000)"),
     ("3^20959000 + 1", lambda: (mpz(3) ** 20_959_000 + 1).digits(), "Str(3^20959000 + 1)"),
     ("sum(i, 1, 100000, i^2)", lambda: sum(mpz(i) ** 2 for i in range(1, 100_001)), "sum(i = 1, 100000, i^2)"),
+    (
+        "sum(i, 1, 100000, i^2 % 7)",
+        lambda: sum(mpz(i) ** 2 % 7 for i in range(1, 100_001)),
+        "sum(i=1, 100000, i^2 % 7)",
+    ),
 )
 
 
