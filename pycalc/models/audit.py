@@ -32,20 +32,19 @@ class AuditEntry(NamedTuple):
     details: str  # a JSON object
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "id": "019aab12-7c00-7123-8456-426614174000",
-            "created_at": "2026-11-22T12:00:00.000Z",
-            "action": "account changed",
-            "actor": "root",
-            "subject": "ada",
-            "address": "198.51.100.7",
-            "outcome": "done",
-            "details": {"changed": {"disabled": True}},
-        }
-    }
-)
+AUDIT_EXAMPLE: dict[str, Any] = {
+    "id": "01a22906-91f3-712d-8684-c226048b9bdd",
+    "created_at": "2026-11-29T20:37:06.164Z",
+    "action": "account changed",
+    "actor": "root",
+    "subject": "ada",
+    "address": "198.51.100.7",
+    "outcome": "done",
+    "details": {"changed": {"disabled": True}},
+}
+
+
+@with_config(json_schema_extra={"example": AUDIT_EXAMPLE})
 class AuditItem(TypedDict):
     """An entry of the audit log."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
@@ -42,25 +42,24 @@ class HistoryRow(NamedTuple):
         return unix_ms_of_id(self.id) if self.created_ms is None else self.created_ms
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "id": "019aab12-7c00-7123-8456-426614174000",
-            "operation": "fibonacci",
-            "input": {"n": 100},
-            "result": "354224848179261915075",
-            "digits": 21,
-            "exact": True,
-            "leading": "35422484817926191507",
-            "trailing": "54224848179261915075",
-            "sha256": "c4c7bdb5a0e9b9a5f4e7ab9a4d23e0e3a41ac4fe4c36ca4de7b2b8b0cf2ac1a5",
-            "cached": False,
-            "elapsed_ms": 0.02,
-            "user": "ada",
-            "created_at": "2026-11-22T12:00:00.000Z",
-        }
-    }
-)
+HISTORY_EXAMPLE: dict[str, Any] = {
+    "id": "01a22906-89c8-7645-876f-c70985c56e80",
+    "operation": "fibonacci",
+    "input": {"n": 100},
+    "result": "354224848179261915075",
+    "digits": 21,
+    "exact": True,
+    "leading": "35422484817926191507",
+    "trailing": "54224848179261915075",
+    "sha256": "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830",
+    "cached": False,
+    "elapsed_ms": 0.278,
+    "user": "ada",
+    "created_at": "2026-11-29T20:37:04.072Z",
+}
+
+
+@with_config(json_schema_extra={"example": HISTORY_EXAMPLE})
 class HistoryItem(TypedDict):
     """A calculation as shown in the history."""
 

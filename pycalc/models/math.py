@@ -53,14 +53,14 @@ Operand = TypeAliasType(
 @with_config(
     json_schema_extra={
         "example": {
-            "id": "019aab12-7c00-7123-8456-426614174000",
+            "id": "01a22906-89c8-7645-876f-c70985c56e80",
             "operation": "fibonacci",
             "input": {"n": 100},
             "result": "354224848179261915075",
             "digits": 21,
             "exact": True,
             "cached": False,
-            "elapsed_ms": 0.02,
+            "elapsed_ms": 0.278,
         }
     }
 )
@@ -91,7 +91,7 @@ class Calculation(TypedDict):
 @with_config(
     json_schema_extra={
         "example": {
-            "id": "019aab12-7c00-7123-8456-426614174000",
+            "id": "01a22906-89c8-7645-876f-c70985c56e80",
             "operation": "fibonacci",
             "input": {"n": "1000000000000000000", "view": "summary"},
             "leading": "26289788186792204674",
@@ -99,7 +99,7 @@ class Calculation(TypedDict):
             "digits": "208987640249978734",
             "exact": True,
             "cached": False,
-            "elapsed_ms": 0.1,
+            "elapsed_ms": 0.411,
         }
     }
 )
@@ -181,7 +181,7 @@ class SummarisableCall(TypedDict):
             "digits": 477121254720,
             "exact": True,
             "too_large": True,
-            "limit": 20_000_000,
+            "limit": 25_000_000,
             "seconds": 269237.0,
             "timeout": 30.0,
             "call": {"operation": "pow", "input": {"x": 3, "y": 1000000000000}},

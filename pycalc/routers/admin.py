@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc import __version__
-from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, AuditPage
+from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditEntry, AuditPage
 from pycalc.models.cursors import cursor_id
 from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
@@ -37,11 +38,13 @@ _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {
             "application/x-ndjson": {
                 "schema": {"type": "string", "description": "an AuditItem in each line"},
-                "example": '{"id":"019aab12-7c00-7123-8456-426614174000","action":"account changed", ...}\n',
+                "example": json.dumps(AUDIT_EXAMPLE) + "\n",
             },
             "text/csv": {
                 "schema": {"type": "string", "description": "RFC 4180, with a header line; `details` is JSON text"},
-                "example": AUDIT_CSV_HEADER + "019aab12-7c00-7123-8456-426614174000,2026-11-22T12:00:00.000Z,...\r\n",
+                "example": AUDIT_CSV_HEADER
+                + "01a22906-91f3-712d-8684-c226048b9bdd,2026-11-29T20:37:06.164Z,account changed,root,ada,198.51.100.7,"
+                'done,"{""changed"": {""disabled"": true}}"\r\n',
             },
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Annotated
@@ -14,6 +15,7 @@ from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
+from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
@@ -23,12 +25,22 @@ from pycalc.routers.http.problems import OF_CALLERS, responses
 from pycalc.routers.http.sending import ClientTooSlow
 from pycalc.services.events.history_poller import HEARTBEAT
 
+_EXAMPLE = {
+    "specversion": "1.0",
+    "id": HISTORY_EXAMPLE["id"],
+    "source": "/pycalc",
+    "type": "pycalc.operation.completed.v1",
+    "subject": "01a22906-847c-77c9-9d9a-64781add2c0c",
+    "time": HISTORY_EXAMPLE["created_at"],
+    "datacontenttype": "application/json",
+    "data": HISTORY_EXAMPLE,
+}
 _STREAM = {
     "description": "Server-sent events: `id` is the event's id, `data` a CloudEvents 1.0 JSON object.",
     "content": {
         "text/event-stream": {
             "schema": {"type": "string"},
-            "example": 'id: 019aab12-7c00-7123-8456-426614174000\ndata: {"specversion":"1.0","id":"019aab12-..."}\n\n',
+            "example": f"id: {_EXAMPLE['id']}\ndata: {json.dumps(_EXAMPLE, separators=(',', ':'))}\n\n",
         }
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
-from pycalc.models.history import CSV_HEADER, HistoryPage
+from pycalc.models.history import CSV_HEADER, HISTORY_EXAMPLE, HistoryPage
 from pycalc.models.scopes import KeyScope
 from pycalc.models.times import Moment
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
@@ -39,11 +40,15 @@ _EXPORTS: dict[int | str, dict[str, Any]] = {
         "content": {
             "application/x-ndjson": {
                 "schema": {"type": "string", "description": "a HistoryItem in each line"},
-                "example": '{"id":"019aab12-7c00-7123-8456-426614174000","operation":"fibonacci", ...}\n',
+                "example": json.dumps(HISTORY_EXAMPLE, separators=(",", ":")) + "\n",
             },
             "text/csv": {
                 "schema": {"type": "string", "description": "RFC 4180, with a header line; `input` is JSON text"},
-                "example": CSV_HEADER + '019aab12-7c00-7123-8456-426614174000,fibonacci,"{""n"":10}",55,2,true,...\r\n',
+                "example": CSV_HEADER
+                + '01a22906-89c8-7645-876f-c70985c56e80,fibonacci,"{""n"":100}",354224848179261915075,21,true,'
+                "35422484817926191507,54224848179261915075,"
+                "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830,"
+                "false,0.278,ada,2026-11-29T20:37:04.072Z\r\n",
             },
         },
     }

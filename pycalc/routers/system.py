@@ -73,6 +73,15 @@ def _release() -> str:
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
+_DEGRADED = {
+    "status": "degraded",
+    "checks": {"database": {"ok": False, "latency_ms": 2000.8, "detail": "There was no answer in 2 seconds."}},
+}
+_METRICS = """\
+# HELP pycalc_calculations_total Calculations by operation and outcome
+# TYPE pycalc_calculations_total counter
+pycalc_calculations_total{operation="fibonacci",outcome="computed"} 4.0
+"""
 _CONSOLE = _WebPage("index.html", vary="Accept, Accept-Encoding, Accept-Language")
 _CONSOLE_PAGES = frozenset({"batch", "history", "usage", "developers", "account", "admin"})
 for _path, _page in {
@@ -115,7 +124,10 @@ async def asset(request: Request, path: str) -> Response:
     operation_id="getIndex",
     response_model=Index,
     responses={
-        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": headers("ETag", "Vary")},
+        200: {
+            "content": {"text/html": {"schema": {"type": "string"}, "example": '<!doctype html>\n<html lang="en">...'}},
+            "headers": headers("ETag", "Vary"),
+        },
         304: {"description": "The client's copy of the console is current.", "headers": headers("ETag", "Vary")},
         **responses("precondition-failed", "rate-limited"),
     },
@@ -177,7 +189,13 @@ def states_of(checks: Iterable[Health]) -> tuple[Literal["ok", "degraded"], dict
     "/readyz",
     operation_id="getReadiness",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "A dependency does not answer; the body says which."}},
+    responses={
+        503: {
+            "model": Readiness,
+            "description": "A dependency does not answer; the body says which.",
+            "content": {"application/json": {"example": _DEGRADED}},
+        }
+    },
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
@@ -190,7 +208,7 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     "/metrics",
     operation_id="getMetrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS}}}},
 )
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Return the metrics in Prometheus' text format, summed over the service's processes."""

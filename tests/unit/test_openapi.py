@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import inspect
+import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
+from io import StringIO
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from pycalc import errors
 from pycalc.routers.http.openapi import SCHEMAS
 from pycalc.services.operations import OPERATIONS
 from tests.harness.in_process import openapi_document
@@ -114,16 +120,98 @@ def test_every_request_has_an_example(document: dict[str, Any]) -> None:
     assert [name for name in names if "example" not in schemas[name]] == []
 
 
+def answers(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield each media type of each answer: the operation, the status, the media type and its content."""
+    for name, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                yield name, status, media_type, content
+
+
+def examples_of(content: dict[str, Any]) -> list[Any]:
+    """Return the examples of a whole body."""
+    several = [each["value"] for each in content.get("examples", {}).values()]
+    return several + [content[name] for name in ("example",) if name in content]
+
+
+def test_every_answer_has_an_example(document: dict[str, Any]) -> None:
+    """Each media type of each success and of each problem has an example of the whole body."""
+    found = [*answers(document)]
+    assert {status for _, status, _, _ in found} >= {
+        "200",
+        "201",
+        "206",
+        "401",
+        "404",
+        "422",
+        "429",
+        "500",
+        "503",
+        "504",
+    }
+    assert [(name, status, kind) for name, status, kind, content in found if not examples_of(content)] == []
+
+
 def test_every_example_is_valid(document: dict[str, Any]) -> None:
-    """Every example of a body or problem fits its schema."""
-    schemas = document["components"]["schemas"]
-    examples = [(f"{SCHEMAS}{name}", schema["example"]) for name, schema in schemas.items() if "example" in schema]
-    for node in objects(document):
-        if "$ref" in node.get("schema", ()):
-            examples += [(node["schema"]["$ref"], each["value"]) for each in node.get("examples", {}).values()]
-    assert len(examples) > 100
-    for reference, example in examples:
-        Draft202012Validator({"$ref": reference, "components": document["components"]}).validate(example)
+    """The examples of bodies are instances of their schemas."""
+    components = document["components"]
+    examples = [
+        ({"$ref": f"{SCHEMAS}{name}"}, schema["example"])
+        for name, schema in components["schemas"].items()
+        if "example" in schema
+    ]
+    for _, _, _, content in answers(document):
+        examples += [(content["schema"], example) for example in examples_of(content)]
+    assert len(examples) > 400
+    for schema, example in examples:
+        Draft202012Validator({**schema, "components": components}).validate(example)
+
+
+def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) -> None:
+    """The example of a problem has the type, the status and the title of its kind."""
+    titles = {
+        kind.code: kind.title
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, errors.PycalcError)
+    }
+    for name, status, media_type, content in answers(document):
+        if media_type == "application/problem+json":
+            for slug, example in content["examples"].items():
+                problem = example["value"]
+                assert problem["type"] == f"/docs/problems#{slug}", name
+                assert str(problem["status"]) == status, name
+                assert problem["title"] == titles.get(slug, problem["title"]), name
+
+
+def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
+    """The example of an operation's answer is the result of the examples of its operands."""
+    found = {name: operation["responses"] for name, operation in operations(document).items()}
+    fibonacci = found["GET /fibonacci/{n}"]
+    assert fibonacci["200"]["content"]["application/json"]["example"]["result"] == "354224848179261915075"
+    assert fibonacci["200"]["content"]["text/plain"]["example"] == "354224848179261915075"
+    assert fibonacci["206"]["content"]["text/plain"]["example"] == "3542"
+    evaluated = found["POST /evaluate"]["200"]["content"]["application/json"]["example"]
+    assert evaluated["result"] == "78655220000000000001"
+    posted = found["POST /calculations"]["201"]["content"]["application/json"]["example"]
+    assert (posted["result"], posted["exact"]) == ("1.41421356237309504880168872421", False)
+    item = document["components"]["schemas"]["HistoryItem"]["example"]
+    assert item["sha256"] == sha256(item["result"].encode()).hexdigest()
+
+
+def test_examples_of_exports_and_events_can_be_read(document: dict[str, Any]) -> None:
+    """A line of NDJSON and an event have a valid item, and a row of CSV has a cell for each column."""
+    item = Draft202012Validator({"$ref": f"{SCHEMAS}HistoryItem", "components": document["components"]})
+    entry = Draft202012Validator({"$ref": f"{SCHEMAS}AuditItem", "components": document["components"]})
+    for name, validator in (("GET /secure-history", item), ("GET /admin/audit", entry)):
+        content = operations(document)[name]["responses"]["200"]["content"]
+        validator.validate(json.loads(content["application/x-ndjson"]["example"]))
+        header, row = csv.reader(StringIO(content["text/csv"]["example"]))
+        assert len(row) == len(header)
+    event = operations(document)["GET /events"]["responses"]["200"]["content"]["text/event-stream"]["example"]
+    identity, data, *end = event.split("\n")
+    found = json.loads(data.removeprefix("data: "))
+    assert (identity, end) == (f"id: {found['id']}", ["", ""])
+    item.validate(found["data"])
 
 
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:

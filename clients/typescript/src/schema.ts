@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 a7c8273e410ce8b73cac7027443160a22ea9ac74ee3a4eb14dc8802aad76ea34
+// Made by `make client-types` of schemas with the SHA-256 5593f89546b6aa7706b0832b6dd67bacd4d6030c82d829326654b7aa910ed05d
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -130,13 +130,13 @@ export interface components {
          *       "action": "account changed",
          *       "actor": "root",
          *       "address": "198.51.100.7",
-         *       "created_at": "2026-11-22T12:00:00.000Z",
+         *       "created_at": "2026-11-29T20:37:06.164Z",
          *       "details": {
          *         "changed": {
          *           "disabled": true
          *         }
          *       },
-         *       "id": "019aab12-7c00-7123-8456-426614174000",
+         *       "id": "01a22906-91f3-712d-8684-c226048b9bdd",
          *       "outcome": "done",
          *       "subject": "ada"
          *     }
@@ -212,9 +212,9 @@ export interface components {
          * @example {
          *       "cached": false,
          *       "digits": 21,
-         *       "elapsed_ms": 0.02,
+         *       "elapsed_ms": 0.278,
          *       "exact": true,
-         *       "id": "019aab12-7c00-7123-8456-426614174000",
+         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
          *       "input": {
          *         "n": 100
          *       },
@@ -508,7 +508,7 @@ export interface components {
          *       "digits": 477121254720,
          *       "exact": true,
          *       "expression": "3^(10^12)",
-         *       "limit": 20000000,
+         *       "limit": 25000000,
          *       "seconds": 269237,
          *       "timeout": 30,
          *       "too_large": true
@@ -647,18 +647,18 @@ export interface components {
          * @description A calculation as shown in the history.
          * @example {
          *       "cached": false,
-         *       "created_at": "2026-11-22T12:00:00.000Z",
+         *       "created_at": "2026-11-29T20:37:04.072Z",
          *       "digits": 21,
-         *       "elapsed_ms": 0.02,
+         *       "elapsed_ms": 0.278,
          *       "exact": true,
-         *       "id": "019aab12-7c00-7123-8456-426614174000",
+         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
          *       "input": {
          *         "n": 100
          *       },
          *       "leading": "35422484817926191507",
          *       "operation": "fibonacci",
          *       "result": "354224848179261915075",
-         *       "sha256": "c4c7bdb5a0e9b9a5f4e7ab9a4d23e0e3a41ac4fe4c36ca4de7b2b8b0cf2ac1a5",
+         *       "sha256": "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830",
          *       "trailing": "54224848179261915075",
          *       "user": "ada"
          *     }
@@ -1345,9 +1345,9 @@ export interface components {
          * @example {
          *       "cached": false,
          *       "digits": "208987640249978734",
-         *       "elapsed_ms": 0.1,
+         *       "elapsed_ms": 0.411,
          *       "exact": true,
-         *       "id": "019aab12-7c00-7123-8456-426614174000",
+         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
          *       "input": {
          *         "n": "1000000000000000000",
          *         "view": "summary"

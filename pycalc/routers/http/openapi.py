@@ -14,6 +14,7 @@ from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
+from pycalc.routers.http.examples import digits_of, of_answer
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
@@ -176,9 +177,19 @@ def _complete_operation(operation: dict[str, Any]) -> None:
     operation["responses"] = dict(sorted({**of_every_route, **_OF_SERVER, **operation["responses"]}.items()))
     counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
+        for media_type, content in response.get("content", {}).items():
+            _add_example(operation["operationId"], status, media_type, content)
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
             names = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
             response["headers"] = headers(*names) | response.get("headers", {})
+
+
+def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
+    """Add the example of an answer, unless it has one; bare digits are those of the operation's own example."""
+    if media_type == "application/json":
+        content.setdefault("example", of_answer(operation_id, content["schema"]))
+    elif media_type == "text/plain" and operation_id in OPERATIONS:
+        content["example"] = digits_of(operation_id)[: 4 if status == "206" else None]
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, BodyBroken, BodyTooLarge, ClientGone
+from pycalc.routers.http.examples import PROBLEMS
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.operations.numbers.gmp import text_of
@@ -122,26 +123,8 @@ def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _example(slug: str) -> dict[str, Any]:
-    members: dict[str, Any] = {
-        "validation-error": {
-            "errors": [{"pointer": "/n", "detail": "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."}]
-        },
-        "payload-too-large": {"limit": 8192},
-        "quota-exceeded": {
-            "quota": "compute",
-            "limit": 300,
-            "used": 300.02,
-            "resets_at": "2026-11-29T11:00:00.000Z",
-        },
-        "result-too-large": {
-            "digits": "208987640249978734",
-            "limit": 25_000_000,
-            "leading": "26289788186792204674",
-            "trailing": "41183788299560546875",
-        },
-    }
-    return _body(slug, slug.replace("-", " ").capitalize(), MEANING[slug], "/fibonacci/100", members.get(slug, {}))
+def _example(slug: str) -> dict[str, object]:
+    return _body(slug, *PROBLEMS[slug])
 
 
 def quoted(path: str) -> str:

@@ -1,0 +1,325 @@
+"""Examples of answers in the OpenAPI document, as a service gave them. The tests compare them with the schemas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pycalc import __version__
+from pycalc.models.audit import AUDIT_EXAMPLE
+from pycalc.models.history import HISTORY_EXAMPLE
+from pycalc.models.json_text import json_literal
+from pycalc.models.results import Facts
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, default_options, make_plan
+from pycalc.services.compute.plan import Plan
+from pycalc.services.compute.worker import execute
+from pycalc.services.operations import CALCULATIONS
+
+ID = "01a22906-89c8-7645-876f-c70985c56e80"
+_TIME = "2026-11-29T20:37:04.072Z"
+_CURSOR = "AQGiKQaJ2XeJjPvliNN-_jQ"
+_MOST_DIGITS = 25_000_000
+_USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
+
+
+class ProblemExample(NamedTuple):
+    """The members of a problem, without its type and status."""
+
+    title: str
+    detail: str
+    instance: str = "/fibonacci/100"
+    members: Mapping[str, Any] = {}
+
+
+_INVALID = "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."
+PROBLEMS: Mapping[str, ProblemExample] = {
+    "bad-request": ProblemExample(
+        "The request could not be read",
+        "The body ended early, or its framing is not valid HTTP: send the request again.",
+        "/evaluate",
+    ),
+    "validation-error": ProblemExample(
+        "The input is not valid", _INVALID, "/fibonacci/x", {"errors": [{"pointer": "/n", "detail": _INVALID}]}
+    ),
+    "domain-error": ProblemExample("The operation is not defined there", "0 has no negative powers.", "/pow/0/-1"),
+    "result-too-large": ProblemExample(
+        "The result is too large to write out",
+        "The result has more digits than are written out here.",
+        "/fibonacci/1000000000000000000",
+        {
+            "limit": _MOST_DIGITS,
+            "digits": "208987640249978734",
+            "leading": "26289788186792204674",
+            "trailing": "41183788299560546875",
+        },
+    ),
+    "precondition-failed": ProblemExample(
+        "The condition does not hold",
+        "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
+        "send Accept: text/plain with an ETag of the bare digits.",
+    ),
+    "range-not-satisfiable": ProblemExample(
+        "There is no such range",
+        "The range begins beyond the end of the result, which has 21 bytes: request an earlier range.",
+    ),
+    "unauthorized": ProblemExample(
+        "Valid credentials are needed",
+        "Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic.",
+    ),
+    "totp-required": ProblemExample(
+        "A code of the authenticator app is needed",
+        "The password is right; this account needs a code too: send it as `totp`.",
+        "/login",
+    ),
+    "forbidden": ProblemExample(
+        "Not allowed",
+        "The API key lacks the scope history:read: use a key that has it, or log in.",
+        "/secure-history",
+    ),
+    "not-found": ProblemExample("Not found", "There is no such calculation.", f"/calculations/{ID}"),
+    "method-not-allowed": ProblemExample(
+        "Method not allowed", "The path does not support this method; Allow lists the methods that it supports."
+    ),
+    "request-timeout": ProblemExample(
+        "The request came too slowly",
+        "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB.",
+        "/evaluate",
+    ),
+    "conflict": ProblemExample(
+        "In conflict with what is there", "The username or the email address is taken.", "/register"
+    ),
+    "payload-too-large": ProblemExample(
+        "The request is too large",
+        "The body is too large: this route accepts up to 8,192 bytes.",
+        "/login",
+        {"limit": 8192},
+    ),
+    "unsupported-media-type": ProblemExample(
+        "The body is of another type",
+        "The body is of a type that this route does not take: send Content-Type: application/json.",
+        "/evaluate",
+    ),
+    "rate-limited": ProblemExample("Too many requests", "No more than 6000 calculations in 60 seconds."),
+    "quota-exceeded": ProblemExample(
+        "A quota is used up",
+        "No more than 300 seconds of computing in 3600 seconds: wait for the reset.",
+        members={"quota": "compute", "limit": 300, "used": 300.02, "resets_at": "2026-11-29T21:00:00.000Z"},
+    ),
+    "computation-timeout": ProblemExample(
+        "The computation took too long",
+        "This was stopped after 30 s: ask for smaller operands.",
+        "/primorial/300000000",
+    ),
+    "overloaded": ProblemExample("The service is busy", "The service is overloaded; retry in 1 s."),
+    "unavailable": ProblemExample(
+        "The service is not available", "The database does not answer in time; retry in 1 s."
+    ),
+    "internal-error": ProblemExample(
+        "Internal error", "An unexpected error was logged; tell the operator the X-Request-ID of this response."
+    ),
+}
+
+
+def _computed(request: Request) -> tuple[Plan, str, Facts]:
+    """Return the plan of a calculation, and its result."""
+    plan = make_plan(_MOST_DIGITS, *request)
+    text, facts = execute(plan.task)
+    return plan, (text or b"").decode(), facts
+
+
+def _calculated(request: Request) -> dict[str, Any]:
+    """Return the answer to a calculation."""
+    plan, text, facts = _computed(request)
+    return {
+        "id": ID,
+        "operation": request[0],
+        "input": json.loads(plan.input),
+        "result": json.loads(json_literal(text)),
+        "digits": int(facts.digits),
+        "exact": facts.exact,
+        "cached": False,
+        "elapsed_ms": 0.278,
+    }
+
+
+def _request(name: str) -> Request:
+    """Return the example of an operation, or of ``evaluate``."""
+    operation = CALCULATIONS[name]
+    return name, tuple(parameter.example for parameter in operation.parameters), default_options(operation)
+
+
+def digits_of(name: str) -> str:
+    """Return the bare digits of the example of an operation, or of ``evaluate``."""
+    return _computed(_request(name))[1]
+
+
+_STATES = {"database": {"ok": True, "latency_ms": 0.313}, "cache": {"ok": True, "latency_ms": 0.006}}
+_ACCOUNT = {
+    "id": _USER_ID,
+    "username": "ada",
+    "email": "ada@example.com",
+    "role": "user",
+    "totp": False,
+    "created_at": _TIME,
+}
+_USER_ACCOUNT = {
+    **_ACCOUNT,
+    "disabled": False,
+    "quota": {"rate_limit": None, "compute": None, "digits": None, "history": None},
+}
+_KEY = {
+    "id": "01a22906-89bd-75b5-bed2-a956426a4f1e",
+    "name": "nightly report",
+    "prefix": "pck_5DwX65Rz",
+    "created_at": _TIME,
+    "expires_at": "2027-11-29T20:37:04.072Z",
+    "scopes": ["calculate"],
+    "allow_query": False,
+    "limits": {"rate_limit": None, "compute": None, "digits": None},
+    "last_used_at": None,
+    "last_used_from": None,
+}
+# Secrets are abbreviated, so that no scanner takes them for real ones.
+_OF_RESET = "pcp_Txp4y0Vr..."
+_OF_APP = "EYY6QYIRGBP7SX4S..."
+_PREVIEW = {
+    "expression": "3^(10^12) mod 10^20",
+    "digits": 21,
+    "exact": True,
+    "too_large": False,
+    "limit": _MOST_DIGITS,
+    "seconds": 8.015887740192717e-05,
+    "timeout": 30.0,
+}
+_FIGURES = {
+    "connections": 3,
+    "event_subscribers": 1,
+    "compute_workers": 2,
+    "computing": 0,
+    "compute_waiting": 0,
+    "database_queues": {"read": 0, "reserved": 0, "write": 0},
+    "recorder_rows": 0,
+    "audit_waiting": 0,
+    "outbox_backlog": 0,
+    "outbox_oldest_seconds": 0.0,
+    "relay_leading": True,
+    "cache_circuit": "closed",
+    "disk_free_bytes": 25144438784,
+    "disk_reserve_bytes": 268435456,
+}
+_INSTANCE = {
+    "id": "613db974-6d51-4c01-8751-6bfe82cb615e",
+    "command": "serve",
+    "version": __version__,
+    "started_at": "2026-11-29T20:36:28.858Z",
+    "seen_at": _TIME,
+    "figures": _FIGURES,
+}
+_DEAD_LETTER = {
+    "id": 1,
+    "stage": "relay",
+    "event_id": ID,
+    "origin": "outbox",
+    "reason": "the broker refuses the event: its message is too large",
+    "content": json.dumps({"specversion": "1.0", "id": ID, "type": "pycalc.operation.completed.v1"}),
+    "created_at": _TIME,
+}
+# The answers that need no calculation, by the name of their schema.
+_ANSWERS: Mapping[str, Any] = {
+    "Account": _ACCOUNT,
+    "ApiKey": _KEY,
+    "AuditPage": {"items": [AUDIT_EXAMPLE], "next_cursor": None},
+    "CreatedApiKey": {**_KEY, "key": "pck_5DwX65Rz..."},
+    "CreatedPasswordReset": {
+        "token": _OF_RESET,
+        "link": f"/#password-reset={_OF_RESET}",
+        "expires_at": "2026-11-29T21:37:04.072Z",
+    },
+    "DeadLetterPage": {"items": [_DEAD_LETTER], "next_cursor": None},
+    "EvaluationPreview": _PREVIEW,
+    "HistoryItem": HISTORY_EXAMPLE,
+    "HistoryPage": {"items": [HISTORY_EXAMPLE], "next_cursor": "AQGiKQaJ2XeJjPvliNN-_jQ", "role": "user"},
+    "Index": {
+        "name": "pycalc",
+        "version": __version__,
+        "operations": list(CALCULATIONS),
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "health": "/health",
+        "sign_in": {"password": True, "provider": None},
+    },
+    "Liveness": {"status": "ok"},
+    "OpenSession": {
+        "id": "01a22906-896a-756e-8a5c-531eaccdd188",
+        "opened_at": "2026-11-29T20:37:03.978Z",
+        "last_used_at": _TIME,
+        "address": "192.0.2.7",
+        "client": "python-httpx/0.28.1",
+        "current": True,
+    },
+    "Overview": {
+        "version": __version__,
+        "status": "ok",
+        "checks": _STATES,
+        "dead_letters": 0,
+        "instances": [_INSTANCE],
+    },
+    "Readiness": {"status": "ok", "checks": _STATES},
+    "RecoveryCodes": {"recovery_codes": ["4m2z-jpbk-oetv-72wc-icnk-7r6g", "u2cs-zlgi-xz3a-uh3s-gyag-25lx"]},
+    "Session": {
+        "access_token": "eyJhbGciOiJIUzI1NiIs...",
+        "token_type": "bearer",
+        "expires_in": 900,
+        "refresh_token": "pcr_AaIpBolq...",
+    },
+    "TotpSecret": {"secret": _OF_APP, "uri": f"otpauth://totp/pycalc:ada?secret={_OF_APP}&issuer=pycalc"},
+    "UsageReport": {
+        "items": [
+            {
+                "day": "2026-11-29",
+                "operation": "fibonacci",
+                "count": 3,
+                "cached": 1,
+                "digits": 63,
+                "compute_ms": 0.767,
+            }
+        ],
+        "quotas": [
+            {
+                "name": "compute",
+                "limit": 300,
+                "used": 0.000611,
+                "remaining": 299.999389,
+                "window": 3600,
+                "resets_at": "2026-11-29T21:00:00.000Z",
+            }
+        ],
+    },
+    "UserAccount": _USER_ACCOUNT,
+    "UserPage": {
+        "items": [
+            {
+                **_USER_ACCOUNT,
+                "last_sign_in_at": _TIME,
+                "today": {"calculations": 6, "digits": 115, "compute_ms": 2.401},
+            }
+        ],
+        "next_cursor": None,
+    },
+}
+
+
+def of_answer(operation_id: str, schema: Mapping[str, Any]) -> Any:
+    """Return the example of an operation's JSON answer, which has this schema."""
+    if operation_id in CALCULATIONS:
+        return _calculated(_request(operation_id))
+    if operation_id == "calculate":
+        return _calculated(("pow", ("2", "0.5"), Options(precision=30)))
+    if operation_id == "calculateBatch":
+        half = _calculated(("pow", ("2", "-1"), DEFAULT_OPTIONS))
+        residue = _calculated(("fibonacci", ("1000",), Options(modulus="97")))
+        return {"results": [half, residue]}
+    if "items" in schema:
+        return [of_answer(operation_id, schema["items"])]
+    return _ANSWERS[schema["$ref"].rpartition("/")[2]]
