@@ -1,7 +1,8 @@
 import { digitsOf } from "./digits.js";
 import { ProblemError } from "./errors.js";
+import { type CalculationEvent, eventsOf } from "./events.js";
 import {
-  type Calculation, type HistoryItem, type Summary, calculationOf, historyItemOf, summaryOf,
+  type Calculation, type HistoryItem, type ResultOf, type Summary, calculationOf, historyItemOf, summaryOf,
 } from "./results.js";
 import { DEFAULT_RETRIES, type RetryPolicy } from "./retries.js";
 import type { components } from "./schema.js";
@@ -16,15 +17,20 @@ export interface Options { mod?: Operand; precision?: Operand; base?: Operand; s
 export interface Item { operation: Operation | "evaluate"; input: Record<string, Operand> }
 export interface HistoryFilter { operation?: string; since?: Date; until?: Date; user?: string; limit?: number; signal?: AbortSignal }
 
+/** In another base an integer is text, so that with `base` the type of a result is wider. */
+type ResultWith<O, P> = "base" extends keyof P ? ResultOf<O> | string : ResultOf<O>;
+
 const BATCH_ITEMS = 1000;
 
 /** A client of one service. */
 export class Client {
   readonly #transport: Transport;
+  readonly #retries: RetryPolicy;
 
   constructor(url: string, options: Login & { retries?: Partial<RetryPolicy>; fetch?: typeof fetch } = {}) {
     const { retries, fetch: fetcher = globalThis.fetch, ...login } = options;
-    this.#transport = new Transport(url, login, { ...DEFAULT_RETRIES, ...retries }, fetcher);
+    this.#retries = { ...DEFAULT_RETRIES, ...retries };
+    this.#transport = new Transport(url, login, this.#retries, fetcher);
   }
 
   /** Make an account. It is not repeated after a failure: whether it was made is not known then. */
@@ -39,23 +45,29 @@ export class Client {
   }
 
   /** Calculate F(n). */
-  fibonacci(n: Operand, options?: Options): Promise<Calculation> {
+  fibonacci<P extends Options = object>(n: Operand, options?: P): Promise<Calculation<ResultWith<"fibonacci", P>>> {
     return this.calculate("fibonacci", { n }, options);
   }
 
   /** Calculate n!. */
-  factorial(n: Operand, options?: Options): Promise<Calculation> {
+  factorial<P extends Options = object>(n: Operand, options?: P): Promise<Calculation<ResultWith<"factorial", P>>> {
     return this.calculate("factorial", { n }, options);
   }
 
   /** Calculate x^y. */
-  pow(x: Operand, y: Operand, options?: Options): Promise<Calculation> {
+  pow(x: Operand, y: Operand, options?: Options): Promise<Calculation<bigint | string>> {
     return this.calculate("pow", { x, y }, options);
   }
 
   /** Calculate any operation by its name, with its operands by name. */
-  async calculate(operation: Operation, input: Record<string, Operand>, options: Options = {}): Promise<Calculation> {
-    return calculationOf(await this.#post("/calculations", { operation, input: texts(input), ...texts(without(options)) }, options));
+  async calculate<O extends Operation, P extends Options = object>(
+    operation: O, input: Record<string, Operand>, options?: P,
+  ): Promise<Calculation<ResultWith<O, P>>> {
+    const given: Options = options ?? {};
+    const answer: Calculation = calculationOf(
+      await this.#post("/calculations", { operation, input: texts(input), ...texts(without(given)) }, given),
+    );
+    return answer as Calculation<ResultWith<O, P>>;
   }
 
   /** Return the digit count and both ends of a result, without the value, for operands of up to 10^18. */
@@ -94,7 +106,16 @@ export class Client {
     } while (cursor !== undefined);
   }
 
-  /** Yield the digits of a recorded calculation in parts, without holding them all; a key needs `history:read`. */
+  /** Yield calculations as they are recorded, from now on or behind an event; reconnects without a gap. */
+  events(options: { lastEventId?: string; signal?: AbortSignal } = {}): AsyncGenerator<CalculationEvent, void, void> {
+    return eventsOf(this.#transport, this.#retries, options.lastEventId, options.signal);
+  }
+
+  /**
+   * Yield the digits of a recorded calculation in parts, without holding them all; a key needs `history:read`.
+   *
+   * After a cut they go on where they were. In the end their SHA-256 is checked; DigestMismatch is thrown if it differs.
+   */
   digits(calculation: { id: string } | string, options: { signal?: AbortSignal } = {}): AsyncGenerator<string, void, void> {
     return digitsOf(this.#transport, typeof calculation === "string" ? calculation : calculation.id, options.signal);
   }
@@ -114,9 +135,14 @@ export class Client {
 
   #post<T>(path: string, body: unknown, { signal }: { signal?: AbortSignal }): Promise<T> {
     // One key for all attempts: a repeated request is recorded and charged once.
-    const headers = { "Idempotency-Key": `"${crypto.randomUUID()}"` };
+    const headers = { "Idempotency-Key": `"${randomKey()}"` };
     return this.#transport.json(path, { method: "POST", body, headers, signal });
   }
+}
+
+/** Return 128 random bits. Browsers have `crypto.randomUUID` only where a page came by https or from localhost. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function without<T extends { signal?: AbortSignal }>({ signal: _, ...rest }: T): Omit<T, "signal"> {

@@ -1,13 +1,14 @@
+import { type Factor, factorsOf } from "./results.js";
 import type { ProblemCode, components } from "./schema.js";
 
 type Problem = components["schemas"]["Problem"];
 
 /** The members that a problem of some types has beyond those of every problem. */
 interface Members {
-  "result-too-large": { digits: bigint; limit: bigint; leading?: string; trailing?: string };
+  "result-too-large": { limit: bigint; digits?: bigint; leading?: string; trailing?: string };
   "quota-exceeded": { quota: string; limit: number; used: number; resets_at: string };
   "payload-too-large": { limit: number };
-  "computation-timeout": { found?: unknown };
+  "computation-timeout": { found?: Factor[] };
 }
 
 type MembersOf<C> = C extends keyof Members ? Members[C] : unknown;
@@ -37,14 +38,26 @@ export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
     this.retryAfter = retryAfter;
     const members: Record<string, unknown> = { ...problem };
     if (this.code === "result-too-large") {
-      for (const name of ["digits", "limit"]) members[name] = BigInt(members[name] as string | number);
+      for (const name of ["digits", "limit"]) {
+        if (name in members) members[name] = BigInt(members[name] as string | number);
+      }
     }
+    if (Array.isArray(members["found"])) members["found"] = factorsOf(members["found"]);
     this.problem = members as unknown as this["problem"];
   }
 
   /** Whether the problem is of that type. */
   is<Wanted extends ProblemCode>(code: Wanted): this is ProblemError<Wanted> {
     return (this.code as ProblemCode) === code;
+  }
+}
+
+/** The digits of a download are not those whose SHA-256 the service has recorded. */
+export class DigestMismatch extends Error {
+  override readonly name = "DigestMismatch";
+
+  constructor(id: string) {
+    super(`The digits of the calculation ${id} are not those that were recorded: download them again.`);
   }
 }
 

@@ -7,7 +7,11 @@ export type Result = bigint | string | boolean | Factor[] | IntegerRoot;
 export interface Factor { prime: bigint; exponent: bigint }
 export interface IntegerRoot { root: bigint; remainder: bigint }
 
-export type Calculation = Omit<Schemas["Calculation"], "result" | "digits"> & { result: Result; digits: bigint };
+/** The result of an operation, without `base`. */
+export type ResultOf<O> =
+  O extends "isprime" ? boolean : O extends "factorize" ? Factor[] : O extends "iroot" ? IntegerRoot : O extends "pow" ? bigint | string : bigint;
+
+export type Calculation<R extends Result = Result> = Omit<Schemas["Calculation"], "result" | "digits"> & { result: R; digits: bigint };
 export type Summary = Omit<Schemas["Summary"], "digits"> & { digits: bigint };
 export type HistoryItem = Omit<Schemas["HistoryItem"], "result" | "digits"> & { result: Result | null; digits: bigint };
 
@@ -30,10 +34,13 @@ export function historyItemOf(item: Schemas["HistoryItem"]): HistoryItem {
   return { ...item, digits: BigInt(item.digits), result: converted };
 }
 
+/** Convert the factors of a number. */
+export function factorsOf(factors: Schemas["PrimePower"][]): Factor[] {
+  return factors.map(({ prime, exponent }) => ({ prime: BigInt(prime), exponent: BigInt(exponent) }));
+}
+
 function resultOf(answer: { input: object; exact: boolean }, result: Schemas["Calculation"]["result"]): Result {
-  if (Array.isArray(result)) {
-    return result.map(({ prime, exponent }) => ({ prime: BigInt(prime), exponent: BigInt(exponent) }));
-  }
+  if (Array.isArray(result)) return factorsOf(result);
   if (typeof result === "object") return { root: BigInt(result.root), remainder: BigInt(result.remainder) };
   if (typeof result === "boolean") return result;
   const text = String(result);

@@ -10,15 +10,40 @@ export interface RetryPolicy {
 
 export const DEFAULT_RETRIES: RetryPolicy = { attempts: 5, longestWait: 60 };
 
+/** The attempts of one call. */
+export class Retries {
+  readonly #policy: RetryPolicy;
+  readonly #signal: AbortSignal | undefined;
+  #attempt = 1;
+
+  constructor(policy: RetryPolicy, signal: AbortSignal | undefined) {
+    this.#policy = policy;
+    this.#signal = signal;
+  }
+
+  /** Count attempts anew, because a part of the answer has come. */
+  progressed(): void {
+    this.#attempt = 1;
+  }
+
+  /** Wait before the next attempt; throw the error if there is none. */
+  async wait(error: unknown): Promise<void> {
+    const attempt = this.#attempt++;
+    const seconds = secondsToWait(error, attempt);
+    const { attempts, longestWait } = this.#policy;
+    if (this.#signal?.aborted || attempt >= attempts || seconds === undefined || seconds > longestWait) throw error;
+    await sleep(seconds, this.#signal);
+  }
+}
+
 /** Call until it succeeds, fails for good, or the attempts are used up. */
 export async function withRetries<T>(policy: RetryPolicy, signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+  const retries = new Retries(policy, signal);
+  for (;;) {
     try {
       return await call();
     } catch (error) {
-      const wait = secondsToWait(error, attempt);
-      if (signal?.aborted || attempt >= policy.attempts || wait === undefined || wait > policy.longestWait) throw error;
-      await sleep(wait, signal);
+      await retries.wait(error);
     }
   }
 }
@@ -31,7 +56,8 @@ function secondsToWait(error: unknown, attempt: number): number | undefined {
   if (!(error instanceof ProblemError)) return undefined;
   const { status, retryAfter } = error;
   if (status === 409) return retryAfter; // the first request with this key is still running
-  return status === 429 || status === 503 ? (retryAfter ?? wait) : undefined;
+  const ofProxy = (status === 502 || status === 504) && error.is("internal-error"); // which got no answer
+  return status === 429 || status === 503 || ofProxy ? (retryAfter ?? wait) : undefined;
 }
 
 function sleep(seconds: number, signal: AbortSignal | undefined): Promise<void> {

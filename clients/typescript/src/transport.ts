@@ -21,7 +21,7 @@ export class Transport {
   readonly #login: Login;
   readonly #retries: RetryPolicy;
   readonly #fetch: typeof fetch;
-  #token: Promise<string> | undefined;
+  #session: Promise<Session> | undefined;
 
   constructor(url: string, login: Login, retries: RetryPolicy, fetcher: typeof fetch) {
     this.#url = url.replace(/\/+$/, "");
@@ -41,17 +41,22 @@ export class Transport {
     return withRetries(this.#retries, signal, call);
   }
 
-  /** Send once and return a successful response; a refused session is renewed once. */
+  /** Send once and return a successful response; a refused access token is renewed once. */
   async send(path: string, call: Call = {}): Promise<Response> {
-    const token = this.#currentToken();
-    const text = await token; // a refused login is final
+    const login = this.#login;
+    if (!("username" in login)) return this.#request(path, call, login.apiKey ?? "");
+    // Kept as a promise, so that parallel calls share one login.
+    const opened = (this.#session ??= this.#kept(this.#opened(login)));
+    const session = await opened; // a refused login is final
     try {
-      return await this.#request(path, call, text);
+      return await this.#request(path, call, session.access_token);
     } catch (error) {
-      if (!("username" in this.#login) || !(error instanceof ProblemError) || error.status !== 401) throw error;
-      if (this.#token === token) this.#token = undefined; // else another call has renewed it
-      return await this.#request(path, call, await this.#currentToken());
+      if (!(error instanceof ProblemError) || error.status !== 401) throw error;
     }
+    // Unless another call has renewed it.
+    if (this.#session === opened) this.#session = this.#kept(this.#refreshed(session, login));
+    const renewed = await (this.#session ??= this.#kept(this.#opened(login)));
+    return this.#request(path, call, renewed.access_token);
   }
 
   /** Send without credentials, once. */
@@ -61,24 +66,31 @@ export class Transport {
 
   /** End the session of a password; an API key has none. */
   async close(): Promise<void> {
-    if (!("username" in this.#login) || this.#token === undefined) return;
-    const token = await this.#token;
-    this.#token = undefined;
-    await this.#request("/logout", { method: "POST" }, token);
+    const session = await this.#session;
+    this.#session = undefined;
+    if (session) await this.#request("/logout", { method: "POST" }, session.access_token);
   }
 
-  #currentToken(): Promise<string> {
-    const login = this.#login;
-    if (!("username" in login)) return Promise.resolve(login.apiKey ?? "");
-    if (this.#token === undefined) {
-      // Kept as a promise, so that parallel calls share one login.
-      const token = this.anonymous("/login", login).then(async (answer) => ((await answer.json()) as Session).access_token);
-      this.#token = token;
-      token.catch(() => {
-        if (this.#token === token) this.#token = undefined;
-      });
+  async #opened(login: object): Promise<Session> {
+    return (await (await this.anonymous("/login", login)).json()) as Session;
+  }
+
+  /** Exchange the refresh token, which needs no new code of a second factor; log in where the session has ended. */
+  async #refreshed(session: Session, login: object): Promise<Session> {
+    try {
+      return (await (await this.anonymous("/token/refresh", { refresh_token: session.refresh_token })).json()) as Session;
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.status !== 401) throw error;
+      return this.#opened(login);
     }
-    return this.#token;
+  }
+
+  /** Forget a session that could not be opened, so that the next call tries again. */
+  #kept(session: Promise<Session>): Promise<Session> {
+    session.catch(() => {
+      if (this.#session === session) this.#session = undefined;
+    });
+    return session;
   }
 
   async #request(path: string, call: Call, token: string): Promise<Response> {

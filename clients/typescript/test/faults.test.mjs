@@ -1,8 +1,9 @@
 // The client against a server that fails in ways of which a service is rarely capable.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
-import { Client } from "pycalc-client";
+import { Client, DigestMismatch } from "pycalc-client";
 
 const answer = { id: "1", operation: "fibonacci", input: { n: 3 }, result: 2, digits: 1, exact: true, cached: false, elapsed_ms: 0 };
 const servers = [];
@@ -40,7 +41,7 @@ test("429, 503 and a cut connection are repeated with the same Idempotency-Key",
   assert.equal((await new Client(url, { apiKey: "k" }).fibonacci(3)).result, 2n);
   const keys = requests.map((request) => request.headers["idempotency-key"]);
   assert.equal(keys.length, 4);
-  assert.match(keys[0], /^"[0-9a-f-]{36}"$/);
+  assert.match(keys[0], /^"[0-9a-f]{32}"$/);
   assert.equal(new Set(keys).size, 1);
 });
 
@@ -62,32 +63,94 @@ test("what will not change is not repeated: an invalid request, a refused login"
   assert.deepEqual(refused.requests.map((request) => request.url), ["/login"]);
 });
 
-test("parallel calls share one login, and a token that has expired is renewed once for all", async () => {
-  let logins = 0;
+/** Start a service of sessions, whose first access token has expired; return its URL and the paths of requests. */
+async function withSessions(refresh) {
+  let tokens = 0;
+  const session = (response) => response.end(JSON.stringify({ access_token: `t${++tokens}`, refresh_token: `r${tokens}`, expires_in: 900 }));
+  const paths = [];
   const server = createServer((request, response) => {
     request.resume();
-    if (request.url === "/login") return response.end(JSON.stringify({ access_token: `t${++logins}`, expires_in: 900 }));
+    paths.push(request.url);
+    if (request.url === "/login") return session(response);
+    if (request.url === "/token/refresh") return (refresh ?? session)(response);
     return (request.headers.authorization === "Bearer t1" ? problem(401, "unauthorized") : good)(response);
   });
   servers.push(server);
   await new Promise((resolve) => { server.listen(0, "127.0.0.1", resolve); });
-  const calc = new Client(`http://127.0.0.1:${server.address().port}`, { username: "ada", password: "p" });
+  return { url: `http://127.0.0.1:${server.address().port}`, paths };
+}
+
+test("parallel calls share one login, and a token that has expired is renewed once for all", async () => {
+  const { url, paths } = await withSessions();
+  const calc = new Client(url, { username: "ada", password: "p" });
   const results = await Promise.all([1, 2, 3].map((n) => calc.fibonacci(n)));
   assert.deepEqual(results.map(({ result }) => result), [2n, 2n, 2n]);
-  assert.equal(logins, 2);
+  assert.deepEqual(["/login", "/token/refresh"].map((path) => paths.filter((each) => each === path).length), [1, 1]);
 });
 
-test("digits that are cut go on where they were", async () => {
+test("where the session has ended, the client logs in again", async () => {
+  const { url, paths } = await withSessions(problem(401, "unauthorized"));
+  assert.equal((await new Client(url, { username: "ada", password: "p" }).fibonacci(3)).result, 2n);
+  assert.deepEqual(paths, ["/login", "/calculations", "/token/refresh", "/login", "/calculations"]);
+});
+
+const recorded = (digits) => (response) => response.end(JSON.stringify({ id: "1", sha256: createHash("sha256").update(digits).digest("hex") }));
+
+test("digits that are cut go on where they were, and the whole is verified", async () => {
   const half = (response) => {
     response.writeHead(200, { ETag: '"e"', "Content-Length": "10" });
     response.write("01234", () => setImmediate(() => response.socket.destroy()));
   };
   const rest = (response) => response.writeHead(206, { ETag: '"e"', "Content-Range": "bytes 5-9/10" }).end("56789");
-  const { url, requests } = await serving(half, rest);
+  const { url, requests } = await serving(recorded("0123456789"), half, rest);
   let digits = "";
   for await (const part of new Client(url).digits("1")) digits += part;
   assert.equal(digits, "0123456789");
-  assert.deepEqual([requests[1].headers.range, requests[1].headers["if-match"]], ["bytes=5-", '"e"']);
+  assert.deepEqual([requests[2].headers.range, requests[2].headers["if-match"]], ["bytes=5-", '"e"']);
+});
+
+for (const length of [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000, 100_003]) {
+  test(`${length} digits are verified, and one wrong digit is noticed`, async () => {
+    const digits = "1234567".repeat(Math.ceil(length / 7)).slice(0, length);
+    const parts = async (sent) => {
+      const { url } = await serving(recorded(digits), (response) => response.end(sent));
+      for await (const part of new Client(url).digits("1")) assert.ok(sent.includes(part));
+    };
+    await parts(digits);
+    await assert.rejects(parts(`${digits.slice(1)}8`), DigestMismatch);
+  });
+}
+
+const event = (n) => `id: e${n}\ndata: ${JSON.stringify({ id: `e${n}`, type: "t", data: { ...answer, id: `e${n}`, result: n } })}\n\n`;
+
+test("events that are cut go on behind the last one, whatever parts they come in", async () => {
+  const whole = event(1) + ": heartbeat\n\n" + event(2);
+  const broken = (response) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    response.write("id: e0\n\n" + whole.slice(0, 40));
+    response.write(whole.slice(40) + event(3).slice(0, 30), () => setImmediate(() => response.socket.destroy()));
+  };
+  const ended = (response) => response.end(event(3).replaceAll("\n", "\r\n"));
+  const later = problem(503, "overloaded", { "Retry-After": "0" });
+  const { url, requests } = await serving(broken, later, ended, (response) => response.write(event(4)));
+  const results = [];
+  for await (const { id, calculation } of new Client(url).events()) {
+    results.push([id, calculation.result]);
+    if (results.length === 4) break;
+  }
+  assert.deepEqual(results, [["e1", 1n], ["e2", 2n], ["e3", 3n], ["e4", 4n]]);
+  assert.deepEqual(requests.map((request) => request.headers["last-event-id"]), [undefined, "e2", "e2", "e3"]);
+});
+
+test("events end with an error where the service refuses them, and with their signal", async () => {
+  const { url, requests } = await serving(problem(403, "forbidden"));
+  await assert.rejects(new Client(url).events({ lastEventId: "e9" }).next(), (error) => error.is("forbidden"));
+  assert.deepEqual(requests.map((request) => request.headers["last-event-id"]), ["e9"]);
+  const stop = new AbortController();
+  const silent = await serving((response) => {
+    response.write(": connected\n\n", () => stop.abort(new Error("stopped")));
+  });
+  await assert.rejects(new Client(silent.url).events({ signal: stop.signal }).next(), { message: "stopped" });
 });
 
 test("a signal stops the waiting for a retry", async () => {
@@ -99,7 +162,20 @@ test("a signal stops the waiting for a retry", async () => {
   await assert.rejects(new Client(url).fibonacci(3, { signal: stop.signal }), { message: "stopped" });
 });
 
-test("an answer of a proxy without a problem is an error too", async () => {
-  const { url } = await serving((response) => response.writeHead(502).end("<html>"));
-  await assert.rejects(new Client(url).fibonacci(3), (error) => error.status === 502 && error.is("internal-error"));
+test("an answer of a proxy without a problem is repeated, and in the end an error", async () => {
+  const { url, requests } = await serving((response) => response.writeHead(502).end("<html>"));
+  const once = new Client(url, { retries: { attempts: 2 } });
+  await assert.rejects(once.fibonacci(3), (error) => error.status === 502 && error.is("internal-error"));
+  assert.equal(requests.length, 2);
+});
+
+test("the members of a problem are exact, and those that the service does not know are absent", async () => {
+  const answers = async (status, type, members) => {
+    const body = { type: `/docs/problems#${type}`, title: "", status, detail: "d", instance: "/", ...members };
+    const { url } = await serving((response) => response.writeHead(status).end(JSON.stringify(body)));
+    return new Client(url).fibonacci(3).then(assert.fail, (error) => error.problem);
+  };
+  assert.equal((await answers(422, "result-too-large", { limit: 25_000_000 })).limit, 25_000_000n);
+  const { found } = await answers(504, "computation-timeout", { found: [{ prime: "9007199254740993", exponent: 2 }] });
+  assert.deepEqual(found, [{ prime: 9007199254740993n, exponent: 2n }]);
 });

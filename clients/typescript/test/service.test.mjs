@@ -45,6 +45,7 @@ test("an operand that JavaScript has rounded is refused before it is sent", asyn
 test("a problem is an error with its type and exact members", async () => {
   await assert.rejects(calc.pow(0, -1), (error) => error instanceof ProblemError && error.is("domain-error") && error.status === 422);
   await assert.rejects(calc.factorial(10n ** 15n), (error) => error.is("result-too-large") && error.problem.digits === 14565705518096757n);
+  await assert.rejects(calc.fibonacci(100_000_000, { base: 2 }), (error) => error.is("result-too-large") && error.problem.limit > 0n);
   await assert.rejects(new Client(url, { apiKey: "pck_wrong" }).fibonacci(1), (error) => error.is("unauthorized"));
 });
 
@@ -62,7 +63,19 @@ test("the history pages by itself, newest first", async () => {
   assert.deepEqual(items.map((item) => item.result), [11n, 7n, 4n, 3n, 1n]);
 });
 
-test("the digits of a long result stream in parts", async () => {
+test("events come as calculations are recorded, and go on behind an event", async () => {
+  const first = await calc.calculate("lucas", { n: 90 });
+  await calc.pow(2, -1);
+  await calc.factorial(25);
+  const results = [];
+  for await (const event of calc.events({ lastEventId: first.id })) {
+    results.push([event.calculation.operation, event.calculation.result]);
+    if (results.length === 2) break;
+  }
+  assert.deepEqual(results, [["pow", "0.5"], ["factorial", 15511210043330985984000000n]]);
+});
+
+test("the digits of a long result stream in parts, verified", async () => {
   const calculation = await calc.factorial(100_000);
   const parts = await all(calc.digits(calculation));
   assert.equal(BigInt(parts.join("")), calculation.result);
