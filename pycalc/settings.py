@@ -304,7 +304,7 @@ class Settings(BaseSettings):
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
     page_limit: _Limits = Field(
         "1000/minute; 20000/day",
-        description="pages, their files and OpenAPI documents per address, in each process; empty: no limit",
+        description="pages, their files, OpenAPI documents, lists of tools per address and process; empty: no limit",
     )
     rate_limit: _Limits = Field(
         "6000/minute; 100000/day",

@@ -58,10 +58,11 @@ def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
         raise InvalidInput.of(FieldProblem(pointer_step(name), f"There is no argument {shown(name)}: leave it out."))
     if "id" not in given:
         raise InvalidInput.of(FieldProblem("/id", "id is missing: it is the id of an earlier calculation."))
-    return given["id"], _whole(given, "start", 0, 0, 10**12), _whole(given, "count", most, 1, most)
+    return given["id"], whole(given, "start", 0, 0, 10**12), whole(given, "count", most, 1, most)
 
 
-def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """Return an argument as a whole number from ``least`` to ``most``, or its default. Raises InvalidInput."""
     text = given.get(name, str(default))
     if text.isascii() and text.isdigit() and len(text) <= 13 and least <= int(text) <= most:
         return int(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +12,7 @@ from pycalc.services.calculations.planning import Request
 
 # The tools besides the operations.
 BATCH, HISTORY, DIGITS = "batch", "history", "digits"
+SHORT = 40  # characters of a result that is sent whole even in a long batch: its ends would be no shorter
 MOST_ITEMS = 50  # the most calculations in a page of the history; more would fill a model's context
 
 
@@ -34,8 +35,8 @@ class DigitRange(NamedTuple):
 class ToolBackend(Protocol):
     """A backend that computes for the tools. Its methods raise PycalcErrors, which become errors of the tool."""
 
-    def offers(self, tool: str) -> bool:
-        """Return whether the caller may use the tool of this name."""
+    async def offers(self) -> Callable[[str], bool]:
+        """Return a function that tells whether the caller may use the tool of a name."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate one request and return the result.
@@ -43,8 +44,13 @@ class ToolBackend(Protocol):
         Of a result with more than ``most_inline`` characters, the caller sends only the first and last digits.
         """
 
-    async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
-        """Calculate several requests and return their answers in order. The answer to an error is that error."""
+    async def batch(
+        self, requests: Sequence[Request | PycalcError], most_inline: int
+    ) -> list[Calculated | PycalcError]:
+        """Calculate several requests and return their answers in order. The answer to an error is that error.
+
+        Of a result that an InlineBudget of ``most_inline`` does not take, the caller sends only the first and last digits.
+        """
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return up to ``count`` characters of the result of an earlier calculation, from the character ``start``."""
@@ -54,6 +60,22 @@ class ToolBackend(Protocol):
 
     def report(self, error: PycalcError) -> None:
         """Log an internal error of a tool, or write a refusal to the audit log."""
+
+
+class InlineBudget:
+    """The characters of a batch's results that are sent, which are counted in the order of the batch."""
+
+    def __init__(self, most: int) -> None:
+        """Take ``most`` characters of longer results; results of up to SHORT characters are always taken."""
+        self._left = most
+
+    def takes(self, length: int) -> bool:
+        """Return whether a result of this length is sent, and count it."""
+        if length > max(self._left, SHORT):
+            return False
+        if length > SHORT:
+            self._left -= length
+        return True
 
 
 def part_of(text: bytes | mmap, start: int, count: int) -> DigitRange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pycalc.errors import NotFound, PycalcError, ResultTooLarge
@@ -30,8 +30,8 @@ class LocalBackend:
         self._requests: dict[str, Request] = {}
         self._latest: Calculated | None = None  # its digits are likely to be read
 
-    def offers(self, tool: str) -> bool:
-        return tool != HISTORY
+    async def offers(self) -> Callable[[str], bool]:
+        return HISTORY.__ne__
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate one request, in a worker process if it takes long. Raises the errors of ``Computer``."""
@@ -42,11 +42,15 @@ class LocalBackend:
         self._requests[identity] = request
         return found
 
-    async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
+    async def batch(
+        self, requests: Sequence[Request | PycalcError], most_inline: int
+    ) -> list[Calculated | PycalcError]:
         answers: list[Calculated | PycalcError] = []
         for request in requests:
             try:
-                answers.append(request if isinstance(request, PycalcError) else await self.calculate(request, 0))
+                answers.append(
+                    request if isinstance(request, PycalcError) else await self.calculate(request, most_inline)
+                )
             except PycalcError as error:
                 answers.append(error)
             await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -12,9 +12,18 @@ from pydantic import ValidationError
 from starlette.types import Scope
 from structlog import get_logger
 
-from pycalc.errors import FieldProblem, InvalidInput, PycalcError
-from pycalc.mcp.arguments import literals
-from pycalc.mcp.backend import DIGITS, HISTORY, MOST_ITEMS, Calculated, DigitRange, part_of, require_within
+from pycalc.errors import PycalcError
+from pycalc.mcp.arguments import literals, whole
+from pycalc.mcp.backend import (
+    DIGITS,
+    HISTORY,
+    MOST_ITEMS,
+    Calculated,
+    DigitRange,
+    InlineBudget,
+    part_of,
+    require_within,
+)
 from pycalc.models.auth import Principal
 from pycalc.models.results import Result
 from pycalc.models.scopes import KeyScope
@@ -22,7 +31,7 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.calculations import plan_of, spend
-from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.deps import address_of, resources_of
 from pycalc.routers.http.problems import STATUS
 from pycalc.routers.http.recorded import answering_of, recorded_row
 from pycalc.routers.http.sentences import invalid_input
@@ -34,7 +43,7 @@ from pycalc.services.calculations.requests import recorded_request
 from pycalc.services.history.reader import HistorySelection
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
-_DEFAULT_ITEMS = "10"
+_DEFAULT_ITEMS = 10
 
 _log = get_logger(__name__)
 
@@ -45,8 +54,13 @@ class RecordedBackend(NamedTuple):
     scope: Scope
     caller: Principal
 
-    def offers(self, tool: str) -> bool:
-        return (KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE) in self.caller.rights
+    async def offers(self) -> Callable[[str], bool]:
+        """Count a request for a page, because the list of tools is a long document. Raises RateLimited."""
+        resources = resources_of(self.scope)
+        await resources.page_limit.admit(address_of(self.scope, resources))
+        return lambda tool: (
+            (KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE) in self.caller.rights
+        )
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate, and charge the caller's quota for the digits that are sent.
@@ -65,8 +79,15 @@ class RecordedBackend(NamedTuple):
             calculator = resources_of(self.scope).calculator
             return _calculated(await calculator.calculate(self.caller, plan, began, measure=measure))
 
-    async def batch(self, requests: Sequence[Request | PycalcError]) -> list[Calculated | PycalcError]:
+    async def batch(
+        self, requests: Sequence[Request | PycalcError], most_inline: int
+    ) -> list[Calculated | PycalcError]:
         """Calculate a batch. The limits count it before anything is computed, and one transaction records it."""
+        inline = InlineBudget(most_inline)
+
+        def measure(result: Result) -> int:
+            return len(result.text) if inline.takes(len(result.text)) else 0
+
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
         resources.batches.slots.require_free(1)
@@ -74,7 +95,7 @@ class RecordedBackend(NamedTuple):
             size = BATCH_ITEM_BYTES * len(requests)
             reserved.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
             await spend(self.scope, self.caller, resources, len(requests))
-            answers = await resources.batches.calculate(self.caller, requests, reserved)
+            answers = await resources.batches.calculate(self.caller, requests, reserved, measure=measure)
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
@@ -98,13 +119,12 @@ class RecordedBackend(NamedTuple):
         """Return a page of the history, selected as by ``GET /secure-history``."""
         require_right(self.caller, KeyScope.HISTORY_READ)
         resources = resources_of(self.scope)
+        given = literals("", arguments)
+        limit = whole(given, "limit", _DEFAULT_ITEMS, 1, MOST_ITEMS)
         try:
-            query = HistoryQuery.model_validate({"limit": _DEFAULT_ITEMS, **literals("", arguments)})
+            query = HistoryQuery.model_validate({**given, "limit": str(limit)})
         except ValidationError as error:
-            found = [{**each, "loc": ("query", *each["loc"])} for each in error.errors()]
-            raise invalid_input(found) from None
-        if query.limit > MOST_ITEMS:
-            raise InvalidInput.of(FieldProblem("/limit", f"limit must be a whole number from 1 to {MOST_ITEMS}."))
+            raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
         with resources.response_memory.acquire(self.caller.user_id, query.limit * ROW_BYTES):
             return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)

@@ -9,10 +9,9 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic_core import to_json
 
 from pycalc.errors import ComputationTimeout, PycalcError, ResultTooLarge, RetryLater
-from pycalc.mcp.backend import Calculated, DigitRange
+from pycalc.mcp.backend import Calculated, DigitRange, InlineBudget
 from pycalc.services.operations.numbers.gmp import text_of
 
-_SHORT = 40  # characters of a result that is always inline: its ends would be no shorter
 _MOST_PROBLEMS = 20
 LINK = "pycalc://calculations/{id}/digits?start={start}&count={count}"
 
@@ -29,7 +28,7 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
     If the calculation's result has more than ``most_inline`` characters, only its ends and a link are shown.
     """
     if len(found.text) <= most_inline:
-        return answer(_described(found, most_inline))
+        return answer(_described(found, whole=True))
     link = ResourceLink(
         type="resource_link",
         uri=LINK.format(id=found.id, start=0, count=most_inline),
@@ -38,20 +37,18 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
         mime_type="text/plain",
         size=len(found.text),
     )
-    return answer(_described(found, most_inline), link)
+    return answer(_described(found, whole=False), link)
 
 
 def batch_answered(answers: Sequence[Calculated | PycalcError], most_inline: int) -> CallToolResult:
     """Return the results of a batch; ``most_inline`` limits the characters of all its longer results together."""
-    left = most_inline
+    inline = InlineBudget(most_inline)
     results = []
     for each in answers:
         if isinstance(each, PycalcError):
             results.append({"error": sentence_of(each)})
             continue
-        results.append(_described(each, max(left, _SHORT)))
-        if _SHORT < len(each.text) <= left:
-            left -= len(each.text)
+        results.append(_described(each, whole=inline.takes(len(each.text))))
     return answer({"results": results})
 
 
@@ -78,7 +75,8 @@ def _places(error: PycalcError) -> Iterator[str]:
         yield error.detail
     for pointer, detail, position in problems[:_MOST_PROBLEMS]:
         place = pointer[1:] if position is None else f"{pointer[1:]}, character {position + 1}"
-        yield detail if detail.startswith(place) else f"{place}: {detail}"
+        is_named = place in detail.replace(":", " ").split()
+        yield detail if is_named else f"{place}: {detail}"
     if len(problems) > _MOST_PROBLEMS:
         yield f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed."
 
@@ -96,11 +94,11 @@ def _facts(error: PycalcError) -> Iterator[str]:
         yield f"Retry in {error.retry_after} s."
 
 
-def _described(found: Calculated, most_inline: int) -> dict[str, Any]:
-    """Return the members of a result: the text if it has at most ``most_inline`` characters, else its ends."""
+def _described(found: Calculated, *, whole: bool) -> dict[str, Any]:
+    """Return the members of a result: the ``whole`` text, if there is one, or its ends."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
-    if 0 < len(found.text) <= most_inline:
+    if whole and len(found.text) > 0:
         described["result"] = found.text[:].decode()
     else:
         described |= {"leading": facts.leading, "trailing": facts.trailing}

@@ -9,6 +9,7 @@ from typing import Any
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 from mcp.types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -69,7 +70,12 @@ class ToolServer:
 
     async def _list(self, context: _Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         backend = self._backend_of(context)
-        return ListToolsResult(tools=[tool for name, tool in self._tools.items() if backend.offers(name)])
+        try:
+            offers = await backend.offers()
+        except PycalcError as error:
+            backend.report(error)
+            raise MCPError(INTERNAL_ERROR, sentence_of(error)) from None
+        return ListToolsResult(tools=[tool for name, tool in self._tools.items() if offers(name)])
 
     async def _call(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
         if params.name not in self._tools:
@@ -87,7 +93,7 @@ class ToolServer:
     async def _answer(self, backend: ToolBackend, name: str, arguments: dict[str, Any]) -> CallToolResult:
         most = self._most_inline
         if name == BATCH:
-            return batch_answered(await backend.batch(batch_of(arguments)), most)
+            return batch_answered(await backend.batch(batch_of(arguments), most), most)
         if name == DIGITS:
             return digits_read(await backend.digits(*range_of(arguments, most)))
         if name == HISTORY:

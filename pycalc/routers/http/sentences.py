@@ -10,7 +10,13 @@ from pycalc.models.formats import EXPECTED
 from pycalc.models.json_text import pointer_step, shown
 
 # What an input is called, by the first step of a validation error's location.
-_PARTS = {"body": "member", "query": "query parameter", "path": "path parameter", "header": "header field"}
+_PARTS = {
+    "body": "member",
+    "query": "query parameter",
+    "path": "path parameter",
+    "header": "header field",
+    "argument": "argument",  # of a tool of language models
+}
 _NOT_A_STRING = "{name} must be a string."
 _NO_OBJECT = "{name} must be a JSON object."
 _SENTENCES = {

@@ -13,7 +13,7 @@ from pycalc.errors import ComputationTimeout, PayloadTooLarge, PycalcError
 from pycalc.models.auth import Principal
 from pycalc.models.idempotency import RequestKey
 from pycalc.observability.metrics import Metrics
-from pycalc.services.calculations.calculator import Answer, Calculator, Unrecorded
+from pycalc.services.calculations.calculator import Answer, Calculator, Measure, Unrecorded
 from pycalc.services.calculations.idempotency import Recorded, packed
 from pycalc.services.calculations.planning import Request
 from pycalc.services.compute.loop_scheduler import LoopScheduler
@@ -65,6 +65,7 @@ class BatchCalculator:
         requests: Sequence[BatchRequest],
         reservations: ExitStack,
         keyed: tuple[RequestKey, Describe] | None = None,
+        measure: Measure | None = None,
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
@@ -74,14 +75,15 @@ class BatchCalculator:
 
         The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
         answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error. The
-        JSON of this description is then the answer to the error, and is recorded too.
+        JSON of this description is then the answer to the error, and is recorded too. ``measure`` is as for
+        ``Calculator.calculate``, and is called in the order of the requests.
 
         Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are in
         progress, in total or for this user.
         """
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_in_time(caller, requests, reservations, partial(self._find, caller))
+            found = await self._find_in_time(caller, requests, reservations, partial(self._find, caller, measure))
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
             key, problems = None, _NO_PROBLEMS
             if keyed is not None:
@@ -166,9 +168,11 @@ class BatchCalculator:
             except PycalcError as error:
                 found.append(error)
 
-    async def _find(self, caller: Principal, _place: int, plan: Plan, began: float) -> Unrecorded:
+    async def _find(
+        self, caller: Principal, measure: Measure | None, _place: int, plan: Plan, began: float
+    ) -> Unrecorded:
         try:
-            return await self._calculator.find(caller, plan, began)
+            return await self._calculator.find(caller, plan, began, measure)
         except PycalcError as error:
             self._calculator.count_error(plan.task.operation, error)
             raise

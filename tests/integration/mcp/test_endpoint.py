@@ -110,6 +110,31 @@ async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.As
     assert (await caller.get("/fibonacci/3")).status_code == 429
 
 
+@pytest.mark.parametrize("settings", [{"page_limit": "2/minute"}], indirect=True)
+async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> None:
+    """It is large, so an address gets no more lists than pages of the documentation; calls go on."""
+    wanted = message("tools/list", {})
+    for _ in range(2):
+        assert "tools" in (await caller.post("/mcp", json=wanted)).json()["result"]
+    error = (await caller.post("/mcp", json=wanted)).json()["error"]
+    assert error["message"].startswith("Too many requests for pages from this address")
+    assert error["message"].lower().count("retry in") == 1
+    assert (await call(caller)).json()["result"]["isError"] is False
+    assert (await caller.get("/docs")).status_code == 429
+
+
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
+async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) -> None:
+    """Of a long result, and of one beyond the batch's inline digits, only the ends are sent, which count nothing."""
+    operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 5000)]
+    params = {"name": "batch", "arguments": {"operations": operations}}
+    answer = await caller.post("/mcp", json=message("tools/call", params))
+    sent = [len(each.get("result", "")) for each in answer.json()["result"]["structuredContent"]["results"]]
+    assert sent == [60, 0, 40, 0]
+    digits = next(quota for quota in (await caller.get("/usage")).json()["quotas"] if quota["name"] == "digits")
+    assert digits["used"] == 100
+
+
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
     """Without credentials, and without an identity provider, the 401 names no metadata, and there is none."""
     answer = await call(client)

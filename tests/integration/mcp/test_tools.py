@@ -176,7 +176,9 @@ async def test_calculations_are_in_the_history(
     first = await value_of(tools, "history", limit=1)
     second = await value_of(tools, "history", limit=1, cursor=first["next_cursor"])
     assert (second["items"][0]["operation"], "next_cursor" in second) == ("lucas", False)
-    assert "limit must be" in await error_of(tools, "history", limit=51)
+    for limit in (0, 51, 1001, "many"):
+        assert await error_of(tools, "history", limit=limit) == "limit must be a whole number from 1 to 50."
+    assert await error_of(tools, "history", page=2) == "There is no argument page: leave it out, or correct its name."
     assert "since must be" in await error_of(tools, "history", since="yesterday")
 
 
