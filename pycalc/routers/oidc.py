@@ -30,7 +30,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def _sign_in(resources: ResourcesDep) -> ProviderSignIn:
+async def _sign_in(resources: ResourcesDep) -> ProviderSignIn:
     if resources.provider_sign_in is None:
         raise NotFound("No identity provider is configured here.")
     return resources.provider_sign_in

@@ -86,7 +86,7 @@ def key_of(scope: Scope, resources: Resources) -> bytes | str:
     return address_of(scope, resources) if user is None else user
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:
     return resources_of(request.scope)
 
 
@@ -151,14 +151,14 @@ def address_of(scope: Scope, resources: Resources) -> str:
     return resources.addresses.of(scope)
 
 
-def _address(request: Request, resources: ResourcesDep) -> str:
+async def _address(request: Request, resources: ResourcesDep) -> str:
     return address_of(request.scope, resources)
 
 
 AddressDep = Annotated[str, Depends(_address)]
 
 
-def _device(request: Request, address: AddressDep) -> Device:
+async def _device(request: Request, address: AddressDep) -> Device:
     """Return the device from which a request comes, for the list of sessions."""
     agent = (header(request.scope, b"user-agent") or b"").decode("latin-1")[:_LONGEST_USER_AGENT]
     client = _OF_EVERY_BROWSER.sub("", _UNPRINTABLE.sub("?", agent))
