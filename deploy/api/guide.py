@@ -17,6 +17,7 @@ _LANGUAGES = {"sh": "curl", "python": "Python", "js": "JavaScript"}
 _SEARCH = """<p id="guide-search" role="search" hidden><label for="guide-query">Search the guide</label>
 <input id="guide-query" type="search" autocomplete="off" data-slash></p>
 """
+_NOTHING = '<p id="guide-nothing" class="empty" hidden>No task has all of these words.</p>\n'
 
 
 def page() -> str:
@@ -29,7 +30,7 @@ def page() -> str:
         f'<section id="{_slug(title)}" aria-label="{escape(title)}">\n{_html(f"## {task}")}</section>\n'
         for title, task in zip(titles, tasks, strict=True)
     )
-    body = _html(introduction) + _SEARCH + contents + sections
+    body = _html(introduction) + _SEARCH + contents + _NOTHING + sections
     return (Path(__file__).parent / "guide.html").read_text().replace("<!-- guide -->\n", body)
 
 

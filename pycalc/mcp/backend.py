@@ -49,7 +49,7 @@ class ToolBackend(Protocol):
     ) -> list[Calculated | PycalcError]:
         """Calculate several requests and return their answers in order. The answer to an error is that error.
 
-        Of a result that an InlineBudget of ``most_inline`` does not take, the caller sends only the first and last digits.
+        Of a result that an InlineBudget of ``most_inline`` does not take, the caller sends only the ends.
         """
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:

@@ -23,6 +23,7 @@ const sections = [...document.querySelectorAll(".guide section")].map((section) 
   text: (section.textContent ?? "").toLowerCase(),
 }));
 const query = /** @type {HTMLInputElement} */ (document.getElementById("guide-query"));
+const nothing = /** @type {HTMLElement} */ (document.getElementById("guide-nothing"));
 query.addEventListener("input", () => {
   const words = query.value.toLowerCase().split(/\s+/);
   let found = 0;
@@ -32,6 +33,7 @@ query.addEventListener("input", () => {
     if (link) link.hidden = !matches;
     found += Number(matches);
   }
+  nothing.hidden = found > 0;
   announce(`${found} of ${sections.length} tasks`);
 });
 /** @type {HTMLElement} */ (document.getElementById("guide-search")).hidden = false;

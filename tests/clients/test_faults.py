@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pycalc_client
 import pytest
 from pycalc_client import (
     Client,
@@ -137,6 +140,33 @@ def test_a_token_is_renewed_before_it_expires(faulty: Client, proxy: FaultyProxy
     _tokens(faulty)._renew_at = 0.0
     faulty.fibonacci(2)
     assert [path for _, path, _ in proxy.requests] == ["/login", "/calculations", "/token/refresh", "/calculations"]
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_a_wrong_clock_does_not_matter(
+    faulty: Client, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    """A client whose clock is wrong by years logs in once, takes its token for good, and renews it when it is not."""
+    shift, true_time = years * 365 * 86_400, time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + shift)
+    monkeypatch.setattr(time, "time_ns", lambda: int((true_time() + shift) * 1e9))
+    proxy.faults = [Fault("/calculations", LIMITED)]
+    assert [faulty.fibonacci(n).result for n in (90, 91)] == [2880067194370816120, 4660046610375530309]
+    assert [path for _, path, _ in proxy.requests] == ["/login", *["/calculations"] * 3]
+    _tokens(faulty)._access = "expired"
+    assert faulty.fibonacci(92).result == 7540113804746346429
+    assert (len(proxy.headers_of("/token/refresh")), len(proxy.headers_of("/login"))) == (1, 1)
+
+
+def test_the_client_never_reads_the_clock() -> None:
+    """Only the monotonic clock is used, so that a wrong clock cannot matter anywhere."""
+    files = [*Path(pycalc_client.__file__).parent.rglob("*.py")]
+    assert len(files) > 10
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                assert function not in ("now", "utcnow", "today", "time", "time_ns"), (file, node.lineno)
 
 
 @pytest.mark.parametrize("fault", [Fault("/token/refresh", cut=-1), Fault("/token/refresh", UNAUTHORIZED)])

@@ -80,7 +80,11 @@ def test_the_page_has_tabs_of_one_language_and_a_search(page: Page, server: Serv
     page.get_by_label("Search the guide").fill("webservice excel")
     headings = page.locator("main h2:visible")
     expect(headings).to_have_text(["Spreadsheets"])
+    page.get_by_label("Search the guide").fill("xyzzy")
+    expect(headings).to_have_count(0)
+    expect(page.get_by_text("No task has all of these words.")).to_be_visible()
     page.set_viewport_size({"width": 360, "height": 740})
     page.get_by_label("Search the guide").fill("")
     expect(headings).to_have_count(12)
+    expect(page.get_by_text("No task has all of these words.")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0

@@ -7,6 +7,7 @@ import re
 _VARIABLE = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
+    (r"pck_(?:[\w-]{43}|\.\.\.)", "KEY"),
     (r'"elapsed_ms":[\d.]+', "ELAPSED"),
     (r'"cached":(?:true|false)', "CACHED"),  # may be true, because another example may have computed the same before
     (r'"next_cursor":"[\w-]+"', "CURSOR"),
