@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 5593f89546b6aa7706b0832b6dd67bacd4d6030c82d829326654b7aa910ed05d
+// Made by `make client-types` of schemas with the SHA-256 7f3322f1cd0dcbaac45050813842fc3bcf368ea26f3348907ad45b83ee0d6943
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
