@@ -25,7 +25,7 @@ class _Adapter(Protocol):
 
 @contextmanager
 def _adapter(url: str) -> Iterator[_Adapter]:
-    """Return a context with the adapter for a URL's scheme. It adds the setting's name to each ValueError."""
+    """Return a context with the adapter for a URL's scheme. Every ValueError in it names PYCALC_DATABASE_URL."""
     scheme = scheme_of(url)
     try:
         if scheme not in _DATABASES:
@@ -49,7 +49,8 @@ async def open_database(url: str) -> Database:
 async def migrate_database(url: str, roles: Sequence[DatabaseRole] = ()) -> None:
     """Migrate a database to the current schema, and give each role its rights in the same transaction.
 
-    Raises ValueError and StoreUnavailable as ``open_database`` does, and ValueError for roles of an SQLite file.
+    Raises ValueError and StoreUnavailable as ``open_database`` does. Raises ValueError too if roles are given for an
+    SQLite file, which has no roles.
     """
     with _adapter(url) as adapter:
         await adapter.migrate(url, roles)

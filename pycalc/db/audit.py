@@ -41,7 +41,8 @@ class SqlAuditStore:
         for column, text in wanted.items():
             if text is not None:
                 query = query.where(audit.c[column] == search_key(text))
-        # An id may be AHEAD_MS ahead of the clock. Its bounds let the database use an index; the times are exact.
+        # The bounds of the times are exact. Those of the ids let the database use an index, and are wider, because an
+        # id may be AHEAD_MS ahead of the clock.
         below = [] if before is None else [before]
         if selection.since_ms is not None:
             query = query.where(

@@ -37,7 +37,7 @@ class SqlDeadLetterStore:
         def work(connection: Connection) -> bool:
             numbered = dead_letters.c.number == number
             recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
-            # The lock makes a concurrent prune of the history wait, so that the outbox entry keeps its row.
+            # A concurrent prune of the history skips locked rows, so that the outbox entry keeps its row.
             event_id = connection.scalar(recorded.with_for_update(of=history))
             if event_id is None:
                 return False

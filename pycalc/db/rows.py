@@ -20,7 +20,7 @@ def _into(table: Table) -> str:
 
 @lru_cache(maxsize=4 * ROWS_PER_STATEMENT)
 def values_insert(table: Table, rows: int) -> str:
-    """Return SQLite's INSERT statement for this many rows.
+    """Return SQLite's INSERT statement for ``rows`` rows.
 
     A single statement needs a single call of the driver, which releases and reacquires the interpreter's lock once.
     While the event loop is busy, every reacquisition is slow.
@@ -54,7 +54,7 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], then: str = "") -> None:
-    """Insert complete rows within a transaction; ``then`` is an optional ON CONFLICT clause."""
+    """Insert rows, which have a value for every column, within a transaction; ``then`` may be an ON CONFLICT clause."""
     if connection.dialect.name == "postgresql":
         columns = tuple(map(list, zip(*rows, strict=True)))
         connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)

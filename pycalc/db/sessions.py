@@ -70,7 +70,7 @@ def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimit
     chains, change = _unpack(session), dict[str, Any]()
     replaced = {before.token: before for before in chains.values() if now_ms - before.at_ms <= limits.grace_ms}
     if alive and refresh.presented in chains:
-        used = chains.pop(refresh.presented).token  # the client has the successor: a later use is reuse
+        used = chains.pop(refresh.presented).token  # replaced by the presented token: its use from now on is reuse
         chains = {
             live: before._replace(at_ms=_NEVER_MS) if before.token == used else before
             for live, before in chains.items()

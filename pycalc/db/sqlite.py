@@ -222,7 +222,7 @@ class SqliteDatabase:
 
     @classmethod
     async def migrate(cls, url: str, roles: Sequence[DatabaseRole] = ()) -> None:
-        """Migrate the file to the current schema. Raises the errors of ``open``, and ValueError for roles."""
+        """Migrate the file to the current schema. Raises the errors of ``open``, and ValueError if roles are given."""
         if roles:
             raise ValueError("an SQLite file has no roles; leave PYCALC_DATABASE_API_ROLE and _CONSUMER_ROLE empty")
         await (await cls.open(url)).aclose()

@@ -68,7 +68,7 @@ def _require_other_admin(user: User, admins: int) -> None:
 
 
 def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
-    """Reserve the name of a deleted account. Unless its history is kept, list the account in ``deleted_accounts``."""
+    """Reserve a deleted account's name. Unless its history is kept, add the account to ``deleted_accounts``."""
     kept = deletion.history == "keep"
     name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
     connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion

@@ -34,10 +34,11 @@ class Database(Protocol):
         """Run ``work`` and return its result once the transaction is durable. If ``work`` raises, roll back."""
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
-        """Insert complete rows, all or none, in one transaction, and return once they are durable.
+        """Insert rows, all or none, in one transaction, and return once they are durable.
 
-        ``also`` is a second table, whose primary key is its first column, with rows for it. This method is faster than
-        ``write``. Raises RowsRejected if the database rejects a row because of its values.
+        Each row must have a value for every column of ``table``. ``also`` is a second table, whose primary key is its
+        first column, with rows for it. This method is faster than ``write``. Raises RowsRejected if the database
+        rejects a row because of its values.
         """
 
     def queue_lengths(self) -> Mapping[str, int]:

@@ -25,8 +25,8 @@ class DeletedAccountStore(Protocol):
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
         """Replace the user's name in up to ``limit`` history rows with ids above ``after``, oldest first.
 
-        Return the highest of these ids, or None if there were no rows. Unpublished events are published without the
-        name.
+        Return the id of the last row that was changed, or None if there were no rows. Events of these rows that are
+        published later do not have the name.
         """
 
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
@@ -38,5 +38,5 @@ class DeletedAccountStore(Protocol):
     async def release_names(self, now_ms: int, limit: int) -> int:
         """Delete up to ``limit`` names whose reservation has ended; return how many were deleted.
 
-        Do not delete the name of an account whose history was kept with the name.
+        If a deleted account's history still shows its name, the name is never deleted.
         """

@@ -12,8 +12,9 @@ from pycalc.models.idempotency import KeyRow
 class HistoryFilter(NamedTuple):
     """A filter of history rows; a field that is None does not filter.
 
-    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. Their range is wider
-    than that of the times, because an id may be some seconds ahead of the clock.
+    The times ``since_ms`` and ``until_ms``, in milliseconds since the epoch, are exact. The ids ``since`` and ``until``
+    let the database use an index. The range of the ids is wider than that of the times, because an id may be some
+    seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None
@@ -37,12 +38,12 @@ class HistoryStore(Protocol):
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         """Record calculations with their outbox rows and idempotency keys, all or none, in one transaction.
 
-        Raises KeysTaken if other requests were recorded with some of the keys. Raises RowsRejected if the database
-        rejects a row because of its values.
+        Raises KeysTaken if some of ``keys`` belong to requests that are recorded already. Raises RowsRejected if the
+        database rejects a row because of its values.
         """
 
     async def probe(self) -> None:
-        """Write a row without data, and return once the write is durable."""
+        """Check that the database can write: change a row that holds no data, and return once this is durable."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows with ids below ``before``, newest first."""
@@ -59,9 +60,9 @@ class HistoryStore(Protocol):
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
-        With ``user_id``, only rows of that user are deleted. Rows of dead letters are kept. So are the first row with
-        an unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded meanwhile has
-        a lower id.
+        With ``user_id``, only rows of that user are deleted. A row whose event is a dead letter is kept. So are the
+        first row with an unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded
+        meanwhile has a lower id.
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ class Revocations(NamedTuple):
 
 
 class RevocationStore(Protocol):
-    """The revocations by all processes on the database, numbered in the order of their commits.
+    """The revocations of users' access, by all processes on the database, numbered in the order of their commits.
 
     A change that ends or restricts access adds its revocation in the same transaction: the end of a session, a new
     password, a change or deletion of an account, or the removal of a key.

@@ -12,17 +12,20 @@ class NewSession(NamedTuple):
 
     id: bytes
     user_id: bytes
-    # The hash that the password was verified against, which must still be stored; None for a sign-in by the provider.
+    # The hash that the password was verified against, which must still be stored; None after a sign-in at the provider.
     password_hash: str | None
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
     now_ms: int
-    totp: bool = False  # whether a code was verified beside the password; the account must still need one, or none
+    totp: bool = False  # whether a second factor was verified too; the account must have one if so, else none
     device: Device | None = None
 
 
 class RefreshHashes(NamedTuple):
-    """The hashes of a client's refresh token and of its replacement, at ``now_ms``, in milliseconds since the epoch."""
+    """The hashes of a refresh token, which a client presents at ``now_ms``, and of the token that replaces it.
+
+    ``now_ms`` is in milliseconds since the epoch.
+    """
 
     session_id: bytes
     family_hash: bytes

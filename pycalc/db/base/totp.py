@@ -46,5 +46,5 @@ class TotpStore(Protocol):
     async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
         """Turn the second factor off, and end the user's sessions except ``session_id``, in one transaction.
 
-        Raises NotFound if the account has no second factor.
+        If ``session_id`` is None, all sessions end. Raises NotFound if the account has no second factor.
         """

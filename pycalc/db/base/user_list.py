@@ -13,7 +13,8 @@ class UserSelection(NamedTuple):
     prefix: str | None = None  # of the username or the email address, in any letter case; None selects all
     order: UserOrder = UserOrder.USERNAME
     descending: bool = False
-    after: tuple[str | int, bytes] | None = None  # the order's value and the id of the account before the page
+    # The last account of the previous page: its value in the order, and its id. None selects the first page.
+    after: tuple[str | int, bytes] | None = None
 
 
 class UserListStore(Protocol):

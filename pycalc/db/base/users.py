@@ -62,7 +62,8 @@ class UserStore(Protocol):
     async def id_of(self, username: str) -> bytes | None:
         """Return the id of the account with this name, or None if there is none.
 
-        If only deleted accounts had this name, return the id of the last one whose history was kept with the name.
+        If only deleted accounts had this name, return the id of the last of them whose history still shows the name, or
+        None if there is none.
         """
 
     async def change(
@@ -91,11 +92,11 @@ class UserStore(Protocol):
     async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 
-        Unless the history is kept with the name, the account is added to the list of ``DeletedAccountStore``, and the
-        history can no longer be found by the name.
+        Unless ``deletion.history`` is "keep", the account is added to the list of ``DeletedAccountStore``, and its
+        history can no longer be found by its name.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin, and InvalidToken if the
-        account has another password hash.
+        account's password hash is not ``deletion.password_hash``.
         """
 
     async def has_admin(self) -> bool:
