@@ -52,7 +52,10 @@ class AccountList:
 
 
 def _place_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
-    """Return the position in the list that a cursor encodes; raises InvalidInput for a cursor of another order."""
+    """Return the position in the list that a cursor encodes.
+
+    Raises InvalidInput for a malformed cursor, and for a cursor of another order.
+    """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_order, value, identity = _Cursor.validate_json(text)

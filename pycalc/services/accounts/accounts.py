@@ -189,7 +189,10 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
-        """Delete an account whose password hash is ``password_hash``, or any account if that is None."""
+        """Delete the account with this name.
+
+        Raises InvalidToken if its password hash is not ``password_hash``; None means any hash.
+        """
         history, reserved, on_deleted = self._deletion_policy
         now = now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)

@@ -110,7 +110,7 @@ class AuditLog:
         return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
 
     def committed(self, entry: AuditEntry) -> None:
-        """Write to the log an entry that the database has stored together with the change."""
+        """Write an entry to the log only, because the database stores it separately."""
         others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
         write = _audit.info if entry.outcome == "done" else _audit.warning
         write(entry.action, user=entry.subject, **json.loads(entry.details), **others)

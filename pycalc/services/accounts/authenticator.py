@@ -153,7 +153,8 @@ class Authenticator:
     async def refresh(self, refresh_token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized and Overloaded.
 
-        If the token was replaced before, end its session and raise RefreshTokenReused, which is a kind of Unauthorized.
+        An old token that ``Sessions.refresh`` no longer accepts ends its session and raises RefreshTokenReused, which
+        is a kind of Unauthorized.
         """
         try:
             return await self._sessions.refresh(refresh_token, device)

@@ -36,8 +36,9 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id of an account, or its name in any letter case. If no account has this name, the most recently
-    deleted account of this name is selected.
+    ``user`` is the id of an account, or its name in any letter case. None selects the caller or, if the caller is an
+    admin, all users. If only deleted accounts had the name, the last of them whose history still shows the name is
+    selected. An unknown name selects nobody.
 
     Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
     because the cached token may be outdated. Raises Forbidden if the account is no longer an admin's, and Unauthorized

@@ -74,9 +74,9 @@ class BatchCalculator:
         be.
 
         The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
-        answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error. The
-        JSON of this description is then the answer to the error, and is recorded too. ``measure`` is as for
-        ``Calculator.calculate``, and is called in the order of the requests.
+        answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error; None
+        means that the request has no key. With a key, the answer to an error is the JSON of its description, which is
+        recorded too. ``measure`` is as for ``Calculator.calculate``, and is called in the order of the requests.
 
         Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are in
         progress, in total or for this user.
@@ -100,7 +100,7 @@ class BatchCalculator:
     async def answer_again(
         self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
-        """Return the answers to a recorded batch, under the limits and with the errors of ``calculate``.
+        """Return the answers to a recorded batch; raises Overloaded as ``calculate`` does.
 
         If an answer can't be computed again, for example because a limit is lower now, return its error instead.
         """

@@ -123,9 +123,9 @@ class Calculator:
         return plan
 
     async def preview(self, caller: Principal, evaluation: Request) -> Preview:
-        """Return the preview of an evaluation, made on the event loop or in a worker, as for ``plan``. Count nothing.
+        """Return the preview of an evaluation, made on the event loop or in a worker, as for ``plan``.
 
-        Nothing is recorded either. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
+        A preview is neither counted nor recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
         ``Computer.call``.
         """
         if is_short(*evaluation):
@@ -172,10 +172,11 @@ class Calculator:
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Result:
-        """Look up or compute the result of a recorded calculation by its plan, and return it. Record nothing.
+        """Look up or compute the result of a recorded calculation by its plan, and return it.
 
-        The bytes that are sent are charged. Raises VerificationFailed if the result's digest is not the recorded
-        digest. Raises the errors of ``find``, such as ResultTooLarge if the limit is lower now.
+        The calculation is not recorded again. The bytes that are sent are charged. Raises VerificationFailed if the
+        result's digest is not the recorded digest. Raises the errors of ``find``, such as ResultTooLarge if the limit
+        is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):

@@ -47,8 +47,8 @@ def problem_bytes(items: int) -> int:
 def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:
     """Return the problems of a batch as bytes for the database, and as the JSON by index for the answer.
 
-    The bytes are None if there are no problems. If they would be longer than ``problem_bytes``, both results lack the
-    details of the problems, because a retry must get the same answer.
+    The bytes are None if there are no problems. If there would be more bytes than ``problem_bytes``, both results lack
+    the details of the problems, because a retry must get the same answer.
     """
     answered = {place: to_json(problem) for place, problem in problems.items()}
     pack = _pack(answered)

@@ -24,7 +24,8 @@ class SummaryCall(NamedTuple):
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is the expression as a calculation whose ``view=summary`` gives the ends of the value, or None.
+    ``call`` is set if the expression is one call of an operation with summaries: requested with ``view=summary``, the
+    call gives the first and last digits of the value. Otherwise ``call`` is None.
     """
 
     expression: str
@@ -35,7 +36,8 @@ class Preview(NamedTuple):
 def make_preview(request: Request) -> Preview:
     """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge, with positions.
 
-    A value that is too large to evaluate is estimated by its operation, if the expression is one call.
+    If the value is too large to evaluate, but the expression is one call of an operation with summaries, the estimate
+    is that of the operation.
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})

@@ -19,8 +19,9 @@ from pycalc.services.compute.plan import Plan
 T = TypeVar("T")
 
 _EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing them twice is faster than acquiring one
-# The wait for another process is this many times the estimate, plus a constant, and never past the deadline.
-# Estimates are right within a factor of two and a worker may have to start; but the process may be gone or busy.
+# A caller waits for another process at most this many times the estimated seconds, plus _WAIT_SECONDS. The factor
+# covers estimates, which are right within a factor of two, and the start of a worker. The bound covers a process that
+# is gone or busy.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
 _CACHE_OUTAGE_SECONDS = 0.25  # after a longer outage of the cache, a waiting caller computes the result itself
@@ -35,9 +36,9 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The work that is running in this process, by key.
+    """The tasks that do shared work in this process, by key.
 
-    Each work has a waiting caller, so the limits on callers also limit the number of works.
+    Each task has a waiting caller, so the limits on callers also limit the number of tasks.
     """
 
     def __init__(self) -> None:

@@ -82,8 +82,8 @@ class Computer:
 
         Raises QuotaExceeded if too little of the caller's quota is left. Raises Overloaded if too many requests wait or
         no memory is left for the result. Raises Unavailable if no worker starts, if the worker dies, or at shutdown.
-        Raises ComputationTimeout at the deadline or at the limit of memory. If the operation is not stepwise and the
-        estimate is far above the deadline, raises ComputationTimeout at once. Raises the errors of ``execute``.
+        Raises ComputationTimeout at the deadline or at the limit of memory. If the estimate is far above the deadline,
+        and there are no partial results to return, raises ComputationTimeout at once. Raises the errors of ``execute``.
         Cancellation kills the worker.
         """
         started = perf_counter()

@@ -13,7 +13,7 @@ _COUNT_SECONDS = 1.0  # the shortest time between counts, because the database r
 
 
 class OutboxGauges:
-    """The gauges of the outbox. A relay that does not hold the lease shows 0."""
+    """The gauges of the outbox. A relay on standby, because another relay holds the lease, shows 0."""
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
         self._outbox = outbox

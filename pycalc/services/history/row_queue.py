@@ -15,7 +15,7 @@ KEY_BYTES = 300  # memory of a queued idempotency key without its ids and proble
 
 
 class Entry(NamedTuple):
-    """The rows of one call of ``record``, their idempotency key, and the future that the call returned."""
+    """The rows of one call of ``Recorder.record``, their idempotency key, and the future that the call returned."""
 
     rows: Sequence[HistoryRow]
     size: int  # in bytes
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 class RowQueue:
     """A first-in, first-out queue of history rows that wait for a commit, bounded in rows and in bytes.
 
-    An entry has all rows of one call of ``record``, and is taken as a whole.
+    An entry has all rows of one call of ``Recorder.record``, and is taken as a whole.
     """
 
     def __init__(self, max_rows: int, max_bytes: int) -> None:
@@ -40,7 +40,7 @@ class RowQueue:
         return bool(self._entries)
 
     def fits(self, rows: int, size: int) -> bool:
-        """Return whether the queue has room for this many rows with ``size`` bytes in total."""
+        """Return whether the queue has room for ``rows`` more rows with ``size`` bytes in total."""
         return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
 
     def put(self, entry: Entry) -> None:

@@ -76,7 +76,7 @@ class ClientAddresses:
 
 
 def _from_the_right(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the members of a comma-separated list from the last to the first; it may span lines (RFC 9110 §5.3)."""
+    """Yield the members of a comma-separated list, which may span several header lines (RFC 9110 §5.3), last first."""
     for value in reversed(list(values)):
         for member in reversed(value.decode("latin-1").split(",")):
             yield member.strip()

@@ -44,7 +44,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None if the key may hold no more. Count no refusal."""
+        """Return a slot of size ``amount`` for a key, or None if the key may hold no more, which is not counted."""
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:
@@ -54,7 +54,7 @@ class ConcurrencyLimit:
         return Slot(self._release, key, amount)
 
     def require_free(self, amount: int) -> None:
-        """Raise Overloaded if less than ``amount`` of the total is free. Take no slot."""
+        """Raise Overloaded if less than ``amount`` of the total is free; no slot is taken."""
         if self.taken + amount > self.total:
             self._refused.inc()
             raise Overloaded(self._detail, self._seconds)

@@ -72,7 +72,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded if the caller has nothing left, or less than ``amount``. Ignore reservations."""
+        """Raise QuotaExceeded if the caller has nothing left, or less than ``amount``; reservations are ignored."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
