@@ -138,7 +138,7 @@ class Calculable(ABC, Generic[ArgsT]):
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
         """Return an iterator over partial results and finally the result. Return None if there are no partial results.
 
-        A request returns the last partial result at its deadline. ``verified`` must check the result.
+        A request returns the last partial result at its deadline. The caller must check the result with ``verified``.
         """
         return None
 
@@ -201,7 +201,10 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a result that is not rounded is exact. An integer root with a remainder is not exact."""
+        """Return whether an unrounded result is exact: True, unless an operation overrides this.
+
+        Only the integer root overrides it: a root with a remainder is not exact.
+        """
         return True
 
 
@@ -256,7 +259,7 @@ class ByResidue(Operation[ArgsT]):
 class Modular(ByResidue[ArgsT]):
     """An operation that computes its result modulo a number, mostly without the result itself (``?mod=``)."""
 
-    # ``plan_modulo`` takes only a fraction of a millisecond for operands of at most so many digits.
+    # Up to this number of digits in each operand, ``plan_modulo`` takes only a fraction of a millisecond.
     quick_modulo_length: ClassVar[int] = 100
 
     @abstractmethod

@@ -99,7 +99,7 @@ def _unfactored() -> InvalidInput:
 
 
 def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors, with exponents, of a number without small ones, or None if this would take too long."""
+    """Return the prime factors, with exponents, of a number without small factors, or None if this is too slow."""
     if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return [(rough, 1)]
     if rough.bit_length() > _FACTORED_BITS:

@@ -212,7 +212,7 @@ class Expressions:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
         If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
-        First, exact operands are compared with their residues. Raises DisagreementError if they differ.
+        Before that, each exact operand is compared with its residue. Raises DisagreementError if an operand differs.
         """
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)

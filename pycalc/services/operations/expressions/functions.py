@@ -17,8 +17,8 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
-_LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo such a prime may take
-_SHORT_ARGUMENT = 10**9  # up to this argument, the residue takes less
+_LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
+_SHORT_ARGUMENT = 10**9  # up to this argument, every such residue takes less
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -61,7 +61,7 @@ class Function:
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
-        """Return the partial results and the result of a call, as the operation does."""
+        """Return the partial results and the result of a call, or None if the operation has no partial results."""
         return self._operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:

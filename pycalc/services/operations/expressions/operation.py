@@ -14,10 +14,10 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
-# The lowest estimate that is not certain. It is so high that the expression is not computed on the event loop.
+# An uncertain estimate is raised to this, so that the expression is not computed on the event loop.
 _LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
-_PRIMES = 3  # a verification draws at most so many: another one each time that a prime divides a denominator
+_PRIMES = 3  # the most primes that a verification draws: another one whenever a prime divides a denominator
 
 
 class Evaluate(Calculable[Expression]):

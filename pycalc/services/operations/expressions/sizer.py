@@ -412,7 +412,7 @@ def is_short_exponent(exponent: Node) -> bool:
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for an exponent within a residue that is too large, and that Euler's theorem does not reduce."""
+    """Return the error for a power a^e modulo m whose e is too large, and can't be reduced by Euler's theorem."""
     detail = (
         "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
         "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."

@@ -14,7 +14,7 @@ from pycalc.services.operations.numbers.texts import inverse
 _DIRECT_BELOW = 20_000
 _TRIAL_LIMIT = 10**6  # the largest prime factor of m that planning looks for
 _PRIMALITY_BITS = 4_000
-_LONGEST_MIRROR = 2**64  # a product of so many factors takes too long in any case
+_LONGEST_MIRROR = 2**64  # a product of this many factors takes too long in any case
 
 
 class FactorialPlan(NamedTuple):

@@ -24,7 +24,7 @@ _SECONDS: Costs = (
     (3e6, 0.37),
 )  # fmt: skip
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
-_SECONDS_PER_FACTOR = 3e-7  # the verification takes so long for each factor
+_SECONDS_PER_FACTOR = 3e-7  # of the verification, for each of the k factors
 _LARGEST_FLOAT = 10**15
 _SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
 _COUNTLESS = 10**300

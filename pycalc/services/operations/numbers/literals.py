@@ -11,7 +11,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.services.operations.numbers.gmp import gmp, int_of, mpz, text_of
 
 MAX_LITERAL = 10_000  # the most characters of a literal
-LONGEST_OPERAND = 1_000_000  # the most characters of a literal for the operands that may be longer than that
+LONGEST_OPERAND = 1_000_000  # the most characters of a literal, for the operands that may be longer than MAX_LITERAL
 MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
 SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 

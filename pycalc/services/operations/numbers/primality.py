@@ -17,7 +17,7 @@ _PROOF_SECONDS: Costs = (
 # Seconds of the strong test to base 2, and of the verification by another test, by the bits of a composite number.
 _TEST_SECONDS: Costs = ((64, 1e-5), (128, 1.3e-5), (1_000, 1.6e-4), (3_300, 0.013), (10_000, 0.2), (33_200, 4.2))
 _LONGEST_TESTED = 40_000  # bits up to which an estimate runs the strong test itself
-# Up to so many bits the strong test takes no longer than the search for small factors.
+# Up to this many bits, the strong test takes no longer than the search for small factors.
 _SHORTEST_SEARCHED = 1_000
 _SMALL_PRIMES = gmp.primorial(10_000)
 

@@ -152,8 +152,8 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         twos = (modulus & -modulus).bit_length() - 1
         a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
         if twos > value.power or (twos and value.twos <= 0):
-            # GMP computes modulo the power of two separately, which is much cheaper for a long one. There a high power
-            # of an even base is 0.
+            # GMP computes modulo the power of two in m separately, which is much cheaper if that power is long. Modulo
+            # that power, a high power of an even base is 0 at once.
             a_bit += max(1.2e-8, thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, twos) / 4)
         whole = min(value.twos, value.fives, value.power) >= 0 and value.below == 1
         division = 0.0 if whole else 3 * gcd_seconds(modulus, modulus)
