@@ -23,7 +23,9 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return an unordered query for the selected rows with ids above ``after``. The caller must filter by ``user_ids``.
+    """Return an unordered query for the selected rows, with ids above ``after`` unless it is None.
+
+    The caller must filter by ``user_ids``.
 
     The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
     the lower one and scan all rows up to the other.

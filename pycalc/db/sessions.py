@@ -48,7 +48,7 @@ _Chains = dict[bytes, _Replaced]  # by live token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return the chains of a session, including the tokens in the columns that earlier releases use."""
+    """Return a session's live refresh tokens with their predecessors, also those in columns of earlier releases."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}

@@ -28,7 +28,7 @@ class AuditStore(Protocol):
         """Add entries in one transaction. Skip an entry whose id exists already."""
 
     async def page(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
-        """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""
+        """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
 
     async def prune(self, before: bytes, limit: int) -> int:
         """Delete up to ``limit`` entries with ids below ``before``; return how many were deleted."""

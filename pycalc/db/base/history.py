@@ -46,7 +46,7 @@ class HistoryStore(Protocol):
         """Check that the database can write: change a row that holds no data, and return once this is durable."""
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        """Return up to ``limit`` of the selected rows with ids below ``before``, newest first."""
+        """Return up to ``limit`` of the selected rows, newest first, with ids below ``before`` unless it is None."""
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         """Return the row with this id, or None if there is none."""
@@ -66,7 +66,7 @@ class HistoryStore(Protocol):
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:
-        """Return the lowest user id above ``user_id`` that has rows, or None if there is none."""
+        """Return the lowest id above ``user_id`` of a user who has rows, or None if there is none."""
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
-        """Return the sizes of up to ``limit`` of a user's rows with ids below ``before``, newest first."""
+        """Return the sizes of up to ``limit`` of a user's rows, newest first, with ids below ``before`` unless None."""
