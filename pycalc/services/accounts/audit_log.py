@@ -72,10 +72,11 @@ class AuditLog:
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """Create the writer of ``store``, whose entries have the address that ``address`` returns.
+        """Create a writer that stores entries in ``store``.
 
-        ``address`` must return the address of the present request's client, or None outside of requests. ``clock`` must
-        return seconds since an arbitrary moment. After a failed write, the task waits for ``retry_seconds``.
+        ``address`` must return the address of the present request's client for an entry, or None outside of requests.
+        ``clock`` must return seconds since an arbitrary moment. After a failed write, the task waits for
+        ``retry_seconds``.
         """
         self._store = store
         self._ids = ids

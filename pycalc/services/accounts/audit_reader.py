@@ -28,7 +28,7 @@ class AuditReader:
         self._store = store
 
     async def entries(self, selection: AuditSelection, before: bytes | None, limit: int) -> list[AuditEntry]:
-        """Return up to ``limit`` of the selected entries with ids below ``before``, newest first."""
+        """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
         actor, action, subject, since, until = selection
         since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (since, until))
         return await self._store.page(AuditFilter(actor, action, subject, since_ms, until_ms), before, limit)

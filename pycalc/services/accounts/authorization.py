@@ -12,7 +12,7 @@ from pycalc.models.scopes import SESSION
 
 
 def require_right(caller: Principal, right: str) -> None:
-    """Raise Forbidden for an API key without this scope, or for every API key if the right is SESSION."""
+    """Raise Forbidden for an API key whose scopes lack ``right``, or for every API key if ``right`` is SESSION."""
     if right in caller.rights:
         return
     if right == SESSION:
@@ -36,9 +36,9 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id of an account, or its name in any letter case. None selects the caller or, if the caller is an
-    admin, all users. If only deleted accounts had the name, the last of them whose history still shows the name is
-    selected. An unknown name selects nobody.
+    ``user`` is the id of an account, or its name in any letter case. Without it, the caller is selected or, if the
+    caller is an admin, all users. If only deleted accounts had the name, the last of them whose history still shows the
+    name is selected. An unknown name selects nobody.
 
     Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
     because the cached token may be outdated. Raises Forbidden if the account is no longer an admin's, and Unauthorized

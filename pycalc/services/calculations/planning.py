@@ -77,7 +77,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an option as a whole number, or its default. Raises InvalidInput if it is not ``least`` to ``most``."""
+    """Return an option as a whole number, or its default. Raises InvalidInput unless it is ``least`` to ``most``."""
     text = given.get(name)
     if text is None:
         return default
@@ -196,9 +196,9 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return the plan that computes only the size and ends of a result.
+    """Return a plan that computes only the size and ends of the result of ``plan``.
 
-    If its operation has no summary, return ``plan``.
+    If the operation has no summary, return ``plan`` itself.
     """
     if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
         return plan

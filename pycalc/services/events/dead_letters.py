@@ -16,7 +16,10 @@ _CONTENT_BYTES = 8_192  # no event of this service is longer, but a message of a
 
 
 class DeadLetters:
-    """The service that lists, requeues and discards dead letters. Its callers must ensure that the user may do so."""
+    """The service that lists, requeues and discards dead letters.
+
+    Its callers must ensure that the actor is an admin or the operator.
+    """
 
     def __init__(self, store: DeadLetterStore, audit: AuditLog) -> None:
         self._store = store

@@ -133,10 +133,11 @@ class Exports:
         before: bytes | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded records with ids below ``before``, or only the newest ``limit`` of them.
+        """Yield the encoded records, newest first, in one or more parts.
 
-        Yield at least once. ``read`` gets an id and a number, and returns up to that many records with lower ids,
-        newest first.
+        Unless they are None, only records with ids below ``before``, and only the newest ``limit`` of them, are
+        yielded. ``read`` gets an id or None, and a number, and returns up to that many records, newest first, with ids
+        below the id unless it is None.
 
         Ids are read in descending order, so every record that existed at the start appears once. Later records have
         higher ids and are left out, except those that another process commits within about 2 s of the start. No

@@ -44,7 +44,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None if the key may hold no more, which is not counted."""
+        """Return a slot of size ``amount`` for a key, or None, without counting a refusal, if it may hold no more."""
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:

@@ -40,7 +40,7 @@ class Requirement(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The claims of a verified ID token that the service uses. Only issuer and subject together identify a user."""
+    """The claims that the service uses of a verified ID token. Only issuer and subject together identify a user."""
 
     issuer: str
     subject: str

@@ -406,13 +406,16 @@ def takes_residue(size: Size, modulus: Size) -> bool:
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal. In a loop, finding its size would take longer."""
+    """Return whether an exponent is a variable or a short literal.
+
+    In a loop, finding the size of such an exponent would take longer than finding its value.
+    """
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for a power a^e modulo m whose e is too large, and can't be reduced by Euler's theorem."""
+    """Return the error for a power a^e modulo m: e is too large, and can't be reduced by Euler's theorem."""
     detail = (
         "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
         "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."
