@@ -44,7 +44,7 @@ class Estimate:
     number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
     ``exact`` is False if the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the size
     of intermediate values in bytes. The result is certainly at least 10^``least``, if ``least`` is not 0. If the
-    operation has one parameter, that holds for all larger operands too.
+    operation has one parameter, this bound holds for all larger operands too.
     """
 
     digits: int

@@ -10,7 +10,7 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 LARGEST_SIEVED = 500_000  # from about this n on, quotients of factorials are found sooner
 _LARGEST_RATIO = 30  # of n to k; above it, the factors of numerator and denominator are multiplied sooner
 _SECONDS: Costs = ((500, 4e-5), (3_400, 1.1e-4), (3.3e4, 5e-4), (3.3e5, 3.4e-3))
-_LARGEST_SMALL = 7  # ``marked_product`` leaves out the primes below
+_LARGEST_SMALL = 7  # ``marked_product`` leaves out the primes below 7
 
 
 def is_sieved(n: int, k: int) -> bool:

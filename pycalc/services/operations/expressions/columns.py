@@ -161,8 +161,9 @@ class ValueColumns:
 class ResidueColumns:
     """The columns of residues modulo ``modulus``, for a block of values of a loop's variable.
 
-    ``alone`` must return the residue of a node that does not depend on the variable, and ``call`` that of a function
-    of the registry with these arguments. A divisor without an inverse raises ZeroDivisionError.
+    ``alone`` must return the residue of a node that does not depend on the variable. ``call`` must return the residue
+    of a call, from the values of its arguments; it is used for functions of the registry. A divisor without an inverse
+    raises ZeroDivisionError.
     """
 
     def __init__(

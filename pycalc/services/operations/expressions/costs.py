@@ -7,7 +7,7 @@ from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS,
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 LOOP = 1e-5  # the fixed cost of a sum or a product
-COLUMN = 8e-8  # the share of a node's value, and of a term that is joined, where a loop is computed in columns
+COLUMN = 8e-8  # the interpreter's share of a node's value, and of a joined term, in a loop computed in columns
 ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
 PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision
 RESIDUE = 1e-6  # the fixed cost of a residue within a tree

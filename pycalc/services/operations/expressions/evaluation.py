@@ -75,7 +75,10 @@ class Evaluator:
         return self._arithmetic.value(node, [self.value(child) for child in children(node)])
 
     def size(self, node: Node) -> Size:
-        """Return the bounds of a node's value, for all values of its loops' variables, without computing the value."""
+        """Return bounds of a node's value that hold for all values of the variables of the loops around the node.
+
+        The value is not computed.
+        """
         return self._sizer.size(node)
 
     def terms(
@@ -89,9 +92,9 @@ class Evaluator:
         """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
 
         If the terms are small and there is an ``evaluate_block``, which returns the column of the body, yield the sum
-        or the product of each block of terms instead. If the terms are those of a polynomial of low degree, yield their
-        sum alone. It is found from the first few terms, or ``backward`` from the last few, and one more. If the degree
-        were wrong, the two would differ.
+        or the product of each block of terms instead. If the terms are values of a polynomial of low degree, yield
+        their sum alone. The sum is found from the first few terms or, if ``backward`` is set, from the last few and one
+        more. If the degree were wrong, these two sums would differ.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """

@@ -241,7 +241,10 @@ class NodeSizes:
         return CallEstimate(max((each.digits for each in found), default=1), seconds, self._least_call(node, sizes))
 
     def _least_call(self, node: Call, sizes: Sequence[Size]) -> float:
-        """Return the least of a function's values as in CallEstimate, for one argument of which a bound is known."""
+        """Return ``CallEstimate.least`` for a function of one argument, from the lower bound of that argument.
+
+        Return 0 unless there is one argument, which is an exact whole number with a lower bound above 1.
+        """
         (first, *others) = sizes
         if others or first.places or first.rounded or not first.least > 0:
             return 0.0

@@ -51,7 +51,8 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
 def polynomial_sum(values: Sequence[Value], terms: int) -> Value:
     """Return f(0) + f(1) + ... + f(``terms`` - 1) for a polynomial f, from ``values`` = f(0), f(1), ..., f(d).
 
-    The degree of f must be at most d. The sum is that of the differences of order k at 0, times ``terms`` over k + 1.
+    The degree of f must be at most d. The differences of order k at 0, each times the binomial coefficient of ``terms``
+    over k + 1, are added up.
     """
     result, differences = mpz(0), list(values)
     for order in range(1, len(values) + 1):

@@ -67,8 +67,8 @@ class Repeated(NamedTuple):
 
     There are at most ``terms`` terms, and ``bounds`` holds for each of them. ``bits`` and ``places`` are the mean sizes
     of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set for a
-    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i. ``degree`` is that
-    of a polynomial whose values are summed by their differences, otherwise None.
+    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i. ``degree`` is set
+    if the terms are values of a polynomial, and are summed by their differences: it is the polynomial's degree.
     """
 
     terms: int
@@ -305,9 +305,9 @@ class Sizer(NodeSizes):
         return Repeated(terms, bounds, mean_bits, mean_places, nested, degree)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree of a sum of the values of a polynomial, and the varying nodes of a loop in columns.
+        """Return the degree of a polynomial and the ids of varying nodes, of which one or both are None.
 
-        Otherwise, each of them is None.
+        The degree is set if the loop sums the values of a polynomial. The ids are set if it is computed in columns.
         """
         if self._bounds is None or terms < LEAST_TERMS:
             return None, None
