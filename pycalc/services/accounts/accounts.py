@@ -109,7 +109,7 @@ class Accounts:
         )
         entry = self._audit.entry("account created", subject=user.username, actor=by, role=user.role.value)
         await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
-        self._audit.committed(entry)
+        self._audit.write(entry)
         if user.role is Role.ADMIN:
             self._on_admin_created()
         return user
@@ -159,7 +159,7 @@ class Accounts:
         changing = self._users.change(username, change.role, change.disabled, change.quota, entry)
         user = await self._token_cache.revoke(changing, _is_named(username))
         self._keys.forget_unknown()
-        self._audit.committed(entry._replace(subject=user.username))
+        self._audit.write(entry._replace(subject=user.username))
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
@@ -201,7 +201,7 @@ class Accounts:
         user = await self._token_cache.revoke(deleting, _is_named(username))
         if history != "keep":
             on_deleted(DeletedAccount(user.id, history == "erase", now))
-        self._audit.committed(entry._replace(subject=user.username))
+        self._audit.write(entry._replace(subject=user.username))
 
     async def require_admin(self, caller: Principal) -> None:
         """Raise Forbidden if the stored role of the caller is not admin, and Unauthorized as ``own`` does."""

@@ -110,7 +110,7 @@ class AuditLog:
         identity, names = self._ids.next(), (_name(actor), _name(subject))
         return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
 
-    def committed(self, entry: AuditEntry) -> None:
+    def write(self, entry: AuditEntry) -> None:
         """Write an entry to the log only, because the database stores it separately."""
         others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
         write = _audit.info if entry.outcome == "done" else _audit.warning
@@ -127,7 +127,7 @@ class AuditLog:
     ) -> None:
         """Write an entry to the log and store it soon. The parameters are the same as for ``entry``."""
         entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
-        self.committed(entry)
+        self.write(entry)
         self.store_soon(entry)
 
     def store_soon(self, entry: AuditEntry) -> None:

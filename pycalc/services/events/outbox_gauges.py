@@ -13,7 +13,11 @@ _COUNT_SECONDS = 1.0  # the shortest time between counts, because the database r
 
 
 class OutboxGauges:
-    """The gauges of the outbox. A relay on standby, because another relay holds the lease, shows 0."""
+    """The gauges of the outbox.
+
+    While another relay holds the lease, they are 0; after a failure they show what waits. Several processes may show
+    the same rows, so dashboards take the maximum.
+    """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
         self._outbox = outbox

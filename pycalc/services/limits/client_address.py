@@ -95,7 +95,3 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     if isinstance(address, IPv4Address):
         return address
     return address.ipv4_mapped or IPv6Address(int(address))  # drop the zone, which means something on its own host only
-
-
-def _client_name(address: IPv4Address | IPv6Address) -> str:
-    return str(address) if isinstance(address, IPv4Address) else str(ip_network((address, _SITE_BITS), strict=False))

@@ -131,7 +131,7 @@ class ProviderSignIn:
         entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
         changing = self._users.change(user.username, role, None, audit=entry)
         user = await self._token_cache.revoke(changing, lambda principal: principal.username.lower() == name)
-        self._audit.committed(entry)
+        self._audit.write(entry)
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
@@ -154,7 +154,7 @@ class ProviderSignIn:
                 if made is not None:
                     return made
             else:
-                self._audit.committed(entry)
+                self._audit.write(entry)
                 return user
         raise Unavailable("No free username was found for the new account; try again.")
 

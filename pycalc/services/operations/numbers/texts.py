@@ -11,7 +11,7 @@ from pycalc.services.operations.numbers.decimals import exact_context
 ENDS = 20  # how many leading and trailing digits a summary shows
 
 _PIECE = 150_000
-_DIGITS = re.compile(rb"[^0-9]+")
+_OTHER_BYTES = re.compile(rb"[^0-9]+")  # than digits
 
 
 class DigitFacts(NamedTuple):
@@ -33,8 +33,8 @@ def describe(text: bytes) -> DigitFacts:
     if end < 0:
         end = len(text)
     marks = sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
-    leading = _DIGITS.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
-    trailing = _DIGITS.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
+    leading = _OTHER_BYTES.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
+    trailing = _OTHER_BYTES.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
     return DigitFacts(end - marks, leading.decode(), trailing.decode())
 
 
