@@ -54,7 +54,7 @@ async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int])
             async for _ in answer.aiter_raw():
                 pass
             if answer.status_code == 503:
-                await asyncio.sleep(1)  # for a fifth of the time that Retry-After asks for
+                await asyncio.sleep(1)  # a full queue of the workers asks for 5 s (Retry-After)
 
 
 async def _attack_all(url: str, token: str) -> Counter[int]:

@@ -35,7 +35,7 @@ def _importing(module: str) -> None:
 
 
 def cold_start() -> None:
-    """Print both medians, measured with compiled bytecode and with the files in the system's cache."""
+    """Print the times of imports and starts, with compiled bytecode and with the files in the system's cache."""
     print(f"\n## A cold start ({ROUNDS} rounds in turn, medians)\n")
     with TemporaryDirectory(prefix="pycalc-") as folder:
         kept = Path(folder)

@@ -27,7 +27,7 @@ def _fresh_page(browser: Browser, url: str, locale: str = "en-GB") -> Page:
 
 
 def _first_page(browser: Browser, url: str, locale: str) -> tuple[FirstPage, float]:
-    """Return what the first page takes on slow 4G, and its longest task in ms, with the menu."""
+    """Return the figures of the first page on slow 4G, and its longest task in ms until the menu is shown."""
     page = _fresh_page(browser, url, locale)
     use_slow_4g(page)
     first = first_page(page)

@@ -62,7 +62,10 @@ def computing_seconds(plan: Plan) -> float:
 
 
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
-    """Plan and compute each case that is defined and not too long; times are relative to the reference computation."""
+    """Plan and compute each case that is defined and not too long.
+
+    The computing times are scaled so that REFERENCE takes exactly its estimate.
+    """
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:
         request = (case.operation, case.literals, case.options)

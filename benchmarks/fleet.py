@@ -71,7 +71,7 @@ def fleet() -> None:
 
 @contextmanager
 def _fleet(number: int) -> Iterator[_Fleet]:
-    """Run this many instances on a new PostgreSQL, Redis and Kafka."""
+    """Run ``number`` instances on a new PostgreSQL, Redis and Kafka."""
     with postgres() as database, redis() as cache, kafka() as broker, ExitStack() as stack:
         url = database.new_database()
         asyncio.run(migrate_database(url))

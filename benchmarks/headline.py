@@ -46,6 +46,6 @@ def _median(loads: list[Load], name: str) -> float:
 
 
 def _ratio(title: str, ours: list[Load], theirs: list[Load]) -> None:
-    """Print our rate divided by the bare route's, round by round."""
+    """Print our rate divided by the bare route's in the same round: the median, the smallest and the largest ratio."""
     ratios = sorted(our.per_second / their.per_second for our, their in zip(ours, theirs, strict=True))
     print(f"- {title}: **{statistics.median(ratios):.2f}** (from {ratios[0]:.2f} to {ratios[-1]:.2f})")

@@ -87,7 +87,7 @@ def _bearer(server: Server, name: str) -> dict[str, str]:
 
 @contextmanager
 def _served(rows: int) -> Iterator[tuple[Server, History]]:
-    """Run pycalc on a history of this many rows; yield the server and the history."""
+    """Run pycalc on a history of ``rows`` rows; yield the server and the history."""
     history = made(rows)
     with pycalc(
         data=history.folder,

@@ -106,7 +106,7 @@ EXPRESSIONS: tuple[tuple[str, Callable[[], object], str], ...] = (
 
 
 def operations() -> None:
-    """Print the time of each operation, and the shortest time of the libraries in the same run."""
+    """Print the times of each operation here and in the libraries, and the ratio to the fastest library."""
     sys.set_int_max_str_digits(0)
     print(
         f"\n## Operations beside the best library's bare call (target {TARGET} above {TARGET_SECONDS * 1e3:.0f} ms)\n"

@@ -16,13 +16,13 @@ from tests.harness.servers import Server, bare, log_in, pycalc
 ROUNDS = 1
 SECONDS = 2
 CONNECTIONS = 16
-# The number of digits, and the index of a Fibonacci number with so many.
+# Numbers of digits, each with the index of a Fibonacci number of this length.
 SIZES = {"21": 100, "1 k": 4_783, "10 k": 47_845, "100 k": 478_465}
 ENCODINGS = ("identity", "gzip", "zstd")
 
 
 class _Case(NamedTuple):
-    """A way to produce the answer: the service that does it, and the bare route that returns the same text."""
+    """A server that computes results or answers from its cache, and the bare route that returns the same text."""
 
     title: str
     server: Server

@@ -46,7 +46,10 @@ def seconds(task: Task) -> float:
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of F(n), its computation by GMP, and those by ``decimal`` as a function of levels."""
+    """Return the number of digits of F(n), a task that computes it by GMP, and a function of levels.
+
+    The function returns a task that computes F(n) by ``decimal`` with these levels.
+    """
     return (
         fibonacci_digits(n),
         lambda: gmp.fib(n).digits().encode(),
@@ -55,7 +58,10 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of n!, its computation by GMP, and those by ``decimal`` as a function of levels."""
+    """Return the number of digits of n!, a task that computes it by GMP, and a function of levels.
+
+    The function returns a task that computes n! by ``decimal`` with these levels.
+    """
     return (
         factorial_digits(n),
         lambda: gmp.fac(n).digits().encode(),
@@ -64,7 +70,10 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the digits of 3^n, its computation by GMP, and those by ``decimal`` as a function of levels."""
+    """Return the number of digits of 3^n, a task that computes it by GMP, and a function of levels.
+
+    The function returns a task that computes 3^n by ``decimal`` with these levels.
+    """
     return (
         int(n * LOG_3) + 1,
         lambda: (mpz(3) ** n).digits().encode(),
@@ -73,7 +82,7 @@ def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int], Task]]], sizes: list[int]) -> None:
-    """Print the time of ``decimal`` divided by GMP's by size, and the size from which ``decimal`` stays faster."""
+    """Print, for each size, the time of ``decimal`` divided by GMP's, and the size from which ``decimal`` is faster."""
     threshold = 0
     for n in sizes:
         digits, by_gmp, by_decimal = tasks(n)
@@ -87,7 +96,7 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
-    """Print pairs of a result's digits and the seconds to compute and verify it."""
+    """Print pairs of a result's number of digits and the seconds to compute and verify the result."""
     operation = THREE[name]
     points = []
     for raw in raws:
@@ -112,7 +121,10 @@ def residues() -> None:
 
 
 def residues_by_bits() -> None:
-    """Print the seconds per step of n!, per bit of F's index and per bit of an exponent, by bits of the modulus."""
+    """Print the costs of residues by bits of the modulus, in seconds.
+
+    They are per step of n!, per bit of n for F(n), and per bit of the exponent for a power.
+    """
     n, exponent, steps = 10**6, 2**1_000 - 1, 1_000.0
     for bits in (61, 200, 600, 1_000, 2_000, 4_000, 8_000, 33_000):
         modulus = int(gmp.next_prime(2**bits)) if bits <= 1_000 else 2**bits // 3 * 2 + 1

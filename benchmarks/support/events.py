@@ -36,7 +36,7 @@ _LAG = "pycalc_consumer_lag_seconds_bucket"
 
 
 async def _record(database: Database, count: int) -> None:
-    """Record this many calculations, each of which puts an event into the outbox."""
+    """Record ``count`` calculations, each of which puts an event into the outbox."""
     history = SqlHistoryStore(database)
     users = [key_of(f"user {number}") for number in range(USERS)]
     for start in range(0, count, BATCH):
@@ -124,7 +124,7 @@ def lag(database_url: str, stream_url: str) -> tuple[float, float, float]:
 
 
 def outbox_to_totals(streams: Mapping[str, Callable[[str], str]]) -> None:
-    """Print rate and lag for each stream; ``streams`` maps its name to a function that returns a topic's URL."""
+    """Print rate and lag for each stream; ``streams`` maps names of streams to functions that return a topic's URL."""
     print(f"\n## {EVENTS:,} events from the outbox to the totals; the lag at {RATE:,} calculations/s\n")
     print("| stream | events/s | calculations/s | half the batches within s | p99 within s |")
     print("|---|---|---|---|---|")

@@ -29,7 +29,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.passwords import PasswordHasher
 from tests.harness.accounts import PASSWORD
 
-# The URL of each history's database; ``{rows}`` becomes its size, so that each size has its own database.
+# The URL of each history's database. ``{folder}`` and ``{rows}`` become the history's folder and size. A URL must
+# contain one of them, so that each size has its own database.
 URL = os.environ.get("BENCH_DATABASE_URL", "sqlite:///{folder}/pycalc.db")
 ADMIN = "admin"
 USERS = [f"user-{number:03}" for number in range(200)]
@@ -63,12 +64,12 @@ class History(NamedTuple):
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return the cursor of the page that begins before this share of the rows."""
+        """Return the cursor after which only the oldest rows are left; ``share``, from 0 to 1, is their share."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 
 def made(rows: int) -> History:
-    """Return a history of this many rows; if an earlier run was interrupted, continue its history."""
+    """Return a history of ``rows`` rows; if an earlier run was interrupted, continue its history."""
     folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
     known = History(rows, folder, URL.format(rows=rows, folder=folder))
     asyncio.run(_make(known))
