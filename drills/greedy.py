@@ -70,7 +70,7 @@ async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[st
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the greedy clients for so many seconds, then send the counts of what they were granted."""
+    """Run the greedy clients for ``seconds`` seconds, then send the counts of what they were granted."""
     os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     got = Counter[str]()

@@ -36,7 +36,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _smooth_modulus(digits: int) -> int:
-    """Return twice the product of the first primes, with about so many digits: few numbers are invertible modulo it."""
+    """Return twice the product of the first primes, about 10^digits, modulo which few numbers are invertible."""
     product = 2
     for prime in _PRIMES:
         product *= prime
@@ -113,7 +113,7 @@ async def _read_slowly(port: int, token: str, until: float) -> None:
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the hostile clients for so many seconds, then send the count of each status."""
+    """Run the hostile clients for ``seconds`` seconds, then send the count of each status."""
     os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -162,7 +162,7 @@ async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: C
 
 
 async def others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
-    """Send small calculations and health checks; return the latencies of each, and the statuses of both."""
+    """Send small calculations and health checks; return the latencies of each kind, and the statuses of all."""
     until, statuses = monotonic() + seconds, Counter[int]()
     bearer = {"Authorization": f"Bearer {token}"}
     small = (request(f"/pow/{number}/2", bearer) for number in count(10_000))
@@ -174,7 +174,7 @@ async def others(port: int, token: str, seconds: float) -> tuple[list[float], li
 
 
 def hostile(seconds: float = 600.0) -> Finding:
-    """Attack for so many seconds; measure the latencies of another user and of a health check meanwhile."""
+    """Attack for ``seconds`` seconds; measure the latencies of another user and of a health check meanwhile."""
     with pycalc(login_limit="10/minute") as server:
         user, attacker = log_in(server, "user"), log_in(server, "attacker")
         with attacked(_attack, server.port, attacker, seconds + 5) as seen:

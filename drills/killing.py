@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 _FEWEST_ANSWERS = 20
 _LONGEST_LOAD = 0.6
 _LONGEST_START = 1.2
-# One kill in this many hits a server that is still starting.
+# Every tenth kill hits a server that is still starting.
 _STARTS_EVERY = 10
 
 
@@ -41,7 +41,7 @@ class _Service:
 
 
 def killing(rounds: int = 200) -> Finding:
-    """Kill a server this many times; each new server continues with the data of the last one."""
+    """Kill a server ``rounds`` times; each new server continues with the data of the last one."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         service = _Service(partial(pycalc, data=data, port=port), settings_of(data, port))
@@ -57,7 +57,7 @@ def killing(rounds: int = 200) -> Finding:
 
 
 def killing_several(rounds: int = 50) -> Finding:
-    """Kill a service of several processes on PostgreSQL this many times: alternately one process, and all at once."""
+    """Kill one process of a service on PostgreSQL, then all of its processes at once, ``rounds`` times."""
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url, data, port = database.new_database(), Path(folder), free_port()
         asyncio.run(migrate_database(url))
@@ -73,7 +73,7 @@ def killing_several(rounds: int = 50) -> Finding:
 
 
 async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
-    """Return the ledger of requests, a summary, and the faults."""
+    """Kill the service ``rounds`` times under load; return the ledger of requests, a summary, and the faults."""
     ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, not secrets
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
@@ -115,7 +115,7 @@ async def _kill_one(server: Server, ledger: Ledger, chance: random.Random) -> No
 
 
 async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool) -> int:
-    """Kill a service so many seconds after the load began; return how many of its workers are still alive 2 s later."""
+    """Wait for some answers and ``seconds`` more, then kill a service; return how many workers are alive 2 s later."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(seconds)
     os.kill(server.pid, signal.SIGSTOP)  # the supervisor must start no replacement meanwhile
@@ -132,7 +132,7 @@ async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool
 
 
 async def _kill_at_start(environment: Mapping[str, str], seconds: float) -> None:
-    """Kill a service this many seconds after its start, even before it is ready."""
+    """Kill a service ``seconds`` seconds after its start, even before it is ready."""
     process = spawn(SERVE, environment)
     await asyncio.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ _FORGET_PEAK = "5"
 
 
 def large_bodies(megabytes: int = 100) -> Finding:
-    """Send several such bodies at once; compare the memory peak with the one before."""
+    """Send bodies of ``megabytes`` MB, several at once; judge the answers and the growth of the memory peak."""
     with pycalc() as server:
         token = log_in(server)
         body = bytes(megabytes * 1_000_000)

@@ -92,7 +92,7 @@ class Crowd:
     script: Path
 
     def begin(self, connections: int, seconds: float, operand: int, pause: float = 0.0) -> subprocess.Popen[str]:
-        """Start this many clients, each pausing ``pause`` seconds on average before a request.
+        """Start ``connections`` clients, each pausing ``pause`` seconds on average before a request.
 
         They run at low priority, because real clients would run on other machines.
         """

@@ -19,7 +19,7 @@ _RECOVERED_SECONDS = 1.0
 
 
 def postgres_restarts(rounds: int = 20) -> Finding:
-    """Restart the database this many times with ``-m immediate`` while clients calculate."""
+    """Restart the database ``rounds`` times with ``-m immediate`` while clients calculate."""
     with postgres() as database:
         url = database.new_database()
         asyncio.run(migrate_database(url))

@@ -108,7 +108,7 @@ def _word(client: httpx.Client) -> str:
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Call ``step``; return the latencies of the next requests to each service, including those already sent."""
+    """Call ``step``; return the latencies of each service's next answers, including answers to requests sent before."""
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests

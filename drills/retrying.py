@@ -34,7 +34,7 @@ class _Request:
 
 
 def retrying(rounds: int = 200) -> Finding:
-    """Kill a server this many times while it answers; start it again on the same data, and retry all requests."""
+    """Kill a server ``rounds`` times while it answers; start it again on the same data, and retry all requests."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data = Path(folder)
         figures, wrong = asyncio.run(_rounds(data, rounds))
@@ -98,7 +98,7 @@ async def _ask(port: int, sent: bytes) -> Answer:
 
 
 async def _kill_while_answering(server: Server, requests: list[_Request], seconds: float) -> None:
-    """Send all requests at once, and kill the server so many seconds later; note the answers that arrived."""
+    """Send all requests at once, and kill the server ``seconds`` seconds later; note the answers that arrived."""
     connections = [await Connection.open(server.port) for _ in requests]
 
     async def ask(each: _Request, connection: Connection) -> None:

@@ -36,7 +36,8 @@ _LONG_EXPONENTS = (1_000_000, 3_500_000, 3_500_000, 3_500_000)
 _IN_TIME = 9.0
 # The share of requests that may find their connection closed.
 _UNREAD = 0.001
-# Exit statuses of a process that was stopped before it was ready: the signal itself, or the status that reports it.
+# Exit statuses of a process that was stopped before it was ready: -signal if the signal ended it, and 128 + signal if
+# its handler did.
 _BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
@@ -55,7 +56,7 @@ class _Stops:
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop this many servers under load: every second one by two signals, every fifth during its start too."""
+    """Stop ``rounds`` servers under load: every second one by two signals, every fifth during its start too."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")
@@ -68,7 +69,7 @@ def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding
 
 
 def stopping_several(rounds: int = 20, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop this many services of two processes on PostgreSQL under load, in the same way as ``stopping``."""
+    """Stop ``rounds`` services of two processes on PostgreSQL under load, in the same way as ``stopping``."""
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url = database.new_database()
         asyncio.run(migrate_database(url))
@@ -119,7 +120,7 @@ async def _stopping(
     rounds: int,
     exponents: Sequence[int],
 ) -> tuple[Ledger, _Stops, str]:
-    """Return the ledger of requests, the observations, and the access token."""
+    """Stop ``rounds`` services; return the ledger of requests, the observations, and the access token."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # servers inherit this, as in a shell's background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, not secrets

@@ -106,7 +106,7 @@ def _is_sync(call: Call) -> bool:
 
 
 def syncing(seconds: float = 10.0) -> Finding:
-    """Trace a server's system calls under load for so many seconds."""
+    """Trace a server's system calls under load for ``seconds`` seconds."""
     ledger = Ledger()
     with TemporaryDirectory(prefix="drill-") as folder:
         trace = Path(folder) / "trace"

@@ -40,13 +40,13 @@ class _Told:
 
 
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
-    """Delete the topic, and restore it after this many seconds; the service may not create a topic in Kafka."""
+    """Delete the topic, and restore it ``seconds`` seconds later; the service may not create a topic in Kafka."""
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)
 
 
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
-    """Delete the topic of this place, and restore it after this many seconds."""
+    """Delete the topic of this place, and restore it ``seconds`` seconds later."""
     if isinstance(where.broker, Kafka):
         make(where)
     with background("consume", **where.settings), scene(where) as running:
@@ -59,13 +59,13 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record calculations whose events exceed the broker's message limit; raise the limit after this many seconds."""
+    """Record calculations whose events exceed the broker's message limit; raise the limit ``seconds`` seconds later."""
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
 
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
-    """Exceed the message limit at this place, and raise it after this many seconds."""
+    """Exceed the message limit at this place, and raise it ``seconds`` seconds later."""
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
         # Later events are published while the refused one waits, so order is not judged.
@@ -74,13 +74,13 @@ def over_the_limit_at(where: Place, seconds: float) -> Finding:
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
-    """Run a service with wrong or missing credentials for this many seconds; then add a relay with valid ones."""
+    """Run a service with wrong or missing credentials for ``seconds`` seconds; then add a relay with valid ones."""
     with place(kind) as where:
         return wrong_credentials_at(where, seconds)
 
 
 def wrong_credentials_at(where: Place, seconds: float) -> Finding:
-    """Run a service with wrong credentials at this place for this many seconds; then add a relay with valid ones."""
+    """Run a service with wrong credentials at this place for ``seconds`` seconds; then add a relay with valid ones."""
     broker, bad = where.broker, where.topic_url
     if isinstance(broker, Kafka):
         bad = broker.secure_url(urlsplit(where.topic_url).path.removeprefix("/"), _WRONG)

@@ -17,7 +17,7 @@ from tests.harness.servers import Server, background, background_command, free_p
 
 _LONGEST_WORK = 0.5
 _LONGEST_START = 1.5
-# One kill in this many hits a process that is still starting.
+# Every tenth kill hits a process that is still starting.
 _STARTS_EVERY = 10
 # A pause longer than the relay's lease, so that another relay takes over.
 _LEASE_SECONDS = 20.0
@@ -25,13 +25,13 @@ _PUBLISHED = "pycalc_events_published_total"
 
 
 def relay_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
-    """Kill ``pycalc relay`` this many times while it is the only relay."""
+    """Kill ``pycalc relay`` ``rounds`` times while it is the only relay."""
     with place(kind) as where:
         return relay_killing_at(where, rounds)
 
 
 def relay_killing_at(where: Place, rounds: int) -> Finding:
-    """Kill the only relay this many times at this place."""
+    """Kill the only relay ``rounds`` times at this place."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         asyncio.run(_kill_relays(where, running, rounds))
         with background("relay", **where.settings):
@@ -54,13 +54,13 @@ async def _kill_relays(where: Place, running: Scene, rounds: int) -> None:
 
 
 def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _LEASE_SECONDS) -> Finding:
-    """Take away the leader of three relays this many times: in turn by a stop, a kill and a pause."""
+    """Take away the leader of three relays ``rounds`` times: in turn by a stop, a kill and a pause."""
     with place(kind) as where:
         return three_relays_at(where, rounds, away_seconds)
 
 
 def three_relays_at(where: Place, rounds: int, away_seconds: float) -> Finding:
-    """Take away the leader of three relays this many times at this place."""
+    """Take away the leader of three relays ``rounds`` times at this place."""
     ways: list[Callable[[Server], None]] = [_stop, _kill]
     with background("consume", **where.settings), scene(where, relay="false") as running, ExitStack() as stack:
         relays = [stack.enter_context(background("relay", **where.settings)) for _ in range(3)]
@@ -91,7 +91,7 @@ async def _change_leaders(
 
 
 async def _leader(relays: list[Server]) -> Server:
-    """Return the relay that publishes (the leader), or None."""
+    """Return the relay that publishes (the leader); raises TimeoutError if none does for 60 s."""
     async with asyncio.timeout(60):
         while True:
             for relay in relays:
@@ -103,13 +103,16 @@ async def _leader(relays: list[Server]) -> Server:
 
 
 def consumer_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
-    """Kill one of three consumers this many times while others join and leave, so that the group keeps rebalancing."""
+    """Start a third consumer and kill one of the three, ``rounds`` times, so that the group keeps rebalancing.
+
+    Every fifth time, the consumer is stopped instead of killed.
+    """
     with place(kind, "session.timeout.ms=6000" if kind == "kafka" else "") as where:
         return consumer_killing_at(where, rounds)
 
 
 def consumer_killing_at(where: Place, rounds: int) -> Finding:
-    """Kill one of three consumers this many times at this place."""
+    """Let three consumers of this place lose one, and get a new one, ``rounds`` times (see ``consumer_killing``)."""
     with scene(where) as running:
         counted = asyncio.run(_kill_consumers(where, running, rounds))
         with background("consume", **where.settings), background("consume", **where.settings):

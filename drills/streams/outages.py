@@ -36,13 +36,13 @@ class _Seen:
 
 
 def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
-    """Take the broker away this many times: Kafka alternately by ``kill -9`` and by a pause, Pub/Sub by a pause."""
+    """Take the broker away ``rounds`` times: Kafka alternately by ``kill -9`` and by a pause, Pub/Sub by a pause."""
     with place(kind) as where:
         return broker_stops_at(where, seconds, rounds)
 
 
 def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
-    """Take the broker of this place away this many times, for ``seconds`` each."""
+    """Take the broker of this place away ``rounds`` times, for ``seconds`` each."""
     with background("consume", **where.settings), scene(where) as running:
         seen = asyncio.run(_outages(where, running, seconds, rounds))
         found = running.faults()

@@ -53,13 +53,13 @@ class _Seen:
 
 
 def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
-    """Dead-letter an event that the broker refuses for this many seconds."""
+    """Let the broker refuse an event for ``seconds`` seconds, so that the relay dead-letters the event."""
     with place("kafka", PLAIN) as where:
         return poison_at(where, seconds)
 
 
 def poison_at(where: Place, seconds: float) -> Finding:
-    """Dead-letter an event that the broker refuses for this many seconds, at this place."""
+    """Let the broker of this place refuse an event for ``seconds`` seconds, so that the relay dead-letters it."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         seen = asyncio.run(_poison(where, running, seconds))
         found = running.faults("events_overtaken")  # a requeued event arrives after later ones, so order is not judged
@@ -105,7 +105,7 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
 
 
 async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
-    """Wait until both the event and the message are dead-lettered."""
+    """Wait until the refused event and the foreign message are dead-lettered, for three minutes at most."""
     began = monotonic()
     while not seen.told and monotonic() < began + _WAIT_SECONDS:
         try:

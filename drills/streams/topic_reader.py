@@ -33,7 +33,7 @@ class Topic:
             yield event, user
 
     def missing(self, ids: Collection[str]) -> int:
-        """Return how many of these events were not delivered yet."""
+        """Return how many of the events ``ids`` were not delivered yet."""
         return len(set(ids) - {event for event, _ in self.deliveries()})
 
     def repeated(self) -> int:

@@ -33,7 +33,7 @@ def _admin(broker: Kafka) -> AdminClient:
 
 
 def limit_messages(where: Place, most: int) -> None:
-    """Let Kafka refuse messages of more than so many bytes."""
+    """Let Kafka refuse messages of more than ``most`` bytes."""
     assert isinstance(where.broker, Kafka)  # noqa: S101  # Pub/Sub has one limit for all
     limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, _topic(where), incremental_configs=[limit])

@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         return Answer(int(head[9:12]), head, body, perf_counter() - started)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.usable = False
         if self._transport is not None:
             self._transport.close()

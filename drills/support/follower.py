@@ -12,7 +12,7 @@ _AGAIN_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Follower:
-    """All events received so far, by their ids."""
+    """A client of the event stream that keeps the ids of all events received so far."""
 
     port: int
     token: str
@@ -45,7 +45,10 @@ class Follower:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Note each complete event (``id:``, ``data:`` and an empty line); markers have no data."""
+        """Note the id of each complete event: lines ``id:`` and ``data:``, then an empty line.
+
+        An id without data is not an event, but only a position in the stream.
+        """
         identity, data = "", False
         while line := await reader.readline():
             if line.startswith(b"id: "):

@@ -14,8 +14,9 @@ from drills.support.connection import Answer, Connection, Unanswered, request
 from tests.harness.waiting import until
 
 CONNECTIONS = 16
+# A client's request is a batch if its number is a multiple of _BATCH_EVERY. Another request is computed by a worker
+# process if its number is a multiple of _WORKER_EVERY.
 _BATCH_EVERY, _BATCH_SIZE = 20, 5
-# One request in this many is a batch, or is computed by a worker process.
 _WORKER_EVERY = 50
 # The pause of a client after a refusal or a failed connection.
 _REST_SECONDS = 0.02
@@ -64,7 +65,7 @@ class Ledger:
     _operands: Iterator[int] = field(default_factory=lambda: count(1_000_000))
 
     def ask(self, size: int = 1) -> Exchange:
-        """Note a request for so many calculations with new operands as sent."""
+        """Record that a request for ``size`` calculations, each with a new operand, is sent now."""
         exchange = Exchange(tuple(next(self._operands) for _ in range(size)), monotonic())
         self.exchanges.append(exchange)
         return exchange
@@ -75,7 +76,7 @@ class Ledger:
         self.answered += exchange.status == 200
 
     async def more_answers(self, fewest: int) -> None:
-        """Wait until so many more requests have been answered with 2xx."""
+        """Wait until ``fewest`` more requests have been answered with 2xx."""
         enough = self.answered + fewest
         await until(lambda: self.answered >= enough, "the load has begun", 60)
 
