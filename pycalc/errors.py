@@ -21,7 +21,7 @@ The tree::
     │   └── UnsupportedCoding                          carries the content codings that are accepted
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
     ├── ComputationTimeout      computation-timeout    the computation exceeds its deadline or its memory limit
-    ├── KeysTaken               internal-error         rows are recorded under these idempotency keys already
+    ├── KeysTaken               internal-error         requests with the same idempotency keys are recorded
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── StillRunning        conflict               a request with the same idempotency key has not ended yet
     │   ├── RateLimited         rate-limited
@@ -103,7 +103,7 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for these problems.
+        """Return the error for ``problems``.
 
         If there are more than three, its detail says only how many there are.
         """
@@ -293,7 +293,10 @@ class RateLimited(RetryLater):
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up a quota. ``used`` is exact; ``resets_at`` is in seconds since the epoch."""
+    """The caller has used up a quota. ``resets_at`` is in seconds since the epoch.
+
+    ``used`` has up to six decimals, whereas ``quota.remaining`` is a whole number.
+    """
 
     code = "quota-exceeded"
     title = "A quota is used up"
@@ -362,7 +365,7 @@ class RowsRejected(PycalcError):
 
 
 class KeysTaken(PycalcError):
-    """Requests were not recorded, because others were recorded with the same idempotency keys.
+    """Requests were not recorded, because other requests with the same idempotency keys are already recorded.
 
     ``ids`` are the ids of these keys.
     """

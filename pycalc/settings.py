@@ -42,7 +42,8 @@ _EMPTY_MEANS_NONE = {
     "pycalc_compute_quota",
     "pycalc_digits_quota",
 }
-# For a Service named pycalc, Kubernetes sets PYCALC_PORT to such a URL, and sets variables with the endings below.
+# For a Service named pycalc, Kubernetes sets PYCALC_PORT to a URL that begins like this, and sets variables with the
+# endings below.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")

@@ -12,7 +12,7 @@ _LAST_PORT = 65_535
 
 
 def scheme_of(url: str) -> str:
-    """Return the scheme of a URL, or "" if it has none in lower case."""
+    """Return the scheme of a URL, or "" if the URL does not begin with a scheme in lower case."""
     found = _SCHEME.match(url)
     return found[1] if found else ""
 
@@ -20,7 +20,7 @@ def scheme_of(url: str) -> str:
 def split_url(url: str) -> SplitResult:
     """Return the components of a URL; raises ValueError for an invalid URL.
 
-    The message of this error never quotes the password, which the message of ``urlsplit`` may do.
+    The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
     """
     try:
         parts = urlsplit(url)

@@ -25,7 +25,7 @@ _log = get_logger(__name__)
 class CircuitState(IntEnum):
     """The states of a circuit breaker, which are also the values of its metric.
 
-    Only a closed one lets commands through.
+    Only a closed breaker lets commands through.
     """
 
     CLOSED = 0

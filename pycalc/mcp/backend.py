@@ -63,14 +63,14 @@ class ToolBackend(Protocol):
 
 
 class InlineBudget:
-    """The characters of a batch's results that are sent, which are counted in the order of the batch."""
+    """A budget of characters for the results of a batch, used up in the order of the batch."""
 
     def __init__(self, most: int) -> None:
-        """Take ``most`` characters of longer results; results of up to SHORT characters are always taken."""
+        """Begin with ``most`` characters for longer results; results of up to SHORT characters are always sent."""
         self._left = most
 
     def takes(self, length: int) -> bool:
-        """Return whether a result of this length is sent, and count it."""
+        """Return whether a result of ``length`` characters is sent in full, and if so, count it."""
         if length > max(self._left, SHORT):
             return False
         if length > SHORT:

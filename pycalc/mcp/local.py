@@ -15,7 +15,7 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan
 from pycalc.services.compute.computer import Computer
 from pycalc.services.operations.numbers.gmp import int_of
 
-_KEPT_REQUESTS = 1_000  # the tool ``digits`` can read the results of so many latest requests
+_KEPT_REQUESTS = 1_000  # how many of the latest results the tool ``digits`` can read
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
 
 
@@ -59,7 +59,7 @@ class LocalBackend:
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return digits of the latest result, or compute an earlier result again.
 
-        Raises NotFound if the id is not one of the latest requests of this process.
+        Raises NotFound if the id is not that of one of the latest calculations of this process.
         """
         found = self._latest
         if found is None or found.id != calculation_id:

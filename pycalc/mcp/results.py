@@ -41,7 +41,7 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
 
 
 def batch_answered(answers: Sequence[Calculated | PycalcError], most_inline: int) -> CallToolResult:
-    """Return the results of a batch; ``most_inline`` limits the characters of all its longer results together."""
+    """Return the results of a batch, each in full if an InlineBudget of ``most_inline`` characters takes it."""
     inline = InlineBudget(most_inline)
     results = []
     for each in answers:

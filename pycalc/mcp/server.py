@@ -53,7 +53,7 @@ class ToolServer:
         self._tools = make_tools(most_inline)
 
     def server(self) -> Server[Any]:
-        """Return the SDK's server with these handlers."""
+        """Return the SDK's server, with this object's methods as its handlers."""
         return Server(
             "pycalc",
             version=__version__,

@@ -84,7 +84,7 @@ class ListedUser(NamedTuple):
     user: User
     order_value: str | int  # the value that the list is sorted by
     signed_in_ms: int  # the last sign-in, in milliseconds since the epoch; 0: none is known
-    calculations: int  # of one day
+    calculations: int  # of one day, like the figures below
     digits: int
     compute_us: int
 
@@ -190,7 +190,8 @@ Username = Annotated[
         f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
     ),
 ]
-# Without a default in the schema: some generated clients demand a member that has one, others can't write an object.
+# A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
+# can't generate a default that is an object.
 _FALSE = Field(default_factory=bool)
 _IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no script can read, and not in the body"
 Password = Annotated[

@@ -134,8 +134,8 @@ def encode_csv(row: HistoryRow) -> str:
 
     The operands, and a result that is a list, an object or in a base other than ten, are JSON in quotes. Other values
     have no quotes, and null is empty. No cell is a formula to a spreadsheet: a cell that begins with a sign is a number
-    or a fraction, and none begins with ``=``, ``@`` or a control character. Names begin with a letter or a digit,
-    operands with a brace.
+    or a fraction, and none begins with ``=``, ``@`` or a control character. Names begin with a letter, a digit or a
+    parenthesis, operands with a brace.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

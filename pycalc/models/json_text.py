@@ -16,7 +16,7 @@ from pycalc.errors import FieldProblem, InvalidInput
 LARGEST_JSON_INTEGER = 2**53 - 1
 _SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_LONGEST_SHOWN = 64  # a message repeats at most so many characters of a name in a request
+_LONGEST_SHOWN = 64  # the most characters of a name in a request that a message repeats
 _Place = tuple[str | int, "_Place | None"]
 _ENCODER = json.JSONEncoder()
 _MOST_OBJECTS = 1_024
@@ -132,7 +132,7 @@ def _refuse_constant(name: str) -> Any:
 
 def _path_to(document: Any, wanted: dict[str, Any]) -> str:
     """Return the JSON pointer to the object ``wanted`` in a document."""
-    # Each visited object has its last step and a reference to its owner's: whole pointers would need too much memory.
+    # A place is the last step of a pointer and the owner's place, because whole pointers would need too much memory.
     place: _Place | None = None
     waiting: list[tuple[_Place | None, Any]] = [(None, document)]
     while waiting:

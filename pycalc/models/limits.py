@@ -182,7 +182,7 @@ class KeyLimits(BaseModel):
     ] = None
 
     def parsed(self) -> UserLimits | None:
-        """Return these limits, or None if none is set."""
+        """Return the limits as UserLimits, or None if no limit is set."""
         if (self.rate_limit, self.compute, self.digits) == (None, None, None):
             return None
         return UserLimits(

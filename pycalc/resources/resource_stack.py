@@ -45,7 +45,7 @@ class ResourceStack:
         self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
 
     def closing(self, opened: _Opened) -> _Opened:
-        """Register a resource to be closed, before those registered earlier, and return it."""
+        """Register a resource, which is closed before the resources registered earlier, and return it."""
         self._exit_stack.push_async_callback(opened.aclose)
         return opened
 

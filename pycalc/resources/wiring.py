@@ -249,7 +249,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable if an ignored id is over AHEAD_MS ahead of the clock."""
+    """Raise Unavailable while an id that ``ids`` ignores, because a wrong clock made it, is ahead of the clock."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")

@@ -40,7 +40,7 @@ metrics_router = APIRouter(tags=["service"])  # included unless the metrics have
 class _WebPage:
     """A page, as one document for each language of the console's texts.
 
-    The document names the texts, so that the browser loads them without waiting for a script.
+    The document names the script with its texts, so that the browser loads them without waiting for another script.
     """
 
     def __init__(self, name: str, styles: str = "", vary: str = "Accept-Encoding, Accept-Language") -> None:

@@ -94,7 +94,7 @@ class ProcessMetrics:
 
     async def add(self, number: int, end: socket.socket) -> None:
         """Add server process ``number``. ``end`` is the supervisor's end of the socket pair that connects the two."""
-        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits on the process
+        channel = await SupervisorChannel.open(end, gone=lambda: None)  # the supervisor waits for the process itself
         channel.respond = self.total
         self._processes[number] = channel
 

@@ -133,7 +133,8 @@ def _taken(answer: Any) -> bytes | bool:
 class RedisClaim:
     """A request for the lease on a result, which lets one process at a time compute the result.
 
-    The lease is a key in Redis that has the random token of this request as its value. It expires unless it is renewed.
+    The lease is a key in Redis that has the random token of this request as its value. The key expires unless it is
+    renewed.
     """
 
     def __init__(self, results: RedisResults, key: str) -> None:

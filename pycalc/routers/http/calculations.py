@@ -48,7 +48,7 @@ _OTHER_VERSION = (
     "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
-_BODY_SLOT_BYTES = 1024 * 1024  # while a body is read, it takes one slot, and another for each so many bytes
+_BODY_SLOT_BYTES = 1024 * 1024  # while a body is read, it takes a slot, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -306,7 +306,7 @@ async def respond(
 def _sent(
     answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
 ) -> Coroutine[Any, Any, int]:
-    """Return a coroutine that sends a calculation with these header fields, and returns the status."""
+    """Return a coroutine that sends a calculation with the header fields ``fields``, and returns the status."""
     status = 200
     if answering.created:
         fields.append((b"location", b"/calculations/%b" % answer.id.encode()))

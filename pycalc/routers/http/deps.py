@@ -39,7 +39,7 @@ def route_of(scope: Scope) -> str | None:
 
 
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
-    """Authenticate a request and return the caller, who must have this right.
+    """Authenticate a request and return the caller, who must have ``right`` unless it is None.
 
     Raises Unauthorized without a valid token or key, and Forbidden if the caller lacks the right or must not send the
     key in a URL. Raises Forbidden too for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises

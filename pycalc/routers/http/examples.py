@@ -122,7 +122,7 @@ PROBLEMS: Mapping[str, ProblemExample] = {
 
 
 def _computed(request: Request) -> tuple[Plan, str, Facts]:
-    """Return the plan of a calculation, and its result."""
+    """Return the plan of a calculation, the text of its result, and the facts about the result."""
     plan = make_plan(_MOST_DIGITS, *request)
     text, facts = execute(plan.task)
     return plan, (text or b"").decode(), facts

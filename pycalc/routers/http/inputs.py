@@ -36,7 +36,7 @@ _grants: dict[object, str] = {}  # grant type by endpoint
 
 
 def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
-    """Return a decorator for an endpoint that accepts JSON and the OAuth2 form of this grant (RFC 6749).
+    """Return a decorator for an endpoint that accepts JSON, and the OAuth2 form of the grant ``grant_type`` (RFC 6749).
 
     An invalid form, or one with wrong credentials, gets an OAuth2 error (section 5.2) instead of a problem.
     """
@@ -51,7 +51,8 @@ def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
 class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
-    It also refuses an If-Match with an ETag on methods other than GET, because these resources have no ETag.
+    It also refuses an If-Match with an ETag on methods other than GET, because resources that can be changed have no
+    ETag.
     """
 
     def get_route_handler(self) -> _Handler:
@@ -99,7 +100,7 @@ def media_type_of(request: Request) -> str:
 
 
 def require_media_type(request: Request, *accepted: str) -> None:
-    """Raise UnsupportedMediaType unless the body is uncompressed and declared to have one of these types.
+    """Raise UnsupportedMediaType unless the body is uncompressed and declared to have one of the types ``accepted``.
 
     A body without Content-Type is refused too, because it counts as application/octet-stream (RFC 9110 section 8.3).
     """

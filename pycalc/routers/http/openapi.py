@@ -117,7 +117,7 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def json_content(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a JSON response with the schema of this name.
+    """Return the OpenAPI entry of a JSON response with the schema ``model``.
 
     A response model is not used, because FastAPI would build its validators at each start.
     """

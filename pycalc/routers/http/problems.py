@@ -101,7 +101,7 @@ _log = get_logger(__name__)
 
 
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries, by status, of these problem types and of "internal-error".
+    """Return the OpenAPI entries, by status, of the problem types ``slugs`` and of "internal-error".
 
     "payload-too-large" adds the other problem types of requests with a body.
     """

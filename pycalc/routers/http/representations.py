@@ -87,7 +87,7 @@ def throttled(send: Send, scheduler: LoopScheduler) -> Send:
 async def send_json(
     answer: Answer, conditions: RequestConditions, fields: Sequence[Header], send: Send, *, status: int = 200
 ) -> int:
-    """Send a calculation as JSON, with these additional header fields, and return the status."""
+    """Send a calculation as JSON, with ``fields`` as additional header fields, and return the status."""
     before, after = json_around(answer)
     headers = [(b"content-type", b"application/json"), NO_STORE, *fields]
     text = answer.result.text
@@ -149,7 +149,7 @@ async def send_text(
     *,
     status: int = 200,
 ) -> int:
-    """Send the bare digits, or a range of them, with these additional header fields, and return the status.
+    """Send the bare digits, or a range of them, and return the status. ``fields`` are additional header fields.
 
     ``etags`` come from ``etags_of``, or are empty for a response without validators and ranges. The whole is compressed
     if the client prefers this. A range is never compressed. Raises RangeNotSatisfiable for a range beyond the end.
