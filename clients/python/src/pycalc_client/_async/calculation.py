@@ -35,7 +35,7 @@ class AsyncCalculation(Generic[V_co]):
     with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
     service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers above 2^53 as
     texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``sha256`` of the
-    result's text, ``user`` and ``created_at``. A summary has ``leading`` and ``trailing`` only.
+    result's text, ``user`` and ``created_at``. Of these, a summary has ``leading`` and ``trailing`` only.
     """
 
     id: str
@@ -57,8 +57,9 @@ class AsyncCalculation(Generic[V_co]):
     def text(self) -> str:
         """Return the result's text: bare digits, a fraction ``p/q``, a decimal, or JSON.
 
-        Some results are downloaded at the first use: those of more than a megabyte, and those from the history of more
-        than 1,000 digits.
+        Some results are not in memory at first: those of more than a megabyte, and those from the history of more than
+        1,000 digits. The synchronous client downloads them at the first use. The asynchronous client raises NotLoaded:
+        call ``load`` first.
         """
         return self._held[0] if self._held else async_load_now(self.load)
 
@@ -96,7 +97,7 @@ class AsyncCalculation(Generic[V_co]):
         The digits are streamed. After a lost connection, the download continues at the same position. After a crash, it
         continues if the same calculation is saved to the same path again. The file gets its name once the digest is
         verified. ``progress=True`` shows the progress on standard error. A function as ``progress`` is called with the
-        bytes received so far, and with all bytes, or None if their number is unknown.
+        number of bytes received so far, and with the total, which is None if it is unknown.
         """
         target = Path(path)
         if self._held:

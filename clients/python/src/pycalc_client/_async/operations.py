@@ -57,7 +57,7 @@ class AsyncOperations:
     ) -> AsyncCalculation[Value]:
         """Evaluate an expression such as ``3^(10^12) mod 10^20``.
 
-        An irrational value is refused, or rounded to ``precision`` significant digits.
+        An irrational value is rounded to ``precision`` significant digits, or refused without ``precision``.
         """
         options = {"precision": precision, "base": base}
         given = {name: value for name, value in options.items() if value is not None}

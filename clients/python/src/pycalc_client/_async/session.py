@@ -23,7 +23,7 @@ class AsyncSession:
         self.policy = policy
 
     async def send(self, call: Call) -> Answer:
-        """Send a request and return its answer; raises the exceptions of PycalcError."""
+        """Send a request and return its answer; raises PycalcError."""
         attempts = Attempts(self.policy)
         while True:
             try:

@@ -27,9 +27,8 @@ from pycalc_client.retries import Attempts, RetryPolicy
 
 _USER_AGENT = f"pycalc-client/{__version__} Python/{platform.python_version()}"
 _PAGE = 200  # calculations in a page of the history
-_SILENCE_SECONDS = (
-    45.0  # of silence, after which an event stream's connection is dead: the service sends something every 15 s
-)
+# A connection of an event stream is dead after this silence, because the service sends something every 15 s.
+_SILENCE_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Client(Operations):
             params["cursor"] = page["next_cursor"]
 
     def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
-        """Yield calculations as they are recorded, from now on or after an event; reconnect without a gap."""
+        """Yield calculations as they are recorded, from now on or after ``last_event_id``; reconnect without a gap."""
         attempts = Attempts(self._session.policy)
         while True:
             headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}

@@ -21,7 +21,7 @@ class Session:
         self.policy = policy
 
     def send(self, call: Call) -> Answer:
-        """Send a request and return its answer; raises the exceptions of PycalcError."""
+        """Send a request and return its answer; raises PycalcError."""
         attempts = Attempts(self.policy)
         while True:
             try:
