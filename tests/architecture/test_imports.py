@@ -67,7 +67,7 @@ def test_a_worker_process_imports_no_service() -> None:
 
 
 def test_imports_run_downward() -> None:
-    """The layers of import-linter's contracts are kept."""
+    """No import breaks a contract of import-linter in pyproject.toml."""
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [str(command), "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False

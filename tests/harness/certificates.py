@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 def self_signed(certificate: Path, identity: Path) -> Path:
-    """Write a certificate for 127.0.0.1, and a file that contains the certificate and its key; return that file."""
+    """Write a certificate for 127.0.0.1 to ``certificate``, and with its key to ``identity``; return ``identity``."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pycalc's tests")])
     now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from pycalc.services.limits.calculation_rate import CalculationRateLimit, Calcul
 
 
 async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -> Spent:
-    """Spend from one counter that expires after a minute; return what was spent."""
+    """Spend from one counter that expires after a minute; return the counter's state."""
     (spent,) = await counters.spend(amount, [Bound(key, 60, limit)])
     return spent
 

@@ -104,9 +104,8 @@ class Daemon:
 
     def pause(self) -> None:
         """Stop the server's threads: it keeps its connections and answers nothing."""
-        os.kill(
-            self.pid, signal.SIGSTOP
-        )  # each thread stops when it is scheduled next, which takes time on a busy machine
+        os.kill(self.pid, signal.SIGSTOP)
+        # Each thread stops when it is scheduled next, which takes time on a busy machine.
         wait_until(lambda: _stopped(self.pid), f"{self.name} has stopped")
 
     def resume(self) -> None:

@@ -91,7 +91,7 @@ class FakeRedis:
             for _ in range(_ROUNDS):
                 for client in [*self.clients]:
                     client.transport.abort()
-                # Until a connection that is just being accepted exists, and the transports have closed their sockets.
+                # Let connections that are just being accepted come into being, and transports close their sockets.
                 await asyncio.sleep(0)
             await server.wait_closed()
 

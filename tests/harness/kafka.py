@@ -35,7 +35,7 @@ class Kafka(Daemon):
 
     # The port that requires TLS and a password.
     secure_port: int
-    # The certificate that clients of this port must trust.
+    # The certificate that clients of the secure port must trust.
     certificate: Path
 
     @property

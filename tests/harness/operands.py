@@ -21,7 +21,7 @@ class Case(NamedTuple):
 
 
 def primorial(digits: int) -> int:
-    """Return the product of the first primes, as many as fit ``digits`` decimal digits."""
+    """Return the product of the first primes, as many as fit into ``digits`` decimal digits."""
     product = gmp.mpz(1)
     for prime in primes_up_to(10 * digits):
         if (product * prime).num_digits() > digits:
@@ -37,7 +37,7 @@ def power_of(base: int, digits: int) -> str:
 
 
 def expensive_cases() -> list[Case]:
-    """Return one calculation for each known way to make planning, or a small estimate, expensive."""
+    """Return a case for each known way to make planning slow, or a computation slow in spite of a small estimate."""
     smooth = 2 * primorial(7_500)
     ones = "1" + "0" * 9_998 + "1"
     nines, eights = "9" * 10_000, "8" * 9_998 + "1"
@@ -108,7 +108,7 @@ def expensive_cases() -> list[Case]:
     ]
 
 
-# The most digits of an operand that is drawn for an operation outside the mission's three.
+# The most digits of an operand that is drawn for an operation other than fibonacci, factorial and pow.
 LONGEST = {
     "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "iroot": 10_000, "isprime": 250, "lcm": 10_000,
     "lucas": 7, "modinverse": 10_000, "nextprime": 150, "primorial": 7,
@@ -144,7 +144,7 @@ class Drawing:
         return Case("drawn", operation, (literal,), options)
 
     def _operands(self, operation: str) -> tuple[str, ...]:
-        """Return operands of an operation outside the mission's three, so large that it takes at most a few seconds."""
+        """Return operands for an operation other than fibonacci, factorial and pow, to be computed in a few seconds."""
         longest = LONGEST[operation]
         if operation == "binomial":
             n = 10 ** (self._random.random() * longest)

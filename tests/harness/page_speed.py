@@ -1,4 +1,4 @@
-"""How fast a page is, as the browser itself measures it."""
+"""Measurements of a page's speed by the browser itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOADED = """[...performance.getEntriesByType("navigation"), ...performance.getE
 
 
 class FirstPage(NamedTuple):
-    """The page Calculate until its expression takes input: requests, compressed bytes, and milliseconds."""
+    """The requests, their compressed bytes and the milliseconds until the page Calculate takes an expression."""
 
     requests: int
     bytes: int

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """A proxy that forwards bytes; a test can change that."""
+    """A proxy that forwards bytes, until a test makes it drop, delay or withhold them."""
 
     def __init__(self, port: int) -> None:
         self._target = port

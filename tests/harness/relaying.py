@@ -26,7 +26,7 @@ class ListeningStream:
         self.in_outbox: list[int] = []
         self.failure: Exception | None = None
         self.refused: set[bytes] = set()
-        # The most events in a batch with a refused event for which the stream finds the refused one in time.
+        # If a batch with a refused event has more events than this, the stream does not find the refused one in time.
         self.most: int | None = None
         self.hanging = False
         self._outbox = outbox

@@ -20,8 +20,8 @@ from time import perf_counter, sleep
 # The PostgreSQL roles with the rights of servers, and of relays and consumers.
 API_ROLE, CONSUMER_ROLE = "pycalc_api", "pycalc_consumer"
 _TICKS = os.sysconf("SC_CLK_TCK")
-_START_SECONDS = 60.0
 # Deadlines, long enough for a busy machine.
+_START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 # Keys that instances on one database must share.
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}

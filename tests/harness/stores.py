@@ -223,7 +223,7 @@ class MemoryOutboxStore:
         self.released = False
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
-        """Append the events of these rows."""
+        """Append the events of ``rows``."""
         first = max(self.entries, default=0) + 1
         self.entries.update(enumerate(rows, first))
 

@@ -40,7 +40,7 @@ async def until(
 
 
 async def found(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """Call ``look`` until it returns a value that is not None, and return that; fail after ``seconds``."""
+    """Call ``look`` until it returns a value that is not None, and return the value; fail after ``seconds``."""
     deadline, step = monotonic() + seconds, _STEP_SECONDS
     while (it := await look()) is None:
         if monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Retention on a history in memory: old calculations are deleted, and nothing else."""
+"""Retention on stores in memory: only what is too old, above a quota or of a deleted account is removed."""
 
 from __future__ import annotations
 

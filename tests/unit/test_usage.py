@@ -89,7 +89,10 @@ def test_the_last_day_is_counted() -> None:
 def test_a_summary_counts_the_digits_that_were_delivered(
     leading: str, trailing: str, digits: int, delivered: int, form: str
 ) -> None:
-    """A summary counts the digits that were sent: those of a short value once, else the first and last ones."""
+    """A summary counts its first and last digits.
+
+    If the two ends overlap, as in a short value, each digit counts once.
+    """
     row = history_row(1)._replace(digits=str(digits), leading=leading, trailing=trailing, sha256=None, result=None)
     told = event_of(row)
     assert use_of(told if form == "row" else told._replace(content=told.payload)).digits == delivered

@@ -179,7 +179,10 @@ class TestProcesses:
             assert len(children(one.server.pid)) == 1
 
     def test_a_short_deadline_leaks_no_process(self) -> None:
-        """Repeated deadlines of half a second get 504 each and leave no process; the worker's start does not count."""
+        """Computations that exceed a deadline of half a second get 504 and leave no more than one worker.
+
+        A worker's start does not use up the deadline.
+        """
         with (
             pycalc(compute_timeout="0.5", compute_workers="1") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,

@@ -90,7 +90,7 @@ def _upgrade_to(revision: str) -> Callable[[Connection], None]:
 
 
 def _fill(connection: Connection) -> None:
-    """Store an account and three calculations in the tables of the first revision."""
+    """Store an account and three calculations, in columns that every revision has."""
     connection.execute(
         text(
             "INSERT INTO users (id, username, username_key, email, email_key, password_hash, role, created_ms) "

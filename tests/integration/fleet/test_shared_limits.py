@@ -103,7 +103,7 @@ async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Three registrations of an address are admitted, whichever instances they reach."""
+    """Three registrations from one address are admitted, whichever instances they reach."""
     here, there = pair
     await here.registrations.admit(HERE)
     await there.registrations.admit(HERE)
