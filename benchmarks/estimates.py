@@ -64,7 +64,7 @@ def computing_seconds(plan: Plan) -> float:
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
     """Plan and compute each case that is defined and not too long.
 
-    The computing times are scaled so that REFERENCE takes exactly its estimate.
+    All times are scaled so that REFERENCE takes exactly its estimate.
     """
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:
@@ -82,7 +82,7 @@ def measured(cases: Iterator[Case]) -> Iterator[Measured]:
         except PycalcError:
             continue
         handover = 0.0 if is_short(*request) else HANDOVER_SECONDS
-        yield Measured(case, plan.seconds - handover, planning, seconds / slowness)
+        yield Measured(case, plan.seconds - handover, planning / slowness, seconds / slowness)
 
 
 def drawn(operation: str, kind: str) -> Iterator[Case]:

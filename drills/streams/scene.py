@@ -80,10 +80,12 @@ def place(kind: str, options: str = "") -> Iterator[Place]:
 class PacedLoad(Load):
     """Clients that send requests at a fixed rate, unless an answer takes longer than the interval."""
 
+    interval_seconds = _PAUSE_SECONDS
+
     async def _exchange(self, connection: Connection, turn: int) -> None:
         began = monotonic()
         await super()._exchange(connection, turn)
-        await asyncio.sleep(max(0.0, began + _PAUSE_SECONDS - monotonic()))
+        await asyncio.sleep(max(0.0, began + self.interval_seconds - monotonic()))
 
 
 @dataclass(slots=True)

@@ -9,10 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
 
-from drills.streams.scene import Place, Scene, brokers, place_on, scene
-from drills.support.connection import Connection
+from drills.streams.scene import PacedLoad, Place, Scene, brokers, place_on, scene
 from drills.support.finding import Finding, faults
-from drills.support.load import Load
 from tests.harness.kafka import Kafka
 from tests.harness.postgres import Postgres, postgres
 from tests.harness.redis import Redis, redis
@@ -44,17 +42,6 @@ class _Samples:
         """Add one sample."""
         self.memory_mib.append(server.memory_mib())
         self.descriptors.append(sum(len(list((process / "fd").iterdir())) for process in server.processes()))
-
-
-class _SteadyLoad(Load):
-    """Clients that send requests at a fixed rate, unless an answer takes longer than the interval."""
-
-    interval_seconds = 0.0
-
-    async def _exchange(self, connection: Connection, turn: int) -> None:
-        began = monotonic()
-        await super()._exchange(connection, turn)
-        await asyncio.sleep(max(0.0, began + self.interval_seconds - monotonic()))
 
 
 def soak(minutes: float = 60.0) -> Finding:
@@ -106,7 +93,8 @@ async def _soak(
     clients: int,
 ) -> float:
     """Find the capacity, then load the service at half of it; return when that load began, by ``monotonic``."""
-    load = _SteadyLoad(running.ledger, running.tokens[0], patient=True)
+    load = PacedLoad(running.ledger, running.tokens[0], patient=True)
+    load.interval_seconds = 0.0
     trial = min(20.0, seconds * _WARM_UP)
     async with load.on(running.server.port, clients):
         await asyncio.sleep(trial)

@@ -12,6 +12,7 @@ from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource, text_of_id
 from pycalc.models.limits import UNLIMITED
 from pycalc.services.calculations.planning import Request, is_short, make_plan
+from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
 from pycalc.services.operations.numbers.gmp import int_of
 
@@ -59,13 +60,15 @@ class LocalBackend:
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return digits of the latest result, or compute an earlier result again.
 
-        Raises NotFound if the id is not that of one of the latest calculations of this process.
+        Raises NotFound for a summary, and if the id is not that of one of the latest calculations of this process.
         """
+        request = self._requests.get(calculation_id)
+        if request is None:
+            raise NotFound("There is no such calculation: the tools of this process know only their own.")
+        if request[2].summary:
+            raise NotFound(NO_DIGITS)
         found = self._latest
         if found is None or found.id != calculation_id:
-            request = self._requests.get(calculation_id)
-            if request is None:
-                raise NotFound("There is no such calculation: the tools of this process know only their own.")
             self._latest = found = await self._compute(calculation_id, request)
         return part_of(found.text, start, count)
 

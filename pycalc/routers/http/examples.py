@@ -100,10 +100,10 @@ PROBLEMS: Mapping[str, ProblemExample] = {
         "The body is of a type that this route does not take: send Content-Type: application/json.",
         "/evaluate",
     ),
-    "rate-limited": ProblemExample("Too many requests", "No more than 6000 calculations in 60 seconds."),
+    "rate-limited": ProblemExample("Too many requests", "No more than 6,000 calculations a minute."),
     "quota-exceeded": ProblemExample(
         "A quota is used up",
-        "No more than 300 seconds of computing in 3600 seconds: wait for the reset.",
+        "No more than 300 seconds of computing an hour: wait for the reset.",
         members={"quota": "compute", "limit": 300, "used": 300.02, "resets_at": "2026-11-29T21:00:00.000Z"},
     ),
     "computation-timeout": ProblemExample(

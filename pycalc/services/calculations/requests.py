@@ -14,6 +14,8 @@ from pycalc.services.calculations.planning import ABBREVIATED, Request, default_
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Calculable
 
+NO_DIGITS = "This calculation is a summary, which has no digits: ask for it without view=summary."
+
 _OPTIONS = ("mod", "view", "precision", "base")
 _MOST_COMMAS = 1_000  # more values take longer to parse than two operands of full length, and block the event loop
 _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, precision and base where they are wanted.'
@@ -61,7 +63,7 @@ def recorded_request(row: HistoryRow) -> Request | None:
     """
     given = {name: str(value) for name, value in json.loads(row.input).items()}
     if given.get("view") == "summary":
-        raise NotFound("This calculation is a summary, which has no digits: ask for it without view=summary.")
+        raise NotFound(NO_DIGITS)
     if any(ABBREVIATED in value for value in given.values()):
         return None
     operation = CALCULATIONS[row.operation]

@@ -69,3 +69,5 @@ def test_a_desktop_assistant_calculates(assistant: Assistant) -> None:
     assert "has 301029995664 digits" in assistant.call("pow", x="2", y="1000000000000")
     assert assistant.call("history") == "Without a server there is no history."
     assert "no such calculation" in assistant.call("digits", id="nonsense")
+    ends = assistant.call("pow", x="2", y="1000000000000", view="summary")
+    assert "is a summary, which has no digits" in assistant.call("digits", id=ends["id"])
