@@ -22,6 +22,7 @@ class Calculated(NamedTuple):
     id: str
     text: bytes | mmap
     facts: Facts
+    whole: bool  # whether the whole text is sent, rather than its first and last digits
 
 
 class DigitRange(NamedTuple):
@@ -39,17 +40,14 @@ class ToolBackend(Protocol):
         """Return a function that tells whether the caller may use the tool of a name."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate one request and return the result.
-
-        Of a result with more than ``most_inline`` characters, the caller sends only the first and last digits.
-        """
+        """Calculate one request. The result is sent whole if it has at most ``most_inline`` characters."""
 
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
         """Calculate several requests and return their answers in order. The answer to an error is that error.
 
-        Of a result that an InlineBudget of ``most_inline`` does not take, the caller sends only the ends.
+        A result is sent whole if an InlineBudget of ``most_inline`` characters takes it.
         """
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pycalc.errors import NotFound, PycalcError, ResultTooLarge
-from pycalc.mcp.backend import HISTORY, Calculated, DigitRange, part_of
+from pycalc.mcp.backend import HISTORY, Calculated, DigitRange, InlineBudget, part_of
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource, text_of_id
 from pycalc.models.limits import UNLIMITED
@@ -37,7 +37,7 @@ class LocalBackend:
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate one request, in a worker process if it takes long. Raises the errors of ``Computer``."""
         identity = text_of_id(self._ids.next())
-        self._latest = found = await self._compute(identity, request)
+        self._latest = found = await self._compute(identity, request, most_inline)
         if len(self._requests) >= _KEPT_REQUESTS:
             del self._requests[next(iter(self._requests))]
         self._requests[identity] = request
@@ -46,12 +46,15 @@ class LocalBackend:
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
+        inline = InlineBudget(most_inline)
         answers: list[Calculated | PycalcError] = []
         for request in requests:
+            if isinstance(request, PycalcError):
+                answers.append(request)
+                continue
             try:
-                answers.append(
-                    request if isinstance(request, PycalcError) else await self.calculate(request, most_inline)
-                )
+                found = await self.calculate(request, most_inline)
+                answers.append(found._replace(whole=inline.takes(len(found.text))))
             except PycalcError as error:
                 answers.append(error)
             await asyncio.sleep(0)
@@ -69,7 +72,7 @@ class LocalBackend:
             raise NotFound(NO_DIGITS)
         found = self._latest
         if found is None or found.id != calculation_id:
-            self._latest = found = await self._compute(calculation_id, request)
+            self._latest = found = await self._compute(calculation_id, request, 0)
         return part_of(found.text, start, count)
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +82,7 @@ class LocalBackend:
     def report(self, error: PycalcError) -> None:
         pass
 
-    async def _compute(self, identity: str, request: Request) -> Calculated:
+    async def _compute(self, identity: str, request: Request, most_inline: int) -> Calculated:
         if is_short(*request):
             plan = make_plan(self._max_digits, *request)
         else:
@@ -88,4 +91,4 @@ class LocalBackend:
         if plan.too_large:
             detail = "The result has more digits than are written out."
             raise ResultTooLarge(detail, int_of(facts.digits), self._max_digits, facts.leading, facts.trailing)
-        return Calculated(identity, text, facts)
+        return Calculated(identity, text, facts, whole=len(text) <= most_inline)

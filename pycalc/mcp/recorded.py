@@ -153,7 +153,9 @@ class RecordedBackend(NamedTuple):
 
 
 def _calculated(answer: Answer) -> Calculated:
-    return Calculated(answer.id, answer.result.text, answer.result.facts)
+    """Return what a tool sends of an answer: the whole text only if the caller's quota was charged for it."""
+    text = answer.result.text
+    return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
 
 
 def _with_literals(page: str) -> dict[str, Any]:

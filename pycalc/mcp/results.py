@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic_core import to_json
 
 from pycalc.errors import ComputationTimeout, PycalcError, ResultTooLarge, RetryLater
-from pycalc.mcp.backend import Calculated, DigitRange, InlineBudget
+from pycalc.mcp.backend import Calculated, DigitRange
 from pycalc.services.operations.numbers.gmp import text_of
 
 _MOST_PROBLEMS = 20
@@ -25,10 +25,10 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
     """Return a calculation as the result of a tool.
 
-    If the calculation's result has more than ``most_inline`` characters, only its ends and a link are shown.
+    If its result is not sent whole, show its ends, and a link to its first ``most_inline`` characters.
     """
-    if len(found.text) <= most_inline:
-        return answer(_described(found, whole=True))
+    if found.whole:
+        return answer(_described(found))
     link = ResourceLink(
         type="resource_link",
         uri=LINK.format(id=found.id, start=0, count=most_inline),
@@ -37,18 +37,12 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
         mime_type="text/plain",
         size=len(found.text),
     )
-    return answer(_described(found, whole=False), link)
+    return answer(_described(found), link)
 
 
-def batch_answered(answers: Sequence[Calculated | PycalcError], most_inline: int) -> CallToolResult:
-    """Return the results of a batch, each in full if an InlineBudget of ``most_inline`` characters takes it."""
-    inline = InlineBudget(most_inline)
-    results = []
-    for each in answers:
-        if isinstance(each, PycalcError):
-            results.append({"error": sentence_of(each)})
-            continue
-        results.append(_described(each, whole=inline.takes(len(each.text))))
+def batch_answered(answers: Sequence[Calculated | PycalcError]) -> CallToolResult:
+    """Return the results and errors of a batch."""
+    results = [{"error": sentence_of(each)} if isinstance(each, PycalcError) else _described(each) for each in answers]
     return answer({"results": results})
 
 
@@ -94,11 +88,11 @@ def _facts(error: PycalcError) -> Iterator[str]:
         yield f"Retry in {error.retry_after} s."
 
 
-def _described(found: Calculated, *, whole: bool) -> dict[str, Any]:
-    """Return the members of a result: the ``whole`` text, if there is one, or its ends."""
+def _described(found: Calculated) -> dict[str, Any]:
+    """Return the members of a result: its text if it is sent whole, or else its ends; of a summary its ends."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
-    if whole and len(found.text) > 0:
+    if found.whole and len(found.text) > 0:
         described["result"] = found.text[:].decode()
     else:
         described |= {"leading": facts.leading, "trailing": facts.trailing}

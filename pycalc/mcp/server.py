@@ -93,7 +93,7 @@ class ToolServer:
     async def _answer(self, backend: ToolBackend, name: str, arguments: dict[str, Any]) -> CallToolResult:
         most = self._most_inline
         if name == BATCH:
-            return batch_answered(await backend.batch(batch_of(arguments), most), most)
+            return batch_answered(await backend.batch(batch_of(arguments), most))
         if name == DIGITS:
             return digits_read(await backend.digits(*range_of(arguments, most)))
         if name == HISTORY:

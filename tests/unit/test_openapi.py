@@ -183,6 +183,9 @@ def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) 
                 assert problem["title"] == titles.get(slug, problem["title"]), name
 
 
+_POSTED = (("calculations", "201"), ("evaluate", "200"))
+
+
 def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
     """The example of an operation's answer is the result of the examples of its operands."""
     found = {name: operation["responses"] for name, operation in operations(document).items()}
@@ -194,6 +197,8 @@ def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
     assert evaluated["result"] == "78655220000000000001"
     posted = found["POST /calculations"]["201"]["content"]["application/json"]["example"]
     assert (posted["result"], posted["exact"]) == ("1.41421356237309504880168872421", False)
+    texts = [found[f"POST /{path}"][status]["content"]["text/plain"] for path, status in _POSTED]
+    assert [each["example"] for each in texts] == [posted["result"], evaluated["result"]]
     item = document["components"]["schemas"]["HistoryItem"]["example"]
     assert item["sha256"] == sha256(item["result"].encode()).hexdigest()
 

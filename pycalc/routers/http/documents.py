@@ -51,7 +51,7 @@ class Document:
         conditions = conditions_of(request.scope)
         tags = [f'"{self._name}"', *(f'"{self._name}-{coding}"' for coding in CODINGS)]
         if conditions.if_match and not is_current(conditions.if_match, tags):
-            raise PreconditionFailed("If-Match names no current ETag of the document: send no If-Match.")
+            raise PreconditionFailed("If-Match names no current ETag: send no If-Match.")
         matched = matching(conditions.if_none_match, tags)
         if matched is not None:
             return Response(status_code=304, headers={**self._headers, "ETag": matched})

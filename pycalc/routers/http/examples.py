@@ -18,7 +18,6 @@ from pycalc.services.operations import CALCULATIONS
 
 ID = "01a22906-89c8-7645-876f-c70985c56e80"
 _TIME = "2026-11-29T20:37:04.072Z"
-_CURSOR = "AQGiKQaJ2XeJjPvliNN-_jQ"
 _MOST_DIGITS = 25_000_000
 _USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
 
@@ -56,8 +55,7 @@ PROBLEMS: Mapping[str, ProblemExample] = {
     ),
     "precondition-failed": ProblemExample(
         "The condition does not hold",
-        "If-Match names no current ETag of the result: send no If-Match. The JSON form has no ETag: "
-        "send Accept: text/plain with an ETag of the bare digits.",
+        "If-Match names no current ETag: send no If-Match.",
     ),
     "range-not-satisfiable": ProblemExample(
         "There is no such range",
@@ -120,6 +118,8 @@ PROBLEMS: Mapping[str, ProblemExample] = {
     ),
 }
 
+CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations that answer with one calculation
+
 
 def _computed(request: Request) -> tuple[Plan, str, Facts]:
     """Return the plan of a calculation, the text of its result, and the facts about the result."""
@@ -143,15 +143,17 @@ def _calculated(request: Request) -> dict[str, Any]:
     }
 
 
-def _request(name: str) -> Request:
-    """Return the example of an operation, or of ``evaluate``."""
-    operation = CALCULATIONS[name]
-    return name, tuple(parameter.example for parameter in operation.parameters), default_options(operation)
+def _request(operation_id: str) -> Request:
+    """Return the example of one of ``CALCULATED``."""
+    if operation_id == "calculate":
+        return "pow", ("2", "0.5"), Options(precision=30)
+    operation = CALCULATIONS[operation_id]
+    return operation_id, tuple(parameter.example for parameter in operation.parameters), default_options(operation)
 
 
-def digits_of(name: str) -> str:
-    """Return the bare digits of the example of an operation, or of ``evaluate``."""
-    return _computed(_request(name))[1]
+def digits_of(operation_id: str) -> str:
+    """Return the bare digits of the example of one of ``CALCULATED``."""
+    return _computed(_request(operation_id))[1]
 
 
 _STATES = {"database": {"ok": True, "latency_ms": 0.313}, "cache": {"ok": True, "latency_ms": 0.006}}
@@ -312,10 +314,8 @@ _ANSWERS: Mapping[str, Any] = {
 
 def of_answer(operation_id: str, schema: Mapping[str, Any]) -> Any:
     """Return the example of an operation's JSON answer, which has this schema."""
-    if operation_id in CALCULATIONS:
+    if operation_id in CALCULATED:
         return _calculated(_request(operation_id))
-    if operation_id == "calculate":
-        return _calculated(("pow", ("2", "0.5"), Options(precision=30)))
     if operation_id == "calculateBatch":
         half = _calculated(("pow", ("2", "-1"), DEFAULT_OPTIONS))
         residue = _calculated(("fibonacci", ("1000",), Options(modulus="97")))

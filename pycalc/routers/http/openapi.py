@@ -14,7 +14,7 @@ from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
-from pycalc.routers.http.examples import digits_of, of_answer
+from pycalc.routers.http.examples import CALCULATED, digits_of, of_answer
 from pycalc.routers.http.problems import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
@@ -188,7 +188,7 @@ def _add_example(operation_id: str, status: str, media_type: str, content: dict[
     """Add the example of an answer, unless it has one; bare digits are those of the operation's own example."""
     if media_type == "application/json":
         content.setdefault("example", of_answer(operation_id, content["schema"]))
-    elif media_type == "text/plain" and operation_id in OPERATIONS:
+    elif media_type == "text/plain" and operation_id in CALCULATED:
         content["example"] = digits_of(operation_id)[: 4 if status == "206" else None]
 
 

@@ -48,6 +48,7 @@ class Answer(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int
+    charged: int = 0  # bytes of the result that were charged to the caller's quota
 
 
 # Returns how many bytes of a result are sent; may raise a PycalcError.
@@ -163,7 +164,7 @@ class Calculator:
             self.count_error(name, error)
             raise
         self._outcomes[name, "cached" if row.cached else "computed"].inc()
-        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us)
+        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us, calculation.sent)
 
     def require_room(self) -> None:
         """Raise StoreUnavailable if nothing can be recorded now, because the disk is nearly full."""
@@ -269,7 +270,7 @@ class Calculator:
         for outcome, times in outcomes.items():
             self._outcomes[outcome].inc(times)
         return [
-            Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us)
+            Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent)
             for row, each in zip(rows, calculations, strict=True)
         ]
 

@@ -135,6 +135,18 @@ async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) ->
     assert digits["used"] == 100
 
 
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 2_000, "digits_quota": "3000B/day"}], indirect=True)
+async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient) -> None:
+    """When the quota refuses one result of a batch, no other result takes the place that it would have had."""
+    operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (1899, 1898, 1897)]
+    params = {"name": "batch", "arguments": {"operations": operations}}
+    for expected in ([1_900, 0, 0], [0, 0, 0]):
+        answer = await caller.post("/mcp", json=message("tools/call", params))
+        results = answer.json()["result"]["structuredContent"]["results"]
+        assert [len(each.get("result", "")) for each in results] == expected
+    assert "1,100 are left" in results[0]["error"]
+
+
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
     """Without credentials, and without an identity provider, the 401 names no metadata, and there is none."""
     answer = await call(client)
