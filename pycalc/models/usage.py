@@ -94,9 +94,12 @@ class UsageReport(TypedDict):
 
 
 def use_of(event: Event) -> Use:
-    """Return the amounts that an event adds to the totals. Raises ValueError if one is missing or out of bounds."""
+    """Return the amounts that an event adds to the totals.
+
+    Raises ValueError if an amount is missing from an event in JSON, or out of bounds.
+    """
     day = event.time_ms // _DAY_MS
-    if isinstance(event.content, HistoryRow):  # our own row, which needs no check
+    if isinstance(event.content, HistoryRow):  # our own row, whose amounts the limits of a calculation bound
         row = event.content
         digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
         return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)

@@ -191,10 +191,21 @@ def key_of(user: Principal, limit: UserLimit) -> Principal:
 
 
 def test_a_refusal_writes_amounts_and_windows_as_people_do(quota: WindowQuota) -> None:
-    """A large amount has no exponent, and a window that is no minute, hour or day is given in seconds."""
+    """An amount has no exponent, and a window that is no minute, hour or day is given in seconds."""
+    ample = replace(ADA, limits=UserLimits(compute=UserLimit(50_000_000_000, HOUR)))
+    quota.charge(ample, 37_654_321_099.5)
+    sentence = "No more than 50,000,000,000 seconds of computing an hour; 12,345,678,900.5 are left: "
+    with pytest.raises(QuotaExceeded, match=sentence):
+        quota.require(ample, 20_000_000_000.0)
     with pytest.raises(QuotaExceeded, match="computing an hour, and this would take about 6,270,000: ask for less"):
-        quota.require(ADA, 6_270_000.4)
-    caller = replace(ADA, limits=UserLimits(compute=UserLimit(10, 7_200)))
+        quota.require(BOB, 6_270_000.4)
+    with pytest.raises(QuotaExceeded, match="would take about 1,000: ask"):
+        quota.require(BOB, 999.7)
+    for _ in range(3_000):
+        quota.charge(BOB, 0.1)  # a little less than 300 in floating point
+    with pytest.raises(QuotaExceeded, match="computing an hour: wait for the reset"):
+        quota.require(BOB)
+    caller = replace(BOB, limits=UserLimits(compute=UserLimit(10, 7_200)))
     with pytest.raises(QuotaExceeded, match=r"computing in 7,200 seconds, and this would take about 10\.5: ask"):
         quota.require(caller, 10.5)
 

@@ -167,22 +167,12 @@ class Recorder:
     async def _commit(self, batch: list[Entry]) -> None:
         """Commit a batch and complete its futures.
 
-        If several entries have the same idempotency key, commit the first whose caller still waits, and fail the
-        others. If keys are taken, fail their entries and commit the others together. After any other error except
-        StoreUnavailable, commit each entry alone.
+        If several entries have the same idempotency key, commit the last and fail the others. If keys are taken, fail
+        their entries and commit the others together. After any other error except StoreUnavailable, commit each entry
+        alone.
         """
         started, began_ns = perf_counter(), time_ns()
-        first = _first_of_each_key(batch)
-        if repeated := [(entry, entry.key.id) for entry in batch if entry.key and first[entry.key.id] is not entry]:
-            # No statement can store a key twice, and after an error all entries would be committed one by one.
-            await self._commit([entry for entry in batch if entry.key is None or first[entry.key.id] is entry])
-            for entry, key in repeated:
-                done = first[key].done
-                failure = None if done.cancelled() else done.exception()
-                taken = KeysTaken("Another request of this commit has the Idempotency-Key.", frozenset({key}))
-                if not entry.done.done():
-                    entry.done.set_exception(failure or taken)
-            return
+        batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
         keys = [entry.key for entry in batch if entry.key is not None]
         try:
@@ -253,10 +243,17 @@ class Recorder:
             self._metrics.recorder_refused.labels(reason).inc(sum(len(entry.rows) for entry in waiting))
 
 
-def _first_of_each_key(batch: list[Entry]) -> dict[bytes, Entry]:
-    """Return for each idempotency key the first entry whose caller still waits, or the last entry if none waits."""
-    first: dict[bytes, Entry] = {}
-    for entry in batch:
-        if entry.key is not None and (entry.key.id not in first or first[entry.key.id].done.cancelled()):
-            first[entry.key.id] = entry
-    return first
+def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
+    """Return the entries without those whose idempotency key a later entry has, which fail with KeysTaken.
+
+    A key is used again in one commit only after its first caller has disconnected. No statement can store a key twice,
+    and after the error all entries would be committed one by one.
+    """
+    last = {entry.key.id: entry for entry in batch if entry.key is not None}
+    kept = [entry for entry in batch if entry.key is None or last[entry.key.id] is entry]
+    if len(kept) < len(batch):
+        for entry in batch:
+            if entry.key is not None and last[entry.key.id] is not entry and not entry.done.done():
+                taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
+                entry.done.set_exception(taken)
+    return kept

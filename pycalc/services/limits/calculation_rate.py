@@ -108,7 +108,7 @@ class CalculationRateLimit:
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
-            detail = f"A batch of {operations} is more than the limit of {smallest} calculations ever allows."
+            detail = f"A batch of {operations:,} is more than the limit of {smallest:,} calculations ever allows."
         else:
             found = [f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full]
             detail = " ".join(found)

@@ -80,18 +80,18 @@ class WindowQuota:
             self.require(caller.key, amount)
 
     def _require(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> None:
-        left = limit.amount - use.used
+        left = _shown(limit.amount - use.used)
         if left > 0 and amount <= left:
             return
         self._refused.inc()
-        detail = f"No more than {limit.amount:,.10g} {self._noun} {each_window(limit.seconds)}"
+        detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
         if caller.limits.prefix:
             detail += " with this API key"
         if amount > limit.amount:
-            about = f"{amount:,.0f}" if amount > 1_000 else f"{amount:.3g}"
+            about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
             detail += f", and this would take about {about}: ask for less."
         elif left > 0:
-            detail += f"; {left:,.10g} are left: wait for the reset, or ask for less."
+            detail += f"; {left:,} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
         raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -22,12 +23,18 @@ from tests.harness.waiting import DEADLINE_SECONDS
 pytestmark = pytest.mark.anyio
 
 
+last_path = ContextVar("last_path", default="none")
+
+
 async def application(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer with the state's content; raise on the path /fault."""
+    """Answer with the state's content, or on /context with the context's last path; raise on /fault."""
+    before = last_path.get()
+    last_path.set(scope["path"])
     if scope["path"] == "/fault":
         raise RuntimeError("a fault")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"x-kind", b"answer")]})
-    await send({"type": "http.response.body", "body": str(scope["state"]["greeting"]).encode()})
+    answer = before if scope["path"] == "/context" else str(scope["state"]["greeting"])
+    await send({"type": "http.response.body", "body": answer.encode()})
 
 
 def refusal(scope: Scope) -> tuple[Message, Message] | None:
@@ -65,6 +72,12 @@ async def test_an_application_is_served_with_its_state() -> None:
         for _ in range(2):
             reply = await get(port, "/")
             assert (reply.status, reply.headers["x-kind"], reply.body) == (200, "answer", b"hello")
+
+
+async def test_each_request_has_its_own_context() -> None:
+    """A context variable that one request sets before it first waits is not seen by the next request."""
+    async with serving() as port:
+        assert [(await get(port, "/context")).body for _ in range(2)] == [b"none", b"none"]
 
 
 async def test_an_application_that_raises_is_a_500_and_no_more() -> None:
