@@ -4,11 +4,15 @@ import { ProblemError } from "./errors.js";
 export interface RetryPolicy {
   /** How often a request is sent at most; 1: no retry. */
   attempts: number;
+  /** The first wait in seconds, without a `Retry-After`; the following ones double up to 30 s. */
+  firstWait: number;
   /** The longest wait in seconds; a longer `Retry-After` is an error at once. */
   longestWait: number;
 }
 
-export const DEFAULT_RETRIES: RetryPolicy = { attempts: 5, longestWait: 60 };
+export const DEFAULT_RETRIES: RetryPolicy = { attempts: 6, firstWait: 0.5, longestWait: 60 };
+
+const LONGEST_BACKOFF_SECONDS = 30;
 
 /** The attempts of one call. */
 export class Retries {
@@ -29,8 +33,10 @@ export class Retries {
   /** Wait before the next attempt; throw the error if there is none. */
   async wait(error: unknown): Promise<void> {
     const attempt = this.#attempt++;
-    const seconds = secondsToWait(error, attempt);
-    const { attempts, longestWait } = this.#policy;
+    const { attempts, firstWait, longestWait } = this.#policy;
+    const backoff = Math.min(firstWait * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS);
+    // Jitter keeps clients that failed together from returning together.
+    const seconds = secondsToWait(error, backoff * (0.5 + Math.random() / 2));
     if (this.#signal?.aborted || attempt >= attempts || seconds === undefined || seconds > longestWait) throw error;
     await sleep(seconds, this.#signal);
   }
@@ -48,16 +54,14 @@ export async function withRetries<T>(policy: RetryPolicy, signal: AbortSignal | 
   }
 }
 
-/** Return how long to wait after a failure, or undefined where a retry would not help. */
-function secondsToWait(error: unknown, attempt: number): number | undefined {
-  // Waits double from 0.2 s to 10 s; jitter keeps clients that failed together from returning together.
-  const wait = Math.min(0.1 * 2 ** attempt, 10) * (0.5 + Math.random() / 2);
-  if (error instanceof TypeError) return wait; // how fetch reports a connection that failed
+/** Return how long to wait after a failure, by default `backoff`, or undefined where a retry would not help. */
+function secondsToWait(error: unknown, backoff: number): number | undefined {
+  if (error instanceof TypeError) return backoff; // how fetch reports a connection that failed
   if (!(error instanceof ProblemError)) return undefined;
   const { status, retryAfter } = error;
   if (status === 409) return retryAfter; // the first request with this key is still running
   const ofProxy = (status === 502 || status === 504) && error.is("internal-error"); // which got no answer
-  return status === 429 || status === 503 || ofProxy ? (retryAfter ?? wait) : undefined;
+  return status === 429 || status === 503 || ofProxy ? (retryAfter ?? backoff) : undefined;
 }
 
 function sleep(seconds: number, signal: AbortSignal | undefined): Promise<void> {

@@ -34,11 +34,24 @@ const problem = (status, slug, headers = {}) => (response) => {
   response.end(JSON.stringify({ type: `/docs/problems#${slug}`, title: "", status, detail: "d", instance: "/" }));
 };
 const cut = (response) => response.socket.destroy();
+const raw = (...lines) => (response) => response.socket.end(lines.join("\r\n"));
+const QUICK = { firstWait: 0.001 };
+
+/** Make every wait end at once, with the longest jitter; return the waits in milliseconds. Only for a fake fetch. */
+function withoutWaiting(context) {
+  const waits = [];
+  context.mock.method(Math, "random", () => 1);
+  context.mock.method(globalThis, "setTimeout", (call, milliseconds) => {
+    waits.push(milliseconds);
+    queueMicrotask(call);
+  });
+  return waits;
+}
 
 test("429, 503 and a cut connection are repeated with the same Idempotency-Key", async () => {
   const later = { "Retry-After": "0" };
   const { url, requests } = await serving(problem(429, "rate-limited", later), problem(503, "overloaded", later), cut, good);
-  assert.equal((await new Client(url, { apiKey: "k" }).fibonacci(3)).result, 2n);
+  assert.equal((await new Client(url, { apiKey: "k", retries: QUICK }).fibonacci(3)).result, 2n);
   const keys = requests.map((request) => request.headers["idempotency-key"]);
   assert.equal(keys.length, 4);
   assert.match(keys[0], /^"[0-9a-f]{32}"$/);
@@ -52,6 +65,15 @@ test("the attempts are bounded, and a long Retry-After is an error at once", asy
   const closed = await serving(problem(429, "quota-exceeded", { "Retry-After": "3600" }));
   await assert.rejects(new Client(closed.url).fibonacci(3), (error) => error.retryAfter === 3600);
   assert.equal(closed.requests.length, 1);
+});
+
+test("six attempts are made, after waits that double from 0.5 s up to 30 s", async (context) => {
+  const waits = withoutWaiting(context);
+  const unreachable = { fetch: () => Promise.reject(new TypeError("fetch failed")) };
+  await assert.rejects(new Client("http://x", unreachable).fibonacci(3), { message: "fetch failed" });
+  assert.deepEqual(waits.splice(0), [500, 1000, 2000, 4000, 8000]);
+  await assert.rejects(new Client("http://x", { ...unreachable, retries: { attempts: 9 } }).fibonacci(3), TypeError);
+  assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
 });
 
 test("what will not change is not repeated: an invalid request, a refused login", async () => {
@@ -104,7 +126,7 @@ test("digits that are cut go on where they were, and the whole is verified", asy
   const rest = (response) => response.writeHead(206, { ETag: '"e"', "Content-Range": "bytes 5-9/10" }).end("56789");
   const { url, requests } = await serving(recorded("0123456789"), half, rest);
   let digits = "";
-  for await (const part of new Client(url).digits("1")) digits += part;
+  for await (const part of new Client(url, { retries: QUICK }).digits("1")) digits += part;
   assert.equal(digits, "0123456789");
   assert.deepEqual([requests[2].headers.range, requests[2].headers["if-match"]], ["bytes=5-", '"e"']);
 });
@@ -134,7 +156,7 @@ test("events that are cut go on behind the last one, whatever parts they come in
   const later = problem(503, "overloaded", { "Retry-After": "0" });
   const { url, requests } = await serving(broken, later, ended, (response) => response.write(event(4)));
   const results = [];
-  for await (const { id, calculation } of new Client(url).events()) {
+  for await (const { id, calculation } of new Client(url, { retries: QUICK }).events()) {
     results.push([id, calculation.result]);
     if (results.length === 4) break;
   }
@@ -164,7 +186,7 @@ test("a signal stops the waiting for a retry", async () => {
 
 test("an answer of a proxy without a problem is repeated, and in the end an error", async () => {
   const { url, requests } = await serving((response) => response.writeHead(502).end("<html>"));
-  const once = new Client(url, { retries: { attempts: 2 } });
+  const once = new Client(url, { retries: { ...QUICK, attempts: 2 } });
   await assert.rejects(once.fibonacci(3), (error) => error.status === 502 && error.is("internal-error"));
   assert.equal(requests.length, 2);
 });
