@@ -117,7 +117,8 @@ export class Client {
    * After a cut they go on where they were. In the end their SHA-256 is checked; DigestMismatch is thrown if it differs.
    */
   digits(calculation: { id: string } | string, options: { signal?: AbortSignal } = {}): AsyncGenerator<string, void, void> {
-    return digitsOf(this.#transport, typeof calculation === "string" ? calculation : calculation.id, options.signal);
+    const id = typeof calculation === "string" ? calculation : calculation.id;
+    return digitsOf(this.#transport, this.#retries, id, options.signal);
   }
 
   /** End the session that a password opened. */

@@ -1,4 +1,5 @@
-import { DigestMismatch } from "./errors.js";
+import { DigestMismatch, ProblemError } from "./errors.js";
+import { type RetryPolicy, Retries } from "./retries.js";
 import type { components } from "./schema.js";
 import { Sha256 } from "./sha256.js";
 import type { Transport } from "./transport.js";
@@ -8,39 +9,47 @@ import type { Transport } from "./transport.js";
  *
  * Throws DigestMismatch at the end where their SHA-256 is not the recorded one.
  */
-export async function* digitsOf(transport: Transport, id: string, signal?: AbortSignal): AsyncGenerator<string, void, void> {
+export async function* digitsOf(
+  transport: Transport, policy: RetryPolicy, id: string, signal?: AbortSignal,
+): AsyncGenerator<string, void, void> {
   const path = `/calculations/${encodeURIComponent(id)}`;
   // Not from Repr-Digest: in a browser, which compresses downloads, that is the digest of the compressed digits.
   const { sha256 } = await transport.json<components["schemas"]["HistoryItem"]>(path, { signal });
+  const retries = new Retries(policy, signal);
   const decoder = new TextDecoder();
   const hash = new Sha256();
   let received = 0;
-  let tag = "";
+  let tag: string | null = null;
   for (let ended = false; !ended; ) {
-    const response = await transport.retried(signal, () => {
-      // The digits of a calculation never change, so its ETag only guards against another service at this URL.
-      const rest: Record<string, string> = received ? { Range: `bytes=${received}-`, "If-Match": tag } : {};
-      // A compressed representation has other byte positions.
-      const headers = { Accept: "text/plain", "Accept-Encoding": "identity", ...rest };
-      return transport.send(`${path}/digits`, { headers, signal });
-    });
-    tag = response.headers.get("ETag") ?? "";
-    const before = received;
-    const reader = response.body!.getReader();
+    // A compressed representation has other byte positions.
+    const headers: Record<string, string> = { Accept: "text/plain", "Accept-Encoding": "identity" };
+    if (received) headers["Range"] = `bytes=${received}-`;
+    // The digits of a calculation never change, so their ETag only guards against another service at this URL.
+    if (received && tag !== null) headers["If-Match"] = tag;
+    let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
     try {
+      const response = await transport.send(`${path}/digits`, { headers, signal });
+      tag = response.headers.get("ETag");
+      let repeated = response.status === 206 ? 0 : received; // a proxy may ignore the range
+      reader = response.body!.getReader();
       for (;;) {
         const { done, value } = await reader.read();
         ended = done;
         if (done) break;
-        received += value.byteLength;
-        hash.update(value);
-        yield decoder.decode(value, { stream: true });
+        const added = value.subarray(repeated);
+        repeated -= value.byteLength - added.byteLength;
+        if (!added.byteLength) continue;
+        received += added.byteLength;
+        hash.update(added);
+        retries.progressed();
+        yield decoder.decode(added, { stream: true });
       }
     } catch (error) {
-      const cut = error instanceof TypeError && !signal?.aborted;
-      if (!cut || received === before) throw error;
+      // There are no bytes behind those that have come: only the end of the body was lost.
+      ended = received > 0 && error instanceof ProblemError && error.status === 416;
+      if (!ended) await retries.wait(error);
     } finally {
-      await reader.cancel().catch(() => undefined); // stops the download where the caller has seen enough
+      await reader?.cancel().catch(() => undefined); // stops the download where the caller has seen enough
     }
   }
   if (sha256 != null && hash.hex() !== sha256) throw new DigestMismatch(id);

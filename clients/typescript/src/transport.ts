@@ -33,12 +33,7 @@ export class Transport {
   /** Return the JSON of a call that changes nothing, or that its `Idempotency-Key` makes safe to repeat. */
   async json<T>(path: string, call: Call = {}): Promise<T> {
     // The body is read within the attempt: a connection may be cut in the middle of it.
-    return this.retried(call.signal, async () => (await (await this.send(path, call)).json()) as T);
-  }
-
-  /** Call until it succeeds, within the bounds of the retry policy. */
-  retried<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
-    return withRetries(this.#retries, signal, call);
+    return withRetries(this.#retries, call.signal, async () => (await (await this.send(path, call)).json()) as T);
   }
 
   /** Send once and return a successful response; a refused access token is renewed once. */

@@ -118,6 +118,13 @@ test("where the session has ended, the client logs in again", async () => {
 
 const recorded = (digits) => (response) => response.end(JSON.stringify({ id: "1", sha256: createHash("sha256").update(digits).digest("hex") }));
 
+/** Return the digits of the calculation 1 in one string. */
+async function digitsFrom(calc) {
+  let digits = "";
+  for await (const part of calc.digits("1")) digits += part;
+  return digits;
+}
+
 test("digits that are cut go on where they were, and the whole is verified", async () => {
   const half = (response) => {
     response.writeHead(200, { ETag: '"e"', "Content-Length": "10" });
@@ -125,10 +132,58 @@ test("digits that are cut go on where they were, and the whole is verified", asy
   };
   const rest = (response) => response.writeHead(206, { ETag: '"e"', "Content-Range": "bytes 5-9/10" }).end("56789");
   const { url, requests } = await serving(recorded("0123456789"), half, rest);
-  let digits = "";
-  for await (const part of new Client(url, { retries: QUICK }).digits("1")) digits += part;
-  assert.equal(digits, "0123456789");
+  assert.equal(await digitsFrom(new Client(url, { retries: QUICK })), "0123456789");
   assert.deepEqual([requests[2].headers.range, requests[2].headers["if-match"]], ["bytes=5-", '"e"']);
+});
+
+const first = raw("HTTP/1.1 200 OK", 'ETag: "e"', "Content-Length: 10", "", "01234");
+const header = raw("HTTP/1.1 206 Partial Content", 'ETag: "e"', "Content-Length: 5", "", "");
+const last = (response) => response.writeHead(206, { ETag: '"e"' }).end("56789");
+
+test("digits that are cut before their first byte are asked for again, within the attempts", async () => {
+  const cuts = await serving(recorded("0123456789"), first, header, header, last);
+  assert.equal(await digitsFrom(new Client(cuts.url, { retries: { ...QUICK, attempts: 4 } })), "0123456789");
+  const { url, requests } = await serving(recorded("0123456789"), first, header);
+  await assert.rejects(digitsFrom(new Client(url, { retries: { ...QUICK, attempts: 4 } })), TypeError);
+  assert.deepEqual(requests.slice(1).map(({ headers }) => headers.range), [undefined, "bytes=5-", "bytes=5-", "bytes=5-"]);
+});
+
+test("after every cut the client waits before it asks for the rest of the digits", async (context) => {
+  const waits = withoutWaiting(context);
+  const sha256 = createHash("sha256").update("0123456789").digest("hex");
+  const oneByte = (position) => new ReadableStream({
+    pull(controller) {
+      if (this.sent) return controller.error(new TypeError("terminated"));
+      this.sent = true;
+      controller.enqueue(new TextEncoder().encode("0123456789".slice(position, position + 1)));
+      if (position === 9) controller.close();
+    },
+  });
+  const fetch = async (url, { headers }) => {
+    if (!url.endsWith("/digits")) return Response.json({ id: "1", sha256 });
+    const position = Number(headers.Range?.match(/\d+/)[0] ?? 0);
+    return new Response(oneByte(position), { status: position ? 206 : 200, headers: { ETag: '"e"' } });
+  };
+  assert.equal(await digitsFrom(new Client("http://x", { fetch })), "0123456789");
+  assert.deepEqual(waits, Array(9).fill(500));
+});
+
+test("digits whose last chunk is lost are complete", async () => {
+  const chunk = raw("HTTP/1.1 200 OK", 'ETag: "e"', "Transfer-Encoding: chunked", "", "a", "0123456789", "");
+  const { url } = await serving(recorded("0123456789"), chunk, problem(416, "range-not-satisfiable"));
+  assert.equal(await digitsFrom(new Client(url, { retries: QUICK })), "0123456789");
+  const refused = await serving(recorded("0123456789"), problem(416, "range-not-satisfiable"));
+  await assert.rejects(digitsFrom(new Client(refused.url)), (error) => error.status === 416);
+});
+
+test("where the range is ignored, the digits that have come are skipped and are no progress", async () => {
+  const whole = (response) => response.write("012", () => response.end("3456789"));
+  const { url, requests } = await serving(recorded("0123456789"), first, whole);
+  assert.equal(await digitsFrom(new Client(url, { retries: QUICK })), "0123456789");
+  assert.equal(requests.length, 3);
+  const same = await serving(recorded("0123456789"), first, first, first, problem(403, "forbidden"));
+  await assert.rejects(digitsFrom(new Client(same.url, { retries: { ...QUICK, attempts: 3 } })), TypeError);
+  assert.equal(same.requests.length, 4);
 });
 
 for (const length of [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000, 100_003]) {
