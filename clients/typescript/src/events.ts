@@ -12,20 +12,32 @@ const SILENCE_SECONDS = 40; // the service sends something every 15 s
 export async function* eventsOf(
   transport: Transport, policy: RetryPolicy, lastEventId?: string, signal?: AbortSignal,
 ): AsyncGenerator<CalculationEvent, void, void> {
+  for await (const text of resumed(transport, policy, lastEventId, signal)) {
+    const { id, type, data } = JSON.parse(text) as { id: string; type: string; data: components["schemas"]["HistoryItem"] };
+    yield { id, type, calculation: historyItemOf(data) };
+  }
+}
+
+/** Yield the data of each event, from one stream after another. */
+async function* resumed(
+  transport: Transport, policy: RetryPolicy, lastEventId: string | undefined, signal: AbortSignal | undefined,
+): AsyncGenerator<string, void, void> {
   const retries = new Retries(policy, signal);
   for (;;) {
+    let failure: unknown = new TypeError("The event stream ended");
+    let opened = false;
     try {
-      for await (const message of messagesOf(transport, lastEventId, signal)) {
-        retries.progressed();
-        lastEventId = message.id ?? lastEventId;
-        if (!message.data) continue;
-        const { id, type, data } = JSON.parse(message.data) as { id: string; type: string; data: components["schemas"]["HistoryItem"] };
-        yield { id, type, calculation: historyItemOf(data) };
+      for await (const { id, data } of messagesOf(transport, lastEventId, signal)) {
+        // The block that opens a stream is no progress; heartbeats are.
+        if (opened || data) retries.progressed();
+        opened = true;
+        lastEventId = id ?? lastEventId;
+        if (data) yield data;
       }
-      await retries.wait(new TypeError("The event stream ended"));
     } catch (error) {
-      await retries.wait(error);
+      failure = error;
     }
+    await retries.wait(failure);
   }
 }
 

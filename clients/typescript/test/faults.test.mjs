@@ -219,6 +219,37 @@ test("events that are cut go on behind the last one, whatever parts they come in
   assert.deepEqual(requests.map((request) => request.headers["last-event-id"]), [undefined, "e2", "e2", "e3"]);
 });
 
+for (const opening of ["id: e0\n\n", ": connected\n\n"]) {
+  test(`a stream that ends after ${JSON.stringify(opening)} is a failed attempt`, async () => {
+    const opened = (response) => response.end(opening);
+    const { url, requests } = await serving(opened, opened, opened, problem(403, "forbidden"));
+    await assert.rejects(new Client(url, { retries: { ...QUICK, attempts: 3 } }).events().next(), TypeError);
+    assert.equal(requests.length, 3);
+  });
+}
+
+test("heartbeats are progress", async () => {
+  const quiet = (response) => response.end(": connected\n\n: heartbeat\n\n");
+  const { url, requests } = await serving(quiet, quiet, quiet, quiet, problem(403, "forbidden"));
+  await assert.rejects(new Client(url, { retries: { ...QUICK, attempts: 2 } }).events().next(), (error) => error.is("forbidden"));
+  assert.equal(requests.length, 5);
+});
+
+test("events go on after five attempts without a connection", async () => {
+  const { url } = await serving(cut, cut, cut, cut, cut, (response) => response.write(event(1)));
+  for await (const { id } of new Client(url, { retries: QUICK }).events()) {
+    assert.equal(id, "e1");
+    break;
+  }
+});
+
+test("an event of another form is an error and not a cut", async () => {
+  const other = (response) => response.write(`id: e1\ndata: ${JSON.stringify({ id: "e1", type: "t", data: {} })}\n\n`);
+  const { url, requests } = await serving(other, (response) => response.write(event(2)));
+  await assert.rejects(new Client(url, { retries: QUICK }).events().next(), TypeError);
+  assert.equal(requests.length, 1);
+});
+
 test("events end with an error where the service refuses them, and with their signal", async () => {
   const { url, requests } = await serving(problem(403, "forbidden"));
   await assert.rejects(new Client(url).events({ lastEventId: "e9" }).next(), (error) => error.is("forbidden"));
