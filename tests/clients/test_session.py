@@ -73,21 +73,33 @@ async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
     assert asked == ["/login", "/usage", "/token/refresh", "/login", "/usage", "/logout"]
 
 
-class QuietStream(httpx.SyncByteStream):
-    """A stream of ``last`` heartbeats that then loses its connection."""
+class CutStream(httpx.SyncByteStream):
+    """A stream of these blocks that then loses its connection."""
 
-    def __init__(self, last: int) -> None:
-        self._last = last
+    def __init__(self, *blocks: bytes) -> None:
+        self._blocks = blocks
 
     def __iter__(self) -> Iterator[bytes]:
-        for _ in range(self._last):
-            yield b": heartbeat\n\n"
+        yield from self._blocks
         raise httpx.ReadError("cut")
+
+
+@pytest.mark.parametrize("opening", [b"id: 01a22877-dcfd-715f-93ba-549634cd3dd1\n\n", b": connected\n\n"])
+def test_a_stream_that_only_opens_is_a_failed_attempt(opening: bytes) -> None:
+    """If each connection is cut after the block that opens the stream, the client gives up after its attempts."""
+    answers = [httpx.Response(200, stream=CutStream(opening)) for _ in range(5)]
+    policy = RetryPolicy(attempts=3, first_wait=0.001)
+    with Client(URL, retries=policy, transport=httpx.MockTransport(lambda _: answers.pop())) as calc:
+        events = calc.events()
+        with pytest.raises(ConnectionFailed, match="cut"):
+            next(events)
+    assert len(answers) == 2
 
 
 def test_heartbeats_are_progress() -> None:
     """A stream that brings only heartbeats before each cut is resumed every time; refused connections are counted."""
-    answers = [httpx.Response(200, stream=QuietStream(3)) for _ in range(5)]
+    blocks = (b": connected\n\n", b": heartbeat\n\n")
+    answers = [httpx.Response(200, stream=CutStream(*blocks)) for _ in range(5)]
 
     def answer(_: httpx.Request) -> httpx.Response:
         if not answers:

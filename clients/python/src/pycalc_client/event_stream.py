@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """An event's id and data; data is empty if the event only states the position in the stream."""
+    """A block's id and data; data is empty if the block only states the position, or is a heartbeat."""
 
     id: str | None
     data: str
@@ -22,7 +22,7 @@ class EventParser:
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the events that these bytes complete."""
+        """Yield the blocks that these bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if text := line.removesuffix(b"\r").decode():
@@ -33,7 +33,5 @@ class EventParser:
                 elif name == "data":
                     self._data.append(value)
             else:
-                message = Message(self._id, "\n".join(self._data))
+                yield Message(self._id, "\n".join(self._data))
                 self._id, self._data = None, []
-                if message.id is not None or message.data:
-                    yield message

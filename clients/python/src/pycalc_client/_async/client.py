@@ -131,14 +131,18 @@ class AsyncClient(AsyncOperations):
             response = await self._session.open(call, attempts)
             failure = httpx.TransportError("The event stream ended")
             parser = EventParser()
+            opened = False
             try:
                 async for data in response.aiter_raw():
                     for message in parser.feed(data):
                         last_event_id = message.id or last_event_id
                         if message.data:
                             yield self._event_of(json.loads(message.data))
-                    # Heartbeats count too; counted after the yield, because the caller may take long.
-                    attempts.progressed()
+                        # The block that opens a stream is no progress; heartbeats are. Counted after the yield, because
+                        # the caller may take long.
+                        if opened or message.data:
+                            attempts.progressed()
+                        opened = True
             except httpx.TransportError as error:
                 failure = error
             finally:
