@@ -49,7 +49,7 @@ export class Transport {
       if (!(error instanceof ProblemError) || error.status !== 401) throw error;
     }
     // Unless another call has renewed it.
-    if (this.#session === opened) this.#session = this.#kept(this.#refreshed(session, login));
+    if (this.#session === opened) this.#session = this.#kept(this.#refreshed(session, login), opened);
     const renewed = await (this.#session ??= this.#kept(this.#opened(login)));
     return this.#request(path, call, renewed.access_token);
   }
@@ -80,10 +80,13 @@ export class Transport {
     }
   }
 
-  /** Forget a session that could not be opened, so that the next call tries again. */
-  #kept(session: Promise<Session>): Promise<Session> {
-    session.catch(() => {
-      if (this.#session === session) this.#session = undefined;
+  /** Forget a session that could not be opened, or not be refreshed from `old`, so that the next call tries again. */
+  #kept(session: Promise<Session>, old?: Promise<Session>): Promise<Session> {
+    session.catch((error: unknown) => {
+      if (this.#session !== session) return;
+      // A service that is busy has not used the refresh token; one whose answer was lost may have.
+      const busy = error instanceof ProblemError && (error.status === 429 || error.status === 503);
+      this.#session = busy ? old : undefined;
     });
     return session;
   }

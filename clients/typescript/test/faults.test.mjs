@@ -85,8 +85,12 @@ test("what will not change is not repeated: an invalid request, a refused login"
   assert.deepEqual(refused.requests.map((request) => request.url), ["/login"]);
 });
 
-/** Start a service of sessions, whose first access token has expired; return its URL and the paths of requests. */
-async function withSessions(refresh) {
+/**
+ * Start a service of sessions, whose first access token has expired; return its URL and the paths of requests.
+ *
+ * The n-th refresh gets the n-th of the answers, and a session if there is none.
+ */
+async function withSessions(...refreshes) {
   let tokens = 0;
   const session = (response) => response.end(JSON.stringify({ access_token: `t${++tokens}`, refresh_token: `r${tokens}`, expires_in: 900 }));
   const paths = [];
@@ -94,7 +98,7 @@ async function withSessions(refresh) {
     request.resume();
     paths.push(request.url);
     if (request.url === "/login") return session(response);
-    if (request.url === "/token/refresh") return (refresh ?? session)(response);
+    if (request.url === "/token/refresh") return (refreshes.shift() ?? session)(response);
     return (request.headers.authorization === "Bearer t1" ? problem(401, "unauthorized") : good)(response);
   });
   servers.push(server);
@@ -113,6 +117,21 @@ test("parallel calls share one login, and a token that has expired is renewed on
 test("where the session has ended, the client logs in again", async () => {
   const { url, paths } = await withSessions(problem(401, "unauthorized"));
   assert.equal((await new Client(url, { username: "ada", password: "p" }).fibonacci(3)).result, 2n);
+  assert.deepEqual(paths, ["/login", "/calculations", "/token/refresh", "/login", "/calculations"]);
+});
+
+for (const [status, slug] of [[429, "rate-limited"], [503, "overloaded"]]) {
+  test(`a refresh that gets ${status} is repeated, and the session is kept`, async () => {
+    const { url, paths } = await withSessions(problem(status, slug, { "Retry-After": "0" }));
+    assert.equal((await new Client(url, { username: "ada", password: "p", totp: "123456" }).fibonacci(3)).result, 2n);
+    assert.deepEqual(paths, ["/login", "/calculations", "/token/refresh", "/calculations", "/token/refresh", "/calculations"]);
+  });
+}
+
+test("where the answer to a refresh is lost, the client logs in again", async () => {
+  const { url, paths } = await withSessions(cut);
+  const calc = new Client(url, { username: "ada", password: "p", retries: QUICK });
+  assert.equal((await calc.fibonacci(3)).result, 2n);
   assert.deepEqual(paths, ["/login", "/calculations", "/token/refresh", "/login", "/calculations"]);
 });
 
