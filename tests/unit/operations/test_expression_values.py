@@ -27,6 +27,9 @@ EVALUATE = CALCULATIONS["evaluate"]
 EXPRESSIONS = Expressions({name: Function(operation) for name, operation in OPERATIONS.items()})
 
 
+MANY_PARTS = " + ".join(f"(j % {n})" for n in range(2, 30))
+
+
 def result(text: str, precision: int = 0) -> Verified:
     """Return the verified result of an expression, after its estimate was made, as the service does."""
     args = EVALUATE.parse({"expression": text})
@@ -146,11 +149,24 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
         ("sum(i, 1, 300, sum(j, 1, i, i * j))", sum(i * j for i in range(1, 301) for j in range(1, i + 1))),
         ("sum(i, 1, 300, fibonacci(i) * (2 - i))", sum(int(gmpy2.fib(i)) * (2 - i) for i in range(1, 301))),
         ("sum(i, 0, 9000, 2^i)", 2**9001 - 1),
+        # A part that is certainly one whole number may have parts that are fractions.
+        ("sum(i, 1, 20, 3^((i^0) / 2 * 80))", 20 * 3**40),
+        ("sum(i, 2, 21, 3^(40 * (i / 2)^0))", 20 * 3**40),
+        ("sum(i, 1, 20, 3^(max(i, 21) / 2 * 4))", 20 * 3**42),
+        ("sum(i, 1, 20, (i / 3)^((i^0) / 2 * 4))", sum(Fraction(i, 3) ** 2 for i in range(1, 21))),
+        ("floor(sum(i, 1, 20, 3^((i^0) / 2 * 80))) mod 1009", 20 * 3**40 % 1009),
+        ("sum(i, 1, 20, fibonacci((i^0) / 2 + (i^0) / 2))", 20),
+        # The divisors of terms outside the range do not matter.
+        ("sum(k, -2, -1, 1/k)", Fraction(-3, 2)),
+        ("sum(i, 1, 2, 1 / (4 - i))", Fraction(5, 6)),
+        ("sum(i, 1, 3, 1 / catalan(3 - i))", Fraction(5, 2)),
     ],
 )
-def test_long_sums_and_products(text: str, expected: Fraction) -> None:
-    """Sums over a thousand terms and of polynomials are the same numbers as Python's."""
-    assert Fraction(value(text)) == expected
+@pytest.mark.parametrize("precision", [0, 30])
+def test_sums_and_products(text: str, expected: Fraction, precision: int) -> None:
+    """Sums and products are the same exact numbers as Python's, whatever the precision of irrational parts."""
+    found = result(text, precision)
+    assert (Fraction(found.text.decode()), found.exact) == (expected, True)
 
 
 def test_a_wrong_degree_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +304,9 @@ def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position:
         ("2^(10^5)", "2^(10^7)"),
         ("sum(i, 1, 9, fibonacci(i))", "sum(i, 1, 9, fibonacci(10^6 * i))"),
         ("2^(10^5) // 3^(10^4)", "2^(10^7) // 3^(10^6)"),
+        ("sum(i, 1, 10, 0 * (i % 7)) mod 7", "sum(i, 1, 10^6, 0 * (i % 7)) mod 7"),  # 0 is known, and computed
+        ("sum(i, 1, 16, (i % 7) * 3)", "sum(i, 1, 16, (i % 7) * sum(k, 1, 300000, k % 3))"),
+        ("sum(i, 1, 10, sum(j, i, i, j % 7))", f"sum(i, 1, 500, sum(j, i, i + 15, {MANY_PARTS}))"),
     ],
 )
 def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> None:

@@ -25,7 +25,7 @@ from pycalc.services.operations.expressions.nodes import (
     exact_steps,
 )
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, fraction, lowest, residue_of
+from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.texts import inverse
 
@@ -95,12 +95,15 @@ def _has_operator(node: Node, sizes: Sequence[Size]) -> bool:
 
 
 def joined(loop: Loop, column: Column) -> Value:
-    """Return the sum or the product of a column, in a balanced tree."""
+    """Return the sum or the product of a column, in a balanced tree. Raises TypeError if a term is not exact."""
     join = operator.add if loop.name == "sum" else operator.mul
     while len(column) > 1:
         rest = column[-1:] if len(column) % 2 else []
         column = [*map(join, column[::2], column[1::2]), *rest]
-    return lowest(column[0])
+    value = lowest(column[0])
+    if not is_exact(value):  # a floating-point number, which GMP returns for some fractions, would make all terms one
+        raise TypeError(f"a column has an inexact term: {value!r}")
+    return value
 
 
 class ValueColumns:
@@ -132,7 +135,16 @@ class ValueColumns:
         if isinstance(node, Variable):
             return self._indices
         column = self._computed(node, [self.of(child) for child in children(node)])
-        return list(map(lowest, column)) if self._size(node).places else column
+        return list(map(lowest, column)) if self._has_fractions(node) else column
+
+    def _has_fractions(self, node: Node) -> bool:
+        """Return whether a column may have fractions, some of them of whole numbers.
+
+        The node's own size may be that of a whole number all the same: ``max(i, 9) / 2 * 4`` is 18 up to i = 9.
+        """
+        if isinstance(node, Chain) and any(step.operator == "/" for step in node.steps):
+            return True
+        return any(self._size(child).places for child in children(node))
 
     def exact(self, node: Chain, steps: int) -> Column:
         """Return the column of a chain's first ``steps`` steps, between whole numbers."""

@@ -7,6 +7,8 @@ from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS,
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 LOOP = 1e-5  # the fixed cost of a sum or a product
+SIZE = 1.6e-5  # the bounds of a node in a loop's body, which are found each time the loop begins
+FORGET = 5e-6  # the same in a loop that is too short to need the bounds
 COLUMN = 8e-8  # the interpreter's share of a node's value, and of a joined term, in a loop computed in columns
 ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
 PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision

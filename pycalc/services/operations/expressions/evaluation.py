@@ -94,7 +94,7 @@ class Evaluator:
         If the terms are small and there is an ``evaluate_block``, which returns the column of the body, yield the sum
         or the product of each block of terms instead. If the terms are values of a polynomial of low degree, yield
         their sum alone. The sum is found from the first few terms or, if ``backward`` is set, from the last few and one
-        more. If the degree were wrong, these two sums would differ.
+        more. With a wrong degree these two sums would differ, unless the polynomial is symmetric about the middle term.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """

@@ -59,6 +59,7 @@ PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _SMALL_PRIMES = gmp.primorial(1_000)
 _PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
 _MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
+_SAMPLED = 4  # terms whose denominators are compared
 _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
 
@@ -99,6 +100,7 @@ class Sizer(NodeSizes):
         self._found: dict[int, Size] = {}
         self._nested = 0  # loops around the current node whose costs are averaged over samples
         self._varying: set[int] | None = None  # in a loop that is computed in columns, the ids of its varying nodes
+        self._share = 1.0  # in such a loop, how often other parts are computed, divided by the number of terms
         self._sizes: Mapping[type, Callable[[Any], Size]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],
@@ -143,7 +145,7 @@ class Sizer(NodeSizes):
         self._varying = None
         size = count()
         self._varying = varying
-        self.seconds = before + (self.seconds - before) / BLOCK
+        self.seconds = before + (self.seconds - before) * self._share
         return size
 
     def _node_seconds(self, node: Node) -> float:
@@ -270,9 +272,12 @@ class Sizer(NodeSizes):
         whole = first.value is not None and last.value is not None
         bits = max(log2_of(first.low.numerator), log2_of(last.high.numerator))
         self._variables[node.variable] = Size(first.low, last.high, bits, 0.0, first.least)
-        before, depth, outer_varying = self.seconds, self._nested, self._varying
+        before, depth, outer_columns = self.seconds, self._nested, (self._varying, self._share)
         terms = int(last.high - first.low) + 1
         degree, self._varying = self._shortcut(node, terms, columns=columns)
+        # Without certain bounds the loop may be so short that its terms are evaluated one by one.
+        blocks = max(ceil(terms / BLOCK), 1 if whole else min(terms, LEAST_TERMS))
+        self._share = blocks / terms
         self._nested = _MOST_NESTED
         bounds = count()
         memory = self.memory
@@ -287,22 +292,28 @@ class Sizer(NodeSizes):
                 start = self.seconds
                 found.append((weight, count(), self.seconds - start))
             if bounds.places and node.name == "sum":
-                nested = self._denominators_are_nested(node, first.low, count)
+                nested = terms > _SAMPLED and self._denominators_are_nested(node, first.low, count)
             self._nested = depth
         join = costs.JOIN if self._varying is None else costs.COLUMN
-        self._varying = outer_varying
+        self._varying, self._share = outer_columns
         mean = sum(weight * seconds for weight, _, seconds in found)
         if degree is None:
             computed = (mean + join) * terms
         else:
             computed = mean * (degree + 2) + degree**2 * (costs.JOIN + costs.add(bounds.bits / BITS_PER_DIGIT))
-        self.seconds, self.memory = before + costs.LOOP + computed, memory
+        self.seconds, self.memory = before + self._entry_seconds(node, terms) + computed, memory
         self.certain = self.certain and whole
         if outer is not None:
             self._variables[node.variable] = outer
         mean_bits = sum(weight * size.bits for weight, size, _ in found)
         mean_places = sum(weight * size.places for weight, size, _ in found)
         return Repeated(terms, bounds, mean_bits, mean_places, nested, degree)
+
+    def _entry_seconds(self, node: Loop, terms: int) -> float:
+        """Return the seconds before the first term of a loop, each time that the loop begins."""
+        if self._bounds is None:
+            return costs.LOOP
+        return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
         """Return the degree of a polynomial and the ids of varying nodes, of which one or both are None.
@@ -318,7 +329,7 @@ class Sizer(NodeSizes):
 
     def _denominators_are_nested(self, node: Loop, first: Value, count: Callable[[], Size]) -> bool:
         values = []
-        for index in range(1, 5):
+        for index in range(1, _SAMPLED + 1):
             self._variables[node.variable] = size_of(first + index)
             values.append(count().value)
         if any(value is None for value in values):
@@ -332,10 +343,11 @@ class Sizer(NodeSizes):
         operand = bounds.size(node.operand)
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
-            if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
-                return size_of(residue_of(operand.value, modulus.value))
         if self._varying is None:
-            self._residue_within(node.operand, modulus)
+            self._residue_within(node.operand, modulus)  # a known residue is computed all the same
+        known = modulus.value is not None and operand.value is not None
+        if known and gmp.gcd(operand.value.denominator, modulus.value) == 1:
+            return size_of(residue_of(operand.value, modulus.value))
         if modulus.high is None:
             return Size(None, None, modulus.bits)
         return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
@@ -394,6 +406,11 @@ class Sizer(NodeSizes):
         self.certain = False
         for size in sizes:
             self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
+
+
+def _nodes_of(node: Node) -> int:
+    """Return the number of nodes in a tree."""
+    return 1 + sum(map(_nodes_of, children(node)))
 
 
 def takes_residue(size: Size, modulus: Size) -> bool:
