@@ -405,6 +405,20 @@ def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> N
         page.context.close()
 
 
+def test_a_reset_token_gets_into_no_other_address(page: Page) -> None:
+    """After a dismissed reset link, an option is added to the address without the token; other members are left out."""
+    page.goto("/#password-reset=pcp_SECRETTOKEN")
+    expect(page.get_by_label("New password", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("base").fill("16")
+    expect(page).to_have_url(re.compile(r"/\?base=16$"))
+    page.goto("/?token=pcp_SECRETTOKEN&expression=255")
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("base").fill("16")
+    expect(page).to_have_url(re.compile(r"/\?expression=255&base=16$"))
+
+
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
     """Calculating, signing in and changing the page work by keyboard alone, and the focus follows."""
     page.goto("/")

@@ -120,6 +120,6 @@ if (refusal) { // the identity provider's callback comes back with it
 const RESET = "#password-reset=";
 if (location.hash.startsWith(RESET)) {
   const token = location.hash.slice(RESET.length);
-  history.replaceState(null, "", location.pathname); // the token stays neither on the screen nor in the history
+  navigate(location.pathname, { replace: true }); // the token stays neither on the screen nor in the history
   import("./parts/sign-in.js").then(({ openReset }) => openReset(token));
 }

@@ -26,10 +26,9 @@ export function Options({ submit }) {
     requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector(`.options [name=${first}]`))?.focus());
   }, [problem]);
   const onInput = (/** @type {any} */ { currentTarget: { name, value } }) => {
-    const members = asked();
-    if (value) members.set(name, value);
-    else members.delete(name);
-    ask(members, { replace: true });
+    const now = asked();
+    const members = ["expression", ...NAMES].map((one) => [one, one === name ? value : now.get(one) ?? ""]);
+    ask(new URLSearchParams(members.filter(([, one]) => one !== "")), { replace: true });
   };
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter") submit(event); };
   return html`<details open=${open.value} onToggle=${(/** @type {any} */ event) => { open.value = event.currentTarget.open; }}>
