@@ -54,11 +54,11 @@ export function Operations({ chosen }) {
 
 /**
  * A number without the separators of its thousands. A single one stays where it may be a decimal sign: in 1.000, and in
- * 1,000 for those who do not read English.
+ * 1,000 for those who do not read English. In 0,125 it is no separator of thousands, whose first group begins with no 0.
  * @param {string} text
  */
 function ungrouped(text) {
-  const separator = /^-?\d{1,3}([,.\s])\d{3}(?:\1\d{3})*$/.exec(text)?.[1];
+  const separator = /^-?[1-9]\d{0,2}([,.\s])\d{3}(?:\1\d{3})*$/.exec(text)?.[1];
   if (separator === undefined) return text;
   const parts = text.split(separator);
   const decimal = separator === "." || (separator === "," && language.value.value !== "en");
