@@ -62,6 +62,30 @@ def test_a_too_large_result_has_a_way_on(console: Page) -> None:
     expect(console.locator("#result")).to_have_text("1")  # ...00001
 
 
+def test_last_digits_are_those_of_the_base(console: Page) -> None:
+    """Each way to the last digits of a value keeps its base, and shows the last digits in that base."""
+    result = console.locator("#result")
+    card = console.get_by_role("region", name="Too long to write out")
+    show = card.get_by_role("button", name="Show the last digits")
+    console.goto("/?expression=3%5E(10%5E12)&base=16")
+    console.get_by_role("button", name="Show the last 100 digits").click()
+    expect(result).to_have_text(f"{pow(3, 10**12, 16**100):x}")
+    assert console.url.endswith("/?expression=%283%5E%2810%5E12%29%29%20mod%2016%5E100&base=16")
+    calculate(console, "3^(10^12)")
+    expect(card).to_contain_text("in decimal, its last digits in base 16")
+    card.get_by_label("How many of the last digits").fill("5")
+    show.click()
+    expect(console.get_by_label("Expression")).to_have_value("(3^(10^12)) mod 16^5")
+    expect(result).to_have_text(f"{pow(3, 10**12, 16**5):x}")
+    console.goto("/?operation=pow&x=3&y=1000000000000&base=16")
+    console.get_by_role("button", name=CALCULATE, exact=True).click()
+    show.click()
+    expect(result).to_have_text(f"{pow(3, 10**12, 16**20):x}")
+    console.goto("/?expression=2%5E0.5&base=16")
+    expect(console.locator("#preview")).to_contain_text("irrational")
+    expect(console.get_by_role("button", name="Round to 50 digits")).to_have_count(0)  # a rounded value has no base
+
+
 def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) -> None:
     """Operands in the address fill the form, also after sign-in and reload; rounded and cached results say so."""
     page.goto("/?operation=pow&x=2&y=0.5&precision=30")

@@ -23,7 +23,8 @@ export function requestOf(wanted) {
   const options = Object.fromEntries(given.filter(([name]) => OPTIONS.includes(name)));
   const expression = wanted.get("expression");
   if (expression !== null) {
-    const numbers = Object.entries(options).map(([name, value]) => [name, Number(value)]);
+    // What is no number is sent as it is, so that the service refuses it.
+    const numbers = Object.entries(options).map(([name, value]) => [name, Number.isNaN(Number(value)) ? value : Number(value)]);
     return { path: "/evaluate", json: { expression, ...Object.fromEntries(numbers) }, title: expression };
   }
   const operation = wanted.get("operation") ?? "";
@@ -31,6 +32,22 @@ export function requestOf(wanted) {
   const operands = Object.values(input).map((value) => (value.length <= 60 ? value : `${value.slice(0, 25)}…${value.slice(-25)}`));
   const title = `${operation}(${operands.join(", ")})${options.mod ? ` mod ${options.mod}` : ""}`;
   return { path: "/calculations", json: { operation, input, ...options }, title };
+}
+
+/**
+ * The members for the last digits of a value, in the base in which its members ask for it.
+ * @param {URLSearchParams} wanted @param {number} count
+ */
+export function lastDigits(wanted, count) {
+  const members = new URLSearchParams(wanted);
+  const base = Number(wanted.get("base")) || 10;
+  const expression = wanted.get("expression");
+  if (expression !== null) members.set("expression", `(${expression}) mod ${base}^${count}`);
+  else {
+    members.set("mod", base === 10 ? `1e${count}` : String(BigInt(base) ** BigInt(count)));
+    members.delete("view");
+  }
+  return members;
 }
 
 /** The whole body as text, its progress told in bytes. @param {Response} answer @param {(done: number) => void} told */

@@ -3,7 +3,8 @@
 import { html, signal, useEffect, useSignal } from "../../vendor/preact.js";
 import { duration, number, t, who } from "../app.js";
 import { Problem, requestJson } from "../api.js";
-import { asked, calculate, fault, state } from "../pages/calculate.js";
+import { lastDigits, requestOf } from "../calculation.js";
+import { calculate, fault, state, withOptions } from "../pages/calculate.js";
 
 const PAUSE_MS = 250; // between the last key and the request
 const LONGEST = 10_000;
@@ -21,14 +22,11 @@ export function roughly(digits) {
   return t("calculate.some-digits", { amount: number(Number(n), { notation: "compact", compactDisplay: "long", maximumSignificantDigits: 3 }) });
 }
 
-/** The expression in the address, with other members. @param {Record<string, string>} members */
-const again = (members) => calculate(new URLSearchParams(members));
-
-/** The ends of a value that is too long, and its last digits. @param {{text: string, call?: {operation: string, input: Record<string, any>}}} props */
+/** The ends of a value that is too long, which are decimal, and its last digits. @param {{text: string, call?: {operation: string, input: Record<string, any>}}} props */
 export function WaysOn({ text, call }) {
-  const ends = () => call && again({ operation: call.operation, ...call.input, view: "summary" });
+  const ends = () => call && calculate(new URLSearchParams({ operation: call.operation, ...call.input, view: "summary" }));
   return html`${call && html`<button type="button" class="quiet" onClick=${ends}>${t("calculate.show-ends")}</button>`}
-    <button type="button" class="quiet" onClick=${() => again({ expression: `(${text}) mod 10^100` })}>${t("calculate.last-hundred")}</button>`;
+    <button type="button" class="quiet" onClick=${() => calculate(lastDigits(withOptions(text), 100))}>${t("calculate.last-hundred")}</button>`;
 }
 
 /** @param {{found: any, text: string}} props */
@@ -46,10 +44,14 @@ function Size({ found, text }) {
 
 /** @param {{problem: Problem, text: string}} props */
 function Trouble({ problem, text }) {
+  const members = withOptions(text);
   const irrational = problem.code === "domain-error" && /precision/.test(problem.detail);
-  const round = () => again({ expression: text, precision: "50" });
+  const round = () => {
+    members.set("precision", "50");
+    calculate(members);
+  };
   return html`<p class="row preview-row"><span class=${problem.code === "result-too-large" ? "" : "field-error"}>${problem.errors[0]?.detail ?? problem.detail}</span>
-    ${irrational && html`<button type="button" class="quiet" onClick=${round}>${t("calculate.round", { n: 50 })}</button>`}
+    ${irrational && !members.has("base") && html`<button type="button" class="quiet" onClick=${round}>${t("calculate.round", { n: 50 })}</button>`}
     ${problem.code === "result-too-large" && html`<${WaysOn} text=${text} />`}</p>`;
 }
 
@@ -57,7 +59,7 @@ function Trouble({ problem, text }) {
 export function Preview({ text }) {
   const found = useSignal(/** @type {any} */ (null));
   const expression = text.trim();
-  const [precision, base] = ["precision", "base"].map((name) => Number(asked().get(name)) || undefined);
+  const wanted = withOptions(text); // positions of errors are those in the text as it is typed
   useEffect(() => {
     found.value = null;
     if (fault.value && fault.value.text !== text) fault.value = null;
@@ -65,7 +67,7 @@ export function Preview({ text }) {
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {
-        found.value = await requestJson("/evaluate/preview", { method: "POST", json: { expression: text, precision, base }, signal: stop.signal });
+        found.value = await requestJson("/evaluate/preview", { method: "POST", json: requestOf(wanted).json, signal: stop.signal });
         timeLimit.value = found.value.timeout;
       } catch (error) {
         if (stop.signal.aborted || !(error instanceof Problem)) return;
@@ -76,7 +78,7 @@ export function Preview({ text }) {
       }
     }, PAUSE_MS);
     return () => { clearTimeout(timer); stop.abort(); };
-  }, [text, precision, base, who.value]);
+  }, [String(wanted), who.value]);
   const told = state.value.title === expression && (state.value.problem ?? state.value.result);
   const long = [...text].length > LONGEST;
   return html`<div id="preview" class="preview" aria-live="polite">

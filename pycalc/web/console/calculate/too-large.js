@@ -3,6 +3,7 @@
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
 import { Problem, requestJson } from "../api.js";
+import { lastDigits, requestOf } from "../calculation.js";
 import { calculate } from "../pages/calculate.js";
 import { Ends } from "../parts/digits.js";
 import { attempt } from "../parts/loaded.js";
@@ -12,12 +13,12 @@ const MOST_LAST = 10_000;
 const LONGEST_WRITTEN = 15; // a number of digits with more digits of its own is written roughly
 
 /**
- * The size and ends of an expression that the service did not evaluate.
- * @param {string} expression @param {AbortSignal} signal
+ * The size and ends, in decimal, of an expression that the service did not evaluate.
+ * @param {URLSearchParams} wanted @param {AbortSignal} signal
  * @returns {Promise<{digits?: number | string, limit?: number, leading?: string, trailing?: string}>}
  */
-async function endsOf(expression, signal) {
-  const { call, digits, limit } = await requestJson("/evaluate/preview", { method: "POST", json: { expression }, signal });
+async function endsOf(wanted, signal) {
+  const { call, digits, limit } = await requestJson("/evaluate/preview", { method: "POST", json: requestOf(wanted).json, signal });
   if (!call) return { digits, limit };
   return { ...await requestJson("/calculations", { method: "POST", json: { ...call, view: "summary" }, signal }), limit };
 }
@@ -26,11 +27,11 @@ async function endsOf(expression, signal) {
 export function TooLarge({ problem, wanted }) {
   const known = useSignal(/** @type {{digits?: number | string, limit?: number, leading?: string, trailing?: string}} */ (problem.members));
   const last = useSignal("20");
-  const expression = wanted.get("expression");
+  const base = wanted.get("base");
   useEffect(() => {
     const stop = new AbortController();
-    if (expression !== null && known.value.digits === undefined) {
-      attempt(async () => { known.value = await endsOf(expression, stop.signal); }, () => { /* the size stays unknown */ }).catch((error) => {
+    if (wanted.has("expression") && known.value.digits === undefined) {
+      attempt(async () => { known.value = await endsOf(wanted, stop.signal); }, () => { /* the size stays unknown */ }).catch((error) => {
         if (!stop.signal.aborted) throw error;
       });
     }
@@ -39,19 +40,13 @@ export function TooLarge({ problem, wanted }) {
   const { digits, limit, leading, trailing } = known.value;
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
-    const members = new URLSearchParams(wanted);
-    if (expression !== null) members.set("expression", `(${expression}) mod 10^${last.value}`);
-    else {
-      members.set("mod", `1e${last.value}`);
-      members.delete("view");
-    }
-    calculate(members);
+    calculate(lastDigits(wanted, Number(last.value)));
   };
   const written = String(digits).length <= LONGEST_WRITTEN ? t("digits", { n: digits ?? 0 }) : roughly(digits ?? 0);
   const size = digits ? t("calculate.too-large-limit", { digits: written, limit: t("digits", { n: limit ?? 0 }) }) : problem.detail;
   return html`<section class="result" aria-labelledby="too-large"><h2 id="too-large">${t("calculate.too-large")}</h2>
     ${leading && html`<${Ends} leading=${leading} trailing=${trailing} />`}
-    <p>${size}</p>
+    <p>${size}${digits && base ? ` ${t("calculate.too-large-base", { base })}` : ""}</p>
     <form class="row last-digits" onSubmit=${submit}><label for="last">${t("calculate.last")}</label>
       <input id="last" type="number" min="1" max=${MOST_LAST} required value=${last.value}
         onInput=${(/** @type {any} */ event) => { last.value = event.currentTarget.value; }} />

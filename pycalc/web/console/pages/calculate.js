@@ -4,6 +4,7 @@ import { html, signal, useLayoutEffect, useRef, useSignal } from "../../vendor/p
 import { address, navigate, t, useCommands, useLater, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
+export const OPTIONS = ["precision", "base"]; // of an expression
 const LONGEST_QUERY = 2_000; // a longer one is kept in the fragment, which no server has to read
 
 /** The running calculation, kept outside so that it survives a visit to another page.
@@ -20,6 +21,13 @@ export const cancel = () => stop.abort();
 export function asked() {
   const { search, hash } = address.value;
   return new URLSearchParams(search || hash.slice(1));
+}
+
+/** The members for an expression with the options of the address. @param {string} expression */
+export function withOptions(expression) {
+  const now = asked();
+  const options = OPTIONS.map((name) => [name, now.get(name) ?? ""]).filter(([, value]) => value !== "");
+  return new URLSearchParams([["expression", expression], ...options]);
 }
 
 /** Put what is asked for into the address. @param {URLSearchParams} wanted @param {{replace?: boolean}} [options] */
@@ -94,9 +102,7 @@ export default function Calculate() {
       field?.focus();
       return;
     }
-    const members = asked();
-    const kept = ["precision", "base"].filter((name) => members.get("operation") === null && members.get(name));
-    calculate(new URLSearchParams([["expression", expression], ...kept.map((name) => [name, String(members.get(name))])]));
+    calculate(withOptions(expression));
   };
   useCommands(() => EXAMPLES.map((example) => ({ id: example, title: `${t("calculate.action")}: ${example}`, run: () => {
     text.value = example;

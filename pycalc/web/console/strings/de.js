@@ -146,6 +146,7 @@ export default {
   "calculate.too-many-characters": "Ein Ausdruck hat höchstens {n} Zeichen. Die Formulare der Operationen nehmen längere Zahlen.",
   "calculate.too-large": "Zu lang zum Ausschreiben",
   "calculate.too-large-limit": "Es hat {digits}. Der Dienst schreibt bis zu {limit} aus.",
+  "calculate.too-large-base": "Länge und Enden stehen dezimal da, die letzten Ziffern zur Basis {base}.",
   "calculate.last": "Wie viele der letzten Ziffern",
   "calculate.last-action": "Die letzten Ziffern zeigen",
   "calculate.omitted": "… {n} weitere Ziffern …",

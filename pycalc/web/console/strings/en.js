@@ -146,6 +146,7 @@ export default {
   "calculate.too-many-characters": "An expression has at most {n} characters. The forms of the operations take longer numbers.",
   "calculate.too-large": "Too long to write out",
   "calculate.too-large-limit": "It has {digits}. The service writes out up to {limit}.",
+  "calculate.too-large-base": "Its size and ends are in decimal, its last digits in base {base}.",
   "calculate.last": "How many of the last digits",
   "calculate.last-action": "Show the last digits",
   "calculate.omitted": "… {n} more digits …",
