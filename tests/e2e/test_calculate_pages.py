@@ -86,6 +86,24 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
     expect(console.get_by_role("button", name="Round to 50 digits")).to_have_count(0)  # a rounded value has no base
 
 
+def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
+    """An error stands at its option only while the address has that option; beside a form it is a card."""
+    console.goto("/?expression=255&base=99")
+    console.get_by_role("button", name=CALCULATE, exact=True).click()
+    base = console.get_by_label("base")
+    expect(base).to_be_focused()
+    header = console.get_by_role("banner")
+    header.get_by_role("link", name="History").click()
+    expect(console.get_by_role("heading", name="History")).to_be_visible()
+    header.get_by_role("link", name=CALCULATE).click()
+    console.get_by_label("Expression").fill("2^40")
+    expect(console.locator("#preview")).to_contain_text("13 digits")
+    expect(base).to_be_hidden()
+    expect(base).not_to_have_attribute("aria-invalid", "true")
+    console.get_by_role("button", name="pow", exact=True).click()
+    expect(console.get_by_role("alert")).to_contain_text("base must be a whole number from 2 to 36")
+
+
 def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) -> None:
     """Operands in the address fill the form, also after sign-in and reload; rounded and cached results say so."""
     page.goto("/?operation=pow&x=2&y=0.5&precision=30")

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
-import { OPTIONS, ask, asked, state } from "../pages/calculate.js";
+import { OPTIONS, ask, asked, isSame, state } from "../pages/calculate.js";
 import { Field } from "../parts/form.js";
 
 /** The errors of a problem that stand at the options, by name. @param {import("../api.js").Problem | undefined} problem */
@@ -14,8 +14,8 @@ export function optionErrors(problem) {
 /** @param {{submit: (event?: Event) => void}} props */
 export function Options({ submit }) {
   const given = asked();
-  const { problem } = state.value;
-  const errors = optionErrors(problem);
+  const { problem, wanted } = state.value;
+  const errors = isSame(wanted, given) ? optionErrors(problem) : {}; // not those of an address that was left
   const open = useSignal(OPTIONS.some((name) => given.get(name)));
   useEffect(() => {
     const first = OPTIONS.find((name) => errors[name]);

@@ -1,7 +1,7 @@
 // The last result, and the reason why there is no newer one.
 
 import { html } from "../../vendor/preact.js";
-import { calculate, state } from "../pages/calculate.js";
+import { asked, calculate, state } from "../pages/calculate.js";
 import { ErrorCard } from "../parts/error-card.js";
 import { Result } from "../parts/result.js";
 import { optionErrors } from "./options.js";
@@ -10,7 +10,8 @@ import { TooLarge } from "./too-large.js";
 /** @param {{problem: import("../api.js").Problem, wanted: URLSearchParams}} props */
 function Refusal({ problem, wanted }) {
   if (problem.code === "result-too-large") return html`<${TooLarge} key=${String(wanted)} problem=${problem} wanted=${wanted} />`;
-  if (wanted.has("expression") && Object.keys(optionErrors(problem)).length > 0) return null; // it stands at the options
+  const hasOptions = !asked().get("operation"); // beside the form of an operation there are none of an expression
+  if (hasOptions && wanted.has("expression") && Object.keys(optionErrors(problem)).length > 0) return null; // it stands there
   const retry = problem.status === 0 || problem.status >= 429 ? () => calculate(wanted) : undefined;
   return html`<${ErrorCard} problem=${problem} onRetry=${retry} />`;
 }

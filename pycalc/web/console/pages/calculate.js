@@ -30,6 +30,10 @@ export function withOptions(expression) {
   return new URLSearchParams([["expression", expression], ...options]);
 }
 
+/** Whether two addresses ask for the same expression with the same options.
+ * @param {URLSearchParams | undefined} one @param {URLSearchParams} other */
+export const isSame = (one, other) => ["expression", ...OPTIONS].every((name) => (one?.get(name) ?? "") === (other.get(name) ?? ""));
+
 /** Put what is asked for into the address. @param {URLSearchParams} wanted @param {{replace?: boolean}} [options] */
 export function ask(wanted, options) {
   const text = String(wanted).replaceAll("+", "%20");
