@@ -122,10 +122,11 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
     """Precision and base are beside the expression, and a reload keeps both; a wrong one opens its part again."""
     console.get_by_text("Options", exact=True).click()
-    precision, base = console.get_by_label("precision"), console.get_by_label("base")
+    precision, base = (console.get_by_label(name, exact=True) for name in ("precision", "base"))
     precision.fill("30")
     calculate(console, "2^0.5")
     expect(console.locator("#result")).to_have_text(ROOT_OF_2)
+    expect(console.get_by_role("heading", name="2^0.5 (precision 30) =", exact=True)).to_be_visible()
     assert console.url.endswith("/?expression=2%5E0.5&precision=30")
     console.reload()
     expect(precision).to_have_value("30")
@@ -134,7 +135,14 @@ def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None
     console.get_by_label("Expression").fill("2^40 - 1")
     base.press("Enter")
     expect(console.locator("#result")).to_have_text("ffffffffff")
+    expect(console.get_by_role("heading", name="2^40 - 1 (base 16) =", exact=True)).to_be_visible()
     assert console.url.endswith("/?expression=2%5E40%20-%201&base=16")
+    expect(console.locator("#preview")).to_be_empty()  # the result tells more
+    base.fill("2")
+    expect(console.locator("#preview")).to_contain_text("13 digits")
+    base.fill("two")
+    base.press("Enter")
+    expect(base).to_have_accessible_description(re.compile("base must be a number"))
     base.fill("99")
     console.get_by_text("Options", exact=True).click()
     expect(base).to_be_hidden()

@@ -3,6 +3,7 @@
 import { announce, t } from "./app.js";
 import { Problem, request } from "./api.js";
 import { textOf as writtenOf } from "./parts/digits.js";
+import { optionsOf } from "./parts/notation.js";
 import { toast } from "./parts/toast.js";
 
 const DEADLINE_MS = 60_000; // the service's own deadline is shorter; this one is for a service that is gone
@@ -21,17 +22,18 @@ const OPTIONS = ["mod", "view", "precision", "base"];
 export function requestOf(wanted) {
   const given = [...wanted].filter(([, value]) => value !== "");
   const options = Object.fromEntries(given.filter(([name]) => OPTIONS.includes(name)));
+  const title = (/** @type {string} */ text) => [text, optionsOf(options)].filter(Boolean).join(" ");
   const expression = wanted.get("expression");
   if (expression !== null) {
     // What is no number is sent as it is, so that the service refuses it.
     const numbers = Object.entries(options).map(([name, value]) => [name, Number.isNaN(Number(value)) ? value : Number(value)]);
-    return { path: "/evaluate", json: { expression, ...Object.fromEntries(numbers) }, title: expression };
+    return { path: "/evaluate", json: { expression, ...Object.fromEntries(numbers) }, title: title(expression) };
   }
   const operation = wanted.get("operation") ?? "";
   const input = Object.fromEntries(given.filter(([name]) => name !== "operation" && !OPTIONS.includes(name)));
   const operands = Object.values(input).map((value) => (value.length <= 60 ? value : `${value.slice(0, 25)}…${value.slice(-25)}`));
-  const title = `${operation}(${operands.join(", ")})${options.mod ? ` mod ${options.mod}` : ""}`;
-  return { path: "/calculations", json: { operation, input, ...options }, title };
+  const call = `${operation}(${operands.join(", ")})${options.mod ? ` mod ${options.mod}` : ""}`;
+  return { path: "/calculations", json: { operation, input, ...options }, title: title(call) };
 }
 
 /**
@@ -96,7 +98,7 @@ export async function run(wanted, state, fault, signal) {
     }
     const problem = error instanceof Problem ? error : new Problem(0, { code: "unusable" });
     const position = problem.errors.find((one) => one.position !== undefined)?.position;
-    if (position !== undefined && problem.code !== "result-too-large") fault.value = { text: title, position };
+    if (position !== undefined && problem.code !== "result-too-large") fault.value = { text: json.expression, position };
     state.value = { phase: "idle", title, wanted, result, problem };
     return problem;
   } finally {

@@ -4,7 +4,7 @@ import { html, signal, useEffect, useSignal } from "../../vendor/preact.js";
 import { duration, number, t, who } from "../app.js";
 import { Problem, requestJson } from "../api.js";
 import { lastDigits, requestOf } from "../calculation.js";
-import { calculate, fault, state, withOptions } from "../pages/calculate.js";
+import { calculate, fault, isSame, state, withOptions } from "../pages/calculate.js";
 
 const PAUSE_MS = 250; // between the last key and the request
 const LONGEST = 10_000;
@@ -79,7 +79,7 @@ export function Preview({ text }) {
     }, PAUSE_MS);
     return () => { clearTimeout(timer); stop.abort(); };
   }, [String(wanted), who.value]);
-  const told = state.value.title === expression && (state.value.problem ?? state.value.result);
+  const told = isSame(state.value.wanted, withOptions(expression)) && (state.value.problem ?? state.value.result);
   const long = [...text].length > LONGEST;
   return html`<div id="preview" class="preview" aria-live="polite">
     ${long ? html`<p class="field-error">${t("calculate.too-many-characters", { n: LONGEST })}</p>`

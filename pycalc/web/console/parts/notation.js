@@ -24,11 +24,15 @@ export function expressionOf(operation, input) {
   return input.mod === undefined ? call(operation, input) : `${call(operation, input)} mod ${input.mod}`;
 }
 
+/** The options for the eye: "(base 16)"; "" if there are none. @param {Record<string, any>} input */
+export function optionsOf(input) {
+  const options = OPTIONS.filter((name) => input[name] !== undefined && name !== "mod").map((name) => `${name} ${input[name]}`);
+  return options.length > 0 ? `(${options.join(", ")})` : "";
+}
+
 /** The calculation and its options for the eye, at most `longest` characters of it.
  * @param {string} operation @param {Record<string, any>} input @param {number} [longest] */
 export function notation(operation, input, longest = 60) {
-  const options = OPTIONS.filter((name) => input[name] !== undefined && name !== "mod").map((name) => `${name} ${input[name]}`);
-  const text = [call(operation, input), input.mod === undefined ? "" : `mod ${input.mod}`, options.length > 0 ? `(${options.join(", ")})` : ""]
-    .filter(Boolean).join(" ");
+  const text = [call(operation, input), input.mod === undefined ? "" : `mod ${input.mod}`, optionsOf(input)].filter(Boolean).join(" ");
   return text.length > longest ? `${text.slice(0, longest / 2)}…${text.slice(-longest / 3)}` : text;
 }
