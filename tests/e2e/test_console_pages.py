@@ -193,6 +193,24 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
     expect(comparison.locator("mark")).to_have_text(["7", "8"], use_inner_text=True)
 
 
+def test_history_opens_a_calculation_with_its_options(console: Page, context: BrowserContext, token: str) -> None:
+    """A row opens in the calculator with its precision and base, and a summary in the form of its operation."""
+    body = {"expression": "2^0.5", "precision": 30}
+    headers = {"Authorization": f"Bearer {token}"}
+    assert context.request.post("/evaluate", data=body, headers=headers).status == 200
+    _get(context, "/fibonacci/100?base=16", token)
+    _get(context, "/factorial/1000000000?view=summary", token)
+    for row, address in (
+        ("2^0.5 (precision 30)", "/?expression=2%5E0.5&precision=30"),
+        ("fibonacci(100) (base 16)", "/?expression=fibonacci%28100%29&base=16"),
+        ("1000000000! (view summary)", "/?operation=factorial&n=1000000000&view=summary"),
+    ):
+        console.goto("/console/history")
+        console.get_by_role("button", name=row).click()
+        console.get_by_role("button", name="Open in the calculator").click()
+        expect(console).to_have_url(re.compile(re.escape(address) + "$"))
+
+
 def test_history_is_exported(console: Page, context: BrowserContext, token: str) -> None:
     """The listed calculations are saved as CSV, one row each."""
     _evaluate(context, token, "6*7")

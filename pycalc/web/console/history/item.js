@@ -1,13 +1,14 @@
 // One calculation of the history: its value, all that is recorded about it, and how to run it again.
 
 import { html, useSignal } from "../../vendor/preact.js";
-import { duration, navigate, number, t, useLater, when } from "../app.js";
+import { duration, number, t, useLater, when } from "../app.js";
 import { Problem, request, requestJson } from "../api.js";
+import { ask } from "../pages/calculate.js";
 import { CopyButton, saveBlob } from "../parts/clipboard.js";
 import { Digits, Ends, textOf } from "../parts/digits.js";
 import { Drawer } from "../parts/dialog.js";
 import { ErrorCard } from "../parts/error-card.js";
-import { expressionOf, isAbbreviated, notation } from "../parts/notation.js";
+import { isAbbreviated, membersOf, notation } from "../parts/notation.js";
 import { Result } from "../parts/result.js";
 
 /**
@@ -52,7 +53,10 @@ export function ItemDrawer({ item, onClose }) {
   const load = () => during(async () => { text.value = await valueOf(item); });
   const repeat = () => during(async () => { repeated.value = await again(item); });
   const title = notation(item.operation, item.input, 400);
-  const expression = expressionOf(item.operation, item.input);
+  const open = () => {
+    onClose();
+    ask(membersOf(item.operation, item.input));
+  };
   const wanted = new URLSearchParams(item.operation === "evaluate" ? item.input : { operation: item.operation, ...item.input });
   const summary = item.input.view === "summary";
   const save = () => saveBlob(new Blob([text.value ?? ""], { type: "text/plain" }), `${item.id}.txt`);
@@ -74,7 +78,7 @@ export function ItemDrawer({ item, onClose }) {
     <dl class="pairs">${facts.map(([key, value]) => value && html`<dt key=${key}>${t(String(key))}</dt><dd>${value}</dd>`)}</dl>
     ${isAbbreviated(item.input) ? html`<p class="hint">${t("history.abbreviated")}</p>` : html`<div class="row">
       <button type="button" class="primary" disabled=${busy.value} onClick=${repeat}>${t("history.again")}</button>
-      ${expression && html`<button type="button" class="quiet" onClick=${() => { onClose(); navigate(`/?expression=${encodeURIComponent(expression)}`); }}>${t("history.open")}</button>`}</div>`}
+      <button type="button" class="quiet" onClick=${open}>${t("history.open")}</button></div>`}
     ${repeated.value && (repeated.value.leading === undefined ? html`<${Result} title=${title} wanted=${wanted} calculation=${repeated.value} />`
       : html`<${Ends} leading=${repeated.value.leading} trailing=${repeated.value.trailing} />`)}<//>`;
 }

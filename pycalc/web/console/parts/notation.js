@@ -17,11 +17,14 @@ function call(operation, input) {
   return `${operation}(${operands.join(", ")})`;
 }
 
-/** An expression of the same value; null where an operand is abbreviated, or an option is no part of the language.
- * @param {string} operation @param {Record<string, any>} input @returns {string | null} */
-export function expressionOf(operation, input) {
-  if (isAbbreviated(input) || input.base || input.view || input.precision) return null;
-  return input.mod === undefined ? call(operation, input) : `${call(operation, input)} mod ${input.mod}`;
+/** @param {string} operation @param {Record<string, any>} input */
+const withMod = (operation, input) => (input.mod === undefined ? call(operation, input) : `${call(operation, input)} mod ${input.mod}`);
+
+/** The members of the address for this calculation: an expression, or where its ends are wanted the form of its operation.
+ * @param {string} operation @param {Record<string, any>} input */
+export function membersOf(operation, { view, precision, base, ...input }) {
+  const asked = view ? { operation, ...input, view } : { expression: withMod(operation, input) };
+  return new URLSearchParams({ ...asked, ...(precision && { precision }), ...(base && { base }) });
 }
 
 /** The options for the eye: "(base 16)"; "" if there are none. @param {Record<string, any>} input */
@@ -33,6 +36,6 @@ export function optionsOf(input) {
 /** The calculation and its options for the eye, at most `longest` characters of it.
  * @param {string} operation @param {Record<string, any>} input @param {number} [longest] */
 export function notation(operation, input, longest = 60) {
-  const text = [call(operation, input), input.mod === undefined ? "" : `mod ${input.mod}`, optionsOf(input)].filter(Boolean).join(" ");
+  const text = [withMod(operation, input), optionsOf(input)].filter(Boolean).join(" ");
   return text.length > longest ? `${text.slice(0, longest / 2)}…${text.slice(-longest / 3)}` : text;
 }
