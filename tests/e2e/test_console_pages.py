@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.conftest import require_program
 from tests.harness import axe
@@ -386,14 +386,21 @@ def test_an_admin_sees_the_calculations_of_all_users(admin: Page, office: Office
 
 
 def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
-    """The tab Health lists dependencies and processes; the audit log can be filtered by action."""
+    """The tab Health lists dependencies and processes; the audit log can be filtered while it is loaded."""
     admin.get_by_role("button", name="Health").click()
     expect(admin.get_by_role("table", name="Dependencies")).to_contain_text("Database")
     expect(admin.get_by_role("heading", name="serve")).to_be_visible()
-    admin.get_by_role("button", name="Audit log").click()
-    admin.get_by_label("Action").fill("session opened")
-    admin.keyboard.press("Enter")
+    held: list[Route] = []
+    admin.route("**/admin/audit?*", lambda route: route.continue_() if held else held.append(route))
+    with admin.expect_request("**/admin/audit?*"):
+        admin.get_by_role("button", name="Audit log").click()
+    action = admin.get_by_label("Action")
+    action.fill("session opened")
     table = admin.get_by_role("table", name="Audit log")
+    held[0].continue_()
+    expect(table.get_by_text("account created").first).to_be_visible()
+    expect(action).to_have_value("session opened")  # the list arrived meanwhile
+    action.press("Enter")
     expect(table.get_by_text("account created")).to_have_count(0)
     expect(table.get_by_text("session opened").first).to_be_visible()
     admin.get_by_role("button", name="Dead letters").click()

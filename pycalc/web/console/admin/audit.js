@@ -1,9 +1,9 @@
 // The audit log: who did what to whom, from where, and how it ended.
 
 import { html } from "../../vendor/preact.js";
-import { query, t, when } from "../app.js";
+import { t, when } from "../app.js";
 import { Export } from "../parts/export.js";
-import { isMoment, onChoose, selection } from "../parts/filters.js";
+import { FilterField, isMoment, selection } from "../parts/filters.js";
 import { More, usePages } from "../parts/pages.js";
 import { Table } from "../parts/table.js";
 
@@ -25,8 +25,7 @@ export default function Audit() {
       typeof value === "object" ? JSON.stringify(value) : value}`).join(", ")}</span>` },
   ];
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>${FILTERS.map((name) => html`
-      <label class="field" key=${name}><span>${t(isMoment(name) ? `history.${name}` : `audit.${name}`)}</span><input name=${name} value=${query.value.get(name) ?? ""} onChange=${onChoose}
-        type=${isMoment(name) ? "datetime-local" : "text"} autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>`)}</form>
+      <${FilterField} key=${name} name=${name} label=${t(isMoment(name) ? `history.${name}` : `audit.${name}`)} type=${isMoment(name) ? "datetime-local" : "text"} />`)}</form>
     <div class="row"><span class="spring"></span><${Export} path=${`/admin/audit${chosen.size > 0 ? `?${chosen}` : ""}`} name="audit" /></div>
     <${More} pages=${pages}>${(/** @type {Entry[] | null} */ rows) => html`<${Table} label=${t("admin.audit")} columns=${columns} rows=${rows}
       id=${(/** @type {Entry} */ { id }) => id} empty=${t("audit.none")} />`}<//>`;

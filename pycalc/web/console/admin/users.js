@@ -2,7 +2,7 @@
 
 import { html, useSignal } from "../../vendor/preact.js";
 import { number, query, t, when } from "../app.js";
-import { onChoose } from "../parts/filters.js";
+import { FilterField, onChoose } from "../parts/filters.js";
 import { More, usePages } from "../parts/pages.js";
 import { Table } from "../parts/table.js";
 import { UserDrawer } from "./user.js";
@@ -34,8 +34,7 @@ export default function Users() {
     { key: "seen", label: t("users.seen"), cell: (/** @type {Account} */ { last_sign_in_at: at }) => (at ? html`<time>${when(at)}</time>` : t("keys.never")) },
   ];
   return html`<form class="filters row" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-      <label class="field"><span>${t("users.search")}</span><input name="search" type="search" data-slash value=${search} onChange=${onChoose}
-        autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>
+      <${FilterField} name="search" label=${t("users.search")} type="search" data-slash />
       <label class="field"><span>${t("users.order")}</span><select name="sort" value=${sort} onChange=${onChoose}>${ORDERS.map((order) => html`
         <option key=${order} value=${order}>${t(`users.order.${order}`)}</option>`)}</select></label></form>
     <${More} pages=${pages}>${(/** @type {Account[] | null} */ rows) => html`<${Table} label=${t("admin.users")} columns=${columns} rows=${rows}

@@ -3,7 +3,7 @@
 import { html, useEffect, useSignal } from "../../vendor/preact.js";
 import { address, navigate, query, t, who } from "../app.js";
 import { anonymous, readJson } from "../api.js";
-import { onChoose } from "../parts/filters.js";
+import { FilterField, onChoose } from "../parts/filters.js";
 
 export const NAMES = ["operation", "since", "until", "user"];
 
@@ -19,10 +19,8 @@ export function Filters() {
     <label class="field"><span>${t("history.operation")}</span><select name="operation" value=${operation} onChange=${onChoose}>
       <option value="">${t("history.all")}</option>
       ${offered.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>
-    ${["since", "until"].map((name) => html`<label class="field" key=${name}><span>${t(`history.${name}`)}</span>
-      <input type="datetime-local" name=${name} value=${query.value.get(name) ?? ""} onChange=${onChoose} /></label>`)}
-    ${who.value?.role === "admin" && html`<label class="field"><span>${t("history.user")}</span>
-      <input name="user" data-slash value=${query.value.get("user") ?? ""} onChange=${onChoose} autocomplete="off" autocapitalize="off" spellcheck=${false} /></label>`}
+    ${["since", "until"].map((name) => html`<${FilterField} key=${name} name=${name} label=${t(`history.${name}`)} type="datetime-local" />`)}
+    ${who.value?.role === "admin" && html`<${FilterField} name="user" label=${t("history.user")} data-slash />`}
     ${any && html`<button type="button" class="quiet" onClick=${() => navigate(address.peek().pathname, { replace: true })}>${t("history.clear")}</button>`}
   </form>`;
 }

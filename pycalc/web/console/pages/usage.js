@@ -5,7 +5,7 @@ import { duration, number, query, t, when, who } from "../app.js";
 import { Problem, readJson, request } from "../api.js";
 import { Chart } from "../parts/chart.js";
 import { ErrorCard } from "../parts/error-card.js";
-import { choose, onChoose } from "../parts/filters.js";
+import { FilterField, choose } from "../parts/filters.js";
 import { Table } from "../parts/table.js";
 import { Quotas, rateLimits } from "../usage/quotas.js";
 
@@ -89,8 +89,7 @@ export default function Usage() {
   return html`<h1 tabindex="-1">${t("usage.title")}</h1><p class="lead">${t(admin ? "usage.lead-admin" : "usage.lead")}</p>
     <div class="row"><${Choice} name="measure" options=${MEASURES} value=${measure} /><span class="spring"></span>
       <${Choice} name="period" options=${PERIODS} value=${period} />
-      ${admin && html`<label class="row"><span>${t("history.user")}</span><input name="user" value=${user} onChange=${onChoose} data-slash autocomplete="off"
-        autocapitalize="off" spellcheck=${false} /></label>`}</div>
+      ${admin && html`<${FilterField} name="user" label=${t("history.user")} of="row" data-slash />`}</div>
     ${problem.value && html`<${ErrorCard} problem=${problem.value} onRetry=${() => load()} />`}
     ${report.value === null ? !problem.value && html`<div class="skeleton" aria-busy="true" aria-label=${t("app.loading")}></div>` : html`
       <section class="card"><${Chart} label=${t(`usage.measure.${measure}`)} axis=${t("usage.day")} points=${days} series=${seriesOf(report.value.items, measure, days)}

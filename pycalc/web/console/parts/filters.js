@@ -1,5 +1,6 @@
 // Filters whose state is the address's query, so that a filtered list is a link.
 
+import { html, useLayoutEffect, useSignal } from "../../vendor/preact.js";
 import { address, navigate, query } from "../app.js";
 
 /** Set a member of the address's query, or remove it when the value is empty. @param {string} name @param {string} value */
@@ -12,6 +13,19 @@ export function choose(name, value) {
 
 /** The handler of a field that has the name of its member. */
 export const onChoose = (/** @type {any} */ { currentTarget: { name, value } }) => choose(name, value.trim());
+
+/**
+ * A text that filters a list, with its label. What is typed survives the arrival of the list. Every other property goes to
+ * the input. @param {{name: string, label: string, of?: string, [attribute: string]: any}} props `of` is the label's class
+ */
+export function FilterField({ name, label, of = "field", ...attributes }) {
+  const chosen = query.value.get(name) ?? "";
+  const typed = useSignal(chosen);
+  useLayoutEffect(() => { typed.value = chosen; }, [chosen]);
+  return html`<label class=${of}><span>${label}</span><input name=${name} value=${typed.value} onChange=${onChoose}
+    onInput=${(/** @type {any} */ event) => { typed.value = event.currentTarget.value; }} autocomplete="off" autocapitalize="off"
+    spellcheck=${false} ...${attributes} /></label>`;
+}
 
 /** Whether a filter is a moment, in the form of `datetime-local`. @param {string} name */
 export const isMoment = (name) => name === "since" || name === "until";
