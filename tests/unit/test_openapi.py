@@ -128,6 +128,18 @@ def answers(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str,
                 yield name, status, media_type, content
 
 
+def test_no_idempotency_key_is_proposed(document: dict[str, Any]) -> None:
+    """The documentation page would send an example of a key with each request, and only the first would be accepted."""
+    keys = [
+        parameter
+        for item in document["paths"].values()
+        for operation in item.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["name"] == "Idempotency-Key"
+    ]
+    assert [{"example", "examples"} & key.keys() for key in keys] == [set()] * 3
+
+
 def examples_of(content: dict[str, Any]) -> list[Any]:
     """Return the examples of a whole body."""
     several = [each["value"] for each in content.get("examples", {}).values()]

@@ -31,14 +31,15 @@ _FORM = (
     f'{HEADER} must be 1 to 255 visible ASCII characters, such as "8e03978e-40d5-43dd-bc93-6894a57f9324": send it once.'
 )
 
+# No example: the documentation page would send it with every request, and a key is accepted for one request only.
 PARAMETER: dict[str, Any] = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "A key that the client makes for this request, in quotes (a string of RFC 8941) or without. A retry "
-    "with the same key and body within 24 hours gets the recorded answer, and records nothing.",
+    "description": "A key that the client makes for this request, in quotes (a string of RFC 8941) or without, such as "
+    '`"8e03978e-40d5-43dd-bc93-6894a57f9324"`. A retry with the same key and body within 24 hours gets the recorded '
+    "answer, and records nothing.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[!-~]+$"},
-    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 
 IN_USE: dict[int | str, dict[str, Any]] = {409: {**responses("conflict")[409], "headers": headers("Retry-After")}}
