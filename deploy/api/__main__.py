@@ -18,7 +18,7 @@ import httpx
 
 from deploy.api.typescript import CLIENT, TYPES, generated
 from deploy.check.processes import CACHE, lines, report, run
-from tests.harness.accounts import new_admin
+from tests.harness.accounts import new_admin, registration
 from tests.harness.servers import pycalc
 
 _HERE = Path(__file__).resolve().parent
@@ -111,9 +111,10 @@ def _generator() -> Path:
 
 
 def _tokens(url: str, data: Path) -> tuple[str, str]:
-    """Return the first admin's access token, and an API key of the same account."""
+    """Register an admin, and the user whom schemathesis.toml names. Return the admin's access token and an API key."""
     with httpx.Client(base_url=url) as client:
         admin = new_admin(client, data)
+        client.post("/register", json=registration("another")).raise_for_status()
         made = client.post("/me/keys", json={"name": "schemathesis"}, headers=admin.headers)
         return admin.token, made.raise_for_status().json()["key"]
 
