@@ -1,7 +1,8 @@
-"""A drill at three times the capacity: accepted requests are as fast as before, and refusals are immediate.
+"""A drill at three times the capacity: nearly as many requests are accepted as before, and refusals are immediate.
 
 The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients
-offer three times as much. They pause so long between requests that the speed of the answers hardly changes their rate.
+offer three times as much. Each of them pauses for much longer than an answer takes, so that slow answers hardly
+reduce the load.
 A few clients in another process measure the latencies, because the busy crowd's own clock is late.
 """
 

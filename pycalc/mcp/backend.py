@@ -68,7 +68,10 @@ class InlineBudget:
         self._left = most
 
     def takes(self, length: int) -> bool:
-        """Return whether a result of ``length`` characters is sent in full, and if so, count it."""
+        """Return whether a result of ``length`` characters is sent in full.
+
+        If it is, and has more than SHORT characters, subtract them from the budget.
+        """
         if length > max(self._left, SHORT):
             return False
         if length > SHORT:

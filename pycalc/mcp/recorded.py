@@ -55,7 +55,10 @@ class RecordedBackend(NamedTuple):
     caller: Principal
 
     async def offers(self) -> Callable[[str], bool]:
-        """Count a request for a page, because the list of tools is a long document. Raises RateLimited."""
+        """Return a function that tells whether the caller may use the tool of a name.
+
+        The list of tools is long, so it counts towards the rate limit of pages. Raises RateLimited.
+        """
         resources = resources_of(self.scope)
         await resources.page_limit.admit(address_of(self.scope, resources))
         return lambda tool: (

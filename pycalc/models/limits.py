@@ -1,15 +1,16 @@
-"""The notation of rate limits, such as ``10/minute``, and of quotas, such as ``5GB/day``."""
+"""The notation of rate limits, such as ``10/minute``, of quotas, such as ``5GB/day``, and of both in header fields."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 from limits import RateLimitItem, parse_many
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from pycalc.errors import LimitState
 from pycalc.models.formats import expected
 
 _QUOTA = re.compile(r"([1-9][0-9]{0,8})(s|[kMGT]?B)/(minute|hour|day)")
@@ -80,6 +81,25 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
     if amount > _MOST:
         raise ValueError(f"{text!r} is more than a database can count, {_MOST:,}; leave it empty for none")
     return UserLimit(amount, _PERIODS[found[3]])
+
+
+class LimitMembers(NamedTuple):
+    """The members of the header fields RateLimit-Policy and RateLimit, in the same order."""
+
+    policies: Sequence[str]
+    left: Sequence[str]
+
+
+NO_MEMBERS = LimitMembers((), ())
+
+
+def limit_members(limits: Sequence[LimitState]) -> LimitMembers:
+    """Return the members that describe limits (draft-ietf-httpapi-ratelimit-headers)."""
+    policies, left = [], []
+    for amount, window, remaining, reset, name, unit in limits:
+        policies.append(f'"{name}";q={amount};w={window};qu="{unit}"' if unit else f'"{name}";q={amount};w={window}')
+        left.append(f'"{name}";r={remaining};t={reset}')
+    return LimitMembers(policies, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         await spend(request.scope, caller, resources, len(requests))
         work = _calculate(caller, requests, reservations, resources.batches, keyed)
         answers = await while_connected(request.receive, work)
-        fields = rate_limit_fields(context_of(request.scope).limits)
+        fields = rate_limit_fields(context_of(request.scope).limits, resources.quotas.members(caller))
         if keyed is not None:
             fields = [*fields, *keyed.fields()]
         return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, reservations.pop_all())

@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def test_an_event_s_headers() -> None:
-    """An event's headers are its CloudEvents attributes, named as in the binding, and its media type."""
+    """An event's headers are its CloudEvents attributes, each with the broker's prefix, and its media type."""
     assert headers_of(EVENT, "ce_") == HEADERS
     assert set(headers_of(EVENT, "ce-")) == {name.replace("_", "-") for name in HEADERS}
 

@@ -255,7 +255,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_exports_make_way_for_others() -> None:
-    """If the loop does other work during reads, all exports wait several times as long before the next read."""
+    """If the loop does other work during a read, each export waits several times as long as that work took."""
     busy = BusyHistoryStore()
     busy.rows = [history_row(n) for n in range(2 * ROWS_PER_READ + 1)]
     exports = Exports(busy, accounts(), Metrics(), digits_quota(Metrics()), lambda: busy.worked)

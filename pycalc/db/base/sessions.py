@@ -70,9 +70,9 @@ class SessionStore(Protocol):
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by its successor.
 
-        Within the grace time, a replaced token may be used again until one of its successors is used. Each use gives
-        the token another successor. An older token of the session's family ends the session. A token of another family
-        changes nothing.
+        All tokens of a session are one family. Within the grace time, a replaced token may be used again until one of
+        its successors is used, and each use gives it one more successor. Every other token of the family is a reuse,
+        which ends the session. A token of another family changes nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

@@ -285,7 +285,7 @@ async def respond(
         calculation = calculate(unchanged=unchanged, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        fields = rate_limit_fields(context.limits)
+        fields = rate_limit_fields(context.limits, resources.quotas.members(caller))
         if unchanged:
             return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:

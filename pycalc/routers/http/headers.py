@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import LimitState
+from pycalc.models.limits import NO_MEMBERS, LimitMembers, limit_members
 
 # The Content-Security-Policy of pages. ``styles`` is " 'unsafe-inline'" if a page's library writes inline styles.
 PAGE_POLICY = (
@@ -56,14 +57,15 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     return {"Link": f'<{target}>; rel="next"'}
 
 
-def rate_limit_fields(limits: Sequence[LimitState]) -> list[Header]:
-    """Return the header fields that describe limits (draft-ietf-httpapi-ratelimit-headers), or none without limits."""
-    if not limits:
+def rate_limit_fields(limits: Sequence[LimitState], quotas: LimitMembers = NO_MEMBERS) -> list[Header]:
+    """Return the header fields that describe limits and quotas (draft-ietf-httpapi-ratelimit-headers).
+
+    The list is empty without limits and quotas.
+    """
+    policies, left = limit_members(limits)
+    policies, left = [*policies, *quotas.policies], [*left, *quotas.left]
+    if not policies:
         return []
-    policies, left = [], []
-    for amount, window, remaining, reset, name, unit in limits:
-        policies.append(f'"{name}";q={amount};w={window};qu="{unit}"' if unit else f'"{name}";q={amount};w={window}')
-        left.append(f'"{name}";r={remaining};t={reset}')
     return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 

@@ -42,8 +42,8 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
     "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
     "RateLimit": (
-        "What is left of each rate limit, the shortest window first (draft-ietf-httpapi-ratelimit-headers). "
-        "`GET /usage` and a 429 add the quotas: `compute` in seconds, `digits` in bytes.",
+        "What is left of each rate limit, the shortest window first, and of the quotas `compute` in seconds and "
+        "`digits` in bytes (draft-ietf-httpapi-ratelimit-headers).",
         {"type": "string"},
     ),
     "RateLimit-Policy": ("The limits, in the order of `RateLimit`.", {"type": "string"}),
@@ -185,7 +185,10 @@ def _complete_operation(operation: dict[str, Any]) -> None:
 
 
 def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
-    """Add the example of an answer, unless it has one; bare digits are those of the operation's own example."""
+    """Give a JSON answer without an example one, and a text the digits of the operation's example.
+
+    The text of a range has the first four digits.
+    """
     if media_type == "application/json":
         content.setdefault("example", of_answer(operation_id, content["schema"]))
     elif media_type == "text/plain" and operation_id in CALCULATED:

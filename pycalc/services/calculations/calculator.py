@@ -146,8 +146,9 @@ class Calculator:
         """Find the result of a plan, record the calculation and return its answer.
 
         ``began`` is the time of the request's arrival, by ``perf_counter``, from which the elapsed time is counted.
-        ``key`` is the idempotency key of the request. Set ``unchanged`` if the client already has the result. If then
-        the result is not cached, and its size and ends are cheaper to compute, only these are computed.
+        ``key`` is the idempotency key of the request. Set ``unchanged`` if the client already has the result. Then,
+        if the result is not cached, only its number of digits and its first and last digits are computed, where that is
+        cheaper.
 
         ``measure`` returns the number of bytes of the result that are sent, by default all. These bytes are charged to
         the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.

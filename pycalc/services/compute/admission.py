@@ -76,10 +76,10 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """If the queue is full, displace a request of another user.
+        """If the queue is full, displace the newest request of the user who has the most waiting.
 
-        Raises Overloaded if this user's requests fill half of the queue, or if no other user has more requests than
-        this user would have.
+        Raises Overloaded if this user's requests fill half of the queue. Raises it too if the queue is full and no user
+        has more requests than this user would have with the new one.
         """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:

@@ -263,7 +263,7 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
     assert (await log_in(client, name)).status_code == 401
 
 
-@limited(login_limit="", rate_limit="3/minute")
+@limited(login_limit="", rate_limit="3/minute", compute_quota="", digits_quota="")
 @pytest.mark.usefixtures("still")
 async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
     """Each representation of a result has the remaining calculations in its header, and so has the 429."""
@@ -314,7 +314,7 @@ async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
     assert (await batch(3)).headers["RateLimit"].startswith('"minute";r=0;')
 
 
-@limited(login_limit="", rate_limit="5/day; 3/minute")
+@limited(login_limit="", rate_limit="5/day; 3/minute", compute_quota="", digits_quota="")
 @pytest.mark.usefixtures("still")
 async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
     """The header fields list every window, the shortest first, in answers and in refusals."""
@@ -330,6 +330,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
     assert refusal.headers["RateLimit"] == '"minute";r=0;t=60, "day";r=2;t=86400'
 
 
+@limited(compute_quota="", digits_quota="")
 async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.AsyncClient, resources: Resources) -> None:
     """Without a limit, answers have no header fields about it, and nothing is awaited for it."""
     assert resources.calculation_limits.of("") is None

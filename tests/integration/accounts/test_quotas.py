@@ -162,17 +162,21 @@ async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resource
 
 
 async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
-    """``GET /usage`` shows the default quotas, the caller's use of them, and when they reset."""
+    """``GET /usage`` shows the default quotas, the caller's use of them, and when they reset.
+
+    Its header fields list them after the windows of the rate limit, and so do those of a calculation.
+    """
     ada = await bearer(client)
-    await client.get("/fibonacci/100", headers=ada)
+    calculation = await client.get("/fibonacci/100", headers=ada)
     answer = await client.get("/usage", headers=ada)
     compute, digits = answer.json()["quotas"]
-    assert answer.headers["RateLimit-Policy"] == (
-        '"minute";q=6000;w=60, "day";q=100000;w=86400, "compute";q=300;w=3600;qu="seconds", '
-        '"digits";q=5000000000;w=86400;qu="content-bytes"'
-    )
-    parts = [part.split(";")[:2] for part in answer.headers["RateLimit"].split(", ")]
-    assert parts == [['"minute"', "r=5999"], ['"day"', "r=99999"], ['"compute"', "r=299"], ['"digits"', "r=4999999979"]]
+    left = [['"minute"', "r=5999"], ['"day"', "r=99999"], ['"compute"', "r=299"], ['"digits"', "r=4999999979"]]
+    for each in (calculation, answer):
+        assert each.headers["RateLimit-Policy"] == (
+            '"minute";q=6000;w=60, "day";q=100000;w=86400, "compute";q=300;w=3600;qu="seconds", '
+            '"digits";q=5000000000;w=86400;qu="content-bytes"'
+        )
+        assert [part.split(";")[:2] for part in each.headers["RateLimit"].split(", ")] == left
     assert (compute["name"], compute["limit"], compute["window"]) == ("compute", 300, 3_600)
     assert 0 < compute["used"] < 1
     assert (digits["name"], digits["limit"], digits["window"]) == ("digits", 5_000_000_000, 86_400)

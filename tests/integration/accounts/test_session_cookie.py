@@ -123,7 +123,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("headers", FOREIGN)
 async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: str, headers: dict[str, str]) -> None:
-    """A request from another origin, even one that CORS allows, can neither refresh nor log in by cookie."""
+    """A request from another origin, even one that CORS allows, can neither refresh with a cookie nor get one."""
     token = cookie_in(await signed_in(client, name)).value
     for answer in (await refreshed(client, token, headers), await signed_in(client, name, headers)):
         assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -310,7 +309,6 @@ def test_the_document_has_the_header_fields(app: FastAPI) -> None:
         operation = document["paths"][path]["post"]
         (parameter,) = [each for each in operation["parameters"] if each["name"] == "Idempotency-Key"]
         assert (parameter["in"], parameter["required"]) == ("header", False)
-        assert json.loads(parameter["example"])
         success = operation["responses"]["201" if path == "/calculations" else "200"]
         assert REPLAYED in success["headers"]
         assert "Retry-After" in operation["responses"]["409"]["headers"]

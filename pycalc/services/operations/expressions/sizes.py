@@ -16,7 +16,7 @@ BITS_PER_DIGIT = 3.32192809488737
 
 
 class Enclosed(IntEnum):
-    """The degrees of certainty that a value is an enclosure."""
+    """Whether a value will be an enclosure, that is, an interval around an irrational number."""
 
     NO = 0
     MAYBE = 1

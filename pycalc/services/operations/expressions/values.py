@@ -37,7 +37,7 @@ def is_exact(value: Value) -> bool:
 
 
 def lowest(value: Value) -> Value:
-    """Return an exact value, converted to an integer if it is whole."""
+    """Return ``value``, which must be exact, as an integer if it is whole."""
     return value.numerator if isinstance(value, _FRACTION) and value.denominator == 1 else value
 
 
