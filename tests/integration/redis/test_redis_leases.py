@@ -64,6 +64,13 @@ async def taken(claim: Claim) -> Result | bool | None:
     return await claim.take() or None
 
 
+async def test_a_lease_lasts_as_long_as_it_is_set_to(pair: tuple[Opened, Opened], redis_url: str) -> None:
+    """The key of a lease expires after the lease's seconds, here 60."""
+    await leading(pair[0])
+    with Client.from_url(redis_url.partition("?")[0]) as client:
+        assert 30_000 < client.pttl(pair[0].cache._name("lease", KEY)) <= 60_000
+
+
 async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
     """While storing takes too long, results are dropped, but their leases are released."""
 
