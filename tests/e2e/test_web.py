@@ -441,7 +441,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
 
 
 def test_what_is_typed_at_once_is_kept(page: Page) -> None:
-    """What is typed in the moment in which the expression takes input is still there when the page is complete."""
+    """Text that is typed as soon as the expression takes input is still there when the page is complete."""
     page.add_init_script("""
         const mark = performance.mark.bind(performance);
         performance.mark = (name) => {

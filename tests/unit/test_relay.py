@@ -85,7 +85,7 @@ async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() ->
 @pytest.mark.parametrize("failure", [StreamUnavailable("The broker is down."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exception) -> None:
-    """Whatever publishing raises, the entries stay, and are published later under the same ids."""
+    """If publishing raises any error, the entries stay, and are published later under the same ids."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -105,7 +105,7 @@ async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exceptio
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_an_outbox_that_can_not_be_read_does_not_end_the_relay(failure: Exception) -> None:
-    """Whatever reading the outbox raises, the relay tries again."""
+    """If reading the outbox raises any error, the relay tries again."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     outbox.failure = failure

@@ -139,7 +139,7 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
-    """Whatever the store raises, the service prunes again later."""
+    """If the store raises any error, the service prunes again later."""
     history = MemoryHistoryStore()
     history.rows = [aged(2 * DAY)]
     history.failure = failure
