@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-
-import pytest
 
 from tests.mutation.mutants import Mutant, sample
 from tests.mutation.selection import Selection, names_bound, record
@@ -40,14 +38,12 @@ _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", "build", "dist", "data", ".mypy_cache", ".ruff_cache", ".hypothesis"
 )
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(
-    [
-        *("pytest", "hypothesis", "httpx", "fastapi", "pydantic.v1", "pydantic_settings", "sqlalchemy.ext.asyncio"),
-        *("structlog", "redis.asyncio", "limits.aio", "limits.aio.strategies", "jwt.algorithms", "confluent_kafka"),
-        *("grpc.aio", "google.pubsub_v1", "asyncpg", "alembic", "prometheus_client", "bcrypt", "email_validator"),
-    ]
-)
+# The longest time for one mutant's tests, which took at most a minute when they were recorded.
+_LIMIT_SECONDS = 900.0
+_OPTIONS = [
+    *("-x", "-q", "-p", "tests.mutation.plugin", "-p", "no:cacheprovider"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
 
 
 class Copy:
@@ -77,39 +73,25 @@ class Copy:
             raise SystemExit(f"tests fail without a mutant:\n{(self._folder / 'output').read_text()}")
 
     def _pytest(self, files: list[str]) -> int | None:
-        running = _PROCESSES.Process(target=_run_tests, args=(self._root, self._folder, files))
-        running.start()
-        running.join(timeout=900)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid or 0, signal.SIGKILL)  # a killed test run leaves its servers running
-        running.join()
-        return running.exitcode
-
-
-def _run_tests(root: Path, folder: Path, files: list[str]) -> None:
-    """Run pytest in a new process that has imported the libraries, but nothing of pycalc."""
-    os.setpgid(0, 0)
-    os.chdir(root)
-    os.environ["PYTHONPATH"] = str(root)  # comes before the installed package, in every process that a test starts
-    # Within one second, a mutant's bytecode would be taken for the original's.
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    sys.dont_write_bytecode = True
-    os.environ["MUTATION_CHOSEN"] = str(folder / "chosen")
-    sys.path[:] = [str(root), *(entry for entry in sys.path if entry not in {"", str(ROOT)})]
-    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    options = [
-        "-x",
-        "-q",
-        "-p",
-        "tests.mutation.plugin",
-        "-p",
-        "no:cacheprovider",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-    ]
-    os._exit(pytest.main([*options, *files]))
+        """Run the chosen tests in these files; return pytest's exit status, or None if they did not end in time."""
+        environment = os.environ | {
+            "PYTHONPATH": str(self._root),  # comes before the installed package, in every process that a test starts
+            "PYTHONDONTWRITEBYTECODE": "1",  # within one second, a mutant's bytecode would be taken for the original's
+            "MUTATION_CHOSEN": str(self._folder / "chosen"),
+        }
+        command = [sys.executable, "-m", "pytest", *_OPTIONS, *files]
+        with (self._folder / "output").open("wb") as output:
+            running = subprocess.Popen(
+                command, cwd=self._root, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            return running.wait(_LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)  # a killed test run leaves its servers running
+            running.wait()
 
 
 class Accepted:
