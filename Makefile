@@ -84,7 +84,7 @@ wheel: $(VENV)/dev  ## build the wheels of the service and of the Python client 
 up: .env  ## the whole fleet in containers (needs Docker)
 	docker compose up --build --detach --wait --wait-timeout 300
 
-dashboards: $(VENV)/dev  ## make alert rules and dashboards from the names of the metrics
+dashboards: $(VENV)/dev  ## write alert rules and dashboards from deploy/observability
 	$(BIN)/python -m deploy.observability
 
 screenshots: $(VENV)/dev  ## take the pictures of the console in docs/images (needs Chromium)
@@ -96,7 +96,7 @@ guide: $(VENV)/dev  ## make the page /guide from docs/api.md
 client-types: $(VENV)/dev $(VENV)-api/installed  ## make the TypeScript client's types from the OpenAPI document (needs npm)
 	$(BIN)/python -m deploy.api.typescript $(VENV)-api
 
-check-api: $(VENV)/dev $(VENV)-api/installed  ## lint the OpenAPI document, generate clients and call with them, fuzz (needs npm, Maven, Java)
+check-api: $(VENV)/dev $(VENV)-api/installed  ## lint the OpenAPI document, generate clients and call with them, fuzz (needs npm, Maven, Java, Go)
 	@$(BIN)/python -m deploy.api $(VENV)-api $(FUZZ_SECONDS)
 
 check-deploy: $(VENV)-deploy/installed  ## check Dockerfile, compose, Terraform, alerts, workflows by their own tools
