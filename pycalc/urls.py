@@ -1,9 +1,12 @@
-"""Parsing of the URLs in settings. Error messages never contain a part of a password."""
+"""The URLs in settings: parsing, and choice of the backend. Error messages never contain a part of a password."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*):")
@@ -11,10 +14,22 @@ _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P
 _LAST_PORT = 65_535
 
 
-def scheme_of(url: str) -> str:
-    """Return the scheme of a URL, or "" if the URL does not begin with a scheme in lower case."""
+@contextmanager
+def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any]:
+    """Import the class that ``backends`` names for a URL's scheme, as ``module:class``, and yield it.
+
+    ``kind`` is "cache", "database" or "stream". Raises ValueError for an unknown scheme. The message of this error, and
+    of every ValueError in the context, begins with the name of the setting, such as PYCALC_CACHE_URL.
+    """
     found = _SCHEME.match(url)
-    return found[1] if found else ""
+    scheme = found[1] if found else ""
+    try:
+        if scheme not in backends:
+            raise ValueError(f"there is no {kind} for {scheme!r}; known: {', '.join(backends)}")
+        module, _, name = backends[scheme].partition(":")
+        yield getattr(import_module(module), name)
+    except ValueError as error:
+        raise ValueError(f"PYCALC_{kind.upper()}_URL: {error}") from None
 
 
 def split_url(url: str) -> SplitResult:
@@ -70,14 +85,16 @@ def require_server(text: str) -> tuple[str, int | None]:
     return found["host"], int(found["port"]) if found["port"] else None
 
 
-def whole_option(options: dict[str, str], name: str, default: int, least: int = 0) -> int:
+def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
     """Return the whole number in an option, or ``default`` if the option is missing.
 
-    Raises ValueError for a number below ``least`` or of more than 15 digits, and for other texts.
+    Raises ValueError unless the option is a number from ``least`` to ``most``.
     """
-    text = options.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) >= least):
-        raise ValueError(f"{name} must be {least} or more")
+    text = options.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and least <= int(text) <= most):
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
     return int(text)
 
 
@@ -85,5 +102,5 @@ def flag_option(options: dict[str, str], name: str) -> bool:
     """Return whether an option is "true" or missing; raises ValueError for values other than "true" and "false"."""
     text = options.get(name, "true")
     if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is neither 'true' nor 'false'")
+        raise ValueError(f"{name} must be true or false")
     return text == "true"

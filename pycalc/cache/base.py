@@ -13,19 +13,19 @@ LOCAL_TIER = 0.0  # with this cost, ``get`` looks only in the local tier
 
 
 class Cache(Protocol):
-    """A store of results by canonical key, bounded in bytes."""
+    """A store of results, bounded in bytes. The key of a result is a text that names the calculation."""
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key, or None if there is none.
 
-        Raises CacheUnavailable if the cache does not answer. ``cost`` is the time in seconds to compute the result. A
-        tier whose look-up takes longer is skipped.
+        ``cost`` is the estimated time in seconds to compute the result. A tier whose look-up takes longer is skipped.
+        Raises CacheUnavailable if the cache does not answer.
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result in each tier that has room for it and is faster than computing it. ``cost`` is as for ``get``.
+        """Store a result in each tier that is faster than computing it. ``cost`` is as for ``get``.
 
-        A tier may store the result later, or drop it. Raises CacheUnavailable if the cache does not answer.
+        A tier may store the result later, in the background, or drop it, for example because it has no room.
         """
 
     async def ping(self) -> None:
@@ -44,11 +44,11 @@ class Bound(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """The state of a counter after ``CounterStore.spend``; ``seconds`` is the time until the counter expires."""
+    """The state of a counter after ``CounterStore.spend``."""
 
-    allowed: bool  # whether the counter has room for the amount
+    allowed: bool  # whether this counter has room for the amount
     used: int  # the count now
-    seconds: float
+    seconds: float  # until the counter expires
 
 
 def counter_digest(key: str) -> bytes:
@@ -61,19 +61,16 @@ class CounterStore(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]:
-        """Return the clock by which counters expire: a function that returns seconds since an arbitrary moment."""
+        """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add ``amount``, which may be negative, to a counter and return the count.
+        """Add ``amount``, which may be negative, to a counter and return the new count.
 
-        A new counter expires after ``expiry`` seconds.
+        A counter that does not exist begins at 0, and expires ``expiry`` seconds later.
         """
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
-        """Add ``amount`` to all counters, or to none if a counter would exceed its limit.
-
-        Return the states of the counters.
-        """
+        """Add ``amount`` to all counters, or to none if one would exceed its limit. Return the counters' states."""
 
     async def get(self, key: str) -> int:
         """Return the count, or 0 if there is no such counter."""
@@ -86,7 +83,7 @@ class CounterStore(Protocol):
 
 
 class RevocationNotifications(Protocol):
-    """Notifications of revocations between processes, which are fast but may be lost."""
+    """Notifications between processes that a session or an API key was revoked. They are fast, but may be lost."""
 
     def publish(self) -> None:
         """Notify all processes of a revocation, in the background."""
@@ -99,10 +96,10 @@ class Claim(Protocol):
     """A request for the lease on a result. The holder of the lease computes the result."""
 
     async def take(self) -> Result | bool:
-        """Return the stored result, or try to take the lease and return whether this claim holds the lease.
+        """Return the stored result. If there is none, try to take the lease, and return whether this claim holds it.
 
-        The lease lasts until ``release``, and expires if its process dies. If the cache does not answer, raises
-        CacheUnavailable, and it is unknown whether this claim holds the lease.
+        The lease lasts until ``release``, and expires if its process dies. Raises CacheUnavailable if the cache does
+        not answer. Then it is unknown whether this claim holds the lease.
         """
 
     def release(self) -> None:

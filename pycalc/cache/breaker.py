@@ -39,10 +39,7 @@ class CircuitBreaker:
     def __init__(
         self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
     ) -> None:
-        """Create an open breaker.
-
-        ``probe`` must return if the server is healthy, and else raise, within a bounded time.
-        """
+        """Create an open breaker. ``probe`` must soon return if the server is healthy, and else raise an exception."""
         self._probe = probe
         self._clock = clock
         self._openings = metrics.cache_circuit_opened
@@ -54,7 +51,7 @@ class CircuitBreaker:
         metrics.cache_circuit.set_function(lambda: self.state)
 
     async def begin(self) -> None:
-        """Wait for the first probe. While the breaker is open, continue to probe in the background.
+        """Start to probe in the background while the breaker is open, and wait for the first probe.
 
         A successful probe closes the breaker.
         """
@@ -67,9 +64,9 @@ class CircuitBreaker:
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
-        """Count a late reply to a command that was sent at ``sent``. The third late reply in a row opens the breaker.
+        """Count a late reply to a command sent at ``sent``, a time of the clock. The third in a row opens the breaker.
 
-        Commands that were sent before the last counted late reply belong to the same stall, so they are not counted.
+        A command that was sent before the last counted late reply is not counted: it waited for the same stall.
         """
         if sent < self._late_at:
             return

@@ -21,15 +21,16 @@ T = TypeVar("T")
 FORMAT = 1  # raise this number with each change of the encoding
 INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
+# Bytes of an encoded text per digit, at most. Random digits are compressed to 0.425 of their length; log2(10)/8 = 0.415
+# is the least that any code could reach.
 DIGITS_RATIO = 0.43
-# Random digits are compressed to 0.425 of their length; log2(10)/8 = 0.415 is the least that any code could reach.
 _LEVEL = 1
 _DIGEST_BYTES = 16
 _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more than 8 MiB
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Return ``work(*arguments)``, which encodes or decodes ``size`` bytes. Run it in a thread if they are many."""
+    """Return ``work(*arguments)``. Run it in a thread if it encodes or decodes more than INLINE_BYTES (``size``)."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 
@@ -38,35 +39,30 @@ class TooLong(ValueError):
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return the encoded result, to be stored under ``name``.
+    """Return the encoded result, which begins with a digest over ``name`` and the result.
 
-    The encoding begins with a digest over the name and the result.
+    ``name`` is the key under which the encoding will be stored.
     """
     text = bytes(result.text)
     facts = result.facts
-    head = json.dumps(
-        {
-            "length": len(text),
-            "stored": facts.stored is not None,
-            "digits": facts.digits,
-            "exact": facts.exact,
-            "leading": facts.leading,
-            "trailing": facts.trailing,
-            "sha256": None if facts.sha256 is None else facts.sha256.hex(),
-            "head": result.head.decode(),
-            "tail": result.tail.decode(),
-        },
-        separators=(",", ":"),
-    ).encode()
+    fields = {
+        "length": len(text),
+        **facts._asdict(),
+        "stored": facts.stored is not None,
+        "sha256": None if facts.sha256 is None else facts.sha256.hex(),
+        "head": result.head.decode(),
+        "tail": result.tail.decode(),
+    }
+    head = json.dumps(fields, separators=(",", ":")).encode()
     body = head + b"\n" + (zstd.compress(text, _LEVEL) if len(text) > COMPRESSED_BYTES else text)
     return _digest(name, body) + body
 
 
 def decode(name: bytes, stored: bytes, longest: int) -> Result:
-    """Return the result that was encoded for a name.
+    """Return the result that ``encode`` encoded as ``stored``.
 
     Raises TooLong for a text of more than ``longest`` bytes. Raises ValueError for damaged bytes, and for bytes that
-    were encoded for another name.
+    were encoded for another ``name``.
     """
     body = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != _digest(name, body):
@@ -78,7 +74,8 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
         if length > longest:
             raise TooLong("the text is too long")
         if length > COMPRESSED_BYTES:
-            text = _expanded(text, length)
+            expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+            text = expander.decompress(text, length + 1)  # one byte more, so that a longer text is noticed
         if len(text) != length:
             raise ValueError("the text has another length")
         digest = fields["sha256"]
@@ -91,23 +88,13 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
             None if digest is None else bytes.fromhex(digest),
         )
         return Result(text, facts, fields["head"].encode(), fields["tail"].encode())
+    except zstd.ZstdError as error:
+        raise ValueError("the text is damaged") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a result") from error
 
 
 def _digest(name: bytes, body: bytes) -> bytes:
     hashed = sha256(b"%d:%b\n" % (len(name), name))
-    hashed.update(body)
+    hashed.update(body)  # apart from the name, because a body may be long to copy
     return hashed.digest()[:_DIGEST_BYTES]
-
-
-def _expanded(compressed: bytes, length: int) -> bytes:
-    """Return the decompressed text, cut after ``length + 1`` bytes; raises ValueError for damaged bytes.
-
-    The additional byte tells the caller that the text is longer than ``length``.
-    """
-    expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
-    try:
-        return expander.decompress(compressed, length + 1)
-    except zstd.ZstdError as error:
-        raise ValueError("the text is damaged") from error

@@ -16,11 +16,9 @@ _LARGEST_SHARE = 4  # a result over a quarter of the bound is not cached, becaus
 
 
 class MemoryCache:
-    """An LRU cache of at most ``max_bytes``."""
+    """An LRU cache whose results use at most ``max_bytes`` bytes of memory."""
 
     def __init__(self, max_bytes: int, metrics: CacheMetrics) -> None:
-        if max_bytes < 0:
-            raise ValueError("max_bytes must be 0 or more")
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[str, Result] = OrderedDict()
@@ -29,8 +27,8 @@ class MemoryCache:
 
     @classmethod
     async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
-        """Return the cache for ``memory://?max_bytes=N``. Raises ValueError for other options or values."""
-        return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        """Return the cache for ``memory://?max_bytes=N``. Raises ValueError for another option or an invalid number."""
+        return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES, 0), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         result = self._entries.get(key)

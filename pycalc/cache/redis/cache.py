@@ -22,13 +22,11 @@ from pycalc.cache.redis.results import RedisResults
 from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
-from pycalc.urls import split_url, url_options, whole_option
+from pycalc.urls import flag_option, require_server, split_url, url_options, whole_option
 
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
 _MAX_VALUE = 1024 * 1024
 _TTL_SECONDS = 24 * 3600
-# The host and the port in a URL. Other text there may belong to the password, so no message shows it.
-_HOST_AND_PORT = r"(\[[^\]]*\]|[^:]*)(:\d*)?"
 _WORTH_SECONDS = 0.0001  # cheaper results are neither looked up in Redis nor stored there: computing them is faster
 _PROBE_SECONDS = 1
 
@@ -36,12 +34,12 @@ _log = get_logger(__name__)
 
 
 class RedisCache:
-    """A cache in Redis that processes share, with a local tier before it in each process."""
+    """A cache in Redis that processes share, with a local tier before it: a cache in the memory of each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
         """Prepare the cache for ``redis://[user:password@]host:port/db?options``; raises ValueError for an invalid URL.
 
-        ``version`` is the version of the arithmetic, which the names of results contain.
+        The keys of results in Redis contain ``version``, the version of the arithmetic.
         """
         options = url_options(url, _OPTIONS)
         max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # the most bytes of a stored result
@@ -49,7 +47,7 @@ class RedisCache:
         self._namespace = options.get("namespace", "pycalc")
         self._version = f"{version}.{FORMAT}"
         self._longest = int(max_value / DIGITS_RATIO)
-        self._local = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES), metrics)
+        self._local = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES, 0), metrics)
         self._client = RedisClient(_server(url, options), metrics, times)
         self.leases = RedisResults(self._client, self._name, self._accept, metrics, ttl_ms=ttl_ms, max_value=max_value)
         self.revocations = RedisRevocationNotifications(self._client, f"{self._namespace}:revocations")
@@ -106,13 +104,13 @@ class RedisCache:
         await self._local.aclose()
 
     def _name(self, kind: str, key: str) -> bytes:
-        """Return the name in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
+        """Return the key in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def _accept(self, key: str, stored: bytes) -> Result | None:
         """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value.
 
-        Raises CacheUnavailable for a result that is longer than this process accepts. Other processes may accept it.
+        Raises CacheUnavailable for a result that is longer than this process accepts.
         """
         try:
             result = await off_loop(len(stored), decode, self._name("result", key), stored, self._longest)
@@ -133,13 +131,11 @@ def _server(url: str, options: dict[str, str]) -> str:
     Raises ValueError for a port, path or TLS option that the driver would misread.
     """
     parts = split_url(url)
-    if not re.fullmatch(_HOST_AND_PORT, parts.netloc.rpartition("@")[2]):
-        raise ValueError("the port must be a number, and special characters of a password percent-encoded")
+    require_server(parts.netloc.rpartition("@")[2])
     if not re.fullmatch(r"(/\d*)?", parts.path):
         raise ValueError("the path must be the number of a database, such as /0")
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     if tls and parts.scheme != "rediss":
         raise ValueError(f"{', '.join(tls)} is for rediss:// only")
-    if tls.get("ssl_check_hostname", "true") not in ("true", "false"):
-        raise ValueError("ssl_check_hostname must be true or false")
+    flag_option(tls, "ssl_check_hostname")
     return parts._replace(query=urlencode(tls), fragment="").geturl()

@@ -81,7 +81,7 @@ class RedisClient:
         exception, the breaker opens.
 
         After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays the request
-        only once. Two failures are exempt: an error reply of Redis, and too many pending commands in this client.
+        only once. Two failures are exempt: an error reply of Redis, and more than _COMMANDS pending commands.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -117,7 +117,7 @@ class RedisClient:
     def post(self, command: Command, *arguments: Any) -> None:
         """Execute a command in the background. Its reply must be an integer.
 
-        The command is lost if Redis does not execute it, if the breaker is open, or if too many tasks are running.
+        The command is dropped if the breaker is open or too many tasks are running. Failures are ignored.
         """
 
         async def posted() -> None:
@@ -148,8 +148,8 @@ class RedisClient:
     async def _bounded(self, seconds: float) -> AsyncIterator[None]:
         """Return a context that limits a command's time.
 
-        It raises CacheUnavailable for errors, and AnswerLost for a late reply. A lost connection, an unexpected reply
-        and a read-only replica open the breaker.
+        Raises CacheUnavailable for errors and while the breaker is not closed, and AnswerLost for a late reply. A lost
+        connection, an unexpected reply and a read-only replica open the breaker.
         """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")
@@ -169,10 +169,7 @@ class RedisClient:
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Replace the idle connections with a few new ones, and check that Redis replies to PING in time.
-
-        Raises the driver's errors, TimeoutError and CacheUnavailable.
-        """
+        """Replace the idle connections with a few new ones, and raise an exception if Redis does not reply to PING."""
         pool = self.redis.connection_pool
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)

@@ -32,7 +32,10 @@ return answer
 
 
 class RedisCounters:
-    """A CounterStore in Redis with keys that begin with ``prefix``. Its methods raise CacheUnavailable."""
+    """A CounterStore in Redis with keys that begin with ``prefix``.
+
+    Its methods raise CacheUnavailable if Redis does not answer.
+    """
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
@@ -49,7 +52,10 @@ class RedisCounters:
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         def spent(answer: Any) -> list[Spent]:
-            return [_spent(state, bound.limit) for state, bound in zip(answer, bounds, strict=True)]
+            return [
+                Spent(room == 1, min(count, bound.limit), max(0, milliseconds) / 1000)
+                for (room, count, milliseconds), bound in zip(answer, bounds, strict=True)
+            ]
 
         arguments = [number for bound in bounds for number in (int(bound.expiry), bound.limit)]
         keys = [self._name(bound.key) for bound in bounds]
@@ -69,10 +75,3 @@ class RedisCounters:
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
-
-
-def _spent(state: Any, limit: int) -> Spent:
-    match state:
-        case [int(room), int(count), int(milliseconds)]:
-            return Spent(room == 1, min(count, limit), max(0, milliseconds) / 1000)
-    raise TypeError("a counter is no number")

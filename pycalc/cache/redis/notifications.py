@@ -36,10 +36,9 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Subscribe to the channel, and subscribe again after each error.
+        """Subscribe to the channel, and subscribe again after each error. Call ``heard`` for each notification.
 
-        Call ``heard`` for each notification. Also call it for each new subscription, because a notification may have
-        been missed before.
+        Also call it for each new subscription, because notifications may have been missed before.
         """
         failures = 0
         while True:

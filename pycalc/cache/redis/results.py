@@ -35,9 +35,9 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# From a key and the value stored for it, returns the result, or None if damaged; raises CacheUnavailable.
+# Given a result's key and its stored value, returns the result, or None if damaged; raises CacheUnavailable.
 Accept = Callable[[str, bytes], Awaitable[Result | None]]
-# From "result" or "lease" and a result's key, returns the name in Redis of that result or of the lease on it.
+# Given "result" or "lease" and a result's key, returns the key in Redis of the result or of the lease on it.
 Name = Callable[[str, str], bytes]
 
 _log = get_logger(__name__)
@@ -133,8 +133,7 @@ def _taken(answer: Any) -> bytes | bool:
 class RedisClaim:
     """A request for the lease on a result, which lets one process at a time compute the result.
 
-    The lease is a key in Redis that has the random token of this request as its value. The key expires unless it is
-    renewed.
+    The lease is a key in Redis, whose value is the random token of this request. The key expires unless it is renewed.
     """
 
     def __init__(self, results: RedisResults, key: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote
 
-from pycalc.urls import flag_option, require_server, split_url, url_options
+from pycalc.urls import flag_option, require_server, split_url, url_options, whole_option
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = {
@@ -21,6 +21,7 @@ _CLIENT = {
 }
 _PRODUCER = {"compression.type", "linger.ms", "message.max.bytes"}
 _CONSUMER = {"group.instance.id", "session.timeout.ms"}
+_MOST_PARTITIONS = 10_000
 _OWN = {"create", "partitions", "replication"}
 
 
@@ -50,18 +51,12 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
     return KafkaOptions(
         topic=topic,
         create=flag_option(options, "create"),
-        partitions=_count(options.get("partitions", "6")),
-        replication=_count(options["replication"]) if "replication" in options else -1,
+        partitions=whole_option(options, "partitions", 6, 1, _MOST_PARTITIONS),
+        replication=whole_option(options, "replication", -1, 1, _MOST_PARTITIONS),
         client=_client(parts, credentials) | {name: options[name] for name in _CLIENT & options.keys()},
         producer={name: options[name] for name in _PRODUCER & options.keys()},
         consumer={name: options[name] for name in _CONSUMER & options.keys()},
     )
-
-
-def _count(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 10_000:
-        raise ValueError(f"{value!r} is not a number from 1 to 10000")
-    return int(value)
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
