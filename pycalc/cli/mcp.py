@@ -25,8 +25,8 @@ def serve() -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from pycalc.mcp import stdio
     from pycalc.mcp.local import LocalBackend
+    from pycalc.mcp.server import serve_stdio
     from pycalc.observability.metrics import Metrics
     from pycalc.services.compute.computer import Computer
     from pycalc.services.limits.quotas import compute_quota
@@ -34,4 +34,4 @@ async def _serve(settings: Settings) -> None:
     metrics = Metrics()
     workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     computer = Computer(metrics, workers=workers, timeout=timeout, worker_memory=memory, quota=compute_quota(metrics))
-    await stdio.serve(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)
+    await serve_stdio(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)

@@ -8,12 +8,7 @@ from typing import Any
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.json_text import LARGEST_JSON_INTEGER, pointer_step, shown
 from pycalc.services.calculations.planning import Request
-from pycalc.services.calculations.requests import batch_requests, named_request
-
-
-def calculation_of(operation: str, arguments: Mapping[str, Any]) -> Request:
-    """Return the request in the arguments of an operation's tool. Raises InvalidInput if they are not valid."""
-    return named_request(operation, literals("", arguments))
+from pycalc.services.calculations.requests import batch_requests
 
 
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
@@ -31,9 +26,9 @@ def _item(place: int, item: Any) -> Any:
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return operands and options as texts. Raises InvalidInput for a number that the client may have rounded.
+    """Return arguments as texts: strings, and integers that JSON readers do not round. Null means omitted.
 
-    A small integer may be a JSON number or a string. Null stands for an omitted value.
+    Raises InvalidInput for another value. ``at`` is the JSON pointer to ``given``.
     """
     found = {}
     for name, value in given.items():
@@ -50,7 +45,7 @@ def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
 def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
     """Return the calculation's id, the start and the count in the arguments of the tool ``digits``.
 
-    Raises InvalidInput if the id is missing, if a number is out of range, and for any other argument.
+    The count is at most ``most``. Raises InvalidInput for a missing id, an invalid number or an unknown argument.
     """
     given = literals("", arguments)
     if unknown := given.keys() - {"id", "start", "count"}:
@@ -62,7 +57,7 @@ def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
 
 
 def whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an argument as a whole number from ``least`` to ``most``, or its default. Raises InvalidInput."""
+    """Return an argument, or its default if it is missing. Raises InvalidInput unless it is ``least`` to ``most``."""
     text = given.get(name, str(default))
     if text.isascii() and text.isdigit() and len(text) <= 13 and least <= int(text) <= most:
         return int(text)

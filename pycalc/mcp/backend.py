@@ -1,4 +1,4 @@
-"""The interface between the tools and the backend that computes for them: the service, or this process alone."""
+"""The interface of the tools' backends, which compute for the tools."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pycalc.services.calculations.planning import Request
 
 # The tools besides the operations.
 BATCH, HISTORY, DIGITS = "batch", "history", "digits"
-SHORT = 40  # characters of a result that is sent whole even in a long batch: its ends would be no shorter
+SHORT = 40  # a result of so few characters is always sent whole, because its ends would be no shorter
 MOST_ITEMS = 50  # the most calculations in a page of the history; more would fill a model's context
 
 
 class Calculated(NamedTuple):
-    """A calculation with its result; the text of a summary is empty."""
+    """A calculation with the text of its result. The text of a summary is empty."""
 
     id: str
     text: bytes | mmap
@@ -34,10 +34,10 @@ class DigitRange(NamedTuple):
 
 
 class ToolBackend(Protocol):
-    """A backend that computes for the tools. Its methods raise PycalcErrors, which become errors of the tool."""
+    """A backend that computes for the tools. Its methods raise PycalcErrors, which are shown to the model."""
 
     async def offers(self) -> Callable[[str], bool]:
-        """Return a function that tells whether the caller may use the tool of a name."""
+        """Return a function that returns, for the name of a tool, whether the caller may use the tool."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate one request. The result is sent whole if it has at most ``most_inline`` characters."""
@@ -45,37 +45,37 @@ class ToolBackend(Protocol):
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
-        """Calculate several requests and return their answers in order. The answer to an error is that error.
+        """Calculate several requests and return their results in order. An error among the requests is returned as is.
 
-        A result is sent whole if an InlineBudget of ``most_inline`` characters takes it.
+        An InlineBudget of ``most_inline`` characters decides which results are sent whole.
         """
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return up to ``count`` characters of the result of an earlier calculation, from the character ``start``."""
+        """Return up to ``count`` characters of an earlier result, from ``start``, which counts from 0."""
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return a page of the caller's calculations, as a HistoryPage."""
 
     def report(self, error: PycalcError) -> None:
-        """Log an internal error of a tool, or write a refusal to the audit log."""
+        """Log an internal error of a tool, or write a refusal to the audit log, if the backend has one."""
 
 
 class InlineBudget:
-    """A budget of characters for the results of a batch, used up in the order of the batch."""
+    """A budget of ``most`` characters for the results of a batch, used up in the order of the batch."""
 
     def __init__(self, most: int) -> None:
-        """Begin with ``most`` characters for longer results; results of up to SHORT characters are always sent."""
         self._left = most
 
     def takes(self, length: int) -> bool:
-        """Return whether a result of ``length`` characters is sent in full.
+        """Return whether a result of ``length`` characters is sent whole. If so, subtract them from the budget.
 
-        If it is, and has more than SHORT characters, subtract them from the budget.
+        Results of up to SHORT characters are always sent whole, and cost nothing.
         """
-        if length > max(self._left, SHORT):
+        if length <= SHORT:
+            return True
+        if length > self._left:
             return False
-        if length > SHORT:
-            self._left -= length
+        self._left -= length
         return True
 
 

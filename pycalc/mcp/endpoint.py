@@ -15,6 +15,7 @@ from pycalc.errors import NotFound, Unavailable
 
 BACKEND = "pycalc.mcp.backend"  # the key of a request's backend in its ASGI scope
 _log = get_logger(__name__)
+# Answers one request; an ASGI application.
 _Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -24,8 +25,8 @@ class McpEndpoint:
     def __init__(self, most_inline: int, public_url: str | None, origins: Sequence[str]) -> None:
         """Prepare the endpoint. An answer contains up to ``most_inline`` digits of a result.
 
-        ``public_url`` is the service's URL in the metadata of RFC 9728; None means that there is no metadata. Only
-        pages of ``origins`` may call the endpoint.
+        ``public_url`` is the service's URL, or None to publish no metadata (RFC 9728). Only web pages of ``origins``
+        may call the endpoint.
         """
         self.public_url = public_url
         self.origins = origins
@@ -39,7 +40,10 @@ class McpEndpoint:
             raise NotFound("This server has no MCP endpoint: its operator can install the extra pycalc-service[mcp].")
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer a request whose scope contains the backend. The first call imports the SDK in a thread."""
+        """Let the SDK answer a request, whose scope must have a ToolBackend under the key BACKEND.
+
+        The first call imports and starts the SDK. Raises Unavailable if this fails.
+        """
         if self._handle is None:
             self._handle = asyncio.get_running_loop().create_future()
             self._running = asyncio.create_task(self._run(self._handle))
@@ -47,10 +51,7 @@ class McpEndpoint:
         await answer(scope, receive, send)
 
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
-        """Run the SDK's session manager until the task is cancelled.
-
-        If the manager fails, the next request starts another.
-        """
+        """Run the SDK's session manager until the task is cancelled. If it fails, the next request starts another."""
         try:
             http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")
             manager = http.session_manager(self._most_inline)

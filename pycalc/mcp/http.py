@@ -12,11 +12,7 @@ from pycalc.mcp.server import ToolServer
 
 
 def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
-    """Return the SDK's handler of requests, without sessions and with answers in JSON.
-
-    The route has already checked Origin and the body's size. The request's own span covers the call, so the SDK's
-    middleware for spans is left out.
-    """
+    """Return the SDK's handler of HTTP requests, without sessions and with answers in JSON."""
 
     def backend_of(context: object) -> ToolBackend:
         backend: ToolBackend = context.request.scope[BACKEND]  # type: ignore[attr-defined]
@@ -24,5 +20,5 @@ def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
 
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
     server = ToolServer(backend_of, most_inline).server()
-    server.middleware.clear()
+    server.middleware.clear()  # it records spans, but the request already has one
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True)

@@ -21,10 +21,9 @@ _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLI
 
 
 class LocalBackend:
-    """A backend that computes in this process for one user."""
+    """A backend that computes results of up to ``max_digits`` digits for one user, with the workers of ``computer``."""
 
     def __init__(self, computer: Computer, max_digits: int) -> None:
-        """Compute results of up to ``max_digits`` digits by ``computer``."""
         self._computer = computer
         self._max_digits = max_digits
         self._ids = IdSource()
@@ -35,7 +34,6 @@ class LocalBackend:
         return HISTORY.__ne__
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate one request, in a worker process if it takes long. Raises the errors of ``Computer``."""
         identity = text_of_id(self._ids.next())
         self._latest = found = await self._compute(identity, request, most_inline)
         if len(self._requests) >= _KEPT_REQUESTS:
@@ -63,7 +61,7 @@ class LocalBackend:
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return digits of the latest result, or compute an earlier result again.
 
-        Raises NotFound for a summary, and if the id is not that of one of the latest calculations of this process.
+        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process.
         """
         request = self._requests.get(calculation_id)
         if request is None:

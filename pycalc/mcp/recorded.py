@@ -55,21 +55,14 @@ class RecordedBackend(NamedTuple):
     caller: Principal
 
     async def offers(self) -> Callable[[str], bool]:
-        """Return a function that tells whether the caller may use the tool of a name.
-
-        The list of tools is long, so it counts towards the rate limit of pages. Raises RateLimited.
-        """
         resources = resources_of(self.scope)
-        await resources.page_limit.admit(address_of(self.scope, resources))
+        await resources.page_limit.admit(address_of(self.scope, resources))  # the list of tools is as long as a page
         return lambda tool: (
             (KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE) in self.caller.rights
         )
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate, and charge the caller's quota for the digits that are sent.
-
-        Raises the errors of ``spend``, ``plan_of`` and ``Calculator.calculate``, and Overloaded.
-        """
+        """Calculate one request, and charge the caller's quota for the characters of the result that are sent."""
 
         def measure(result: Result) -> int:
             return len(result.text) if len(result.text) <= most_inline else 0
@@ -85,7 +78,7 @@ class RecordedBackend(NamedTuple):
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
-        """Calculate a batch. The limits count it before anything is computed, and one transaction records it."""
+        """Calculate a batch. The rate limits count it before anything is computed, and one transaction records it."""
         inline = InlineBudget(most_inline)
 
         def measure(result: Result) -> int:
@@ -102,7 +95,7 @@ class RecordedBackend(NamedTuple):
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of a recorded calculation from its row, the cache or a new computation, and record nothing."""
+        """Return digits of a recorded calculation, from the history, the cache or a new computation; record nothing."""
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))
@@ -141,7 +134,7 @@ class RecordedBackend(NamedTuple):
             _log.error("internal error", path=self.scope["path"], error=type(error).__name__)
 
     async def _begin(self, right: KeyScope, reserved: ExitStack) -> None:
-        """Check the right, count one calculation towards the rate limits, and take a calculation slot."""
+        """Require the caller's ``right``, count one calculation for the rate limits, and take a calculation slot."""
         require_right(self.caller, right)
         resources = resources_of(self.scope)
         await spend(self.scope, self.caller, resources)
@@ -156,16 +149,13 @@ class RecordedBackend(NamedTuple):
 
 
 def _calculated(answer: Answer) -> Calculated:
-    """Return what a tool sends of an answer: the whole text only if the caller's quota was charged for it."""
+    """Return an answer for a tool, which sends the whole text only if the caller's quota was charged for it."""
     text = answer.result.text
     return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
 
 
 def _with_literals(page: str) -> dict[str, Any]:
-    """Return a HistoryPage with all numbers, and results that are lists or booleans, as strings.
-
-    Members that are null are left out.
-    """
+    """Return a HistoryPage without nulls. All its numbers, and results that are lists or booleans, are strings."""
     found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str)
     for item in found["items"]:
         if not isinstance(item["result"], str | None):

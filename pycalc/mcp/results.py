@@ -9,15 +9,14 @@ from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 from pydantic_core import to_json
 
 from pycalc.errors import ComputationTimeout, PycalcError, ResultTooLarge, RetryLater
-from pycalc.mcp.backend import Calculated, DigitRange
+from pycalc.mcp.backend import Calculated
 from pycalc.services.operations.numbers.gmp import text_of
 
 _MOST_PROBLEMS = 20
-LINK = "pycalc://calculations/{id}/digits?start={start}&count={count}"
 
 
 def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
-    """Return a tool's result as an object, and as JSON text for clients that do not read objects."""
+    """Return the result of a tool, as an object and as JSON text for clients that do not read objects."""
     text = TextContent(type="text", text=to_json(structured).decode())
     return CallToolResult(content=[text, *links], structured_content=structured)
 
@@ -25,13 +24,13 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
     """Return a calculation as the result of a tool.
 
-    If its result is not sent whole, show its ends, and a link to its first ``most_inline`` characters.
+    If the text is not sent whole, its ends are, with a link to its first ``most_inline`` characters.
     """
     if found.whole:
         return answer(_described(found))
     link = ResourceLink(
         type="resource_link",
-        uri=LINK.format(id=found.id, start=0, count=most_inline),
+        uri=f"pycalc://calculations/{found.id}/digits?start=0&count={most_inline}",
         name=f"digits-{found.id}",
         description=f"the first {most_inline:,} characters of the result; start and count select others",
         mime_type="text/plain",
@@ -46,24 +45,20 @@ def batch_answered(answers: Sequence[Calculated | PycalcError]) -> CallToolResul
     return answer({"results": results})
 
 
-def digits_read(part: DigitRange) -> CallToolResult:
-    """Return a range of digits as the result of a tool."""
-    return answer(part._asdict())
-
-
 def failed(error: PycalcError) -> CallToolResult:
     """Return the error of a tool, in sentences from which a model can correct its call."""
     return CallToolResult(content=[TextContent(type="text", text=sentence_of(error))], is_error=True)
 
 
 def sentence_of(error: PycalcError) -> str:
-    """Return the sentences for an error: what was wrong, and at which character of which argument."""
+    """Return an error in sentences: what was wrong, at which character of which argument, and further facts."""
+    return " ".join(_sentences(error))
+
+
+def _sentences(error: PycalcError) -> Iterator[str]:
     if error.code == PycalcError.code:
-        return "The service made an error; tell the operator, whose log has the details."
-    return " ".join([*_places(error), *_facts(error)])
-
-
-def _places(error: PycalcError) -> Iterator[str]:
+        yield "The service made an error; tell the operator, whose log has the details."
+        return
     problems = getattr(error, "problems", ())
     if not problems:
         yield error.detail
@@ -73,10 +68,6 @@ def _places(error: PycalcError) -> Iterator[str]:
         yield detail if is_named else f"{place}: {detail}"
     if len(problems) > _MOST_PROBLEMS:
         yield f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed."
-
-
-def _facts(error: PycalcError) -> Iterator[str]:
-    """Yield further facts about an error: a huge result's size and ends, a partial result, the time to retry."""
     if isinstance(error, ResultTooLarge) and error.digits is not None:
         yield (
             f"It has {text_of(error.digits)} digits, of which {error.limit:,} may be written out; "
@@ -89,7 +80,7 @@ def _facts(error: PycalcError) -> Iterator[str]:
 
 
 def _described(found: Calculated) -> dict[str, Any]:
-    """Return the members of a result: its text if it is sent whole, or else its ends; of a summary its ends."""
+    """Return the fields of a result: its text if it is sent whole, else its ends. A summary has only the ends."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
     if found.whole and len(found.text) > 0:

@@ -57,10 +57,9 @@ async def mcp(request: Request, resources: ResourcesDep) -> Response:
 @router.get(METADATA)
 @router.get(METADATA + PATH)
 async def protected_resource(request: Request) -> Response:
-    """Return the metadata of the endpoint as a protected resource (RFC 9728).
+    """Return the metadata of the endpoint as a protected resource (RFC 9728). Raises NotFound if it has no metadata.
 
-    The metadata names no authorization server, because the service accepts only its own tokens and keys. Raises
-    NotFound if there is no identity provider.
+    No authorization server is named, because the service accepts only its own tokens and keys.
     """
     url = _endpoint_of(request).public_url
     if url is None:
@@ -77,10 +76,10 @@ async def protected_resource(request: Request) -> Response:
 
 
 def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
-    """Raise Forbidden for a page of an origin that is not one of ``origins``.
+    """Raise Forbidden for a web page whose origin is not one of ``origins``.
 
-    The protocol requires this check against DNS rebinding. Pages of the service's own host are refused too, because
-    after a rebinding both Host and Origin have the attacker's name. The console's pages do not call the endpoint.
+    The protocol requires this check against DNS rebinding. After a rebinding, Host and Origin are both the attacker's,
+    so an Origin that equals Host is not allowed either.
     """
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:

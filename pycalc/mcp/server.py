@@ -1,4 +1,4 @@
-"""The protocol's server, which lists the tools and calls them on the backend of each request."""
+"""The server of the Model Context Protocol, which lists the tools and calls them on the backend of each request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
+from mcp.server.stdio import stdio_server
 from mcp.types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -26,10 +27,11 @@ from structlog import get_logger
 
 from pycalc import __version__
 from pycalc.errors import PycalcError
-from pycalc.mcp.arguments import batch_of, calculation_of, range_of
+from pycalc.mcp.arguments import batch_of, literals, range_of
 from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, ToolBackend
-from pycalc.mcp.results import answer, batch_answered, calculated, digits_read, failed, sentence_of
+from pycalc.mcp.results import answer, batch_answered, calculated, failed, sentence_of
 from pycalc.mcp.tools import INSTRUCTIONS, make_tools
+from pycalc.services.calculations.requests import named_request
 
 _log = get_logger(__name__)
 
@@ -95,14 +97,13 @@ class ToolServer:
         if name == BATCH:
             return batch_answered(await backend.batch(batch_of(arguments), most))
         if name == DIGITS:
-            return digits_read(await backend.digits(*range_of(arguments, most)))
+            return answer((await backend.digits(*range_of(arguments, most)))._asdict())
         if name == HISTORY:
             return answer(await backend.history(arguments))
-        return calculated(await backend.calculate(calculation_of(name, arguments), most), most)
+        return calculated(await backend.calculate(named_request(name, literals("", arguments)), most), most)
 
     async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
-        """Return an empty list, because there are too many results. Each calculation links its own result."""
-        return ListResourcesResult(resources=[])
+        return ListResourcesResult(resources=[])  # there may be millions; each calculation links its own result
 
     async def _list_templates(
         self, _context: _Context, _params: PaginatedRequestParams | None
@@ -110,7 +111,6 @@ class ToolServer:
         return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
 
     async def _read(self, context: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """Return a range of a result's digits: by default from the first digit, and as many as may be sent at once."""
         matched = _URI.fullmatch(str(params.uri))
         if matched is None:
             raise MCPError(INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")
@@ -124,3 +124,13 @@ class ToolServer:
             raise MCPError(INVALID_PARAMS, sentence_of(error)) from None
         content = TextResourceContents(uri=params.uri, mime_type="text/plain", text=part.text)
         return ReadResourceResult(contents=[content])
+
+
+async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
+    """Answer the protocol's messages on standard input until it ends, and call the tools on ``backend``.
+
+    An answer has up to ``most_inline`` digits of a result.
+    """
+    server = ToolServer(lambda _context: backend, most_inline).server()
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
