@@ -21,10 +21,9 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Then only the
-        first events of each key in the batch are stored. To keep the order, publish the same batch again before any
-        later event of its keys. Consumers may then see duplicates. Raises EventsRefused for events that the stream will
-        never accept, after all other events are stored.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. To keep the
+        order, publish the same batch again before later events with the same keys; consumers may see duplicates. Raises
+        EventsRefused for events that the stream will never accept, after it has stored all others.
         """
 
     async def ping(self) -> None:
@@ -50,23 +49,20 @@ class MessageBatch(NamedTuple):
 
 
 class Member(Protocol):
-    """A member of a consumer group.
-
-    The members of a group share its messages, and each processes one batch at a time.
-    """
+    """A member of a consumer group. The members share the group's messages."""
 
     async def receive(self) -> MessageBatch:
         """Return the next messages, in order for each key, or an empty batch if none arrives in RECEIVE_SECONDS.
 
         Messages that are never committed are delivered again, to this member or another. Cancelling a call loses no
-        message. If the stream does not answer, raises StreamUnavailable.
+        message. Raises StreamUnavailable if the stream does not answer.
         """
 
     async def commit(self, batch: MessageBatch) -> None:
         """Mark a batch, and all batches before it, as processed.
 
-        If the group has assigned the messages to another member meanwhile, that member receives them again. If the
-        stream does not answer, raises StreamUnavailable, and the batch may be delivered again.
+        If another member has taken over the messages meanwhile, it receives them again. Raises StreamUnavailable if the
+        stream does not answer; then the batch may be delivered again.
         """
 
 
@@ -74,10 +70,10 @@ class Consumable(Protocol):
     """The consuming side of an event stream, on which each consumer group receives each message."""
 
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
-        """Return a context in which this process is a member of a group.
+        """Return a context in which this process is a member of a group; raises StreamUnavailable.
 
         A new group begins with the oldest message that the stream has for it. When a member leaves, the others receive
-        its uncommitted messages at once. If the stream does not answer, raises StreamUnavailable.
+        its uncommitted messages at once.
         """
 
 

@@ -1,4 +1,4 @@
-"""Errors of a broker, which are logged, counted, and raised to callers as StreamUnavailable."""
+"""Errors of a broker, which become log lines, metrics and StreamUnavailable."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from structlog import get_logger
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 
-# A failed publish makes ``check`` fail for this long: longer than the longest pause between two tries of the relay.
+# A failed publish makes ``check`` fail for so long. The relay retries sooner than this.
 _STUCK_SECONDS = 40.0
 
 _log = get_logger(__name__)
 
 
 class BrokerErrors:
-    """A mapping of a driver's exceptions, the classes ``errors``, to StreamUnavailable.
+    """A mapping of a driver's exceptions to StreamUnavailable.
 
-    ``explain`` must return the name and the reason of an error.
+    ``errors`` are the classes of these exceptions; ``explain`` returns the name and the reason of one.
     """
 
     def __init__(
@@ -39,10 +39,7 @@ class BrokerErrors:
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Remember an error that the driver reports outside of calls. Log the first error of each name.
-
-        Any thread may call this.
-        """
+        """Remember an error that the driver reports in its own thread. Log the first error of each name."""
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)
@@ -50,10 +47,9 @@ class BrokerErrors:
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
-        """Return a context that maps the driver's errors and timeouts to StreamUnavailable, with the message ``what``.
+        """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        The context also logs and counts them; ``call`` is the label of the metric. After a failed "publish", ``check``
-        raises.
+        ``what`` is the message, and ``call`` the label of the metric. After a failed "publish", ``check`` raises.
         """
         try:
             yield
@@ -74,9 +70,9 @@ class BrokerErrors:
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored a batch of events, except those in ``refused``.
+        """Note that the broker has stored a batch of events, except those in ``refused``, with its reasons by id.
 
-        If there are refused events, raise EventsRefused with the message ``what`` and their ids.
+        Raises EventsRefused with the message ``what`` if there are refused events.
         """
         self.answered()
         self._stuck_until = None
@@ -85,7 +81,7 @@ class BrokerErrors:
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
-        """Raise StreamUnavailable if the last call of publish failed less than 40 s ago.
+        """Raise StreamUnavailable if the last publish failed less than 40 s ago.
 
         An older failure is ignored, because another process may be publishing by now.
         """

@@ -1,9 +1,8 @@
-"""The messages that carry events: structured CloudEvents, whose attributes are repeated in the headers.
+"""The messages that carry events: CloudEvents in structured mode.
 
-The body is the whole event in the JSON format, the same bytes that ``GET /events`` sends. The headers repeat the
-attributes, as both bindings allow (Kafka §3.3.3, Google Pub/Sub §3.2.3), so that a reader can route a message without
-parsing its body. This service reads no headers, because a header name that is not UTF-8 makes Kafka's driver abort the
-process.
+The body is the whole event in the JSON format, the same bytes that ``GET /events`` sends. The headers repeat its
+attributes, as CloudEvents allows (Kafka binding §3.3.3, Google Pub/Sub binding §3.2.3), so that a reader can route a
+message without parsing it. This service reads no headers: a name that is not UTF-8 makes Kafka's driver abort.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pydantic_core import from_json
 from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.times import timestamp
+from pycalc.streaming.base import Delivery
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 _SPEC_VERSION = "1.0"
@@ -30,6 +30,12 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
         f"{prefix}time": timestamp(event.time_ms),
         **({f"{prefix}traceparent": event.traceparent} if event.traceparent else {}),
     }
+
+
+def delivery_of(body: bytes, origin: str) -> Delivery:
+    """Return the delivery of a message. ``origin`` is the message's position in the stream."""
+    event = event_of_message(body)
+    return Delivery(event, body if event is None else b"", origin)
 
 
 def event_of_message(body: bytes) -> Event | None:

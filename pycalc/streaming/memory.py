@@ -1,4 +1,4 @@
-"""A stream within this process. It stores nothing, so publishing waits for the consumers."""
+"""A stream within this process, which stores nothing: publishing waits until the consumers have committed."""
 
 from __future__ import annotations
 
@@ -17,27 +17,21 @@ from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS
 
 @dataclass(eq=False)
 class _Handover:
-    """The events of a published batch for one group. ``committed`` is done once the group has committed them.
-
-    If the publisher stops waiting, ``committed`` is cancelled.
-    """
+    """Published events for one group, whose publisher waits until they are committed."""
 
     events: Sequence[Event]
-    committed: asyncio.Future[None]
+    committed: asyncio.Future[None]  # cancelled if the publisher stops waiting
 
 
 class _Group:
-    """A consumer group. While the group has no member, publishers time out.
-
-    The group holds only events whose publishers wait, so the number of publishers bounds them.
-    """
+    """A consumer group, which queues the events whose publishers wait. Without a member, the publishers time out."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Handover] = deque()
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Wait until members have committed the events. If the call is cancelled, the events are withdrawn."""
+        """Queue events and wait until members have committed them. Withdraw the events if the call is cancelled."""
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)
@@ -49,22 +43,19 @@ class _Group:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
-        """Queue a handover for the next member that asks for one, unless its publisher has stopped waiting."""
+        """Queue a handover, unless its publisher has stopped waiting."""
         async with self._changed:
             if not handover.committed.done():
                 self._waiting.append(handover)
                 self._changed.notify()
 
     async def next(self) -> _Handover:
-        """Wait for the next handover and return it."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting)
             return self._waiting.popleft()
 
 
 class _MemoryMember:
-    """A ``Member`` of a group in this process."""
-
     def __init__(self, group: _Group) -> None:
         self._group = group
         self.held: list[_Handover] = []
@@ -93,7 +84,7 @@ class MemoryStream:
     def __init__(
         self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Create the stream for ``memory://``; raises ValueError if the URL has more than a scheme."""
+        """Create the stream for ``memory://``; raises ValueError if ``url`` has more than the scheme."""
         if any(urlsplit(url)[1:]):
             raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
@@ -101,7 +92,7 @@ class MemoryStream:
         self._failures = metrics.stream_failures
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when every group has committed them, because the stream stores nothing.
+        """Publish events, and return when every group has committed them.
 
         Raises StreamUnavailable if this takes longer than ``publish_seconds``.
         """

@@ -10,9 +10,9 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
-from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, Delivery, MessageBatch
+from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.envelope import event_of_message
+from pycalc.streaming.envelope import delivery_of
 from pycalc.streaming.kafka.client import error_of
 from pycalc.streaming.kafka.driver_thread import DriverThread
 
@@ -46,10 +46,7 @@ _log = get_logger(__name__)
 
 
 class KafkaMember:
-    """A member of a Kafka consumer group.
-
-    ``check`` must raise KafkaException if the topic was deleted and recreated.
-    """
+    """A member of a Kafka consumer group. ``check`` raises KafkaException if the topic was deleted and recreated."""
 
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
@@ -77,9 +74,7 @@ class KafkaMember:
         deliveries, ends = [], {}
         for message in messages:
             topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
-            event = event_of_message(message.value() or b"")
-            raw = b"" if event is not None else message.value() or b""
-            deliveries.append(Delivery(event, raw, f"{topic}[{partition}]@{offset}"))
+            deliveries.append(delivery_of(message.value() or b"", f"{topic}[{partition}]@{offset}"))
             ends[partition] = TopicPartition(topic, partition, offset + 1)
         return MessageBatch(deliveries, list(ends.values()))
 
@@ -97,10 +92,9 @@ class KafkaMember:
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
-        """Return the next messages, limited in number and bytes, or an empty list if none arrives in RECEIVE_SECONDS.
+        """Return the next messages, or an empty list if none arrives in RECEIVE_SECONDS.
 
-        Raises KafkaException for an error. If messages precede the error, this call returns them and the next call
-        raises.
+        Raises KafkaException for an error. If messages precede the error, only the next call raises.
         """
         messages: list[Message] = []
         size = 0

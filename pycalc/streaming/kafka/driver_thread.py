@@ -20,8 +20,7 @@ class ThreadClosed(RuntimeError):
 class DriverThread:
     """A daemon thread that runs blocking calls one after the other, off the event loop.
 
-    A call that hangs does not delay the end of the process. A thread of an executor would, because Python joins the
-    threads of executors at exit.
+    Python joins the threads of executors at exit, so a call that hangs there would keep the process alive.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,10 +29,7 @@ class DriverThread:
         Thread(target=self._serve, name=name, daemon=True).start()
 
     def run(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-        """Queue a call and return a future of its result. Raises ThreadClosed after ``close``.
-
-        If the call has not begun, cancelling the future prevents it.
-        """
+        """Queue a call and return the future of its result. Raises ThreadClosed after ``close``."""
         if self._closed:
             raise ThreadClosed("the driver's thread is closed")
         outcome: Future[_T] = Future()

@@ -27,13 +27,13 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The topic, and the settings of clients by librdkafka's names, including the brokers."""
+    """The topic, and the settings of clients, which have librdkafka's names."""
 
     topic: str
     create: bool  # create a missing topic
     partitions: int  # the number of partitions of a topic that is created
     replication: int  # the replication factor of a topic that is created; -1 is the broker's default
-    client: Mapping[str, str] = field(repr=False)  # settings of every client; they may contain a password
+    client: Mapping[str, str] = field(repr=False)  # settings of every client: the brokers, a password and others
     producer: Mapping[str, str]
     consumer: Mapping[str, str]
 
@@ -41,7 +41,7 @@ class KafkaOptions:
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
     """Return the options in a URL; raises ValueError for an unknown option or a wrong value.
 
-    ``credentials``, as ``user:password``, provide the user or the password that the URL lacks.
+    ``credentials`` are ``user:password``, or empty. What the URL has of them takes precedence.
     """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
@@ -60,10 +60,7 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return the settings of addresses, encryption and login; raises ValueError for a wrong address.
-
-    The default mechanism of the login is PLAIN with TLS, and SCRAM without TLS.
-    """
+    """Return the settings of addresses, encryption and login; raises ValueError for a wrong address."""
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")
@@ -77,6 +74,6 @@ def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
     client = {"bootstrap.servers": servers, "security.protocol": "SSL" if tls else "PLAINTEXT"}
     if user:
         client["security.protocol"] = f"SASL_{client['security.protocol']}"
-        client["sasl.mechanism"] = "PLAIN" if tls else "SCRAM-SHA-512"
+        client["sasl.mechanism"] = "PLAIN" if tls else "SCRAM-SHA-512"  # SCRAM never sends the password
         client["sasl.username"], client["sasl.password"] = user, password
     return client

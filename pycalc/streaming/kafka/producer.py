@@ -1,4 +1,4 @@
-"""Publishing to Kafka: a producer, and its settings for batches and for sending doubtful events one by one."""
+"""Publishing to Kafka: a producer, with settings for batches and for sending events one by one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ SETTINGS: dict[str, Any] = {
 # Errors caused by a message itself, or by another one in its batch.
 BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 # One message per batch: the broker refuses whole batches, so only a batch of one shows which message is at fault. One
-# request at a time keeps the order through retries. An idempotent producer keeps the order too, but takes 0.1 s after
-# each refused message to begin a new sequence.
+# request at a time keeps the order through retries. An idempotent producer would too, but pauses after each refusal.
 ONE_BY_ONE: dict[str, Any] = {
     "batch.num.messages": 1,
     "linger.ms": 0,
@@ -44,14 +43,14 @@ _SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
-    """The errors of a batch by event id. Events without an error are stored."""
+    """The errors of events by their ids. Events without an error are stored."""
 
     local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
     remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
 
 
 class _Reports:
-    """The delivery reports of one batch, which the event loop and the driver's thread add."""
+    """The delivery reports of ``count`` events, which the event loop and the driver's thread add."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
@@ -63,7 +62,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count one report, and add its error to ``errors``, which is a dictionary of the outcome."""
+        """Count a report, and add its error, if it has one, to ``errors``: a dictionary of the outcome."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)
@@ -73,7 +72,7 @@ class _Reports:
 
 
 class KafkaProducer:
-    """A producer of the driver, and the thread that runs its callbacks."""
+    """The driver's producer, and a thread that runs its callbacks."""
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         self._producer = Producer(configuration)
@@ -84,9 +83,8 @@ class KafkaProducer:
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
         """Send events, and return when the broker has stored or refused each of them, without a time limit.
 
-        Discard the producer after a call that failed, was cancelled, or returned errors of the broker. Otherwise events
-        that are still in its queue could be stored before those that failed. Raises KafkaException for an error that no
-        event has caused, and BufferError if the driver's queue is full.
+        Raises KafkaException for an error that no event has caused, and BufferError if the driver's queue is full.
+        Discard the producer after an exception or errors of the broker, because it may send the rest of its queue.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):
@@ -104,7 +102,7 @@ class KafkaProducer:
         return reports.outcome
 
     def discard(self) -> None:
-        """Let the thread drop all queued and unconfirmed messages, and end after its current poll of at most 0.5 s."""
+        """Let the thread drop all queued and unconfirmed messages, and end within about 0.5 s."""
         self._discarded.set()
 
     def is_alive(self) -> bool:

@@ -22,18 +22,14 @@ from pycalc.streaming.kafka.topic import Topic
 
 
 class KafkaStream:
-    """A topic on a Kafka cluster.
-
-    The user id is the key of an event, so that one partition has all events of a user.
-    """
+    """A topic on a Kafka cluster. The user id is the key of an event, so one partition has all events of a user."""
 
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Read the options in the URL.
+        """Read the options in the URL; raises ValueError as ``kafka_options`` does.
 
-        ``credentials`` are ``user:password``. ``publish`` takes at most ``publish_seconds``. Raises ValueError for a
-        URL without a topic or brokers, or with an invalid option.
+        ``publish`` takes at most ``publish_seconds``.
         """
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
@@ -66,8 +62,8 @@ class KafkaStream:
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Return a context in which this process is a member of the consumer group ``{topic}-{group}-{topic id}``.
 
-        A topic that was deleted and created again has a new id. Its group is therefore new too, and begins at the
-        oldest message. So an offset of the old topic, even if committed late, never applies to the new one.
+        If the topic is deleted and created again, it has a new id. Then the group is new too, so that an offset of the
+        old topic never applies to the new one.
         """
         await self._topic.ensure()
         async with self._topic.generation() as topic:
@@ -84,7 +80,7 @@ class KafkaStream:
     async def ping(self) -> None:
         """Check that the topic exists, or create it if the options allow this.
 
-        Raises StreamUnavailable if there is no usable topic, or if the last call of publish failed less than 40 s ago.
+        Raises StreamUnavailable if there is no usable topic, or if the last publish failed less than 40 s ago.
         """
         await self._topic.ensure()
         self._errors.check()
@@ -100,10 +96,7 @@ class KafkaStream:
         return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events. Return the errors of the events that the driver refused, or that the broker may have refused.
-
-        After a failure, the producer is discarded. Raises KafkaException for an error that no event has caused.
-        """
+        """Send events, and discard the producer after a failure. Raises KafkaException if no event is at fault."""
         try:
             outcome = await producer.send(self._options.topic, events)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The Kafka topic: its creation if it is missing, and checks whether it was deleted and created again."""
+"""The Kafka topic: created if it is missing, and watched for being deleted and created again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = get_logger(__name__)
 
 
 class TopicGeneration:
-    """One life of a topic, from its creation to its deletion. A later topic with the same name has another id."""
+    """A topic from its creation to its deletion. A later topic with the same name has another ``identity``."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -41,7 +41,7 @@ class TopicGeneration:
 
 
 class Topic:
-    """The topic, as accessed by Kafka's admin client, which blocks and therefore has a thread of its own."""
+    """The topic. Kafka's admin client, which blocks, runs in a thread of its own."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """Limit each call to the broker to ``call_seconds``. Check the topic's id every ``check_seconds``."""
+        """Limit each request to ``call_seconds``. Check every ``check_seconds`` that the topic is still the same."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds
@@ -72,11 +72,9 @@ class Topic:
 
     @asynccontextmanager
     async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Return a context with the topic's present generation.
+        """Return a context with the topic's present generation; raises StreamUnavailable if Kafka does not answer.
 
-        Within the context, the topic's id is checked every ``check_seconds``. If the broker does not answer a check,
-        the check is ignored, because the consumer gets the broker's errors itself. If the broker does not answer at the
-        beginning, raises StreamUnavailable.
+        Within the context, the topic's id is checked every ``check_seconds``. A check without an answer is ignored.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))
@@ -88,7 +86,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Close the connection, and end the thread after the queued calls, without waiting for them."""
+        """Close the connection and end the thread after the queued calls, in the background."""
         self._admin = None
         self._thread.close()
 
@@ -104,10 +102,7 @@ class Topic:
         return self._admin
 
     def _identity(self) -> str:
-        """Return the topic's id (KIP-516), or the zero id if the cluster has no topic ids or no controller.
-
-        Raises KafkaException if the broker does not answer or there is no topic.
-        """
+        """Return the topic's id (KIP-516), or the zero id if the cluster has no topic ids; raises KafkaException."""
         admin, name = self._client(), self._options.topic
         try:
             cluster = admin.list_topics(name, timeout=self._call_seconds)
@@ -142,10 +137,7 @@ class Topic:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return the first error of the topic or its partitions, or None if the topic is healthy.
-
-        Raises KafkaException if the broker does not answer.
-        """
+        """Return the first error of the topic or its partitions, or None; raises KafkaException if Kafka is silent."""
         try:
             topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]
         finally:

@@ -1,7 +1,7 @@
 """The connection to Pub/Sub: the channel, the error mapping, and the topic with its subscriptions.
 
-This code uses the asynchronous API clients of google-cloud-pubsub. The high-level publisher of that library starts a
-thread for each ordering key in each batch, and retries without a limit (ADR 14).
+It uses the asynchronous clients of google-cloud-pubsub. The library's high-level publisher starts a thread for each
+ordering key in each batch, and retries without a limit (ADR 14).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_attached(subscription: Subscription) -> None:
 
 
 class Clients(NamedTuple):
-    """The publisher and subscriber clients of one channel."""
+    """The API clients, and the gRPC channel that they share."""
 
     publisher: PublisherAsyncClient
     subscriber: SubscriberAsyncClient
@@ -74,7 +74,7 @@ class Clients(NamedTuple):
 
 
 class Connection:
-    """A connection that uses one channel for all calls. The first call opens the channel."""
+    """A connection that uses one gRPC channel for all calls. The first call opens the channel."""
 
     def __init__(self, options: PubSubOptions) -> None:
         self._options = options
@@ -99,15 +99,14 @@ class Connection:
     async def ensure(self) -> None:
         """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
 
-        Pub/Sub keeps a message only for existing subscriptions, so this subscription must exist before the first event.
-        Raises GoogleAPIError and GoogleAuthError.
+        Pub/Sub keeps a message only for existing subscriptions. Raises GoogleAPIError and GoogleAuthError.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
         """Return the subscription of a group. Create a missing subscription and its topic if the options allow this.
 
-        If reading the subscription is not permitted, assume that it exists. Raises GoogleAPIError and GoogleAuthError.
+        Without the right to read the subscription, assume that it exists. Raises GoogleAPIError and GoogleAuthError.
         """
         clients = await self.clients()
         name = self._options.subscription(group)
@@ -141,6 +140,6 @@ class Connection:
         try:
             credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
         except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
-            # google.auth lets these escape for a folder or unexpected JSON
+            # google.auth raises these if the file of the credentials is a folder or has other JSON
             raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
         return transport.create_channel(self._options.endpoint, credentials=credentials, options=_CHANNEL)

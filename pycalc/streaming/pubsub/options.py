@@ -32,10 +32,7 @@ class PubSubOptions:
 
 
 def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
-    """Return the options in a URL; raises ValueError for an invalid URL.
-
-    ``credentials`` must be empty, else ValueError is raised: Pub/Sub takes Google's application default credentials.
-    """
+    """Return the options in a URL; raises ValueError for an invalid URL, and if ``credentials`` are not empty."""
     if credentials:
         raise ValueError("Pub/Sub takes Google's application default credentials, not user and password")
     parts = split_url(url)

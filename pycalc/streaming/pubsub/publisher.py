@@ -1,4 +1,4 @@
-"""Publishing to Pub/Sub: one request at a time for each user, for many users concurrently."""
+"""Publishing to Pub/Sub: one request at a time for each ordering key, for many keys concurrently."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
 from pycalc.streaming.envelope import headers_of
 
-_AT_ONCE = 32  # concurrent requests: all messages of a request have the same ordering key, so each user needs one
+_AT_ONCE = 32  # concurrent requests; each has only messages of one ordering key, which is a user's id
 _MAX_MESSAGES = 1_000
 _MAX_BYTES = 9_500_000  # the most bytes of the messages in a request; Pub/Sub allows 10 MB for the whole request
 _OVERHEAD = 1_024  # an upper bound for the size of a message without its body
@@ -42,8 +42,8 @@ class _Message(NamedTuple):
 class Publishing:
     """The publishing of one batch, with transient errors retried for most of ``seconds``.
 
-    The request for a key begins after the reply to the previous one, so no event overtakes another. A failure does not
-    block its ordering key, so no key has to be resumed. ``refused`` has the reasons for refused events, by event id.
+    Each request for a key begins after the reply to the previous one, so no event overtakes another. ``refused`` has
+    the reasons for refused events, by event id.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -54,10 +54,7 @@ class Publishing:
         self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_RETRY_SHARE * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when each is stored or refused.
-
-        Raises GoogleAPIError once all requests have ended.
-        """
+        """Publish events, and return when each is stored or refused; raises GoogleAPIError for other failures."""
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)
@@ -96,10 +93,7 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages with the same key.
-
-        If the request is invalid, publish each message alone to find the invalid ones.
-        """
+        """Publish messages of one key. If the request is invalid, publish each message alone to find which one is."""
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for message in part:

@@ -28,10 +28,9 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Read the options in the URL. ``publish`` takes at most ``publish_seconds``.
+        """Read the options in the URL; raises ValueError as ``pubsub_options`` does.
 
-        Raises ValueError for a URL without a topic or with an invalid option. ``credentials``, which every stream is
-        given, must be empty, else ValueError is raised: Pub/Sub takes Google's application default credentials.
+        ``publish`` takes at most ``publish_seconds``.
         """
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
@@ -59,10 +58,7 @@ class PubSubStream:
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
-        """Return a context for receiving from the subscription ``{topic}-{group}``.
-
-        Raises StreamUnavailable if Pub/Sub does not answer or gives no access.
-        """
+        """Return a context for receiving from the subscription ``{topic}-{group}``; raises StreamUnavailable."""
         with self._errors.mapped("receive", "Pub/Sub gives no messages."):
             subscription = await self._connection.subscription(group)
             clients = await self._connection.clients()
@@ -75,7 +71,7 @@ class PubSubStream:
     async def ping(self) -> None:
         """Check that topic and subscription exist, or create them if the options allow this.
 
-        Raises StreamUnavailable if they can't be used, or if the last call of publish failed less than 40 s ago.
+        Raises StreamUnavailable if they can't be used, or if the last publish failed less than 40 s ago.
         """
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
             await self._connection.ensure()

@@ -1,4 +1,4 @@
-"""Consuming from Pub/Sub: a group member that uses unary pulls."""
+"""Consuming from Pub/Sub by single pull requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from google.api_core.exceptions import DeadlineExceeded, NotFound
 from google.pubsub_v1 import PubsubMessage, ReceivedMessage, SubscriberAsyncClient, Subscription
 
 from pycalc.errors import StreamUnavailable
-from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, Delivery, MessageBatch
+from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.envelope import event_of_message
+from pycalc.streaming.envelope import delivery_of
 from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
 
 
@@ -40,7 +40,7 @@ class _Lease(NamedTuple):
 
 
 class PubSubMember:
-    """A member of a Pub/Sub group, which extends the leases of uncommitted batches for up to ten minutes."""
+    """A member of a group, which extends the leases of its uncommitted messages for up to ten minutes."""
 
     def __init__(
         self,
@@ -77,12 +77,10 @@ class PubSubMember:
             self._checked = monotonic()
             self._errors.answered()
             self._leases.append(lease)
-        deliveries = []
-        for received in messages:
-            event = event_of_message(received.message.data)
-            raw = b"" if event is not None else received.message.data
-            deliveries.append(Delivery(event, raw, f"{self._subscription.name} {received.message.message_id}"))
-        return MessageBatch(deliveries, lease)
+        name = self._subscription.name
+        return MessageBatch(
+            [delivery_of(each.message.data, f"{name} {each.message.message_id}") for each in messages], lease
+        )
 
     async def commit(self, batch: MessageBatch) -> None:
         lease = cast("_Lease", batch.position)
@@ -97,8 +95,7 @@ class PubSubMember:
     async def aclose(self) -> None:
         """Cancel the running pull, and return all uncommitted messages to the group.
 
-        If the pull receives messages before it is cancelled, these are returned too. If Pub/Sub does not answer within
-        3 s, the messages return to the group when their leases expire.
+        If Pub/Sub does not answer within 3 s, the messages return to the group when their leases expire.
         """
         self._extending.cancel()
         await asyncio.wait({self._extending})
@@ -126,10 +123,7 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal.
-
-        At most one request is sent in each check interval, and none if the topic was deleted before the member joined.
-        """
+        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal."""
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
         self._checked = monotonic()
@@ -142,10 +136,7 @@ class PubSubMember:
         check_attached(found)
 
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
-        """Set the leases of messages to end in ``seconds`` seconds. With 0, the messages return to the group.
-
-        Raises GoogleAPIError if Pub/Sub refuses the call or does not answer.
-        """
+        """Let the leases of messages end in ``seconds``; at 0, they return to the group. Raises GoogleAPIError."""
         if ack_ids:
             await self._client.modify_ack_deadline(
                 subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK
