@@ -46,39 +46,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-_MOST_IN_DETAIL = 3  # if there are more problems, an error's detail says only how many there are
+_MOST_IN_DETAIL = 3
 
 
 class FieldProblem(NamedTuple):
-    """A problem with one input field: a JSON pointer (RFC 6901) to the field, and a description of the problem.
+    """A problem with one input field."""
 
-    ``position`` is the index of the wrong character in the field's text, counted from 0, or None if unknown.
-    """
-
-    pointer: str
+    pointer: str  # a JSON pointer (RFC 6901) to the field
     detail: str
-    position: int | None = None
+    position: int | None = None  # the index of the wrong character in the field's text, from 0, or None if unknown
 
 
 class LimitState(NamedTuple):
-    """The state of a rate limit or quota of ``amount`` in ``window`` seconds.
-
-    ``remaining`` is the amount left, and ``reset`` the number of seconds until the window ends.
-    """
+    """The state of a rate limit or quota."""
 
     amount: int
-    window: int
+    window: int  # seconds in which ``amount`` may be used
     remaining: int
-    reset: int
+    reset: int  # seconds until the window ends
     name: str
     unit: str = ""  # the unit of ``amount`` in header fields; empty for calculations
 
 
 class PycalcError(Exception):
-    """The base class of the domain's errors.
-
-    ``detail`` is a sentence for the client. The response to an internal error does not show it.
-    """
+    """The base class. ``detail`` is a sentence for the client. The response to an internal error does not show it."""
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
@@ -103,10 +94,7 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for ``problems``.
-
-        If there are more than three, its detail says only how many there are.
-        """
+        """Return the error for ``problems``. If there are more than three, its detail says only how many."""
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
@@ -126,8 +114,7 @@ class DomainError(PycalcError):
 class ResultTooLarge(PycalcError):
     """The result has more than ``limit`` digits, or an upper estimate of its digits exceeds ``limit``.
 
-    ``digits`` is the number of digits; ``leading`` and ``trailing`` are the first and last digits. Each is None if
-    unknown.
+    ``digits`` is their number, ``leading`` and ``trailing`` are the first and last 20. Each is None if unknown.
     """
 
     code = "result-too-large"
@@ -279,10 +266,7 @@ class StillRunning(RetryLater):
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit.
-
-    ``limits`` has the states of the limit's windows. For a limit that is hidden from clients, ``limits`` is empty.
-    """
+    """The caller exceeded a rate limit. ``limits`` are its states, or empty if clients are not told them."""
 
     code = "rate-limited"
     title = "Too many requests"
@@ -293,10 +277,7 @@ class RateLimited(RetryLater):
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up a quota. ``resets_at`` is in seconds since the epoch.
-
-    ``used`` has up to six decimals, whereas ``quota.remaining`` is a whole number.
-    """
+    """The caller has used up a quota. ``used`` is in the quota's unit, ``resets_at`` in seconds since the epoch."""
 
     code = "quota-exceeded"
     title = "A quota is used up"
@@ -317,20 +298,14 @@ class Overloaded(RetryLater):
 
 
 class Unavailable(RetryLater):
-    """The service can't do this now: for example, a dependency does not answer, or the service is shutting down.
-
-    After OutcomeUnknown and AnswerLost, the dependency may have done the work.
-    """
+    """The service can't do this now: for example, a dependency does not answer, or the service is shutting down."""
 
     code = "unavailable"
     title = "The service is not available"
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write.
-
-    ``reason`` is for logs, and appears in ``str`` but not in ``detail``.
-    """
+    """The database does not answer or can't write. ``reason`` is for logs: ``str`` shows it, ``detail`` does not."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         super().__init__(detail, retry_after, reason)
@@ -365,10 +340,7 @@ class RowsRejected(PycalcError):
 
 
 class KeysTaken(PycalcError):
-    """Requests were not recorded, because other requests with the same idempotency keys are already recorded.
-
-    ``ids`` are the ids of these keys.
-    """
+    """Requests were not recorded, because their idempotency keys, which have these ``ids``, are already recorded."""
 
     def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
         super().__init__(detail, ids)
@@ -376,9 +348,9 @@ class KeysTaken(PycalcError):
 
 
 class EventsRefused(PycalcError):
-    """The stream rejects some events permanently, and has stored all other events of their batch.
+    """The stream has stored a batch except the events in ``refused``, which it will never accept.
 
-    ``refused`` maps the id of each rejected event to the reason.
+    ``refused`` maps their ids to the reasons.
     """
 
     def __init__(self, detail: str, refused: Mapping[bytes, str]) -> None:

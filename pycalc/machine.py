@@ -23,10 +23,7 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return the bytes of memory that this process may use.
-
-    A control group may limit the process to less than the machine has.
-    """
+    """Return the bytes of memory that this process may use: the machine's, or less if its control groups limit it."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [machine]
     for folder in _folders(cgroups, own, "memory"):

@@ -73,14 +73,12 @@ def unknown_settings() -> list[str]:
     known = {"API_KEY", *(name.upper() for name in Settings.model_fields)}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
     given = {name.upper(): value or "" for name, value in variables.items()}
-    links = _service_links(given)
     sentences = []
-    for name in sorted(given.keys() - links):
+    for name in sorted(given.keys() - _service_links(given)):
         setting = name.removeprefix("PYCALC_")
-        if setting == name or setting in known:
-            continue
-        near = [f"; did you mean PYCALC_{match}?" for match in get_close_matches(setting, known, 1)]
-        sentences.append(f"{name} is not a setting{''.join(near)}")
+        if setting != name and setting not in known:
+            near = [f"; did you mean PYCALC_{match}?" for match in get_close_matches(setting, known, 1)]
+            sentences.append(f"{name} is not a setting{''.join(near)}")
     return sentences
 
 
@@ -118,10 +116,9 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 
 
 def _expanded(path: str) -> str:
-    """Return a path after expanding ``~`` and variables.
+    """Return a path with ``~`` and variables expanded. Docker and systemd do not expand them in environment files.
 
-    Docker and systemd read environment files without a shell, so nothing else expands them. Raises ValueError for an
-    unknown user or variable, and for a path that begins with a quotation mark.
+    Raises ValueError for an unknown user or variable, and for a path that begins with a quotation mark.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
@@ -132,21 +129,18 @@ def _expanded(path: str) -> str:
 
 
 def _expanded_file(url: str) -> str:
-    """Return a database URL. If it is an SQLite URL, its path is expanded; raises ValueError as ``_expanded`` does."""
+    """Return a database URL. Expand the path of an SQLite URL."""
     scheme, slashes, path = url.partition(":///")
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 
 
 def _split(value: object) -> object:
-    """Return the non-empty parts of a comma-separated text. Return any other object unchanged."""
+    """Return the parts of a comma-separated text that are not empty. Return any other object unchanged."""
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check``, which must raise ValueError for an invalid text.
-
-    Empty texts are valid.
-    """
+    """Return a validator that calls ``check``, which raises ValueError, for each text that is not empty."""
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):
@@ -157,14 +151,13 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _require_origin(text: str) -> None:
-    """Raise ValueError unless the text is an origin that omits the scheme's default port (RFC 6454 §6.2)."""
     found = _ORIGIN.fullmatch(text)
-    if found is None or found[2] == _OWN_PORT[found[1]]:
+    if found is None or found[2] == _OWN_PORT[found[1]]:  # browsers omit the scheme's default port (RFC 6454 §6.2)
         raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
 
 
 def _of_roles(value: object) -> object:
-    """Return the content of a JSON text; raises ValueError if it is not JSON. Return any other object unchanged."""
+    """Return the content of a JSON text. Return any other object unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -173,20 +166,17 @@ def _of_roles(value: object) -> object:
         raise ValueError('write a JSON object, such as {"admin": {"compute": "0"}}') from None
 
 
-def _require_issuer(text: str) -> None:
-    """Raise ValueError unless the text can be an issuer (OpenID Connect Core 1.0 §2)."""
+def _require_issuer(text: str) -> None:  # OpenID Connect Core 1.0 §2
     if not is_secure(text) or "?" in text:
         raise ValueError("the issuer is an https URL without a query, or an http URL on this machine")
 
 
 def _require_callback(text: str) -> None:
-    """Raise ValueError unless the text can be the URL of the callback."""
     if not is_secure(text) or not text.endswith("/oidc/callback"):
         raise ValueError("the URL is of https, or of http on this machine, and ends in /oidc/callback")
 
 
 def _require_claim(text: str) -> None:
-    """Raise ValueError unless the text has the form ``claim=value``."""
     claim, _, value = text.partition("=")
     if not claim or not value:
         raise ValueError(f"{text!r} is not of the form CLAIM=VALUE, such as groups=pycalc-admins")
@@ -407,8 +397,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of settings by precedence: arguments, environment variables, ``.env``.
 
-        An empty variable is dropped, so that the default applies, except for the settings in which empty means "no
-        limit". Values of PYCALC_PORT and PYCALC_METRICS_PORT that Kubernetes sets for its Services are dropped too.
+        An empty variable means the default, except for the settings in which empty means "no limit". A port that
+        Kubernetes has set for a Service is ignored.
         """
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
@@ -455,10 +445,7 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError for missing keys, except in development on SQLite, where the data folder gets new keys.
-
-        Several instances need the same keys. Migrations, relays and consumers need no keys and do not call this.
-        """
+        """Raise ValueError for missing keys, except in development on SQLite, where the service makes its own keys."""
         if not self.hardened and self.database.startswith("sqlite:"):
             return
         where = f"in production, on Cloud Run and with PostgreSQL: {MIN_KEY_LENGTH} random characters or more"
@@ -469,7 +456,7 @@ class Settings(BaseSettings):
 
     @property
     def user_limits(self) -> UserLimits:
-        """Return the default limits of a user. Limits of the account or its role take precedence."""
+        """Return the limits of a user, unless the account or its role has other ones."""
         return UserLimits(
             self.rate_limit,
             parse_seconds(self.compute_quota) if self.compute_quota else None,
