@@ -10,10 +10,7 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Read the settings, configure logging and return the settings. If ``warn`` is set, warn of unknown settings.
-
-    Raises SystemExit with a message for an invalid setting.
-    """
+    """Configure logging and return the settings; raises SystemExit for an invalid one. ``warn`` of unknown ones."""
     try:
         settings = read_settings()
         warnings = unknown_settings() if warn else []

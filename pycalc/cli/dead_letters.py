@@ -20,7 +20,6 @@ _REASON_CHARACTERS = 200
 
 
 def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
-    """Call ``work`` with the dead-letter service, on the database that the settings name."""
     settings = configure()
 
     async def with_database() -> None:
@@ -34,9 +33,9 @@ def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
 
 
 def show() -> None:
-    """Print each dead letter on a line: number, stage, time, event id, origin, reason and content.
+    """Print each dead letter on a line, in ASCII: number, stage, time, event id, origin, reason and content.
 
-    Everything but printable ASCII is escaped, and a long reason or content is cut.
+    A long reason or content is cut.
     """
 
     async def show_all(letters: DeadLetters) -> None:
@@ -53,7 +52,7 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Move the event of a dead letter back into the outbox.
+    """Publish the event of a dead letter again.
 
     Raises NotFound if there is no such letter, or if the calculation of its event is not recorded.
     """

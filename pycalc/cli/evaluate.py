@@ -1,4 +1,4 @@
-"""``pycalc eval`` and commands such as ``pycalc fibonacci N``: calculations in this process or by a service."""
+"""``pycalc eval`` and commands such as ``pycalc fibonacci N``: calculations in this process or by a server."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def evaluate(
 ) -> None:
     """Print the value of ``expression``, or of the expression in the UTF-8 file ``file``; ``-`` is standard input.
 
-    If ``server`` is the URL of a service, the service evaluates the expression, else this process does. Raises
-    ValueError for invalid input and for a result or a memory need above the limits.
+    The service at the URL ``server`` evaluates it; with None, this process does. Raises ValueError for invalid input, a
+    result that is too large, and problems that the service reports.
     """
     if file is not None:
         try:
@@ -47,10 +47,7 @@ def evaluate(
 
 
 def _evaluate_at(server: str, expression: str, precision: str | None, base: str | None) -> None:
-    """Evaluate the expression by a service, with the API key in PYCALC_API_KEY; print the value as it arrives.
-
-    Raises ValueError for every problem that the service reports, and if the client is not installed.
-    """
+    """Print the value of an expression that a service evaluates, with the API key in PYCALC_API_KEY."""
     try:
         from pycalc_client import Client, ProblemError, PycalcError, RetryPolicy
     except ImportError:
@@ -73,9 +70,9 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation on the given operands with the given options. A summary is a JSON object.
+    """Print the result of an operation. ``given`` has its operands and options. A summary is a JSON object.
 
-    Raises ValueError for invalid input, and for a result or a memory need above the limits.
+    Raises ValueError for invalid input, and if the result has too many digits or needs too much memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would run a handler only after the arithmetic
     calculation = CALCULATIONS[operation]
@@ -105,15 +102,12 @@ def _place(positions: Iterable[int | None]) -> str:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Return a context that shows the elapsed and ``expected`` seconds on a terminal, after its first second.
-
-    A child process writes the time, because the arithmetic holds the global interpreter lock.
-    """
+    """Return a context that shows the elapsed and ``expected`` seconds on a terminal, after its first second."""
     if not sys.stderr.isatty():
         yield
         return
     reading, writing = os.pipe()
-    child = os.fork()
+    child = os.fork()  # a thread could not write, because the arithmetic holds the global interpreter lock
     if not child:
         os.close(writing)
         _show_progress(reading, expected)
@@ -127,10 +121,7 @@ def _progress(expected: float) -> Iterator[None]:
 
 
 def _show_progress(reading: int, expected: float) -> None:
-    """Write the elapsed seconds every second until the other end of the pipe is closed, then erase the line.
-
-    ``reading`` is the descriptor of this end.
-    """
+    """Write the elapsed seconds every second until the other end of the pipe ``reading`` is closed."""
     began = monotonic()
     while not select.select([reading], [], [], 1)[0]:
         sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")

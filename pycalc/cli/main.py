@@ -22,7 +22,6 @@ _COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead
 
 
 def _settings_help() -> str:
-    """Return the list of settings with their defaults, for the help text."""
     from pycalc.settings import Settings
 
     lines = ["settings (environment variables, or lines of .env):"]
@@ -33,17 +32,13 @@ def _settings_help() -> str:
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
-    """Add a command and return its parser.
-
-    ``run`` names the command's function; ``options`` are arguments of the parser.
-    """
+    """Add a command that calls the function ``run``, and return its parser, which is made with ``options``."""
     command: argparse.ArgumentParser = commands.add_parser(name, **options)
     command.set_defaults(run=run)
     return command
 
 
 def _add_operations(commands: Any) -> None:
-    """Add a command for each operation of the registry."""
     from pycalc.services.calculations.planning import takes_precision
     from pycalc.services.operations import OPERATIONS, Modular, Summarisable
 
@@ -67,7 +62,6 @@ def _add_operations(commands: Any) -> None:
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    The parsed arguments are the arguments of the command's function, and ``run``, its name as ``module:function``.
     ``with_operations`` adds a command for each operation, which imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
@@ -125,7 +119,7 @@ def _is_negative(command: str, word: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Print an error as one line on standard error.
 
-    If a short command writes to a pipe whose reader has closed it, raises BrokenPipeError.
+    Raises BrokenPipeError if a command that is not long-running writes to a pipe that its reader has closed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are

@@ -12,10 +12,7 @@ from pycalc.settings import Settings, read_settings
 
 
 def serve() -> None:
-    """Serve the tools until standard input ends, without a server or an account.
-
-    Raises ValueError for an invalid setting, and if the extra ``mcp`` is not installed.
-    """
+    """Serve the tools until standard input ends. Raises ValueError for an invalid setting or a missing package."""
     if find_spec("mcp") is None:
         raise ValueError("pycalc mcp needs the packages of the extra mcp: pip install '.[mcp]' in the repository")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once; the kernel then ends the worker processes

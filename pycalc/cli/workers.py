@@ -20,7 +20,7 @@ from pycalc.streaming.base import Stream
 
 
 def relay() -> None:
-    """Publish the outbox until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease."""
+    """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease."""
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
 
@@ -38,10 +38,7 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Run the service that ``start`` begins, until a signal. Raises StoreUnavailable for an SQLite database.
-
-    The caller must have blocked the signals, so that no early signal is missed.
-    """
+    """Start the relay or the consumer, and wait for a signal. Raises StoreUnavailable for an SQLite database."""
     stop = asyncio.Event()
     watch(stop)
     if settings.database.startswith("sqlite:"):

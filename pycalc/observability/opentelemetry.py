@@ -26,10 +26,7 @@ _CLOSE_SECONDS = 1.0
 
 
 def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return an OpenTelemetry context whose current span is ``found``, a span of another process.
-
-    Return None for None.
-    """
+    """Return a context whose current span is ``found``, a span of another process, or None for None."""
     if found is None:
         return None
     flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
@@ -43,9 +40,9 @@ def _context_of_span(span: Span) -> TraceContext:
 
 
 class OpenTelemetryTracer(Tracer):
-    """A tracer that queues spans for a sending thread. The queue is bounded, and drops spans if it is full.
+    """A tracer that queues spans for a sending thread. If the queue is full, spans are dropped.
 
-    Spans name ``part``, the part of the service that this process runs.
+    ``part`` is the part of the service that this process runs, which all spans name.
     """
 
     on = True
@@ -100,7 +97,6 @@ class OpenTelemetryTracer(Tracer):
         return _context_of_span(span).traceparent if span.is_recording() else None
 
     async def aclose(self) -> None:
-        """Wait up to 1 s until the remaining spans are sent, then stop."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:

@@ -1,4 +1,4 @@
-"""A cache for the latest result of a function, which all callers share."""
+"""A cache for the latest result of a function."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """A cache for the latest result of the function ``call``.
+    """A cache for the latest result or error of the function ``call``.
 
     ``get`` calls the function again if the last call has ended and began at least ``seconds`` ago. Concurrent callers
-    share one call. An error is cached like a result. Cancelling a caller does not cancel the call.
+    share one call, which is not cancelled with them.
     """
 
     def __init__(

@@ -28,8 +28,8 @@ class _Kind(NamedTuple):
 class RepeatFilter(logging.Filter):
     """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
 
-    Records of structlog with an exception are identical if logger, event and traceback are equal. Without an exception,
-    logger, level and all fields except the request's and the time must be equal. Records of the standard library are
+    Records of structlog are identical if their logger, level and fields are equal, apart from the time and the
+    request's fields; with an exception, if logger, event and traceback are equal. Records of the standard library are
     identical if logger, level, message and exception are equal.
     """
 
@@ -44,8 +44,8 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write a record.
 
-        Also log how many records were suppressed of each kind that is no longer counted. A kind is counted until its
-        interval has ended, or until a new kind needs its place.
+        Also log how many records were suppressed of each kind whose interval has ended, or of the oldest kind if too
+        many are counted.
         """
         if record.name == _UNLIMITED:
             return True

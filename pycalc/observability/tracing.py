@@ -24,9 +24,10 @@ class Tracer:
     on = False  # False if no span is ever recorded; callers then skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
-        """Begin the span of a request in the trace of its ``traceparent``, and add the trace to the request's context.
+        """Begin the span of a request, within the span that its ``traceparent`` header names, if it has one.
 
-        Return the function that ends the span, or None if this tracer records no spans.
+        Return the function that ends the span, or None if this tracer records no spans. The RequestContext gets the
+        trace.
         """
         return None
 
@@ -39,7 +40,7 @@ class Tracer:
     ) -> None:
         """Record a finished span, with times in Unix nanoseconds.
 
-        ``parent`` is the ``traceparent`` of the parent span. None means the current span.
+        ``parent`` is the ``traceparent`` of the parent span, or None for the current span.
         """
 
     def traceparent(self) -> str | None:
@@ -54,7 +55,10 @@ NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record a span that ends now in each trace. ``operation`` is the attribute ``messaging.operation.type``."""
+    """Record a span that ends now in each of several traces, below the span that a ``traceparent`` names.
+
+    ``operation`` is the value of the attribute ``messaging.operation.type``.
+    """
     ended_ns = time_ns()
     for traceparent in dict.fromkeys(filter(None, traceparents)):
         tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
