@@ -53,8 +53,8 @@ class McpEndpoint:
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
         """Run the SDK's session manager until the task is cancelled. If it fails, the next request starts another."""
         try:
-            http: Any = await asyncio.to_thread(import_module, "pycalc.mcp.http")
-            manager = http.session_manager(self._most_inline)
+            server: Any = await asyncio.to_thread(import_module, "pycalc.mcp.server")
+            manager = server.session_manager(self._most_inline)
             async with manager.run():
                 started.set_result(manager.handle_request)
                 await asyncio.get_running_loop().create_future()

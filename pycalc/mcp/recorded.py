@@ -142,7 +142,7 @@ class RecordedBackend(NamedTuple):
         context_of(self.scope).release_slot = slot.release
 
     def _reserve(self, digits: int, reserved: ExitStack) -> None:
-        """Reserve memory for a long result of ``digits`` digits."""
+        """Reserve memory for a result of ``digits`` digits, if it is long."""
         if digits > UNCOUNTED_BYTES:
             memory = resources_of(self.scope).response_memory
             reserved.enter_context(memory.acquire(self.caller.user_id, digits))

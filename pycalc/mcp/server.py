@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -29,6 +31,7 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 from pycalc.mcp.arguments import batch_of, literals, range_of
 from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, ToolBackend
+from pycalc.mcp.endpoint import BACKEND
 from pycalc.mcp.results import answer, batch_answered, calculated, failed, sentence_of
 from pycalc.mcp.tools import INSTRUCTIONS, make_tools
 from pycalc.services.calculations.requests import named_request
@@ -124,6 +127,18 @@ class ToolServer:
             raise MCPError(INVALID_PARAMS, sentence_of(error)) from None
         content = TextResourceContents(uri=params.uri, mime_type="text/plain", text=part.text)
         return ReadResourceResult(contents=[content])
+
+
+def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
+    """Return the SDK's handler of HTTP requests, without sessions and with answers in JSON.
+
+    The backend of a request is in its ASGI scope, under the key BACKEND.
+    """
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
+    tools = ToolServer(lambda context: context.request.scope[BACKEND], most_inline)  # type: ignore[union-attr]
+    server = tools.server()
+    server.middleware.clear()  # it records spans, but the request already has one
+    return StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
 
 async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:

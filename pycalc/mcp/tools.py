@@ -39,26 +39,26 @@ _RESULT: dict[str, Any] = {
 def make_tools(most_inline: int) -> dict[str, Tool]:
     """Return all tools by name, the most useful one first. The tool ``digits`` reads up to ``most_inline`` digits."""
     tools = [_calculation(CALCULATIONS["evaluate"], _SYNTAX)]
-    tools += [_calculation(operation, _description(operation)) for operation in OPERATIONS.values()]
+    for operation in OPERATIONS.values():
+        example = ", ".join(f'{parameter.name}: "{parameter.example}"' for parameter in operation.parameters)
+        tools.append(_calculation(operation, f"{operation.description} Example: {{{example}}}."))
     tools += [_batch(), _digits(most_inline), _history()]
     return {tool.name: tool for tool in tools}
 
 
-def _tool(name: str, title: str, description: str, given: dict[str, Any], required: list[str], output: Any) -> Tool:
-    schema = {"type": "object", "properties": given, "required": required, "additionalProperties": False}
+def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*required]}
+
+
+def _tool(name: str, title: str, description: str, given: dict[str, Any], output: dict[str, Any]) -> Tool:
     return Tool(
         name=name,
         title=title,
         description=description,
-        input_schema=schema,
+        input_schema={**given, "additionalProperties": False},
         output_schema=output,
         annotations=_ANNOTATIONS,
     )
-
-
-def _description(operation: Calculable[Any]) -> str:
-    examples = ", ".join(f'{parameter.name}: "{parameter.example}"' for parameter in operation.parameters)
-    return f"{operation.description} Example: {{{examples}}}."
 
 
 def _calculation(operation: Calculable[Any], description: str) -> Tool:
@@ -80,37 +80,27 @@ def _calculation(operation: Calculable[Any], description: str) -> Tool:
     if operation.numeric:
         meaning = f"write an integer result in this base, {SMALLEST} to {LARGEST}"
         given["base"] = {"type": "string", "description": meaning}
-    required = [parameter.name for parameter in operation.parameters]
-    output = {"type": "object", "properties": _RESULT, "required": ["id", "digits", "exact"]}
-    return _tool(operation.name, operation.title, description, given, required, output)
+    operands = _object(given, *(parameter.name for parameter in operation.parameters))
+    output = _object(_RESULT, "id", "digits", "exact")
+    return _tool(operation.name, operation.title, description, operands, output)
 
 
 def _batch() -> Tool:
-    item = {
+    operands = {
         "type": "object",
-        "properties": {
-            "operation": {"type": "string", "enum": [*CALCULATIONS]},
-            "input": {
-                "type": "object",
-                "description": "the operands and options by name",
-                "additionalProperties": {"type": "string"},
-            },
-        },
-        "required": ["operation", "input"],
-        "additionalProperties": False,
+        "description": "the operands and options by name",
+        "additionalProperties": {"type": "string"},
     }
+    operation = {"type": "string", "enum": [*CALCULATIONS]}
+    item = {**_object({"operation": operation, "input": operands}, "operation", "input"), "additionalProperties": False}
     operations = {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_BATCH}
     answer = {"type": "object", "properties": {**_RESULT, "error": {"type": "string"}}}
-    output = {
-        "type": "object",
-        "properties": {"results": {"type": "array", "items": answer}},
-        "required": ["results"],
-    }
+    output = _object({"results": {"type": "array", "items": answer}}, "results")
     description = (
         f"Do up to {MAX_BATCH:,} calculations in one call, answered in order, each by its result or by an error. "
         'Example: {operations: [{operation: "gcd", input: {a: "1071", b: "462"}}]}.'
     )
-    return _tool(BATCH, "Batch", description, {"operations": operations}, ["operations"], output)
+    return _tool(BATCH, "Batch", description, _object({"operations": operations}, "operations"), output)
 
 
 def _digits(most_inline: int) -> Tool:
@@ -119,11 +109,9 @@ def _digits(most_inline: int) -> Tool:
         "start": {"type": "integer", "minimum": 0, "description": "the first character's place, from 0 (default 0)"},
         "count": {"type": "integer", "minimum": 1, "maximum": most_inline, "description": "how many characters"},
     }
-    properties = {name: {"type": kind} for name, kind in (("text", "string"), ("start", "integer"))}
-    properties["total"] = {"type": "integer"}
-    output = {"type": "object", "properties": properties, "required": [*properties]}
+    properties = {"text": {"type": "string"}, "start": {"type": "integer"}, "total": {"type": "integer"}}
     description = "Read a part of the result of an earlier calculation, such as digits of a long one, by its id."
-    return _tool(DIGITS, "Digits of a result", description, given, ["id"], output)
+    return _tool(DIGITS, "Digits of a result", description, _object(given, "id"), _object(properties, *properties))
 
 
 def _history() -> Tool:
@@ -137,6 +125,5 @@ def _history() -> Tool:
     }
     item = {"type": "object", "properties": {**_RESULT, "operation": {"type": "string"}, "input": {"type": "object"}}}
     properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}
-    output = {"type": "object", "properties": properties, "required": ["items"]}
     description = "List the calculations of your account, newest first (an admin: everyone's)."
-    return _tool(HISTORY, "History", description, given, [], output)
+    return _tool(HISTORY, "History", description, _object(given), _object(properties, "items"))
