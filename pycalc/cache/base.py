@@ -13,7 +13,10 @@ LOCAL_TIER = 0.0  # with this cost, ``get`` looks only in the local tier
 
 
 class Cache(Protocol):
-    """A store of results, bounded in bytes. The key of a result is a text that names the calculation."""
+    """A store of results, bounded in bytes, with one or several tiers: local memory, and a shared store such as Redis.
+
+    The key of a result is a text that names the calculation.
+    """
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key, or None if there is none.
@@ -23,7 +26,7 @@ class Cache(Protocol):
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result in each tier that is faster than computing it. ``cost`` is as for ``get``.
+        """Store a result in each tier whose look-up is faster than the computation. ``cost`` is as for ``get``.
 
         A tier may store the result later, in the background, or drop it, for example because it has no room.
         """
@@ -70,7 +73,10 @@ class CounterStore(Protocol):
         """
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
-        """Add ``amount`` to all counters, or to none if one would exceed its limit. Return the counters' states."""
+        """Add ``amount`` to the counters of all ``bounds``, or to none if one would exceed its limit.
+
+        Return the states of the counters, in the order of ``bounds``.
+        """
 
     async def get(self, key: str) -> int:
         """Return the count, or 0 if there is no such counter."""

@@ -60,7 +60,7 @@ class CircuitBreaker:
         await probed.wait()
 
     def answered(self) -> None:
-        """Reset the count of late replies, because a reply came in time."""
+        """Note that a reply came in time, which resets the count of late replies."""
         self._late_answers = 0
 
     def late(self, sent: float) -> None:

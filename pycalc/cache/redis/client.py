@@ -81,7 +81,7 @@ class RedisClient:
         exception, the breaker opens.
 
         After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays the request
-        only once. Two failures are exempt: an error reply of Redis, and more than _COMMANDS pending commands.
+        only once. Two failures are exempt: an error reply of Redis, and more than 2,000 pending commands.
         """
         context = current_context()
         if context is not None and context.cache_late:

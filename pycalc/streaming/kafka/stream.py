@@ -96,7 +96,10 @@ class KafkaStream:
         return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events, and discard the producer after a failure. Raises KafkaException if no event is at fault."""
+        """Send events, and discard the producer after a failure.
+
+        Raises KafkaException for an error that no event has caused, such as a missing right.
+        """
         try:
             outcome = await producer.send(self._options.topic, events)
         except BaseException:
@@ -117,7 +120,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return the events of each key, beginning with the first event whose id is in ``doubtful``."""
+    """Return, for each key, its first event whose id is in ``doubtful`` and all later ones."""
     keys: set[bytes] = set()
     rest = []
     for event in events:
