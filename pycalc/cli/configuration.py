@@ -10,7 +10,10 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Configure logging and return the settings; raises SystemExit for an invalid one. ``warn`` of unknown ones."""
+    """Configure logging and return the settings. With ``warn``, print a warning for each unknown setting.
+
+    Raises SystemExit for an invalid setting.
+    """
     try:
         settings = read_settings()
         warnings = unknown_settings() if warn else []

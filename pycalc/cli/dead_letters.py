@@ -52,7 +52,7 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Publish the event of a dead letter again.
+    """Put the event of a dead letter back into the outbox, from which it is published again.
 
     Raises NotFound if there is no such letter, or if the calculation of its event is not recorded.
     """

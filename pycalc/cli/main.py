@@ -110,7 +110,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
 
 
 def _is_negative(command: str, word: str) -> bool:
-    """Return whether a word is an expression or an operand that begins with a minus sign."""
+    """Return whether a word that begins with - is an expression (for ``eval``) or a number, rather than an option."""
     if command == "eval":
         return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
     return word.startswith("-") and word[1:2] in set(".0123456789")

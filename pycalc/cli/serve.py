@@ -9,7 +9,7 @@ import signal
 def serve(listener: int | None) -> None:
     """Run the HTTP service until SIGTERM or SIGINT.
 
-    ``listener`` is the descriptor of the socket to a supervisor, or None for a process without one.
+    ``listener`` is the descriptor of the socket on which a supervisor listens, or None without a supervisor.
     """
     # Until the server handles signals, a signal ends the process, even during the imports. The default action would
     # not do this in process 1 of a container.

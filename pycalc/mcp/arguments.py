@@ -57,7 +57,10 @@ def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
 
 
 def whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an argument, or its default if it is missing. Raises InvalidInput unless it is ``least`` to ``most``."""
+    """Return the whole number in an argument, or ``default`` if the argument is missing.
+
+    Raises InvalidInput unless the argument is a number from ``least`` to ``most``.
+    """
     text = given.get(name, str(default))
     if text.isascii() and text.isdigit() and len(text) <= 13 and least <= int(text) <= most:
         return int(text)

@@ -21,9 +21,10 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. To keep the
-        order, publish the same batch again before later events with the same keys; consumers may see duplicates. Raises
-        EventsRefused for events that the stream will never accept, after it has stored all others.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Those that are
+        stored are the first ones of their keys. To keep the order, publish the same batch again before later events
+        with these keys; consumers may see duplicates. Raises EventsRefused for events that the stream will never
+        accept, after it has stored all others.
         """
 
     async def ping(self) -> None:

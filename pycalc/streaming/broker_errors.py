@@ -39,7 +39,7 @@ class BrokerErrors:
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Remember an error that the driver reports in its own thread. Log the first error of each name."""
+        """Remember an error that the driver reports outside of calls, in any thread. Log the first of each name."""
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)

@@ -27,7 +27,7 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The topic, and the settings of clients, which have librdkafka's names."""
+    """The options in a Kafka URL: the topic, and settings of librdkafka's clients, with the names that it uses."""
 
     topic: str
     create: bool  # create a missing topic
@@ -41,7 +41,7 @@ class KafkaOptions:
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
     """Return the options in a URL; raises ValueError for an unknown option or a wrong value.
 
-    ``credentials`` are ``user:password``, or empty. What the URL has of them takes precedence.
+    ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence.
     """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")

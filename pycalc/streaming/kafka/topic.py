@@ -137,7 +137,7 @@ class Topic:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return the first error of the topic or its partitions, or None; raises KafkaException if Kafka is silent."""
+        """Return the first error of the topic or its partitions, or None. Raises KafkaException without an answer."""
         try:
             topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]
         finally:
