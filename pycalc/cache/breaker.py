@@ -14,7 +14,7 @@ from pycalc.backoff import full_jitter
 from pycalc.observability.metrics import CacheMetrics
 
 _LATE_ANSWERS = 3
-_FIRST_PAUSE = 0.1
+_FIRST_PAUSE = 0.1  # seconds between failed probes, at first
 _LONGEST_PAUSE = 2.0
 _STEADY_SECONDS = 10.0
 _LONGEST_REASON = 200  # characters: an error may repeat a broken answer, of any length

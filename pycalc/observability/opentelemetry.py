@@ -14,24 +14,22 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pycalc import __version__
 from pycalc.backoff import wait_until_set
-from pycalc.observability.requests import LONGEST, METHODS, TraceContext, context_of, header, trace_of
+from pycalc.observability.requests import LONGEST, METHODS, TraceContext, context_of, header
 from pycalc.observability.tracing import NO_SPAN, Attribute, EndSpan, Tracer
 
 _KINDS = {"publish": SpanKind.PRODUCER, "count": SpanKind.CONSUMER}
 _CLOSE_SECONDS = 1.0
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def _remote(found: TraceContext | None) -> context.Context | None:
-    """Return a context whose current span is ``found``, a span of another process, or None for None."""
-    if found is None:
-        return None
-    flags = TraceFlags(TraceFlags.SAMPLED if found.sampled else TraceFlags.DEFAULT)
-    parent = SpanContext(int(found.trace_id, 16), int(found.span_id, 16), is_remote=True, trace_flags=flags)
-    return trace.set_span_in_context(NonRecordingSpan(parent), context.Context())
+def _context_in(traceparent: str) -> context.Context:
+    """Return a context whose current span is that of ``traceparent``, or an empty context if this is invalid."""
+    return _PROPAGATOR.extract({"traceparent": traceparent}, context.Context())
 
 
 def _context_of_span(span: Span) -> TraceContext:
@@ -58,7 +56,7 @@ class OpenTelemetryTracer(Tracer):
         method: str = scope["method"] if scope["method"] in METHODS else "HTTP"
         span = self._tracer.start_span(
             method,
-            context=_remote(trace_of(header(scope, b"traceparent"))) or context.Context(),
+            context=_context_in((header(scope, b"traceparent") or b"").decode("latin-1")),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": scope["path"][:LONGEST]},
         )
@@ -86,8 +84,8 @@ class OpenTelemetryTracer(Tracer):
     def record(
         self, name: str, began_ns: int, ended_ns: int, parent: str | None = None, **attributes: Attribute
     ) -> None:
-        within = context.get_current() if parent is None else _remote(trace_of(parent))
-        if within is None or not trace.get_current_span(within).get_span_context().trace_flags.sampled:
+        within = context.get_current() if parent is None else _context_in(parent)
+        if not trace.get_current_span(within).get_span_context().trace_flags.sampled:
             return
         kind = _KINDS.get(name, SpanKind.INTERNAL)
         self._tracer.start_span(name, within, kind, attributes, start_time=began_ns).end(ended_ns)

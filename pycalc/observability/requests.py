@@ -65,10 +65,9 @@ def current_context() -> RequestContext | None:
     return None if scope is None else scope.get(REQUEST)
 
 
-def trace_of(traceparent: bytes | str | None) -> TraceContext | None:
+def trace_of(traceparent: bytes | None) -> TraceContext | None:
     """Return the trace and span in a ``traceparent`` value, or None if the value is missing or invalid."""
-    text = traceparent.encode("latin-1", "replace") if isinstance(traceparent, str) else traceparent or b""
-    found = _TRACEPARENT.fullmatch(text)
+    found = _TRACEPARENT.fullmatch(traceparent or b"")
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
         return None
     return TraceContext(found[1].decode(), found[2].decode(), bool(int(found[3], 16) & 1))

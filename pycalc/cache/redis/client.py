@@ -24,7 +24,7 @@ T = TypeVar("T")
 _CONNECTIONS = 32
 _CONNECTED_BY_PROBE = 4
 _COMMANDS = 2_000  # the most pending commands, which wait for a connection or a reply
-_TASKS = 1_000
+_TASKS = 1_000  # the most background tasks
 _LAST_SECONDS = 0.5
 _TOO_MANY = "The cache has too many commands to answer; retry in 1 s."
 
