@@ -42,7 +42,7 @@ def test_a_kafka_url_with_options() -> None:
 def test_a_login_to_kafka(url: str, credentials: str, protocol: str, mechanism: str) -> None:
     """User and password may be in the URL or in a separate setting.
 
-    An unencrypted connection with a password needs an option that allows it.
+    Without TLS the mechanism is SCRAM, which does not send the password, unless an option says PLAIN.
     """
     client = kafka_options(url, credentials).client
     assert client["security.protocol"] == protocol
