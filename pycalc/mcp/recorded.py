@@ -156,12 +156,11 @@ def _calculated(answer: Answer) -> Calculated:
 
 def _with_literals(page: str) -> dict[str, Any]:
     """Return a HistoryPage without nulls. All its numbers, and results that are lists or booleans, are strings."""
-    found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str)
+    found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str, object_hook=_without_nulls)
     for item in found["items"]:
-        if not isinstance(item["result"], str | None):
+        if not isinstance(item.get("result", ""), str):
             item["result"] = json.dumps(item["result"])
-    items = [_without_nulls(item) for item in found["items"]]
-    return _without_nulls({**found, "items": items})
+    return found
 
 
 def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
