@@ -112,7 +112,9 @@ async def open_account_services(
     )
     provider_sign_in = None
     if settings.oidc_issuer:
-        provider = stack.closing(Provider(_provider_settings(settings), metrics))
+        secret = settings.oidc_client_secret.get_secret_value()
+        client = ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
+        provider = stack.closing(Provider(client, metrics))
         claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
         provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
@@ -179,11 +181,6 @@ def _accounts(
         audit,
         passwords_allowed=settings.password_login,
     )
-
-
-def _provider_settings(settings: Settings) -> ProviderSettings:
-    secret = settings.oidc_client_secret.get_secret_value()
-    return ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
 
 
 def _requirement(setting: str) -> Requirement | None:

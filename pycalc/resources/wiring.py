@@ -14,7 +14,6 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from pycalc.db.audit import SqlAuditStore
-from pycalc.db.base import DeletedAccount
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
 from pycalc.db.idempotency import SqlIdempotencyStore
@@ -30,7 +29,7 @@ from pycalc.models.limits import KEY_NAME
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
-from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.observability.tracing import Tracer
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
@@ -77,13 +76,12 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 
 
 class Recording(NamedTuple):
-    """The recorder, and the parts of the services for recorded calculations that other services use."""
+    """The recorder, and the services that process recorded calculations."""
 
     recorder: Recorder
     poller: HistoryPoller
+    retention: Retention
     pings: Pings
-    identified: Callable[[Principal], None]  # to be called with each caller who may record calculations
-    on_deleted: Callable[[DeletedAccount], None]  # to be called with each deleted account whose history is not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ class Resources:
     bootstrap_token: str | None  # for the console, if the token is new
     etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
-    tracer: Tracer = NO_TRACER
+    tracer: Tracer
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
     _checked: Recent[list[Health]] = field(init=False)
 
@@ -188,9 +186,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         addresses = ClientAddresses(settings.trusted_proxies)
         audit_store = SqlAuditStore(backends.database)
         audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
-        accounts = await open_account_services(
-            stack, backends, audit, limits, recording.identified, recording.on_deleted
-        )
+        retention = recording.retention
+
+        def identified(caller: Principal) -> None:
+            retention.learn(caller.user_id, caller.limits.history)
+
+        accounts = await open_account_services(stack, backends, audit, limits, identified, retention.account_deleted)
         stack.heartbeat(backends.database, settings.compute_workers)
         yield _services(stack, backends, recording, accounts, audit, addresses)
 
@@ -241,15 +242,11 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
-
-    def identified(caller: Principal) -> None:
-        retention.learn(caller.user_id, caller.limits.history)
-
-    return Recording(recorder, poller, pings, identified, retention.account_deleted)
+    return Recording(recorder, poller, retention, pings)
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while an id that ``ids`` ignores, because a wrong clock made it, is ahead of the clock."""
+    """Raise Unavailable while recorded ids are ahead of the clock, because this host's or another's clock was wrong."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
@@ -265,7 +262,7 @@ def _services(
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
-    recorder, poller, pings, _, _ = recording
+    recorder, poller, _, pings = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(
