@@ -63,7 +63,7 @@ async def _supervise(settings: Settings) -> None:
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
     """Run one server process on the shared listening socket, and replace it when it dies.
 
-    Raises OSError if the process ends by itself right after its first start, or with an unexpected status.
+    Raises OSError if the process ends by itself soon after its first start, or has an unexpected status after a stop.
     """
     settled, failures = False, 0
     while not stop.is_set():
@@ -102,7 +102,7 @@ async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) 
 
 
 async def _stop(number: int, process: asyncio.subprocess.Process) -> None:
-    """Stop a server process with SIGTERM, or kill it at the deadline. Raises OSError for an unexpected exit status."""
+    """Stop a server process with SIGTERM, and kill it at the deadline. Raises OSError for an unexpected exit status."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
