@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.check.processes import run
 from pycalc.main import create_app
-from pycalc.routers.http.problems import STATUS
+from pycalc.routers.http.problem_types import STATUS
 from pycalc.settings import Settings
 
 CLIENT = Path(__file__).resolve().parents[2] / "clients" / "typescript"

@@ -31,9 +31,9 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.calculations import plan_of, spend
-from pycalc.routers.http.deps import address_of, resources_of
-from pycalc.routers.http.problems import STATUS
-from pycalc.routers.http.recorded import answering_of, recorded_row
+from pycalc.routers.http.deps import id_in_path, resources_of
+from pycalc.routers.http.problem_types import STATUS
+from pycalc.routers.http.recorded import answering_of
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.accounts.authorization import require_right
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
@@ -56,7 +56,7 @@ class RecordedBackend(NamedTuple):
 
     async def offers(self) -> Callable[[str], bool]:
         resources = resources_of(self.scope)
-        await resources.page_limit.admit(address_of(self.scope, resources))  # the list of tools is as long as a page
+        await resources.page_limit.admit(resources.addresses.of(self.scope))  # the list of tools is as long as a page
         return lambda tool: (
             (KeyScope.HISTORY_READ if tool in (DIGITS, HISTORY) else KeyScope.CALCULATE) in self.caller.rights
         )
@@ -102,7 +102,7 @@ class RecordedBackend(NamedTuple):
             return min(count, len(result.text) - start)
 
         require_right(self.caller, KeyScope.HISTORY_READ)
-        row = await recorded_row(calculation_id, self.caller, resources_of(self.scope))
+        row = await resources_of(self.scope).history.one(self.caller, id_in_path(calculation_id, "calculation"))
         asked = recorded_request(row) if row.result is None else None
         with ExitStack() as reserved:
             await self._begin(KeyScope.HISTORY_READ, reserved)

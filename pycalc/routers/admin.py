@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pycalc import __version__
 from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditEntry, AuditPage
@@ -15,14 +15,13 @@ from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
 from pycalc.models.instances import Overview
 from pycalc.models.scopes import KeyScope
-from pycalc.models.times import Moment
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
-from pycalc.routers.http.exports import VARY, export_response
+from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.routers.system import states_of
 from pycalc.services.accounts.audit_reader import AuditSelection
 from pycalc.services.history.exports import AUDIT_FORMATS
@@ -50,35 +49,28 @@ _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(
-    prefix="/admin", tags=["admin"], route_class=StrictRoute, responses={**OF_CALLERS, **responses("forbidden")}
-)
+router = APIRouter(prefix="/admin", tags=["admin"], route_class=StrictRoute)
 
 
-class AuditQuery(BaseModel):
-    """The filters of the audit log. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+class AuditQuery(StrictQuery):
+    """The filters of a page or an export of the audit log."""
 
     limit: Annotated[
         PageLimit, Field(description="entries in a page; in an export at most so many, by default all")
     ] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
-    ] = None
+    cursor: Cursor = None
     actor: Annotated[str | None, Field(max_length=254, description="only what this user did")] = None
     action: Annotated[str | None, Field(max_length=64, description="only this action, such as `key created`")] = None
     subject: Annotated[str | None, Field(max_length=254, description="only what was done to this account")] = None
-    since: Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")] = None
-    until: Annotated[Moment | None, Field(description="before this moment (RFC 3339)")] = None
+    since: Since = None
+    until: Until = None
 
 
 @router.get(
     "/audit",
     operation_id="listAudit",
     response_model=AuditPage,
-    responses={**_AUDIT_RESPONSES, **responses("overloaded", "unavailable")},
+    responses={**_AUDIT_RESPONSES, **responses("overloaded")},
 )
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
@@ -104,10 +96,8 @@ async def list_audit(
     return await export_response(request.scope, pages, media_type, layout, "audit")
 
 
-class DeadLettersQuery(BaseModel):
-    """The length and the start of a page. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+class DeadLettersQuery(StrictQuery):
+    """The length and the start of a page of dead letters."""
 
     limit: Annotated[PageLimit, Field(description="dead letters in a page")] = 50
     cursor: Annotated[

@@ -32,14 +32,14 @@ from pycalc.routers.http.deps import (
 )
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import NO_CONTENT, headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.routers.http.session_cookie import clear_cookie, refresh_token_of, require_own_page, set_cookie
 from pycalc.services.accounts.sessions import Tokens
 
 _SETS_COOKIE: dict[int | str, dict[str, Any]] = {200: {"headers": headers("Set-Cookie")}}
 _CLEARS_COOKIE: dict[int | str, dict[str, Any]] = {204: {"headers": headers("Set-Cookie")}}
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def account_of(user: User) -> Account:
@@ -58,10 +58,7 @@ def account_of(user: User) -> Account:
     "/register",
     status_code=201,
     openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
-    responses={
-        201: {"headers": headers("Location")},
-        **responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
-    },
+    responses={201: {"headers": headers("Location")}, **responses("conflict", "rate-limited", "overloaded")},
 )
 async def register(
     registration: Registration,
@@ -86,10 +83,7 @@ async def register(
     response_model_exclude_none=True,
     responses={
         **_SETS_COOKIE,
-        **responses(
-            *("unauthorized", "totp-required", "forbidden"),
-            *("payload-too-large", "rate-limited", "overloaded", "unavailable"),
-        ),
+        **responses("unauthorized", "totp-required", "forbidden", "rate-limited", "overloaded", "unavailable"),
     },
 )
 @oauth2_grant("password")
@@ -117,10 +111,7 @@ async def log_in(
 
 
 def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
-    """Return a session as its client sees it.
-
-    If ``cookie_in`` is given, put the refresh token into that response's cookie.
-    """
+    """Return a session as its client sees it. If ``cookie_in`` is given, put the refresh token into its cookie."""
     if cookie_in is not None:
         set_cookie(cookie_in, tokens.refresh)
     refresh_token = None if cookie_in else tokens.refresh
@@ -131,7 +122,7 @@ def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
     "/token/refresh",
     operation_id="refreshToken",
     response_model_exclude_none=True,
-    responses={**_SETS_COOKIE, **responses("forbidden", "payload-too-large", "overloaded", "unavailable")},
+    responses={**_SETS_COOKIE, **responses("unauthorized", "forbidden", "overloaded", "unavailable")},
 )
 @oauth2_grant("refresh_token")
 async def refresh(
@@ -152,7 +143,7 @@ async def refresh(
     return session_of(tokens, response if refresh.cookie else None)
 
 
-@router.post("/logout", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
+@router.post("/logout", **NO_CONTENT, responses=_CLEARS_COOKIE)
 async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
     """End this session.
 
@@ -162,7 +153,7 @@ async def log_out(response: Response, caller: EnrollingCallerDep, resources: Res
     clear_cookie(response)
 
 
-@router.post("/logout-all", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("forbidden")})
+@router.post("/logout-all", **NO_CONTENT, responses=_CLEARS_COOKIE)
 async def log_out_all(response: Response, caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
@@ -175,14 +166,7 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
     return account_of(await resources.accounts.own(caller))
 
 
-@router.delete(
-    "/me",
-    **NO_CONTENT,
-    responses={
-        **_CLEARS_COOKIE,
-        **responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
-    },
-)
+@router.delete("/me", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("conflict", "rate-limited", "overloaded")})
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
@@ -197,11 +181,7 @@ async def delete_account(
     clear_cookie(response)
 
 
-@router.put(
-    "/me/password",
-    **NO_CONTENT,
-    responses=responses("forbidden", "conflict", "payload-too-large", "rate-limited", "overloaded", "unavailable"),
-)
+@router.put("/me/password", **NO_CONTENT, responses=responses("conflict", "rate-limited", "overloaded"))
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:

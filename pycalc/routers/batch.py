@@ -10,19 +10,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from pycalc.errors import PycalcError
-from pycalc.models.auth import Principal
 from pycalc.models.math import BatchResults
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import require_some, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, KeyedRequest, key_name, keyed_request
+from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import headers, json_body
-from pycalc.routers.http.problems import problem_body, responses
+from pycalc.routers.http.problem_types import problem_body, responses
 from pycalc.routers.http.representations import BatchResponse, Piece, json_around
-from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, BatchAnswer, BatchCalculator, BatchRequest
+from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, BatchAnswer
 from pycalc.services.calculations.requests import read_batch
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
@@ -36,15 +35,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     responses={
         200: {"headers": headers("RateLimit", "RateLimit-Policy", REPLAYED)},
         **IN_USE,
-        **responses(
-            "validation-error",
-            "unauthorized",
-            "forbidden",
-            "rate-limited",
-            "payload-too-large",
-            "overloaded",
-            "unavailable",
-        ),
+        **responses("rate-limited", "overloaded"),
     },
 )
 @max_body(1024 * 1024)
@@ -63,37 +54,33 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         reservations.enter_context(resources.response_memory.acquire(caller.user_id, size))
         await spend(request.scope, caller, resources, len(requests))
-        work = _calculate(caller, requests, reservations, resources.batches, keyed)
+        calculate = partial(resources.batches.calculate, caller, requests, reservations)
+        if keyed is None:
+            work = calculate()
+        else:
+            again = partial(resources.batches.answer_again, caller, requests, reservations)
+            work = keyed.once(partial(calculate, (keyed.key, _problem)), again)
         answers = await while_connected(request.receive, work)
         fields = rate_limit_fields(context_of(request.scope).limits, resources.quotas.members(caller))
         if keyed is not None:
-            fields = [*fields, *keyed.fields()]
-        return BatchResponse(answers, _pieces, fields, resources.computer.scheduler, reservations.pop_all())
-
-
-async def _calculate(
-    caller: Principal,
-    requests: Sequence[BatchRequest],
-    reservations: ExitStack,
-    batches: BatchCalculator,
-    keyed: KeyedRequest | None,
-) -> list[BatchAnswer]:
-    """Calculate a batch. If a batch with the same idempotency key is recorded, return the recorded answers."""
-    if keyed is None:
-        return await batches.calculate(caller, requests, reservations)
-    calculate = partial(batches.calculate, caller, requests, reservations, (keyed.key, _problem))
-    return await keyed.once(calculate, partial(batches.answer_again, caller, requests, reservations))
+            fields += keyed.fields
+        return BatchResponse(_json(answers), fields, resources.computer.scheduler, reservations.pop_all())
 
 
 def _problem(error: PycalcError) -> dict[str, object]:
     return problem_body(error, "/batch")
 
 
-def _pieces(answer: BatchAnswer) -> Sequence[Piece]:
-    """Return the JSON of one calculation or one problem, in pieces."""
-    if isinstance(answer, bytes):
-        return (answer,)
-    if isinstance(answer, PycalcError):
-        return (to_json(_problem(answer)),)
-    before, after = json_around(answer)
-    return before, answer.result.text, after
+def _json(answers: Sequence[BatchAnswer]) -> list[Piece]:
+    """Return the JSON of one or more answers, in pieces."""
+    pieces: list[Piece] = []
+    for answer in answers:
+        pieces.append(b"," if pieces else b'{"results":[')
+        if isinstance(answer, bytes):
+            pieces.append(answer)
+        elif isinstance(answer, PycalcError):
+            pieces.append(to_json(_problem(answer)))
+        else:
+            before, after = json_around(answer)
+            pieces += (before, answer.result.text, after)
+    return [*pieces, b"]}"]

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from pycalc.errors import InvalidInput
-from pycalc.models.auth import Principal
-from pycalc.models.formats import Uuid
 from pycalc.models.history import HistoryItem, HistoryRow, encode_item
 from pycalc.models.math import CalculationResult
 from pycalc.routers.http.calculations import (
+    CALCULATION_PROBLEMS,
     POSTED_RESPONSE,
     TEXT_RESPONSES,
     CalculatedResponse,
-    calculate_and_respond,
     posted,
     respond,
     spend,
 )
 from pycalc.routers.http.connection import Client, max_body
-from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, ResourcesDep
-from pycalc.routers.http.idempotency import IN_USE, PARAMETER, KeyedRequest
+from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, IdInPath, ResourcesDep, id_in_path
+from pycalc.routers.http.idempotency import IN_USE, PARAMETER
 from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
-from pycalc.routers.http.problems import responses
-from pycalc.routers.http.recorded import answering_of, recorded_row
-from pycalc.routers.math import CALCULATION_ERRORS
-from pycalc.services.calculations.planning import Request as Calculation
-from pycalc.services.calculations.requests import into_input, read_calculation, recorded_request
+from pycalc.routers.http.problem_types import responses
+from pycalc.routers.http.recorded import answering_of
+from pycalc.services.calculations.requests import read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
 
 # The longest operands that an operation takes, plus 64 KiB for the rest of the body.
@@ -53,34 +47,17 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
             "headers": {**POSTED_RESPONSE[200]["headers"], **headers("Location")},
         },
         **IN_USE,
-        **responses(*(slug for slug in CALCULATION_ERRORS if slug != "range-not-satisfiable"), "payload-too-large"),
+        **CALCULATION_PROBLEMS,
     },
 )
 @max_body(_MAX_BODY)
 async def calculate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Calculate with operands in the body. `Location` is the path of the recorded calculation."""
-    return await posted(request, caller, resources, read_calculation, _create)
+    return await posted(request, caller, resources, read_calculation, created=True)
 
 
-async def _create(
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    caller: Principal,
-    calculation: Calculation,
-    keyed: KeyedRequest | None,
-) -> None:
-    """Calculate and respond with 201. Make the pointers of an InvalidInput point into the body's ``input``."""
-    try:
-        await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=True)
-    except InvalidInput as error:
-        raise into_input(error, calculation[0]) from None
-
-
-async def _recorded(
-    calculation_id: Annotated[Uuid, Path(max_length=64)], caller: HistoryReadDep, resources: ResourcesDep
-) -> HistoryRow:
-    return await recorded_row(calculation_id, caller, resources)
+async def _recorded(calculation_id: IdInPath, caller: HistoryReadDep, resources: ResourcesDep) -> HistoryRow:
+    return await resources.history.one(caller, id_in_path(calculation_id, "calculation"))
 
 
 RecordedDep = Annotated[HistoryRow, Depends(_recorded)]
@@ -90,7 +67,7 @@ RecordedDep = Annotated[HistoryRow, Depends(_recorded)]
     "/calculations/{calculation_id}",
     operation_id="getCalculation",
     response_model=HistoryItem,
-    responses=responses("validation-error", "unauthorized", "forbidden", "not-found", "unavailable"),
+    responses=responses("not-found"),
 )
 async def calculation(row: RecordedDep) -> Response:
     """Return a recorded calculation as shown in the history: one's own, or anyone's for an admin."""
@@ -105,7 +82,8 @@ async def calculation(row: RecordedDep) -> Response:
         **TEXT_RESPONSES,
         200: {**TEXT_RESPONSES[200], "description": "The bare digits, which `Range` may ask for in part."},
         304: {**TEXT_RESPONSES[304], "description": "The client's copy of the bare digits (`If-None-Match`) is good."},
-        **responses(*CALCULATION_ERRORS, "not-found"),
+        **CALCULATION_PROBLEMS,
+        **responses("not-found"),
     },
 )
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
@@ -115,16 +93,13 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
     """
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)
-    return CalculatedResponse(caller, partial(_send_digits, caller=caller, row=row, asked=asked))
 
+    async def send_digits(scope: Scope, receive: Receive, send: Send) -> None:
+        client = Client(receive)
+        try:
+            answering = await answering_of(scope, caller, row, asked, client)
+            await respond(scope, caller, client, conditions_of(scope), answering, send)
+        finally:
+            client.let_go()
 
-async def _send_digits(
-    scope: Scope, receive: Receive, send: Send, caller: Principal, row: HistoryRow, asked: Calculation | None
-) -> None:
-    """Send the bare digits of a recorded calculation. ``asked`` is as for ``answering_of``."""
-    client = Client(receive)
-    try:
-        answering = await answering_of(scope, caller, row, asked, client)
-        await respond(scope, caller, client, conditions_of(scope), answering, send)
-    finally:
-        client.let_go()
+    return CalculatedResponse(caller, send_digits)

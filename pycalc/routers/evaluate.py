@@ -7,29 +7,15 @@ from fastapi.responses import JSONResponse
 
 from pycalc.models.json_text import json_number
 from pycalc.models.math import Calculation, EvaluationPreview
-from pycalc.routers.http.calculations import POSTED_RESPONSE, calculate_and_respond, posted, spend
+from pycalc.routers.http.calculations import CALCULATION_PROBLEMS, POSTED_RESPONSE, posted, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER
 from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import json_body
-from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.evaluation import read_evaluation
 
 _MOST_SECONDS = 1e12  # an estimate may be infinite, which JSON has no number for
-_PROBLEMS = responses(
-    "validation-error",
-    "domain-error",
-    "result-too-large",
-    "unauthorized",
-    "forbidden",
-    "rate-limited",
-    "quota-exceeded",
-    "payload-too-large",
-    "computation-timeout",
-    "overloaded",
-    "unavailable",
-)
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -39,11 +25,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     operation_id="evaluate",
     openapi_extra={**json_body("Evaluation"), "parameters": [PARAMETER]},
     response_model=Calculation,
-    responses={
-        **POSTED_RESPONSE,
-        **IN_USE,
-        **_PROBLEMS,
-    },
+    responses={**POSTED_RESPONSE, **IN_USE, **CALCULATION_PROBLEMS},
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
 async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
@@ -51,7 +33,7 @@ async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesD
 
     An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
     """
-    return await posted(request, caller, resources, read_evaluation, calculate_and_respond)
+    return await posted(request, caller, resources, read_evaluation)
 
 
 @router.post(
@@ -59,7 +41,7 @@ async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesD
     operation_id="previewEvaluation",
     openapi_extra=json_body("Evaluation"),
     response_model=EvaluationPreview,
-    responses=_PROBLEMS,
+    responses=CALCULATION_PROBLEMS,
 )
 @max_body(64 * 1024)
 async def preview(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:

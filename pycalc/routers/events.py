@@ -21,7 +21,7 @@ from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import EventsReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.routers.http.sending import ClientTooSlow
 from pycalc.services.events.history_poller import HEARTBEAT
 
@@ -45,7 +45,7 @@ _STREAM = {
     },
 }
 
-router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
@@ -95,7 +95,7 @@ class EventStream(StreamingResponse):
     "/events",
     operation_id="followEvents",
     response_class=StreamingResponse,
-    responses={200: _STREAM, **responses("overloaded", "unavailable")},
+    responses={200: _STREAM, **responses("overloaded")},
 )
 async def events(
     request: Request,

@@ -6,20 +6,19 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HISTORY_EXAMPLE, HistoryPage
 from pycalc.models.scopes import KeyScope
-from pycalc.models.times import Moment
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
-from pycalc.routers.http.exports import VARY, export_response
+from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.services.history.exports import EXPORT_FORMATS
 from pycalc.services.history.reader import HistorySelection
 from pycalc.services.operations import CALCULATIONS
@@ -54,26 +53,21 @@ _EXPORTS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
-class HistoryQuery(BaseModel):
-    """The filters of a page. Unknown parameters are refused, because a misspelt filter would select more."""
-
-    model_config = ConfigDict(extra="forbid")
+class HistoryQuery(StrictQuery):
+    """The filters of a page or an export of the history."""
 
     limit: Annotated[
         PageLimit, Field(description="calculations in a page; in an export at most so many, by default all")
     ] = 50
-    cursor: Annotated[
-        str | None,
-        Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id"),
-    ] = None
+    cursor: Cursor = None
     operation: Annotated[
         OperationName | None, Field(description="only this operation"), expected(f"one of {', '.join(CALCULATIONS)}")
     ] = None
-    since: Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")] = None
-    until: Annotated[Moment | None, Field(description="before this moment (RFC 3339)")] = None
+    since: Since = None
+    until: Until = None
     user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
 
 
@@ -81,7 +75,7 @@ class HistoryQuery(BaseModel):
     "/secure-history",
     operation_id="listHistory",
     response_model=HistoryPage,
-    responses={**_EXPORTS, **responses("forbidden", "quota-exceeded", "overloaded", "unavailable")},
+    responses={**_EXPORTS, **responses("quota-exceeded", "overloaded")},
 )
 async def secure_history(
     request: Request, caller: HistoryReadDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Depends, Path, Response
-
-from pycalc.errors import NotFound
 from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
-from pycalc.models.formats import Uuid
-from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
-from pycalc.routers.http.deps import AccountReadDep, CallerDep, ResourcesDep
+from pycalc.routers.http.deps import AccountReadDep, CallerDep, IdInPath, ResourcesDep, id_in_path
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _fields_of(key: StoredKey) -> dict[str, object]:
@@ -34,14 +30,7 @@ def _fields_of(key: StoredKey) -> dict[str, object]:
     }
 
 
-@router.post(
-    "/me/keys",
-    status_code=201,
-    responses={
-        201: {"headers": headers("Location")},
-        **responses("forbidden", "conflict", "payload-too-large"),
-    },
-)
+@router.post("/me/keys", status_code=201, responses={201: {"headers": headers("Location")}, **responses("conflict")})
 async def create_key(
     request: KeyRequest, response: Response, caller: CallerDep, resources: ResourcesDep
 ) -> CreatedApiKey:
@@ -57,26 +46,16 @@ async def list_keys(caller: AccountReadDep, resources: ResourcesDep) -> list[Api
     return [ApiKey.model_validate(_fields_of(key)) for key in await resources.keys.all_of(caller)]
 
 
-async def _key_id(key_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
-    try:
-        return id_of_text(key_id)
-    except ValueError:
-        raise NotFound("There is no such key.") from None
-
-
-KeyIdDep = Annotated[bytes, Depends(_key_id)]
-
-
 @router.get("/me/keys/{key_id}", responses=responses("not-found"))
-async def get_key(caller: AccountReadDep, key_id: KeyIdDep, resources: ResourcesDep) -> ApiKey:
+async def get_key(caller: AccountReadDep, key_id: IdInPath, resources: ResourcesDep) -> ApiKey:
     """Return the key with this id, without its text, if it is one's own."""
-    return ApiKey.model_validate(_fields_of(await resources.keys.get(caller, key_id)))
+    return ApiKey.model_validate(_fields_of(await resources.keys.get(caller, id_in_path(key_id, "key"))))
 
 
-@router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
-async def remove_key(caller: CallerDep, key_id: KeyIdDep, resources: ResourcesDep) -> None:
+@router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("not-found"))
+async def remove_key(caller: CallerDep, key_id: IdInPath, resources: ResourcesDep) -> None:
     """Remove a key of one's own.
 
     The key is refused at once by the process that answers, and within seconds by the others.
     """
-    await resources.keys.remove(caller, key_id)
+    await resources.keys.remove(caller, id_in_path(key_id, "key"))

@@ -17,11 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.calculations import TEXT_RESPONSES, calculate_and_respond, spend
+from pycalc.routers.http.calculations import CALCULATION_PROBLEMS, TEXT_RESPONSES, calculate_and_respond, spend
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of
 from pycalc.routers.http.inputs import query_of
 from pycalc.routers.http.openapi import json_content, operation_id
-from pycalc.routers.http.problems import responses
 from pycalc.services.calculations.planning import (
     DEFAULT_OPTIONS,
     DEFAULT_PRECISION,
@@ -34,20 +33,6 @@ from pycalc.services.operations.base import Modular, Operation, Parameter, Summa
 from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
-CALCULATION_ERRORS = (
-    "validation-error",
-    "domain-error",
-    "result-too-large",
-    "precondition-failed",
-    "range-not-satisfiable",
-    "unauthorized",
-    "forbidden",
-    "rate-limited",
-    "quota-exceeded",
-    "computation-timeout",
-    "overloaded",
-    "unavailable",
-)
 # A natural number above 0, in the forms of NATURAL.
 _POSITIVE = (
     "^(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
@@ -152,7 +137,7 @@ router = APIRouter(tags=["calculations"], generate_unique_id_function=operation_
 _add = partial(
     router.add_api_route,
     methods=["GET"],
-    responses={**TEXT_RESPONSES, 200: _RESULT, **responses(*CALCULATION_ERRORS)},
+    responses={**TEXT_RESPONSES, 200: _RESULT, **CALCULATION_PROBLEMS},
     dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
     route_class_override=CalculationRoute,
 )

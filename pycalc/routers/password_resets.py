@@ -11,17 +11,13 @@ from pycalc.models.times import timestamp
 from pycalc.routers.http.deps import AddressDep, CallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.routers.users import Username
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
-@router.post(
-    "/users/{username}/password-reset",
-    status_code=201,
-    responses={**OF_CALLERS, **responses("forbidden", "not-found", "conflict")},
-)
+@router.post("/users/{username}/password-reset", status_code=201, responses=responses("not-found", "conflict"))
 async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
     """Create a one-time token that sets a new password within an hour (admins only).
 
@@ -36,11 +32,7 @@ async def create_password_reset(username: Username, caller: CallerDep, resources
 
 
 @router.post(
-    "/password-reset",
-    **NO_CONTENT,
-    responses=responses(
-        "unauthorized", "validation-error", "payload-too-large", "rate-limited", "overloaded", "unavailable"
-    ),
+    "/password-reset", **NO_CONTENT, responses=responses("unauthorized", "rate-limited", "overloaded", "unavailable")
 )
 async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
     """Set a new password with the token of a password reset. The token becomes invalid, and all sessions end.

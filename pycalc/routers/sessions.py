@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Depends, Path
-
-from pycalc.errors import NotFound
 from pycalc.models.auth import OpenSession, Principal, StoredSession
-from pycalc.models.formats import Uuid
-from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
-from pycalc.routers.http.deps import CallerDep, ResourcesDep
+from pycalc.routers.http.deps import CallerDep, IdInPath, ResourcesDep, id_in_path
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _session(session: StoredSession, caller: Principal) -> OpenSession:
@@ -31,25 +27,16 @@ def _session(session: StoredSession, caller: Principal) -> OpenSession:
     )
 
 
-@router.get("/me/sessions", responses=responses("forbidden"))
+@router.get("/me/sessions")
 async def list_sessions(caller: CallerDep, resources: ResourcesDep) -> list[OpenSession]:
     """Return one's own open sessions, at most 100, the most recently used first."""
     return [_session(session, caller) for session in await resources.authenticator.sessions_of(caller)]
 
 
-async def _session_id(session_id: Annotated[Uuid, Path(max_length=64)]) -> bytes:
-    try:
-        return id_of_text(session_id)
-    except ValueError:
-        raise NotFound("There is no such session.") from None
-
-
-@router.delete("/me/sessions/{session_id}", **NO_CONTENT, responses=responses("forbidden", "not-found"))
-async def end_session(
-    caller: CallerDep, session_id: Annotated[bytes, Depends(_session_id)], resources: ResourcesDep
-) -> None:
+@router.delete("/me/sessions/{session_id}", **NO_CONTENT, responses=responses("not-found"))
+async def end_session(caller: CallerDep, session_id: IdInPath, resources: ResourcesDep) -> None:
     """End a session of one's own.
 
     Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
     """
-    await resources.authenticator.end_session(caller, session_id)
+    await resources.authenticator.end_session(caller, id_in_path(session_id, "session"))

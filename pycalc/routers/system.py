@@ -25,7 +25,7 @@ from pycalc.routers.http.documents import Document
 from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.negotiation import conditions_of, preferred_language, prefers_html
 from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.services.operations import CALCULATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
@@ -58,17 +58,13 @@ class _WebPage:
         return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
 
     async def respond(self, request: Request) -> Response:
-        """Return the document in the language that the browser prefers."""
         language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
         return await self._documents[language].respond(request)
 
 
 @cache
 def _release() -> str:
-    """Return a digest of the pages' files.
-
-    The files' addresses contain the digest, so that browsers may keep them for ever.
-    """
+    """Return a digest of the pages' files. Their addresses contain it, so that browsers may keep the files for ever."""
     files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 

@@ -8,14 +8,14 @@ from pycalc.models.auth import Confirmation, Disabling, Enrolment, RecoveryCodes
 from pycalc.routers.http.deps import AddressDep, CallerDep, EnrollingCallerDep, ResourcesDep
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
-_THROTTLED = ("forbidden", "payload-too-large", "rate-limited", "overloaded", "unavailable")
+_PROBLEMS = ("conflict", "rate-limited", "overloaded")
 
 
-@router.post("/me/totp", status_code=201, operation_id="enrolTotp", responses=responses("conflict", *_THROTTLED))
+@router.post("/me/totp", status_code=201, operation_id="enrolTotp", responses=responses(*_PROBLEMS))
 async def enrol(
     enrolment: Enrolment, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
 ) -> TotpSecret:
@@ -29,7 +29,7 @@ async def enrol(
     return TotpSecret(secret=secret, uri=uri)
 
 
-@router.post("/me/totp/confirm", operation_id="confirmTotp", responses=responses("conflict", *_THROTTLED))
+@router.post("/me/totp/confirm", operation_id="confirmTotp", responses=responses(*_PROBLEMS))
 async def confirm(
     confirmation: Confirmation, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
 ) -> RecoveryCodes:
@@ -41,12 +41,7 @@ async def confirm(
         return RecoveryCodes(recovery_codes=await resources.totp.confirm(caller, confirmation.totp))
 
 
-@router.post(
-    "/me/totp/disable",
-    **NO_CONTENT,
-    operation_id="disableTotp",
-    responses=responses("not-found", "conflict", *_THROTTLED),
-)
+@router.post("/me/totp/disable", **NO_CONTENT, operation_id="disableTotp", responses=responses(*_PROBLEMS, "not-found"))
 async def disable(disabling: Disabling, caller: CallerDep, resources: ResourcesDep, address: AddressDep) -> None:
     """Turn the second factor off with the password and a code or recovery code, and end the account's other sessions.
 

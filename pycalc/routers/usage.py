@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pycalc.models.times import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.http.calculations import rate_limits_of
 from pycalc.routers.http.deps import ResourcesDep, UsageReadDep
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
 
-router = APIRouter(tags=["history"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
-class UsageQuery(BaseModel):
-    """The filters of the totals. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+class UsageQuery(StrictQuery):
+    """The filters of the usage totals."""
 
     since: Annotated[GivenDay | None, Field(description="from this day on, UTC")] = None
     until: Annotated[GivenDay | None, Field(description="before this day, UTC")] = None
@@ -33,7 +30,7 @@ class UsageQuery(BaseModel):
     "/usage",
     operation_id="getUsage",
     response_model=UsageReport,
-    responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}, **responses("forbidden")},
+    responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}},
 )
 async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
     """Return the caller's quotas, and totals by day and operation, counted from the event stream.

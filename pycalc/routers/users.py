@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pycalc.models.auth import Activity, ListedAccount, ListedUser, User, UserAccount, UserChange, UserOrder, UserPage
 from pycalc.models.formats import PageLimit, expected
@@ -14,14 +14,14 @@ from pycalc.models.times import timestamp
 from pycalc.routers.auth import account_of
 from pycalc.routers.http.deps import AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
-from pycalc.routers.http.problems import OF_CALLERS, responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.services.accounts.account_list import AccountSearch
 
 Username = Annotated[str, Path(max_length=254)]
 
-router = APIRouter(tags=["accounts"], route_class=StrictRoute, responses=OF_CALLERS)
+router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 
 def _account(user: User) -> UserAccount:
@@ -35,10 +35,8 @@ def _listed(listed: ListedUser) -> ListedAccount:
     return ListedAccount(**dict(_account(listed.user)), last_sign_in_at=signed_in, today=today)
 
 
-class UsersQuery(BaseModel):
-    """The filter, the order, the length and the start of a page. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+class UsersQuery(StrictQuery):
+    """The filter, the order, the length and the start of a page of accounts."""
 
     limit: Annotated[PageLimit, Field(description="accounts in a page")] = 50
     cursor: Annotated[
@@ -54,13 +52,7 @@ class UsersQuery(BaseModel):
     ] = "username"
 
 
-@router.get(
-    "/users",
-    responses={
-        200: {"headers": headers("Link")},
-        **responses("forbidden"),
-    },
-)
+@router.get("/users", responses={200: {"headers": headers("Link")}})
 async def list_users(
     request: Request,
     response: Response,
@@ -76,13 +68,13 @@ async def list_users(
     return UserPage(items=list(map(_listed, listed)), next_cursor=following)
 
 
-@router.get("/users/{username}", responses=responses("forbidden", "not-found"))
+@router.get("/users/{username}", responses=responses("not-found"))
 async def get_user(username: Username, caller: AdminReadDep, resources: ResourcesDep) -> UserAccount:
     """Return an account (admins only)."""
     return _account(await resources.accounts.named(caller, username))
 
 
-@router.patch("/users/{username}", responses=responses("forbidden", "not-found", "conflict", "payload-too-large"))
+@router.patch("/users/{username}", responses=responses("not-found", "conflict"))
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
@@ -93,13 +85,13 @@ async def change_user(
     return _account(await resources.accounts.change(caller, username, change))
 
 
-@router.delete("/users/{username}/totp", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
+@router.delete("/users/{username}/totp", **NO_CONTENT, responses=responses("not-found", "conflict"))
 async def reset_totp(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Remove another account's second factor and end its sessions (admins only). Verify first who asks for it."""
     await resources.totp.reset(caller, await resources.accounts.named(caller, username))
 
 
-@router.delete("/users/{username}", **NO_CONTENT, responses=responses("forbidden", "not-found", "conflict"))
+@router.delete("/users/{username}", **NO_CONTENT, responses=responses("not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """Delete an account as DELETE /me does (admins only).
 
@@ -109,7 +101,7 @@ async def delete_user(username: Username, caller: CallerDep, resources: Resource
     await resources.accounts.delete(caller, username)
 
 
-@router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("forbidden", "not-found"))
+@router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("not-found"))
 async def end_sessions(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of an account (admins only). API keys stay valid.
 

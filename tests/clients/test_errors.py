@@ -11,7 +11,7 @@ import pytest
 from pycalc_client import ComputationTimeout, Factor, FieldError, ProblemError, QuotaExceeded, ResultTooLarge
 from pycalc_client.errors import error_of, problem_error, retry_after_of
 
-from pycalc.routers.http.problems import STATUS, TYPE_BASE
+from pycalc.routers.http.problem_types import STATUS, TYPE_BASE
 
 NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 

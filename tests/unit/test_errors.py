@@ -11,7 +11,7 @@ import pytest
 
 from pycalc import errors
 from pycalc.errors import FieldProblem, LimitState, PycalcError
-from pycalc.routers.http.problems import MEANING, STATUS
+from pycalc.routers.http.problem_types import MEANING, STATUS
 
 ARGUMENTS: dict[str, Any] = {
     "detail": "A sentence.",

@@ -7,7 +7,7 @@ import pytest
 from pycalc.errors import KeysTaken
 from pycalc.models.idempotency import RequestKey
 from pycalc.observability.metrics import Metrics
-from pycalc.routers.http.problems import STATUS
+from pycalc.routers.http.problem_types import STATUS
 from pycalc.services.calculations.idempotency import IdempotencyKeys, Recorded, key_of, packed, problem_bytes, unpacked
 from tests.harness.stores import MemoryHistoryStore, history_row
 

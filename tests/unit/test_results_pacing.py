@@ -50,7 +50,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
 
     memory, given_back = ExitStack(), list[bool]()
     memory.callback(given_back.append, True)
-    response = BatchResponse([b"1" * 10_000_000], lambda text: [text], (), LoopScheduler(), memory)
+    response = BatchResponse([b"1" * 10_000_000], (), LoopScheduler(), memory)
     await response({"type": "http"}, receive, send)
     assert 4 <= len(sent) < 20
     assert given_back == [True]

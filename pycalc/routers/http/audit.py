@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from pycalc.observability.requests import context_of, header
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
-from pycalc.routers.http.deps import address_of, resources_of, route_of
+from pycalc.routers.http.deps import resources_of, route_of
 
 AUDITED = frozenset({401, 403, 429})  # the statuses of refusals that are audited
 
@@ -29,6 +29,6 @@ def audit_refusal(scope: Scope, status: int, reason: str) -> None:
         route=route_of(scope) or "(none)",
         reason=reason,
         credential=credential,
-        address=address_of(scope, resources),
+        address=resources.addresses.of(scope),
         **tried,
     )

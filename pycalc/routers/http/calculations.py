@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from pycalc.errors import PreconditionFailed
+from pycalc.errors import InvalidInput, PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.models.results import Result
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import Header, rate_limit_fields
+from pycalc.routers.http.headers import Header, rate_limit_fields, with_headers
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
+from pycalc.routers.http.problem_types import responses
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     WHOLE,
@@ -39,6 +40,7 @@ from pycalc.services.calculations.calculator import Answer, Calculator, Measure
 from pycalc.services.calculations.idempotency import Recorded
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
+from pycalc.services.calculations.requests import into_input
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.calculation_rate import CalculationRateLimit
@@ -48,8 +50,13 @@ _OTHER_VERSION = (
     "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
     "send Accept: text/plain with an ETag of the bare digits."
 )
-_BODY_SLOT_BYTES = 1024 * 1024  # while a body is read, it takes a slot, and one more for each MiB
+_BODY_SLOT_BYTES = 1024 * 1024  # a body takes one slot while it is read, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
+# The OpenAPI entries of the problems of every calculation, and of responses with bare digits.
+CALCULATION_PROBLEMS = responses(
+    *("domain-error", "result-too-large", "rate-limited", "quota-exceeded", "computation-timeout", "overloaded")
+)
+# Header fields of every response to a calculation.
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -66,6 +73,7 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The client's copy of the bare digits (`If-None-Match`) is good; recorded all the same.",
         "headers": headers("ETag", "Vary", *_OF_EACH),
     },
+    **responses("precondition-failed", "range-not-satisfiable"),
     414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
     431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
 }
@@ -81,17 +89,14 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 
 
 class Answering(NamedTuple):
-    """The instructions for a response: the calculation to run, and the facts that are known before it runs."""
+    """The calculation to run for a response, and the facts that are known before it runs."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
-    digits: int
-    seconds: float  # the cost of the calculation
+    digits: int  # the size of the result, or an upper estimate
+    seconds: float  # the estimated cost of the calculation
     text: bool  # bare digits, not JSON
     etags: Sequence[str] = ()  # of the bare digits; none in the response to a POST
     created: bool = False  # respond with 201 and the calculation's path
-
-
-Respond = Callable[[Scope, Receive, Send, Principal, Calculation, KeyedRequest | None], Awaitable[object]]
 
 
 class CalculatedResponse(Response):
@@ -125,13 +130,14 @@ async def posted(
     caller: Principal,
     resources: Resources,
     read: Callable[[bytes], Calculation],
-    respond_with: Respond,
+    *,
+    created: bool = False,
 ) -> CalculatedResponse:
     """Return the response to a POST whose body is a calculation, and count it towards the caller's rate limits.
 
-    ``read`` must return the calculation in a body, or raise InvalidInput. ``respond_with`` must calculate and send the
-    response. Limits are checked before the body is read. Raises InvalidInput, UnsupportedMediaType, RateLimited and
-    Overloaded.
+    ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
+    the operands are members of the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
+    UnsupportedMediaType, RateLimited and Overloaded.
     """
     require_media_type(request, JSON)
     name = key_name(request)
@@ -142,7 +148,10 @@ async def posted(
     keyed = None if name is None else await keyed_request(request, caller, name, body)
 
     async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond_with(scope, receive, send, caller, calculation, keyed)
+        try:
+            await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=created)
+        except InvalidInput as error:
+            raise into_input(error, calculation[0]) if created else error from None
 
     with ExitStack() as reservations:
         if len(body) > UNCOUNTED_BYTES:
@@ -193,8 +202,8 @@ async def calculate_and_respond(
 ) -> int:
     """Plan, calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    ``form`` is the query parameter ``format``, which replaces the Accept field. The response to a POST has no ETag and
-    no ranges, because it does not represent the resource at the request's path.
+    ``form`` is the query parameter ``format``, which replaces the Accept field, or None. The response to a POST has no
+    ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     conditions = conditions_of(scope)
@@ -209,7 +218,7 @@ async def calculate_and_respond(
         if not validated:
             conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
             if keyed is not None:
-                send = keyed.marking(send)
+                send = with_headers(keyed.fields, send)
                 calculate = partial(_calculate_once, resources.calculator, caller, plan, began, keyed)
         text = wants_text(plan, conditions)
         etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
@@ -230,9 +239,7 @@ async def _calculate_once(
     measure: Measure | None = None,
 ) -> Answer:
     """Calculate as ``Calculator.calculate`` does, or return the recorded answer."""
-
-    async def calculate() -> Answer:
-        return await calculator.calculate(caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
+    calculate = partial(calculator.calculate, caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
 
     async def again(recorded: Recorded) -> Answer:
         return await calculator.answer_again(caller, recorded.rows[0], plan, measure)
@@ -244,8 +251,8 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
     """Return the plan of a calculation.
 
     If a worker process creates the plan or will compute the result, the request's slot is released first. Raises the
-    errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects; None means that the caller watches for
-    this.
+    errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None, disconnects are not
+    detected here.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -266,8 +273,9 @@ async def respond(
 ) -> int:
     """Calculate, send the response and return its status.
 
-    Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
-    Overloaded, ClientGone, and the errors of the calculation.
+    The status is CLIENT_GONE if the client disconnects or reads too slowly while a long result is sent. Memory for a
+    long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable, Overloaded,
+    ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, text, etags, _ = answering
@@ -306,7 +314,6 @@ async def respond(
 def _sent(
     answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
 ) -> Coroutine[Any, Any, int]:
-    """Return a coroutine that sends a calculation with the header fields ``fields``, and returns the status."""
     status = 200
     if answering.created:
         fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
@@ -317,10 +324,9 @@ def _sent(
 
 
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
-    """Return a function that computes how many bytes of a result are sent, or None if the whole result is always sent.
+    """Return a function that computes how many bytes of a result are sent, or None if all are always sent.
 
-    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded. ``etags`` are
-    empty for JSON.
+    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
     ranged = bool(etags and conditions.range) and not unchanged
     if not (unchanged or ranged) and conditions.content:

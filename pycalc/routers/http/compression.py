@@ -20,19 +20,14 @@ INLINE_BYTES = 16 * 1024  # longer content is compressed in a thread, so that it
 _GZIP = zlib.MAX_WBITS | 16
 
 
-class Compressor(Protocol):
+class _Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
-    def compress(self, data: bytes, /) -> bytes:
-        """Compress ``data``, and return the compressed bytes that are ready, possibly none."""
-        ...
-
-    def flush(self) -> bytes:
-        """End the stream and return its last bytes."""
-        ...
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
 
 
-def digits_compressor(coding: str) -> Compressor:
+def digits_compressor(coding: str) -> _Compressor:
     """Return a fast compressor for digits. Digits look random, so a search for repetitions would gain little.
 
     gzip uses Huffman codes only; zstd works at level 1.

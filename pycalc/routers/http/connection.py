@@ -40,8 +40,8 @@ class ClientGone(Exception):
 class Client:
     """A detector of the client's disconnect during one request.
 
-    A single task calls ``receive`` until the request ends. If a call of Granian's ``receive`` were cancelled, only the
-    next call would report a disconnect.
+    A single task calls ``receive`` until the request ends. If its call were cancelled, Granian would report a
+    disconnect only at the next call.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -150,10 +150,7 @@ class RequestBody:
         return message
 
     async def _next(self) -> Message:
-        """Return the next message, after a pause if parts of the body are tiny.
-
-        Raises HTTPException 408 at the deadline.
-        """
+        """Return the next message, after a pause if the body trickles. Raises HTTPException 408 at the deadline."""
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read

@@ -6,12 +6,14 @@ import re
 from contextlib import nullcontext
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.types import Scope
 
-from pycalc.errors import FieldProblem, Forbidden, InvalidInput, Unauthorized
+from pycalc.errors import FieldProblem, Forbidden, InvalidInput, NotFound, Unauthorized
 from pycalc.models.auth import LONGEST_ADDRESS, LONGEST_CLIENT, Device, Principal
+from pycalc.models.formats import Uuid
+from pycalc.models.ids import id_of_text
 from pycalc.models.scopes import SESSION, KeyScope
 from pycalc.observability.requests import context_of, header
 from pycalc.resources.wiring import Resources
@@ -25,6 +27,17 @@ _LONGEST_USER_AGENT = 500  # characters that are read
 BEARER = OAuth2PasswordBearer(
     tokenUrl="login", auto_error=False, description="An access token from POST /login, as `Authorization: Bearer ...`."
 )
+
+
+IdInPath = Annotated[Uuid, Path(max_length=64)]
+
+
+def id_in_path(text: str, what: str) -> bytes:
+    """Return the id in a request's path. If it is malformed, raise NotFound: "There is no such ``what``."."""
+    try:
+        return id_of_text(text)
+    except ValueError:
+        raise NotFound(f"There is no such {what}.") from None
 
 
 def resources_of(scope: Scope) -> Resources:
@@ -41,9 +54,9 @@ def route_of(scope: Scope) -> str | None:
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request and return the caller, who must have ``right`` unless it is None.
 
-    Raises Unauthorized without a valid token or key, and Forbidden if the caller lacks the right or must not send the
-    key in a URL. Raises Forbidden too for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises
-    InvalidInput for two credentials. Raises Overloaded if too many keys from this address are looked up, and
+    Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, if the key must
+    not be sent in a URL, or for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises
+    InvalidInput for two credentials, Overloaded if too many keys from this address are being looked up, and
     StoreUnavailable if the database does not answer.
     """
     token = token_of(scope)
@@ -51,10 +64,9 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
         raise Unauthorized("Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic.")
     caller = resources.authenticator.token_cache.get(token)
     if caller is None:
-        # Each uncached key costs a look-up, even an invented one, so their number is limited. An invented access token
-        # costs no look-up.
+        # Every key that is not cached costs a look-up, even an invented one. An invented access token costs none.
         is_key = token.startswith(KEY_PREFIX)
-        with resources.lookups.acquire(address_of(scope, resources)) if is_key else nullcontext():
+        with resources.lookups.acquire(resources.addresses.of(scope)) if is_key else nullcontext():
             caller = await resources.authenticator.authenticate(token, enrolling=enrolling)
     context = context_of(scope)
     context.caller = caller
@@ -63,7 +75,7 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
     if right is not None and right not in caller.rights:
         require_right(caller, right)
     if caller.is_key and resources.keys.uses.is_due(caller.credential_id):
-        resources.keys.uses.note(caller.credential_id, address_of(scope, resources))
+        resources.keys.uses.note(caller.credential_id, resources.addresses.of(scope))
     return caller
 
 
@@ -83,7 +95,7 @@ def key_of(scope: Scope, resources: Resources) -> bytes | str:
     address.
     """
     user = resources.authenticator.token_cache.user_of(token_of(scope) or b"")
-    return address_of(scope, resources) if user is None else user
+    return resources.addresses.of(scope) if user is None else user
 
 
 async def _resources(request: Request) -> Resources:
@@ -127,14 +139,9 @@ async def _admin(caller: CallerDep, resources: ResourcesDep) -> Principal:
     return caller
 
 
-async def _admin_reader(caller: AdminReadDep, resources: ResourcesDep) -> Principal:
-    await resources.accounts.require_admin(caller)
-    return caller
-
-
 # A caller whose role in the store is admin: with a session, or for reading also with a key that has admin:read.
 AdminDep = Annotated[Principal, Depends(_admin)]
-AdminReaderDep = Annotated[Principal, Depends(_admin_reader)]
+AdminReaderDep = Annotated[Principal, Security(_admin, scopes=[KeyScope.ADMIN_READ])]
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
@@ -146,13 +153,8 @@ async def _optional_caller(request: Request, resources: ResourcesDep) -> Princip
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
-def address_of(scope: Scope, resources: Resources) -> str:
-    """Return the client's address, by which requests of unknown users are limited."""
-    return resources.addresses.of(scope)
-
-
 async def _address(request: Request, resources: ResourcesDep) -> str:
-    return address_of(request.scope, resources)
+    return resources.addresses.of(request.scope)
 
 
 AddressDep = Annotated[str, Depends(_address)]

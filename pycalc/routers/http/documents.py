@@ -14,16 +14,16 @@ from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import PreconditionFailed
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, compress_well
-from pycalc.routers.http.deps import address_of, resources_of
+from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.negotiation import conditions_of, is_current, matching, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES
 
 
 class Document:
-    """A document that is read once, and compressed once for each coding; each form has its own strong ETag.
+    """A document that is read once, and compressed once for each coding. Each of these forms has a strong ETag.
 
-    Browsers must revalidate their copy at every use (``no-cache``), unless the headers say otherwise. Requests count
-    towards the limit on pages of the client's address.
+    Browsers must revalidate their copy at every use (``no-cache``), unless the headers say otherwise. The number of
+    requests from an address is limited (PYCALC_PAGE_LIMIT).
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
@@ -45,7 +45,7 @@ class Document:
         names no current ETag.
         """
         resources = resources_of(request.scope)
-        await resources.page_limit.admit(address_of(request.scope, resources))
+        await resources.page_limit.admit(resources.addresses.of(request.scope))
         if None not in self._forms:
             await asyncio.to_thread(self._make, None)
         conditions = conditions_of(request.scope)
@@ -78,10 +78,9 @@ class Document:
 
 
 class _WholeResponse(Response):
-    """A response whose content is shared by all requests, and so not counted towards the memory of responses."""
+    """A response whose content all requests share, so that it does not count towards the limit on response memory."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the content in parts of PART_BYTES."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for start in range(0, len(self.body), PART_BYTES):
             part = self.body[start : start + PART_BYTES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pycalc import __version__
 from pycalc.models.audit import AUDIT_EXAMPLE
@@ -22,114 +22,16 @@ _MOST_DIGITS = 25_000_000
 _USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
 
 
-class ProblemExample(NamedTuple):
-    """The members of a problem, without its type and status."""
-
-    title: str
-    detail: str
-    instance: str = "/fibonacci/100"
-    members: Mapping[str, Any] = {}
-
-
-_INVALID = "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF."
-PROBLEMS: Mapping[str, ProblemExample] = {
-    "bad-request": ProblemExample(
-        "The request could not be read",
-        "The body ended early, or its framing is not valid HTTP: send the request again.",
-        "/evaluate",
-    ),
-    "validation-error": ProblemExample(
-        "The input is not valid", _INVALID, "/fibonacci/x", {"errors": [{"pointer": "/n", "detail": _INVALID}]}
-    ),
-    "domain-error": ProblemExample("The operation is not defined there", "0 has no negative powers.", "/pow/0/-1"),
-    "result-too-large": ProblemExample(
-        "The result is too large to write out",
-        "The result has more digits than are written out here.",
-        "/fibonacci/1000000000000000000",
-        {
-            "limit": _MOST_DIGITS,
-            "digits": "208987640249978734",
-            "leading": "26289788186792204674",
-            "trailing": "41183788299560546875",
-        },
-    ),
-    "precondition-failed": ProblemExample(
-        "The condition does not hold",
-        "If-Match names no current ETag: send no If-Match.",
-    ),
-    "range-not-satisfiable": ProblemExample(
-        "There is no such range",
-        "The range begins beyond the end of the result, which has 21 bytes: request an earlier range.",
-    ),
-    "unauthorized": ProblemExample(
-        "Valid credentials are needed",
-        "Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic.",
-    ),
-    "totp-required": ProblemExample(
-        "A code of the authenticator app is needed",
-        "The password is right; this account needs a code too: send it as `totp`.",
-        "/login",
-    ),
-    "forbidden": ProblemExample(
-        "Not allowed",
-        "The API key lacks the scope history:read: use a key that has it, or log in.",
-        "/secure-history",
-    ),
-    "not-found": ProblemExample("Not found", "There is no such calculation.", f"/calculations/{ID}"),
-    "method-not-allowed": ProblemExample(
-        "Method not allowed", "The path does not support this method; Allow lists the methods that it supports."
-    ),
-    "request-timeout": ProblemExample(
-        "The request came too slowly",
-        "The body arrived too slowly: send it within 10 s, plus 1 s for every 16 KiB.",
-        "/evaluate",
-    ),
-    "conflict": ProblemExample(
-        "In conflict with what is there", "The username or the email address is taken.", "/register"
-    ),
-    "payload-too-large": ProblemExample(
-        "The request is too large",
-        "The body is too large: this route accepts up to 8,192 bytes.",
-        "/login",
-        {"limit": 8192},
-    ),
-    "unsupported-media-type": ProblemExample(
-        "The body is of another type",
-        "The body is of a type that this route does not take: send Content-Type: application/json.",
-        "/evaluate",
-    ),
-    "rate-limited": ProblemExample("Too many requests", "No more than 6,000 calculations a minute."),
-    "quota-exceeded": ProblemExample(
-        "A quota is used up",
-        "No more than 300 seconds of computing an hour: wait for the reset.",
-        members={"quota": "compute", "limit": 300, "used": 300.02, "resets_at": "2026-11-29T21:00:00.000Z"},
-    ),
-    "computation-timeout": ProblemExample(
-        "The computation took too long",
-        "This was stopped after 30 s: ask for smaller operands.",
-        "/primorial/300000000",
-    ),
-    "overloaded": ProblemExample("The service is busy", "The service is overloaded; retry in 1 s."),
-    "unavailable": ProblemExample(
-        "The service is not available", "The database does not answer in time; retry in 1 s."
-    ),
-    "internal-error": ProblemExample(
-        "Internal error", "An unexpected error was logged; tell the operator the X-Request-ID of this response."
-    ),
-}
-
-CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations that answer with one calculation
+CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
 
 
 def _computed(request: Request) -> tuple[Plan, str, Facts]:
-    """Return the plan of a calculation, the text of its result, and the facts about the result."""
     plan = make_plan(_MOST_DIGITS, *request)
     text, facts = execute(plan.task)
     return plan, (text or b"").decode(), facts
 
 
 def _calculated(request: Request) -> dict[str, Any]:
-    """Return the answer to a calculation."""
     plan, text, facts = _computed(request)
     return {
         "id": ID,
@@ -144,7 +46,7 @@ def _calculated(request: Request) -> dict[str, Any]:
 
 
 def _request(operation_id: str) -> Request:
-    """Return the example of one of ``CALCULATED``."""
+    """Return the example request for an operation in ``CALCULATED``."""
     if operation_id == "calculate":
         return "pow", ("2", "0.5"), Options(precision=30)
     operation = CALCULATIONS[operation_id]
@@ -152,7 +54,7 @@ def _request(operation_id: str) -> Request:
 
 
 def digits_of(operation_id: str) -> str:
-    """Return the bare digits of the example of one of ``CALCULATED``."""
+    """Return the bare digits of the example result of an operation in ``CALCULATED``."""
     return _computed(_request(operation_id))[1]
 
 
@@ -313,7 +215,7 @@ _ANSWERS: Mapping[str, Any] = {
 
 
 def of_answer(operation_id: str, schema: Mapping[str, Any]) -> Any:
-    """Return the example of an operation's JSON answer, which has this schema."""
+    """Return the example of an operation's JSON response, which has the schema ``schema``."""
     if operation_id in CALCULATED:
         return _calculated(_request(operation_id))
     if operation_id == "calculateBatch":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc.errors import PycalcError
+from pycalc.models.times import Moment
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, TextStream
@@ -20,6 +22,12 @@ from pycalc.routers.http.negotiation import conditions_of, preferred_coding
 from pycalc.routers.http.sending import ClientTooSlow
 from pycalc.services.history.exports import ExportFormat
 
+# Query parameters of lists that are sent as a page or as an export.
+Cursor = Annotated[
+    str | None, Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id")
+]
+Since = Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")]
+Until = Annotated[Moment | None, Field(description="before this moment (RFC 3339)")]
 VARY = {"Vary": "Accept, Accept-Encoding"}  # for a list that is sent as a page or as an export
 
 _log = get_logger(__name__)

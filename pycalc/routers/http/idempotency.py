@@ -8,18 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
-from starlette.types import Message, Send
 
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import Principal
 from pycalc.models.idempotency import RequestKey
 from pycalc.observability.requests import header
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import Header
 from pycalc.routers.http.openapi import headers
-from pycalc.routers.http.problems import responses
-from pycalc.services.calculations.idempotency import HEADER, Recorded, key_of
+from pycalc.routers.http.problem_types import responses
+from pycalc.services.calculations.idempotency import HEADER, IdempotencyKeys, Recorded, key_of
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 REPLAYED = "Idempotency-Replayed"
@@ -48,36 +46,25 @@ T = TypeVar("T")
 
 
 class KeyedRequest:
-    """A request with an idempotency key. ``replayed`` is set once a recorded answer has been returned."""
+    """A request with an idempotency key.
 
-    def __init__(self, key: RequestKey, resources: Resources) -> None:
+    ``fields`` contains the header field Idempotency-Replayed once a recorded answer has been returned.
+    """
+
+    def __init__(self, key: RequestKey, keys: IdempotencyKeys) -> None:
         self.key = key
-        self.replayed = False
-        self._keys = resources.idempotency
+        self.fields: list[Header] = []
+        self._keys = keys
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
         """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``."""
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)
-            self.replayed = True
+            self.fields.append((REPLAYED.lower().encode(), b"true"))
             return answer
 
         return await self._keys.once(self.key, calculate, replay)
-
-    def fields(self) -> list[Header]:
-        """Return the header field Idempotency-Replayed if a recorded answer was returned, else no field."""
-        return [(REPLAYED.lower().encode(), b"true")] if self.replayed else []
-
-    def marking(self, send: Send) -> Send:
-        """Return a ``send`` that adds Idempotency-Replayed to a recorded answer."""
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *self.fields()]}
-            await send(message)
-
-        return send_marked
 
 
 def key_name(request: Request) -> str | None:
@@ -95,11 +82,8 @@ async def keyed_request(request: Request, caller: Principal, name: str, body: by
     """Return a request with its key. The fingerprint of the request covers method, path, query and body."""
     scope = request.scope
     whole = b"%b %b?%b\n%b" % (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
-    # Hashing a long body would block the event loop.
-    in_thread = len(body) > UNCOUNTED_BYTES
-    key = (
-        await asyncio.to_thread(key_of, caller.user_id, name, whole)
-        if in_thread
-        else key_of(caller.user_id, name, whole)
-    )
-    return KeyedRequest(key, resources_of(scope))
+    if len(body) > UNCOUNTED_BYTES:  # hashing it would block the event loop
+        key = await asyncio.to_thread(key_of, caller.user_id, name, whole)
+    else:
+        key = key_of(caller.user_id, name, whole)
+    return KeyedRequest(key, resources_of(scope).idempotency)

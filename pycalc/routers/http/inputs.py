@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers, MutableHeaders
 
 from pycalc.errors import (
@@ -46,6 +47,12 @@ def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
         return endpoint
 
     return declare
+
+
+class StrictQuery(BaseModel):
+    """The parameters of a query. Unknown ones are refused, because a misspelt filter would select more."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class StrictRoute(APIRoute):
@@ -126,25 +133,17 @@ class _ReadRequest(Request):
 
     @property
     def headers(self) -> Headers:
-        """Return the request's header fields, with Content-Type set to JSON."""
         return self._given
 
     async def body(self) -> bytes:
-        """Return a placeholder that is not empty, so that FastAPI calls ``json`` for the parsed document."""
-        return b"{}"
+        return b"{}"  # not empty, so that FastAPI calls ``json``
 
     async def json(self) -> Any:
-        """Return the parsed document."""
         return self._document
 
 
 class _InvalidForm(Exception):
-    """An invalid OAuth2 form, with an error code of RFC 6749 section 5.2."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(code, description)
-        self.code = code
-        self.description = description
+    """An invalid OAuth2 form. The arguments are an error code (RFC 6749 section 5.2) and its description."""
 
 
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
@@ -155,14 +154,14 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
         audit_refusal(request.scope, 400, error.detail)
         # RFC 6749 has no code for a missing second factor, and lets servers add codes (section 8.5).
         code = "totp_required" if isinstance(error, TotpRequired) else "invalid_grant"
-        refused = _InvalidForm(code, error.detail)
+        description = error.detail
     except RequestValidationError as error:
-        refused = _InvalidForm("invalid_request", invalid_input(error.errors()).detail)
+        code, description = "invalid_request", invalid_input(error.errors()).detail
     except InvalidInput as error:
-        refused = _InvalidForm("invalid_request", error.detail)
+        code, description = "invalid_request", error.detail
     except _InvalidForm as error:
-        refused = error
-    return JSONResponse({"error": refused.code, "error_description": refused.description}, 400)
+        code, description = error.args
+    return JSONResponse({"error": code, "error_description": description}, 400)
 
 
 def _form_fields(body: bytes, grant: str) -> dict[str, str]:

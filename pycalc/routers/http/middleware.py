@@ -24,7 +24,8 @@ from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
 from pycalc.routers.http.openapi import complete
-from pycalc.routers.http.problems import CLIENT_GONE, STATUS, bad_host, problem_body, quoted, response_to
+from pycalc.routers.http.problem_types import STATUS, problem_body, quoted
+from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
 from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED

@@ -50,7 +50,7 @@ def conditions_of(scope: Scope) -> RequestConditions:
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
-    """Return the media type in ``offered`` with the highest weight in an Accept field, or the first of several.
+    """Return the media type in ``offered`` with the highest weight in an Accept field, the first of equals.
 
     The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
     no type is acceptable. The caller then sends its default instead of a 406, as §12.4.1 allows.
@@ -86,9 +86,9 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
 
 
 def preferred_language(header: str, offered: Sequence[str]) -> str:
-    """Return the language in ``offered`` with the highest weight in an Accept-Language, or the first one.
+    """Return the language in ``offered`` with the highest weight in an Accept-Language, or else ``offered[0]``.
 
-    A range such as ``de-AT`` asks for ``de`` too, as in browsers.
+    A range such as ``de-AT`` matches ``de`` too.
     """
     weights = _weights(header)
     asked = [name for name in sorted(weights, key=weights.__getitem__, reverse=True) if weights[name]]
@@ -96,10 +96,7 @@ def preferred_language(header: str, offered: Sequence[str]) -> str:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the weights in an Accept, Accept-Encoding or Accept-Language, by the members' names in lower case.
-
-    RFC 9110 §12.4.2 defines the weights.
-    """
+    """Return the weights (RFC 9110 §12.4.2) of the members of an Accept field, by their names in lower case."""
     weights = {}
     for member in header.split(","):
         name, *parameters = member.split(";")
@@ -113,9 +110,9 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first tag that matches an If-None-Match by weak comparison (RFC 9110 §13.1.2).
+    """Return the first of ``etags`` that an If-None-Match names, or None (RFC 9110 §13.1.2). ``*`` names all.
 
-    ``*`` matches all tags.
+    The comparison is weak.
     """
     if header == ANY:
         return next(iter(etags), None)

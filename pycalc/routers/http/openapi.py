@@ -15,7 +15,7 @@ from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.examples import CALCULATED, digits_of, of_answer
-from pycalc.routers.http.problems import responses
+from pycalc.routers.http.problem_types import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
 SCHEMAS = "#/components/schemas/"
@@ -27,46 +27,38 @@ TAGS = [
     {"name": "admin", "description": "The audit log, dead letters and the state of the service, for admins."},
     {"name": "service", "description": "Health and metrics. These routes need no token."},
 ]
-# Header fields of responses: description and schema.
-HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Accept": ("The media types of bodies that the route takes (RFC 9110 section 15.5.16).", {"type": "string"}),
-    "Accept-Encoding": ("The content codings of bodies that the route takes.", {"type": "string"}),
-    "Accept-Ranges": ("`bytes`: a `Range` may be asked for.", {"type": "string"}),
-    "Allow": ("The methods that the path has.", {"type": "string"}),
-    "Content-Range": ("The range that is sent, or the length where none can be (RFC 9110).", {"type": "string"}),
-    "ETag": ("The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.", {"type": "string"}),
-    "Idempotency-Replayed": (
-        "`true` where the answer is that of an earlier request with the same `Idempotency-Key`; else absent.",
-        {"type": "string", "enum": ["true"]},
-    ),
-    "Link": ('The next page, `rel="next"` (RFC 8288); absent on the last.', {"type": "string"}),
-    "Location": ("The resource that was made.", {"type": "string", "format": "uri-reference"}),
-    "RateLimit": (
-        "What is left of each rate limit, the shortest window first, and of the quotas `compute` in seconds and "
-        "`digits` in bytes (draft-ietf-httpapi-ratelimit-headers).",
-        {"type": "string"},
-    ),
-    "RateLimit-Policy": ("The limits, in the order of `RateLimit`.", {"type": "string"}),
-    "Repr-Digest": (
-        "SHA-256 of the body as it is sent, compressed or not; of a range, that of the whole (RFC 9530).",
-        {"type": "string"},
-    ),
-    "Retry-After": ("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}),
-    "Set-Cookie": ("A cookie for the browser, or the end of one.", {"type": "string"}),
-    "Vary": ("The header fields of a request that choose the representation.", {"type": "string"}),
-    "WWW-Authenticate": (
-        "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the missing scope.",
-        {"type": "string"},
-    ),
-    "X-Calculation-Id": (
-        "The id under which the calculation is recorded; the JSON form has it in its body.",
-        {"type": "string", "format": "uuid"},
-    ),
-    "X-Exact": (
-        "`false` where the digits are rounded or a root has a remainder; else absent.",
-        {"type": "string", "enum": ["false"]},
-    ),
-    "X-Request-ID": ("What the service's log calls the request.", {"type": "string"}),
+# Header fields of responses, with their descriptions.
+HEADERS = {
+    "Accept": "The media types of bodies that the route takes (RFC 9110 section 15.5.16).",
+    "Accept-Encoding": "The content codings of bodies that the route takes.",
+    "Accept-Ranges": "`bytes`: a `Range` may be asked for.",
+    "Allow": "The methods that the path has.",
+    "Content-Range": "The range that is sent, or the length where none can be (RFC 9110).",
+    "ETag": "The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.",
+    "Idempotency-Replayed": "`true` where the answer is that of an earlier request with the same `Idempotency-Key`; "
+    "else absent.",
+    "Link": 'The next page, `rel="next"` (RFC 8288); absent on the last.',
+    "Location": "The resource that was made.",
+    "RateLimit": "What is left of each rate limit, the shortest window first, and of the quotas `compute` in seconds "
+    "and `digits` in bytes (draft-ietf-httpapi-ratelimit-headers).",
+    "RateLimit-Policy": "The limits, in the order of `RateLimit`.",
+    "Repr-Digest": "SHA-256 of the body as it is sent, compressed or not; of a range, that of the whole (RFC 9530).",
+    "Retry-After": "Seconds to wait before the next try.",
+    "Set-Cookie": "A cookie for the browser, or the end of one.",
+    "Vary": "The header fields of a request that choose the representation.",
+    "WWW-Authenticate": "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the "
+    "missing scope.",
+    "X-Calculation-Id": "The id under which the calculation is recorded; the JSON form has it in its body.",
+    "X-Exact": "`false` where the digits are rounded or a root has a remainder; else absent.",
+    "X-Request-ID": "What the service's log calls the request.",
+}
+# Schemas of the header fields above; the others are strings of any form.
+_HEADER_SCHEMAS: dict[str, dict[str, Any]] = {
+    "Idempotency-Replayed": {"type": "string", "enum": ["true"]},
+    "Location": {"type": "string", "format": "uri-reference"},
+    "Retry-After": {"type": "integer", "minimum": 0},
+    "X-Calculation-Id": {"type": "string", "format": "uuid"},
+    "X-Exact": {"type": "string", "enum": ["false"]},
 }
 _OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
@@ -117,9 +109,9 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def json_content(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a JSON response with the schema ``model``.
+    """Return the OpenAPI entry of JSON content with the schema ``model``.
 
-    A response model is not used, because FastAPI would build its validators at each start.
+    A FastAPI model is not used, because its validators would be built at each start.
     """
     return {"application/json": {"schema": {"$ref": SCHEMAS + model}}}
 
@@ -145,36 +137,35 @@ def complete(document: dict[str, Any]) -> None:
     schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
     components["securitySchemes"] |= _KEY_SCHEMES
     components["headers"] = {
-        name: {"description": description, "schema": schema} for name, (description, schema) in HEADERS.items()
+        name: {"description": description, "schema": _HEADER_SCHEMAS.get(name, {"type": "string"})}
+        for name, description in HEADERS.items()
     }
     schemas["BatchItem"]["properties"]["operation"]["enum"] = list(CALCULATIONS)
     schemas["CalculationRequest"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
-            if method != "get":  # resources that can be changed have no ETag, so an If-Match with one fails
-                operation["responses"].setdefault("412", responses("precondition-failed")[412])
-            _complete_operation(operation)
+            _complete_operation(method, operation)
     for schema in _objects(document):
         if (number_format := _FORMATS.get(str(schema.get("type")))) is not None:
             schema.setdefault("format", number_format)
 
 
-def _complete_operation(operation: dict[str, Any]) -> None:
-    security = operation.setdefault("security", [])
+def _complete_operation(method: str, operation: dict[str, Any]) -> None:
+    security, by_status = operation.setdefault("security", []), operation["responses"]
+    for status, entry in responses(*_problems(method, operation)).items():
+        by_status.setdefault(str(status), {}).update(entry)
+    operation["responses"] = dict(sorted({**_OF_SERVER, **by_status}.items()))
     for (scope,) in filter(None, [requirement.get(BEARER.scheme_name) for requirement in security]):
         # A key that is sent in a URL can only calculate. Linters accept the names of scopes for OAuth2 alone.
         schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == KeyScope.CALCULATE]
         security[:] = [{BEARER.scheme_name: []}, *({name: []} for name in schemes)]
         operation["description"] += f"\n\nAn API key needs the scope `{scope}`."
-        operation["responses"].setdefault("403", responses("forbidden")[403])
     for parameter in operation.get("parameters", ()):
         # Queries and header fields cannot express null.
         choices = [choice for choice in parameter["schema"].get("anyOf", ()) if choice.get("type") != "null"]
         if len(choices) == 1:
             del parameter["schema"]["anyOf"]
             parameter["schema"] |= choices[0]
-    of_every_route = {str(status): entry for status, entry in responses("bad-request", "method-not-allowed").items()}
-    operation["responses"] = dict(sorted({**of_every_route, **_OF_SERVER, **operation["responses"]}.items()))
     counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
@@ -184,11 +175,22 @@ def _complete_operation(operation: dict[str, Any]) -> None:
             response["headers"] = headers(*names) | response.get("headers", {})
 
 
-def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
-    """Give a JSON answer without an example one, and a text the digits of the operation's example.
+def _problems(method: str, operation: dict[str, Any]) -> set[str]:
+    """Return the problem types that the route declares, and those of its method, authentication and body."""
+    slugs = {"bad-request", "method-not-allowed", "internal-error"}
+    for response in operation["responses"].values():
+        slugs.update(response.get("content", {}).get(PROBLEM_MEDIA_TYPE, {}).get("examples", ()))
+    if method != "get":  # resources that can be changed have no ETag, so an If-Match with one fails
+        slugs.add("precondition-failed")
+    if operation["security"]:
+        slugs |= {"unauthorized", "forbidden", "validation-error", "unavailable"}
+    if "requestBody" in operation:
+        slugs |= {"request-timeout", "payload-too-large", "unsupported-media-type", "validation-error"}
+    return slugs
 
-    The text of a range has the first four digits.
-    """
+
+def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
+    """Add an example to a response, unless a JSON response has one. The example of a range has four digits."""
     if media_type == "application/json":
         content.setdefault("example", of_answer(operation_id, content["schema"]))
     elif media_type == "text/plain" and operation_id in CALCULATED:

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-from pycalc.errors import NotFound
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.ids import text_of_id
 from pycalc.models.results import Facts, Result
-from pycalc.resources.wiring import Resources
 from pycalc.routers.http.calculations import Answering, plan_of
 from pycalc.routers.http.connection import Client
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.representations import etags_of
 from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
-
-
-async def recorded_row(calculation_id: str, caller: Principal, resources: Resources) -> HistoryRow:
-    """Return the calculation with this id, as ``HistoryReader.one`` does.
-
-    Raises NotFound for a text that is not an id.
-    """
-    try:
-        identity = id_of_text(calculation_id)
-    except ValueError:
-        raise NotFound("There is no such calculation.") from None
-    return await resources.history.one(caller, identity)
 
 
 async def answering_of(
@@ -43,7 +29,8 @@ async def answering_of(
 
     async def read(*, unchanged: bool, measure: Measure | None) -> Answer:
         if row.result is not None or unchanged:
-            result = _result_of(row)
+            facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
+            result = Result((row.result or "").encode(), facts, b"", b"")
             if measure is not None:
                 measure(result)  # raises RangeNotSatisfiable
         elif plan is None:
@@ -56,9 +43,3 @@ async def answering_of(
     etags = etags_of(text_of_id(row.id), resources.etag_key)
     size = int(row.digits) if plan is None else plan.digits
     return Answering(read, size, seconds, text=True, etags=etags)
-
-
-def _result_of(row: HistoryRow) -> Result:
-    """Return the result in a row. Its text is empty if the row has none."""
-    facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
-    return Result((row.result or "").encode(), facts, b"", b"")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
-from itertools import chain, repeat
 from mmap import mmap
-from typing import TypeVar
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -35,9 +33,7 @@ _SLICE = PART_BYTES
 # The time that the loop scheduler counts for a slice: the event loop's own work, and the copy in the server's thread.
 _SLICE_SECONDS = 0.0005
 
-T = TypeVar("T")
-
-Piece = bytes | mmap
+Piece = bytes | mmap | memoryview
 
 
 def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
@@ -102,25 +98,17 @@ class BatchResponse(Response):
     """A response with the results of a batch. Long texts are sent without copying them."""
 
     def __init__(
-        self,
-        answers: Sequence[T],
-        parts: Callable[[T], Sequence[Piece]],
-        fields: Sequence[Header],
-        scheduler: LoopScheduler,
-        reservations: ExitStack,
+        self, pieces: Sequence[Piece], fields: Sequence[Header], scheduler: LoopScheduler, reservations: ExitStack
     ) -> None:
-        """Respond with the JSON of ``answers``. ``parts`` must return the JSON of one answer in pieces.
+        """Respond with the JSON in ``pieces``. ``fields`` are additional header fields.
 
-        ``fields`` are additional header fields. ``reservations`` are released once the response has been sent or has
-        failed.
+        ``reservations`` are released once the response has been sent or has failed.
         """
-        super().__init__(media_type="application/json")
-        self._reservations = reservations
-        self._scheduler = scheduler
+        super().__init__()
+        self._pieces = pieces
         self._fields = fields
-        separators = chain((b'{"results":[',), repeat(b","))
-        self._pieces: list[Piece] = [piece for answer in answers for piece in (next(separators), *parts(answer))]
-        self._pieces.append(b"]}")
+        self._scheduler = scheduler
+        self._reservations = reservations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, until the client disconnects."""
@@ -165,7 +153,7 @@ async def send_text(
     if part is not None:
         first, end = part
         headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
-        return await _send(206, headers, (text,), None, send, first, end)
+        return await _send(206, headers, (memoryview(text)[first:end],), None, send)
     coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
     if coding is None:
         headers += [*validators(etag), *whole]
@@ -203,16 +191,11 @@ async def _send(
     pieces: Sequence[Piece],
     coding: str | None,
     send: Send,
-    first: int = 0,
-    end: int | None = None,
     *,
     content: bool = True,
 ) -> int:
-    """Send pieces in order, or the bytes from ``first`` to ``end`` of a single piece. Return the status.
-
-    With ``content=False``, only the head is sent, with the header fields of the full response.
-    """
-    length = sum(map(len, pieces)) if end is None else end - first
+    """Send pieces in order, or only the header fields of the response if ``content`` is false. Return the status."""
+    length = sum(map(len, pieces))
     if coding is not None:
         headers = [*headers, (b"content-encoding", coding.encode())]
     elif status != 304:
@@ -227,26 +210,21 @@ async def _send(
         await send({"type": "http.response.body", "body": b""})
         return status
     if length <= WHOLE:
-        parts = pieces if end is None else [piece[first:end] for piece in pieces]
-        await send({"type": "http.response.body", "body": b"".join(parts)})
+        await send({"type": "http.response.body", "body": b"".join(pieces)})
         return status
-    for part in _slices(pieces, first, end):
+    for part in _slices(pieces):
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
     return status
 
 
-def _slices(pieces: Sequence[Piece], first: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of the pieces in slices of at most _SLICE bytes. Short pieces are joined.
-
-    Only the bytes from ``first`` to ``end`` of each piece are yielded.
-    """
-    gathered: list[bytes] = []
+def _slices(pieces: Sequence[Piece]) -> Iterator[bytes]:
+    """Yield the bytes of the pieces in slices of at most _SLICE bytes. Short pieces are joined."""
+    gathered: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
-        stop = len(piece) if end is None else end
-        for start in range(first, stop, _SLICE):
-            part = piece[start : min(start + _SLICE, stop)]
+        for start in range(0, len(piece), _SLICE):
+            part = piece[start : start + _SLICE]
             if size + len(part) > _SLICE:
                 yield b"".join(gathered)
                 gathered, size = [], 0
