@@ -33,7 +33,7 @@ from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.calculations import plan_of, spend
 from pycalc.routers.http.deps import id_in_path, resources_of
 from pycalc.routers.http.problem_types import STATUS
-from pycalc.routers.http.recorded import answering_of
+from pycalc.routers.http.recorded import recorded_answer
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.accounts.authorization import require_right
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
@@ -106,9 +106,9 @@ class RecordedBackend(NamedTuple):
         asked = recorded_request(row) if row.result is None else None
         with ExitStack() as reserved:
             await self._begin(KeyScope.HISTORY_READ, reserved)
-            answering = await answering_of(self.scope, self.caller, row, asked, None)
-            self._reserve(answering.digits, reserved)
-            found = await answering.calculate(unchanged=False, measure=measure)
+            pending = await recorded_answer(self.scope, self.caller, row, asked, None)
+            self._reserve(pending.digits, reserved)
+            found = await pending.calculate(unchanged=False, measure=measure)
             return part_of(found.result.text, start, count)
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class AccountServices(NamedTuple):
     totp: Totp
     provider_sign_in: ProviderSignIn | None
     password_resets: PasswordResets
-    bootstrap_token: str | None  # for the console, if the token is new
+    bootstrap_token: str | None  # a new token to show on the console, or None
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
 
 

@@ -28,7 +28,7 @@ class Backends(NamedTuple):
     history: HistoryStore
     ids: IdSource
     cache: Cache
-    shared: Shared | None  # the cache, if instances share it
+    shared: Shared | None  # the cache if instances share it, else None
     stream: Stream
 
 

@@ -137,7 +137,7 @@ class Resources:
     calculation_limits: CalculationRateLimits
     key_limits: CalculationRateLimits  # of API keys, within those of their owners
     quotas: QuotaKeeper
-    bootstrap_token: str | None  # for the console, if the token is new
+    bootstrap_token: str | None  # a new token to show on the console, or None
     etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
     tracer: Tracer

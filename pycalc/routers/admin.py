@@ -18,7 +18,7 @@ from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
-from pycalc.routers.http.inputs import StrictQuery, StrictRoute
+from pycalc.routers.http.inputs import JSON, StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
@@ -26,7 +26,6 @@ from pycalc.routers.system import states_of
 from pycalc.services.accounts.audit_reader import AuditSelection
 from pycalc.services.history.exports import AUDIT_FORMATS
 
-_PAGE = "application/json"
 _ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
 _LETTER_BYTES = 16_384  # memory that a page needs for a dead letter
 
@@ -77,11 +76,11 @@ async def list_audit(
 ) -> Response:
     """Return the audit log, newest first (admins only). Entries never change, and are deleted when they are old."""
     selection = AuditSelection(query.actor, query.action, query.subject, query.since, query.until)
-    media_type = preferred(conditions_of(request.scope).accept, (_PAGE, *AUDIT_FORMATS)) or _PAGE
-    if media_type == _PAGE:
+    media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
+    if media_type == JSON:
         with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):
             text, following = await resources.audit.page(selection, query.cursor, query.limit)
-        return Response(text, headers={**VARY, **next_link(request.scope, following)}, media_type=_PAGE)
+        return Response(text, headers={**VARY, **next_link(request.scope, following)}, media_type=JSON)
 
     async def require_rights() -> None:
         await resources.accounts.require_admin(await caller_of(request.scope, resources, KeyScope.ADMIN_READ))

@@ -25,7 +25,7 @@ from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problem_types import responses
-from pycalc.routers.http.recorded import answering_of
+from pycalc.routers.http.recorded import recorded_answer
 from pycalc.services.calculations.requests import read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
 
@@ -97,8 +97,8 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
     async def send_digits(scope: Scope, receive: Receive, send: Send) -> None:
         client = Client(receive)
         try:
-            answering = await answering_of(scope, caller, row, asked, client)
-            await respond(scope, caller, client, conditions_of(scope), answering, send)
+            pending = await recorded_answer(scope, caller, row, asked, client)
+            await respond(scope, caller, client, conditions_of(scope), pending, send)
         finally:
             client.let_go()
 

@@ -15,7 +15,7 @@ from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
-from pycalc.routers.http.inputs import StrictQuery, StrictRoute
+from pycalc.routers.http.inputs import JSON, StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 else:
     OperationName = Literal[tuple(CALCULATIONS)]
 
-PAGE = "application/json"
 ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
 
 _EXPORTS: dict[int | str, dict[str, Any]] = {
@@ -82,11 +81,11 @@ async def secure_history(
 ) -> Response:
     """Return one's own calculations, newest first. An admin gets everyone's."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-    media_type = preferred(conditions_of(request.scope).accept, (PAGE, *EXPORT_FORMATS)) or PAGE
-    if media_type == PAGE:
+    media_type = preferred(conditions_of(request.scope).accept, (JSON, *EXPORT_FORMATS)) or JSON
+    if media_type == JSON:
         with resources.response_memory.acquire(caller.user_id, query.limit * ROW_BYTES):
             page = await resources.history.page(caller, wanted, query.limit)
-        return Response(page.text, headers={**VARY, **next_link(request.scope, page.next_cursor)}, media_type=PAGE)
+        return Response(page.text, headers={**VARY, **next_link(request.scope, page.next_cursor)}, media_type=JSON)
 
     async def identify() -> Principal:
         return await caller_of(request.scope, resources, KeyScope.HISTORY_READ)

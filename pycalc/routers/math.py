@@ -29,7 +29,7 @@ from pycalc.services.calculations.planning import (
     takes_precision,
 )
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Modular, Operation, Parameter, Summarisable
+from pycalc.services.operations.base import Modular, Operation, Summarisable
 from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
@@ -94,10 +94,14 @@ def _documented(operation: Operation[Any]) -> Any:
     def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
-    parameters = [parameter(operand.name, _annotation(operand)) for operand in operation.parameters]
+    parameters = []
+    for operand in operation.parameters:
+        limits: Any = {"max_length": operand.longest, "pattern": f"^{_FORMS[operand.kind].pattern}$"}
+        path = Annotated[str, Path(description=operand.description, examples=[operand.example], **limits)]
+        parameters.append(parameter(operand.name, path))
     if isinstance(operation, Modular):
         described = "the result modulo this whole number, for operands far beyond what could be written out"
-        limits: Any = {"max_length": MAX_LITERAL, "pattern": _POSITIVE}
+        limits = {"max_length": MAX_LITERAL, "pattern": _POSITIVE}
         modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
         parameters.append(parameter("mod", modulus, None))
     if isinstance(operation, Summarisable):
@@ -119,15 +123,6 @@ def _documented(operation: Operation[Any]) -> Any:
     return endpoint
 
 
-def _annotation(parameter: Parameter) -> object:
-    limits: Any = {"max_length": parameter.longest, "pattern": f"^{_FORMS[parameter.kind].pattern}$"}
-    return Annotated[str, Path(description=parameter.description, examples=[parameter.example], **limits)]
-
-
-def _path(operation: Operation[Any]) -> str:
-    return f"/{operation.name}/" + "/".join(f"{{{parameter.name}:segment}}" for parameter in operation.parameters)
-
-
 _RESULT = {
     **TEXT_RESPONSES[200],
     "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]},
@@ -142,4 +137,10 @@ _add = partial(
     route_class_override=CalculationRoute,
 )
 for _operation in OPERATIONS.values():
-    _add(_path(_operation), _documented(_operation), name=_operation.name, summary=_operation.title)
+    _segments = [f"{{{_parameter.name}:segment}}" for _parameter in _operation.parameters]
+    _add(
+        "/".join((f"/{_operation.name}", *_segments)),
+        _documented(_operation),
+        name=_operation.name,
+        summary=_operation.title,
+    )

@@ -88,8 +88,8 @@ POSTED_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Answering(NamedTuple):
-    """The calculation to run for a response, and the facts that are known before it runs."""
+class PendingAnswer(NamedTuple):
+    """An answer that is still to be computed, and the facts that are known about it already."""
 
     calculate: Callable[..., Coroutine[Any, Any, Answer]]  # takes ``unchanged`` and ``measure`` of Calculator.calculate
     digits: int  # the size of the result, or an upper estimate
@@ -222,8 +222,8 @@ async def calculate_and_respond(
                 calculate = partial(_calculate_once, resources.calculator, caller, plan, began, keyed)
         text = wants_text(plan, conditions)
         etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
-        answering = Answering(calculate, plan.digits, plan.seconds, text, etags, created)
-        return await respond(scope, caller, client, conditions, answering, send)
+        pending = PendingAnswer(calculate, plan.digits, plan.seconds, text, etags, created)
+        return await respond(scope, caller, client, conditions, pending, send)
     finally:
         client.let_go()
 
@@ -269,7 +269,7 @@ async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, cli
 
 
 async def respond(
-    scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, answering: Answering, send: Send
+    scope: Scope, caller: Principal, client: Client, conditions: RequestConditions, pending: PendingAnswer, send: Send
 ) -> int:
     """Calculate, send the response and return its status.
 
@@ -278,7 +278,7 @@ async def respond(
     ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
-    calculate, digits, seconds, text, etags, _ = answering
+    calculate, digits, seconds, text, etags, _ = pending
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(_OTHER_VERSION)
     etag, unchanged = None, False
@@ -297,10 +297,10 @@ async def respond(
         if unchanged:
             return await send_not_modified(etag, answer, fields, send)
         if len(answer.result.text) <= WHOLE or not conditions.content:
-            return await _sent(answer, answering, conditions, fields, send)
+            return await _sent(answer, pending, conditions, fields, send)
         send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
         try:
-            return await client.while_there(_sent(answer, answering, conditions, fields, send))
+            return await client.while_there(_sent(answer, pending, conditions, fields, send))
         except ClientTooSlow:
             count_cut(resources, scope)
             return CLIENT_GONE
@@ -312,14 +312,14 @@ async def respond(
 
 
 def _sent(
-    answer: Answer, answering: Answering, conditions: RequestConditions, fields: list[Header], send: Send
+    answer: Answer, pending: PendingAnswer, conditions: RequestConditions, fields: list[Header], send: Send
 ) -> Coroutine[Any, Any, int]:
     status = 200
-    if answering.created:
+    if pending.created:
         fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
         status = 201
-    if answering.text:
-        return send_text(answering.etags, answer, conditions, fields, send, status=status)
+    if pending.text:
+        return send_text(pending.etags, answer, conditions, fields, send, status=status)
     return send_json(answer, conditions, fields, send, status=status)
 
 

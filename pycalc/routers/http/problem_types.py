@@ -87,58 +87,53 @@ FRAMEWORK = {
         "An unexpected error was logged; tell the operator the X-Request-ID of this response.",
     ),
 }
-_PATH = "/fibonacci/100"
+# Examples of errors in the OpenAPI document, and the paths of their requests if not "/fibonacci/100".
 _NOT_NATURAL = errors.FieldProblem("/n", "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF.")
-# Examples of errors in the OpenAPI document, with the paths of their requests.
-_ERRORS: tuple[tuple[errors.PycalcError, str], ...] = (
-    (errors.InvalidInput.of(_NOT_NATURAL), "/fibonacci/x"),
-    (errors.DomainError("0 has no negative powers."), "/pow/0/-1"),
-    (
-        errors.ResultTooLarge(
-            "The result has more digits than are written out here.",
-            *(208_987_640_249_978_734, 25_000_000, "26289788186792204674", "41183788299560546875"),
-        ),
-        "/fibonacci/1000000000000000000",
+_ERRORS = (
+    errors.InvalidInput.of(_NOT_NATURAL),
+    errors.DomainError("0 has no negative powers."),
+    errors.ResultTooLarge(
+        "The result has more digits than are written out here.",
+        *(208_987_640_249_978_734, 25_000_000, "26289788186792204674", "41183788299560546875"),
     ),
-    (errors.PreconditionFailed("If-Match names no current ETag: send no If-Match."), _PATH),
-    (
-        errors.RangeNotSatisfiable(
-            "The range begins beyond the end of the result, which has 21 bytes: request an earlier range.", 21
-        ),
-        _PATH,
+    errors.PreconditionFailed("If-Match names no current ETag: send no If-Match."),
+    errors.RangeNotSatisfiable(
+        "The range begins beyond the end of the result, which has 21 bytes: request an earlier range.", 21
     ),
-    (
-        errors.Unauthorized("Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic."),
-        _PATH,
+    errors.Unauthorized("Send a token (Authorization: Bearer ...), or an API key as the password of HTTP Basic."),
+    errors.TotpRequired("The password is right; this account needs a code too: send it as `totp`."),
+    errors.Forbidden("The API key lacks the scope history:read: use a key that has it, or log in."),
+    errors.NotFound("There is no such calculation."),
+    errors.Conflict("The username or the email address is taken."),
+    errors.PayloadTooLarge(f"The body is too large: this route accepts up to {MAX_BODY_BYTES:,} bytes."),
+    errors.UnsupportedMediaType(
+        "The body is of a type that this route does not take: send Content-Type: application/json.", ()
     ),
-    (errors.TotpRequired("The password is right; this account needs a code too: send it as `totp`."), "/login"),
-    (
-        errors.Forbidden("The API key lacks the scope history:read: use a key that has it, or log in."),
-        "/secure-history",
+    errors.RateLimited("No more than 6,000 calculations a minute."),
+    errors.QuotaExceeded(
+        "No more than 300 seconds of computing an hour: wait for the reset.",
+        errors.LimitState(300, 3600, 0, 1376, "compute"),
+        used=300.02,
+        resets_at=1_795_986_000,
     ),
-    (errors.NotFound("There is no such calculation."), f"/calculations/{HISTORY_EXAMPLE['id']}"),
-    (errors.Conflict("The username or the email address is taken."), "/register"),
-    (
-        errors.UnsupportedMediaType(
-            "The body is of a type that this route does not take: send Content-Type: application/json.", ()
-        ),
-        "/evaluate",
-    ),
-    (errors.RateLimited("No more than 6,000 calculations a minute."), _PATH),
-    (
-        errors.QuotaExceeded(
-            "No more than 300 seconds of computing an hour: wait for the reset.",
-            errors.LimitState(300, 3600, 0, 1376, "compute"),
-            used=300.02,
-            resets_at=1_795_986_000,
-        ),
-        _PATH,
-    ),
-    (errors.ComputationTimeout("This was stopped after 30 s: ask for smaller operands."), "/primorial/300000000"),
-    (errors.Overloaded("The service is overloaded; retry in 1 s."), _PATH),
-    (errors.Unavailable("The database does not answer in time; retry in 1 s."), _PATH),
+    errors.ComputationTimeout("This was stopped after 30 s: ask for smaller operands."),
+    errors.Overloaded("The service is overloaded; retry in 1 s."),
+    errors.Unavailable("The database does not answer in time; retry in 1 s."),
 )
-
+_PATHS = {
+    "bad-request": "/evaluate",
+    "validation-error": "/fibonacci/x",
+    "domain-error": "/pow/0/-1",
+    "result-too-large": "/fibonacci/1000000000000000000",
+    "totp-required": "/login",
+    "forbidden": "/secure-history",
+    "not-found": f"/calculations/{HISTORY_EXAMPLE['id']}",
+    "request-timeout": "/evaluate",
+    "conflict": "/register",
+    "payload-too-large": "/login",
+    "unsupported-media-type": "/evaluate",
+    "computation-timeout": "/primorial/300000000",
+}
 _PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
 
 _log = get_logger(__name__)
@@ -209,15 +204,13 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     return body_of(error.code, error.title, detail, instance, **members)
 
 
-_EXAMPLES = {
-    **{error.code: problem_body(error, path) for error, path in _ERRORS},
-    "bad-request": body_of("bad-request", *FRAMEWORK["bad-request"], "/evaluate"),
-    "method-not-allowed": body_of("method-not-allowed", *FRAMEWORK["method-not-allowed"], _PATH),
-    "request-timeout": body_of("request-timeout", *FRAMEWORK["request-timeout"], "/evaluate"),
-    "payload-too-large": body_of(
-        *("payload-too-large", errors.PayloadTooLarge.title),
-        *("The body is too large: this route accepts up to 8,192 bytes.", "/login"),
-        limit=MAX_BODY_BYTES,
-    ),
-    "internal-error": body_of("internal-error", *FRAMEWORK["internal-error"], _PATH),
-}
+def _examples() -> dict[str, dict[str, object]]:
+    """Return an example of each problem type."""
+    paths = dict.fromkeys(STATUS, "/fibonacci/100") | _PATHS
+    found = {error.code: problem_body(error, paths[error.code]) for error in _ERRORS}
+    found |= {slug: body_of(slug, title, detail, paths[slug]) for slug, (title, detail) in FRAMEWORK.items()}
+    found["payload-too-large"]["limit"] = MAX_BODY_BYTES
+    return found
+
+
+_EXAMPLES = _examples()

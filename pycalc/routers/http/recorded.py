@@ -8,7 +8,7 @@ from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import text_of_id
 from pycalc.models.results import Facts, Result
-from pycalc.routers.http.calculations import Answering, plan_of
+from pycalc.routers.http.calculations import PendingAnswer, plan_of
 from pycalc.routers.http.connection import Client
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.representations import etags_of
@@ -16,13 +16,13 @@ from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 
 
-async def answering_of(
+async def recorded_answer(
     scope: Scope, caller: Principal, row: HistoryRow, asked: Calculation | None, client: Client | None
-) -> Answering:
-    """Return the instructions for a response with the bare digits of a recorded calculation.
+) -> PendingAnswer:
+    """Return the answer that has the digits of a recorded calculation, still to be computed.
 
-    If the row has no digits, ``asked``, its request, is calculated again. If ``asked`` is None too, the digits must be
-    in the cache. ``client`` is as for ``plan_of``. Raises the errors of ``plan_of``.
+    If ``row`` lacks the digits, ``asked``, the row's request, is calculated again. If ``asked`` is None too, the digits
+    are read from the cache. ``client`` and the errors are those of ``plan_of``.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)
@@ -42,4 +42,4 @@ async def answering_of(
     seconds = 0.0 if plan is None else plan.seconds
     etags = etags_of(text_of_id(row.id), resources.etag_key)
     size = int(row.digits) if plan is None else plan.digits
-    return Answering(read, size, seconds, text=True, etags=etags)
+    return PendingAnswer(read, size, seconds, text=True, etags=etags)

@@ -29,7 +29,6 @@ _JSON = "application/json"
 _FORMS = {"json": _JSON, "text": TEXT}
 _ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
 WHOLE = UNCOUNTED_BYTES  # responses up to this size go to the HTTP server in one piece
-_SLICE = PART_BYTES
 # The time that the loop scheduler counts for a slice: the event loop's own work, and the copy in the server's thread.
 _SLICE_SECONDS = 0.0005
 
@@ -219,13 +218,13 @@ async def _send(
 
 
 def _slices(pieces: Sequence[Piece]) -> Iterator[bytes]:
-    """Yield the bytes of the pieces in slices of at most _SLICE bytes. Short pieces are joined."""
+    """Yield the bytes of the pieces in slices of at most PART_BYTES bytes. Short pieces are joined."""
     gathered: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
-        for start in range(0, len(piece), _SLICE):
-            part = piece[start : start + _SLICE]
-            if size + len(part) > _SLICE:
+        for start in range(0, len(piece), PART_BYTES):
+            part = piece[start : start + PART_BYTES]
+            if size + len(part) > PART_BYTES:
                 yield b"".join(gathered)
                 gathered, size = [], 0
             gathered.append(part)
