@@ -36,8 +36,7 @@ from pycalc.routers.http.problem_types import responses
 from pycalc.routers.http.session_cookie import clear_cookie, refresh_token_of, require_own_page, set_cookie
 from pycalc.services.accounts.sessions import Tokens
 
-_SETS_COOKIE: dict[int | str, dict[str, Any]] = {200: {"headers": headers("Set-Cookie")}}
-_CLEARS_COOKIE: dict[int | str, dict[str, Any]] = {204: {"headers": headers("Set-Cookie")}}
+_COOKIE: dict[str, Any] = {"headers": headers("Set-Cookie")}
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
@@ -82,7 +81,7 @@ async def register(
     "/login",
     response_model_exclude_none=True,
     responses={
-        **_SETS_COOKIE,
+        200: _COOKIE,
         **responses("unauthorized", "totp-required", "forbidden", "rate-limited", "overloaded", "unavailable"),
     },
 )
@@ -122,7 +121,7 @@ def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
     "/token/refresh",
     operation_id="refreshToken",
     response_model_exclude_none=True,
-    responses={**_SETS_COOKIE, **responses("unauthorized", "forbidden", "overloaded", "unavailable")},
+    responses={200: _COOKIE, **responses("unauthorized", "forbidden", "overloaded", "unavailable")},
 )
 @oauth2_grant("refresh_token")
 async def refresh(
@@ -143,7 +142,7 @@ async def refresh(
     return session_of(tokens, response if refresh.cookie else None)
 
 
-@router.post("/logout", **NO_CONTENT, responses=_CLEARS_COOKIE)
+@router.post("/logout", **NO_CONTENT, responses={204: _COOKIE})
 async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
     """End this session.
 
@@ -153,7 +152,7 @@ async def log_out(response: Response, caller: EnrollingCallerDep, resources: Res
     clear_cookie(response)
 
 
-@router.post("/logout-all", **NO_CONTENT, responses=_CLEARS_COOKIE)
+@router.post("/logout-all", **NO_CONTENT, responses={204: _COOKIE})
 async def log_out_all(response: Response, caller: CallerDep, resources: ResourcesDep) -> None:
     """End all sessions of the account."""
     await resources.authenticator.log_out_all(caller)
@@ -166,7 +165,7 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
     return account_of(await resources.accounts.own(caller))
 
 
-@router.delete("/me", **NO_CONTENT, responses={**_CLEARS_COOKIE, **responses("conflict", "rate-limited", "overloaded")})
+@router.delete("/me", **NO_CONTENT, responses={204: _COOKIE, **responses("conflict", "rate-limited", "overloaded")})
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:

@@ -72,7 +72,7 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield stalled connections that have read at less than half the required rate for twice the grace period."""
+        """Yield connections stalled for twice ReadingSpeed.seconds that have read at less than half its rate."""
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:

@@ -168,7 +168,7 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the largest size that a request's body may have: its route's limit, or its Content-Length if lower."""
+    """Return the most bytes that a request's body may have: the limit of its route, or a lower Content-Length."""
     limit, declared = _limit_and_length(scope)
     return min(declared or limit, limit)
 

@@ -100,7 +100,6 @@ _KEY_SCHEMES = {
 # Models of bodies that handlers read or write without FastAPI.
 _MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
 _FORMATS = {"integer": "int64", "number": "double"}
-_FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
 def json_body(model: str) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def complete(document: dict[str, Any]) -> None:
     """Add to an OpenAPI document the schemas, security, header fields and responses that FastAPI omits."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for name in _FRAMEWORK_ERRORS:
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of errors
         schemas.pop(name, None)
     defined = TypeAdapter(_MODELS_OF_HANDLERS).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
     schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
