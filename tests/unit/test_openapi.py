@@ -296,6 +296,24 @@ def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
     assert {tag for operation in operations(document).values() for tag in operation["tags"]} == described
 
 
+def test_every_operation_documents_the_problems_of_its_method_its_body_and_its_caller(document: dict[str, Any]) -> None:
+    """Problems that any route of a kind may answer with are documented for all routes of that kind."""
+    for name, operation in operations(document).items():
+        contents = [response.get("content", {}) for response in operation["responses"].values()]
+        found = {
+            slug
+            for content in contents
+            for slug in content.get("application/problem+json", {"examples": ()})["examples"]
+        }
+        assert found >= {"bad-request", "method-not-allowed", "internal-error"}, name
+        if not name.startswith("GET "):
+            assert "precondition-failed" in found, name
+        if "requestBody" in operation:
+            assert found >= {"validation-error", "request-timeout", "payload-too-large", "unsupported-media-type"}, name
+        if operation["security"]:
+            assert found >= {"validation-error", "unauthorized", "forbidden", "unavailable"}, name
+
+
 def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> None:
     """Problems document the header fields that a client can act on; results document ETag and the like."""
     for name, operation in operations(document).items():

@@ -136,7 +136,7 @@ async def posted(
     """Return the response to a POST whose body is a calculation, and count it towards the caller's rate limits.
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
-    the operands are members of the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
+    errors point to operands in the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
     UnsupportedMediaType, RateLimited and Overloaded.
     """
     require_media_type(request, JSON)
