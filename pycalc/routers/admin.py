@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from pycalc import __version__
-from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditEntry, AuditPage
+from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditPage
 from pycalc.models.cursors import cursor_id
 from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
@@ -67,7 +68,6 @@ class AuditQuery(StrictQuery):
 
 @router.get(
     "/audit",
-    operation_id="listAudit",
     response_model=AuditPage,
     responses={**_AUDIT_RESPONSES, **responses("overloaded")},
 )
@@ -85,12 +85,10 @@ async def list_audit(
     async def require_rights() -> None:
         await resources.accounts.require_admin(await caller_of(request.scope, resources, KeyScope.ADMIN_READ))
 
-    async def read(before: bytes | None, size: int) -> list[AuditEntry]:
-        return await resources.audit.entries(selection, before, size)
-
     layout = AUDIT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
     before = cursor_id(query.cursor)
+    read = partial(resources.audit.entries, selection)
     pages = resources.exports.records(caller, require_rights, read, layout, before, limit)
     return await export_response(request.scope, pages, media_type, layout, "audit")
 

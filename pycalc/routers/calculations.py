@@ -37,7 +37,6 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
 @router.post(
     "/calculations",
-    operation_id="calculate",
     status_code=201,
     openapi_extra={**json_body("CalculationRequest"), "parameters": [PARAMETER]},
     response_model=CalculationResult,

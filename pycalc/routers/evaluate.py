@@ -22,7 +22,6 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
 @router.post(
     "/evaluate",
-    operation_id="evaluate",
     openapi_extra={**json_body("Evaluation"), "parameters": [PARAMETER]},
     response_model=Calculation,
     responses={**POSTED_RESPONSE, **IN_USE, **CALCULATION_PROBLEMS},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from pycalc.models.auth import Principal
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HISTORY_EXAMPLE, HistoryPage
 from pycalc.models.scopes import KeyScope
@@ -86,11 +86,8 @@ async def secure_history(
         with resources.response_memory.acquire(caller.user_id, query.limit * ROW_BYTES):
             page = await resources.history.page(caller, wanted, query.limit)
         return Response(page.text, headers={**VARY, **next_link(request.scope, page.next_cursor)}, media_type=JSON)
-
-    async def identify() -> Principal:
-        return await caller_of(request.scope, resources, KeyScope.HISTORY_READ)
-
     layout = EXPORT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
+    identify = partial(caller_of, request.scope, resources, KeyScope.HISTORY_READ)
     pages = resources.exports.export(identify, wanted, layout, limit)
     return await export_response(request.scope, pages, media_type, layout, "history")

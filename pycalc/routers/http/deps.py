@@ -145,9 +145,7 @@ AdminReaderDep = Annotated[Principal, Security(_admin, scopes=[KeyScope.ADMIN_RE
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
-    if token_of(request.scope) is None:
-        return None
-    return await caller_of(request.scope, resources, None)
+    return None if token_of(request.scope) is None else await caller_of(request.scope, resources, None)
 
 
 OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
