@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Timestamp, Uuid
+from pycalc.models.formats import NextCursor, Timestamp, Uuid
 from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
 
@@ -20,7 +20,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formul
 
 
 class AuditEntry(NamedTuple):
-    """An entry of the audit log; its fields are in the order of the table's columns."""
+    """A stored entry of the audit log. Its fields are in the order of the table's columns."""
 
     id: bytes
     created_ms: int
@@ -62,36 +62,24 @@ class AuditPage(TypedDict):
     """A page of the audit log, newest first."""
 
     items: list[AuditItem]
-    next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
+    next_cursor: NextCursor
 
 
 def encode_entry(entry: AuditEntry) -> str:
     """Return an entry as the JSON text of an AuditItem."""
-    return json.dumps(
-        {
-            "id": text_of_id(entry.id),
-            "created_at": timestamp(entry.created_ms),
-            "action": entry.action,
-            "actor": entry.actor,
-            "subject": entry.subject,
-            "address": entry.address,
-            "outcome": entry.outcome,
-            "details": json.loads(entry.details),
-        }
-    )
+    values = (text_of_id(entry.id), timestamp(entry.created_ms), *entry[2:-1], json.loads(entry.details))
+    return json.dumps(dict(zip(AuditItem.__annotations__, values, strict=True)))
 
 
 AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 
 
 def encode_entry_csv(entry: AuditEntry) -> str:
-    """Return an entry as a line of CSV (RFC 4180).
+    """Return an entry as a line of CSV (RFC 4180), in which no text is a formula to a spreadsheet.
 
-    An apostrophe precedes a text that a spreadsheet would take for a formula, because the log contains names that
-    strangers have tried.
+    An apostrophe precedes a text that begins as a formula does, because strangers choose some of the logged names.
     """
-    identity, created_at, *texts = text_of_id(entry.id), timestamp(entry.created_ms), *entry[2:]
-    cells = [f"'{text}" if text and text.startswith(_FORMULA) else text for text in texts]
+    cells = [f"'{text}" if text and text.startswith(_FORMULA) else text for text in entry[2:]]
     line = StringIO()
-    csv.writer(line).writerow([identity, created_at, *cells])
+    csv.writer(line).writerow([text_of_id(entry.id), timestamp(entry.created_ms), *cells])
     return line.getvalue()

@@ -8,10 +8,8 @@ from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     EmailStr,
     Field,
     StrictBool,
@@ -19,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from pycalc.models.formats import Timestamp, Uuid, expected
+from pycalc.models.formats import NextCursor, Timestamp, Uuid, expected, request_config
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
 from pycalc.models.math import Number
 from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
@@ -66,15 +64,12 @@ class User:
 
     @property
     def has_password(self) -> bool:
-        """Return whether the account has a password. An account that the identity provider signs in has none."""
+        """Return whether the account has a password. An account of the identity provider has none."""
         return self.password_hash != NO_PASSWORD
 
     @property
     def second_factor(self) -> bool:
-        """Return whether a second factor protects the account.
-
-        An account without a password counts as protected, because the identity provider checks its sign-ins.
-        """
+        """Return whether a second factor, or the identity provider instead of a password, protects the sign-ins."""
         return self.totp or not self.has_password
 
 
@@ -99,15 +94,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """An open session without its hashes. Times are in milliseconds since the epoch.
-
-    The device is that of the last login or refresh, or None for a session of an earlier release.
-    """
+    """An open session without the hashes of its tokens. Times are in milliseconds since the epoch."""
 
     id: bytes
     created_ms: int
-    used_ms: int
-    device: Device | None
+    used_ms: int  # the last login or refresh
+    device: Device | None  # that of the last login or refresh; None for a session of an earlier release
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +131,7 @@ class Principal:
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
-    key: Principal | None = None  # set for an API key with limits of its own: a principal with the key's id and limits
+    key: Principal | None = None  # for an API key with limits of its own, a principal with the key's id and limits
     second_factor: bool = False  # whether the account has one
 
     @property
@@ -190,15 +182,16 @@ Username = Annotated[
         f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
     ),
 ]
+_PASSWORD = "correct horse battery staple"  # noqa: S105  # an example
+_NEW_PASSWORD = "purple monkey dishwasher"  # noqa: S105  # an example
 # A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
 # can't generate a default that is an object.
 _FALSE = Field(default_factory=bool)
 _IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no script can read, and not in the body"
 Password = Annotated[
     str,
-    Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"]),
-    AfterValidator(_without_nul),
-    expected(f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL"),
+    Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD]),
+    expected(f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", _without_nul),
 ]
 
 
@@ -211,12 +204,7 @@ OneTimeCode = Annotated[
 class Registration(BaseModel):
     """A request to create an account."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {"username": "ada", "email": "ada@example.com", "password": "correct horse battery staple"}
-        },
-    )
+    model_config = request_config(username="ada", email="ada@example.com", password=_PASSWORD)
 
     username: Username
     email: Annotated[
@@ -242,12 +230,10 @@ class Registration(BaseModel):
 class Credentials(BaseModel):
     """The username and password of a login."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"username": "ada", "password": "correct horse battery staple"}}
-    )
+    model_config = request_config(username="ada", password=_PASSWORD)
 
     username: str = Field(max_length=254, examples=["ada"])
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
     totp: OneTimeCode | None = None
     cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
 
@@ -255,11 +241,9 @@ class Credentials(BaseModel):
 class Enrolment(BaseModel):
     """The password of an account that enrols a second factor."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple"}}
-    )
+    model_config = request_config(password=_PASSWORD)
 
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
 
 
 class TotpSecret(BaseModel):
@@ -277,7 +261,7 @@ class TotpSecret(BaseModel):
 class Confirmation(BaseModel):
     """The first code of an authenticator app, which proves that the app has the secret."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"totp": "492039"}})
+    model_config = request_config(totp="492039")
 
     totp: OneTimeCode
 
@@ -294,11 +278,9 @@ class RecoveryCodes(BaseModel):
 class Disabling(BaseModel):
     """The password and a code, which are needed to disable the second factor."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple", "totp": "492039"}}
-    )
+    model_config = request_config(password=_PASSWORD, totp="492039")
 
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"])
+    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
     totp: OneTimeCode
 
 
@@ -339,13 +321,13 @@ class UserPage(BaseModel):
     """A page of the list of accounts."""
 
     items: list[ListedAccount]
-    next_cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+    next_cursor: NextCursor
 
 
 class UserChange(BaseModel):
     """An admin's change of an account. Members that are left out stay unchanged."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "admin"}})
+    model_config = request_config(role="admin")
 
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
@@ -357,10 +339,7 @@ class UserChange(BaseModel):
 class KeyRequest(BaseModel):
     """A request for an API key."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"example": {"name": "nightly report", "scopes": ["calculate"], "expires_in": 31536000}},
-    )
+    model_config = request_config(name="nightly report", scopes=["calculate"], expires_in=31536000)
 
     name: Annotated[
         str,
@@ -381,8 +360,7 @@ class KeyRequest(BaseModel):
             description="what the key may do; null: everything but `admin:read`, which only an admin's key may have",
             examples=[["calculate"]],
         ),
-        AfterValidator(_different),
-        expected(f"a list of different scopes, each one of {', '.join(KeyScope)}; or null"),
+        expected(f"a list of different scopes, each one of {', '.join(KeyScope)}; or null", _different),
     ] = None
     allow_query: Annotated[
         StrictBool,
@@ -444,7 +422,7 @@ class Session(BaseModel):
 class Refresh(BaseModel):
     """A refresh token to exchange for new tokens. With `cookie`, the token in the request's cookie is used."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"refresh_token": "pcr_AZqrEnwA..."}})
+    model_config = request_config(refresh_token="pcr_AZqrEnwA...")  # noqa: S106  # an example
 
     cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
     refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
@@ -477,12 +455,7 @@ class OpenSession(BaseModel):
 class PasswordChange(BaseModel):
     """A new password, and the current one as proof of identity."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {"current_password": "correct horse battery staple", "new_password": "purple monkey dishwasher"}
-        },
-    )
+    model_config = request_config(current_password=_PASSWORD, new_password=_NEW_PASSWORD)
 
     current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
     new_password: Password
@@ -491,9 +464,7 @@ class PasswordChange(BaseModel):
 class AccountDeletion(BaseModel):
     """The current password, as proof of identity."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"password": "correct horse battery staple"}}
-    )
+    model_config = request_config(password=_PASSWORD)
 
     password: str = Field(max_length=MAX_PASSWORD_LENGTH)
 
@@ -512,10 +483,7 @@ class CreatedPasswordReset(BaseModel):
 class PasswordReset(BaseModel):
     """A new password, and the token of a password reset as proof of identity."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"example": {"token": "pcp_AZqrEnwA...", "new_password": "purple monkey dishwasher"}},
-    )
+    model_config = request_config(token="pcp_AZqrEnwA...", new_password=_NEW_PASSWORD)  # noqa: S106  # an example
 
     token: str = Field(max_length=200, examples=["pcp_AZqrEnwA..."])
     new_password: Password

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Timestamp, Uuid
+from pycalc.models.formats import NextCursor, Timestamp, Uuid
 
 
 class DeadLetterItem(TypedDict):
@@ -26,4 +26,4 @@ class DeadLetterPage(TypedDict):
     """A page of the dead letters, the oldest first."""
 
     items: list[DeadLetterItem]
-    next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
+    next_cursor: NextCursor

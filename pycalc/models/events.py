@@ -18,24 +18,16 @@ EVENT_SOURCE = "/pycalc"
 
 
 class Event(NamedTuple):
-    """An event to publish or consume.
-
-    ``key`` is the user's id. A stream keeps the order of events with the same key.
-    """
+    """An event to publish or consume. A stream keeps the order of events with the same key."""
 
     id: bytes
-    key: bytes
-    # The event's JSON, or the calculation from which the JSON is made when it is needed.
-    content: bytes | HistoryRow
-
+    key: bytes  # the user's id
+    content: bytes | HistoryRow  # the event's JSON, or the calculation from which it is made when it is needed
     traceparent: str | None = None  # the trace of the calculation
 
     @property
     def time_ms(self) -> int:
-        """Return the time of the recording in milliseconds since the epoch.
-
-        For an event read as JSON, return the time in its id.
-        """
+        """Return the time of the recording in milliseconds since the epoch, for JSON the time in its id."""
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property
@@ -64,10 +56,7 @@ def event_of(row: HistoryRow) -> Event:
 
 
 def _encode(row: HistoryRow) -> bytes:
-    """Return the event of a calculation as JSON.
-
-    The event stays below 8 KiB, because a row has at most about 1,000 characters for each operand and for the result.
-    """
+    # A row has at most about 1,000 characters for each operand and for the result, so the event stays below 8 KiB.
     identity, time = text_of_id(row.id), timestamp(row.time_ms)
     trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
     return (

@@ -1,37 +1,39 @@
-"""Types of fields, with their formats in the OpenAPI document and with messages that say what a field expects.
-
-The messages replace those of pydantic.
-"""
+"""Types of fields, with their formats in the OpenAPI document, and messages that replace those of pydantic."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-# The type of the error for a field with an unexpected value; the error's context has the expectation as ``what``.
-EXPECTED = "expected"
+EXPECTED = "expected"  # the type of an error whose context has, as ``what``, what the field must be
 
 
-def expected(what: str) -> WrapValidator:
+def expected(what: str, check: Callable[[Any], Any] = lambda value: value) -> WrapValidator:
     """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    The annotation must follow the constraints that it describes.
+    It must follow the constraints that it describes. After these, the field gets what ``check`` returns for the value,
+    unless ``check`` raises ValueError.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
-            return handler(value)
+            return check(handler(value))
         except (ValidationError, ValueError):
             raise PydanticCustomError(EXPECTED, "must be {what}", {"what": what}) from None
 
     return WrapValidator(validate)
 
 
-def _in_digits(text: str) -> str:
-    """Return the text of a whole number; raises ValueError for other notations that pydantic reads, such as ``1_0``."""
+def request_config(**example: Any) -> ConfigDict:
+    """Return the configuration of a request body that has no unknown members, with an example for the document."""
+    return ConfigDict(extra="forbid", json_schema_extra={"example": example})
+
+
+def _in_digits(text: str) -> str:  # pydantic would read other notations too, such as ``1_0``
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return text
@@ -45,4 +47,5 @@ Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Ends = Annotated[str, Field(max_length=20, pattern="^[0-9a-z]*$")]  # the first or last digits of a result
+NextCursor = Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
 Sha256 = Annotated[str, Field(min_length=64, max_length=64, pattern="^[0-9a-f]*$")]

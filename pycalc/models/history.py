@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Ends, Sha256, Timestamp, Uuid
+from pycalc.models.formats import Ends, NextCursor, Sha256, Timestamp, Uuid
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import ELAPSED, Number, Outcome
@@ -84,7 +84,7 @@ class HistoryPage(TypedDict):
     """A page of the history, newest first."""
 
     items: list[HistoryItem]
-    next_cursor: Annotated[str | None, Field(description="pass it as `cursor` for the next page; null on the last")]
+    next_cursor: NextCursor
     role: Annotated[str, Field(description="the caller's role: an admin sees everyone's calculations")]
 
 
@@ -96,8 +96,8 @@ def encode_item(row: HistoryRow) -> str:
 def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
     """Return a stored row as the JSON text of a HistoryItem, with the given texts of its id and its time.
 
-    Pages, exports and events share this text. The text is written member by member, because this is three times as fast
-    as ``json.dumps`` and gives ``elapsed_ms`` three decimals (ADR 7).
+    The text is written member by member, which is three times as fast as ``json.dumps`` and gives ``elapsed_ms`` three
+    decimals (ADR 7).
     """
     digest = "null" if row.sha256 is None else f'"{row.sha256.hex()}"'
     return (
@@ -118,11 +118,7 @@ def _result(row: HistoryRow) -> str:
 
 
 def _in_another_base(row: HistoryRow) -> bool:
-    """Return whether the recorded input has a base.
-
-    The search can't match text inside a JSON string, because quotes are escaped there.
-    """
-    return '"base":' in row.input
+    return '"base":' in row.input  # this matches no text inside a JSON string, where quotes are escaped
 
 
 # The first line of a history as CSV (RFC 4180): the members of an item, in their order.
@@ -130,12 +126,11 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV.
+    """Return a stored row as a line of CSV (RFC 4180).
 
     The operands, and a result that is a list, an object or in a base other than ten, are JSON in quotes. Other values
-    have no quotes, and null is empty. No cell is a formula to a spreadsheet: a cell that begins with a sign is a number
-    or a fraction, and none begins with ``=``, ``@`` or a control character. Names begin with a letter, a digit or a
-    parenthesis, operands with a brace.
+    have no quotes, and null is empty. No cell is a formula to a spreadsheet: names begin with a letter, a digit or a
+    parenthesis, operands with a brace, and what begins with a sign is a number.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

@@ -13,8 +13,6 @@ _COUNTER_BITS: Final = 42
 _TAIL_BITS: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _random = SystemRandom()
-
-
 AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a clock back by less
 
 
@@ -22,11 +20,9 @@ class IdSource:
     """A source of ids that strictly increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
-    §6.2, method 1). When the clock is set back by up to AHEAD_MS, ids continue from the last millisecond. With the
-    newest stored id as ``newest``, this holds after a restart too.
-
-    An id that is further ahead of the clock was made by a wrong clock. Such an id is ignored, because otherwise all
-    later ids would be ahead too. Not thread-safe.
+    §6.2, method 1). When the clock is set back by up to AHEAD_MS, ids continue from the last millisecond. An id that is
+    further ahead of the clock was made by a wrong clock, and is ignored, because otherwise all later ids would be ahead
+    too. Not thread-safe.
     """
 
     def __init__(
@@ -34,7 +30,7 @@ class IdSource:
     ) -> None:
         """Continue after ``newest``, the newest stored id, or None if no id is stored.
 
-        For each ignored id, ``report_ahead`` is called with the seconds by which the id is ahead of the clock.
+        ``report_ahead`` is called for each ignored id, with the seconds by which the id is ahead of the clock.
         """
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
         self._counter = 0
@@ -98,16 +94,11 @@ def is_ahead(value: bytes) -> bool:
 
 
 def unix_ms(moment: datetime) -> int:
-    """Return a time with a time zone in whole milliseconds since the epoch, rounded down.
-
-    Integers are exact here, but the float ``timestamp() * 1000`` is a millisecond too low for some times after 2038.
-    """
+    """Return a time with a time zone in whole milliseconds since the epoch, rounded down."""
+    # Integers are exact, but ``timestamp() * 1000`` is a millisecond too low for some times after 2038.
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return 16 bytes that sort after all ids made before ``unix_ms``, and before all ids made then or later.
-
-    ``unix_ms`` is in milliseconds since the epoch.
-    """
+    """Return bytes that sort after all ids made before ``unix_ms`` (milliseconds), and before all made since."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

@@ -25,7 +25,7 @@ _LONGEST_INTEGER = 4_000
 
 
 def json_number(value: int) -> int | str:
-    """Return an integer for a JSON document: as a string if it is beyond ±(2^53 - 1), like ``json_literal``."""
+    """Return an integer for a JSON document, as a string if it is beyond ±(2^53 - 1)."""
     return value if abs(value) <= LARGEST_JSON_INTEGER else str(value)
 
 
@@ -50,8 +50,8 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
     """Return the document in a body. ``number`` converts the text of each number, by default to ``int`` or ``float``.
 
     Raises InvalidInput for text that is not JSON, and for a repeated member, with a pointer to it. Raises InvalidInput
-    too for more than ``most_objects`` objects, or four times as many numbers or ``[``, because parsing them would block
-    the event loop.
+    too for more than ``most_objects`` objects, or four times as many numbers or ``[``, which would block the event
+    loop.
     """
     if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
         raise _too_many()

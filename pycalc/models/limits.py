@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 from limits import RateLimitItem, parse_many
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, WrapValidator
 
 from pycalc.errors import LimitState
 from pycalc.models.formats import expected
@@ -116,22 +116,16 @@ class UserLimits:
 UNLIMITED = UserLimits()
 
 
-def _checked(check: Callable[[str], object], *valid: str) -> AfterValidator:
-    """Return a validator that calls ``check``, which must raise ValueError for an invalid text.
-
-    None and the texts in ``valid`` are not checked.
-    """
+def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapValidator:
+    """Return a validator of a text that ``parse`` accepts without ValueError. None and ``others`` are valid too."""
 
     def checked(text: str | None) -> str | None:
-        if text is not None and text not in valid:
-            check(text)
+        if text is not None and text not in others:
+            parse(text)
         return text
 
-    return AfterValidator(checked)
-
-
-def _otherwise(form: str) -> str:
-    return f'{form}, "{_NONE}" for no limit, or null for the default'
+    otherwise = f'"{_NONE}" for no limit, or null for the default' if others else "or null"
+    return expected(f"{form}, {otherwise}", checked)
 
 
 class OwnLimits(BaseModel):
@@ -142,20 +136,17 @@ class OwnLimits(BaseModel):
     rate_limit: Annotated[
         StrictStr | None,
         Field(max_length=100, description='calculations; "0": no limit', examples=["60/minute; 1000/day"]),
-        _checked(parse_limits, _NONE),
-        expected(_otherwise('limits such as "60/minute; 1000/day"')),
+        _notation('limits such as "60/minute; 1000/day"', parse_limits, _NONE),
     ] = None
     compute: Annotated[
         StrictStr | None,
         Field(max_length=32, description='seconds of computing; "0": no limit', examples=["300s/hour"]),
-        _checked(parse_seconds, _NONE),
-        expected(_otherwise('seconds a minute, hour or day, such as "300s/hour"')),
+        _notation('seconds a minute, hour or day, such as "300s/hour"', parse_seconds, _NONE),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description='bytes of results; "0": no limit', examples=["5GB/day"]),
-        _checked(parse_bytes, _NONE),
-        expected(_otherwise('B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"')),
+        _notation('B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"', parse_bytes, _NONE),
     ] = None
     history: Annotated[
         StrictInt | None,
@@ -185,25 +176,22 @@ class KeyLimits(BaseModel):
     rate_limit: Annotated[
         StrictStr | None,
         Field(max_length=100, description="calculations", examples=["60/minute; 1000/day"]),
-        _checked(parse_limits),
-        expected('limits such as "60/minute; 1000/day", or null'),
+        _notation('limits such as "60/minute; 1000/day"', parse_limits),
     ] = None
     compute: Annotated[
         StrictStr | None,
         Field(max_length=32, description="seconds of computing", examples=["10s/hour"]),
-        _checked(parse_seconds),
-        expected('seconds a minute, hour or day, such as "10s/hour", or null'),
+        _notation('seconds a minute, hour or day, such as "10s/hour"', parse_seconds),
     ] = None
     digits: Annotated[
         StrictStr | None,
         Field(max_length=32, description="bytes of results", examples=["100MB/day"]),
-        _checked(parse_bytes),
-        expected('B, kB, MB, GB or TB a minute, hour or day, such as "100MB/day", or null'),
+        _notation('B, kB, MB, GB or TB a minute, hour or day, such as "100MB/day"', parse_bytes),
     ] = None
 
     def parsed(self) -> UserLimits | None:
         """Return the limits as UserLimits, or None if no limit is set."""
-        if (self.rate_limit, self.compute, self.digits) == (None, None, None):
+        if self == NO_KEY_LIMITS:
             return None
         return UserLimits(
             self.rate_limit or "",

@@ -22,13 +22,10 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Result:
-    """The ASCII text of a result, and the facts about the result.
-
-    In the JSON of an answer, ``head`` precedes the text and ``tail`` follows it. Both are made once, so that answers
-    from the cache need no encoding.
-    """
+    """The ASCII text of a result, and the facts about the result."""
 
     text: bytes | mmap
     facts: Facts
+    # The JSON of an answer before and after the text, made once, so that answers from the cache need no encoding.
     head: bytes
     tail: bytes

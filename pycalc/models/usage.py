@@ -50,16 +50,13 @@ class Total(NamedTuple):
 
 
 class QuotaState(NamedTuple):
-    """The amount of a quota that a user has used.
-
-    The window is in seconds, ``resets_at`` in seconds since the epoch.
-    """
+    """The amount of a quota that a user has used."""
 
     name: str
     limit: float
     used: float
-    window: int
-    resets_at: int
+    window: int  # seconds
+    resets_at: int  # seconds since the epoch
 
 
 class QuotaItem(TypedDict):
