@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pycalc.services.operations import Operation
+from pycalc.services.operations.base import Operation
 from pycalc.services.operations.factorial.operation import factorial_decimal, factorial_digits
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits

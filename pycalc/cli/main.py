@@ -40,7 +40,8 @@ def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.Argumen
 
 def _add_operations(commands: Any) -> None:
     from pycalc.services.calculations.planning import takes_precision
-    from pycalc.services.operations import OPERATIONS, Modular, Summarisable
+    from pycalc.services.operations import OPERATIONS
+    from pycalc.services.operations.base import Modular, Summarisable
 
     for operation in OPERATIONS.values():
         title = f"compute: {operation.title.lower()}"

@@ -58,8 +58,8 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
-        summary = operation.summary(task.args, task.precision)
-        return b"", Facts(None, text_of(summary.digits), summary.exact, summary.leading, summary.trailing, None)
+        ends = operation.summary(task.args)
+        return b"", Facts(None, text_of(ends.digits), True, ends.leading, ends.trailing, None)
     if task.view == "modulo" and isinstance(operation, Modular):
         text, exact = operation.result_modulo(task.args, task.modulus, task.method)
     elif file is not None and (steps := operation.steps(task.args, task.precision)) is not None:

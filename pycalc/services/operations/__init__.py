@@ -9,39 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 from pycalc.services.operations import functions
-from pycalc.services.operations.base import (
-    Calculable,
-    Estimate,
-    Modular,
-    Operation,
-    Parameter,
-    ResultSummary,
-    Summarisable,
-)
+from pycalc.services.operations.base import Calculable, Operation
 from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.factorial.operation import Factorial
 from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.power.operation import Power
 
-__all__ = [
-    "CALCULATIONS",
-    "OPERATIONS",
-    "Calculable",
-    "Estimate",
-    "Modular",
-    "Operation",
-    "Parameter",
-    "ResultSummary",
-    "Summarisable",
-]
-
 _FILES = sorted(module.name for module in iter_modules(functions.__path__, f"{functions.__name__}."))
-_ALL: tuple[Operation[Any], ...] = (
-    Fibonacci(),
-    Factorial(),
-    Power(),
-    *(import_module(name).OPERATION for name in _FILES),
-)
+_ALL = (Fibonacci(), Factorial(), Power(), *(import_module(name).OPERATION for name in _FILES))
 
 # Every operation by its name.
 OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})

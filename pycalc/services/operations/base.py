@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
-from pycalc.errors import DomainError, VerificationFailed
+from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
 from pycalc.services.operations.numbers.modular import random_prime
-from pycalc.services.operations.numbers.texts import residue_or_none
+from pycalc.services.operations.numbers.texts import Ends, digits_residue
 
 Kind = Literal["natural", "integer", "rational", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
+T = TypeVar("T")
 
 _LONGEST_SHOWN = 200  # characters of the operands in a message
 VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
@@ -24,69 +25,54 @@ VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation.
-
-    ``longest`` is the maximum length of the literal, in characters.
-    """
+    """One operand: its name in paths and JSON, the form of its literal, and an example for the documentation."""
 
     name: str
     kind: Kind
     description: str
     example: str
-    longest: int = MAX_LITERAL
+    longest: int = MAX_LITERAL  # characters of the literal
+
+
+def parse_all(parameters: Iterable[Parameter], parse: Callable[[Parameter], T]) -> list[T]:
+    """Return the operands that ``parse`` returns for each parameter. Raises one InvalidInput for all its errors."""
+    values: list[T] = []
+    problems: list[FieldProblem] = []
+    for parameter in parameters:
+        try:
+            values.append(parse(parameter))
+        except InvalidInput as error:
+            problems += error.problems
+    if problems:
+        raise InvalidInput.of(*problems)
+    return values
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The size and cost of a result, known before the result is computed.
+    """The size and cost of a result, known before the result is computed."""
 
-    ``digits`` is the number of digits in the result's text, or an upper bound. It may be 0 if the result is not a
-    number. ``seconds`` is the time to compute and verify the result on one core, within a factor of about two.
-    ``exact`` is False if the result is, or may be, rounded to ``precision`` significant digits. ``memory`` is the size
-    of intermediate values in bytes. The result is certainly at least 10^``least``, if ``least`` is not 0. If the
-    operation has one parameter, this bound holds for all larger operands too.
-    """
-
-    digits: int
-    seconds: float
-    exact: bool
-    memory: float = 0.0
+    digits: int  # of the result's text, or an upper bound; may be 0 if the result is not a number
+    seconds: float  # to compute and verify the result on one core, within a factor of about two
+    exact: bool  # False if the result is, or may be, rounded to ``precision`` significant digits
+    memory: float = 0.0  # bytes of intermediate values
+    # If not 0, the result is at least 10^``least``. With one parameter, this holds for all larger operands too.
     least: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ResultSummary:
-    """The number of digits of a result, and its first and last digits.
-
-    ``leading`` and ``trailing`` are the first and last (up to) 20 digits of its text, without sign, point, slash and
-    exponent.
-    """
-
-    digits: int
-    leading: str
-    trailing: str
-    exact: bool
-
-
 class ResiduePlan(NamedTuple):
-    """The cost of a residue: ``seconds`` on one core and ``memory`` in bytes, each within a factor of about two.
+    """The estimated cost of a residue, and the method to compute it."""
 
-    ``method`` is the algorithm that planning has chosen, and an argument of ``modulo``.
-    """
-
-    seconds: float
-    memory: float = 0.0
-    method: Any = None
+    seconds: float  # on one core, within a factor of about two
+    memory: float = 0.0  # bytes, within a factor of about two
+    method: Any = None  # the algorithm that planning has chosen, an argument of ``modulo``
 
 
 class Verified(NamedTuple):
-    """The text of a result, and whether it is exact.
-
-    ``exact`` is False for a rounded number, and for an integer root with a remainder.
-    """
+    """The text of a result, and whether it is exact."""
 
     text: bytes
-    exact: bool
+    exact: bool  # False for a rounded number, and for an integer root with a remainder
 
 
 class Calculable(ABC, Generic[ArgsT]):
@@ -116,27 +102,24 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """Return the result's cache key, of bounded length, which is equal for equal arguments.
-
-        The key contains ``precision`` only if the result may depend on it.
-        """
+        """Return the result's cache key, of bounded length. Equal arguments have equal keys."""
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """Estimate the size and cost of the result without computing it. For long operands, this takes up to 0.5 s.
+        """Estimate the size and cost of the result without computing it, in at most 0.5 s.
 
-        Raises DomainError or ResultTooLarge if the result is certain to have no value or too many digits.
+        Raises DomainError or ResultTooLarge if the result certainly has no value or too many digits.
         """
 
     @abstractmethod
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether planning takes only a fraction of a millisecond for these literals, which must be short.
+        """Return whether planning for these literals, which must be short, takes only a fraction of a millisecond.
 
         ``modulo`` is set for a request with ``?mod=``.
         """
 
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
-        """Return an iterator over partial results and finally the result. Return None if there are no partial results.
+        """Return an iterator over partial results and finally the result, or None without partial results.
 
         A request returns the last partial result at its deadline. The caller must check the result with ``verified``.
         """
@@ -150,13 +133,13 @@ class Calculable(ABC, Generic[ArgsT]):
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
         """Compute, verify and return the result. ``exact`` comes from the estimate.
 
-        Operations verify only results longer than ``verified_above``. Raises VerificationFailed if the result fails its
-        independent check. Raises DomainError or ResultTooLarge if the computation finds no value or a huge one.
+        Raises VerificationFailed if the result fails its check. Raises DomainError or ResultTooLarge if only the
+        computation can show that there is no value or a huge one.
         """
 
 
 class Operation(Calculable[ArgsT]):
-    """The base class of operations, which are functions of a few literals.
+    """An operation, which is a function of a few literals.
 
     ``Summarisable`` and ``Modular`` add optional abilities. If an operation lacks an ability, requests for it are
     refused and the documentation does not offer it. ``IntegerOperation`` reads operands that are whole numbers.
@@ -175,13 +158,13 @@ class Operation(Calculable[ArgsT]):
 
     @abstractmethod
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text``, which ``compute`` returned, is the result, by a method independent of ``compute``.
+        """Return whether ``text`` is the result, by a method independent of ``compute``.
 
         ``prime`` is a random prime of 61 bits, for checks that compare residues.
         """
 
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
-        """Return the result modulo ``prime`` by a method independent of ``compute``, or None if there is no method.
+        """Return the result modulo ``prime`` by a method independent of ``compute``, or None without such a method.
 
         Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
         """
@@ -201,10 +184,7 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether an unrounded result is exact: True, unless an operation overrides this.
-
-        Only the integer root overrides it: a root with a remainder is not exact.
-        """
+        """Return whether an unrounded result is exact. Only an integer root with a remainder is not."""
         return True
 
 
@@ -223,10 +203,10 @@ class Summarisable(Operation[ArgsT]):
     """An operation that can compute the size and the ends of its result without the result (``view=summary``)."""
 
     @abstractmethod
-    def summary(self, args: ArgsT, precision: int) -> ResultSummary:
-        """Return the exact number of digits and the exact first and last digits.
+    def summary(self, args: ArgsT) -> Ends:
+        """Return the number of digits of the result, which must be exact, and its first and last digits.
 
-        A long result is not computed for this.
+        Sign, point and slash are not digits. A long result is not computed for this.
         """
 
     @abstractmethod
@@ -241,10 +221,9 @@ class ByResidue(Operation[ArgsT]):
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None: ...
 
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` has the same residue modulo ``prime`` as the result.
+        """Return whether ``text`` is a number with the same residue modulo ``prime`` as the result.
 
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits. For a text that is not a
-        number, return False.
+        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits.
         """
         try:
             return self._agrees(args, precision, text, prime)
@@ -253,7 +232,7 @@ class ByResidue(Operation[ArgsT]):
 
     def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         expected = self.residue(args, precision, prime)
-        return expected is not None and residue_or_none(text, prime) == expected
+        return expected is not None and digits_residue(text, prime) == expected
 
 
 class Modular(ByResidue[ArgsT]):
@@ -266,14 +245,15 @@ class Modular(ByResidue[ArgsT]):
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
         """Return the method and the cost of ``modulo``, in less than a second for any arguments.
 
-        Raises InvalidInput (pointer ``/mod``) for a modulus below 1, or one that would take too long to factor.
+        ``modulus`` must be at least 1. Raises InvalidInput (pointer ``/mod``) for one that would take too long to
+        factor.
         """
 
     @abstractmethod
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
         """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
 
-        ``method`` comes from the plan. If it is None, the residue is planned again. Raises the errors of
+        ``method`` comes from the plan; if it is None, the residue is planned again. Raises the errors of
         ``plan_modulo``, and DomainError if the result has no residue.
         """
 
@@ -281,10 +261,7 @@ class Modular(ByResidue[ArgsT]):
         return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
-        """Return whether ``value`` is the residue of an exact result modulo ``prime``.
-
-        Raises the errors of ``residue``.
-        """
+        """Return whether ``value`` is an exact result modulo ``prime``. Raises the errors of ``residue``."""
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.services.operations.base import Operation
+from pycalc.services.operations.base import Operation, Parameter, parse_all
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_integer, parse_natural
 
@@ -18,25 +17,19 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 class IntegerOperation(Operation[Integers]):
     """An operation on whole numbers. Its arguments are a tuple in the order of ``parameters``.
 
-    To add an operation, write a file in ``functions`` with a subclass and its instance ``OPERATION``. See
-    ``docs/add-an-operation.md``.
+    ``docs/add-an-operation.md`` explains how to add an operation: a file in ``functions`` with a subclass and its
+    instance ``OPERATION``.
     """
 
     def check(self, args: Integers) -> None:
         """Raise DomainError if there is no result, or InvalidInput if an operand is not accepted."""
 
     def parse(self, raw: Mapping[str, str]) -> Integers:
-        values: list[int] = []
-        problems: list[FieldProblem] = []
-        for parameter in self.parameters:
-            read = parse_natural if parameter.kind == "natural" else parse_integer
-            try:
-                values.append(read(raw, parameter.name, most=parameter.longest))
-            except InvalidInput as error:
-                problems += error.problems
-        if problems:
-            raise InvalidInput.of(*problems)
-        args = tuple(values)
+        def value(operand: Parameter) -> int:
+            read = parse_natural if operand.kind == "natural" else parse_integer
+            return read(raw, operand.name, most=operand.longest)
+
+        args = tuple(parse_all(self.parameters, value))
         self.check(args)
         return args
 

@@ -8,7 +8,7 @@ from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import VERIFIED_DIGITS
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.modular import random_prime
-from pycalc.services.operations.numbers.texts import ENDS, DigitFacts, digits_residue
+from pycalc.services.operations.numbers.texts import ENDS, Ends, digits_residue
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 SMALLEST, LARGEST = 2, 36
@@ -29,8 +29,8 @@ def base_seconds(digits: int) -> float:
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
     """Convert the decimal text of an integer to another base, with the digits 0-9 and a-z.
 
-    A text of more than 1,000 characters is verified: both texts must have the same residue modulo a random prime.
-    Raises VerificationFailed if they differ, and InvalidInput for a text that is not an exact integer.
+    A text of over 1,000 characters is verified modulo a random prime. Raises VerificationFailed if that fails, and
+    InvalidInput for a text that is not an exact integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "The result is no integer, which alone is written in another base: leave base out."
@@ -53,7 +53,7 @@ def residue_in_base(text: bytes, base: int, prime: int) -> int:
     return -residue % prime if text.startswith(b"-") else residue
 
 
-def describe_in_base(text: bytes) -> DigitFacts:
-    """Return the number of digits and the first and last digits of an integer's text in any base."""
+def describe_in_base(text: bytes) -> Ends:
+    """Return the number of digits, and the first and last digits, of an integer's text in any base."""
     digits = text.removeprefix(b"-")
-    return DigitFacts(len(digits), digits[:ENDS].decode(), digits[-ENDS:].decode())
+    return Ends(len(digits), digits[:ENDS].decode(), digits[-ENDS:].decode())

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from pycalc.resources.wiring import Resources
-from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
+from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.power.operation import Power
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
 from tests.harness.processes import children
@@ -45,7 +45,7 @@ class TestVerification:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A result with one wrong digit gives a 500 without details; it is counted, but neither recorded nor cached."""
-        right = Fibonacci().compute(FibonacciArgs(5_000), 50)
+        right = Fibonacci().compute((5_000,), 50)
         wrong = right[:500] + (b"1" if right[500:501] != b"1" else b"2") + right[501:]
         monkeypatch.setattr(Fibonacci, "compute", lambda *_: wrong)
         monkeypatch.setattr("pycalc.services.compute.computer.INLINE_SECONDS", 1.0)

@@ -14,7 +14,8 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
-from pycalc.services.operations.fibonacci import Fibonacci, FibonacciArgs
+from pycalc.services.operations.fibonacci import Fibonacci
+from pycalc.services.operations.integer_operation import Integers
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 
@@ -96,7 +97,7 @@ async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monke
             turns += 1
             await asyncio.sleep(0)
 
-    def computing(operation: Fibonacci, args: FibonacciArgs, precision: int) -> bytes:
+    def computing(operation: Fibonacci, args: Integers, precision: int) -> bytes:
         seen.add(turns)
         return compute(operation, args, precision)
 

@@ -11,7 +11,8 @@ import gmpy2
 import pytest
 
 from pycalc.errors import InvalidInput
-from pycalc.services.operations import OPERATIONS, Modular, Summarisable
+from pycalc.services.operations import OPERATIONS
+from pycalc.services.operations.base import Modular, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
 from pycalc.services.operations.binomials.prime_factors import sieved_residue
 from pycalc.services.operations.binomials.prime_powers import carries, modulo_prime, modulo_prime_power
@@ -112,7 +113,7 @@ def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integ
     """A summary equals the value's size, first and last digits, for values below and above the switch to logarithms."""
     operation = cast("Summarisable[Integers]", OPERATIONS[name])
     text = operation.compute(args, 50).decode().lstrip("-")
-    summary = operation.summary(args, 50)
+    summary = operation.summary(args)
     assert (summary.digits, summary.leading, summary.trailing) == (len(text), text[:20], text[-20:])
 
 

@@ -9,7 +9,7 @@ import flint  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
-from pycalc.services.operations.factorial.operation import Factorial, FactorialArgs
+from pycalc.services.operations.factorial.operation import Factorial
 from pycalc.services.operations.factorial.residue import largest_inverted
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.modular import random_prime
@@ -39,7 +39,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
     primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
     for prime in primes[:: max(1, len(primes) // 60)]:
         modulus = prime * beyond
-        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == product % modulus
+        assert FACTORIAL.modulo((n,), modulus) == product % modulus
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
@@ -64,8 +64,8 @@ def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
     n = 200_000_000
     first = int(gmp.next_prime(n))
     second = int(gmp.next_prime(first))
-    plan = FACTORIAL.plan_modulo(FactorialArgs(n), prime * first * second)
-    residue = FACTORIAL.modulo(FactorialArgs(n), prime * first * second, plan.method)
+    plan = FACTORIAL.plan_modulo((n,), prime * first * second)
+    residue = FACTORIAL.modulo((n,), prime * first * second, plan.method)
     assert not plan.method.whole
     assert residue % prime == 0
     assert residue % first == by_wilson(n, first)
@@ -94,7 +94,7 @@ def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
     product = product_of(n)
     for power in (exponent - 1, exponent, exponent + 1):
         modulus = prime**power * 1_000_003
-        assert FACTORIAL.modulo(FactorialArgs(n), modulus) == product % modulus
+        assert FACTORIAL.modulo((n,), modulus) == product % modulus
 
 
 class TestChecks:
@@ -113,7 +113,7 @@ class TestChecks:
     )
     def test_right_and_wrong(self, n: int, modulus: int) -> None:
         """The right residue is accepted; one more, one less and 0 are rejected."""
-        args = FactorialArgs(n)
+        args = (n,)
         plan = FACTORIAL.plan_modulo(args, modulus)
         residue = FACTORIAL.modulo(args, modulus, plan.method)
         assert FACTORIAL.modulo_agrees(args, modulus, plan.method, residue, random_prime())
@@ -122,7 +122,7 @@ class TestChecks:
 
     def test_the_check_costs_no_more_than_the_residue(self) -> None:
         """Verifying (p - 4)! modulo a prime p of 1,002 digits multiplies three factors instead of about p."""
-        plan = Factorial().plan_modulo(FactorialArgs(LONG_PRIME - 4), LONG_PRIME)
+        plan = Factorial().plan_modulo((LONG_PRIME - 4,), LONG_PRIME)
         residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1
         assert plan.method.mirror == 3

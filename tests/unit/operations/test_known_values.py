@@ -9,7 +9,6 @@ from time import process_time
 import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from pycalc.services.operations import ResultSummary
 from pycalc.services.operations.numbers.texts import describe
 from tests.harness.mission import THREE
 
@@ -25,10 +24,10 @@ def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
     args = operation.parse(raw)
     text = operation.compute(args, precision)
     assert operation.verify(args, precision, text, 2**61 - 1)
-    summary: ResultSummary = operation.summary(args, precision)
     estimate, facts = operation.estimate(args, precision), describe(text)
-    assert (summary.digits, summary.leading, summary.trailing) == facts
-    assert (estimate.digits, estimate.exact) == (facts.digits, summary.exact)
+    assert estimate.digits == facts.digits
+    if estimate.exact:
+        assert operation.summary(args) == facts
     return str(text, "ascii")
 
 
@@ -138,7 +137,7 @@ def test_a_thousand_digit_number_is_no_obstacle() -> None:
 def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
     """The summary of F(10^18) agrees with Binet's formula in mpmath, and its last digits with exact matrix powers."""
     operation = THREE["fibonacci"]
-    summary = operation.summary(operation.parse({"n": str(n)}), 50)
+    summary = operation.summary(operation.parse({"n": str(n)}))
     with mpmath.workdps(80):
         log = n * mpmath.log10(mpmath.phi) - mpmath.log10(5) / 2
         assert summary.digits == int(mpmath.floor(log)) + 1
@@ -158,7 +157,7 @@ def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
     value = partial(fibonacci.compute, fibonacci.parse({"n": "1000000"}), 50)
     least = min(spent(value) for _ in range(3))
     for name, raw in (("fibonacci", {"n": largest}), ("factorial", {"n": largest}), ("pow", {"x": "7", "y": largest})):
-        summary = partial(THREE[name].summary, THREE[name].parse(raw), 50)
+        summary = partial(THREE[name].summary, THREE[name].parse(raw))
         assert min(spent(summary) for _ in range(3)) < least, name
 
 
@@ -166,7 +165,7 @@ def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
 def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
     """The summary of (10^18)! has the size and first digits by mpmath's log-gamma."""
     operation = THREE["factorial"]
-    summary = operation.summary(operation.parse({"n": str(n)}), 50)
+    summary = operation.summary(operation.parse({"n": str(n)}))
     with mpmath.workdps(80):
         log = mpmath.loggamma(mpmath.mpf(n) + 1) / mpmath.log(10)
         assert summary.digits == int(mpmath.floor(log)) + 1
@@ -178,7 +177,7 @@ def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
 def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
     """The summary of 7^(10^18) has the size and first digits by mpmath, and the last digits by modular powers."""
     operation = THREE["pow"]
-    summary = operation.summary(operation.parse({"x": str(x), "y": str(y)}), 50)
+    summary = operation.summary(operation.parse({"x": str(x), "y": str(y)}))
     with mpmath.workdps(120):
         log = y * mpmath.log10(x)
         assert summary.digits == int(mpmath.floor(log)) + 1
@@ -190,7 +189,7 @@ def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
     """The summary of 0.5^(10^18) has 10^18 decimal places and the last digits of 5^(10^18)."""
     operation = THREE["pow"]
     args = operation.parse({"x": "0.5", "y": "1e18"})
-    summary = operation.summary(args, 50)
+    summary = operation.summary(args)
     assert operation.estimate(args, 50).digits == summary.digits == 10**18 + 1
     assert (summary.leading, summary.trailing) == ("0" * 20, str(pow(5, 10**18, 10**20)).rjust(20, "0"))
 
@@ -200,7 +199,7 @@ def test_a_power_of_a_huge_power_of_ten_is_known() -> None:
     operation = THREE["pow"]
     args = operation.parse({"x": "1e999999999", "y": "1e18"})
     assert operation.estimate(args, 50).digits == 999_999_999 * 10**18 + 1
-    assert operation.summary(args, 50).leading == "1" + "0" * 19
+    assert operation.summary(args).leading == "1" + "0" * 19
 
 
 def _fibonacci_by_matrix(n: int, modulus: int) -> int:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pycalc.errors import DomainError, InvalidInput
+from pycalc.errors import DomainError
 from pycalc.services.operations.numbers.gmp import gmp
 from tests.harness.mission import THREE
 
@@ -84,15 +84,6 @@ def test_an_irrational_number_has_no_residue() -> None:
     """sqrt(2) mod 7 is a DomainError, not 3."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": "2", "y": "0.5"}, 7)
-
-
-@pytest.mark.parametrize("modulus", [0, -7])
-def test_a_modulus_below_one_is_refused(modulus: int) -> None:
-    """A modulus below one is refused with a pointer to its field."""
-    for operation, raw in ((FIBONACCI, {"n": "5"}), (FACTORIAL, {"n": "5"}), (POWER, {"x": "2", "y": "3"})):
-        with pytest.raises(InvalidInput) as caught:
-            operation.modulo(operation.parse(raw), modulus)
-        assert caught.value.problems[0].pointer == "/mod"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def test_the_bernoulli_numbers_of_stirlings_series() -> None:
 def test_stirlings_series_encloses_the_logarithm(n: int) -> None:
     """The interval for log10 n! contains the value, and is as narrow as the series' last term allows."""
     with mpmath.workprec(700):
-        low, high = map(_mpf, factorial.StirlingLogarithm(n)(IntervalArithmetic(600)))
+        enclosure = factorial.factorial_logarithm(IntervalArithmetic(600), n)
+        low, high = _mpf(enclosure.low), _mpf(enclosure.high)
         assert low < mpmath.loggamma(n + 1) / mpmath.log(10) < high
         last_term = abs(mpmath.bernoulli(28)) / (28 * 27 * mpmath.mpf(n) ** 27 * mpmath.log(10))
         assert last_term < mpmath.mpf(n) ** -25
@@ -88,7 +89,7 @@ def test_floor_and_nearest(value: str) -> None:
     """Floor and nearest integer equal those by Fraction; halves are rounded up."""
     arithmetic = IntervalArithmetic(200)
     exact = Fraction(value)
-    quotient = arithmetic.divide(arithmetic.integer(exact.numerator), arithmetic.integer(exact.denominator)).low
+    quotient = (arithmetic.integer(exact.numerator) / exact.denominator).low
     mantissa, exponent = quotient.as_mantissa_exp()
     held = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
     assert floor_of(quotient) == held.__floor__()

@@ -11,7 +11,8 @@ import pytest
 from gmpy2 import mpz
 
 from pycalc.errors import DomainError
-from pycalc.services.operations import CALCULATIONS, OPERATIONS, Modular, Summarisable
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import Modular, Summarisable
 from pycalc.services.operations.integer_operation import digits_of_bits
 from pycalc.services.operations.numbers.texts import describe
 
@@ -95,7 +96,7 @@ def test_lucas_numbers() -> None:
         args = parsed("lucas", n)
         assert checked("lucas", n) == numbers[n]
         assert [lucas.modulo(args, m) for m in (1, 2, 10, 10**20)] == [numbers[n] % m for m in (1, 2, 10, 10**20)]
-        summary = lucas.summary(args, 50)
+        summary = lucas.summary(args)
         assert (summary.digits, summary.leading, summary.trailing) == describe(mpz(numbers[n]).digits().encode())
         assert lucas.estimate(args, 50).digits == summary.digits
 

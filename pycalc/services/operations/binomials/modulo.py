@@ -31,16 +31,12 @@ _SECONDS_PER_FACTOR = 3e-7
 
 
 class BinomialPlan(NamedTuple):
-    """A factorization of m into powers of primes and ``rough``, whose prime factors are above k.
+    """A factorization of m into powers of primes and ``rough``, whose prime factors are above k."""
 
-    If ``steps`` is set, the prime factors of ``rough`` are above n too. If ``whole`` is set, ``rough`` is m, and the
-    coefficient itself is computed and divided by m.
-    """
-
-    powers: tuple[tuple[int, int], ...]
+    powers: tuple[tuple[int, int], ...]  # primes with their exponents
     rough: int
-    steps: bool = False
-    whole: bool = False
+    steps: bool = False  # whether the prime factors of ``rough`` are above n too
+    whole: bool = False  # whether ``rough`` is m, and the coefficient itself is computed and divided by m
 
     def residue(self, n: int, k: int) -> int:
         """Return n over k modulo m."""
@@ -59,9 +55,8 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    ``whole_seconds`` is the cost of the coefficient itself, which has ``whole_digits`` digits. If this cost is
-    infinite, a large coefficient is never computed. Raises InvalidInput for a modulus that would take too long to
-    factor.
+    The coefficient itself has ``whole_digits`` digits and takes ``whole_seconds``. If that is infinite, a large
+    coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
@@ -80,26 +75,21 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
         if factors is None:
             if whole_seconds < inf:
                 return whole
-            raise _unfactored()
+            detail = (
+                "mod is too hard to factor for these operands: take one whose prime factors are below 10^6, but for a "
+                "part of at most 38 digits or a prime."
+            )
+            raise InvalidInput.of(FieldProblem("/mod", detail))
         steps = True
         powers += [(prime, exponent) for prime, exponent in factors if prime <= n]
         for prime, exponent in factors:
             rough //= prime**exponent if prime <= n else 1
-    plan = BinomialPlan(tuple(powers), rough, steps)
-    best = ResiduePlan(_seconds(plan, n, k), _memory(plan, n, k), plan)
+    best = _planned(BinomialPlan(tuple(powers), rough, steps), n, k)
     return whole if whole_seconds < best.seconds else best
 
 
-def _unfactored() -> InvalidInput:
-    detail = (
-        "mod is too hard to factor for these operands: take one whose prime factors are below 10^6, but for a part of "
-        "at most 38 digits or a prime."
-    )
-    return InvalidInput.of(FieldProblem("/mod", detail))
-
-
 def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors, with exponents, of a number without small factors, or None if this is too slow."""
+    """Return the prime factors and exponents of a number without small factors, or None if this is too slow."""
     if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return [(rough, 1)]
     if rough.bit_length() > _FACTORED_BITS:
@@ -132,26 +122,21 @@ def _steps_seconds(n: int, k: int, modulus: int) -> float:
     return sum(plan_seconds(FactorialPlan(1, modulus), each) for each in (n, k, n - k))
 
 
-def _left(plan: BinomialPlan, n: int, k: int) -> list[tuple[int, int]]:
-    """Return the plan's powers of primes that do not divide the coefficient, or all of them if the test is slow."""
-    if n.bit_length() * len(plan.powers) > _QUICK_BITS:
-        return list(plan.powers)
-    return [(prime, exponent) for prime, exponent in plan.powers if carries(n, k, prime) < exponent]
-
-
-def _seconds(plan: BinomialPlan, n: int, k: int) -> float:
-    total = 1e-5
-    for prime, exponent in _left(plan, n, k):
-        by_digits = modulo_prime_seconds(n, prime)
-        total += by_digits if exponent == 1 else modulo_prime_power_seconds(n, prime, exponent)
-    if plan.rough == 1:
-        return total
-    product = _product_seconds(k, plan.rough)
-    return total + (min(product, _steps_seconds(n, k, plan.rough)) if plan.steps else product)
-
-
-def _memory(plan: BinomialPlan, n: int, k: int) -> float:
-    steps = plan.steps and plan.rough > 1 and _steps_seconds(n, k, plan.rough) < _product_seconds(k, plan.rough)
-    primes = [prime for prime, exponent in _left(plan, n, k) if exponent == 1]
-    by_digits = max((plan_memory(FactorialPlan(1, prime), prime - 1) for prime in primes), default=0.0)
-    return max(by_digits, plan_memory(FactorialPlan(1, plan.rough), n) if steps else 0.0)
+def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
+    powers = plan.powers
+    if n.bit_length() * len(powers) <= _QUICK_BITS:  # a power that divides the coefficient costs nothing
+        powers = tuple((prime, exponent) for prime, exponent in powers if carries(n, k, prime) < exponent)
+    seconds, memory = 1e-5, 0.0
+    for prime, exponent in powers:
+        if exponent == 1:
+            seconds += modulo_prime_seconds(n, prime)
+            memory = max(memory, plan_memory(FactorialPlan(1, prime), prime - 1))
+        else:
+            seconds += modulo_prime_power_seconds(n, prime, exponent)
+    if plan.rough > 1:
+        product = _product_seconds(k, plan.rough)
+        steps = _steps_seconds(n, k, plan.rough) if plan.steps else inf
+        seconds += min(product, steps)
+        if steps < product:
+            memory = max(memory, plan_memory(FactorialPlan(1, plan.rough), n))
+    return ResiduePlan(seconds, memory, plan)

@@ -22,10 +22,7 @@ def carries(n: int, k: int, prime: int) -> int:
 
 
 def modulo_prime(n: int, k: int, prime: int) -> int:
-    """Return n over k modulo a prime that must not divide n over k, by Lucas' theorem.
-
-    The residue is a product over the digits of n and k in base ``prime``.
-    """
+    """Return n over k modulo a prime that does not divide n over k, digit by digit in base ``prime`` (Lucas)."""
     result = 1
     while k:
         n, upper = divmod(n, prime)
@@ -42,7 +39,7 @@ def modulo_prime_seconds(n: int, prime: int) -> float:
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
-    """Return the binomial coefficient of n over k modulo ``prime``^``exponent``.
+    """Return n over k modulo ``prime``^``exponent``.
 
     Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
     ``prime`` is U(m)·U(m // prime)·U(m // prime²)...
@@ -96,7 +93,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product, modulo the prime's power, of the numbers up to ``n`` that ``prime`` does not divide."""
+        """Return the product of the numbers up to ``n`` that ``prime`` does not divide, modulo the power of it."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level

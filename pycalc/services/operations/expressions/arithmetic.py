@@ -24,12 +24,8 @@ from pycalc.services.operations.numbers.literals import RationalLiteral
 
 # The functions of an expression that are not operations of the registry.
 BUILT_IN: Mapping[str, Signature] = {
-    "abs": Signature(1, 1),
-    "floor": Signature(1, 1),
-    "ceil": Signature(1, 1),
-    "round": Signature(1, 1),
-    "min": Signature(1, None),
-    "max": Signature(1, None),
+    **dict.fromkeys(("abs", "floor", "ceil", "round"), Signature(1, 1)),
+    **dict.fromkeys(("min", "max"), Signature(1, None)),
 }
 IRRATIONAL = "This power is irrational, so that it has no finite exact form: give a precision to round it to."
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -45,16 +41,15 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 class Arithmetic:
     """Arithmetic on exact values, and on enclosures of irrational values.
 
-    ``precision`` is the number of digits to which an irrational value is rounded at the end. With a precision of 0,
-    irrational values are refused. ``bits`` is the working precision of enclosures.
-
-    ``needed`` is the number of bits that a difference of nearly equal values may cancel. This is the largest size in
-    bits of the exact values that were combined with enclosures, and of the whole parts of enclosures.
+    ``precision`` is the number of digits to which an irrational value is rounded at the end, or 0 to refuse such
+    values. ``bits`` is the working precision of enclosures.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
         self.functions = functions
         self.precision = precision
+        # The bits that a difference of nearly equal values may cancel: the largest size of the exact values that were
+        # combined with enclosures, and of the whole parts of enclosures.
         self.needed = 0
         self._bits = bits
         self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
@@ -68,7 +63,7 @@ class Arithmetic:
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
         """Return the value of a node with these operands.
 
-        Raises DomainError or ResultTooLarge, with the position. Raises UndecidedError if an enclosure is too wide.
+        Raises DomainError or ResultTooLarge, with the position, and UndecidedError if an enclosure is too wide.
         """
         return self._nodes[type(node)](node, operands)
 
@@ -78,7 +73,7 @@ class Arithmetic:
         )
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product; raises ResultTooLarge if it may be too large."""
+        """Return a product. Raises ResultTooLarge if it may be too large."""
         if not (is_exact(left) and is_exact(right)):
             zero = any(is_exact(factor) and not factor for factor in (left, right))
             return mpz(0) if zero else self._enclosed("*", position, left, right)
@@ -86,7 +81,6 @@ class Arithmetic:
         return lowest(left * right)
 
     def negate(self, position: int, value: Value) -> Value:
-        """Return the negated value."""
         return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
@@ -159,7 +153,7 @@ class Arithmetic:
         return self.functions[node.name].value(position, operands)
 
     def _rounded(self, position: int, name: str, value: Value) -> Value:
-        """Return the ``floor``, ``ceil`` or nearest integer (``round``) of a value. Halves are rounded to even."""
+        """Return the ``floor``, ``ceil`` or nearest integer (``round``, halves to even) of a value."""
         if is_whole(value):
             return value
         if not is_exact(value):
@@ -179,7 +173,7 @@ class Arithmetic:
         return bool(_COMPARE[sign](1 if difference > 0 else -1, 0))
 
     def _enclosed(self, sign: str, position: int, left: Value, right: Value) -> Value:
-        # FLINT takes longer to import than most expressions to compute.
+        # Importing FLINT takes longer than most expressions.
         from pycalc.services.operations.expressions.enclosures import combined, magnitude
 
         for operand in filter(is_exact, (left, right)):
@@ -190,7 +184,7 @@ class Arithmetic:
 
 
 def number(position: int, literal: RationalLiteral) -> Value:
-    """Return the value of a literal; raises ResultTooLarge if it may be too large."""
+    """Return the value of a literal. Raises ResultTooLarge if it may be too large."""
     require_size(position, abs(literal.exponent) * 3.33)
     scale = mpz(10) ** abs(literal.exponent)
     return literal.unscaled * scale if literal.exponent >= 0 else fraction(mpz(literal.unscaled), scale)

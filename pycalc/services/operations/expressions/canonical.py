@@ -23,8 +23,7 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
     """Return the canonical text of a tree, in parentheses if its precedence is below ``least``.
 
     Parsing the text gives the same tree. A compound exponent keeps parentheses that precedence does not require,
-    because languages disagree on ``a^b^c``. Each level of the tree takes two calls, so that the deepest tree stays
-    within the interpreter's limit of recursion.
+    because languages disagree on ``a^b^c``.
     """
     match node:
         case Constant():
@@ -35,7 +34,7 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
             return f"{name}({variable}, {canonical(first)}, {canonical(last)}, {canonical(body)})"
         case Call(_, name, arguments) if name != "factorial":
             return f"{name}({', '.join(map(canonical, arguments))})"
-        case _:
+        case _:  # two calls for each level, so that the deepest tree stays within the interpreter's limit of recursion
             text, tightness = _operation(node)
             return text if tightness >= least else f"({text})"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -26,7 +27,6 @@ from pycalc.services.operations.expressions.nodes import (
 )
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
 from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
-from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.texts import inverse
 
 BLOCK = 256  # terms; a column of the longest values takes some 0.1 MB
@@ -64,7 +64,7 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
     """Return whether the terms of a loop can be computed in columns.
 
     ``size`` must return bounds of a node's value for all values of the variable. Every part must be an exact number of
-    at most FOLDED_BITS bits, and made from the operators that a column has.
+    at most FOLDED_BITS bits, made by operators that columns support.
     """
 
     def fits(node: Node) -> bool:
@@ -106,45 +106,32 @@ def joined(loop: Loop, column: Column) -> Value:
     return value
 
 
+@dataclass(frozen=True, slots=True)
 class ValueColumns:
     """The columns of exact values for a block of values of a loop's variable.
 
-    ``alone`` must return the value of a node that does not depend on the variable. A division by zero raises
-    ZeroDivisionError.
+    A division by zero raises ZeroDivisionError.
     """
 
-    def __init__(
-        self,
-        indices: range,
-        varying: set[int],
-        size: Callable[[Node], Size],
-        arithmetic: Arithmetic,
-        alone: Callable[[Node], Value],
-    ) -> None:
-        self.varying = varying
-        self.terms = len(indices)
-        self._indices = list(map(mpz, indices))
-        self._size = size
-        self._arithmetic = arithmetic
-        self._alone = alone
+    indices: Column  # the values of the variable
+    varying: set[int]  # the ids of the nodes that depend on the variable
+    size: Callable[[Node], Size]
+    arithmetic: Arithmetic
+    alone: Callable[[Node], Value]  # returns the value of a node that does not depend on the variable
 
     def of(self, node: Node) -> Column:
         """Return a node's column."""
         if id(node) not in self.varying:
-            return [self._alone(node)] * self.terms
+            return [self.alone(node)] * len(self.indices)
         if isinstance(node, Variable):
-            return self._indices
-        column = self._computed(node, [self.of(child) for child in children(node)])
-        return list(map(lowest, column)) if self._has_fractions(node) else column
-
-    def _has_fractions(self, node: Node) -> bool:
-        """Return whether a column may have fractions, some of them of whole numbers.
-
-        The node's own size may be that of a whole number all the same: ``max(i, 9) / 2 * 4`` is 18 up to i = 9.
-        """
-        if isinstance(node, Chain) and any(step.operator == "/" for step in node.steps):
-            return True
-        return any(self._size(child).places for child in children(node))
+            return self.indices
+        operands = children(node)
+        column = self._computed(node, [self.of(operand) for operand in operands])
+        # Whole numbers among fractions, such as some values of ``max(i, 9) / 2``, become integers.
+        divides = isinstance(node, Chain) and any(step.operator == "/" for step in node.steps)
+        if divides or any(self.size(operand).places for operand in operands):
+            return list(map(lowest, column))
+        return column
 
     def exact(self, node: Chain, steps: int) -> Column:
         """Return the column of a chain's first ``steps`` steps, between whole numbers."""
@@ -161,7 +148,7 @@ class ValueColumns:
                 return list(map(pow, *operands))
             case Modulo():
                 return list(map(operator.mod, *operands))
-        return [self._arithmetic.value(node, values) for values in zip(*operands, strict=True)]
+        return [self.arithmetic.value(node, values) for values in zip(*operands, strict=True)]
 
     def _chain(self, node: Chain, operands: Sequence[Column]) -> Column:
         column = operands[0]
@@ -170,56 +157,47 @@ class ValueColumns:
         return column
 
 
+@dataclass(frozen=True, slots=True)
 class ResidueColumns:
     """The columns of residues modulo ``modulus``, for a block of values of a loop's variable.
 
-    ``alone`` must return the residue of a node that does not depend on the variable. ``call`` must return the residue
-    of a call, from the values of its arguments; it is used for functions of the registry. A divisor without an inverse
-    raises ZeroDivisionError.
+    A divisor without an inverse raises ZeroDivisionError.
     """
 
-    def __init__(
-        self,
-        values: ValueColumns,
-        modulus: Value,
-        functions: Container[str],
-        alone: Callable[[Node], Value],
-        call: Callable[[Call, Sequence[Value]], Value],
-    ) -> None:
-        self._values = values
-        self._modulus = modulus
-        self._functions = functions
-        self._alone = alone
-        self._call = call
+    values: ValueColumns
+    modulus: Value
+    functions: Container[str]
+    alone: Callable[[Node], Value]  # returns the residue of a node that does not depend on the variable
+    call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of one of ``functions``
 
     def of(self, node: Node) -> Column:
         """Return a node's column."""
-        if id(node) not in self._values.varying:
-            return [self._alone(node)] * self._values.terms
+        if id(node) not in self.values.varying:
+            return [self.alone(node)] * len(self.values.indices)
         match node:
             case Negation(_, operand):
                 return self._reduced(map(operator.neg, self.of(operand)))
             case Chain():
                 return self._chain(node)
             case Exponentiation(_, base, exponent):
-                return list(map(pow, self.of(base), self._values.of(exponent), repeat(self._modulus)))
-            case Call(_, name, arguments) if name in self._functions:
-                columns = map(self._values.of, arguments)
-                return [self._call(node, values) for values in zip(*columns, strict=True)]
-        return [residue_of(value, self._modulus) for value in self._values.of(node)]
+                return list(map(pow, self.of(base), self.values.of(exponent), repeat(self.modulus)))
+            case Call(_, name, arguments) if name in self.functions:
+                columns = map(self.values.of, arguments)
+                return [self.call(node, values) for values in zip(*columns, strict=True)]
+        return [residue_of(value, self.modulus) for value in self.values.of(node)]
 
     def _chain(self, node: Chain) -> Column:
         exact = exact_steps(node)
-        column = self._reduced(self._values.exact(node, exact)) if exact else self.of(node.first)
+        column = self._reduced(self.values.exact(node, exact)) if exact else self.of(node.first)
         for step in node.steps[exact:]:
             operand = self.of(step.operand)
             if step.operator == "/":
-                if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
+                if self.modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
                     raise ZeroDivisionError
-                column = self._reduced(map(operator.mul, column, map(inverse, operand, repeat(self._modulus))))
+                column = self._reduced(map(operator.mul, column, map(inverse, operand, repeat(self.modulus))))
             else:
                 column = self._reduced(map(_STEPS[step.operator], column, operand))
         return column
 
     def _reduced(self, column: Iterable[Value]) -> Column:
-        return list(map(operator.mod, column, repeat(self._modulus)))
+        return list(map(operator.mod, column, repeat(self.modulus)))

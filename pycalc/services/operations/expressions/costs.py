@@ -34,11 +34,8 @@ def add(digits: float) -> float:
 
 
 def multiply(left: float, right: float) -> float:
-    """Estimate the seconds for a product of numbers of ``left`` and ``right`` digits.
-
-    The longer number is cut into pieces as long as the shorter number.
-    """
-    short, long = sorted((left, right))
+    """Estimate the seconds for a product of numbers of ``left`` and ``right`` digits."""
+    short, long = sorted((left, right))  # the longer number is cut into pieces as long as the shorter number
     piece = max(short, min(long, _SHORTEST_PIECE), 1.0)
     return seconds(_MULTIPLY, piece) * max(1.0, long / piece)
 

@@ -23,7 +23,7 @@ _GUARD_DIGITS = 10
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
     """Return an enclosure of ``left sign right``, for a sign among ``+ * / ^``, of about ``bits`` bits.
 
-    Raises UndecidedError if the enclosure is not finite, such as that of a quotient whose divisor may be 0. Raises
+    Raises UndecidedError if the enclosure is infinite, such as that of a quotient whose divisor may be 0. Raises
     DomainError for a power that is not real, and ResultTooLarge.
     """
     with flint.ctx.workprec(bits):
@@ -43,7 +43,7 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
 
 
 def whole_of(position: int, name: str, value: Value) -> Value:
-    """Return the ``floor``, ``ceil`` or nearest integer (``round``) of an enclosed value; ``name`` selects which.
+    """Return an enclosed value's floor, ceiling or nearest integer; ``name`` is ``floor``, ``ceil`` or ``round``.
 
     Raises UndecidedError if the enclosure is too wide.
     """
@@ -56,10 +56,7 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 
 
 def rounded(position: int, value: Value, precision: int) -> Rounded:
-    """Return an enclosed value, correctly rounded to ``precision`` digits.
-
-    Raises UndecidedError if the enclosure is too wide.
-    """
+    """Return an enclosed value, rounded to ``precision`` digits. Raises UndecidedError for too wide an enclosure."""
     middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(precision + _GUARD_DIGITS))
     low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
     if low is None or low != high:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
 from pycalc.services.operations.expressions.columns import (
@@ -16,7 +16,6 @@ from pycalc.services.operations.expressions.columns import (
     takes_columns,
     varying_nodes,
 )
-from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.polynomials import polynomial_degree, polynomial_sum
 from pycalc.services.operations.expressions.problems import too_large, undefined
@@ -27,7 +26,6 @@ from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
 FALLBACK_BITS = 1_000_000  # if a divisor has no inverse, a value up to this size is computed in full
-T = TypeVar("T")
 
 
 class DisagreementError(Exception):
@@ -37,9 +35,8 @@ class DisagreementError(Exception):
 class Evaluator:
     """One evaluation of a tree, with the values of its loops' variables.
 
-    ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree is computed modulo its
-    modulus times the prime. This value must then agree, modulo the prime, with an independent computation. Residues of
-    calls are exempt, because the operation verifies them.
+    ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree, except that of a call, is
+    computed modulo its modulus times the prime. Modulo the prime, it must agree with an independent computation.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
@@ -48,7 +45,10 @@ class Evaluator:
         self._variables: dict[str, Value] = {}
         self._ranges: dict[str, Size] = {}
         self._sizer = Sizer(arithmetic.functions, arithmetic.precision, self._ranges, strict=False)
-        self._numbers: dict[int, Value] = {}
+        # Bounds of a node's value, found without the value. They hold for all values of the loops' variables.
+        self.size = self._sizer.size
+        self.functions = arithmetic.functions
+        self._numbers: dict[int, Value] = {}  # the values of literals, by node, because a loop needs them in each term
         self._special: Mapping[type, Callable[[Any], Value]] = {
             Constant: self._number,
             Variable: lambda node: self._variables[node.name],
@@ -57,29 +57,16 @@ class Evaluator:
             Chain: self._chain,
         }
 
-    @property
-    def functions(self) -> Mapping[str, Function]:
-        """Return the functions that a call may name."""
-        return self._arithmetic.functions
-
     def value(self, node: Node) -> Value:
         """Return a node's value.
 
         Raises DomainError if there is no value, and ResultTooLarge if it is too large, both with positions. Raises
-        UndecidedError if an enclosure is too wide for a decision. For an evaluation with a prime, raises
-        DisagreementError if a residue is wrong.
+        UndecidedError if an enclosure is too wide, and DisagreementError if the verification of a residue fails.
         """
         special = self._special.get(type(node))
         if special is not None:
             return special(node)
         return self._arithmetic.value(node, [self.value(child) for child in children(node)])
-
-    def size(self, node: Node) -> Size:
-        """Return bounds of a node's value that hold for all values of the variables of the loops around the node.
-
-        The value is not computed.
-        """
-        return self._sizer.size(node)
 
     def terms(
         self,
@@ -92,9 +79,9 @@ class Evaluator:
         """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
 
         If the terms are small and there is an ``evaluate_block``, which returns the column of the body, yield the sum
-        or the product of each block of terms instead. If the terms are values of a polynomial of low degree, yield
-        their sum alone. The sum is found from the first few terms or, if ``backward`` is set, from the last few and one
-        more. With a wrong degree these two sums would differ, unless the polynomial is symmetric about the middle term.
+        or the product of each block of terms instead. If the terms are values of a polynomial of low degree, yield only
+        their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms and
+        one more, so that a wrong degree gives another sum unless the polynomial is symmetric about the middle term.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms.
         """
@@ -111,8 +98,8 @@ class Evaluator:
         try:
             yield from self._parts(node, range(int(first), int(last) + 1), evaluate, evaluate_block, backward)
         finally:
-            _restore(self._variables, node.variable, outer)
-            _restore(self._ranges, node.variable, outer_range)
+            if outer is not None and outer_range is not None:
+                self._variables[node.variable], self._ranges[node.variable] = outer, outer_range
             self._sizer.forget(node.body)
 
     def _parts(
@@ -136,7 +123,7 @@ class Evaluator:
         for start in range(0, len(indices), BLOCK):
             block = indices[start : start + BLOCK]
             if in_columns and evaluate_block:
-                columns = ValueColumns(block, varying, self.size, self._arithmetic, self.value)
+                columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
                 with suppress(ZeroDivisionError):  # the single terms report its position
                     part = joined(node, evaluate_block(columns))
                     yield part
@@ -149,19 +136,16 @@ class Evaluator:
             yield evaluate(node.body)
 
     def _number(self, node: Constant) -> Value:
-        """Return the value of a literal, which is cached because a loop needs the value in each term."""
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)
         return value
 
     def _loop(self, node: Loop) -> Value:
-        """Return a sum or a product.
-
-        The terms are combined in a balanced tree, so that few operations have large operands.
-        """
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
-        parts: list[tuple[int, Value]] = []  # (level, value of 2^level terms), the highest level first
+        # The terms are joined in a balanced tree, so that few operations have large operands. A part is a level and the
+        # value of 2^level terms. The highest level comes first.
+        parts: list[tuple[int, Value]] = []
         for term in self.terms(node, self.value, lambda columns: columns.of(node.body)):
             level, value = 0, term
             while parts and parts[-1][0] == level:
@@ -216,10 +200,3 @@ class Evaluator:
             raise undefined(
                 position, "The denominator shares a factor with the modulus: there is no residue."
             ) from None
-
-
-def _restore(values: dict[str, T], name: str, outer: T | None) -> None:
-    if outer is None:
-        values.pop(name, None)
-    else:
-        values[name] = outer

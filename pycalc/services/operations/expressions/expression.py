@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pycalc.errors import DomainError
-from pycalc.services.operations.base import Verified
+from pycalc.services.operations.base import Estimate, Verified
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
 from pycalc.services.operations.expressions.canonical import canonical
@@ -27,16 +27,10 @@ from pycalc.services.operations.expressions.parser import Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
 from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
-from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed, Size
-from pycalc.services.operations.expressions.values import (
-    UndecidedError,
-    Value,
-    is_exact,
-    is_whole,
-    text_of_value,
-)
+from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed
+from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole, text_of_value
 from pycalc.services.operations.numbers.literals import lowest
-from pycalc.services.operations.numbers.texts import residue_or_none
+from pycalc.services.operations.numbers.texts import digits_residue
 
 _GUARD_BITS = 64
 _MOST_DOUBLINGS = 4
@@ -44,6 +38,8 @@ _MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for lo
 _QUICK_SECONDS = 0.01  # the most seconds that an estimate spends on computing values
 _MOST_OPERAND_BITS = 1_000  # the most bits of an operand in the call that ``call`` returns: about 300 digits
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
+# An uncertain estimate is raised to this, so that the expression is not computed on the event loop.
+_LEAST_UNCERTAIN_SECONDS = 0.0005
 T = TypeVar("T")
 
 
@@ -55,25 +51,10 @@ class Expression:
     root: Node = field(compare=False, repr=False)
 
 
-class ExpressionEstimate(NamedTuple):
-    """The size and cost of an expression: an upper bound of its digits, seconds on one core, and bytes of memory.
-
-    ``exact`` is False if the value is, or may be, rounded. ``certain`` is False if the estimate depends on samples or
-    guesses.
-    """
-
-    digits: int
-    seconds: float
-    memory: float
-    exact: bool
-    certain: bool
-
-
 class Expressions:
     """A parser and evaluator of expressions that call the given functions, without state.
 
-    ``precision`` is the number of significant digits to which an irrational value is rounded, or 0 to refuse such
-    values.
+    ``precision`` is the number of significant digits of an irrational value, or 0 to refuse such values.
     """
 
     def __init__(self, functions: Mapping[str, Function]) -> None:
@@ -88,31 +69,39 @@ class Expressions:
         root = parse(text, self._signatures)
         return Expression(canonical(root), root)
 
-    def estimate(self, expression: Expression, precision: int) -> ExpressionEstimate:
-        """Estimate the size and cost.
+    def estimate(self, expression: Expression, precision: int) -> Estimate:
+        """Estimate the size and cost of the value. The number of digits is an upper bound.
 
         Raises the errors that evaluation would certainly raise, such as ResultTooLarge.
         """
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
         size = sizer.size(root)
-        digits = _digits(size, precision)
+        if size.value is not None:
+            digits = sum(character.isdigit() for character in text_of_value(size.value))
+        elif size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
+            digits = precision + _LEADING_ZEROS
+        else:
+            # A denominator of factors 2 and 5 is written as decimal places, at most one for each of its bits.
+            least = precision + _LEADING_ZEROS if size.rounded else 1
+            digits = max(least, int(size.digits + size.places))
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
             again = Sizer(self._functions, 2 * precision, {}, strict=True)
             again.size(root)
             seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
-            return ExpressionEstimate(digits, seconds, sizer.memory, exact=False, certain=False)
-        parts = children(root) if self._is_no_number(root) else (root,)
-        for part in parts:
-            sizer.residue(part, PRIME_SIZE)
-        written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
-        seconds = sizer.seconds + costs.WHOLE + costs.text(written)
-        return ExpressionEstimate(digits, seconds, sizer.memory, not size.rounded, sizer.certain)
+        else:
+            for part in children(root) if self._is_no_number(root) else (root,):
+                sizer.residue(part, PRIME_SIZE)
+            written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
+            seconds = sizer.seconds + costs.WHOLE + costs.text(written)
+        if size.rounded or not sizer.certain:
+            seconds = max(seconds, _LEAST_UNCERTAIN_SECONDS)
+        return Estimate(digits, seconds, not size.rounded, sizer.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return the root with its arguments computed, if it is a call without a numeric value and this is quick.
+        """Return a call whose value is not a number with its arguments computed, if that is quick.
 
-        The cost of such calls depends on the arguments themselves, not only on their sizes. A proof of primality is an
+        The cost of such a call depends on the arguments themselves, not only on their sizes. A proof of primality is an
         example. Return any other root unchanged.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
@@ -124,10 +113,7 @@ class Expressions:
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the values of nodes.
-
-        Return None if computing them is slow or if one may have over ``most_bits`` bits.
-        """
+        """Return the values of nodes, or None if this is slow or if a value may have over ``most_bits`` bits."""
         sizer = Sizer(self._functions, precision, {}, strict=True)
         sizes = [sizer.size(node) for node in nodes]
         if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
@@ -139,9 +125,9 @@ class Expressions:
         return [evaluator.value(node) if size.value is None else size.value for node, size in known]
 
     def call(self, expression: Expression) -> tuple[str, tuple[str, ...]] | None:
-        """Return the operation and the operands' literals of an expression that is one call with short operands.
+        """Return the operation and operands of an expression that is one call with short operands, else None.
 
-        Return None for any other expression. Raises the errors that are certain before evaluation.
+        Raises the errors that are certain before evaluation.
         """
         match expression.root:
             case Exponentiation(_, base, exponent):
@@ -156,28 +142,16 @@ class Expressions:
         return name, tuple(text_of_value(value) for value in values)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
-        """Return the text of the value without verifying it.
-
-        Raises DomainError or ResultTooLarge, with the position.
-        """
+        """Return the text of the value, unverified. Raises DomainError or ResultTooLarge, with the position."""
         return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
 
     def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
-        """Return the partial results and the result of a call at the top of the tree.
-
-        Return None if the root is not a call of a function with partial results.
-        """
+        """Return the partial results and the result, or None if the root is not a call with partial results."""
         root = expression.root
         if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
             return None
-        return self._steps_of(root, precision)
-
-    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
-        def values(arithmetic: Arithmetic) -> list[Value]:
-            evaluator = Evaluator(arithmetic)
-            return [evaluator.value(argument) for argument in root.arguments]
-
-        yield from self._functions[root.name].steps(root.position, self._settled(precision, values)) or ()
+        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, root.arguments)))
+        return self._functions[root.name].steps(root.position, values)
 
     def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.
@@ -217,7 +191,7 @@ class Expressions:
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
         if not self._is_no_number(root):
-            return residue_or_none(computed.text, prime) == int(residues.of(root))
+            return digits_residue(computed.text, prime) == int(residues.of(root))
         operands = children(root)
         values = [evaluation.value(operand) for operand in operands]
         for operand, value in zip(operands, values, strict=True):
@@ -235,17 +209,17 @@ class Expressions:
         return self._functions[root.name].is_exact(computed.text)
 
     def _is_no_number(self, root: Node) -> bool:
-        """Return whether the value of a tree is a boolean, or comes from a function whose values are not numbers."""
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
 
         The precision is raised by the bits that long operands need, and doubled at least four times. ``narrower``
-        begins with more than twice as many bits. Raises DomainError, with the position, if the last precision is too
-        low.
+        begins with over twice as many bits. Raises DomainError, with the position, if the last precision is too low.
         """
-        least = _bits(precision) * (2 if narrower else 1) + (_GUARD_BITS if narrower else 0)
+        least = precision * 10 // 3 + _GUARD_BITS if precision else 0
+        if narrower:
+            least = 2 * least + _GUARD_BITS
         bits = least
         while True:
             arithmetic = Arithmetic(self._functions, precision, bits)
@@ -254,35 +228,14 @@ class Expressions:
             except UndecidedError as error:
                 needed = least + min(arithmetic.needed, _MOST_NEEDED)
                 if bits >= max(least << _MOST_DOUBLINGS, 2 * needed):
-                    raise undefined(error.position, _undecided(bits)) from None
+                    detail = (
+                        f"This part cannot be decided with {int(bits / BITS_PER_DIGIT):,} digits of its irrational "
+                        "parts: it is too close to a value where its rounding or its order changes. Write it so that "
+                        "irrational parts do not cancel."
+                    )
+                    raise undefined(error.position, detail) from None
                 bits = max(2 * bits, needed)
-
-
-def _undecided(bits: int) -> str:
-    digits = int(bits / BITS_PER_DIGIT)
-    return (
-        f"This part cannot be decided with {digits:,} digits of its irrational parts: it is too close to a value where "
-        "its rounding or its order changes. Write it so that irrational parts do not cancel."
-    )
-
-
-def _bits(precision: int) -> int:
-    return precision * 10 // 3 + _GUARD_BITS if precision else 0
 
 
 def _boolean(value: Value) -> bytes:
     return b"true" if value else b"false"
-
-
-def _digits(size: Size, precision: int) -> int:
-    """Return an upper bound of the digits in the text of a value.
-
-    A denominator that is a product of powers of 2 and 5 is written as decimal places, at most one for each of its bits.
-    """
-    if size.value is not None:
-        return sum(character.isdigit() for character in text_of_value(size.value))
-    rounded = precision + _LEADING_ZEROS
-    if size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
-        return rounded
-    digits = max(1, int(size.digits + size.places))
-    return digits if size.rounded is Enclosed.NO else max(rounded, digits)

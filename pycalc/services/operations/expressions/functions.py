@@ -15,7 +15,7 @@ from pycalc.services.operations.expressions.values import Value, is_exact, lowes
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
-_PRECISION = 50
+_PRECISION = 50  # without effect, because a function has exact arguments and values
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
 _LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
 _SHORT_ARGUMENT = 10**9  # up to this argument, every such residue takes less
@@ -23,15 +23,11 @@ _COUNTLESS = 10**300  # a number of digits that a float holds, far above all tha
 
 
 class CallEstimate(NamedTuple):
-    """The size and cost of a function's value, known before the value is computed.
+    """The estimated size and cost of a function's value."""
 
-    The value has at most ``digits`` digits, and takes ``seconds`` on one core to compute and verify. It is at least
-    10^``least``, unless ``least`` is 0.
-    """
-
-    digits: float
-    seconds: float
-    least: float
+    digits: float  # at most
+    seconds: float  # to compute and verify the value on one core
+    least: float  # if not 0, the value is at least 10^``least``
 
 
 class Function:
@@ -52,7 +48,7 @@ class Function:
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        Raises VerificationFailed if the operation's check of the value fails, and DomainError if there is no value.
+        Raises VerificationFailed if the operation's check fails, and DomainError if there is no value.
         """
         with _placed(position):
             text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
@@ -67,7 +63,7 @@ class Function:
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the function's value modulo ``modulus``.
 
-        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that value is too large, and
+        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large, and
         DomainError if there is no value or no plan.
         """
         if isinstance(self._operation, Modular):

@@ -8,21 +8,18 @@ from typing import NamedTuple
 
 from pycalc.errors import InvalidInput
 from pycalc.services.operations.expressions.problems import invalid
-from pycalc.services.operations.numbers.gmp import int_of, text_of
-from pycalc.services.operations.numbers.literals import MAX_EXPONENT, RationalLiteral, lowest
+from pycalc.services.operations.numbers.literals import BASED, DIGITS, RationalLiteral, parse_rational
 
-_DIGITS = "[0-9]+(?:_[0-9]+)*"
 _TOKEN = re.compile(
     rf"""
       (?P<space>[ \t\r\n]+)
-    | (?P<based>0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*)
-    | (?P<decimal>(?:{_DIGITS}(?:\.{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?[0-9]+)?)
+    | (?P<based>{BASED})
+    | (?P<decimal>(?:{DIGITS}(?:\.{DIGITS})?|\.{DIGITS})(?:[eE][+-]?[0-9]+)?)
     | (?P<name>[A-Za-z][A-Za-z0-9_]*)
     | (?P<operator>\*\*|//|==|!=(?!=)|<=|>=|[-+*/%^!(),<>])
     """,
     re.VERBOSE,
 )
-_DECIMAL = re.compile(r"([0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[,' \u00a0\u202f\u2009][0-9]{3})+(?![0-9.])")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
@@ -83,12 +80,7 @@ def separated_thousands(text: str, position: int) -> InvalidInput | None:
 
 def number_of(token: Token) -> RationalLiteral:
     """Return the value of a literal; raises InvalidInput for an exponent beyond ±10^18."""
-    digits = token.text.replace("_", "")
-    if token.kind == "based":
-        return lowest("", text_of(int(digits, 0)), 0)
-    match = _DECIMAL.fullmatch(digits)
-    whole, fraction, power = match.groups("") if match else ("0", "", "")
-    exponent = int_of(power.lstrip("+") or "0")
-    if abs(exponent) > MAX_EXPONENT:
-        raise invalid(token.position, "The exponent of a literal must be within ±10^18.")
-    return lowest("", whole + fraction, exponent - len(fraction))
+    try:
+        return parse_rational({"literal": token.text}, "literal")
+    except InvalidInput:
+        raise invalid(token.position, "The exponent of a literal must be within ±10^18.") from None

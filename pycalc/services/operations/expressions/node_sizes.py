@@ -21,16 +21,11 @@ from pycalc.services.operations.expressions.sizes import (
     Enclosed,
     Size,
     corners,
-    least_difference,
     log2_of,
     magnitude,
-    negated,
-    product_of,
     rounded_of,
     size_of,
-    sum_of,
     times,
-    whole_of,
 )
 from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -43,19 +38,18 @@ LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, wh
 class NodeSizes:
     """An estimator of single nodes, from the sizes of their operands.
 
-    ``seconds`` adds up the costs of their values on one core. ``certain`` is False once a cost depended on samples of a
-    function. If ``strict`` is set, an argument that is too large for a function raises ResultTooLarge.
+    If ``strict`` is set, an argument that is too large for a function raises ResultTooLarge.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int, *, strict: bool) -> None:
-        self.seconds = 0.0
-        self.certain = True
+        self.seconds = 0.0  # the total cost of the nodes' values, on one core
+        self.certain = True  # False once a cost depended on samples of a function or on guesses
         self._functions = functions
         self._arithmetic = Arithmetic(functions)
         self._precision = precision
         self._strict = strict
         self._combined: Mapping[type, Callable[[Any, Sequence[Size]], Size]] = {
-            Negation: lambda _, sizes: negated(sizes[0]),
+            Negation: lambda _, sizes: sizes[0].negated(),
             Chain: self._chain,
             Exponentiation: lambda node, sizes: self._power(node, *sizes),
             Call: self._call,
@@ -75,8 +69,7 @@ class NodeSizes:
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
         """Return the size of a node by computing its value. Raises DomainError if the node has no value.
 
-        Return None if an operand is unknown or the computation is slow. Return None too for a comparison, and for a
-        function whose value is not a number.
+        Return None if an operand is unknown, if the computation is slow, or if the value is not a number.
         """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
@@ -106,24 +99,26 @@ class NodeSizes:
         self._count_step(step.operator, left, right)
         match step.operator:
             case "+":
-                return sum_of(left, right)
+                return left.plus(right)
             case "-":
-                return sum_of(left, negated(right))._replace(least=least_difference(left, right))
+                return left.minus(right)
             case "*":
-                return product_of(left, right)
+                return left.times(right)
             case "/":
                 return self._quotient(step.position, left, right)
             case "//":
-                return self._whole_quotient(step.position, left, right)
+                size = self._quotient(step.position, left, right).whole()
+                if left.places or right.least == -inf:
+                    return size
+                if left.bits < right.least:
+                    return Size(mpz(-1), mpz(0), 1)
+                return size._replace(bits=min(size.bits, (left.bits - right.least) * MARGIN + 1))
         self._quotient(step.position, left, right)
         low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
         return Size(low, high, right.bits + left.places, left.places + right.places, rounded=rounded_of(left, right))
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
-        """Add the time of an operator to ``seconds``.
-
-        Fractions need greatest common divisors too, because GMP keeps them in lowest terms.
-        """
+        """Add the time of an operator. For fractions this includes greatest common divisors, as GMP reduces them."""
         (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
         if rounded_of(left, right) is Enclosed.YES:
             self.seconds += costs.ENCLOSE
@@ -145,11 +140,8 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return how many digits of a value's numerator and denominator the arithmetic works with.
-
-        An irrational value, which is computed as an interval, has as many digits as the precision and no denominator.
-        """
-        if size.rounded is Enclosed.YES:
+        """Return how many digits of a value's numerator and denominator the arithmetic works with."""
+        if size.rounded is Enclosed.YES:  # an interval
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
 
@@ -162,14 +154,6 @@ class NodeSizes:
         if right.low is not None and (right.low > 0 or right.high < 0):
             low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
         return Size(low, high, left.bits + right.places, places, rounded=rounded)
-
-    def _whole_quotient(self, position: int, left: Size, right: Size) -> Size:
-        size = whole_of(self._quotient(position, left, right))
-        if left.places or right.least == -inf:
-            return size
-        if left.bits < right.least:
-            return Size(mpz(-1), mpz(0), 1)
-        return size._replace(bits=min(size.bits, (left.bits - right.least) * MARGIN + 1))
 
     def _power(self, node: Exponentiation, base: Size, exponent: Size) -> Size:
         if base.value is not None and abs(base.value) in (0, 1):
@@ -213,15 +197,15 @@ class NodeSizes:
             self.seconds += costs.divide(first.bits / BITS_PER_DIGIT, first.places / BITS_PER_DIGIT)
             if first.rounded is Enclosed.YES:  # all digits before the point are computed
                 self.seconds += 2 * costs.ENCLOSE + costs.enclosed(first.bits / BITS_PER_DIGIT)
-            return whole_of(first)
+            return first.whole()
         digits, seconds, least = self._largest_call(node, sizes)
         self.seconds += seconds + costs.text(digits)
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
-        """Return the most digits and the mean seconds of a function's values, over samples of its arguments.
+        """Return the most digits and the mean seconds of a call, over samples of arguments that are not known.
 
-        If an argument may be too long, raise ResultTooLarge if ``strict`` is set, and otherwise return infinitely many
+        If an argument may be too long, raise ResultTooLarge if ``strict`` is set. Otherwise return an infinity of
         digits.
         """
         function = self._functions[node.name]
@@ -234,21 +218,15 @@ class NodeSizes:
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return CallEstimate(inf, 0.0, 0.0)
         found = []
-        for values in product(*(_samples(size) for size in sizes)):
+        for values in product(*map(_samples, sizes)):
             with suppress(DomainError):
                 found.append(function.estimate(node.position, values))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
-        return CallEstimate(max((each.digits for each in found), default=1), seconds, self._least_call(node, sizes))
-
-    def _least_call(self, node: Call, sizes: Sequence[Size]) -> float:
-        """Return ``CallEstimate.least`` for a function of one argument, from the lower bound of that argument.
-
-        Return 0 unless there is one argument, which is an exact whole number with a lower bound above 1.
-        """
+        least = 0.0
         (first, *others) = sizes
-        if others or first.places or first.rounded or not first.least > 0:
-            return 0.0
-        return self._functions[node.name].estimate(node.position, [mpz(1) << int(first.least)]).least
+        if not (others or first.places or first.rounded) and first.least > 0:  # the bound holds for larger arguments
+            least = function.estimate(node.position, [mpz(1) << int(first.least)]).least
+        return CallEstimate(max((each.digits for each in found), default=1), seconds, least)
 
 
 def _samples(size: Size) -> list[Value]:

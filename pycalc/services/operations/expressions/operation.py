@@ -14,17 +14,12 @@ from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
-# An uncertain estimate is raised to this, so that the expression is not computed on the event loop.
-_LEAST_UNCERTAIN_SECONDS = 0.0005
 _SHORT_DIGITS = 18
 _PRIMES = 3  # the most primes that a verification draws: another one whenever a prime divides a denominator
 
 
 class Evaluate(Calculable[Expression]):
-    """The value of an expression.
-
-    An irrational value is rounded to the precision, or refused if there is no precision.
-    """
+    """The value of an expression. An irrational value is rounded to the precision, or refused without one."""
 
     name = "evaluate"
     title = "Expression"
@@ -59,10 +54,7 @@ class Evaluate(Calculable[Expression]):
         return key_of(self.name, args.text, *([f"precision={precision}"] if precision else []))
 
     def estimate(self, args: Expression, precision: int) -> Estimate:
-        found = self._expressions.estimate(args, precision)
-        certain = found.certain and found.exact
-        seconds = found.seconds if certain else max(found.seconds, _LEAST_UNCERTAIN_SECONDS)
-        return Estimate(found.digits, seconds, found.exact, found.memory)
+        return self._expressions.estimate(args, precision)
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
         """Return the operation and operands of an expression that is one call with short operands, else None."""
@@ -71,9 +63,9 @@ class Evaluate(Calculable[Expression]):
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether every argument of a call is a short literal, because other calls may take long to estimate.
 
-        With ``mod`` or ``%``, return whether there is no call at all. The cost of a call's residue depends on the prime
-        factors of the modulus, which may take long to find. Return False for two loops, and for a loop beside a call or
-        a division, because the body of a loop is estimated several times.
+        With ``mod`` or ``%``, return whether there is no call at all, because the cost of a call's residue depends on
+        the prime factors of the modulus. Return False for two loops, and for a loop beside a call or a division,
+        because the body of a loop is estimated several times.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))

@@ -44,35 +44,23 @@ _TOO_DEEP = (
 
 
 class Signature(NamedTuple):
-    """The number of arguments that a function takes. ``most`` is None if there is no limit.
-
-    If ``numeric`` is False, the function's value is not a number, so a call must be the whole expression.
-    """
+    """The number of arguments that a function takes, and the kind of its value."""
 
     least: int
-    most: int | None
-    numeric: bool = True
+    most: int | None  # None: no limit
+    numeric: bool = True  # if False, the value is not a number, so a call must be the whole expression
 
 
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
-    """Return the tree of an expression. Raises InvalidInput, with the position.
-
-    ``functions`` has the signatures of the functions that may be called, by name.
-    """
+    """Return the tree of an expression, which may call the given functions. Raises InvalidInput, with the position."""
     if len(text) > MOST_CHARACTERS:
         raise invalid(MOST_CHARACTERS, f"An expression has at most {MOST_CHARACTERS:,} characters.")
-    node = _Parser(text, functions).whole()
-    _require_shallow(node)
-    return node
-
-
-def _require_shallow(root: Node) -> None:
-    """Raise InvalidInput for a tree of more than ``MOST_LEVELS`` levels."""
+    root = _Parser(text, functions).whole()
     level = [root]
     for _ in range(MOST_LEVELS):
         level = [child for node in level for child in children(node)]
         if not level:
-            return
+            return root
     raise invalid(level[0].position, _TOO_DEEP)
 
 

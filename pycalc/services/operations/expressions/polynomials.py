@@ -17,8 +17,8 @@ _HUGE = 9  # a power of ten above every degree
 def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
     """Return the degree of a sum's body as a polynomial in the variable, or a higher number.
 
-    Return None if the body is no exact polynomial, or if its degree is above the square root of ``terms``, so that its
-    differences would take longer than its terms. ``varying`` has the ids of the nodes that depend on the variable.
+    Return None if the body is no exact polynomial, or if the degree is above the square root of ``terms``, so that the
+    differences would take longer than the terms. ``varying`` has the ids of the nodes that depend on the variable.
     """
     if loop.name != "sum":
         return None
@@ -51,8 +51,7 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
 def polynomial_sum(values: Sequence[Value], terms: int) -> Value:
     """Return f(0) + f(1) + ... + f(``terms`` - 1) for a polynomial f, from ``values`` = f(0), f(1), ..., f(d).
 
-    The degree of f must be at most d. The differences of order k at 0, each times the binomial coefficient of ``terms``
-    over k + 1, are added up.
+    The degree of f must be at most d. The sum adds up the differences of order k at 0, each times ``terms`` over k + 1.
     """
     result, differences = mpz(0), list(values)
     for order in range(1, len(values) + 1):

@@ -15,7 +15,6 @@ from pycalc.services.operations.expressions.nodes import (
     Loop,
     Negation,
     Node,
-    Step,
     exact_steps,
 )
 from pycalc.services.operations.expressions.problems import undefined
@@ -45,9 +44,9 @@ class Residues:
     their value.
 
     ``verified`` is 0, or the modulus of a residue that two computations verify, one of them modulo a prime. In both, a
-    function that takes too long modulo a prime is replaced by its residue modulo ``verified``. Likewise, an exponent
-    that Euler's theorem reduces is replaced by its residue modulo the totient of ``verified``. This changes no residue
-    modulo ``verified``. Everything that is computed from the replacements is verified as usual.
+    function that takes too long modulo a prime is replaced by its residue modulo ``verified``, and an exponent that
+    Euler's theorem reduces by its residue modulo the totient of ``verified``. This changes no residue modulo
+    ``verified``, and everything computed from the replacements is verified as usual.
     """
 
     def __init__(
@@ -101,22 +100,29 @@ class Residues:
         exact = exact_steps(node)
         value = self._exact(Chain(node.position, node.first, node.steps[:exact])) if exact else self.of(node.first)
         for step in node.steps[exact:]:
-            value = self._step(step, value)
+            operand = self.of(step.operand)
+            match step.operator:
+                case "+":
+                    value += operand
+                case "-":
+                    value -= operand
+                case "*":
+                    value *= operand
+                case _:
+                    value *= self._divisor(operand)
+            value %= self._modulus
         return value
-
-    def _step(self, step: Step, left: Value) -> Value:
-        right = self.of(step.operand)
-        if step.operator == "*":
-            return left * right % self._modulus
-        if step.operator == "/":
-            return left * self._divisor(right) % self._modulus
-        return (left + right if step.operator == "+" else left - right) % self._modulus
 
     def _power(self, node: Exponentiation) -> Value:
         if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
             if by_euler(size, size_of(mpz(self._reduced))):
-                return self._power_by_euler(node)
+                # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
+                # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute
+                # it in different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.
+                order = totient(self._reduced)
+                reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
+                return pow(self.of(node.base), reduced + order, self._modulus)
             if size.bits > MOST_EXPONENT_BITS:
                 raise exponent_too_large(node.exponent.position)
         exponent = self._evaluation.value(node.exponent)
@@ -125,24 +131,12 @@ class Residues:
         base = self.of(node.base)
         return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
 
-    def _power_by_euler(self, node: Exponentiation) -> Value:
-        """Return the residue of a power a^e with a huge exponent e, by Euler's theorem.
-
-        With φ = φ(m), the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
-        e >= log2 m. Therefore e mod φ is computed instead of e. The two residues of a verification compute it in
-        different ways, so that an error in it is detected: one modulo φ, and the other modulo φ·``factor``.
-        """
-        order = totient(self._reduced)
-        reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
-        return pow(self.of(node.base), reduced + order, self._modulus)
-
     def _call(self, node: Call) -> Value:
         if node.name in BUILT_IN:
             return self._exact(node)
         return self._value_of_call(node, [self._evaluation.value(argument) for argument in node.arguments])
 
     def _value_of_call(self, node: Call, values: Sequence[Value]) -> Value:
-        """Return the residue of a function's value from its arguments."""
         function = self._evaluation.functions[node.name]
         if self._verified and function.is_long_modulo_prime(node.position, values):
             return mpz(function.verified_residue(node.position, values, self._verified)) % self._modulus

@@ -53,8 +53,6 @@ MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
 _SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has at most 11,000 digits, below EULER_BITS
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
-
-
 PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _SMALL_PRIMES = gmp.primorial(1_000)
 _PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
@@ -64,39 +62,33 @@ _SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
 
 
 class Repeated(NamedTuple):
-    """The number and the sizes of the terms of a sum or a product, as estimated.
+    """The number and the sizes of the terms of a sum or a product, as estimated."""
 
-    There are at most ``terms`` terms, and ``bounds`` holds for each of them. ``bits`` and ``places`` are the mean sizes
-    of their numerators and denominators in bits, or the largest sizes if no terms were sampled. ``nested`` is set for a
-    sum if, in its first terms, each denominator is a multiple of the one before, as in 1/2^i. ``degree`` is set
-    if the terms are values of a polynomial, and are summed by their differences: it is the polynomial's degree.
-    """
-
-    terms: int
-    bounds: Size
+    terms: int  # at most
+    bounds: Size  # of each term
+    # The mean sizes of the terms' numerators and denominators in bits, or the largest sizes if none were sampled.
     bits: float
     places: float
-    nested: bool
-    degree: int | None
+    nested: bool  # for a sum: in the first terms, each denominator is a multiple of the one before, as in 1/2^i
+    degree: int | None  # of the polynomial whose values are the terms, if they are summed by their differences
 
 
 class Sizer(NodeSizes):
     """An estimator of the size and cost of a tree, for given sizes of its loops' variables.
 
-    ``seconds`` (on one core) and ``memory`` (in bytes) add up the costs of all values and residues asked for.
-    ``typical`` is the likely number of digits of the last loop, which may be far below its bound. ``certain`` is False
-    once a cost depended on samples of a function or on guesses. If ``strict`` is set, a value that is too large raises
-    ResultTooLarge; otherwise the sizes of nodes are cached.
+    The attributes add up the costs of all values and residues that were asked for. If ``strict`` is set, a value that
+    is too large raises ResultTooLarge; otherwise the sizes of nodes are cached.
     """
 
     def __init__(
         self, functions: Mapping[str, Function], precision: int, variables: dict[str, Size], *, strict: bool
     ) -> None:
         super().__init__(functions, precision, strict=strict)
-        self.memory = 0.0
-        self.typical = inf
+        self.memory = 0.0  # bytes
+        self.typical = inf  # the likely number of digits of the last loop, which may be far below its bound
         self._variables = variables
-        self._bounds = None if not strict else Sizer(functions, precision, variables, strict=False)
+        # It finds bounds without counting the costs.
+        self._bounds = Sizer(functions, precision, variables, strict=False) if strict else self
         self._found: dict[int, Size] = {}
         self._nested = 0  # loops around the current node whose costs are averaged over samples
         self._varying: set[int] | None = None  # in a loop that is computed in columns, the ids of its varying nodes
@@ -111,16 +103,15 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError if a node certainly has no value, or if a loop has too many terms. Raises ResultTooLarge for
-        a value that is too large, if ``strict`` is set, and for an exponent too large for a residue.
+        Raises DomainError if a node certainly has no value or a loop too many terms. Raises ResultTooLarge for an
+        exponent too large for a residue and, if ``strict`` is set, for a value that is too large.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
         if self._is_alone(node):
             return self._once(lambda: self.size(node))
         self.seconds += self._node_seconds(node)
-        find = self._sizes.get(type(node), self._of_operands)
-        size = find(node)
+        size = self._sizes.get(type(node), self._of_operands)(node)
         if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
             if self._strict and not size.bits + size.places <= MOST_BITS:
@@ -140,7 +131,7 @@ class Sizer(NodeSizes):
         return self._varying is not None and id(node) not in self._varying
 
     def _once(self, count: Callable[[], Size]) -> Size:
-        """Count the cost of a part that is computed once for a block of terms."""
+        """Count the cost of a part that is computed once for each block of terms, not for each term."""
         before, varying = self.seconds, self._varying
         self._varying = None
         size = count()
@@ -157,10 +148,7 @@ class Sizer(NodeSizes):
         return self.combined(node, sizes)
 
     def _size_of_residue(self, node: Node) -> Size | None:
-        """Return the size of the residue of a large ``a`` in ``a % m``, and count its cost.
-
-        Return None if ``a`` itself is computed.
-        """
+        """Return the size of ``a % m`` for a large ``a``, and count its cost, or None if ``a`` itself is computed."""
         in_full = not self._strict or self._varying is not None
         if in_full or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
@@ -214,13 +202,10 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value.
-
-        Count the time to find the bounds, but not the time to compute the value. A loop finds them once for all terms.
-        """
+        """Return the bounds of a node's value. Count the time to find them, once for all terms of a loop."""
         if not self._nested:
             self.seconds += costs.PEEK
-        return self.size(node) if self._bounds is None else self._bounds.size(node)
+        return self._bounds.size(node)
 
     def _loop(self, node: Loop) -> Size:
         loop = self._repeated(node, lambda: self.size(node.body))
@@ -252,10 +237,10 @@ class Sizer(NodeSizes):
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
         ``count`` must add the cost of one term to ``seconds``, and return the term's size, both for the size that the
-        variable has in ``_variables``. It is first called while the variable stands for the whole range, which gives
-        upper bounds for every term. Then it is called for five single values, whose weighted mean (Simpson's rule) is
-        the cost of a term. If an end of the range is not known, or loops are deeply nested, the upper bound is taken.
-        ``columns`` must be False if the terms cannot be computed in columns.
+        variable has in ``_variables``. It is first called for the whole range of the variable, which gives upper bounds
+        for every term. Then it is called for five single values, whose weighted mean (Simpson's rule) is the cost of a
+        term. If an end of the range is not known, or loops are deeply nested, the upper bound is taken. ``columns``
+        must be False if the terms cannot be computed in columns.
 
         Raises DomainError if the first or the last value is not a whole number, and if there may be too many terms.
         """
@@ -310,17 +295,13 @@ class Sizer(NodeSizes):
         return Repeated(terms, bounds, mean_bits, mean_places, nested, degree)
 
     def _entry_seconds(self, node: Loop, terms: int) -> float:
-        """Return the seconds before the first term of a loop, each time that the loop begins."""
-        if self._bounds is None:
+        if not self._strict:
             return costs.LOOP
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree of a polynomial and the ids of varying nodes, of which one or both are None.
-
-        The degree is set if the loop sums the values of a polynomial. The ids are set if it is computed in columns.
-        """
-        if self._bounds is None or terms < LEAST_TERMS:
+        """Return the degree of a polynomial to sum, or the ids of the varying nodes of a loop to compute in columns."""
+        if not self._strict or terms < LEAST_TERMS:
             return None, None
         varying = varying_nodes(node)
         degree = polynomial_degree(node, varying, self._bounds.size, terms)
@@ -339,8 +320,7 @@ class Sizer(NodeSizes):
 
     def _modulo(self, node: Modulo) -> Size:
         modulus = self.size(node.modulus)
-        bounds = self if self._bounds is None or self._varying is not None else self._bounds
-        operand = bounds.size(node.operand)
+        operand = (self._bounds if self._varying is None else self).size(node.operand)
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
         if self._varying is None:
@@ -409,24 +389,20 @@ class Sizer(NodeSizes):
 
 
 def _nodes_of(node: Node) -> int:
-    """Return the number of nodes in a tree."""
     return 1 + sum(map(_nodes_of, children(node)))
 
 
 def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    The operands must be exact whole numbers, ``a`` of more than MOST_DIRECT_BITS bits, and ``m`` certainly positive.
+    Both must be exact whole numbers, ``a`` of more than MOST_DIRECT_BITS bits, and ``m`` certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal.
-
-    In a loop, finding the size of such an exponent would take longer than finding its value.
-    """
+    """Return whether an exponent is a variable or a short literal, whose value is found sooner than its size."""
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
@@ -443,9 +419,9 @@ def exponent_too_large(position: int) -> ResultTooLarge:
 def by_euler(exponent: Size, modulus: Size) -> bool:
     """Return whether to reduce an exponent by Euler's theorem.
 
-    The exponent must be an exact whole number that may have more than EULER_BITS bits and is certainly at least 2^20,
-    and above the bits of the modulus. The modulus without its prime factors up to 1,000 must have at most 128 bits, so
-    that it is factored in time.
+    The exponent must be an exact whole number that may have over EULER_BITS bits, and is certainly at least 2^20 and
+    above the bits of the modulus. The modulus without its prime factors up to 1,000 must have at most 128 bits, so that
+    it is factored in time.
     """
     if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
         return False
@@ -462,8 +438,8 @@ def _factored_bits(modulus: Size) -> float:
 def _order(exponent: Node, modulus: Size) -> Size:
     """Return the size of the totient of a modulus.
 
-    The totient is computed if the exponent calls a function, whose cost depends on the totient, or if no factorization
-    is needed for it.
+    The totient is computed if no factorization is needed for it, or if it determines the cost of a call in the
+    exponent.
     """
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))

@@ -24,19 +24,14 @@ class Enclosed(IntEnum):
 
 
 class Size(NamedTuple):
-    """The bounds ``low`` and ``high`` of a value if they are small, and the sizes of its numerator and denominator.
-
-    The numerator has at most ``bits`` bits. The denominator has at most ``places`` bits; 0 means certainly whole. The
-    value is at least 2^``least``, which is -inf if the value may be 0 or negative. ``rounded`` tells whether the value
-    is an enclosure.
-    """
+    """The bounds ``low`` and ``high`` of a value if they are small, and the sizes of its numerator and denominator."""
 
     low: Value  # None if the bounds are unknown or too large; ``high`` is None then too
     high: Value
-    bits: float
-    places: float = 0.0
-    least: float = -inf
-    rounded: Enclosed = Enclosed.NO
+    bits: float  # of the numerator, at most
+    places: float = 0.0  # bits of the denominator, at most; 0: certainly whole
+    least: float = -inf  # the value is at least 2^``least``; -inf if it may be 0 or negative
+    rounded: Enclosed = Enclosed.NO  # whether the value is an enclosure
 
     @property
     def value(self) -> Value:
@@ -49,6 +44,35 @@ class Size(NamedTuple):
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
         return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
+
+    def plus(self, other: Size) -> Size:
+        """Return the size of the sum."""
+        low, high = corners(self, other, lambda a, b: a + b)
+        small, large = sorted((self.bits + other.places, other.bits + self.places))
+        bits = large if large == inf else large + log2(1 + 2.0 ** (small - large))
+        least = max(self.least, other.least) if min(self.least, other.least) > -inf else -inf
+        return Size(low, high, bits * MARGIN, self.places + other.places, least, rounded_of(self, other))
+
+    def minus(self, other: Size) -> Size:
+        """Return the size of the difference."""
+        least = self.least - 1 if self.least > other.bits + 1 and self.least < inf else -inf
+        return self.plus(other.negated())._replace(least=least)
+
+    def times(self, other: Size) -> Size:
+        """Return the size of the product."""
+        low, high = corners(self, other, lambda a, b: a * b)
+        least = self.least + other.least if min(self.least, other.least) > -inf else -inf
+        return Size(low, high, self.bits + other.bits, self.places + other.places, least, rounded_of(self, other))
+
+    def negated(self) -> Size:
+        """Return the size of the negated value."""
+        low, high = (None, None) if self.low is None else (-self.high, -self.low)
+        return self._replace(low=low, high=high, least=-inf)
+
+    def whole(self) -> Size:
+        """Return the size of the value after rounding to a whole number, in any direction."""
+        low, high = (None, None) if self.low is None else (self.low // 1, -(-self.high // 1))
+        return Size(low, high, self.bits + 1)
 
 
 def size_of(value: Value) -> Size:
@@ -97,36 +121,3 @@ def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -
         return None, None
     found = [lowest(combine(a, b)) for a in ends[:2] for b in ends[2:]]
     return min(found), max(found)
-
-
-def sum_of(left: Size, right: Size) -> Size:
-    """Return the size of a sum."""
-    low, high = corners(left, right, lambda a, b: a + b)
-    small, large = sorted((left.bits + right.places, right.bits + left.places))
-    bits = large if large == inf else large + log2(1 + 2.0 ** (small - large))
-    least = max(left.least, right.least) if min(left.least, right.least) > -inf else -inf
-    return Size(low, high, bits * MARGIN, left.places + right.places, least, rounded_of(left, right))
-
-
-def least_difference(left: Size, right: Size) -> float:
-    """Return an e with ``left`` - ``right`` >= 2^e for certain, or -inf if none is known."""
-    return left.least - 1 if left.least > right.bits + 1 and left.least < inf else -inf
-
-
-def negated(size: Size) -> Size:
-    """Return the size of the negated value."""
-    low, high = (None, None) if size.low is None else (-size.high, -size.low)
-    return size._replace(low=low, high=high, least=-inf)
-
-
-def product_of(left: Size, right: Size) -> Size:
-    """Return the size of a product."""
-    low, high = corners(left, right, lambda a, b: a * b)
-    least = left.least + right.least if min(left.least, right.least) > -inf else -inf
-    return Size(low, high, left.bits + right.bits, left.places + right.places, least, rounded_of(left, right))
-
-
-def whole_of(size: Size) -> Size:
-    """Return the size of a value rounded to a whole number."""
-    low, high = (None, None) if size.low is None else (size.low // 1, -(-size.high // 1))
-    return Size(low, high, size.bits + 1)

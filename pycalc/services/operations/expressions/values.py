@@ -47,10 +47,7 @@ def fraction(numerator: Value, denominator: Value) -> Value:
 
 
 def residue_of(value: Value, modulus: Value) -> Value:
-    """Return an exact value modulo ``modulus``.
-
-    Raises ZeroDivisionError if the denominator and the modulus have a common factor.
-    """
+    """Return an exact value modulo ``modulus``. Raises ZeroDivisionError if its denominator has no inverse."""
     if is_whole(value):
         return value % modulus
     return value.numerator * gmp.invert(value.denominator, modulus) % modulus if modulus > 1 else mpz(0)

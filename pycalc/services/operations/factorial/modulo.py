@@ -18,29 +18,24 @@ _LONGEST_MIRROR = 2**64  # a product of this many factors takes too long in any 
 
 
 class FactorialPlan(NamedTuple):
-    """A method for n! modulo m, based on a factorization m = ``smooth``·``rough``, where ``smooth`` divides n!.
-
-    ``rough`` has no prime factor up to ``searched``. ``mirror`` is set to ``rough`` - 1 - n if ``rough`` is a prime and
-    Wilson's theorem saves time. ``whole`` means that ``rough`` is m, and that n! itself is computed and divided,
-    because n is small or a prime power in m does not divide n!.
-    """
+    """A method for n! modulo m, based on a factorization m = ``smooth``·``rough``, where ``smooth`` divides n!."""
 
     smooth: int
     rough: int
-    mirror: int | None = None
-    whole: bool = False
-    searched: int = 0
+    mirror: int | None = None  # ``rough`` - 1 - n, if ``rough`` is a prime and Wilson's theorem saves time
+    whole: bool = False  # whether ``rough`` is m, and n! itself is computed and divided by m
+    searched: int = 0  # ``rough`` has no prime factor up to this number
 
     def residue(self, n: int) -> int:
-        """Return ``n``! modulo m.
-
-        It is 0 modulo ``smooth``, and is computed modulo ``rough`` (Chinese remainder theorem).
-        """
+        """Return ``n``! modulo m, from 0 modulo ``smooth`` and n! modulo ``rough`` (Chinese remainder theorem)."""
         if self.whole:
             return int(gmp.fac(n) % self.rough)
-        if self.mirror is not None:
-            return _joined(self.smooth, self.rough, _wilson(self.mirror, self.rough))
         smooth, rough = self.smooth, self.rough
+        if (
+            self.mirror is not None
+        ):  # by Wilson's theorem, n! is congruent to (-1)^(mirror+1) / mirror! modulo the prime
+            value = inverse(factorial_by_steps(self.mirror, rough), rough)
+            return _joined(smooth, rough, value if self.mirror % 2 else -value)
         if rough > n and largest_inverted(n) > self.searched:
             # The factors of ``rough`` that are removed divide n!. Each of their primes p is between 10^6 and
             # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. A modulus of at most 10,000 digits has fewer
@@ -60,7 +55,7 @@ def plan_factorial(n: int, modulus: int) -> FactorialPlan:
     smooth, rough = 1, mpz(modulus)
     for prime in small_divisors(rough, limit):
         rough, exponent = gmp.remove(rough, prime)
-        if factorial_exponent(n, prime, enough=exponent) < exponent:
+        if factorial_exponent(n, prime, enough=exponent) < exponent:  # n! is no multiple of this power
             return FactorialPlan(1, modulus, whole=True)
         smooth *= prime ** int(exponent)
     rough = int(rough)
@@ -113,9 +108,3 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
 def _joined(smooth: int, rough: int, residue: int) -> int:
     """Return the number that is 0 modulo ``smooth`` and ``residue`` modulo ``rough``."""
     return smooth * (residue * inverse(smooth, rough) % rough)
-
-
-def _wilson(mirror: int, prime: int) -> int:
-    """Return (``prime`` - 1 - ``mirror``)! modulo ``prime`` as (-1)^(mirror+1) / mirror!, by Wilson's theorem."""
-    value = inverse(factorial_by_steps(mirror, prime), prime)
-    return value if mirror % 2 else prime - value

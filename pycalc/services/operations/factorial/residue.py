@@ -60,8 +60,8 @@ def factorial_residue_seconds(n: int) -> float:
 def factorial_by_steps(n: int, modulus: int) -> int:
     """Return ``n``! modulo ``modulus``, which must be above ``n``, in O(sqrt(n) log n) modular operations.
 
-    ``modulus`` must have no prime factor up to ``largest_inverted(n)``, because the interpolation divides by numbers
-    with such factors. Raises ZeroDivisionError if an inverse does not exist.
+    Raises ZeroDivisionError if ``modulus`` has a prime factor up to ``largest_inverted(n)`` by which the interpolation
+    divides.
     """
     return _by_steps((n,), mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus)[0]
 

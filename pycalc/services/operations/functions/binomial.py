@@ -5,17 +5,20 @@ from __future__ import annotations
 from math import ceil, lgamma, log, log10
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
-from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
+from pycalc.services.operations.binomials.growth import (
+    binomial_logarithm,
+    binomial_residue_seconds,
+    binomial_summary_seconds,
+)
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue, sieved_residue_seconds
-from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
+from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue
+from pycalc.services.operations.factorial.residue import factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import Ends, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
-from pycalc.services.operations.numbers.modular import checked_modulus
-from pycalc.services.operations.numbers.texts import ENDS, inverse
+from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SHORT_PRODUCT = 10_000  # up to this k, the factors are multiplied one by one modulo the prime
@@ -53,7 +56,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         if 16 * k < n:
             time += _SECONDS_PER_DIGIT_AND_FACTOR * size * min(k, 10**150)
         if digits > self.verified_above:
-            time += _verification_seconds(n, k)
+            direct = not is_sieved(n, k) and (k <= _SHORT_PRODUCT or n >= 2**61)
+            time += _SECONDS_PER_FACTOR * min(k, _COUNTLESS) if direct else binomial_residue_seconds(n, k)
         # n over k is at least (n/k)^k, and so at least 2^k.
         return Estimate(digits, time, True, least=k * 3 // 10 if sign > 0 else 0)
 
@@ -64,8 +68,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return the coefficient modulo ``prime``, for a k below ``prime``.
 
-        With n and k as in ``_normal``, this is a product of prime factors if n is small, of the factors of the
-        numerator and the denominator if k is small or n >= ``prime``, and otherwise a quotient of factorials.
+        It is a product of prime factors if n is small, of factors of numerator and denominator if k is small or n is at
+        least ``prime``, and otherwise a quotient of factorials. Here n and k are those of ``_normal``.
         """
         sign, n, k = _normal(args)
         if is_sieved(n, k):
@@ -79,12 +83,12 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             below = others[0] * others[1] % prime
         return sign * above * inverse(below, prime) % prime
 
-    def summary(self, args: Integers, precision: int) -> ResultSummary:
-        _, n, k = _normal(args)
+    def summary(self, args: Integers) -> Ends:
+        sign, n, k = _normal(args)
         if k <= _SHORT:
-            return ResultSummary(*Ends.of_text(self.compute(args, precision).decode().lstrip("-")), exact=True)
+            return Ends.of_text((gmp.bincoef(n, k) * abs(sign)).digits())
         last: int = plan_binomial(n, k, 10**ENDS).method.residue(n, k)
-        return ResultSummary(*ends_by_logarithm(binomial_logarithm(n, k), 2 * n.bit_length() + 20, last), exact=True)
+        return ends_by_logarithm(lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 20, last)
 
     def summary_seconds(self, args: Integers) -> float:
         _, n, k = _normal(args)
@@ -93,7 +97,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         _, n, k = _normal(args)
         estimate = self.estimate(args, 1)
-        return plan_binomial(n, k, checked_modulus(modulus), estimate.seconds, estimate.digits)
+        return plan_binomial(n, k, modulus, estimate.seconds, estimate.digits)
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         sign, n, k = _normal(args)
@@ -118,28 +122,22 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 
 
 def _digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k: exactly for 1,000 < ``k`` < 10^300, and a few more for a smaller k.
+    """Return the number of digits of n over k, for k <= 1,000 an upper bound that is little higher.
 
-    For a larger k, return k, which is beyond any limit.
+    For k >= 10^300, return k, which is beyond any limit.
     """
     if k == 0:
         return 1
     if _SHORT < k < _COUNTLESS:
         approximate = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10) if n < 10**9 else 1e9
-        return digits_by_logarithm(approximate, binomial_logarithm(n, k), 2 * n.bit_length() + 60)
+        return digits_by_logarithm(
+            approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 60
+        )
     if n < _LARGEST_FLOAT:
         logarithm = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
         return ceil(logarithm * (1 + 1e-9) + n * 1e-14) + 1
     # n over k is at most (3n/k)^k, since k! is at least (k/e)^k.
     return ceil(k * (log10(3 * n) - log10(k)) * (1 + 1e-9)) + 1 if k < _COUNTLESS else k
-
-
-def _verification_seconds(n: int, k: int) -> float:
-    if is_sieved(n, k):
-        return sieved_residue_seconds(n)
-    if k <= _SHORT_PRODUCT or n >= 2**61:
-        return _SECONDS_PER_FACTOR * min(k, _COUNTLESS)
-    return factorial_residue_seconds(n)
 
 
 OPERATION = Binomial()

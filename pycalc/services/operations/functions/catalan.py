@@ -5,17 +5,20 @@ from __future__ import annotations
 from math import lgamma, log, log10
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
-from pycalc.services.operations.binomials.growth import binomial_logarithm, binomial_summary_seconds
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
+from pycalc.services.operations.binomials.growth import (
+    binomial_logarithm,
+    binomial_residue_seconds,
+    binomial_summary_seconds,
+)
 from pycalc.services.operations.binomials.modulo import plan_binomial
-from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue, sieved_residue_seconds
-from pycalc.services.operations.factorial.residue import factorial_residue_seconds, factorial_residues
+from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue
+from pycalc.services.operations.factorial.residue import factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import Ends, Logarithm, digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
-from pycalc.services.operations.numbers.modular import checked_modulus
-from pycalc.services.operations.numbers.texts import ENDS, inverse
+from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SMALL = 1_001
@@ -38,10 +41,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def estimate(self, args: Integers, precision: int) -> Estimate:
         (n,) = args
         digits = _digits(n)
-        verification = 0.0
-        if digits > self.verified_above:
-            sieved = is_sieved(2 * n, n)
-            verification = sieved_residue_seconds(2 * n) if sieved else factorial_residue_seconds(2 * n)
+        verification = binomial_residue_seconds(2 * n, n) if digits > self.verified_above else 0.0
         time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
         # ``digits`` may be one too high for a short number.
         return Estimate(digits, time, True, least=max(0, digits - 2))
@@ -58,12 +58,12 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         half, whole = factorial_residues((n, 2 * n), prime)
         return whole * inverse(half * half * (n + 1) % prime, prime) % prime
 
-    def summary(self, args: Integers, precision: int) -> ResultSummary:
+    def summary(self, args: Integers) -> Ends:
         (n,) = args
         if n < _SMALL:
-            return ResultSummary(*Ends.of_text(_catalan(n).digits()), exact=True)
+            return Ends.of_text(_catalan(n).digits())
         last = self.modulo(args, 10**ENDS)
-        return ResultSummary(*ends_by_logarithm(_logarithm(n), 2 * n.bit_length() + 20, last), exact=True)
+        return ends_by_logarithm(lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 20, last)
 
     def summary_seconds(self, args: Integers) -> float:
         return 2 * binomial_summary_seconds(args[0])
@@ -71,7 +71,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         (n,) = args
         estimate = self.estimate(args, 1)
-        given = (checked_modulus(modulus), estimate.seconds, estimate.digits)
+        given = (modulus, estimate.seconds, estimate.digits)
         plans = [plan_binomial(2 * n, k, *given) for k in (n, max(n - 1, 0))]
         method = tuple(plan.method for plan in plans)
         return ResiduePlan(sum(plan.seconds for plan in plans), max(plan.memory for plan in plans), method)
@@ -84,10 +84,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return difference % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is congruent to C(2n-1, n-1) - C(2n-1, n-2) modulo ``modulus``.
-
-        By Pascal's rule, this difference of binomial coefficients is the n-th Catalan number.
-        """
+        """Return whether ``residue`` is C(2n-1, n-1) - C(2n-1, n-2) modulo ``modulus``, by Pascal's rule."""
         (n,) = args
         estimate = self.estimate(args, 1)
         near, far = (
@@ -105,17 +102,12 @@ def _digits(n: int) -> int:
     if n < _SMALL:
         return int(_catalan(n).num_digits())
     approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
-    return digits_by_logarithm(approximate, _logarithm(n), 2 * n.bit_length() + 60)
+    return digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 60)
 
 
-def _logarithm(n: int) -> Logarithm:
-    """Return a function that encloses log10 C(n) = log10(2n over n) - log10(n + 1)."""
-    middle = binomial_logarithm(2 * n, n)
-
-    def logarithm(arithmetic: IntervalArithmetic) -> Interval:
-        return arithmetic.subtract(middle(arithmetic), arithmetic.log10(arithmetic.integer(n + 1)))
-
-    return logarithm
+def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
+    """Return an enclosure of log10 C(n) = log10(2n over n) - log10(n + 1)."""
+    return binomial_logarithm(arithmetic, 2 * n, n) - arithmetic.integer(n + 1).log10()
 
 
 OPERATION = Catalan()

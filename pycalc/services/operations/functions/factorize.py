@@ -59,11 +59,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
     def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
-        """Yield the factors found so far: the primes below 1,000, then also those found with elliptic curves, then all.
-
-        Elliptic curves are used only if the remaining cofactor is composite and has at least ``_SHORTEST_BY_CURVES``
-        bits.
-        """
+        """Yield the factors found so far: the primes below 1,000, then those found with elliptic curves, then all."""
         factors, rest = small_factors(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):

@@ -11,10 +11,7 @@ mpz: Any = gmpy2.mpz
 
 
 def int_of(text: str) -> int:
-    """Return the integer of a decimal text of any length, in less than quadratic time.
-
-    Python's ``int`` refuses more than 4,300 digits.
-    """
+    """Return the integer of decimal digits of any length. Python's ``int`` refuses more than 4,300 digits."""
     return int(mpz(text)) if len(text) > 300 else int(text)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, settled
-from pycalc.services.operations.numbers.texts import ENDS
+from pycalc.services.operations.numbers.texts import ENDS, Ends
 
 _SURE_BELOW = 10**9
 _MARGIN = 1e-4
@@ -21,40 +21,15 @@ _SHORT_BITS_OF_LONG_BASE = 100_000
 Logarithm = Callable[[IntervalArithmetic], Interval]
 
 
-class Ends(NamedTuple):
-    """The length of a string of digits, and its first and last digits (up to 20 each)."""
-
-    digits: int
-    leading: str
-    trailing: str
-
-    @classmethod
-    def of_text(cls, text: str) -> Ends:
-        """Return the ends of a string of digits."""
-        return cls(len(text), text[:ENDS], text[-ENDS:])
-
-    @classmethod
-    def zeros(cls, count: int) -> Ends:
-        """Return the ends of a string of ``count`` zeros."""
-        shown = "0" * min(count, ENDS)
-        return cls(count, shown, shown)
-
-    def followed_by(self, other: Ends) -> Ends:
-        """Return the ends of the string that consists of this string and another one."""
-        leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
-        trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
-        return Ends(self.digits + other.digits, leading, trailing)
-
-
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float, whose error is below 1e-4 for logarithms below 10^9. This float decides
-    nearly all cases. The enclosure ``logarithm`` decides the others, at a precision of ``bits`` or more.
+    ``approximate`` is the logarithm as a float, whose error is below 1e-4 for logarithms below 10^9. If it does not
+    decide, the enclosure ``logarithm`` does, at a precision of ``bits`` or more.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
-    return settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), 0), bits)[0] + 1
+    return settled(lambda arithmetic: logarithm(arithmetic).leading(0), bits)[0] + 1
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
@@ -62,14 +37,14 @@ def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
 
     ``bits`` is the first precision at which the enclosure ``logarithm`` is tried.
     """
-    power, leading = settled(lambda arithmetic: arithmetic.leading(logarithm(arithmetic), ENDS), bits + 40 * 4)
+    power, leading = settled(lambda arithmetic: logarithm(arithmetic).leading(ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
 
 class IntegerPower(NamedTuple):
     """The power ``base``^``exponent``, which is not computed.
 
-    ``base`` >= 1 is not a multiple of ten, and ``exponent`` >= 0. As an exception, the power may be 0^1.
+    ``base`` >= 1 is not a multiple of ten, and ``exponent`` >= 0. The only other power is 0^1.
     """
 
     base: int
@@ -93,7 +68,7 @@ class IntegerPower(NamedTuple):
         return 1 if self.is_one else int(mpz(self.base) ** self.exponent)
 
     def _logarithm(self, arithmetic: IntervalArithmetic) -> Interval:
-        return arithmetic.multiply(arithmetic.log10(arithmetic.integer(self.base)), arithmetic.integer(self.exponent))
+        return arithmetic.integer(self.base).log10() * self.exponent
 
     @property
     def _bits(self) -> int:

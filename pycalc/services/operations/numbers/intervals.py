@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
@@ -12,72 +12,87 @@ ResultT = TypeVar("ResultT")
 _MAX_BITS = 4_000_000
 
 
-class Interval(NamedTuple):
-    """An interval that encloses a real number; its bounds are MPFR numbers."""
-
-    low: Any
-    high: Any
-
-
 class IntervalArithmetic:
-    """Interval arithmetic with ``bits`` of precision and MPFR's whole range of exponents."""
+    """A precision of ``bits`` for intervals, with MPFR's whole range of exponents."""
 
     def __init__(self, bits: int) -> None:
         limits = {"precision": bits, "emin": gmp.get_emin_min(), "emax": gmp.get_emax_max()}
         self.bits = bits
-        self._down = gmp.context(round=gmp.RoundDown, **limits)
-        self._up = gmp.context(round=gmp.RoundUp, **limits)
+        self.down = gmp.context(round=gmp.RoundDown, **limits)
+        self.up = gmp.context(round=gmp.RoundUp, **limits)
 
     def integer(self, value: int) -> Interval:
-        """Return an enclosure of an integer, rounded outward."""
+        """Return an enclosure of an integer."""
         zero = gmp.mpfr(0)
-        return Interval(self._down.add(mpz(value), zero), self._up.add(mpz(value), zero))
-
-    def add(self, a: Interval, b: Interval) -> Interval:
-        return Interval(self._down.add(a.low, b.low), self._up.add(a.high, b.high))
-
-    def subtract(self, a: Interval, b: Interval) -> Interval:
-        return Interval(self._down.sub(a.low, b.high), self._up.sub(a.high, b.low))
-
-    def multiply(self, a: Interval, b: Interval) -> Interval:
-        pairs = [(x, y) for x in a for y in b]
-        return Interval(min(self._down.mul(x, y) for x, y in pairs), max(self._up.mul(x, y) for x, y in pairs))
-
-    def divide(self, a: Interval, b: Interval) -> Interval:
-        """Return the quotient. The divisor must be positive."""
-        pairs = [(x, y) for x in a for y in b]
-        return Interval(min(self._down.div(x, y) for x, y in pairs), max(self._up.div(x, y) for x, y in pairs))
-
-    def sqrt(self, a: Interval) -> Interval:
-        """Return the square root of a number that is 0 or more."""
-        return Interval(self._down.sqrt(a.low), self._up.sqrt(a.high))
-
-    def log(self, a: Interval) -> Interval:
-        """Return the natural logarithm of a positive number."""
-        return Interval(self._down.log(a.low), self._up.log(a.high))
-
-    def log10(self, a: Interval) -> Interval:
-        """Return the base-10 logarithm of a positive number."""
-        return Interval(self._down.log10(a.low), self._up.log10(a.high))
-
-    def exp10(self, a: Interval) -> Interval:
-        """Return ten to the power of an enclosed number."""
-        return Interval(self._down.exp10(a.low), self._up.exp10(a.high))
+        return Interval(self, self.down.add(mpz(value), zero), self.up.add(mpz(value), zero))
 
     def pi(self) -> Interval:
-        return Interval(self._down.const_pi(), self._up.const_pi())
+        return Interval(self, self.down.const_pi(), self.up.const_pi())
 
-    def leading(self, log: Interval, count: int) -> tuple[int, str] | None:
+
+class Interval:
+    """An interval that encloses a real number. Its bounds are MPFR numbers.
+
+    Operators and functions round outward. The right operand may be an integer.
+    """
+
+    __slots__ = ("_arithmetic", "high", "low")
+
+    def __init__(self, arithmetic: IntervalArithmetic, low: Any, high: Any) -> None:
+        self._arithmetic = arithmetic
+        self.low = low
+        self.high = high
+
+    def __add__(self, other: Interval | int) -> Interval:
+        arithmetic, right = self._arithmetic, self._interval(other)
+        return Interval(arithmetic, arithmetic.down.add(self.low, right.low), arithmetic.up.add(self.high, right.high))
+
+    def __sub__(self, other: Interval | int) -> Interval:
+        arithmetic, right = self._arithmetic, self._interval(other)
+        return Interval(arithmetic, arithmetic.down.sub(self.low, right.high), arithmetic.up.sub(self.high, right.low))
+
+    def __mul__(self, other: Interval | int) -> Interval:
+        return self._combined(other, self._arithmetic.down.mul, self._arithmetic.up.mul)
+
+    def __truediv__(self, other: Interval | int) -> Interval:
+        """Return the quotient. The divisor must be positive."""
+        return self._combined(other, self._arithmetic.down.div, self._arithmetic.up.div)
+
+    def _combined(self, other: Interval | int, down: Callable[..., Any], up: Callable[..., Any]) -> Interval:
+        right = self._interval(other)
+        pairs = [(x, y) for x in (self.low, self.high) for y in (right.low, right.high)]
+        return Interval(self._arithmetic, min(down(x, y) for x, y in pairs), max(up(x, y) for x, y in pairs))
+
+    def _interval(self, value: Interval | int) -> Interval:
+        return value if isinstance(value, Interval) else self._arithmetic.integer(value)
+
+    def sqrt(self) -> Interval:
+        """Return the square root of a number that is 0 or more."""
+        return Interval(self._arithmetic, self._arithmetic.down.sqrt(self.low), self._arithmetic.up.sqrt(self.high))
+
+    def log(self) -> Interval:
+        """Return the natural logarithm of a positive number."""
+        return Interval(self._arithmetic, self._arithmetic.down.log(self.low), self._arithmetic.up.log(self.high))
+
+    def log10(self) -> Interval:
+        """Return the base-10 logarithm of a positive number."""
+        return Interval(self._arithmetic, self._arithmetic.down.log10(self.low), self._arithmetic.up.log10(self.high))
+
+    def exp10(self) -> Interval:
+        """Return ten to the power of the number."""
+        return Interval(self._arithmetic, self._arithmetic.down.exp10(self.low), self._arithmetic.up.exp10(self.high))
+
+    def leading(self, count: int) -> tuple[int, str] | None:
         """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number with this logarithm.
 
         Return None if the enclosure does not determine both.
         """
-        floor = floor_of(log.low)
-        if floor_of(log.high) != floor:
+        floor = floor_of(self.low)
+        if floor_of(self.high) != floor:
             return None
         if count == 0:
             return floor, ""
-        scaled = self.exp10(self.add(log, self.integer(count - 1 - floor)))
+        scaled = (self + (count - 1 - floor)).exp10()
         low, high = floor_of(scaled.low), floor_of(scaled.high)
         return (floor, str(low)) if low == high else None
 
@@ -94,10 +109,9 @@ def nearest_of(value: Any, factor: int) -> int:
 
 
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
-    """Return the first result of ``attempt`` that is not None.
+    """Return the first result of ``attempt`` that is not None, at precisions that double from ``bits`` on (Ziv).
 
-    After each None, double the precision, from ``bits`` on (Ziv). Raises ArithmeticError if there is none below
-    4,000,000 bits.
+    Raises ArithmeticError if there is none below 4,000,000 bits.
     """
     while bits < _MAX_BITS:
         result = attempt(IntervalArithmetic(bits))

@@ -19,16 +19,16 @@ _PADDING = 100
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _KEY_LENGTH = 200
 _LONGEST_SHOWN = 60  # digits of a number in a message
-_DIGITS = "[0-9]+(?:_[0-9]+)*"
-_BASED = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*"
+DIGITS = "[0-9]+(?:_[0-9]+)*"
+BASED = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*"
 # 0xFF, 0b101, 1_000 and 1e6
-_NATURAL = rf"{_BASED}|{_DIGITS}(?:[eE]\+?[0-9]+)?"
+_NATURAL = rf"{BASED}|{DIGITS}(?:[eE]\+?[0-9]+)?"
 NATURAL = re.compile(f"(?:{_NATURAL})")
 INTEGER = re.compile(f"[+-]?(?:{_NATURAL})")
 # 0xFF, 1/3, 2.5, .5 and 1e-3
 RATIONAL = re.compile(
-    rf"([+-]?)(?:({_BASED})|({_DIGITS})/({_DIGITS})|"
-    rf"(?:({_DIGITS})(?:\.({_DIGITS}))?|\.({_DIGITS}))(?:[eE]([+-]?[0-9]+))?)"
+    rf"([+-]?)(?:({BASED})|({DIGITS})/({DIGITS})|"
+    rf"(?:({DIGITS})(?:\.({DIGITS}))?|\.({DIGITS}))(?:[eE]([+-]?[0-9]+))?)"
 )
 
 
@@ -54,7 +54,7 @@ class RationalLiteral:
     def text(self) -> str:
         """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        Scientific notation is used if plain digits would need more than 100 additional zeros.
+        Scientific notation is used if plain digits would need over 100 additional zeros.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
@@ -86,60 +86,51 @@ def integer_json(value: int) -> int | str:
 
 
 def shortened(value: int) -> str:
-    """Return the digits of an integer for a message. If there are more than 60, return only the first and last 20."""
+    """Return the digits of an integer for a message: of more than 60, only the first and last 20."""
     text = text_of(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
 
 def key_of(name: str, *operands: str) -> str:
-    """Return the cache key of an operation and its operands, ``name:operand:...``.
-
-    Operands of more than 200 characters in total are replaced by their SHA-256 hash.
-    """
+    """Return the cache key ``name:operand:...``. A SHA-256 hash replaces operands of over 200 characters in total."""
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     return f"{name}:{text}"
 
 
-def required(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> str | FieldProblem:
-    """Return the text of a literal, or a FieldProblem if it is missing or has more than ``most`` characters."""
+def _required(raw: Mapping[str, str], name: str, most: int) -> str:
     text = raw.get(name)
     if not isinstance(text, str):
-        return FieldProblem(f"/{name}", f"{name} is missing: it is required.")
+        raise _invalid(name, "is missing: it is required.")
     if len(text) > most:
-        return FieldProblem(f"/{name}", f"{name} must have at most {most:,} characters.")
+        raise _invalid(name, f"must have at most {most:,} characters.")
     return text
 
 
-def natural_problem(name: str, least: int = 0) -> FieldProblem:
-    """Return the FieldProblem for a text that is not a whole number of ``least`` or more."""
-    return FieldProblem(f"/{name}", f"{name} must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
+def _invalid(name: str, problem: str) -> InvalidInput:
+    return InvalidInput.of(FieldProblem(f"/{name}", f"{name} {problem}"))
 
 
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
     """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101, which must be at least ``least``.
 
-    Raises InvalidInput for other texts, for more than ``most`` characters, and for an exponent that makes more than
-    MAX_LITERAL digits.
+    Raises InvalidInput for other texts, for over ``most`` characters, and for an exponent that makes over MAX_LITERAL
+    digits.
     """
-    text = required(raw, name, most)
-    if isinstance(text, FieldProblem):
-        raise InvalidInput.of(text)
+    text = _required(raw, name, most)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
         return value
-    raise InvalidInput.of(natural_problem(name, least))
+    raise _invalid(name, f"must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
 
 
 def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
     """Return the integer of a literal, which may have a sign. Raises InvalidInput as ``parse_natural`` does."""
-    text = required(raw, name, most)
-    if isinstance(text, FieldProblem):
-        raise InvalidInput.of(text)
+    text = _required(raw, name, most)
     if INTEGER.fullmatch(text):
         value = _magnitude(name, text.lstrip("+-"))
         return -value if text.startswith("-") else value
-    raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must be a whole number such as 12, -12, 1e6 or 0xFF."))
+    raise _invalid(name, "must be a whole number such as 12, -12, 1e6 or 0xFF.")
 
 
 def _magnitude(name: str, text: str) -> int:
@@ -150,7 +141,7 @@ def _magnitude(name: str, text: str) -> int:
     digits, _, power = plain.lower().partition("e")
     zeros = int_of(power or "0")
     if len(digits) + zeros > max(MAX_LITERAL, len(text)):  # a short text never stands for a long number
-        raise InvalidInput.of(FieldProblem(f"/{name}", f"{name} must have at most {MAX_LITERAL:,} digits."))
+        raise _invalid(name, f"must have at most {MAX_LITERAL:,} digits.")
     return int_of(digits + "0" * zeros)
 
 
@@ -162,14 +153,14 @@ def size_of(literal: str) -> int:
     return len(literal) + (int(exponent) if len(exponent) <= 5 else _HUGE)
 
 
-def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral | FieldProblem:
-    """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``, or a FieldProblem."""
-    text = required(raw, name, most)
-    if isinstance(text, FieldProblem):
-        return text
-    match = RATIONAL.fullmatch(text)
+def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral:
+    """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``.
+
+    Raises InvalidInput for other texts, for over ``most`` characters, and for an exponent beyond ±10^18.
+    """
+    match = RATIONAL.fullmatch(_required(raw, name, most))
     if match is None:
-        return FieldProblem(f"/{name}", f"{name} must be a number such as 2, -3, 2.5, 1e3, 0xFF or 2/3.")
+        raise _invalid(name, "must be a number such as 2, -3, 2.5, 1e3, 0xFF or 2/3.")
     groups = (group and group.replace("_", "") for group in match.groups())
     sign, based, numerator, denominator, whole, fraction, bare, power = groups
     if based:
@@ -177,12 +168,12 @@ def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -
     if denominator:
         divisor = int_of(denominator)
         if divisor == 0:
-            return FieldProblem(f"/{name}", f"{name} must have a denominator of 1 or more.")
+            raise _invalid(name, "must have a denominator of 1 or more.")
         return _quotient(sign, int_of(numerator), divisor)
     fraction = fraction or bare or ""
     exponent = int_of(power or "0")
     if abs(exponent) > MAX_EXPONENT:
-        return FieldProblem(f"/{name}", f"{name} must have an exponent within ±10^18.")
+        raise _invalid(name, "must have an exponent within ±10^18.")
     return lowest(sign, (whole or "") + fraction, exponent - len(fraction))
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from pycalc.errors import InvalidInput
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.literals import natural_problem
 
 PRIME_BITS = 61
 
@@ -20,13 +18,6 @@ def random_prime() -> int:
         prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
         if prime.bit_length() == PRIME_BITS:
             return prime
-
-
-def checked_modulus(modulus: int) -> int:
-    """Return ``modulus``. Raises InvalidInput (pointer ``/mod``) if it is below 1."""
-    if modulus < 1:
-        raise InvalidInput.of(natural_problem("mod", 1))
-    return modulus
 
 
 def fibonacci_residue(n: int, modulus: int) -> int:

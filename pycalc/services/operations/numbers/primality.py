@@ -23,7 +23,7 @@ _SMALL_PRIMES = gmp.primorial(10_000)
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is a prime number, proved by strong tests or, if ``n`` is large, by FLINT.
+    """Return whether ``n`` is prime, proved by strong tests or, if ``n`` is large, by FLINT.
 
     No composite number below 3.3·10^24 passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
     FLINT proves by the method of Pocklington and Morrison, or by APRCL.
@@ -40,9 +40,9 @@ def is_proved_prime(n: int) -> bool:
 
 
 def proof_seconds(n: int) -> float:
-    """Estimate the seconds that ``is_proved_prime`` takes for ``n`` on one core.
+    """Estimate the seconds of ``is_proved_prime`` for ``n`` on one core.
 
-    For a number of up to _LONGEST_TESTED bits without a small factor, the estimate runs the strong test to base 2.
+    For up to 40,000 bits, the estimate runs the strong test to base 2.
     """
     if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS

@@ -32,12 +32,9 @@ def prime_sieve(limit: int) -> bytearray:
 
 
 def marked_product(sieve: bytearray, modulus: int) -> int:
-    """Return the product of the odd numbers that a sieve marks, and that 3 and 5 do not divide, modulo ``modulus``.
-
-    Only the eight classes modulo 30 that have primes are read, because the interpreter makes an object of each number.
-    """
+    """Return the product modulo ``modulus`` of the odd numbers that a sieve marks and 3 and 5 do not divide."""
     result = 1
-    for first in _CLASSES:
+    for first in _CLASSES:  # the others have no primes, and each number read makes an object in the interpreter
         marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))
         for start in range(0, len(marked), _FACTORS):
             result = result * prod(marked[start : start + _FACTORS]) % modulus
@@ -83,10 +80,7 @@ def totient(n: int) -> int:
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
-    """Return the exponent of ``prime`` in n!, the sum of n // prime^i (Legendre).
-
-    The sum stops early when it is ``enough`` or more.
-    """
+    """Return the exponent of ``prime`` in n! (Legendre), or any number from ``enough`` to the exponent."""
     exponent = 0
     while n and exponent < enough:
         n //= prime
@@ -116,10 +110,8 @@ def factorial_factors(n: int) -> tuple[list[list[int]], int]:
 
 
 def product(factors: list[int]) -> Any:
-    """Return the product as a GMP integer.
-
-    Python multiplies blocks of factors, and GMP multiplies these in a balanced tree.
-    """
+    """Return the product as a GMP integer, multiplied in a balanced tree."""
+    # Python multiplies blocks of factors, and GMP multiplies these.
     level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
     while len(level) > 1:
         if len(level) % 2:

@@ -17,10 +17,9 @@ class Rounded(NamedTuple):
     exponent: int
 
     def text(self) -> str:
-        """Return the text, in plain digits or as ``d.ddde+123``.
+        """Return the text, in plain digits or as ``d.ddde+123``, with all digits of the precision.
 
         Plain digits have at most five zeros between the point and the digits, and no zeros added before the point.
-        Trailing zeros of ``digits`` are written, because they show the precision.
         """
         digits = text_of(self.digits)
         sign = "-" if self.negative else ""

@@ -14,47 +14,56 @@ _PIECE = 150_000
 _OTHER_BYTES = re.compile(rb"[^0-9]+")  # than digits
 
 
-class DigitFacts(NamedTuple):
+class Ends(NamedTuple):
     """The number of digits in a text, and its first and last digits (up to 20 each)."""
 
     digits: int
     leading: str
     trailing: str
 
+    @classmethod
+    def of_text(cls, text: str) -> Ends:
+        """Return the ends of a string of digits."""
+        return cls(len(text), text[:ENDS], text[-ENDS:])
 
-def describe(text: bytes) -> DigitFacts:
-    """Return the DigitFacts of a result's text. Sign, point, slash and exponent do not count.
+    @classmethod
+    def zeros(cls, count: int) -> Ends:
+        """Return the ends of a string of ``count`` zeros."""
+        shown = "0" * min(count, ENDS)
+        return cls(count, shown, shown)
 
-    For a text that is not a number, the number of digits is 0 and there are no first and last digits.
+    def followed_by(self, other: Ends) -> Ends:
+        """Return the ends of this string and another one, joined."""
+        leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
+        trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
+        return Ends(self.digits + other.digits, leading, trailing)
+
+
+def describe(text: bytes) -> Ends:
+    """Return the number of digits, and the first and last digits, of a result's text.
+
+    Sign, point, slash and exponent are not digits. A text in JSON, such as ``true`` or a list, has 0 digits.
     """
     if text in (b"true", b"false") or text.startswith((b"[", b"{")):
-        return DigitFacts(0, "", "")
+        return Ends(0, "", "")
     end = text.rfind(b"e", -20_000)
     if end < 0:
         end = len(text)
     marks = sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
     leading = _OTHER_BYTES.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
     trailing = _OTHER_BYTES.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
-    return DigitFacts(end - marks, leading.decode(), trailing.decode())
+    return Ends(end - marks, leading.decode(), trailing.decode())
 
 
-def digits_residue(text: bytes, prime: int) -> int:
+def digits_residue(text: bytes, prime: int) -> int | None:
     """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
 
-    libmpdec divides by a single word of base 10^19 in one pass over the digits. Raises ValueError for other texts, and
-    ZeroDivisionError if ``prime`` divides the denominator.
+    Return None for other texts. Raises ZeroDivisionError if ``prime`` divides the denominator.
     """
     numerator, slash, denominator = text.partition(b"/")
-    residue = _decimal_residue(numerator, prime)
-    if not slash:
-        return residue
-    return residue * inverse(_decimal_residue(denominator, prime), prime) % prime
-
-
-def residue_or_none(text: bytes, prime: int) -> int | None:
-    """Return the result of ``digits_residue``, or None if it raises ValueError."""
     try:
-        return digits_residue(text, prime)
+        residue = _decimal_residue(numerator, prime)
+        return residue * inverse(_decimal_residue(denominator, prime), prime) % prime if slash else residue
     except ValueError:
         return None
 
@@ -80,7 +89,7 @@ def _decimal_residue(text: bytes, prime: int) -> int:
 
 
 def _natural_residue(digits: bytes, prime: int) -> int:
-    """Return the residue of ASCII digits, which are read in blocks that fit into the processor's cache."""
+    # libmpdec divides by a single word of base 10^19 in one pass. The pieces fit into the processor's cache.
     context, divisor = exact_context(), Decimal(prime)
     residue, scale = 0, pow(10, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):

@@ -90,11 +90,9 @@ def seconds(costs: Costs, size: float) -> float:
 
 
 def fibonacci_residue_seconds(n: int, modulus: int) -> float:
-    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling.
-
-    The first doublings are cheap, because their values are still shorter than a long modulus.
-    """
+    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling."""
     width = modulus.bit_length()
+    # The first doublings are cheap, because their values are still shorter than a long modulus.
     wide = max(0, n.bit_length() - width.bit_length())
     least = seconds(FIBONACCI_RESIDUE_SECONDS, 64)
     return RESIDUE_OVERHEAD + n.bit_length() * least / 3 + (wide + 1) * seconds(FIBONACCI_RESIDUE_SECONDS, width)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import reduce
 from typing import NamedTuple
 
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, power_of_decimal
 from pycalc.services.operations.numbers.gmp import mpz
-from pycalc.services.operations.numbers.growth import Ends, IntegerPower
+from pycalc.services.operations.numbers.growth import IntegerPower
+from pycalc.services.operations.numbers.texts import Ends
 from pycalc.services.operations.power.rational import ExactPower, in_positive_power
 
 
@@ -42,48 +44,44 @@ class Term(NamedTuple):
 
 
 class ExactText(NamedTuple):
-    """A term, or a fraction of two terms in lowest terms, with a sign."""
+    """A term, or the numerator and the denominator of a fraction in lowest terms, with a sign."""
 
     negative: bool
-    numerator: Term
-    denominator: Term | None
+    terms: tuple[Term, ...]
 
     def digits(self) -> int:
         """Return the exact number of digit characters in the whole text."""
-        return self.numerator.digits() + (self.denominator.digits() if self.denominator else 0)
+        return sum([term.digits() for term in self.terms])
 
     def ends(self) -> Ends:
         """Return the number of digit characters in the whole text, and the first and last of them."""
-        ends = self.numerator.ends()
-        return ends.followed_by(self.denominator.ends()) if self.denominator else ends
+        return reduce(Ends.followed_by, [term.ends() for term in self.terms])
 
     def ends_seconds(self) -> float:
         """Estimate the seconds of ``ends`` on one core."""
-        return self.numerator.power.ends_seconds() + (self.denominator.power.ends_seconds() if self.denominator else 0)
+        return sum(term.power.ends_seconds() for term in self.terms)
 
     def encode(self) -> bytes:
         """Return the text in ASCII."""
-        text = self.numerator.text()
-        if self.denominator:
-            text = f"{text}/{self.denominator.text()}"
+        text = "/".join([term.text() for term in self.terms])
         return (f"-{text}" if self.negative else text).encode()
 
 
 def exact_text(value: ExactPower) -> ExactText:
     """Return an exact power as a terminating decimal if it has one, else as a fraction."""
     if value.sign == 0:
-        return ExactText(False, Term(IntegerPower(0, 1), 0), None)
+        return ExactText(False, (Term(IntegerPower(0, 1), 0),))
     sign, twos, fives, rest, power, below = in_positive_power(value)
     if below == 1:
-        return ExactText(sign < 0, _term(twos, fives, rest, power), None)
+        return ExactText(sign < 0, (_term(twos, fives, rest, power),))
     numerator = _term(max(twos, 0), max(fives, 0), rest, power)
-    return ExactText(sign < 0, numerator, _term(max(-twos, 0), max(-fives, 0), below, power))
+    return ExactText(sign < 0, (numerator, _term(max(-twos, 0), max(-fives, 0), below, power)))
 
 
 def power_text(power: IntegerPower) -> str:
     """Return the digits of an integer power.
 
-    GMP computes the power. The last squarings of a large power are done in decimal, because decimals print faster.
+    The last squarings of a large power are done in decimal, because decimals print faster.
     """
     if power.is_one:
         return "1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, ResultSummary, Summarisable
+from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, parse_all
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import text_of
@@ -18,8 +18,7 @@ from pycalc.services.operations.numbers.literals import (
     key_of,
     parse_rational,
 )
-from pycalc.services.operations.numbers.modular import checked_modulus
-from pycalc.services.operations.numbers.texts import describe, inverse, residue_or_none
+from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
 from pycalc.services.operations.power.rational import (
     ExactPower,
@@ -38,15 +37,12 @@ MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accept
 
 @dataclass(frozen=True, slots=True)
 class PowerArgs:
-    """The base ``x`` and the exponent ``y``.
-
-    ``value`` is the exact power, and ``exact`` its text. Both are None if the power is irrational.
-    """
+    """The base and the exponent, and their exact power."""
 
     x: RationalLiteral
     y: RationalLiteral
-    value: ExactPower | None = field(compare=False, repr=False)
-    exact: ExactText | None = field(compare=False, repr=False)
+    value: ExactPower | None = field(compare=False, repr=False)  # None: the power is irrational
+    exact: ExactText | None = field(compare=False, repr=False)  # the text of ``value``
 
 
 class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
@@ -64,9 +60,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     )
 
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
-        x, y = parse_rational(raw, "x", LONGEST_OPERAND), parse_rational(raw, "y")
-        if isinstance(x, FieldProblem) or isinstance(y, FieldProblem):
-            raise InvalidInput.of(*(operand for operand in (x, y) if isinstance(operand, FieldProblem)))
+        x, y = parse_all(self.parameters, lambda operand: parse_rational(raw, operand.name, operand.longest))
         if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
             raise InvalidInput.of(FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1."))
         value = exact_power(x, y)
@@ -112,8 +106,8 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         """Return whether ``text`` is the result.
 
         For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
-        modulo ``prime``. If every power of x is 0, 1 or -1, compare the texts instead. For a rounded value, check with
-        natural logarithms that no other value is nearer.
+        modulo ``prime``. If every power of x is 0, 1 or -1, compare the texts. For a rounded value, check with natural
+        logarithms that no other value is nearer.
         """
         exact = args.exact
         if exact is None:
@@ -132,17 +126,16 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             return int(exact.encode()) % prime == value
         return exact is not None and _is_root(args, text_of(value).encode(), prime)
 
-    def summary(self, args: PowerArgs, precision: int) -> ResultSummary:
-        exact = args.exact
-        if exact is not None:
-            return ResultSummary(*exact.ends(), exact=True)
-        return ResultSummary(*describe(self.compute(args, precision)), exact=False)
+    def summary(self, args: PowerArgs) -> Ends:
+        if args.exact is None:
+            raise DomainError("The result is irrational: only a rational one has a summary.")
+        return args.exact.ends()
 
     def summary_seconds(self, args: PowerArgs) -> float:
         return args.exact.ends_seconds() if args.exact else 0.0
 
     def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
-        bits = checked_modulus(modulus).bit_length()
+        bits = modulus.bit_length()
         if args.value is None:
             return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
         value = args.value
@@ -163,12 +156,11 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     def modulo(self, args: PowerArgs, modulus: int, method: Any = None) -> int:
         if args.value is None:
             raise DomainError("The result is irrational: only a rational one has a residue.")
-        return power_modulo(args.value, checked_modulus(modulus))
+        return power_modulo(args.value, modulus)
 
 
 def _exact_seconds(exact: ExactText) -> float:
-    terms = [exact.numerator] + ([exact.denominator] if exact.denominator else [])
-    powers = sum(thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in terms)
+    powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
     return powers + min(exact.digits(), 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT
 
 
@@ -190,7 +182,7 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
 
 def _is_root(args: PowerArgs, text: bytes, prime: int) -> bool:
     """Return whether ``text`` = r satisfies r^b = x^a modulo ``prime``, for y = a/b in lowest terms."""
-    root = residue_or_none(text, prime)
+    root = digits_residue(text, prime)
     numerator, _, _, denominator = fraction_of(args.y)
     if root is None or denominator is None:
         return False

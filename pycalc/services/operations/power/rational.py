@@ -18,12 +18,11 @@ _LARGEST_ROOT = 34_000
 class ExactPower(NamedTuple):
     """The number ``sign``·(2^``twos``·5^``fives``·``rest``/``below``)^``power``.
 
-    ``sign`` is -1, 0 or 1. ``rest`` and ``below`` are at least 1, and coprime to ten and to each other. ``twos``,
-    ``fives`` and ``power`` may be negative.
+    ``rest`` and ``below`` are at least 1, and coprime to ten and to each other.
     """
 
-    sign: int
-    twos: int
+    sign: int  # -1, 0 or 1
+    twos: int  # may be negative, as ``fives`` and ``power``
     fives: int
     rest: int
     power: int
@@ -31,23 +30,18 @@ class ExactPower(NamedTuple):
 
 
 class Fraction(NamedTuple):
-    """A fraction in lowest terms.
-
-    ``twos`` and ``fives`` are the exponents of 2 and 5 in the denominator. ``denominator`` is None if it is too large
-    for any exact root.
-    """
+    """A fraction in lowest terms."""
 
     numerator: int
-    twos: int
-    fives: int
-    denominator: int | None
+    twos: int  # the exponent of 2 in the denominator
+    fives: int  # the exponent of 5 in the denominator
+    denominator: int | None  # None: too large for any exact root
 
 
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
-    """Return ``x``^``y`` as an exact power, or None if it is irrational.
+    """Return ``x``^``y`` as an exact power, or None if it is irrational. Raises DomainError if there is no real value.
 
-    If y is a/b in lowest terms, the power is rational exactly if |x| is the b-th power of a rational number. Raises
-    DomainError if there is no real value.
+    If y is a/b in lowest terms, the power is rational exactly if |x| is the b-th power of a rational number.
     """
     if y.unscaled == 0:
         return ExactPower(1, 0, 0, 1, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pycalc.services.operations.numbers.gmp import int_of, text_of
+from pycalc.services.operations.numbers.gmp import int_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, RationalLiteral
 from pycalc.services.operations.numbers.rounded import PLAIN_FROM, Rounded
@@ -17,16 +17,15 @@ _SMALLEST_EXPONENT = -40_000
 def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
     """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded. The working precision
-    is raised until the two results are equal (Ziv). They become equal, because an irrational value is never half-way
-    between two decimals.
+    The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising working
+    precisions until the results are equal (Ziv). An irrational value is never half-way between two decimals.
     """
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
-        log = _logarithm(arithmetic, x, y)
+        log = _times(arithmetic, _significand(arithmetic, x).log10() + x.exponent, y)
         exponent = floor_of(log.low)
-        mantissa = arithmetic.exp10(arithmetic.subtract(log, arithmetic.integer(exponent)))
-        low, high = (nearest_of(end, 10 ** (precision - 1)) for end in mantissa)
+        mantissa = (log - exponent).exp10()
+        low, high = (nearest_of(end, 10 ** (precision - 1)) for end in (mantissa.low, mantissa.high))
         if low != high:
             return None
         if low == 10**precision:
@@ -37,10 +36,8 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precis
 
 
 def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return the exact number of digit characters in the rounded value's text.
-
-    Rounding to 20 digits is enough, unless that gives a power of ten. Then only the full rounding decides the exponent.
-    """
+    """Return the exact number of digit characters in the rounded value's text."""
+    # Fewer digits decide the exponent, unless they give a power of ten.
     short = min(precision, _SHORT)
     rounded = rounded_power(x, y, False, short)
     if rounded.digits == 10 ** (short - 1) and short < precision:
@@ -51,33 +48,26 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is ±|``x``|^``y`` rounded to ``precision`` digits, with a minus if ``negative``.
 
-    ln(text - half a unit) and ln(text + half a unit) must enclose y·ln|x|. This method is independent of
-    ``rounded_power``: it takes natural logarithms of the candidate's bounds, and no exponential.
+    ln(text - half a unit) and ln(text + half a unit) must enclose y·ln|x|. Unlike ``rounded_power``, this takes natural
+    logarithms of the candidate's bounds, and no exponential.
     """
     candidate = _parsed(text, negative, precision)
     if candidate is None:
         return False
+    # In hundredths of a unit of the last digit. Below a power of ten, numbers are ten times closer together.
+    below = 5 if candidate.digits == 10 ** (precision - 1) else 50
+    bounds = (100 * candidate.digits - below, 100 * candidate.digits + 50)
 
     def attempt(arithmetic: IntervalArithmetic) -> bool | None:
-        ten = arithmetic.log(arithmetic.integer(10))
-        unit = arithmetic.multiply(ten, arithmetic.integer(candidate.exponent - precision - 1))
-        target = _natural_logarithm(arithmetic, x, y, ten)
-        low, high = (arithmetic.add(arithmetic.log(arithmetic.integer(bound)), unit) for bound in _bounds(candidate))
+        ten = arithmetic.integer(10).log()
+        target = _times(arithmetic, _significand(arithmetic, x).log() + ten * x.exponent, y)
+        unit = ten * (candidate.exponent - precision - 1)
+        low, high = (arithmetic.integer(bound).log() + unit for bound in bounds)
         if low.high < target.low and target.high < high.low:
             return True
         return False if target.high < low.low or high.high < target.low else None
 
     return settled(attempt, _bits(x, y, precision) + 64)
-
-
-def _bounds(candidate: Rounded) -> tuple[int, int]:
-    """Return the bounds of the values that round to the candidate, in hundredths of a unit of its last digit.
-
-    The bounds are half a unit to either side. If the candidate is a power of ten, its lower bound is only a twentieth
-    of a unit away, because numbers of ``precision`` digits below it are ten times closer together.
-    """
-    below = 5 if set(text_of(candidate.digits)[1:]) <= {"0"} and candidate.digits % 9 == 1 else 50
-    return 100 * candidate.digits - below, 100 * candidate.digits + 50
 
 
 def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
@@ -100,36 +90,21 @@ def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
     return magnitude + precision * 3322 // 1000 + 64
 
 
-def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
-    """Return ``log``·``y``.
-
-    If the exponent of y is below -40,000, |y| is below 10^-30,000. Then y is replaced by the enclosure from 0 to this
-    bound, which changes no result at any accepted precision.
-    """
-    if y.exponent >= _SMALLEST_EXPONENT:
-        product = arithmetic.multiply(log, arithmetic.integer(y.unscaled * 10 ** max(y.exponent, 0)))
-        return arithmetic.divide(product, arithmetic.integer(10 ** max(-y.exponent, 0) * y.denominator))
-    bound = arithmetic.divide(arithmetic.integer(1), arithmetic.integer(10 ** (-_SMALLEST_EXPONENT - MAX_LITERAL)))
-    zero = arithmetic.integer(0)
-    enclosure = Interval(zero.low, bound.high) if y.unscaled > 0 else Interval(-bound.high, zero.high)
-    return arithmetic.multiply(log, enclosure)
-
-
 def _significand(arithmetic: IntervalArithmetic, x: RationalLiteral) -> Interval:
     """Return |x| without its power of ten."""
     above = arithmetic.integer(abs(x.unscaled))
-    return above if x.denominator == 1 else arithmetic.divide(above, arithmetic.integer(x.denominator))
+    return above if x.denominator == 1 else above / x.denominator
 
 
-def _logarithm(arithmetic: IntervalArithmetic, x: RationalLiteral, y: RationalLiteral) -> Interval:
-    """Return y·log10|x|."""
-    log = arithmetic.log10(_significand(arithmetic, x))
-    return _times(arithmetic, arithmetic.add(log, arithmetic.integer(x.exponent)), y)
-
-
-def _natural_logarithm(
-    arithmetic: IntervalArithmetic, x: RationalLiteral, y: RationalLiteral, ten: Interval
-) -> Interval:
-    """Return y·ln|x|, with ``ten`` = ln 10."""
-    log = arithmetic.log(_significand(arithmetic, x))
-    return _times(arithmetic, arithmetic.add(log, arithmetic.multiply(ten, arithmetic.integer(x.exponent))), y)
+def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
+    """Return ``log``·``y``."""
+    if y.exponent >= _SMALLEST_EXPONENT:
+        above: int = y.unscaled * 10 ** max(y.exponent, 0)
+        below: int = y.denominator * 10 ** max(-y.exponent, 0)
+        return log * above / below
+    # |y| is below 10^-30,000. The enclosure from 0 to this bound changes no result at any accepted precision.
+    zero = arithmetic.integer(0)
+    bound = arithmetic.integer(1) / 10 ** (-_SMALLEST_EXPONENT - MAX_LITERAL)
+    if y.unscaled > 0:
+        return log * Interval(arithmetic, zero.low, bound.high)
+    return log * Interval(arithmetic, -bound.high, zero.high)
