@@ -24,16 +24,16 @@ class _Block:
 
     limit: str
     left: int
-    windows: list[tuple[LimitState, float]]  # each with its state once the block is used up, and its end by ``clock``
+    windows: list[tuple[LimitState, float]]  # each window's state once the block is used up, and its end by ``clock``
 
 
 class CalculationRateLimit:
     """A limit on the calculations of each user, in one or several windows.
 
-    The limit counts calculations in advance, in blocks of a hundredth of the smallest amount. ``spend_ahead`` takes
-    most calculations from a block, so that they need no counter and no wait. When the shortest window ends, the unused
-    calculations of a block are returned to the longer windows. With several processes, a user may be refused too early,
-    by at most one block for each process, but never too late.
+    Calculations are counted in advance, in blocks of a hundredth of the smallest limit. ``spend_ahead`` takes most
+    calculations from a block, so that they need no counter and no wait. When the shortest window ends, the unused
+    calculations of a block are subtracted from the longer windows. With several processes, a user may be refused too
+    early, by at most one block for each process, but never too late.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep each user's block in ``blocks``, which all limits may share, because a user has one limit at a time."""
+        """Keep each user's block in ``blocks``. All limits may share it, because a user has one limit at a time."""
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
@@ -70,9 +70,9 @@ class CalculationRateLimit:
         return tuple(states)
 
     def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
-        """Take one calculation from the user's block and return the states of the limits.
+        """Take one calculation from the user's block and return the states of the limits, or None without a block.
 
-        Return None if the user has no block; then ``spend`` must count the calculation.
+        If the result is None, ``spend`` must count the calculation.
         """
         block = self._block_of(user_id)
         if block is None:
@@ -89,7 +89,7 @@ class CalculationRateLimit:
         if before is not None and before.limit != self._limit:
             before = None  # the block belongs to the user's former limit
         if before is not None and before.windows[0][1] <= self._clock():
-            await self._give_back(user_id, before)
+            await self._subtract_unused(user_id, before)
             before = None
         missing = operations - (before.left if before else 0)
         extra = self._ahead
@@ -104,14 +104,15 @@ class CalculationRateLimit:
         return self._states(block)
 
     def _refusal(self, operations: int, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
-        """Count a refusal in the metrics and return its error; ``full`` are the limits that would be exceeded."""
+        """Count a refusal and return its error. ``full`` are the limits that would be exceeded."""
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
             detail = f"A batch of {operations:,} is more than the limit of {smallest:,} calculations ever allows."
         else:
-            found = [f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full]
-            detail = " ".join(found)
+            detail = " ".join(
+                f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full
+            )
         return RateLimited(detail, max(state.reset for state in full), states)
 
     def _block_of(self, user_id: bytes) -> _Block | None:
@@ -132,10 +133,7 @@ class CalculationRateLimit:
         )
 
     def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
-        """Return a new block of ``left`` calculations, after storing it as the user's block.
-
-        If concurrent requests stored a block meanwhile, its calculations are added to the new block.
-        """
+        """Store and return a new block of ``left`` calculations, and of those in a block that was stored meanwhile."""
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
@@ -146,10 +144,10 @@ class CalculationRateLimit:
             self._blocks[user_id] = block
         return block
 
-    async def _give_back(self, user_id: bytes, block: _Block) -> None:
+    async def _subtract_unused(self, user_id: bytes, block: _Block) -> None:
         for window, (_, end) in zip(self._windows, block.windows, strict=True):
             if block.left and end > self._clock():
-                await window.give_back(user_id.hex(), block.left)
+                await window.counters.incr(window.name(user_id.hex()), window.seconds, -block.left)
 
 
 class CalculationRateLimits:
@@ -163,10 +161,7 @@ class CalculationRateLimits:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Create limits whose counters and windows have names that begin with ``prefix``.
-
-        The prefix distinguishes the limits of API keys from those of users.
-        """
+        """Create the limits. ``prefix`` begins the names of limits of API keys, and is empty for those of users."""
         self._metrics = metrics
         self._prefix = prefix
         self._counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)

@@ -1,8 +1,8 @@
-"""Addresses of clients. A forwarded address is used only if a trusted proxy sent it (ADR 12)."""
+"""Clients' IP addresses. An address in X-Forwarded-For is used only if a trusted proxy sent it (ADR 12)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -10,7 +10,7 @@ from pycalc.observability.requests import current
 
 UNKNOWN = "unknown"  # clients without an address are counted as one client
 
-_SITE_BITS = 64  # a site has at least an IPv6 /64 of its own, so the /64 identifies the client
+_SITE_BITS = 64  # a client can use any address of its IPv6 /64, so the whole /64 counts as one client
 
 
 def address(host: str, port: int) -> str:
@@ -19,7 +19,7 @@ def address(host: str, port: int) -> str:
 
 
 class ClientAddresses:
-    """A finder of the addresses of clients, who may be behind trusted proxies."""
+    """A finder of clients' addresses, also of clients behind trusted proxies."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         """Trust the proxies at these IP addresses and in these CIDR networks; raises ValueError for other texts."""
@@ -38,32 +38,33 @@ class ClientAddresses:
         return self.client(peer[0] if peer else None, forwarded)
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
-        """Return the client's IPv4 address or IPv6 /64 network, or UNKNOWN if ``peer`` is malformed.
+        """Return the client's IPv4 address or IPv6 /64 network, or UNKNOWN if ``peer`` is None or malformed.
 
-        ``peer`` is the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in their order. The
-        client is the nearest address that belongs to no trusted proxy: first ``peer`` is examined, then the forwarded
+        ``peer`` is the address at the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in
+        their order. The client is the first address that is no trusted proxy: first ``peer``, then the forwarded
         addresses from right to left. A malformed address ends the search at the proxy that sent it.
         """
         nearest = _parsed(peer or "")
         if nearest is None:
             return UNKNOWN
         if self._trusted:
-            for text in _from_the_right(forwarded):
-                further = _parsed(text) if self._is_trusted(nearest) else None
+            # A list may span several header lines (RFC 9110 §5.3).
+            for text in reversed(b",".join(forwarded).decode("latin-1").split(",")):
+                further = _parsed(text.strip()) if self._is_trusted(nearest) else None
                 if further is None:
                     break
                 nearest = further
         return str(nearest if isinstance(nearest, IPv4Address) else ip_network((nearest, _SITE_BITS), strict=False))
 
     def is_proxy(self, peer: str) -> bool:
-        """Return whether ``peer``, the other end of a connection, is a trusted proxy."""
+        """Return whether ``peer``, the address at the other end of a connection, is a trusted proxy."""
         parsed = _parsed(peer)
         return parsed is not None and self._is_trusted(parsed)
 
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
-        """Return whether a trusted proxy reports that the client used https.
+        """Return whether ``peer`` is a trusted proxy that reports that the client used https.
 
-        ``forwarded`` are the values of X-Forwarded-Proto, whose first member describes the client's own connection. A
+        ``forwarded`` are the values of X-Forwarded-Proto. Their first member describes the client's own connection. A
         client that forges this header misleads only itself.
         """
         nearest = _parsed(peer or "")
@@ -73,13 +74,6 @@ class ClientAddresses:
 
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted)
-
-
-def _from_the_right(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the members of a comma-separated list, which may span several header lines (RFC 9110 §5.3), last first."""
-    for value in reversed(list(values)):
-        for member in reversed(value.decode("latin-1").split(",")):
-            yield member.strip()
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
@@ -94,4 +88,4 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
         return None
     if isinstance(address, IPv4Address):
         return address
-    return address.ipv4_mapped or IPv6Address(int(address))  # drop the zone, which means something on its own host only
+    return address.ipv4_mapped or IPv6Address(int(address))  # without the zone, which is valid on its own host only

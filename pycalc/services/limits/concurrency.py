@@ -1,4 +1,4 @@
-"""Concurrency limits, shared fairly between users or addresses (ADR 18)."""
+"""Concurrency limits, which share their slots fairly between users or addresses (ADR 18)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ class ConcurrencyLimit:
 
     A key gets another slot only if more slots are free than the key holds. So a single key gets half of all slots, and
     each of two keys a third. A key without a slot gets any free slot. A slot may have a size, such as a number of
-    bytes.
-
-    The HTTP server's thread takes slots that the event loop releases, so a lock guards the counts.
+    bytes. Any thread may take and release slots.
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
         """Limit the slots of all keys together to ``total``, and those of one key to ``each``, by default ``total``.
 
-        A refusal has ``detail`` as its message, and tells the client to retry after ``seconds``.
+        ``detail`` is the message of a refusal, which tells the client to retry after ``seconds``.
         """
         self.total = total
         self._each = total if each is None else each
@@ -44,7 +42,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None, without counting a refusal, if it may hold no more."""
+        """Return a slot of size ``amount`` for a key, or None if the key may hold no more; no refusal is counted."""
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:
@@ -68,10 +66,7 @@ class ConcurrencyLimit:
 
 
 class Slot:
-    """A slot of a ConcurrencyLimit, held until its release; also a context manager that releases it.
-
-    Releasing a slot again does nothing.
-    """
+    """A slot of a ConcurrencyLimit, held until its release; also a context manager that releases it."""
 
     __slots__ = ("_amount", "_key", "_release")
 
@@ -81,7 +76,7 @@ class Slot:
         self._amount = amount
 
     def release(self) -> None:
-        """Return the slot to its ConcurrencyLimit."""
+        """Return the slot to its ConcurrencyLimit. Releasing it again does nothing."""
         amount, self._amount = self._amount, 0
         if amount:
             self._release(self._key, amount)

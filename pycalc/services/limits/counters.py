@@ -1,4 +1,4 @@
-"""Counters for rate limits: a bounded number in this process (ADR 12), and counters that processes share (ADR 20)."""
+"""Counters for rate limits: a bounded number in this process (ADR 12), or counters that processes share (ADR 20)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STALL_SECONDS = 1.0  # while replies are late, at most the amount of one limit 
 class Counters:
     """A CounterStore in the memory of this process, with at most ``bound`` counters.
 
-    The in-memory storage of the library ``limits`` is unbounded, and visits all keys at each hit. This class evicts all
-    expired counters when a new counter would exceed the bound. If none has expired, it evicts a tenth of the counters:
-    those that expire soonest. No method awaits anything, so each is atomic.
+    When a new counter would exceed the bound, all expired counters are evicted. If none has expired, the tenth that
+    expires soonest is evicted. (The in-memory storage of the library ``limits`` is unbounded, and visits all keys at
+    each hit.) No method awaits anything, so each is atomic.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
@@ -89,8 +89,8 @@ class Counters:
 class SharedCounters:
     """A CounterStore of shared counters, which counts in this process while the shared store fails.
 
-    The local counts are added to the shared counts until they expire, even after the shared store has recovered. A
-    store whose memory is full, for example, still answers reads while it refuses writes.
+    The counts of this process are added to the shared counts until they expire, even after the shared store has
+    recovered.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class SharedCounters:
     ) -> None:
         """Combine a shared store with the counters of this process.
 
-        A shared store whose reply is late may already have counted the amount. If ``lenient`` is set, such an amount is
-        not counted in this process too. Then at most the amount of one limit stays uncounted in each second.
+        A shared store whose reply is late may have counted the amount. If ``lenient`` is set, this process does not
+        count such an amount again. Then at most the amount of one limit stays uncounted in each second.
         """
         self.clock = own.clock
         self._shared = shared
@@ -125,15 +125,11 @@ class SharedCounters:
                 return await self._own.spend(amount, bounds)
             spent = await self._unconfirmed.spend(amount, [bound._replace(expiry=_STALL_SECONDS) for bound in left])
             spent = [each._replace(seconds=bound.expiry) for each, bound in zip(spent, bounds, strict=True)]
-        return [
-            each if not own else await self._with_own(each, own, bound)
-            for each, own, bound in zip(spent, held, bounds, strict=True)
-        ]
-
-    async def _with_own(self, spent: Spent, own: int, bound: Bound) -> Spent:
-        """Return the state of a shared counter, after adding the amount ``own`` that only this process counted."""
-        seconds = await self._own.get_expiry(bound.key) - self.clock()
-        return Spent(spent.allowed, min(bound.limit, spent.used + own), max(spent.seconds, seconds))
+        for n, (own, bound) in enumerate(zip(held, bounds, strict=True)):
+            if own:  # add the amount that only this process counted
+                seconds = max(spent[n].seconds, await self._own.get_expiry(bound.key) - self.clock())
+                spent[n] = Spent(spent[n].allowed, min(bound.limit, spent[n].used + own), seconds)
+        return spent
 
     async def get(self, key: str) -> int:
         try:

@@ -35,13 +35,13 @@ def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
 
 
 class QuotaKeeper:
-    """A task that stores this process's charges each second, then reads other processes' charges to the same users."""
+    """A task that stores this process's charges each second, then reads other processes' charges of the same users.
+
+    A crash loses the charges since the last successful round.
+    """
 
     def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota], *, seconds: float = _SECONDS) -> None:
-        """Start the task, which pauses for ``seconds`` between two rounds of storing and reading.
-
-        A crash loses the charges since the last successful round.
-        """
+        """Start the task, which pauses for ``seconds`` between two rounds of storing and reading."""
         self._store = store
         # The uses of the last rounds: other processes may store charges of the same users some rounds later.
         self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
@@ -57,22 +57,22 @@ class QuotaKeeper:
         await self._runner
 
     async def states(self, caller: Principal) -> list[QuotaState]:
-        """Return the state of each of the caller's quotas, including charges that other processes have stored by now.
+        """Return the state of each of the caller's quotas, with the charges that other processes have stored by now.
 
         If the database is unavailable, the charges of other processes are as they were last read.
         """
-        with suppress(StoreUnavailable):  # without the database, the charges known here count
+        with suppress(StoreUnavailable):
             for quota, _ in self._quotas:
                 if own := quota.ids_of(caller):
                     quota.learn(await self._store.totals(list(own), quota.now(), list(own.values())))
         return [state for quota, _ in self._quotas for state in quota.states(caller)]
 
     def limit_states(self, caller: Principal) -> list[LimitState]:
-        """Return the remaining amount of each of a user's quotas, as far as this process knows."""
+        """Return the remaining amount of each of the caller's quotas, as far as this process knows."""
         return [state for quota, _ in self._quotas for state in quota.limit_states(caller)]
 
     def members(self, caller: Principal) -> LimitMembers:
-        """Return the header fields' members for the caller's quotas, at most one second old.
+        """Return the members of header fields for the caller's quotas, at most one second old.
 
         Making them for every response would cost some 5 % of a small calculation.
         """

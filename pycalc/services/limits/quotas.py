@@ -25,9 +25,9 @@ _MAX_USERS = 50_000
 
 @dataclass(slots=True)
 class _WindowUse:
-    """The amount of a quota that a user, or an API key with a limit of its own, has used in one window."""
+    """The amount of a quota that a user, or an API key with its own limit, has used in one window."""
 
-    user_id: bytes  # or the id of an API key
+    user_id: bytes  # or the id of the API key
     seconds: int  # the window's length
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
@@ -37,7 +37,6 @@ class _WindowUse:
 
     @property
     def used(self) -> float:
-        """Return the total that all processes are known to have charged."""
         return self.charged + self.others
 
 
@@ -72,7 +71,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded if the caller has nothing left, or less than ``amount``; reservations are ignored."""
+        """Raise QuotaExceeded if nothing or less than ``amount`` is left. Reservations do not count."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
@@ -120,9 +119,9 @@ class WindowQuota:
 
     @contextmanager
     def reserved(self, caller: Principal, amount: float) -> Iterator[None]:
-        """Return a context in which an estimated amount is reserved for a piece of work.
+        """Return a context in which an estimated amount is reserved.
 
-        Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little for this one.
+        Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little.
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)
@@ -153,11 +152,11 @@ class WindowQuota:
         return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Return the ids under which this process stores its present charges to the user and to the API key."""
+        """Return the ids under which this process stores the charges of the user and of the API key, by their ids."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
-        """Return each use to which the caller's work counts, with its user or API key and its limit."""
+        """Return each limited use of the user and of the API key, with its principal and its limit."""
         found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
         return [
             (counted, self._use_of(counted.user_id, limit.seconds), limit)
@@ -170,7 +169,7 @@ class WindowQuota:
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses that the keeper must store: those with new charges, and those new in this process."""
+        """Return the uses that QuotaKeeper must store: those with new charges, and those new in this process."""
         now = self._clock()
         for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
             del self._unstored[ended]
@@ -180,7 +179,7 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark ``uses`` as stored. If a use was charged while it was being stored, it must be stored again."""
+        """Mark ``uses`` as stored, except those that were charged while they were being stored."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and _millionths(use.charged) == stored.used:
@@ -202,7 +201,7 @@ class WindowQuota:
             if len(self._uses) >= _MAX_USERS:
                 del self._uses[next(iter(self._uses))]
             use = self._uses[user_id] = _WindowUse(user_id, seconds, (int(now) // seconds + 1) * seconds)
-            self._store_later(use)  # so that the keeper also reads the charges of other processes
+            self._store_later(use)  # so that QuotaKeeper also reads the charges of other processes
         return use
 
     def _store_later(self, use: _WindowUse) -> None:
@@ -211,7 +210,7 @@ class WindowQuota:
 
 
 def _shown(amount: float) -> float:
-    """Return an amount rounded to millionths. Return an integer if it is whole, as amounts of bytes always are."""
+    """Return an amount rounded to millionths, as an integer if it is whole."""
     rounded = round(amount, 6)
     return int(rounded) if rounded.is_integer() else rounded
 

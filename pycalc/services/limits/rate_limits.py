@@ -5,10 +5,9 @@ from __future__ import annotations
 from asyncio import CancelledError, Future, ensure_future, gather, shield
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from math import ceil
 from time import monotonic
-from typing import Protocol
 
 from limits import RateLimitItem, RateLimitItemPerHour
 from structlog import get_logger
@@ -37,10 +36,7 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, which must be sorted by the length of their windows, the shortest first.
-
-        The first wait is as long as the shortest window, but at most an hour.
-        """
+        """Count failures towards ``limits``, shortest window first. The first wait is as long, but at most an hour."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -68,7 +64,9 @@ class _Failures:
         full = [wait] * bool(waits) + [name for name in left if left[name] <= 0]
         if full or min(left.values()) < trying:
             self._refused.inc()
-            raise RateLimited("Too many wrong passwords; try again later.", await self._seconds(full) if full else 1)
+            expiries = await gather(*map(self._counters.get_expiry, full))
+            seconds = [ceil(expiry - self._counters.clock()) for expiry in expiries]
+            raise RateLimited("Too many wrong passwords; try again later.", max([1, *seconds]))
 
     async def failed(self, key: str) -> None:
         """Count a failure. If the failure fills a window, let the key wait."""
@@ -82,28 +80,12 @@ class _Failures:
 
     async def succeeded(self, key: str) -> None:
         """Reset a key's waits and its count in the shortest window; longer windows keep their counts."""
-        forgotten = (self._counters.clear(f"{key} {suffix}") for suffix in ("strikes", "wait"))
-        await gather(self._windows[0].clear(key), *forgotten)
-
-    async def _seconds(self, names: Sequence[str]) -> int:
-        """Return the seconds until all of these counters have expired, rounded up, and at least 1."""
-        expiries = await gather(*map(self._counters.get_expiry, names))
-        return max(1, ceil(max(expiries) - self._counters.clock()))
-
-
-class LoginLimit(Protocol):
-    """A limit on password attempts, at a login or a password change."""
-
-    def attempt(self, username: str, address: str) -> AbstractAsyncContextManager[None]:
-        """Return the context of one attempt, which raises RateLimited on entry.
-
-        An attempt counts as a failure if the context ends with Unauthorized, WrongPassword or a cancellation.
-        TotpRequired does not count as a failure, because the password was right.
-        """
+        names = (self._windows[0].name(key), f"{key} strikes", f"{key} wait")
+        await gather(*map(self._counters.clear, names))
 
 
 class FailedLogins:
-    """A LoginLimit on failures by account name and by address; the limit by address is ten times as high.
+    """A limit on failed password checks, by account name and by address. The limit by address is ten times as high.
 
     Names without an account are counted too. With a limit of N in less than an hour, an account sees at most 3 N
     failures in any 60 minutes, or 3 N + 1 if N is odd.
@@ -134,6 +116,11 @@ class FailedLogins:
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
+        """Return a context for one password check; raises RateLimited on entry if the limit is reached.
+
+        The check has failed if the context ends with Unauthorized, WrongPassword or a cancellation. It has not failed
+        if the context ends with TotpRequired, because then the password was right.
+        """
         account = username.lower()
         with self._room(address):
             async with self._addresses.trying(address), self._accounts.trying(account):
@@ -148,10 +135,6 @@ class FailedLogins:
 
     @contextmanager
     def _room(self, address: str) -> Iterator[None]:
-        """Return a context for one attempt of an address.
-
-        Raises RateLimited if too many are running in this process.
-        """
         if self._at_once[address] >= _AT_ONCE:
             self._refused.inc()
             raise RateLimited("Too many logins at once from this address; try again later.")
@@ -165,22 +148,15 @@ class FailedLogins:
 
 
 class NoLoginLimit:
-    """A LoginLimit without a limit."""
+    """A replacement for FailedLogins that limits nothing."""
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
         yield
 
 
-class AddressLimit(Protocol):
-    """A limit on the requests of each address, such as registrations."""
-
-    async def admit(self, address: str) -> None:
-        """Count a request from an address; raises RateLimited if the address has reached the limit."""
-
-
 class AddressRateLimit:
-    """An AddressLimit in one or several windows, which counts failed requests too."""
+    """A limit on the requests of each address, such as registrations, in one or several windows."""
 
     def __init__(
         self,
@@ -192,13 +168,14 @@ class AddressRateLimit:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Create a limit whose refusals call the requests ``noun``."""
+        """Create a limit. ``noun`` is the word for the requests in refusals, such as "registrations"."""
         self._refused = metrics.rate_limited.labels(name)
         self._detail = f"Too many {noun} from this address; try again later."
         counters = counters_of(name, metrics, shared, clock=clock)
         self._windows = [Window(each, counters) for each in parse_limits(limit)]
 
     async def admit(self, address: str) -> None:
+        """Count a request, even if it fails later; raises RateLimited if its address has reached the limit."""
         _, full = await spend_all(self._windows, address, 1)
         if full:
             self._refused.inc()
@@ -206,14 +183,18 @@ class AddressRateLimit:
 
 
 class NoAddressLimit:
-    """An AddressLimit without a limit."""
+    """A replacement for AddressRateLimit that limits nothing."""
 
     async def admit(self, address: str) -> None:
         return
 
 
+LoginLimit = FailedLogins | NoLoginLimit
+AddressLimit = AddressRateLimit | NoAddressLimit
+
+
 def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
-    """Return the limit on failed logins that a setting describes; an empty setting means no limit."""
+    """Return the limit on failed password checks that a setting describes; an empty setting means no limit."""
     return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
@@ -223,8 +204,5 @@ def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = Non
 
 
 def page_limit(limit: str, metrics: Metrics) -> AddressLimit:
-    """Return the limit on requests for pages that a setting describes; an empty setting means no limit.
-
-    Each process counts these requests by itself.
-    """
+    """Return each process's own limit on requests for pages; an empty setting means no limit."""
     return AddressRateLimit("pages", "requests for pages", limit, metrics) if limit else NoAddressLimit()

@@ -1,4 +1,4 @@
-"""Fixed-window rate limits, alone or several together (ADR 12)."""
+"""Fixed-window rate limits (ADR 12)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic
 
 from limits import RateLimitItem
 
-from pycalc.cache.base import Bound, CounterStore, Shared
+from pycalc.cache.base import Bound, CounterStore, Shared, Spent
 from pycalc.errors import LimitState
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
@@ -25,7 +25,7 @@ def counters_of(
 ) -> CounterStore:
     """Return the counters of the limit called ``name``: in the shared cache if there is one, else in this process.
 
-    This process keeps at most ``bound`` counters. ``lenient`` is passed to SharedCounters.
+    This process keeps at most ``bound`` counters. SharedCounters explains ``lenient``.
     """
     own = Counters(bound, clock)
     counters = own if shared is None else SharedCounters(shared.counters(name), own, metrics, name, lenient=lenient)
@@ -37,46 +37,29 @@ class Window:
     """A fixed-window rate limit with a counter for each key; the window of a key begins with its first use."""
 
     def __init__(self, limit: RateLimitItem, counters: CounterStore, prefix: str = "") -> None:
-        """Create a window whose name in header fields begins with ``prefix``."""
+        """Create a window. ``prefix`` begins its name in header fields."""
         self.counters = counters
         self.amount = limit.amount
         self.seconds = limit.get_expiry()
         unit = limit.GRANULARITY.name
-        self._title = prefix + (unit if limit.multiples == 1 else f"{limit.multiples} {unit}s")
+        self.title = prefix + (unit if limit.multiples == 1 else f"{limit.multiples} {unit}s")
 
     def name(self, key: str) -> str:
         """Return the name of a key's counter, which stays the same when the limit's amount changes."""
         return f"{key}/{self.seconds}"
 
-    def state(self, remaining: int, seconds: float) -> LimitState:
-        """Return the state of a window that ends in ``seconds``.
-
-        If it has ended already, return the state of a new window.
-        """
-        return LimitState(
-            self.amount, self.seconds, max(0, remaining), max(0, ceil(seconds)) or self.seconds, self._title
-        )
-
-    def bound(self, key: str) -> Bound:
-        """Return the Bound of a key: the name and expiry of its counter, and the limit's amount."""
-        return Bound(self.name(key), self.seconds, self.amount)
-
-    async def give_back(self, key: str, cost: int) -> None:
-        """Subtract ``cost`` from a key's count, because that much of the counted amount was not used."""
-        await self.counters.incr(self.name(key), self.seconds, -cost)
-
-    async def clear(self, key: str) -> None:
-        """Reset a key's count."""
-        await self.counters.clear(self.name(key))
+    def state(self, spent: Spent) -> LimitState:
+        """Return the state of a key's window. A window that has ended is followed by a whole one."""
+        reset = max(0, ceil(spent.seconds)) or self.seconds
+        return LimitState(self.amount, self.seconds, max(0, self.amount - spent.used), reset, self.title)
 
 
 async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[LimitState], list[LimitState]]:
-    """Count ``cost`` in all windows, or in none if a limit would be exceeded.
+    """Count ``cost`` in all windows of a key, or in none if a limit would be exceeded.
 
     Return the states of all windows, and the states of those whose limit would be exceeded.
     """
-    spent = await windows[0].counters.spend(cost, [window.bound(key) for window in windows])
-    states = [
-        window.state(window.amount - each.used, each.seconds) for window, each in zip(windows, spent, strict=True)
-    ]
+    bounds = [Bound(window.name(key), window.seconds, window.amount) for window in windows]
+    spent = await windows[0].counters.spend(cost, bounds)
+    states = [window.state(each) for window, each in zip(windows, spent, strict=True)]
     return states, [state for state, each in zip(states, spent, strict=True) if not each.allowed]
