@@ -6,32 +6,27 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from pycalc.db.base import Database, DeadLetter
+from pycalc.db.base import DeadLetter
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import dead_letters, history, outbox
+
+_COLUMNS = DeadLetter._fields[1:]  # without the number
 
 
 def insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> None:
     """Insert dead letters within a transaction; the database assigns their numbers."""
-    rows = [row._asdict() for row in new]
-    for row in rows:
-        del row["number"]
-    connection.execute(insert(dead_letters), rows)
+    connection.execute(insert(dead_letters), [dict(zip(_COLUMNS, row[1:], strict=True)) for row in new])
 
 
-class SqlDeadLetterStore:
+class SqlDeadLetterStore(SqlStore):
     """Dead letters in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
         await self._database.write(lambda connection: insert_dead_letters(connection, dead_letters))
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         query = select(dead_letters).where(dead_letters.c.number > after).order_by(dead_letters.c.number).limit(limit)
-        return await self._database.read(
-            lambda connection: [DeadLetter._make(row) for row in connection.execute(query)]
-        )
+        return await self._database.read(lambda connection: list(map(DeadLetter._make, connection.execute(query))))
 
     async def requeue(self, number: int) -> bool:
         def work(connection: Connection) -> bool:
@@ -48,8 +43,7 @@ class SqlDeadLetterStore:
         return await self._database.write(work)
 
     async def discard(self, number: int) -> bool:
-        query = delete(dead_letters).where(dead_letters.c.number == number)
-        return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
+        return await self._change(delete(dead_letters).where(dead_letters.c.number == number)) == 1
 
     async def size(self) -> int:
         query = select(func.count()).select_from(dead_letters)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select, tuple_, update
 
-from pycalc.db.base import Database, DeletedAccount
+from pycalc.db.base import DeletedAccount
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import deleted_accounts, history, retired_names, usage
 from pycalc.db.users import NOBODY
 from pycalc.models.auth import DELETED_NAME
 
 
-class SqlDeletedAccountStore:
+class SqlDeletedAccountStore(SqlStore):
     """Deleted accounts in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
         later = select(deleted_accounts).where(deleted_accounts.c.user_id > user_id)
-        query = later.order_by(deleted_accounts.c.user_id).limit(1)
-        found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        found = await self._row(later.order_by(deleted_accounts.c.user_id).limit(1))
         return None if found is None else DeletedAccount._make(found)
 
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
@@ -39,17 +36,14 @@ class SqlDeletedAccountStore:
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
         of_user = usage.c.user_id == user_id
         some = select(usage.c.day, usage.c.operation).where(of_user).limit(limit)
-        if await self._database.read(lambda connection: connection.execute(some.limit(1)).one_or_none()) is None:
+        if await self._row(some.limit(1)) is None:
             return 0
-        query = delete(usage).where(of_user & tuple_(usage.c.day, usage.c.operation).in_(some))
-        return await self._database.write(lambda connection: connection.execute(query).rowcount)
+        return await self._change(delete(usage).where(of_user & tuple_(usage.c.day, usage.c.operation).in_(some)))
 
     async def finish(self, user_id: bytes) -> None:
-        query = delete(deleted_accounts).where(deleted_accounts.c.user_id == user_id)
-        await self._database.write(lambda connection: connection.execute(query))
+        await self._change(delete(deleted_accounts).where(deleted_accounts.c.user_id == user_id))
 
     async def release_names(self, now_ms: int, limit: int) -> int:
         ended = (retired_names.c.user_id == NOBODY) & (retired_names.c.reserved_until_ms <= now_ms)
         some = select(retired_names.c.username_key).where(ended).limit(limit)
-        query = delete(retired_names).where(ended & retired_names.c.username_key.in_(some))
-        return await self._database.write(lambda connection: connection.execute(query).rowcount)
+        return await self._change(delete(retired_names).where(ended & retired_names.c.username_key.in_(some)))

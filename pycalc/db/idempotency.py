@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
 
-from pycalc.db.base import Database
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import idempotency_keys
 from pycalc.models.idempotency import KeyRow
 
 
-class SqlIdempotencyStore:
+class SqlIdempotencyStore(SqlStore):
     """Recorded requests with idempotency keys in SQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
     async def find(self, identity: bytes) -> KeyRow | None:
-        query = select(idempotency_keys).where(idempotency_keys.c.id == identity)
-        found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        found = await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity))
         return None if found is None else KeyRow._make(found)
 
     async def forget(self, before_ms: int, limit: int) -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
 
-from pycalc.db.base import Database, Instance
+from pycalc.db.base import Instance
 from pycalc.db.rows import insert_rows
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import instances
 
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, figures = excluded.figures"
 
 
-class SqlInstanceStore:
+class SqlInstanceStore(SqlStore):
     """The list of running processes, in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def report(self, instance: Instance, oldest_ms: int) -> None:
         # Processes that prune at the same time skip each other's rows, so that none waits for another's lock.
@@ -28,8 +26,7 @@ class SqlInstanceStore:
         await self._database.write(work)
 
     async def forget(self, instance_id: bytes) -> None:
-        query = delete(instances).where(instances.c.id == instance_id)
-        await self._database.write(lambda connection: connection.execute(query))
+        await self._change(delete(instances).where(instances.c.id == instance_id))
 
     async def all(self, limit: int) -> list[Instance]:
         query = select(instances).order_by(instances.c.started_ms, instances.c.id).limit(limit)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import Database, KeyBearer, KeyUse
+from pycalc.db.base import KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import api_keys, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
@@ -22,7 +23,6 @@ _NOTE = (
 
 
 def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
-    """Return the StoredKey in a row of the table of API keys."""
     return StoredKey(
         id=row.id,
         user_id=row.user_id,
@@ -40,11 +40,8 @@ def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
     )
 
 
-class SqlKeyStore:
+class SqlKeyStore(SqlStore):
     """API keys in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
         def work(connection: Connection) -> None:

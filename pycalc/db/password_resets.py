@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
-from pycalc.db.base import Database
 from pycalc.db.revocations import revoke
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import password_resets, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -14,11 +14,8 @@ from pycalc.models.auth import NO_PASSWORD, User
 _REFUSAL = "The password reset was used or replaced meanwhile, or the account is disabled."
 
 
-class SqlPasswordResetStore:
+class SqlPasswordResetStore(SqlStore):
     """Password resets in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int) -> None:
         def work(connection: Connection) -> None:
@@ -26,14 +23,13 @@ class SqlPasswordResetStore:
             if connection.scalar(owner) is None:
                 raise NotFound("There is no such user.")
             connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
-            row = insert(password_resets).values(user_id=user_id, token_hash=token_hash, expires_ms=expires_ms)
-            connection.execute(row)
+            row = {"user_id": user_id, "token_hash": token_hash, "expires_ms": expires_ms}
+            connection.execute(insert(password_resets).values(row))
 
         await self._database.write(work)
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
-        query = _owner(token_hash, now_ms)
-        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+        return user_of(await self._row(_owner(token_hash, now_ms)))
 
     async def use(self, token_hash: bytes, now_ms: int, password_hash: str) -> None:
         def work(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The SQL of the amounts that users have used of their quotas."""
+"""The SQL of the quota uses."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
 
-from pycalc.db.base import Database, QuotaTotal, QuotaUse
+from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.db.rows import insert_rows
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import quota_uses
 
 # A use only grows: a write that was delayed does not replace a later one.
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 
-class SqlQuotaStore:
-    """The amounts that users have used of their quotas, in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SqlQuotaStore(SqlStore):
+    """Quota uses in SQL."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         if uses:
@@ -38,5 +36,4 @@ class SqlQuotaStore:
 
     async def forget(self, now: int, limit: int) -> int:
         ended = select(quota_uses.c.id).where(quota_uses.c.ends <= now).limit(limit)
-        old = delete(quota_uses).where(quota_uses.c.id.in_(ended))
-        return await self._database.write(lambda connection: connection.execute(old).rowcount)
+        return await self._change(delete(quota_uses).where(quota_uses.c.id.in_(ended)))

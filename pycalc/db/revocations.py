@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from pycalc.db.base import Database, Revocations
+from pycalc.db.base import Revocations
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import revocation_counter, revocations
 
 _KEPT = 10_000
@@ -22,11 +23,8 @@ def revoke(connection: Connection, user_id: bytes) -> None:
     connection.execute(delete(revocations).where(revocations.c.number <= number - _KEPT))
 
 
-class SqlRevocationStore:
+class SqlRevocationStore(SqlStore):
     """Revocations in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def newest(self) -> int:
         query = select(revocation_counter.c.value)

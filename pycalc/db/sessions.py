@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
+from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -20,35 +21,30 @@ def _expired(now_ms: int, limits: SessionLimits) -> ColumnElement[bool]:
 
 
 def _session_of(refresh: RefreshHashes) -> ColumnElement[bool]:
-    """Return the SQL condition for the session of a refresh token.
-
-    A session of an early release has no family, so only its id is compared.
-    """
+    """Return the condition for the session of a refresh token."""
+    # Sessions of early releases have no family.
     family = sessions.c.family_hash.is_(None) | (sessions.c.family_hash == refresh.family_hash)
     return (sessions.c.id == refresh.session_id) & family
 
 
 _HASH_BYTES = 32
-_ENTRY_BYTES = 2 * _HASH_BYTES + 8  # a live token, its predecessor, and the time of the replacement
-_CHAINS = 16  # a session has a chain for each tab or lost reply; above the limit the oldest chain is dropped
+_ENTRY_BYTES = 2 * _HASH_BYTES + 8  # a valid token, its predecessor, and the time of the replacement
+_CHAINS = 16  # a session has a valid token for each tab or lost reply; above the limit the oldest is dropped
 _NEVER_MS = 0
 
 
 class _Replaced(NamedTuple):
-    """The predecessor of a live refresh token, and the time at which the predecessor was replaced.
+    """The predecessor of a valid refresh token."""
 
-    The time is _NEVER_MS if the grace time does not apply.
-    """
-
-    token: bytes
-    at_ms: int
+    token: bytes  # its hash
+    at_ms: int  # when it was replaced, or _NEVER_MS if it must not be used again
 
 
-_Chains = dict[bytes, _Replaced]  # by live token
+_Chains = dict[bytes, _Replaced]  # by the hash of the valid token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's live refresh tokens with their predecessors, also those in columns of earlier releases."""
+    """Return a session's valid refresh tokens with their predecessors, also those in columns of earlier releases."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
@@ -107,21 +103,15 @@ def _session_from(row: Row[Any]) -> StoredSession:
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> int:
-    """End the matching sessions, which must belong to one user. Return how many there were.
-
-    If there were any, add a revocation.
-    """
+    """End the matching sessions, which must belong to one user, and revoke their tokens. Return how many there were."""
     ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
     if ended:
         revoke(connection, ended[0])
     return len(ended)
 
 
-class SqlSessionStore:
+class SqlSessionStore(SqlStore):
     """Sessions in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         def work(connection: Connection) -> None:
@@ -158,11 +148,10 @@ class SqlSessionStore:
             .join(sessions, sessions.c.user_id == users.c.id)
             .where(open_one & (users.c.id == user_id) & ~users.c.disabled)
         )
-        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+        return user_of(await self._row(query))
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
-        query = select(sessions.c.id).where(_session_of(refresh))
-        if await self._database.read(lambda connection: connection.scalar(query)) is None:
+        if await self._row(select(sessions.c.id).where(_session_of(refresh))) is None:
             return Rotation(None, False)  # a forged token causes no write
         return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
 

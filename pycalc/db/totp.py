@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from pycalc.db.base import Database, StoredTotp
+from pycalc.db.base import StoredTotp
 from pycalc.db.revocations import revoke
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import sessions, totp, users
 from pycalc.errors import Conflict, InvalidToken, NotFound
 
@@ -16,10 +17,7 @@ _HASH_BYTES = 32
 
 
 def _locked(connection: Connection, user_id: bytes) -> bool | None:
-    """Lock an account until the transaction ends.
-
-    Return whether the account has a second factor, or None if there is no such account.
-    """
+    """Lock an account until the transaction ends. Return whether it has a second factor, or None without an account."""
     return connection.scalar(select(users.c.totp).where(users.c.id == user_id).with_for_update())
 
 
@@ -32,11 +30,8 @@ def _end_sessions(connection: Connection, user_id: bytes, session_id: bytes | No
     revoke(connection, user_id)
 
 
-class SqlTotpStore:
+class SqlTotpStore(SqlStore):
     """Second factors in SQL. The hashes of the recovery codes are packed into one column."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def offer(self, user_id: bytes, secret: bytes) -> None:
         def work(connection: Connection) -> None:
@@ -51,13 +46,8 @@ class SqlTotpStore:
         await self._database.write(work)
 
     async def of_user(self, user_id: bytes) -> StoredTotp | None:
-        query = select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id)
-
-        def work(connection: Connection) -> StoredTotp | None:
-            row = connection.execute(query).one_or_none()
-            return None if row is None else StoredTotp(*row)
-
-        return await self._database.read(work)
+        row = await self._row(select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id))
+        return None if row is None else StoredTotp(row.secret, row.last_step)
 
     async def confirm(
         self, user_id: bytes, secret: bytes, step: int, recovery_hashes: Sequence[bytes], session_id: bytes
@@ -79,8 +69,7 @@ class SqlTotpStore:
 
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
         newer = (totp.c.user_id == user_id) & (totp.c.secret == before) & (totp.c.last_step < step)
-        query = update(totp).where(newer).values(last_step=step, secret=after)
-        return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
+        return await self._change(update(totp).where(newer).values(last_step=step, secret=after)) == 1
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
         query = select(totp.c.recovery).where(totp.c.user_id == user_id).with_for_update()

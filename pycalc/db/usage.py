@@ -1,6 +1,6 @@
 """The SQL of the usage totals.
 
-The id of an event is stored in the same transaction as its effect on the totals, so each event counts once.
+An event's id is stored in the transaction that counts the event, so that each event is counted once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from contextlib import suppress
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from pycalc.db.base import Database, UsageFilter
+from pycalc.db.base import UsageFilter
 from pycalc.db.rows import insert_rows
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import consumed, usage
 from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
@@ -49,11 +50,8 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
     return len(uses)
 
 
-class SqlUsageStore:
+class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def count(self, uses: Sequence[Use]) -> int:
         def add_new(connection: Connection) -> int:
@@ -71,8 +69,7 @@ class SqlUsageStore:
 
     async def forget(self, before: bytes, limit: int) -> int:
         oldest = select(consumed.c.event_id).where(consumed.c.event_id < before).order_by(consumed.c.event_id)
-        old = delete(consumed).where(consumed.c.event_id.in_(oldest.limit(limit)))
-        return await self._database.write(lambda connection: connection.execute(old).rowcount)
+        return await self._change(delete(consumed).where(consumed.c.event_id.in_(oldest.limit(limit))))
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         columns = [usage.c.count, usage.c.cached, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us]

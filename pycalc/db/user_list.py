@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Select, func, literal, or_, select, tuple_
 
-from pycalc.db.base import Database, UserSelection
+from pycalc.db.base import UserSelection
 from pycalc.db.names import search_key
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import usage, users
 from pycalc.db.usage import LOW
 from pycalc.db.users import user_of
@@ -18,7 +19,6 @@ _USAGE = (usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.comput
 
 
 def _listing(selection: UserSelection) -> Select[tuple[Any, ...]]:
-    """Return the query for a selection of accounts."""
     names = (users.c.username_key, users.c.email_key)  # sorted by their bytes in both databases
     value = {
         UserOrder.USERNAME: names[0],
@@ -38,11 +38,8 @@ def _listing(selection: UserSelection) -> Select[tuple[Any, ...]]:
     return query
 
 
-class SqlUserListStore:
+class SqlUserListStore(SqlStore):
     """The list of accounts in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
         def work(connection: Connection) -> list[ListedUser]:

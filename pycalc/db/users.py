@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.audit import insert_entries
-from pycalc.db.base import Database, Deletion, ProviderIdentity
+from pycalc.db.base import Deletion, ProviderIdentity
 from pycalc.db.names import search_key
 from pycalc.db.revocations import revoke
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import (
     api_keys,
     bootstrap,
@@ -32,11 +33,11 @@ from pycalc.models.limits import OwnLimits
 _BOOTSTRAP_ROW = 1
 NOBODY = bytes(16)  # stored instead of an id, so that a retired name does not lead to a history
 _TAKEN = "The username or the email address is taken."
-_ACTING_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
+_ENABLED_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
 def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
-    """Return the User in a row of the table of users, or None for None."""
+    """Return the account in a row of the table ``users``; None for None."""
     if row is None:
         return None
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
@@ -49,7 +50,7 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
 
 def _admins(connection: Connection) -> int:
     """Lock the enabled admins until the transaction ends, and return their number."""
-    query = select(users.c.id).where(_ACTING_ADMIN).order_by(users.c.id).with_for_update()
+    query = select(users.c.id).where(_ENABLED_ADMIN).order_by(users.c.id).with_for_update()
     return len(connection.scalars(query).all())
 
 
@@ -68,22 +69,19 @@ def _require_other_admin(user: User, admins: int) -> None:
 
 
 def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
-    """Reserve a deleted account's name. Unless its history is kept, add the account to ``deleted_accounts``."""
+    """Reserve a deleted account's name and, unless its history is kept, list the account in ``deleted_accounts``."""
     kept = deletion.history == "keep"
     name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
     connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion
     connection.execute(insert(retired_names).values(**name, reserved_until_ms=deletion.reserved_until_ms))
     if not kept:
         erase = deletion.history == "erase"
-        row = insert(deleted_accounts).values(user_id=user.id, erase=erase, deleted_ms=deletion.now_ms)
-        connection.execute(row)
+        row = {"user_id": user.id, "erase": erase, "deleted_ms": deletion.now_ms}
+        connection.execute(insert(deleted_accounts).values(row))
 
 
-class SqlUserStore:
+class SqlUserStore(SqlStore):
     """Accounts in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def add(
         self,
@@ -96,7 +94,7 @@ class SqlUserStore:
     ) -> None:
         def work(connection: Connection) -> None:
             if granted_by is not None:
-                admin = select(users.c.id).where((users.c.id == granted_by) & _ACTING_ADMIN).with_for_update()
+                admin = select(users.c.id).where((users.c.id == granted_by) & _ENABLED_ADMIN).with_for_update()
                 if connection.scalar(admin) is None:
                     raise Forbidden("Only an admin may do this.")
             if burn_bootstrap is not None:
@@ -131,17 +129,15 @@ class SqlUserStore:
             raise Conflict(_TAKEN) from error
 
     async def by_username(self, username: str) -> User | None:
-        query = select(users).where(users.c.username_key == search_key(username))
-        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+        return user_of(await self._row(select(users).where(users.c.username_key == search_key(username))))
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
         linked = select(users).join(identities, identities.c.user_id == users.c.id)
-        query = linked.where((identities.c.issuer == identity.issuer) & (identities.c.subject == identity.subject))
-        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+        this = (identities.c.issuer == identity.issuer) & (identities.c.subject == identity.subject)
+        return user_of(await self._row(linked.where(this)))
 
     async def by_id(self, user_id: bytes) -> User | None:
-        query = select(users).where(users.c.id == user_id)
-        return await self._database.read(lambda connection: user_of(connection.execute(query).one_or_none()))
+        return user_of(await self._row(select(users).where(users.c.id == user_id)))
 
     async def id_of(self, username: str) -> bytes | None:
         name = search_key(username)
@@ -189,8 +185,7 @@ class SqlUserStore:
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
-        query = update(users).where(unchanged).values(password_hash=after)
-        return await self._database.write(lambda connection: connection.execute(query).rowcount == 1)
+        return await self._change(update(users).where(unchanged).values(password_hash=after)) == 1
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
         def work(connection: Connection) -> None:
@@ -225,12 +220,11 @@ class SqlUserStore:
         return await self._database.write(work)
 
     async def has_admin(self) -> bool:
-        query = select(users.c.id).where(_ACTING_ADMIN).limit(1)
-        return await self._database.read(lambda connection: connection.scalar(query)) is not None
+        return await self._row(select(users.c.id).where(_ENABLED_ADMIN).limit(1)) is not None
 
     async def bootstrap_hash(self) -> bytes | None:
-        query = select(bootstrap.c.token_hash)
-        return await self._database.read(lambda connection: connection.scalar(query))
+        row = await self._row(select(bootstrap.c.token_hash))
+        return None if row is None else row.token_hash
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         def work(connection: Connection) -> bool:

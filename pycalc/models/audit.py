@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import datetime
 from io import StringIO
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -30,6 +31,16 @@ class AuditEntry(NamedTuple):
     address: str | None
     outcome: str
     details: str  # a JSON object
+
+
+class AuditFilter(NamedTuple):
+    """A filter of audit entries; a field that is None does not filter. Letter case in names is ignored."""
+
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None  # inclusive
+    until: datetime | None = None  # exclusive
 
 
 AUDIT_EXAMPLE: dict[str, Any] = {

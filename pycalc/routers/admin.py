@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from pycalc import __version__
-from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditPage
+from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditFilter, AuditPage
 from pycalc.models.cursors import cursor_id
 from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
@@ -24,7 +24,6 @@ from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
 from pycalc.routers.system import states_of
-from pycalc.services.accounts.audit_reader import AuditSelection
 from pycalc.services.history.exports import AUDIT_FORMATS
 
 _ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
@@ -75,7 +74,7 @@ async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
     """Return the audit log, newest first (admins only). Entries never change, and are deleted when they are old."""
-    selection = AuditSelection(query.actor, query.action, query.subject, query.since, query.until)
+    selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
         with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):

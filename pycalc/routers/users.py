@@ -17,7 +17,6 @@ from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
-from pycalc.services.accounts.account_list import AccountSearch
 
 Username = Annotated[str, Path(max_length=254)]
 
@@ -61,9 +60,10 @@ async def list_users(
     query: Annotated[UsersQuery, Query()],
 ) -> UserPage:
     """Return the accounts with their last sign-in and today's usage (admins only)."""
-    order = UserOrder(query.sort.removeprefix("-"))
-    search = AccountSearch(query.search, order, query.sort.startswith("-"), query.cursor)
-    listed, following = await resources.account_list.page(search, query.limit)
+    order, descending = UserOrder(query.sort.removeprefix("-")), query.sort.startswith("-")
+    listed, following = await resources.account_list.page(
+        query.search, order, query.cursor, query.limit, descending=descending
+    )
     response.headers.update(next_link(request.scope, following))
     return UserPage(items=list(map(_listed, listed)), next_cursor=following)
 

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from pycalc.db.audit import SqlAuditStore
-from pycalc.db.base import AuditFilter, Database
+from pycalc.db.base import Database
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, NotFound, StoreUnavailable
-from pycalc.models.audit import AuditEntry
+from pycalc.models.audit import AuditEntry, AuditFilter
 from pycalc.models.auth import Role, User
 from pycalc.models.ids import first_id_of_ms
 from tests.harness.stores import KEEPING
@@ -20,6 +20,11 @@ from tests.harness.stores import KEEPING
 pytestmark = pytest.mark.anyio
 
 ALL = AuditFilter()
+
+
+def at(milliseconds: int) -> datetime:
+    """Return a time in milliseconds since the epoch as a datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def entry(
@@ -72,8 +77,8 @@ async def test_filters_select(audit: SqlAuditStore) -> None:
     assert await found(AuditFilter(subject="BOB")) == [40, 30]
     assert await found(AuditFilter(action="account changed")) == [30, 20]
     assert await found(AuditFilter(action="account changed", subject="ada")) == [20]
-    assert await found(AuditFilter(since_ms=20, until_ms=40)) == [30, 20]
-    assert await found(AuditFilter(since_ms=20, until_ms=40), entries[2].id) == [20]
+    assert await found(AuditFilter(since=at(20), until=at(40))) == [30, 20]
+    assert await found(AuditFilter(since=at(20), until=at(40)), entries[2].id) == [20]
     assert await found(AuditFilter(actor="a\x00b", action="\x00", subject="\ud800")) == []
 
 
@@ -81,8 +86,8 @@ async def test_the_clock_selects_even_where_an_id_is_ahead(audit: SqlAuditStore)
     """Time filters use an entry's time, although its id may be some seconds ahead of it."""
     ahead = entry(100_000)._replace(id=first_id_of_ms(104_999))
     await audit.append([ahead])
-    assert await audit.page(AuditFilter(since_ms=100_000, until_ms=100_001), None, 10) == [ahead]
-    assert await audit.page(AuditFilter(since_ms=100_001), None, 10) == []
+    assert await audit.page(AuditFilter(since=at(100_000), until=at(100_001)), None, 10) == [ahead]
+    assert await audit.page(AuditFilter(since=at(100_001)), None, 10) == []
 
 
 async def test_pruning_takes_the_oldest(audit: SqlAuditStore) -> None:

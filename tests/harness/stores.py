@@ -9,7 +9,6 @@ from itertools import islice
 from operator import attrgetter
 
 from pycalc.db.base import (
-    AuditFilter,
     DeadLetter,
     DeletedAccount,
     Deletion,
@@ -29,7 +28,7 @@ from pycalc.db.base import (
     UsageFilter,
 )
 from pycalc.errors import Conflict, Forbidden, KeysTaken, NotFound, RowsRejected, Unauthorized
-from pycalc.models.audit import AuditEntry
+from pycalc.models.audit import AuditEntry, AuditFilter
 from pycalc.models.auth import DELETED_NAME, Role, StoredKey, StoredSession, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow

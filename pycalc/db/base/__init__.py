@@ -1,12 +1,12 @@
-"""The services' interface to the database: one store for each aggregate, on a ``Database`` that runs transactions.
+"""The services' interface to the database: a store for each kind of data, on a ``Database`` that runs transactions.
 
-A store method makes all its changes in one transaction, and returns once they are durable. Every method raises
+A store's method makes all its changes in one transaction, and returns once they are durable. Every method raises
 StoreUnavailable if the database is closed or overloaded, can't write, or does not answer in time.
 """
 
 from __future__ import annotations
 
-from pycalc.db.base.audit import AuditFilter, AuditStore
+from pycalc.db.base.audit import AuditStore
 from pycalc.db.base.database import ROWS_PER_STATEMENT, Database, Rows
 from pycalc.db.base.dead_letters import DeadLetter, DeadLetterStore
 from pycalc.db.base.deleted_accounts import DeletedAccount, DeletedAccountStore
@@ -26,7 +26,6 @@ from pycalc.db.base.users import Deletion, ProviderIdentity, UserStore
 
 __all__ = [
     "ROWS_PER_STATEMENT",
-    "AuditFilter",
     "AuditStore",
     "Database",
     "DeadLetter",

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from pycalc.models.audit import AuditEntry
-
-
-class AuditFilter(NamedTuple):
-    """A filter of audit entries; a field that is None does not filter. Letter case in names is ignored.
-
-    Times are in milliseconds since the epoch.
-    """
-
-    actor: str | None = None
-    action: str | None = None
-    subject: str | None = None
-    since_ms: int | None = None  # inclusive
-    until_ms: int | None = None  # exclusive
+from pycalc.models.audit import AuditEntry, AuditFilter
 
 
 class AuditStore(Protocol):

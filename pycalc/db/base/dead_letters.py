@@ -9,29 +9,28 @@ from typing import NamedTuple, Protocol
 class DeadLetter(NamedTuple):
     """An event that could not be delivered, or a broker message that is not an event."""
 
-    number: int
+    number: int  # assigned by the database
     stage: str  # where the event failed: "relay" or "consumer"
     event_id: bytes | None  # None for a message that is not an event of this service
-    origin: str
+    origin: str  # the place in the stream
     reason: str
     payload: bytes
-    created_ms: int
+    created_ms: int  # since the epoch
 
 
 class DeadLetterStore(Protocol):
     """The store of undeliverable events, which stay until an admin requeues or discards them."""
 
     async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Add dead letters, to which the database assigns numbers."""
+        """Add dead letters. Their numbers are ignored, because the database assigns new ones."""
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
 
     async def requeue(self, number: int) -> bool:
-        """Move the event of a dead letter back into the outbox. Return False if this is impossible.
+        """Move a dead letter's event back into the outbox, so that it is published again.
 
-        It is impossible if the dead letter does not exist or is not an event, or if the event's history row was
-        deleted.
+        Return False if there is no such dead letter, or its event has no history row.
         """
 
     async def discard(self, number: int) -> bool:

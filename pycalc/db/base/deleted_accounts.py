@@ -6,14 +6,11 @@ from typing import NamedTuple, Protocol
 
 
 class DeletedAccount(NamedTuple):
-    """An account that was deleted at ``deleted_ms``, in milliseconds since the epoch.
-
-    If ``erase`` is set, the account's history and usage totals must be erased, else the history must be made anonymous.
-    """
+    """A deleted account whose history must be erased or made anonymous."""
 
     user_id: bytes
-    erase: bool
-    deleted_ms: int
+    erase: bool  # whether to erase history and usage totals; if not, the history is made anonymous
+    deleted_ms: int  # since the epoch
 
 
 class DeletedAccountStore(Protocol):
@@ -25,8 +22,7 @@ class DeletedAccountStore(Protocol):
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
         """Replace the user's name in up to ``limit`` history rows with ids above ``after``, oldest first.
 
-        Return the id of the last row that was changed, or None if there were no rows. Events of these rows that are
-        published later do not have the name.
+        Return the id of the last changed row, or None if there were no rows. Events published later lack the name too.
         """
 
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
@@ -36,7 +32,4 @@ class DeletedAccountStore(Protocol):
         """Remove an account from the list."""
 
     async def release_names(self, now_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` names whose reservation has ended; return how many were deleted.
-
-        If a deleted account's history still shows its name, the name is never deleted.
-        """
+        """Delete up to ``limit`` names whose reservation has ended and that no history shows; return how many."""

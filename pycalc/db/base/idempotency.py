@@ -8,13 +8,13 @@ from pycalc.models.idempotency import KeyRow
 
 
 class IdempotencyStore(Protocol):
-    """The store of requests that were recorded with an idempotency key. ``HistoryStore.append`` adds them."""
+    """The recorded requests that had an idempotency key. ``HistoryStore.append`` adds them."""
 
     async def find(self, identity: bytes) -> KeyRow | None:
-        """Return the request that was recorded with an idempotency key, or None if there is none.
-
-        ``identity`` is the ``id`` of the RequestKey: a digest of the user's id and the client's key.
-        """
+        """Return the request with this id, a digest of the user's id and the client's key, or None if there is none."""
 
     async def forget(self, before_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` keys older than ``before_ms``, the oldest first; return how many were deleted."""
+        """Delete up to ``limit`` requests older than ``before_ms``, oldest first; return how many were deleted.
+
+        ``before_ms`` is in milliseconds since the epoch.
+        """

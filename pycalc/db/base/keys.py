@@ -24,13 +24,10 @@ class KeyUse(NamedTuple):
 
 
 class KeyStore(Protocol):
-    """The store of API keys, which are found by the hash of their secret."""
+    """The store of API keys. ``key_hash`` is the SHA-256 of a key's secret text."""
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """Insert a key.
-
-        Raises Conflict if the user already has ``limit`` keys, and InvalidToken if the user was deleted.
-        """
+        """Add a key; raises Conflict if the user has ``limit`` keys already, InvalidToken if the user was deleted."""
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""
@@ -39,7 +36,7 @@ class KeyStore(Protocol):
         """Return a key and its owner, or None if the key is unknown or expired, or its owner is disabled."""
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
-        """Store the last uses of keys in one transaction. An earlier use never replaces a later one."""
+        """Store the last uses of keys. An earlier use never replaces a later one."""
 
     async def remove(self, user_id: bytes, key_id: bytes) -> None:
         """Delete a user's key; raises NotFound if the user has no such key."""

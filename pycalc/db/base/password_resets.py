@@ -14,10 +14,10 @@ class PasswordResetStore(Protocol):
         """Store a token in place of the user's earlier one. Raises NotFound if the account is deleted."""
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
-        """Return the user of a token, or None if the token is unknown or expired, or the user is disabled."""
+        """Return the user of a valid token; None for any other token, a disabled user, or a user without a password."""
 
     async def use(self, token_hash: bytes, now_ms: int, password_hash: str) -> None:
-        """Store the new password, delete the token, and end all of the user's sessions, in one transaction.
+        """Store the user's new password, delete the token, and end all of the user's sessions.
 
         Raises Unauthorized if the token is no longer valid.
         """

@@ -7,14 +7,11 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """The amount of a quota that a user has used in one window, as counted by one process.
-
-    The amount only grows. Therefore a saved amount replaces a lower one with the same id, and saving twice is harmless.
-    """
+    """The amount of a quota that a user has used in one window, as counted by one process. It never decreases."""
 
     id: bytes
     user_id: bytes
-    quota: str
+    quota: str  # its name
     ends: int  # the window's end, seconds since the epoch
     used: int  # in millionths of the quota's unit
 
@@ -32,12 +29,12 @@ class QuotaStore(Protocol):
     """The store of quota uses of all processes, including processes that have ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Store uses. If two uses have the same id, the larger amount remains."""
+        """Store uses. A use replaces a stored one with the same id if its amount is larger."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users in windows that end after ``now``, in seconds since the epoch.
+        """Return the totals of these users, without the uses whose ids are in ``but``.
 
-        Uses whose ids are in ``but`` are left out.
+        Only windows that end after ``now``, in seconds since the epoch, are included.
         """
 
     async def forget(self, now: int, limit: int) -> int:

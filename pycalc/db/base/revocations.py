@@ -6,17 +6,16 @@ from typing import NamedTuple, Protocol
 
 
 class Revocations(NamedTuple):
-    """The users whose access was revoked after a given revocation, and the number of the newest revocation."""
+    """The users whose access was revoked since a given revocation."""
 
-    newest: int
-    users: frozenset[bytes] | None  # affected users; None means everybody, because old revocations were dropped
+    newest: int  # the number of the newest revocation
+    users: frozenset[bytes] | None  # None: some of the revocations were deleted, so any user may be affected
 
 
 class RevocationStore(Protocol):
-    """The revocations of users' access, by all processes on the database, numbered in the order of their commits.
+    """The revocations of users' access, numbered in the order of their commits.
 
-    A change that ends or restricts access adds its revocation in the same transaction: the end of a session, a new
-    password, a change or deletion of an account, or the removal of a key.
+    A transaction that ends or restricts a user's access adds a revocation, so that all processes evict cached tokens.
     """
 
     async def newest(self) -> int:

@@ -22,36 +22,30 @@ class NewSession(NamedTuple):
 
 
 class RefreshHashes(NamedTuple):
-    """The hashes of a refresh token, which a client presents at ``now_ms``, and of the token that replaces it.
-
-    ``now_ms`` is in milliseconds since the epoch.
-    """
+    """The hashes of a refresh token that a client presents, and of the token that will replace it."""
 
     session_id: bytes
     family_hash: bytes
     presented: bytes
     replacement: bytes
-    now_ms: int
+    now_ms: int  # since the epoch
     device: Device | None = None
 
 
 class SessionLimits(NamedTuple):
-    """The lifetimes of sessions, in milliseconds, and the largest number of sessions of a user."""
+    """The limits of sessions."""
 
-    idle_ms: int
-    absolute_ms: int
-    grace_ms: int
-    per_user: int
+    idle_ms: int  # from the last refresh until the session expires
+    absolute_ms: int  # from the login until the session expires
+    grace_ms: int  # for which a replaced refresh token may be used again
+    per_user: int  # the largest number of sessions
 
 
 class Rotation(NamedTuple):
-    """The result of a refresh. If ``reused`` is set, an old token was used again, and the session was ended.
+    """The result of a refresh."""
 
-    ``user`` is the session's user, or None if the session is unknown or expired, or the user is disabled.
-    """
-
-    user: User | None
-    reused: bool
+    user: User | None  # None if the session is unknown or expired, or the user is disabled
+    reused: bool  # whether an old token was used again, which has ended the session
 
 
 class SessionStore(Protocol):
@@ -60,19 +54,19 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session. Delete the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized if the account is deleted or disabled, or if its password or second factor has changed since
-        the password was verified.
+        Raises Unauthorized if the account is deleted or disabled, or has another password or second factor than
+        ``session`` says.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """Return the user of a session, or None if the session has ended or expired, or the user is disabled."""
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
-        """Replace a refresh token of a session by its successor.
+        """Replace a refresh token of a session by ``refresh.replacement``.
 
-        All tokens of a session are one family. Within the grace time, a replaced token may be used again until one of
-        its successors is used, and each use gives it one more successor. Every other token of the family is a reuse,
-        which ends the session. A token of another family changes nothing.
+        Within the grace time, a replaced token may be used again, unless one of its replacements was used; each use
+        gives it one more replacement. Any other old token ends the session. A token with another ``family_hash``
+        changes nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

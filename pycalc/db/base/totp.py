@@ -7,28 +7,28 @@ from typing import NamedTuple, Protocol
 
 
 class StoredTotp(NamedTuple):
-    """The second factor of an account."""
+    """The second factor of an account, or its unconfirmed enrolment."""
 
     secret: bytes  # encrypted
     last_step: int | None  # the time step of the newest accepted code; None until the enrolment is confirmed
 
 
 class TotpStore(Protocol):
-    """The store of second factors: each account's secret of time-based codes, and the hashes of its recovery codes."""
+    """The store of second factors: an account's secret for time-based codes, and the hashes of its recovery codes."""
 
     async def offer(self, user_id: bytes, secret: bytes) -> None:
-        """Store the secret of an unconfirmed enrolment, and delete an earlier unconfirmed enrolment.
+        """Store the secret of an enrolment in place of an earlier unconfirmed one.
 
         Raises Conflict if the account has a second factor, and InvalidToken if the account was deleted.
         """
 
     async def of_user(self, user_id: bytes) -> StoredTotp | None:
-        """Return the second factor of an account or its unconfirmed enrolment, or None if it has neither."""
+        """Return an account's second factor or its unconfirmed enrolment, or None if it has neither."""
 
     async def confirm(
         self, user_id: bytes, secret: bytes, step: int, recovery_hashes: Sequence[bytes], session_id: bytes
     ) -> None:
-        """Turn the second factor on, and end the user's sessions except ``session_id``, in one transaction.
+        """Turn the second factor on, and end the user's sessions except ``session_id``.
 
         Each of ``recovery_hashes`` has 32 bytes. Raises Conflict if the enrolment has another secret or was confirmed
         already, and InvalidToken if the session ``session_id`` has ended.
@@ -44,7 +44,7 @@ class TotpStore(Protocol):
         """Delete the recovery code with this hash. Return False if there is none."""
 
     async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
-        """Turn the second factor off, and end the user's sessions except ``session_id``, in one transaction.
+        """Turn the second factor off, and end the user's sessions except ``session_id``; None ends all sessions.
 
-        If ``session_id`` is None, all sessions end. Raises NotFound if the account has no second factor.
+        Raises NotFound if the account has no second factor.
         """

@@ -20,7 +20,7 @@ class UsageStore(Protocol):
     """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add the uses whose event ids are new, in one transaction, and return how many were new.
+        """Add the uses whose event ids are new to the totals, and return how many were new.
 
         Raises Conflict and adds nothing if another consumer counts some of them at the same time. The caller may retry.
         """
@@ -28,7 +28,7 @@ class UsageStore(Protocol):
     async def forget(self, before: bytes, limit: int) -> int:
         """Delete up to ``limit`` ids of counted events below ``before``; return how many were deleted.
 
-        If the event of a deleted id is delivered again, it is counted a second time.
+        An event whose id was deleted would be counted a second time if it were delivered again.
         """
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:

@@ -10,14 +10,14 @@ from pycalc.models.limits import OwnLimits
 
 
 class ProviderIdentity(NamedTuple):
-    """A user's identity at a provider: the issuer's URL, and the subject, which the issuer never reassigns."""
+    """A user's identity at an OpenID Connect provider."""
 
-    issuer: str
-    subject: str
+    issuer: str  # the provider's URL
+    subject: str  # the user's id there, which is never given to another user
 
 
 class Deletion(NamedTuple):
-    """The way and the time to delete an account; times are in milliseconds since the epoch."""
+    """The rules of the deletion of an account; times are in milliseconds since the epoch."""
 
     history: DeletedHistory
     now_ms: int
@@ -40,14 +40,14 @@ class UserStore(Protocol):
         identity: ProviderIdentity | None = None,
         audit: AuditEntry | None = None,
     ) -> None:
-        """Insert an account, and check the permission to do so in the same transaction.
+        """Add an account, and check the permission to do so in the same transaction.
 
-        ``burn_bootstrap`` is the hash of the bootstrap token: the token is deleted, and there must be no enabled admin.
-        ``granted_by`` must be the id of an enabled admin. ``identity`` links the account to a provider; its email
-        address then need not be unique.
+        With ``burn_bootstrap``, the hash of the bootstrap token, the token is deleted, and there must be no enabled
+        admin. With ``granted_by``, this id must be an enabled admin's. With ``identity``, the account is linked to it,
+        and the email address need not be unique.
 
-        Raises Forbidden if a requirement is not met. Raises Conflict if the username, the email address or the identity
-        is taken, or if the name of a deleted account is still reserved.
+        Raises Forbidden if a requirement is not met, and Conflict if the username, the email address or the identity is
+        taken, or a deleted account's name is still reserved.
         """
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
@@ -60,10 +60,9 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name, or None if there is none.
+        """Return the id of the account with this name or, without one, of the last deleted account with this name.
 
-        If only deleted accounts had this name, return the id of the last of them whose history still shows the name, or
-        None if there is none.
+        Only deleted accounts whose history still shows the name are considered. Return None if there is none.
         """
 
     async def change(
@@ -74,17 +73,17 @@ class UserStore(Protocol):
         limits: OwnLimits | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
-        """Change an account and return it. A parameter that is None leaves its property unchanged.
+        """Change an account and return it. A parameter that is None, or an unset field of ``limits``, changes nothing.
 
-        Only the members of ``limits`` that are set are changed. Disabling ends the user's sessions and deletes the open
-        password reset. Raises NotFound if there is no such account, and Conflict if no enabled admin would be left.
+        Disabling ends the user's sessions and deletes an open password reset. Raises NotFound if there is no such
+        account, and Conflict if no enabled admin would be left.
         """
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         """Replace the password hash ``before`` by ``after``. Return False if the stored hash is not ``before``."""
 
     async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        """Replace the password hash, end the user's sessions except ``session_id``, and delete the open password reset.
+        """Replace the password hash, end the user's sessions except ``session_id``, and delete an open password reset.
 
         Raises InvalidToken if the stored hash is no longer ``before``, or if the session ``session_id`` has ended.
         """
@@ -92,8 +91,7 @@ class UserStore(Protocol):
     async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 
-        Unless ``deletion.history`` is "keep", the account is added to the list of ``DeletedAccountStore``, and its
-        history can no longer be found by its name.
+        Unless ``deletion.history`` is "keep", the account is added to the list of ``DeletedAccountStore``.
 
         Raises NotFound if there is no such account, Conflict for the last enabled admin, and InvalidToken if the
         account's password hash is not ``deletion.password_hash``.
@@ -106,7 +104,7 @@ class UserStore(Protocol):
         """Return the hash of the valid bootstrap token, or None if there is none."""
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
-        """Make a bootstrap token valid unless there is an admin. Return whether this token is the valid one now.
+        """Make a bootstrap token valid unless there is an enabled admin. Return whether this token is valid now.
 
-        With ``replace=False``, an existing token remains valid instead.
+        With ``replace=False``, a token that exists already remains valid instead.
         """

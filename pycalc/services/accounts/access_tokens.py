@@ -38,22 +38,16 @@ class Claims(NamedTuple):
 
 
 class TokenSigner:
-    """A signer and verifier of access tokens: the newest key signs, all keys verify."""
+    """A signer and verifier of access tokens. The newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """Sign with the first of ``keys``, which are sorted from the newest.
-
-        A token is valid for ``lifetime`` seconds.
-        """
+        """Start with ``keys``, the newest first. A token is valid for ``lifetime`` seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """Sign with the first of these keys and verify with all of them from now on.
-
-        Raises ValueError for an empty list.
-        """
+        """From now on, sign with the first of ``keys`` and verify with all; raises ValueError if there is none."""
         if not keys:
             raise ValueError("at least one signing key is needed")
         self._keys = {sha256(b"kid" + key.encode()).hexdigest()[:16]: key for key in keys}

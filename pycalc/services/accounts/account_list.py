@@ -1,4 +1,4 @@
-"""The list of accounts, for admins: searched, sorted and in pages."""
+"""The list of accounts, for admins, with search, sorting and pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from time import time
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
@@ -21,41 +21,31 @@ _Milliseconds = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 _Cursor = TypeAdapter(tuple[UserOrder, _Name | _Milliseconds, str])
 
 
-class AccountSearch(NamedTuple):
-    """A search for accounts whose name or email address begins with a text, and the order of the results."""
-
-    prefix: str | None
-    order: UserOrder
-    descending: bool
-    cursor: str | None  # the ``next_cursor`` of the previous page, which had the same order
-
-
 class AccountList:
     """A reader of the list of accounts. Its callers must ensure that the user is an admin."""
 
     def __init__(self, users: UserListStore) -> None:
         self._users = users
 
-    async def page(self, search: AccountSearch, limit: int) -> tuple[list[ListedUser], str | None]:
+    async def page(
+        self, prefix: str | None, order: UserOrder, cursor: str | None, limit: int, *, descending: bool
+    ) -> tuple[list[ListedUser], str | None]:
         """Return up to ``limit`` accounts with today's usage, and the next page's cursor, or None on the last page.
 
-        Raises InvalidInput for a malformed cursor, and for a cursor of another order.
+        Select the accounts whose name or email address begins with ``prefix``, or all if it is None. Raises
+        InvalidInput for a malformed cursor, and for a cursor of another order.
         """
-        after = None if search.cursor is None else _place_of(search.cursor, search.order)
-        selection = UserSelection(search.prefix, search.order, search.descending, after)
+        after = None if cursor is None else _position_of(cursor, order)
+        selection = UserSelection(prefix, order, descending, after)
         listed = await self._users.page(selection, limit + 1, int(time()) // _DAY_SECONDS)
         if len(listed) <= limit:
             return listed, None
         last = listed[limit - 1]
-        place = json.dumps([search.order, last.order_value, text_of_id(last.user.id)])
-        return listed[:limit], base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+        position = json.dumps([order, last.order_value, text_of_id(last.user.id)])
+        return listed[:limit], base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
 
 
-def _place_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
-    """Return the position in the list that a cursor encodes.
-
-    Raises InvalidInput for a malformed cursor, and for a cursor of another order.
-    """
+def _position_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_order, value, identity = _Cursor.validate_json(text)

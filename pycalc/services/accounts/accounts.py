@@ -22,11 +22,11 @@ _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
 class DeletionPolicy(NamedTuple):
-    """The rules for the history and the name that a deleted account leaves."""
+    """The rules for the history and the name of a deleted account."""
 
     history: DeletedHistory
-    reserved: timedelta | None  # how long the name can't be registered again; None means for ever
-    on_deleted: Callable[[DeletedAccount], None]  # called if the history is to be erased or made anonymous
+    reserved: timedelta | None  # how long nobody can register the name; None means for ever
+    on_deleted: Callable[[DeletedAccount], None]  # called if the history must be erased or made anonymous
 
 
 class Accounts:
@@ -49,10 +49,7 @@ class Accounts:
         *,
         passwords_allowed: bool = True,
     ) -> None:
-        """Create the service.
-
-        Without ``passwords_allowed``, nobody can register. Accounts then come from the identity provider.
-        """
+        """Create the service. Without ``passwords_allowed``, nobody can register."""
         self._users = users
         self._keys = keys
         self._passwords = passwords
@@ -65,9 +62,10 @@ class Accounts:
         self._audit = audit
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
-        """Create an account for a client; PYCALC_ADMIN_REGISTRATION determines who may register an admin.
+        """Create an account. PYCALC_ADMIN_REGISTRATION determines who may register an admin.
 
-        Raises Conflict, Forbidden, InvalidInput, Unauthorized and Overloaded.
+        ``caller`` is None for a client without credentials. Raises Conflict, Forbidden, InvalidInput, Unauthorized and
+        Overloaded.
         """
         if not self._passwords_allowed:
             raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
@@ -85,10 +83,10 @@ class Accounts:
         return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for the operator. The first admin makes the bootstrap token invalid.
+        """Create an admin for the operator's command. The first admin makes the bootstrap token invalid.
 
-        Raises Conflict, InvalidInput and Overloaded. Raises Forbidden if another first admin is created at the same
-        time.
+        Raises Conflict, InvalidInput and Overloaded. Raises Forbidden if another process creates the first admin
+        meanwhile.
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
@@ -98,14 +96,13 @@ class Accounts:
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
         """Create an account. The inserting transaction checks the bootstrap token or the registering admin."""
-        now = datetime.now(UTC)
         user = User(
             id=self._ids.next(),
             username=registration.username,
             email=registration.email,
             password_hash=await self._passwords.hash(registration.password),
             role=registration.role,
-            created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+            created_at=datetime.fromtimestamp(now_ms() / 1000, UTC),
         )
         entry = self._audit.entry("account created", subject=user.username, actor=by, role=user.role.value)
         await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
@@ -121,8 +118,8 @@ class Accounts:
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
         """Store a new password and end the caller's other sessions.
 
-        Raises WrongPassword, InvalidInput, Conflict for an account without a password, Forbidden for an API key,
-        Unauthorized and Overloaded.
+        Raises WrongPassword if ``current`` is wrong, InvalidInput if ``new`` is easy to guess, Conflict for an account
+        without a password, Forbidden for an API key, Unauthorized and Overloaded.
         """
         require_session(caller)
         user = await self.own(caller)
@@ -130,17 +127,17 @@ class Accounts:
             raise Conflict("The account has no password: the identity provider signs it in.")
         require_uncommon(new, "/new_password", user.username, user.email)
         if not await self._passwords.check(current, user.password_hash):
-            self._audit.record("password change refused", subject=user.username, actor=user.username, outcome="refused")
+            self._audit.record_own(user.username, "password change refused", "refused")
             raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
         await self._token_cache.revoke(
             self._users.set_password(user.id, user.password_hash, await self._passwords.hash(new), kept),
             lambda other: other.user_id == user.id and not other.is_key and other.credential_id != kept,
         )
-        self._audit.record("password changed", subject=user.username, actor=user.username)
+        self._audit.record_own(user.username, "password changed")
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return the account with this name to an admin; raises Unauthorized, Forbidden and NotFound."""
+        """Return the account with this name. Raises NotFound, and errors as ``require_admin`` does."""
         await self.require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:
@@ -182,17 +179,12 @@ class Accounts:
         if not user.has_password:
             raise Conflict("The account has no password: ask an admin to delete it.")
         if not await self._passwords.check(password, user.password_hash):
-            self._audit.record(
-                "account deletion refused", subject=user.username, actor=user.username, outcome="refused"
-            )
+            self._audit.record_own(user.username, "account deletion refused", "refused")
             raise WrongPassword("The password is wrong.")
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
-        """Delete the account with this name.
-
-        Raises InvalidToken if its password hash is not ``password_hash``; None means any hash.
-        """
+        """Delete an account. Raises InvalidToken if its password hash is not ``password_hash``; None means any hash."""
         history, reserved, on_deleted = self._deletion_policy
         now = now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
@@ -204,7 +196,7 @@ class Accounts:
         self._audit.write(entry._replace(subject=user.username))
 
     async def require_admin(self, caller: Principal) -> None:
-        """Raise Forbidden if the stored role of the caller is not admin, and Unauthorized as ``own`` does."""
+        """Raise Forbidden if the account's stored role is not admin, Unauthorized if it is deleted or disabled."""
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
 

@@ -1,4 +1,4 @@
-"""API keys for programs: long-lived bearer tokens, shown once and stored as hashes."""
+"""API keys for programs: long-lived bearer tokens. Only their hashes are stored."""
 
 from __future__ import annotations
 
@@ -26,17 +26,14 @@ _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to gu
 _MAX_PER_USER = 50
 _LOOKUPS = 2  # concurrent look-ups in the database
 # An unknown key is refused for this long without a look-up. Nobody can send a key before it exists, so a new key works
-# at once everywhere. If another process enables an account again, its keys work here after at most this time.
+# at once in every process. If another process enables an account, its keys work here after at most this time.
 _UNKNOWN_SECONDS = 1.0
 _MAX_UNKNOWN = 10_000
 _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
 
 
 class ApiKeys:
-    """The service that creates, lists, verifies and removes API keys.
-
-    A caller must be identified by a session to create or remove a key.
-    """
+    """The service that creates, lists, verifies and removes API keys."""
 
     def __init__(
         self,
@@ -47,7 +44,7 @@ class ApiKeys:
         audit: AuditLog,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Keep the keys in ``store``; ``clock`` must return seconds since an arbitrary moment."""
+        """Create the service; ``clock`` must return seconds since an arbitrary moment."""
         self._store = store
         self.uses = KeyUses(store, metrics)
         self._token_cache = token_cache
@@ -59,9 +56,7 @@ class ApiKeys:
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
-        """Create a key for the caller. Return the stored key and its secret text.
-
-        Only a hash and the first characters of the text are stored.
+        """Create a key for the caller. Return the key's record and its secret text, which is not stored.
 
         Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
         Conflict if the caller has 50 keys, and Unauthorized if the account is deleted.
@@ -84,18 +79,12 @@ class ApiKeys:
             limits=wanted.limits,
         )
         await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
-        self._audit.record(
-            "key created",
-            subject=caller.username,
-            actor=caller.username,
-            key=key.prefix,
-            scopes=scopes,
-            allow_query=key.allow_query,
-        )
+        user, query = caller.username, key.allow_query
+        self._audit.record_own(user, "key created", key=key.prefix, scopes=scopes, allow_query=query)
         return key, text
 
     async def all_of(self, caller: Principal) -> list[StoredKey]:
-        """Return the caller's keys, oldest first."""
+        """Return the caller's keys with their last uses, oldest first."""
         return [self.uses.latest(key) for key in await self._store.of_user(caller.user_id)]
 
     async def get(self, caller: Principal, key_id: bytes) -> StoredKey:
@@ -106,20 +95,18 @@ class ApiKeys:
         raise NotFound("There is no such key.")
 
     async def remove(self, caller: Principal, key_id: bytes) -> None:
-        """Remove the caller's key with this id.
+        """Remove the caller's key, which is refused at once by this process, and within seconds by the others.
 
-        The key is refused at once by this process, and within seconds by the others.
-
-        Raises NotFound if the caller has no such key, and Forbidden for a caller with an API key.
+        Raises NotFound if the caller has no key with this id, and Forbidden for a caller with an API key.
         """
         require_session(caller)
         prefix = (await self.get(caller, key_id)).prefix
         removing = self._store.remove(caller.user_id, key_id)
         await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
-        self._audit.record("key removed", subject=caller.username, actor=caller.username, key=prefix)
+        self._audit.record_own(caller.username, "key removed", key=prefix)
 
     async def bearer(self, text: str) -> KeyBearer | None:
-        """Return a valid key and its owner, or None for an invalid key.
+        """Return a valid key and its owner, or None for a key that is unknown or expired or whose owner is disabled.
 
         Raises Overloaded if too many keys wait for their look-up, or if this key has waited for a second.
         """
@@ -138,8 +125,5 @@ class ApiKeys:
         return bearer
 
     def forget_unknown(self) -> None:
-        """Clear the cache of unknown keys.
-
-        Call this when an account is enabled, because its keys become valid again.
-        """
+        """Clear the cache of unknown keys, because the keys of an enabled account are valid again."""
         self._unknown.clear()

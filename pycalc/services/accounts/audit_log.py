@@ -1,4 +1,4 @@
-"""The audit log: who did what to which account, in the log and in the database (ADR 32)."""
+"""The audit log: who did what to which account. It is written to the log and to the database (ADR 32)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COMMAND_LINE = "the command line"  # the actor of the operator's commands
 _RECORDS_PER_SECOND = 10.0
 _BURST_RECORDS = 100.0
 SERVICE = "the service"  # the actor of the service's own actions
-# Entries that users and strangers cause are limited, because the database keeps them for months. Acts of users on their
-# own accounts, and refusals, have separate limits, so that refusals do not crowd out acts.
+# Entries that users and strangers cause are limited, because the database keeps them for months. A user's acts and
+# refused requests have separate limits, so that refusals do not crowd out acts.
 USER_BURST, USER_ENTRIES_PER_DAY = 50, 24
 STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY = 1_000, 8_640
 _MAX_BUCKETS = 20_000
@@ -39,7 +39,7 @@ _log = get_logger(__name__)
 
 
 class _TokenBucket:
-    """A token bucket: a limit of ``per_second`` events on average, and of ``burst`` events at once."""
+    """A limit of ``per_second`` events on average, and of ``burst`` events at once (the token-bucket algorithm)."""
 
     def __init__(self, burst: float, per_second: float, now: float) -> None:
         self._burst, self._per_second = burst, per_second
@@ -56,11 +56,7 @@ class _TokenBucket:
 
 
 class AuditLog:
-    """The writer of the audit log.
-
-    Some entries are stored in the transaction of the change that they describe. The others wait in a bounded queue,
-    from which a task stores them soon. The task runs only while entries wait.
-    """
+    """The writer of the audit log. A task stores entries from a bounded queue, and runs only while entries wait."""
 
     def __init__(
         self,
@@ -72,11 +68,10 @@ class AuditLog:
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """Create a writer that stores entries in ``store``.
+        """Create a writer, which waits for ``retry_seconds`` after the database was unavailable.
 
-        ``address`` must return the address of the present request's client for an entry, or None outside of requests.
-        ``clock`` must return seconds since an arbitrary moment. After a failed write, the task waits for
-        ``retry_seconds``.
+        ``address`` must return the address of the present request's client, or None outside of requests. ``clock`` must
+        return seconds since an arbitrary moment.
         """
         self._store = store
         self._ids = ids
@@ -100,9 +95,10 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> AuditEntry:
-        """Return an entry about the present request; ``details`` must not contain a secret.
+        """Return an entry; ``details`` must not contain a secret.
 
-        ``subject`` is the account that was acted upon. ``actor`` is the user who acted, or None if unknown.
+        ``subject`` is the account that was acted upon, or None if there is none. ``actor`` is the user who acted, or
+        None if unknown.
         """
         text = json.dumps(details)
         if len(text) > _DETAILS_CHARACTERS:
@@ -111,7 +107,7 @@ class AuditLog:
         return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
 
     def write(self, entry: AuditEntry) -> None:
-        """Write an entry to the log only, because the database stores it separately."""
+        """Write an entry to the log, but not to the database."""
         others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
         write = _audit.info if entry.outcome == "done" else _audit.warning
         write(entry.action, user=entry.subject, **json.loads(entry.details), **others)
@@ -130,11 +126,12 @@ class AuditLog:
         self.write(entry)
         self.store_soon(entry)
 
-    def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database.
+    def record_own(self, username: str, action: str, outcome: AuditOutcome = "done", **details: object) -> None:
+        """Record, as ``record`` does, what a user did to the user's own account."""
+        self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
-        If its actor causes too many entries, or the queue is full, only count the entry.
-        """
+    def store_soon(self, entry: AuditEntry) -> None:
+        """Queue an entry for the database, or only count it if its actor causes too many or the queue is full."""
         bucket = self._bucket(entry)
         if bucket is not None and not bucket.take(self._clock()):
             self._unstored.labels("limit").inc()
@@ -146,22 +143,17 @@ class AuditLog:
                 self._writer = asyncio.get_running_loop().create_task(self._write(), name="audit log")
 
     async def aclose(self) -> None:
-        """Store the waiting entries and stop. Entries that the database refuses are only in the log."""
+        """Store the waiting entries and stop. Entries that can't be stored are only in the log."""
         self._closing.set()
         if self._writer is not None:
             await self._writer
 
     def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
-        """Return the token bucket that limits the stored entries of this kind, or None if there is no limit.
-
-        There is no limit for successful acts on accounts other than the actor's own. Such acts come from admins,
-        operators' commands and the service itself. All entries without an actor share one bucket. For the others there
-        is a bucket for each actor and outcome.
-        """
+        """Return the limit on stored entries like this one, or None if there is no limit."""
         if entry.actor is None:
             return self._strangers
         if entry.outcome == "done" and entry.actor != entry.subject:
-            return None
+            return None  # an act of an admin, an operator's command or the service itself
         key = entry.actor, entry.outcome
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -192,18 +184,18 @@ class AuditLog:
 
 
 def _name(text: str | None) -> str | None:
-    """Return a name in a form that every database accepts: short, without NUL and lone surrogates."""
+    """Return a name in a form that every database accepts: short, without NUL and lone surrogates; None for None."""
     return None if text is None else text[:_NAME_CHARACTERS].encode(errors="replace").decode().replace("\x00", "?")
 
 
 class RefusalLog:
-    """The writer of refused requests to the audit log, with a limit on the entries per second.
+    """The writer of refused requests to the audit log, at a limited rate.
 
-    Known and unknown callers have separate token buckets, so that unknown callers can't crowd out the entries of users.
+    Known and unknown callers have separate limits, so that unknown callers can't crowd out the entries of users.
     """
 
     def __init__(self, metrics: AccountMetrics, audit: AuditLog, clock: Callable[[], float] = monotonic) -> None:
-        """Create the writer with full buckets; ``clock`` must return seconds since an arbitrary moment."""
+        """Create the writer; ``clock`` must return seconds since an arbitrary moment."""
         self._audit = audit
         self._clock = clock
         self._buckets = {
@@ -212,9 +204,9 @@ class RefusalLog:
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
 
     def refused(self, user: str | None, **facts: str | int) -> None:
-        """Record a refused request.
+        """Record a refused request of a user, or of an unknown caller if ``user`` is None.
 
-        If the caller's bucket is empty, only count the request. ``facts`` must not contain a secret.
+        Above the limit, the request is only counted. ``facts`` must not contain a secret.
         """
         caller = "unknown" if user is None else "known"
         if not self._buckets[caller].take(self._clock()):

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple
-
-from pycalc.db.base import AuditFilter, AuditStore
-from pycalc.models.audit import AuditEntry, encode_entry
+from pycalc.db.base import AuditStore
+from pycalc.models.audit import AuditEntry, AuditFilter, encode_entry
 from pycalc.models.cursors import cursor_id, cursor_of
-from pycalc.models.ids import unix_ms
-
-
-class AuditSelection(NamedTuple):
-    """A filter of audit entries; a field that is None does not filter."""
-
-    actor: str | None = None
-    action: str | None = None
-    subject: str | None = None
-    since: datetime | None = None  # inclusive
-    until: datetime | None = None  # exclusive
 
 
 class AuditReader:
@@ -27,14 +13,12 @@ class AuditReader:
     def __init__(self, store: AuditStore) -> None:
         self._store = store
 
-    async def entries(self, selection: AuditSelection, before: bytes | None, limit: int) -> list[AuditEntry]:
+    async def entries(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
         """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
-        actor, action, subject, since, until = selection
-        since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (since, until))
-        return await self._store.page(AuditFilter(actor, action, subject, since_ms, until_ms), before, limit)
+        return await self._store.page(selection, before, limit)
 
-    async def page(self, selection: AuditSelection, cursor: str | None, limit: int) -> tuple[str, str | None]:
-        """Return an AuditPage as JSON text, and the cursor of the next page, or None if it is the last page.
+    async def page(self, selection: AuditFilter, cursor: str | None, limit: int) -> tuple[str, str | None]:
+        """Return an AuditPage as JSON text, and the next page's cursor, or None on the last page.
 
         Raises InvalidInput for a malformed cursor.
         """

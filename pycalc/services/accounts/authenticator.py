@@ -1,4 +1,4 @@
-"""Authentication by password, access token, refresh token or API key. When a check fails to run, access is refused."""
+"""Authentication by password, access token, refresh token or API key. If a check can't run, access is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _random = SystemRandom()
 
 
 class Authenticator:
-    """The service that identifies callers, and that opens and ends their sessions."""
+    """The service that identifies callers, and opens and ends their sessions."""
 
     def __init__(
         self,
@@ -45,11 +45,10 @@ class Authenticator:
         admins_need_totp: bool = False,
         passwords_allowed: bool = True,
     ) -> None:
-        """Cache the principals of verified tokens in ``token_cache``.
+        """Create the service. ``identified`` is called with each principal that was not cached.
 
-        ``identified`` is called with each principal that is read from the store. With ``admins_need_totp``, an admin
-        without a second factor can do nothing but enrol one. Without ``passwords_allowed``, users can sign in only
-        through the identity provider.
+        With ``admins_need_totp``, an admin without a second factor can only enrol one. Without ``passwords_allowed``,
+        users can sign in only through the identity provider.
         """
         self._users = users
         self._sessions = sessions
@@ -66,10 +65,9 @@ class Authenticator:
     async def authenticate(self, token: bytes, *, enrolling: bool = False) -> Principal:
         """Return the principal of an access token or an API key, from the cache or else from the store.
 
-        The cached principal may be some seconds older than a change of the account by another process.
-
-        Raises Unauthorized if the token or key is not valid, and Overloaded if too many keys wait for their look-up.
-        Raises Forbidden for an admin who must enrol a second factor, unless ``enrolling`` is set.
+        A change of the account by another process may take some seconds to show. Raises Unauthorized if the token or
+        key is not valid, and Overloaded if too many keys wait for their look-up. Raises Forbidden for an admin who must
+        enrol a second factor, unless ``enrolling`` is set.
         """
         cached = self.token_cache.get(token)
         if cached is not None:
@@ -116,7 +114,7 @@ class Authenticator:
         """Open a session on a device; raises Unauthorized, Overloaded, and Forbidden if passwords are switched off.
 
         The error is the same for an unknown user, a wrong password and a disabled account. An account with a second
-        factor needs a ``code`` too. Without a code, TotpRequired is raised, which is a kind of Unauthorized.
+        factor needs a ``code`` too: without one, TotpRequired is raised, a subclass of Unauthorized.
         """
         if not self._passwords_allowed:
             raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
@@ -129,14 +127,13 @@ class Authenticator:
             raise Unauthorized("The username or the password is wrong.")
         await self._totp.check_login(user, code)
         tokens = await self._sessions.open(user.id, await self._upgraded(user, password), device, totp=user.totp)
-        self._record_of(user.username, "session opened")
+        self._audit.record_own(user.username, "session opened")
         return tokens
 
     async def _upgraded(self, user: User, password: str) -> str:
-        """Replace an outdated password hash; return the newest hash that matches the password.
+        """Replace an outdated password hash, and return the hash that matches the password.
 
-        If the password was changed meanwhile, the returned hash is not the stored one, so no session can be opened with
-        it.
+        If the password was changed meanwhile, no session can be opened with the returned hash.
         """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash
@@ -153,8 +150,7 @@ class Authenticator:
     async def refresh(self, refresh_token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens; raises Unauthorized and Overloaded.
 
-        An old token that ``Sessions.refresh`` no longer accepts ends its session and raises RefreshTokenReused, which
-        is a kind of Unauthorized.
+        Reuse of an old token ends its session and raises RefreshTokenReused, a subclass of Unauthorized.
         """
         try:
             return await self._sessions.refresh(refresh_token, device)
@@ -164,11 +160,8 @@ class Authenticator:
             raise
 
     async def log_out(self, caller: Principal) -> None:
-        """End the caller's session; raises Forbidden for an API key.
-
-        The tokens of the session are refused at once by this process, and within seconds by the others.
-        """
-        with suppress(NotFound):  # another request has ended it
+        """End the caller's session as ``end_session`` does; raises Forbidden for an API key."""
+        with suppress(NotFound):  # another request has ended the session
             await self.end_session(caller, caller.credential_id)
 
     async def sessions_of(self, caller: Principal) -> list[StoredSession]:
@@ -177,7 +170,7 @@ class Authenticator:
         return await self._sessions.store.of_user(caller.user_id, now_ms(), LIMITS)
 
     async def end_session(self, caller: Principal, session_id: bytes) -> None:
-        """End the caller's session with this id, as ``log_out`` does.
+        """End a session of the caller, whose tokens this process refuses at once, and the others within seconds.
 
         Raises Forbidden for an API key, and NotFound if the caller has no such session.
         """
@@ -186,25 +179,19 @@ class Authenticator:
             self._sessions.store.close(caller.user_id, session_id),
             lambda principal: (principal.user_id, principal.credential_id) == (caller.user_id, session_id),
         )
-        self._record_of(caller.username, "session ended")
+        self._audit.record_own(caller.username, "session ended")
 
     async def log_out_all(self, caller: Principal) -> None:
-        """End all of the caller's sessions, but keep the API keys valid.
-
-        Raises Forbidden for a caller with an API key.
-        """
+        """End all of the caller's sessions, but keep the API keys valid; raises Forbidden for an API key."""
         require_session(caller)
-        user_id = caller.user_id
-        await self.token_cache.revoke(self._sessions.store.close_all(user_id), is_session_of(user_id))
-        self._record_of(caller.username, "all sessions ended")
+        await self._close_all(caller.user_id, caller.username, caller.username)
 
     async def end_sessions(self, user: User, by: str) -> None:
         """End all sessions of a user on behalf of the admin called ``by``, but keep the user's API keys valid."""
-        await self.token_cache.revoke(self._sessions.store.close_all(user.id), is_session_of(user.id))
-        self._audit.record("all sessions ended", subject=user.username, actor=by)
+        await self._close_all(user.id, user.username, by)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
-        """From now on, sign with the first of these keys, and refuse access tokens that none of them has signed.
+        """From now on, sign access tokens with the first of ``keys``, and refuse tokens that none of them has signed.
 
         Raises ValueError for an empty list.
         """
@@ -213,6 +200,6 @@ class Authenticator:
         newest = self._sessions.signer.newest
         self._audit.record("signing keys replaced", actor=SERVICE, newest=newest, listed=len(keys))
 
-    def _record_of(self, username: str, action: str) -> None:
-        """Write an action of a user on the user's own account to the audit log."""
-        self._audit.record(action, subject=username, actor=username)
+    async def _close_all(self, user_id: bytes, username: str, by: str) -> None:
+        await self.token_cache.revoke(self._sessions.store.close_all(user_id), is_session_of(user_id))
+        self._audit.record("all sessions ended", subject=username, actor=by)

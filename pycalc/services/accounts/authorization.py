@@ -1,4 +1,4 @@
-"""Permissions: which rights actions need, and whose records a caller may see."""
+"""Permissions: checks of a caller's rights, and of whose records a caller may see."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id of an account, or its name in any letter case. Without it, the caller is selected or, if the
-    caller is an admin, all users. If only deleted accounts had the name, the last of them whose history still shows the
-    name is selected. An unknown name selects nobody.
+    ``user`` is an account's id, or its name in any letter case; ``UserStore.id_of`` tells which deleted account a name
+    may mean. An unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other caller
+    selects only the caller.
 
-    Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
-    because the cached token may be outdated. Raises Forbidden if the account is no longer an admin's, and Unauthorized
-    if the account is deleted or disabled.
+    Raises Forbidden if a caller who is not an admin selects another user. An admin's role is read from the store,
+    because the caller's may be outdated: raises Forbidden if the account is no longer an admin's, and Unauthorized if
+    it is deleted or disabled.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):

@@ -1,4 +1,4 @@
-"""Secrets in the data folder: development keys and the one-time token for the first admin."""
+"""Secrets in the data folder: development keys, and the one-time token that registers the first admin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def development_key(file: Path) -> str:
-    """Return the key in a file; create the file with a new key if there is none."""
+    """Return the key in a file. If there is no file, create it with a new key."""
     with suppress(FileNotFoundError):
         return file.read_text().strip()
     write_private(file, secrets.token_hex(32))
@@ -41,13 +41,10 @@ def forget_bootstrap_token(data_dir: Path) -> None:
 
 
 async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, wanted: bool, replace: bool) -> str | None:
-    """Ensure that a bootstrap token is valid. Return the token if it is new, else None.
+    """Ensure that there is a valid bootstrap token, of 256 bits. Return the token if it is new, else None.
 
-    If no token is ``wanted`` or an admin exists, only remove the token's file.
-
-    The token has 256 bits. The store has only its SHA-256, which the transaction that adds the first admin deletes.
-    Another instance on the same database may have made a valid token, whose file is then not in ``data_dir``. Such a
-    token is kept, unless ``replace`` is set.
+    If no token is ``wanted`` or an admin exists, only remove the token's file. A valid token whose file is not in
+    ``data_dir``, because an instance on another machine made it, is kept unless ``replace`` is set.
     """
     file = data_dir / TOKEN_FILE
     if not wanted or await users.has_admin():

@@ -14,17 +14,14 @@ from pycalc.models.auth import StoredKey
 from pycalc.models.ids import now_ms
 from pycalc.observability.metrics import AccountMetrics
 
-_MAX_NOTED = 10_000  # keys noted between two rounds; if more keys are used, some show an older use
+_MAX_NOTED = 10_000  # keys noted between two rounds; if more keys are used, the others show an older use
 _BATCH = 200  # uses in one transaction
 
 _log = get_logger(__name__)
 
 
 class KeyUses:
-    """The uses of API keys that are not stored yet.
-
-    Only a key's first use since the last round of storing is noted. Each later use costs only one look-up in a dict.
-    """
+    """The uses of API keys that are not stored yet. Of each key, only the first use since the last round is noted."""
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
         self._store = store
@@ -40,14 +37,14 @@ class KeyUses:
         self._noted[key_id] = KeyUse(key_id, now_ms(), address)
 
     def latest(self, key: StoredKey) -> StoredKey:
-        """Return ``key`` with its last use, even if that use is not stored yet."""
+        """Return ``key`` with its last noted use, even if that use is not stored yet."""
         use = self._noted.get(key.id)
         if use is None or (key.used_ms or 0) > use.used_ms:
             return key
         return replace(key, used_ms=use.used_ms, used_from=use.used_from)
 
     async def store(self) -> None:
-        """Store the noted uses and forget them. Uses that can't be stored are kept, and StoreUnavailable is raised."""
+        """Store the noted uses and forget them. Raises StoreUnavailable and keeps the uses that can't be stored."""
         uses = list(self._noted.values())
         for start in range(0, len(uses), _BATCH):
             part = uses[start : start + _BATCH]

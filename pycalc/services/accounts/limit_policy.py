@@ -1,4 +1,4 @@
-"""The limits of each caller (ADR 28). A limit of the account has precedence, then one of its role, then the default."""
+"""The limits of each account: its own limit comes first, then the limit of its role, then the default (ADR 28)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit on database look-ups of credentials, so that a flood of invalid credentials can't overload the database."""
+"""A limit on look-ups of credentials, so that a flood of invalid credentials can't overload the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WAIT_SECONDS = 1.0
 
 
 class LookupLimit:
-    """A limit on concurrent look-ups, with a bounded queue and a bounded wait. Refused look-ups are counted."""
+    """A limit on concurrent look-ups, with a bounded queue and a bounded wait."""
 
     def __init__(self, at_once: int, refused: Counter) -> None:
         self._free = asyncio.Semaphore(at_once)
@@ -24,10 +24,7 @@ class LookupLimit:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Return a context that holds a slot.
-
-        Raises Overloaded if the queue is full or the wait lasts over a second.
-        """
+        """Return the context of a look-up; raises Overloaded if the queue is full or the wait lasts over a second."""
         try:
             if self._waiting >= _MAX_WAITING:
                 raise TimeoutError

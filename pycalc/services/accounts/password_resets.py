@@ -1,4 +1,4 @@
-"""Password resets: an admin creates a one-time token, with which a user who forgot the password sets a new one."""
+"""Password resets: an admin creates a one-time token, with which a user sets a new password instead of a lost one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REFUSAL = "The password reset's token is invalid, expired or used."
 
 
 class PasswordResets:
-    """The service that creates and uses password-reset tokens. A user has at most one token, stored as a hash."""
+    """The service that creates and redeems password-reset tokens. A user has at most one; only its hash is stored."""
 
     def __init__(
         self,
@@ -40,11 +40,10 @@ class PasswordResets:
         self._audit = audit
 
     async def create(self, caller: Principal, username: str) -> tuple[str, int]:
-        """Create a token for a user. Return the token and its expiry in milliseconds since the epoch.
+        """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
 
-        An earlier token of the user becomes invalid. Raises Unauthorized and NotFound. Raises Conflict for an account
-        without a password. Raises Forbidden if the caller is not an admin, or for the caller's own account, whose
-        password only ``change_password`` sets.
+        Raises Unauthorized and NotFound. Raises Conflict for an account without a password. Raises Forbidden if the
+        caller is not an admin, and for the caller's own account, because ``change_password`` asks for the old password.
         """
         require_session(caller)
         user = await self._accounts.named(caller, username)
@@ -53,26 +52,22 @@ class PasswordResets:
         if not user.has_password:
             raise Conflict("The account has no password: the identity provider signs it in.")
         token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
-        await self._store.offer(user.id, _hash_of(token), expires_ms)
+        await self._store.offer(user.id, sha256(token.encode()).digest(), expires_ms)
         self._audit.record("password reset created", subject=user.username, actor=caller.username)
         return token, expires_ms
 
     async def use(self, token: str, password: str) -> None:
-        """Set a new password with a token, which becomes invalid, and end all sessions of the token's user.
+        """Redeem a token: set the new password of its user, and end all of the user's sessions.
 
-        Raises Unauthorized, Overloaded, and InvalidInput for a password that is easy to guess.
+        Raises Unauthorized for an invalid token, InvalidInput for a password that is easy to guess, and Overloaded.
         """
         if _FORM.fullmatch(token) is None:
             raise Unauthorized(_REFUSAL)
-        token_hash = _hash_of(token)
+        token_hash = sha256(token.encode()).digest()
         user = await self._store.owner(token_hash, now_ms())
         if user is None:
             raise Unauthorized(_REFUSAL)
         require_uncommon(password, "/new_password", user.username, user.email)
         hashed = await self._passwords.hash(password)
         await self._token_cache.revoke(self._store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
-        self._audit.record("password reset used", subject=user.username, actor=user.username)
-
-
-def _hash_of(token: str) -> bytes:
-    return sha256(token.encode()).digest()
+        self._audit.record_own(user.username, "password reset used")

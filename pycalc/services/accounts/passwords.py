@@ -1,4 +1,4 @@
-"""Password hashes: bcrypt of a keyed hash of the password, computed in a small thread pool (ADR 13)."""
+"""Password hashes: bcrypt of a keyed hash (HMAC) of the password, computed in a small thread pool (ADR 13)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput at the JSON pointer ``pointer`` if a password is easy to guess.
 
-    The 3,000 most common passwords of 8 characters or more are refused. A password is also refused if fewer than 4
-    characters are left without the username, the local part of the e-mail address and the words of this service.
+    These are the 3,000 most common passwords of 8 characters or more, and those with fewer than 4 characters besides
+    the username, the local part of the e-mail address and words such as "calculator".
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
@@ -68,13 +68,13 @@ def _lower_thread_priority() -> None:
 class PasswordHasher:
     """A thread pool that hashes and checks passwords, with a bounded queue.
 
-    A stored hash is the id of its key followed by bcrypt's own text: ``1f2e3d4c$2b$12$...``.
+    A hash is a text: the id of its key, and then bcrypt's own text, as in ``1f2e3d4c$2b$12$...``.
     """
 
     def __init__(self, metrics: AccountMetrics, rounds: int, keys: Sequence[str]) -> None:
-        """Hash with the first of ``keys``, which are secrets stored outside the database, and check with all of them.
+        """Hash with the first of ``keys``, and check with all of them; raises ValueError if there is none.
 
-        ``rounds`` is bcrypt's cost factor. Raises ValueError if there is no key.
+        ``keys`` are secrets that are not in the database. ``rounds`` is bcrypt's cost factor.
         """
         if not keys:
             raise ValueError("at least one password key is needed")
@@ -101,8 +101,8 @@ class PasswordHasher:
     async def check(self, password: str, hashed: str | None) -> bool:
         """Return whether the password has this hash. Every call takes the time of one hash.
 
-        Return False if ``hashed`` is None because there is no such user, if the account has no password, or if the
-        hash's key is no longer listed. Raises Overloaded if the queue is full.
+        Return False if ``hashed`` is None, for an unknown user, or NO_PASSWORD, or if its key is no longer listed.
+        Raises Overloaded if the queue is full.
         """
         hashed = None if hashed == NO_PASSWORD else hashed
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")
@@ -114,7 +114,7 @@ class PasswordHasher:
         return await self._run(lambda: bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())) and known
 
     def outdated(self, hashed: str) -> bool:
-        """Return whether a hash was made with an older key or with another cost factor."""
+        """Return whether a hash was made with another key than the newest, or with another cost factor."""
         key_id, _, rounds, _ = hashed.split("$")
         return key_id != self._newest or int(rounds) != self._rounds
 

@@ -1,4 +1,4 @@
-"""Polling for revocations by other processes, so that most requests need not read the database (ADR 11)."""
+"""Polling of the database for revocations by other processes, so that requests can use cached tokens (ADR 11)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = get_logger(__name__)
 
 
 class RevocationWatcher:
-    """A task that evicts cached tokens that any process on the database has revoked.
+    """A task that evicts the cached tokens of users whose access any process has revoked.
 
-    Cached tokens are trusted for ``trust_seconds`` after a successful read. After that, each token is looked up in the
-    store until a read succeeds again. This also covers a process that a serverless platform has suspended for a while.
+    Cached tokens are used for ``trust_seconds`` after a successful read of the revocations. After that, each token is
+    looked up in the store until a read succeeds, also in a process that was suspended for a while.
     """
 
     def __init__(
@@ -37,10 +37,7 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """Start the task, which reads the revocations every ``poll_seconds``.
-
-        ``last_seen`` is the number of the newest revocation that the cache already reflects.
-        """
+        """Start the task, which reads the revocations after the one numbered ``last_seen`` every ``poll_seconds``."""
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures
@@ -73,11 +70,8 @@ class RevocationWatcher:
                 _log.warning("revocations can't be read", error=str(error))
 
     async def _read(self) -> None:
-        """Evict the tokens of users with new revocations, and trust the remaining tokens for ``trust_seconds``."""
         began = self._clock()
-        revocations = await self._store.since(self._last_seen)
-        users = revocations.users  # None, for any user, if revocations were deleted before they were read
-        if users is None or users:
+        self._last_seen, users = await self._store.since(self._last_seen)
+        if users is None or users:  # None: revocations were deleted before they were read, so any user may be affected
             self._token_cache.evict(lambda principal: users is None or principal.user_id in users)
-        self._last_seen = revocations.newest
         self._token_cache.trusted_until = began + self._trust_seconds

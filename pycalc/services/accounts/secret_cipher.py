@@ -15,8 +15,8 @@ _NONCE_BYTES = 12
 class SecretCipher:
     """A cipher (AES-256-GCM) with keys derived from the password keys.
 
-    An encrypted secret is the id of its key, a random nonce, and the ciphertext. The secret is bound to its account: it
-    can't be decrypted for another account.
+    An encrypted secret is the id of its key, a random nonce, and the ciphertext. It can only be decrypted for the
+    account for which it was encrypted.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -37,10 +37,7 @@ class SecretCipher:
         return self._newest + nonce + AESGCM(self._keys[self._newest]).encrypt(nonce, secret, user_id)
 
     def decrypt(self, encrypted: bytes, user_id: bytes) -> bytes:
-        """Return an account's secret.
-
-        Raises ValueError if the secret was encrypted with a key that is not listed, or for another account.
-        """
+        """Return an account's secret; raises ValueError if its key is not listed or it is another account's."""
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -53,10 +50,7 @@ class SecretCipher:
             raise ValueError("a secret was changed, or belongs to another account") from None
 
     def renewed(self, encrypted: bytes, user_id: bytes) -> bytes:
-        """Return an encrypted secret, encrypted again if its key is not the newest.
-
-        Raises ValueError as ``decrypt`` does.
-        """
+        """Return the secret encrypted with the newest key; raises ValueError as ``decrypt`` does."""
         if encrypted.startswith(self._newest):
             return encrypted
         return self.encrypt(self.decrypt(encrypted, user_id), user_id)

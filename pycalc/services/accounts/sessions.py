@@ -1,4 +1,4 @@
-"""Sessions, whose refresh token is replaced at each use. Reuse of an old token ends the session (RFC 9700 §4.14)."""
+"""Sessions. A refresh token is replaced at each use, and reuse of an old one ends its session (RFC 9700 §4.14)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _DAY_MS = 24 * 3600 * 1000
 LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
 _PREFIX = "pcr_"
 _ID_BYTES = 16
-# The first bytes of a secret are the same in all tokens of a session. A token without them never belonged to the
-# session, so it is refused without ending the session.
+# The first bytes of a secret are the same in all refresh tokens of a session. A token with other bytes was forged, so
+# its refusal does not end the session.
 _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
 _LOOKUPS = 4  # concurrent look-ups in the database
@@ -63,8 +63,8 @@ class Sessions:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         ``password_hash`` is None if the identity provider has signed the user in. ``totp`` tells whether a second
-        factor was verified too. Raises Unauthorized if the account is deleted or disabled. Raises Unauthorized too if
-        its password hash changed, or if its second factor was turned on or off meanwhile.
+        factor was verified too. Raises Unauthorized if the account was deleted, disabled, or given another password or
+        second factor meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -75,10 +75,10 @@ class Sessions:
         return self._tokens(user_id, identity, token)
 
     async def refresh(self, token: str, device: Device | None = None) -> Tokens:
-        """Exchange a refresh token for new tokens of its session.
+        """Exchange a refresh token for new tokens of its session; raises Unauthorized and Overloaded.
 
         A replaced token still works for 10 s, unless its replacement is used earlier. Any other use of a replaced token
-        ends the session and raises RefreshTokenReused. Raises Unauthorized and Overloaded.
+        ends the session and raises RefreshTokenReused.
         """
         try:
             raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
@@ -103,10 +103,7 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Verify an access token and its session. Return the user with the stored role and limits.
-
-        Raises InvalidToken if the token is not valid or its session has ended.
-        """
+        """Return the principal of an access token; raises InvalidToken if it is invalid or its session has ended."""
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:
@@ -126,6 +123,6 @@ class Sessions:
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of the token's secret, for the store."""
+    """Return a new refresh token for a session, and the SHA-256 of its secret."""
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

@@ -1,4 +1,4 @@
-"""A file of signing keys that is read each second, so that keys can be changed without a restart (ADR 13)."""
+"""A file of signing keys, which is read each second, so that keys can be changed without a restart (ADR 13)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = get_logger(__name__)
 def read_keys(file: Path) -> tuple[str, ...]:
     """Return the keys in a file, which has one key on each line, newest first.
 
-    Raises ValueError if the file can't be read, is empty or has an invalid key. The message contains no key.
+    Raises ValueError if the file can't be read, has no key or an invalid one. The message contains no key.
     """
     try:
         keys = tuple(filter(None, map(str.strip, file.read_text().splitlines())))

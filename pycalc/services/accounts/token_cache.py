@@ -28,10 +28,7 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """Create an empty cache.
-
-        ``notify`` is called after each revocation by this process, to tell other processes.
-        """
+        """Create an empty cache. ``notify`` is called after each revocation by this process, to tell the others."""
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._notify = notify
         self._clock = clock
@@ -41,10 +38,7 @@ class TokenCache:
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return the principal of a cached token that has not expired, else None.
-
-        While revocations by other processes can't be read, return None for every token.
-        """
+        """Return a cached token's principal, or None if it expired or revocations can't be read at present."""
         if self._clock() > self.trusted_until:
             return None
         principal = self._principals.get(token)
@@ -62,7 +56,7 @@ class TokenCache:
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store at ``epoch``, unless principals were evicted since then."""
+        """Cache a principal that was read from the store at ``epoch``, unless there was an eviction since then."""
         if epoch != self.epoch:
             return
         self._principals[token] = principal
@@ -70,10 +64,10 @@ class TokenCache:
             self._principals.popitem(last=False)
 
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        """Await ``change``, which revokes rights in the store, then evict the principals for which ``revoked`` is true.
+        """Await ``change``, which revokes rights in the store, evict the ``revoked`` principals, and return its result.
 
-        Return the result of ``change``. If the caller is cancelled, both steps still complete. If ``change`` fails, the
-        principals are evicted too, because its transaction may have been committed.
+        If the caller is cancelled, both steps still complete. If ``change`` fails, the principals are evicted too,
+        because its transaction may have been committed.
         """
 
         async def change_and_evict() -> T:
@@ -85,21 +79,17 @@ class TokenCache:
         return await asyncio.shield(change_and_evict())
 
     def evict_and_notify(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict the principals for which ``revoked`` is true, and tell other processes of the stored revocations."""
+        """Evict principals as ``evict`` does, and notify other processes of the stored revocations."""
         self.evict(revoked)
         self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict the principals for which ``revoked`` is true.
-
-        Principals that are being read from the store at this moment will not be cached either: ``put`` refuses those of
-        an earlier epoch.
-        """
+        """Evict the principals for which ``revoked`` is true. Those being read from the store will not be cached."""
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]
 
 
 def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
-    """Return a function that tells whether a principal belongs to a session of this user, rather than to an API key."""
+    """Return a function that returns whether a principal belongs to a session of this user, not to an API key."""
     return lambda principal: principal.user_id == user_id and not principal.is_key

@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 def _plain(code: str) -> str:
-    """Return a code without the spaces and hyphens that people type for legibility."""
+    """Return a code without the spaces and hyphens that people type."""
     return re.sub(r"[\s-]", "", code).lower()
 
 
@@ -59,10 +59,10 @@ class Totp:
         self._clock = clock
 
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
-        """Return a new secret and its otpauth URI. Logins need a code only after ``confirm``.
+        """Begin an enrolment, which ``confirm`` completes, and return the new secret and its otpauth URI.
 
-        Raises WrongPassword, Unauthorized and Overloaded. Raises Conflict if the account has a second factor or no
-        password, and Forbidden for an API key.
+        Raises Conflict if the account has a second factor already or no password, WrongPassword, Forbidden for an API
+        key, Unauthorized and Overloaded.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
@@ -84,36 +84,31 @@ class Totp:
             raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
         step = self._step_of(caller.user_id, stored, _plain(code))
         if step is None:
-            self._audit.record(
-                "second factor refused", subject=caller.username, actor=caller.username, outcome="refused"
-            )
+            self._audit.record_own(caller.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        codes = [
-            base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower() for _ in range(_RECOVERY_CODES)
-        ]
-        hashes, kept = [sha256(each.encode()).digest() for each in codes], caller.credential_id
-        await self._token_cache.revoke(
-            self._store.confirm(caller.user_id, stored.secret, step, hashes, kept),
-            lambda other: other.user_id == caller.user_id,
-        )
-        self._audit.record("second factor enabled", subject=caller.username, actor=caller.username)
+        random = [secrets.token_bytes(_RECOVERY_BYTES) for _ in range(_RECOVERY_CODES)]
+        codes = [base64.b32encode(each).decode().lower() for each in random]
+        hashes = [sha256(each.encode()).digest() for each in codes]
+        confirming = self._store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
+        await self._token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
+        self._audit.record_own(caller.username, "second factor enabled")
         return ["-".join(re.findall(f".{{{_GROUP}}}", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
 
-        Raises WrongPassword for a wrong password or code, NotFound if there is no second factor, Forbidden for an API
-        key, Unauthorized and Overloaded.
+        Raises WrongPassword for a wrong password or code, NotFound if there is no second factor, Conflict for an
+        account without a password, Forbidden for an API key, Unauthorized and Overloaded.
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
-            self._audit.record("second factor refused", subject=user.username, actor=user.username, outcome="refused")
+            self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
         await self._remove(user.id, caller.credential_id)
-        self._audit.record("second factor disabled", subject=user.username, actor=user.username)
+        self._audit.record_own(user.username, "second factor disabled")
 
     async def reset(self, admin: Principal, user: User) -> None:
-        """Turn off the second factor of a user on behalf of an admin, and end all sessions of the user.
+        """Turn off a user's second factor on behalf of an admin, and end all of the user's sessions.
 
         Raises Conflict for the admin's own account, and NotFound if there is no second factor.
         """
@@ -123,31 +118,26 @@ class Totp:
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
-        """Check the code of a login whose password is right. An account without a second factor needs no code.
+        """Raise TotpRequired for a missing code, and Unauthorized for a wrong one, if the account needs a code.
 
-        Raises TotpRequired for a missing code, and Unauthorized for a wrong one.
+        Call this only after the password was found right.
         """
         if not user.totp:
             return
         if code is None:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
-            name = user.username  # refusals name the user only after a right password
-            self._audit.record("login refused", subject=name, actor=name, outcome="refused", factor="totp")
+            # Other refused logins have no actor, because nobody has proved to be the user.
+            self._audit.record_own(user.username, "login refused", "refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        """Return the caller's account if ``password`` is its password.
-
-        Raises WrongPassword, Conflict if the account has no password, Forbidden for an API key, Unauthorized and
-        Overloaded.
-        """
         require_session(caller)
         user = await own_account(self._users, caller)
         if not user.has_password:
             raise Conflict("The account has no password: the identity provider takes care of a second factor.")
         if not await self._passwords.check(password, user.password_hash):
-            self._audit.record("second factor refused", subject=user.username, actor=user.username, outcome="refused")
+            self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword("The password is wrong.")
         return user
 
@@ -160,7 +150,7 @@ class Totp:
         if _CODE.fullmatch(text) is None:
             used = await self._store.use_recovery(user.id, sha256(text.encode()).digest())
             if used:
-                self._audit.record("recovery code used", subject=user.username, actor=user.username)
+                self._audit.record_own(user.username, "recovery code used")
             return used
         stored = await self._store.of_user(user.id)
         step = None if stored is None else self._step_of(user.id, stored, text)
@@ -170,12 +160,11 @@ class Totp:
         return await self._store.use_step(user.id, step, stored.secret, renewed)
 
     def _step_of(self, user_id: bytes, stored: StoredTotp, code: str) -> int | None:
-        """Return the time step to which a six-digit code belongs, or None if no step in the window has this code."""
+        """Return the time step (RFC 6238) of a six-digit code, or None if the code is wrong or can't be checked."""
         import pyotp
 
         if _CODE.fullmatch(code) is None:
             return None
-
         try:
             secret = self._cipher.decrypt(stored.secret, user_id)
         except ValueError as error:

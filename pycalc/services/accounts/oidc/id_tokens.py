@@ -1,4 +1,4 @@
-"""Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7), and reading of their claims, without network access."""
+"""Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7), without network access."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 
 
 class Requirement(NamedTuple):
-    """A required value of a claim: the claim must be the value, or a list that contains the value."""
+    """A required claim, which must be the value, or a list that contains the value."""
 
     claim: str
     value: str
@@ -31,7 +31,7 @@ class Requirement(NamedTuple):
     def met_by(self, claims: Mapping[str, Any]) -> bool:
         """Return whether the claims meet the requirement.
 
-        If there is no claim with the name ``a.b``, the name means the member ``b`` of the claim ``a``.
+        If there is no claim named ``a.b``, the name means the member ``b`` of the claim ``a``.
         """
         found: Any = claims
         for name in (self.claim,) if self.claim in claims else self.claim.split("."):
@@ -40,7 +40,7 @@ class Requirement(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The claims that the service uses of a verified ID token. Only issuer and subject together identify a user."""
+    """The claims of a verified ID token. Only issuer and subject together identify a user."""
 
     issuer: str
     subject: str
@@ -50,9 +50,9 @@ class Identity(NamedTuple):
 
 
 def signing_keys(document: object) -> Sequence[PyJWK]:
-    """Return the public keys of a JSON Web Key Set that verify signatures; raises ValueError for any other document.
+    """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document.
 
-    Symmetric keys, encryption keys, and keys that PyJWT can't read are left out.
+    Keys that PyJWT can't read are left out.
     """
     import jwt
 
@@ -88,8 +88,8 @@ def key_id_of(token: str) -> str | None:
 def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: str) -> Identity:
     """Return the identity in a token that ``key`` has signed; raises Unauthorized for any other token.
 
-    The token must be from this issuer, for this client alone, unexpired and recently issued, and contain the nonce. If
-    ``key`` is None, the provider has no such key and the token is refused.
+    The token must be from this issuer, for this client alone, unexpired and recently issued, and contain the nonce. A
+    ``key`` of None means that the provider has no such key, so the token is refused.
     """
     import jwt
 
@@ -111,7 +111,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
 
 
 def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
-    """Check the claims that PyJWT does not check, and return the identity; raises Unauthorized for a wrong claim."""
+    """Check the claims that PyJWT does not check, and return the identity."""
     given, subject = claims["nonce"], claims["sub"]
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
         raise refused("its nonce is of another sign-in")
@@ -132,5 +132,5 @@ def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -
 
 
 def refused(reason: str) -> Unauthorized:
-    """Return the error for a refused ID token. ``reason`` goes to the audit log and must not quote the token."""
+    """Return the error for a refused ID token. Clients and the log see ``reason``, which must not quote it."""
     return Unauthorized(f"The identity provider's token is refused: {reason}. Begin again with GET /oidc/login.")

@@ -38,11 +38,7 @@ class ProviderSettings(NamedTuple):
 
 
 class Provider:
-    """A client of an identity provider.
-
-    Its discovery document and keys are cached for ``fresh_seconds``. The first request imports the HTTP library and
-    loads its TLS settings in a thread.
-    """
+    """A client of an identity provider, whose discovery document and keys are cached."""
 
     def __init__(
         self,
@@ -53,7 +49,7 @@ class Provider:
         fresh_seconds: float = 3600.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Create a client whose requests each take at most ``timeout`` seconds."""
+        """Create a client. A request takes at most ``timeout`` seconds; the cache is valid for ``fresh_seconds``."""
         self.settings = settings
         self._failures = metrics.provider_failures
         self._timeout = timeout
@@ -72,10 +68,7 @@ class Provider:
             await self._client.aclose()
 
     async def authorization_url(self, parameters: dict[str, str]) -> str:
-        """Return the provider's URL for a browser's sign-in, with these query parameters.
-
-        Raises Unavailable if the provider's endpoints can't be read.
-        """
+        """Return the URL of the provider's sign-in page with these query parameters; raises Unavailable."""
         endpoint = (await self._discover())["authorization_endpoint"]
         own = {
             "response_type": "code",
@@ -87,7 +80,7 @@ class Provider:
     async def id_token(self, code: str, verifier: str) -> str:
         """Exchange an authorization code for an ID token.
 
-        Raises Unauthorized if the provider refuses the code. Raises Unavailable if it does not answer with a token.
+        Raises Unauthorized if the provider refuses the code, and Unavailable if it does not answer with a token.
         """
         endpoint = (await self._discover())["token_endpoint"]
         form = {
@@ -107,10 +100,10 @@ class Provider:
         return token
 
     async def key(self, key_id: str | None) -> PyJWK | None:
-        """Return the signing key with this id, or None if there is none.
+        """Return the signing key with this id or, for None, the provider's only key; None if there is no such key.
 
-        If ``key_id`` is None, return the provider's only key. If the id is unknown, the keys are read again, but at
-        most every five seconds. Raises Unavailable if they can't be read.
+        If the id is unknown, the keys are read again, but at most every five seconds. Raises Unavailable if they can't
+        be read.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)
@@ -134,7 +127,7 @@ class Provider:
             return await self._endpoints_now()
 
     async def _endpoints_now(self) -> dict[str, str]:
-        """Return the provider's endpoints by name, after reading them again if they are old.
+        """Return the provider's endpoints by name, from the cache or else from the discovery document.
 
         The caller must hold the lock ``_reading``.
         """
@@ -163,12 +156,11 @@ class Provider:
         return {name: str(url) for name, url in endpoints.items()}
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        """Return the status and the JSON object of a response. Redirects are not followed.
-
-        Raises Unavailable if the provider does not answer in time or with a JSON object.
-        """
+        """Return the status and the JSON object of a response; raises Unavailable for any other response or none."""
         if self._client is None:
-            self._client = await asyncio.to_thread(_new_client, self._timeout)
+            self._client = await asyncio.to_thread(
+                _new_client, self._timeout
+            )  # which imports httpx and loads TLS roots
         import httpx
 
         try:
@@ -189,7 +181,7 @@ class Provider:
         return answer.status_code, document
 
     def _failed(self, reason: str) -> Unavailable:
-        """Count and log a failure of the provider. Return the client's error, which does not tell the reason."""
+        """Count and log a failure of the provider, and return an error that does not tell the client the reason."""
         self._failures.inc()
         _log.error("the identity provider failed", reason=reason)
         return Unavailable("The identity provider does not answer as expected; try again later.", int(_RETRY_SECONDS))

@@ -1,4 +1,4 @@
-"""Sign-in through the identity provider: authorization-code flow with PKCE; state and nonce bound to the browser."""
+"""Sign-in through the identity provider: the authorization-code flow of OpenID Connect, with PKCE (RFC 7636)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pycalc.db.base import ProviderIdentity, UserStore
 from pycalc.errors import Conflict, Unauthorized, Unavailable
 from pycalc.models.auth import LONGEST_USERNAME, NO_PASSWORD, Device, Role, User
-from pycalc.models.ids import IdSource
+from pycalc.models.ids import IdSource, now_ms
 from pycalc.services.accounts.oidc.id_tokens import Identity, Requirement, key_id_of, verify
 from pycalc.services.accounts.oidc.provider import Provider
 from pycalc.services.accounts.sessions import Sessions, Tokens
@@ -25,17 +25,14 @@ _BY = "the identity provider"
 
 
 class ClaimRules(NamedTuple):
-    """The rules by which claims of ID tokens decide about access and roles."""
+    """The rules by which an ID token's claims decide about access and roles."""
 
     admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
-    factor: Requirement | None  # every token must meet it, as the proof of a second factor
+    factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
 
 
 class _Attempt:
-    """The values of one sign-in, all derived from a secret that only the browser's cookie holds.
-
-    Therefore the service need not store pending sign-ins, and another browser can't use the state.
-    """
+    """The values of one sign-in, derived from a secret in the browser's cookie, so that nothing need be stored."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -49,10 +46,7 @@ class _Attempt:
 
 
 class ProviderSignIn:
-    """The service that signs users in through the provider, and creates their accounts at the first sign-in.
-
-    Accounts are found by issuer and subject, never by e-mail address or name.
-    """
+    """The service that signs users in through the provider, and creates their accounts at the first sign-in."""
 
     def __init__(
         self,
@@ -73,10 +67,7 @@ class ProviderSignIn:
         self._ids = ids
 
     async def begin(self) -> tuple[str, str]:
-        """Return the provider's URL for a new sign-in, and the secret for the browser's cookie.
-
-        Raises Unavailable if the provider's endpoints can't be read.
-        """
+        """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
         attempt = _Attempt(secrets.token_urlsafe(_SECRET_BYTES))
         parameters = {
             "scope": "openid profile email",
@@ -92,9 +83,9 @@ class ProviderSignIn:
     async def finish(self, secret: str | None, state: str, code: str, device: Device | None = None) -> Tokens:
         """Open a session on a device for the user whom the provider has sent back with this state and code.
 
-        ``secret`` is the value of the browser's cookie. Raises Unauthorized if the sign-in is not valid, lacks a needed
-        second factor, or is for a disabled account. Raises Unavailable if the provider does not answer. Raises Conflict
-        if the claims would make the last admin a user.
+        ``secret`` is the value of the browser's cookie, or None without one. Raises Unauthorized if the sign-in is not
+        valid, lacks a needed second factor, or is for a disabled account. Raises Unavailable if the provider does not
+        answer, or no username is free. Raises Conflict if the claims would make the last admin a user.
         """
         attempt = _Attempt(secret or "")
         if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):
@@ -110,14 +101,11 @@ class ProviderSignIn:
             self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
             raise Unauthorized("The account is disabled.")
         tokens = await self._sessions.open(user.id, None, device)
-        self._audit.record("session opened", subject=user.username, actor=user.username, by=_BY)
+        self._audit.record_own(user.username, "session opened", by=_BY)
         return tokens
 
     async def _account_of(self, identity: Identity) -> User:
-        """Return the account of an identity, with the role that its claims require.
-
-        Create the account if there is none.
-        """
+        """Return the account of an identity, which is created if it is new, with the role that its claims require."""
         role = None
         if self._claims.admin is not None:
             role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
@@ -136,7 +124,6 @@ class ProviderSignIn:
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
         """Create an account whose name is the first free one of ``_names_of``."""
-        now = datetime.now(UTC)
         for name in _names_of(identity):
             user = User(
                 id=self._ids.next(),
@@ -144,7 +131,7 @@ class ProviderSignIn:
                 email=identity.email,
                 password_hash=NO_PASSWORD,
                 role=role,
-                created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+                created_at=datetime.fromtimestamp(now_ms() / 1000, UTC),
             )
             entry = self._audit.entry("account created", subject=name, actor=_BY, role=role.value)
             try:
@@ -164,10 +151,7 @@ def _base64url(raw: bytes) -> str:
 
 
 def _names_of(identity: Identity) -> list[str]:
-    """Return usernames to try for a new account.
-
-    The preferred username comes first if it is valid, then names that end in digits.
-    """
+    """Return usernames to try for a new account: the preferred one if it is valid, then names that end in digits."""
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
     base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
     digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()
