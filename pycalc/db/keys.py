@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
@@ -20,24 +22,14 @@ _NOTE = (
     .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
     .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
 )
+_FIELDS = [field.name for field in fields(StoredKey) if field.name != "limits"]  # the columns of the same names
 
 
-def _key_of(row: Row[tuple[object, ...]]) -> StoredKey:
-    return StoredKey(
-        id=row.id,
-        user_id=row.user_id,
-        name=row.name,
-        prefix=row.prefix,
-        created_ms=row.created_ms,
-        expires_ms=row.expires_ms,
-        used_ms=row.used_ms,
-        used_from=row.used_from,
-        scopes=row.scopes,
-        allow_query=row.allow_query,
-        limits=KeyLimits.model_construct(  # checked before they were stored
-            rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota
-        ),
+def _key_of(row: Row[Any]) -> StoredKey:
+    limits = KeyLimits.model_construct(  # checked before they were stored
+        rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota
     )
+    return StoredKey(**{name: getattr(row, name) for name in _FIELDS}, limits=limits)
 
 
 class SqlKeyStore(SqlStore):
@@ -52,18 +44,11 @@ class SqlKeyStore(SqlStore):
             if (connection.scalar(of_user) or 0) >= limit:
                 raise Conflict(f"An account has at most {limit} keys: delete one first.")
             row = insert(api_keys).values(
-                id=key.id,
-                user_id=key.user_id,
-                name=key.name,
-                prefix=key.prefix,
                 key_hash=key_hash,
-                created_ms=key.created_ms,
-                expires_ms=key.expires_ms,
-                scopes=key.scopes,
-                allow_query=key.allow_query,
                 rate_limit=key.limits.rate_limit,
                 compute_quota=key.limits.compute,
                 digits_quota=key.limits.digits,
+                **{name: getattr(key, name) for name in _FIELDS},
             )
             connection.execute(row)
 

@@ -49,6 +49,8 @@ users = Table(
     Column("totp", Boolean, nullable=False, server_default=false()),
     Column("signed_in_ms", BigInteger, nullable=False, server_default=text("0")),  # 0: never
 )
+Index(None, users.c.created_ms, users.c.id)
+Index(None, users.c.signed_in_ms, users.c.id)
 
 totp = Table(
     "totp",
@@ -56,10 +58,8 @@ totp = Table(
     Column("user_id", _ID, primary_key=True),
     Column("secret", LargeBinary(64), nullable=False),
     Column("last_step", BigInteger),
-    Column("recovery", LargeBinary(320)),
+    Column("recovery", LargeBinary(320)),  # the packed hashes of the recovery codes
 )
-Index(None, users.c.created_ms, users.c.id)
-Index(None, users.c.signed_in_ms, users.c.id)
 
 api_keys = Table(
     "api_keys",
@@ -166,7 +166,7 @@ usage = Table(
     "usage",
     metadata,
     Column("user_id", _ID, primary_key=True),
-    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False, index=True),
     Column("operation", String(32), primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("cached", BigInteger, nullable=False),
@@ -175,7 +175,6 @@ usage = Table(
     Column("compute_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-Index(None, usage.c.day)
 
 consumed = Table("consumed", metadata, Column("event_id", _ID, primary_key=True), sqlite_with_rowid=False)
 
@@ -185,11 +184,10 @@ quota_uses = Table(
     Column("id", _ID, primary_key=True),
     Column("user_id", _ID, nullable=False),
     Column("quota", String(16), nullable=False),
-    Column("ends", BigInteger, nullable=False),
+    Column("ends", BigInteger, nullable=False, index=True),
     Column("used", BigInteger, nullable=False),
 )
 Index(None, quota_uses.c.user_id, quota_uses.c.ends)
-Index(None, quota_uses.c.ends)
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -198,9 +196,8 @@ idempotency_keys = Table(
     Column("fingerprint", LargeBinary(16), nullable=False),
     Column("calculations", LargeBinary, nullable=False),
     Column("problems", LargeBinary),
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
 )
-Index(None, idempotency_keys.c.created_ms)
 
 dead_letters = Table(
     "dead_letters",

@@ -127,33 +127,27 @@ class Provider:
             return await self._endpoints_now()
 
     async def _endpoints_now(self) -> dict[str, str]:
-        """Return the provider's endpoints by name, from the cache or else from the discovery document.
-
-        The caller must hold the lock ``_reading``.
-        """
+        """Return the provider's endpoints by name. The caller must hold the lock ``_reading``."""
         now = self._clock()
         if now < self._endpoints_until:
             return self._endpoints
         if now < self._failed_until:
             raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
+        issuer = self.settings.issuer
         try:
-            self._endpoints = await self._read_endpoints()
+            status, document = await self._fetch("GET", issuer.removesuffix("/") + _DISCOVERY)
+            if status != 200 or document.get("issuer") != issuer:
+                raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
+            endpoints = {name: document.get(name) for name in _ENDPOINTS}
+            if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
+                raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
         except Unavailable:
             # Sign-ins that wait for the lock now fail at once instead of trying too.
             self._failed_until = self._clock() + _RETRY_SECONDS
             raise
+        self._endpoints = {name: str(url) for name, url in endpoints.items()}
         self._endpoints_until = self._clock() + self._fresh_seconds
         return self._endpoints
-
-    async def _read_endpoints(self) -> dict[str, str]:
-        issuer = self.settings.issuer
-        status, document = await self._fetch("GET", issuer.removesuffix("/") + _DISCOVERY)
-        if status != 200 or document.get("issuer") != issuer:
-            raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
-        endpoints = {name: document.get(name) for name in _ENDPOINTS}
-        if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
-            raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
-        return {name: str(url) for name, url in endpoints.items()}
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a response; raises Unavailable for any other response or none."""
