@@ -26,10 +26,7 @@ _LOCK_HOLDERS = text(
 
 
 async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
-    """Migrate to the current schema and grant the roles' rights in one transaction.
-
-    Return False when a table stayed locked for too long.
-    """
+    """Migrate to the current schema and grant the rights in one transaction; return False if a table stayed locked."""
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})

@@ -12,10 +12,7 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Record that cached tokens of a user are no longer valid. Call this last in a transaction.
-
-    The counter's row stays locked until the transaction ends, so the numbers follow the order of commits.
-    """
+    """Add a revocation of a user's access. Call this last in a transaction, because it locks the counter until then."""
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
     )
@@ -33,10 +30,8 @@ class SqlRevocationStore(SqlStore):
     async def since(self, number: int) -> Revocations:
         def work(connection: Connection) -> Revocations:
             newest: int = connection.execute(select(revocation_counter.c.value)).scalar_one()
-            later = select(revocations.c.user_id).where(
-                (revocations.c.number > number) & (revocations.c.number <= newest)
-            )
-            users = list(connection.scalars(later)) if newest > number else []
+            later = (revocations.c.number > number) & (revocations.c.number <= newest)
+            users = connection.scalars(select(revocations.c.user_id).where(later)).all() if newest > number else []
             return Revocations(newest, frozenset(users) if len(users) == newest - number else None)
 
         return await self._database.read_reserved(work)

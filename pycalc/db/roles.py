@@ -110,10 +110,7 @@ def _role(setting: str, text: str, rights: Mapping[str, str]) -> DatabaseRole:
 
 
 def _verifier(password: str) -> str:
-    """Return the SCRAM verifier that PostgreSQL stores for a password (RFC 5803).
-
-    The statement contains the verifier, so that no log of statements shows the password.
-    """
+    """Return a password's SCRAM verifier (RFC 5803), so that no log of SQL statements shows the password."""
     salt = secrets.token_bytes(16)
     salted = pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
     stored = sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

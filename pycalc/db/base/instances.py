@@ -20,10 +20,10 @@ class InstanceStore(Protocol):
     """The list of processes that use the database."""
 
     async def report(self, instance: Instance, oldest_ms: int) -> None:
-        """Store the state of a process. Delete the processes that have not reported since ``oldest_ms``."""
+        """Store the state of a process, and remove processes from the list that did not report since ``oldest_ms``."""
 
     async def forget(self, instance_id: bytes) -> None:
-        """Delete a process from the list."""
+        """Remove a process from the list."""
 
     async def all(self, limit: int) -> list[Instance]:
         """Return up to ``limit`` processes, the oldest first."""

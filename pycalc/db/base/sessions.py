@@ -33,16 +33,16 @@ class RefreshHashes(NamedTuple):
 
 
 class SessionLimits(NamedTuple):
-    """The limits of sessions."""
+    """The lifetimes of sessions, and the largest number of sessions of a user."""
 
     idle_ms: int  # from the last refresh until the session expires
     absolute_ms: int  # from the login until the session expires
     grace_ms: int  # for which a replaced refresh token may be used again
-    per_user: int  # the largest number of sessions
+    per_user: int
 
 
 class Rotation(NamedTuple):
-    """The result of a refresh."""
+    """The result of ``SessionStore.rotate``."""
 
     user: User | None  # None if the session is unknown or expired, or the user is disabled
     reused: bool  # whether an old token was used again, which has ended the session

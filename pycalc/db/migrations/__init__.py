@@ -15,10 +15,7 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the revision of the database, or None if it has none.
-
-    Raises StoreUnavailable for another program's revision.
-    """
+    """Return the database's revision, or None if it has none; raises StoreUnavailable for another program's."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -28,17 +25,16 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(revision: str | None) -> None:
-    """Raise StoreUnavailable if the revision of a database is older than this program's.
+    """Raise StoreUnavailable if a database's revision is older than this program's.
 
-    A newer revision is accepted, because revisions only add what older releases ignore. So a release can be rolled
-    back.
+    A newer one is accepted, so that a release can be rolled back: revisions only add what older releases ignore.
     """
     if revision is None or revision < HEAD:
         raise StoreUnavailable("The database's tables are not up to date: run `pycalc migrate` first.")
 
 
 def upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision within the caller's transaction. Leave a newer database unchanged.
+    """Migrate to the newest revision within the caller's transaction. A newer database stays unchanged.
 
     Raises StoreUnavailable for another program's database.
     """

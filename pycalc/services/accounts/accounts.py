@@ -137,7 +137,7 @@ class Accounts:
         self._audit.record_own(user.username, "password changed")
 
     async def named(self, caller: Principal, username: str) -> User:
-        """Return the account with this name. Raises NotFound, and errors as ``require_admin`` does."""
+        """Return the account with this name to an admin; raises Unauthorized, Forbidden and NotFound."""
         await self.require_admin(caller)
         user = await self._users.by_username(username)
         if user is None:

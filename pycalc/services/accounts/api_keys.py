@@ -1,4 +1,4 @@
-"""API keys for programs: long-lived bearer tokens. Only their hashes are stored."""
+"""API keys for programs: long-lived bearer tokens, stored as hashes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ApiKeys:
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
-        """Create a key for the caller. Return the key's record and its secret text, which is not stored.
+        """Create a key for the caller. Return its record and its secret text, which is only stored as a hash.
 
         Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
         Conflict if the caller has 50 keys, and Unauthorized if the account is deleted.
@@ -125,5 +125,5 @@ class ApiKeys:
         return bearer
 
     def forget_unknown(self) -> None:
-        """Clear the cache of unknown keys, because the keys of an enabled account are valid again."""
+        """Clear the cache of unknown keys, so that the keys of an account that was enabled work at once."""
         self._unknown.clear()

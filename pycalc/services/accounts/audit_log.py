@@ -95,7 +95,7 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> AuditEntry:
-        """Return an entry; ``details`` must not contain a secret.
+        """Return an entry with the present time and client address; ``details`` must not contain a secret.
 
         ``subject`` is the account that was acted upon, or None if there is none. ``actor`` is the user who acted, or
         None if unknown.

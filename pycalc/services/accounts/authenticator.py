@@ -170,7 +170,7 @@ class Authenticator:
         return await self._sessions.store.of_user(caller.user_id, now_ms(), LIMITS)
 
     async def end_session(self, caller: Principal, session_id: bytes) -> None:
-        """End a session of the caller, whose tokens this process refuses at once, and the others within seconds.
+        """End a session of the caller. This process refuses its tokens at once, the others within seconds.
 
         Raises Forbidden for an API key, and NotFound if the caller has no such session.
         """

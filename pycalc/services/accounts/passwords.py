@@ -47,8 +47,8 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput at the JSON pointer ``pointer`` if a password is easy to guess.
 
-    These are the 3,000 most common passwords of 8 characters or more, and those with fewer than 4 characters besides
-    the username, the local part of the e-mail address and words such as "calculator".
+    The 3,000 most common passwords of 8 characters or more are refused. So are those with fewer than 4 characters
+    besides the username, the local part of the e-mail address and words such as "calculator".
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
@@ -101,8 +101,8 @@ class PasswordHasher:
     async def check(self, password: str, hashed: str | None) -> bool:
         """Return whether the password has this hash. Every call takes the time of one hash.
 
-        Return False if ``hashed`` is None, for an unknown user, or NO_PASSWORD, or if its key is no longer listed.
-        Raises Overloaded if the queue is full.
+        Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed. Raises
+        Overloaded if the queue is full.
         """
         hashed = None if hashed == NO_PASSWORD else hashed
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")

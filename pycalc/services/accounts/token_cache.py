@@ -38,7 +38,7 @@ class TokenCache:
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return a cached token's principal, or None if it expired or revocations can't be read at present."""
+        """Return a token's principal, or None if it is not cached or expired, or revocations can't be read now."""
         if self._clock() > self.trusted_until:
             return None
         principal = self._principals.get(token)
@@ -51,7 +51,7 @@ class TokenCache:
         return principal
 
     def user_of(self, token: bytes) -> bytes | None:
-        """Return the user id of a cached token, even of an expired one. Any thread may call this."""
+        """Return the user id of a cached token, even of an expired one, or None. Any thread may call this."""
         principal = self._principals.get(token)
         return None if principal is None else principal.user_id
 
@@ -91,5 +91,5 @@ class TokenCache:
 
 
 def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
-    """Return a function that returns whether a principal belongs to a session of this user, not to an API key."""
+    """Return a predicate that is true for the principals of this user's sessions, but not of the API keys."""
     return lambda principal: principal.user_id == user_id and not principal.is_key

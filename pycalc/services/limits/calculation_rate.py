@@ -1,4 +1,4 @@
-"""The rate limit on calculations by user (ADR 12)."""
+"""Rate limits on the calculations of each user (ADR 12)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class CalculationRateLimit:
 
     Calculations are counted in advance, in blocks of a hundredth of the smallest limit. ``spend_ahead`` takes most
     calculations from a block, so that they need no counter and no wait. When the shortest window ends, the unused
-    calculations of a block are subtracted from the longer windows. With several processes, a user may be refused too
-    early, by at most one block for each process, but never too late.
+    calculations of a block are subtracted again from the longer windows. With several processes, a user may be refused
+    too early, by at most one block for each process, but never too late.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CalculationRateLimit:
         self._blocks = blocks
 
     async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited if the user may do no further calculation now; no calculation is counted."""
+        """Raise RateLimited if the user may do no further calculation now. This may count a block in advance."""
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:
@@ -70,9 +70,9 @@ class CalculationRateLimit:
         return tuple(states)
 
     def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
-        """Take one calculation from the user's block and return the states of the limits, or None without a block.
+        """Take one calculation from the user's block and return the states of the limits.
 
-        If the result is None, ``spend`` must count the calculation.
+        Return None if the user has no block. Then ``spend`` must count the calculation.
         """
         block = self._block_of(user_id)
         if block is None:
@@ -133,7 +133,7 @@ class CalculationRateLimit:
         )
 
     def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
-        """Store and return a new block of ``left`` calculations, and of those in a block that was stored meanwhile."""
+        """Return a new block of ``left`` calculations, plus those of one stored meanwhile. Store it if not empty."""
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0

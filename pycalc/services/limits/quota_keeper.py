@@ -72,7 +72,7 @@ class QuotaKeeper:
         return [state for quota, _ in self._quotas for state in quota.limit_states(caller)]
 
     def members(self, caller: Principal) -> LimitMembers:
-        """Return the members of header fields for the caller's quotas, at most one second old.
+        """Return the members of the RateLimit header fields for the caller's quotas, at most one second old.
 
         Making them for every response would cost some 5 % of a small calculation.
         """

@@ -36,7 +36,7 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, shortest window first. The first wait is as long, but at most an hour."""
+        """Count failures towards ``limits``, shortest window first. The first wait is this window, at most an hour."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -87,7 +87,7 @@ class _Failures:
 class FailedLogins:
     """A limit on failed password checks, by account name and by address. The limit by address is ten times as high.
 
-    Names without an account are counted too. With a limit of N in less than an hour, an account sees at most 3 N
+    Names without an account are counted too. With a limit of N in a window below an hour, an account sees at most 3 N
     failures in any 60 minutes, or 3 N + 1 if N is odd.
     """
 
@@ -116,7 +116,7 @@ class FailedLogins:
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
-        """Return a context for one password check; raises RateLimited on entry if the limit is reached.
+        """Return a context for one check of a password or a code; raises RateLimited on entry if the limit is reached.
 
         The check has failed if the context ends with Unauthorized, WrongPassword or a cancellation. It has not failed
         if the context ends with TotpRequired, because then the password was right.

@@ -23,7 +23,7 @@ _REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 
 
 class Requirement(NamedTuple):
-    """A required claim, which must be the value, or a list that contains the value."""
+    """A requirement on a claim: it must be ``value``, or a list that contains ``value``."""
 
     claim: str
     value: str

@@ -32,7 +32,7 @@ class ClaimRules(NamedTuple):
 
 
 class _Attempt:
-    """The values of one sign-in, derived from a secret in the browser's cookie, so that nothing need be stored."""
+    """The values of one sign-in, derived from a secret in the browser's cookie, so that the service stores none."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
