@@ -1,4 +1,4 @@
-"""Dead letters, which are events that could not be delivered, for admins and for the command line (ADR 17)."""
+"""Administration of dead letters: events that could not be delivered (ADR 17)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ _CONTENT_BYTES = 8_192  # no event of this service is longer, but a message of a
 
 
 class DeadLetters:
-    """The service that lists, requeues and discards dead letters.
-
-    Its callers must ensure that the actor is an admin or the operator.
-    """
+    """The service that lists, requeues and discards dead letters. Its callers must check the actor's rights."""
 
     def __init__(self, store: DeadLetterStore, audit: AuditLog) -> None:
         self._store = store
@@ -44,10 +41,7 @@ class DeadLetters:
         ]
 
     async def requeue(self, number: int, actor: str) -> None:
-        """Move the event of a dead letter back into the outbox.
-
-        Raises NotFound if there is no such letter or calculation.
-        """
+        """Move a dead letter's event back into the outbox; raises NotFound if the letter or its calculation is gone."""
         if number > _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
         self._audit.record("dead letter requeued", actor=actor, number=number)

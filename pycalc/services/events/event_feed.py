@@ -23,7 +23,7 @@ class EventFeed:
     """The event feed, with a limit on subscribers in total and per user."""
 
     def __init__(self, history: HistoryStore, poller: HistoryPoller, metrics: EventMetrics, total: int) -> None:
-        """Limit the subscribers to ``total``, and to MAX_SUBSCRIBERS_EACH for each user."""
+        """Limit the subscribers to ``total``, and those of each user to MAX_SUBSCRIBERS_EACH."""
         self._history = history
         self._poller = poller
         self._limit = ConcurrencyLimit(
@@ -37,11 +37,9 @@ class EventFeed:
 
         Without ``last_id``, only new events follow. The first event is empty and only marks the position in the feed.
 
-        ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost its
-        rights. The feed ends when the service stops, when the caller's role changes, or when the client reads too
-        slowly.
-
-        Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
+        ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost the
+        right to read events. The feed ends when the service stops, when the caller's role changes, or when the client
+        reads too slowly. Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id

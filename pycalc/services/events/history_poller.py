@@ -1,4 +1,4 @@
-"""The history poller, which reads new calculations once for all subscribers of this process."""
+"""The history poller, which reads each new calculation once for all subscribers in this process."""
 
 from __future__ import annotations
 
@@ -74,10 +74,7 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """Read from ``history``.
-
-        ``clock_ns`` must be the clock that ids are made from, in nanoseconds since the epoch.
-        """
+        """Read from ``history``. ``clock_ns`` must be the clock of the ids, in nanoseconds since the epoch."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
@@ -98,8 +95,8 @@ class HistoryPoller:
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Return a context with a subscriber to one user's calculations, or to all users' if ``user_id`` is None.
 
-        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. If the database
-        does not answer, raises StoreUnavailable.
+        Its iteration ends when the poller ends, or when the client falls too far behind. Raises StoreUnavailable if the
+        database does not answer.
         """
         async with self._reading:
             if self._count():
@@ -142,10 +139,7 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the id below which calculations may be read.
-
-        With several processes, the last HOLD_BACK_SECONDS are excluded, because lower ids may still be committed.
-        """
+        """Return the id below which calculations may be read: with several processes, HOLD_BACK_SECONDS ago."""
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 

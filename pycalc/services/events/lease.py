@@ -31,10 +31,7 @@ class OutboxLease:
         return self.seconds_left > 0
 
     async def acquire(self) -> bool:
-        """Acquire or renew the lease. Return False if another relay holds it.
-
-        Raises StoreUnavailable if the database does not answer.
-        """
+        """Acquire or renew the lease; return False if another relay holds it. Raises StoreUnavailable."""
         began = self._clock()  # read before the call, so that the lease ends here before it ends in the database
         acquired = await self._outbox.hold(self._owner, round(_SECONDS * 1000))
         self._held_until = began + _SECONDS if acquired else 0.0

@@ -13,10 +13,9 @@ _COUNT_SECONDS = 1.0  # the shortest time between counts, because the database r
 
 
 class OutboxGauges:
-    """The gauges of the outbox.
+    """The gauges of the outbox, which are 0 while another relay holds the lease.
 
-    While another relay holds the lease, they are 0; after a failure they show what waits. Several processes may show
-    the same rows, so dashboards take the maximum.
+    After a failure, several relays may show the same rows, so dashboards take the maximum.
     """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
@@ -43,9 +42,9 @@ class OutboxGauges:
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest rows of the outbox.
 
-        If the outbox may have ``more`` rows, they are counted at most every ``_COUNT_SECONDS``. In between, their
-        number is the last count minus the rows removed since, but at least ``len(oldest)``. If the database does not
-        answer a count, raises StoreUnavailable.
+        If the outbox may have ``more`` rows, they are counted at most every second. In between, their number is the
+        last count minus the rows removed since, but at least ``len(oldest)``. Raises StoreUnavailable if the database
+        does not answer a count.
         """
         if not more:
             self._counted_at = -_COUNT_SECONDS
@@ -57,5 +56,5 @@ class OutboxGauges:
         self.show(oldest, max(self._backlog, len(oldest)))
 
     def note_removed(self, count: int) -> None:
-        """Reduce the estimated number of rows in the outbox by ``count`` deleted rows."""
+        """Subtract ``count`` deleted rows from the estimated number of rows in the outbox."""
         self._backlog -= count

@@ -3,8 +3,7 @@
 The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
 events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
 on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
-stream refuses is retried, without delaying later events. After several refusals, the event becomes a dead letter (ADR
-5).
+stream refuses is retried, without delaying later events, and becomes a dead letter after several refusals (ADR 5).
 """
 
 from __future__ import annotations
@@ -45,10 +44,7 @@ _log = get_logger(__name__)
 
 
 class Relay:
-    """A task that publishes the outbox.
-
-    A relay that is ``shared`` reads at intervals, because other processes add events too.
-    """
+    """A task that publishes the outbox. With ``shared``, it reads at intervals, because other processes add events."""
 
     def __init__(
         self,
@@ -136,10 +132,7 @@ class Relay:
         return self._lease.held
 
     async def _publish_batch(self) -> bool:
-        """If this relay holds the lease, publish the oldest events and the retries that are due.
-
-        Return whether to publish the next batch at once.
-        """
+        """Publish the oldest events and due retries, if this relay holds the lease. Return whether to go on at once."""
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
@@ -164,10 +157,7 @@ class Relay:
         return await self._publisher.publish(entries)
 
     async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish events again that the stream has refused. Return how many rows left the outbox.
-
-        A failure of the stream postpones these retries, but does not delay other events.
-        """
+        """Publish refused events again as ``_publish`` does. A failure of the stream postpones only these retries."""
         try:
             removed = await self._publish(entries)
         except StreamUnavailable as error:

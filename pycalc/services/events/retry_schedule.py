@@ -47,8 +47,7 @@ class RetrySchedule:
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Forget the rows that are no longer in the outbox.
 
-        ``oldest`` must be the oldest rows of the outbox. With ``more``, the outbox may have later rows, so the schedule
-        keeps its later rows too.
+        ``oldest`` must be the oldest rows of the outbox, or all its rows unless ``more`` is set.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
@@ -64,8 +63,7 @@ class RetrySchedule:
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
-        ``reasons`` maps the id of each refused event to the reason. The result maps the sequence number of each row to
-        dead-letter to the reason.
+        ``reasons`` holds the reason of each refusal by the event's id, and the result by the row's sequence number.
         """
         if not (reasons or self._waiting):
             return {}

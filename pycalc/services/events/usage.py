@@ -33,8 +33,7 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between the two, the stream delivers the batch again. The database ignores events that it has already
-    counted (ADR 17).
+    After a crash between the two, the stream delivers the batch again, but the database counts no event twice (ADR 17).
     """
 
     def __init__(
@@ -55,18 +54,12 @@ class UsageConsumer:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Raise StreamUnavailable if the task has ended or has failed twice in a row.
-
-        Events are not counted then.
-        """
+        """Raise StreamUnavailable if the task has ended or has failed twice in a row."""
         if self._runner.done() or self._failures > 1:
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
-        """Finish the current batch and leave the consumer group.
-
-        The batch is cancelled after 2 s. Leaving the group may then take 2 s more.
-        """
+        """Finish the current batch or cancel it after 2 s, and leave the consumer group, which may take 2 s more."""
         self._closing.set()
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
@@ -85,10 +78,7 @@ class UsageConsumer:
                 await self._back_off(error)
 
     async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch, or None if the consumer is closed first.
-
-        Raises StreamUnavailable if the stream does not answer.
-        """
+        """Return the next batch, or None if the consumer is closed first."""
         receiving = asyncio.ensure_future(member.receive())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -100,11 +90,8 @@ class UsageConsumer:
             await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
-        """Process a batch, and retry while the database is unavailable. Return False if the consumer is closed first.
-
-        The batch is not returned to the broker meanwhile, because a broker dead-letters messages that are returned
-        often.
-        """
+        """Process a batch, with retries while the database is unavailable. Return False if closed first."""
+        # A batch returned to the broker at each failure would become dead letters there.
         while not self._closing.is_set():
             try:
                 await self._process(deliveries)
