@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Select, delete, func, select, text, true
 
-from pycalc.db.base import Database, HistoryFilter, RowSize
+from pycalc.db.base import HistoryFilter, RowSize
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import dead_letters, history, idempotency_keys, outbox
 from pycalc.errors import KeysTaken, RowsRejected
 from pycalc.models.history import HistoryRow
@@ -64,11 +65,8 @@ _characters = (
 )
 
 
-class SqlHistoryStore:
+class SqlHistoryStore(SqlStore):
     """Recorded calculations in SQL."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         # The trigger history_outbox (migration 0001) inserts each row's outbox entry in the same transaction. An INSERT
@@ -97,8 +95,7 @@ class SqlHistoryStore:
         return sorted(rows, reverse=True)[:limit]
 
     async def find(self, identity: bytes) -> HistoryRow | None:
-        query = select(*_COLUMNS).where(history.c.id == identity)
-        found = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        found = await self._row(select(*_COLUMNS).where(history.c.id == identity))
         return None if found is None else HistoryRow._make(found)
 
     async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, func, select, text
 
-from pycalc.db.base import Database, DeadLetter, OutboxRow
+from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
@@ -39,11 +40,8 @@ WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
 
 
-class SqlOutboxStore:
+class SqlOutboxStore(SqlStore):
     """The outbox in SQL. Its rows are inserted together with the history rows (see ``SqlHistoryStore.append``)."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
         if not self._database.shared:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, Future, ensure_future, gather, shield
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from math import ceil
+from sys import maxsize
 from time import monotonic
 
 from limits import RateLimitItem, RateLimitItemPerHour
 from structlog import get_logger
 
 from pycalc.cache.base import CounterStore, Shared
-from pycalc.errors import RateLimited, TotpRequired, Unauthorized, WrongPassword
+from pycalc.errors import Overloaded, RateLimited, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
@@ -111,8 +112,9 @@ class FailedLogins:
 
         self._accounts = failures("login-account", of_account)
         self._addresses = failures("login-address", [per_address])
-        self._at_once: Counter[str] = Counter()
-        self._refused = metrics.rate_limited.labels("login-address")
+        refused = metrics.rate_limited.labels("login-address")
+        detail = "Too many logins at once from this address; try again later."
+        self._attempts = ConcurrencyLimit(maxsize, refused, detail, each=_AT_ONCE)
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
@@ -122,7 +124,11 @@ class FailedLogins:
         if the context ends with TotpRequired, because then the password was right.
         """
         account = username.lower()
-        with self._room(address):
+        try:
+            slot = self._attempts.acquire(address)
+        except Overloaded as error:  # the client's fault, not the service's
+            raise RateLimited(error.detail) from None
+        with slot:
             async with self._addresses.trying(address), self._accounts.trying(account):
                 try:
                     yield
@@ -132,19 +138,6 @@ class FailedLogins:
                     await shield(gather(self._addresses.failed(address), self._accounts.failed(account)))
                     raise
         await self._accounts.succeeded(account)
-
-    @contextmanager
-    def _room(self, address: str) -> Iterator[None]:
-        if self._at_once[address] >= _AT_ONCE:
-            self._refused.inc()
-            raise RateLimited("Too many logins at once from this address; try again later.")
-        self._at_once[address] += 1
-        try:
-            yield
-        finally:
-            self._at_once[address] -= 1
-            if not self._at_once[address]:
-                del self._at_once[address]
 
 
 class NoLoginLimit:
