@@ -12,7 +12,7 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Add a revocation of a user's access. Call this last in a transaction, because it locks the counter until then."""
+    """Add a revocation of a user's access. Call this last in a transaction, which locks the counter until its end."""
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
     )

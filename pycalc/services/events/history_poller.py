@@ -95,8 +95,8 @@ class HistoryPoller:
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Return a context with a subscriber to one user's calculations, or to all users' if ``user_id`` is None.
 
-        Its iteration ends when the poller ends, or when the client falls too far behind. Raises StoreUnavailable if the
-        database does not answer.
+        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. Raises
+        StoreUnavailable if the database does not answer.
         """
         async with self._reading:
             if self._count():
@@ -139,7 +139,7 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the id below which calculations may be read: with several processes, HOLD_BACK_SECONDS ago."""
+        """Return the id below which calculations may be read. With several processes, it is HOLD_BACK_SECONDS old."""
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 

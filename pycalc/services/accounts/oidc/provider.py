@@ -152,9 +152,8 @@ class Provider:
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a response; raises Unavailable for any other response or none."""
         if self._client is None:
-            self._client = await asyncio.to_thread(
-                _new_client, self._timeout
-            )  # which imports httpx and loads TLS roots
+            # In a thread, because this imports httpx and loads the TLS root certificates.
+            self._client = await asyncio.to_thread(_new_client, self._timeout)
         import httpx
 
         try:
