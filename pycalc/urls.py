@@ -60,6 +60,11 @@ def is_secure(url: str) -> bool:
     return (parts.scheme == "https" or local) and bool(parts.hostname) and "@" not in parts.netloc and "#" not in url
 
 
+def authority(host: str, port: int) -> str:
+    """Return ``host:port`` as written in URLs, with an IPv6 address in brackets (RFC 3986 §3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:
     """Return the options in a URL's query; raises ValueError for an unknown, empty or repeated option."""
     options: dict[str, str] = {}

@@ -14,9 +14,9 @@ from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.server.metrics_port import metrics_served
 from pycalc.server.signals import watch
-from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
 from pycalc.streaming.base import Stream
+from pycalc.urls import authority
 
 
 def relay() -> None:
@@ -56,6 +56,6 @@ async def _run(command: str, settings: Settings, start: Callable[[ResourceStack,
         stack.heartbeat(database)
         async with metrics_served(settings.host, port, stack.metrics.exposition, setting):
             name = "consumer" if command == "consume" else command
-            at = f"http://{address(settings.host, port)}/metrics"
+            at = f"http://{authority(settings.host, port)}/metrics"
             print(f"pycalc {name} runs; metrics: {at}", flush=True)  # noqa: T201  # for the person at the console
             await stop.wait()

@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
 from structlog import get_logger
 
-from pycalc.services.limits.client_address import address
+from pycalc.urls import authority
 
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges nothing for this long
@@ -66,7 +66,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(f"can't listen on {address(host, port)}: {error.strerror}") from error
+        raise OSError(f"can't listen on {authority(host, port)}: {error.strerror}") from error
     return listener
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.routers.http.compression import compressed
-from pycalc.services.limits.client_address import address
+from pycalc.urls import authority
 
 _MAX_CONNECTIONS = 32  # more would take file descriptors from the service
 _READ_SECONDS = 5.0
@@ -56,7 +56,7 @@ async def metrics_served(
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise OSError(f"can't serve metrics on {address(host, port)}: {reason}; see {setting}") from error
+        raise OSError(f"can't serve metrics on {authority(host, port)}: {reason}; see {setting}") from error
     server = await asyncio.start_server(answer, sock=listener)
     try:
         yield

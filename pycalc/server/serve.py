@@ -28,8 +28,8 @@ from pycalc.server.metrics_port import Exposition, metrics_served
 from pycalc.server.signals import block, watch
 from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.services.accounts.bootstrap import TOKEN_FILE
-from pycalc.services.limits.client_address import address
 from pycalc.settings import Settings
+from pycalc.urls import authority
 
 _CLOSE = (b"connection", b"close")  # the connection ends after the response (RFC 9112 §9.6)
 # After the signal, responses say ``Connection: close``. The server stops when no request has arrived for
@@ -93,12 +93,12 @@ def print_banner(settings: Settings, token: str | None) -> None:
 
     ``token`` is a new bootstrap token, or None. It is shown at a terminal only: any other output may end in a log.
     """
-    at = f"http://{address(settings.host, settings.port)}"
+    at = f"http://{authority(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
     lines = [
         f"pycalc is at {at}",
         f"  documentation: {at}/docs",
-        f"  metrics: http://{address(settings.host, metrics)}/metrics",
+        f"  metrics: http://{authority(settings.host, metrics)}/metrics",
     ]
     file = settings.data_dir / TOKEN_FILE
     if token is not None and sys.stdout.isatty():

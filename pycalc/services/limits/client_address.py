@@ -13,11 +13,6 @@ UNKNOWN = "unknown"  # clients without an address are counted as one client
 _SITE_BITS = 64  # a client can use any address of its IPv6 /64, so the whole /64 counts as one client
 
 
-def address(host: str, port: int) -> str:
-    """Return ``host:port`` as written in URLs, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class ClientAddresses:
     """A finder of clients' addresses, also of clients behind trusted proxies."""
 

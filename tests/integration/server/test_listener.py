@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from pycalc.server.granian_worker import HttpServer, bind
-from pycalc.services.limits.client_address import address
+from pycalc.urls import authority
 from tests.harness.raw import Reply, exchange
 from tests.harness.waiting import DEADLINE_SECONDS
 
@@ -123,8 +123,8 @@ async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytes
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
     """An IPv6 address is written in brackets (RFC 3986 §3.2.2), also in the error about a taken port."""
-    assert address("::1", 8080) == "[::1]:8080"
-    assert address("127.0.0.1", 8080) == "127.0.0.1:8080"
+    assert authority("::1", 8080) == "[::1]:8080"
+    assert authority("127.0.0.1", 8080) == "127.0.0.1:8080"
     with bind("::1", 0) as taken:
         taken.listen()
         with pytest.raises(OSError, match=r"can't listen on \[::1\]:\d+: "):
