@@ -25,7 +25,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
-from pycalc.services.accounts.accounts import Accounts, DeletionPolicy
+from pycalc.services.accounts.accounts import AccountPolicy, Accounts
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
@@ -166,21 +166,15 @@ def _accounts(
     on_deleted: Callable[[DeletedAccount], None],
     audit: AuditLog,
 ) -> Accounts:
-    on_admin_created = partial(forget_bootstrap_token, settings.data_dir)
-    reserved = parse_age(settings.history_retention) if settings.history_retention else None
-    policy = DeletionPolicy(settings.deleted_accounts, reserved, on_deleted)
-    return Accounts(
-        users,
-        keys,
-        passwords,
-        cache,
-        ids,
-        settings.admin_registration,
-        on_admin_created,
-        policy,
-        audit,
+    policy = AccountPolicy(
+        admin_registration=settings.admin_registration,
         passwords_allowed=settings.password_login,
+        on_admin_created=partial(forget_bootstrap_token, settings.data_dir),
+        history=settings.deleted_accounts,
+        reserved=parse_age(settings.history_retention) if settings.history_retention else None,
+        on_deleted=on_deleted,
     )
+    return Accounts(users, keys, passwords, cache, ids, audit, policy)
 
 
 def _requirement(setting: str) -> Requirement | None:

@@ -10,7 +10,7 @@ from pycalc.db.base import AuditStore, KeyStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
-from pycalc.services.accounts.accounts import Accounts, AdminRegistration, DeletionPolicy
+from pycalc.services.accounts.accounts import AccountPolicy, Accounts, AdminRegistration
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
@@ -51,7 +51,7 @@ def authentication(
 ) -> Authentication:
     """Return the account services on the accounts of a store in memory."""
     metrics, ids = Metrics(), IdSource()
-    policy = DeletionPolicy("keep", None, lambda _: None)
+    policy = AccountPolicy(admin_registration, True, on_admin_created, "keep", None, lambda _: None)
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])
     audit = audit_in(MemoryAuditStore(), metrics)
     keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics, audit)
@@ -59,7 +59,7 @@ def authentication(
     second_factors = MemoryTotpStore(users)
     totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
     return Authentication(
-        Accounts(users, keys, passwords, token_cache, ids, admin_registration, on_admin_created, policy, audit),
+        Accounts(users, keys, passwords, token_cache, ids, audit, policy),
         keys,
         Authenticator(users, sessions, keys, passwords, token_cache, totp, admins_need_totp=admins_need_totp),
         totp,

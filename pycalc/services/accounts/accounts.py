@@ -21,9 +21,12 @@ AdminRegistration = Literal["bootstrap", "open", "closed"]
 _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
-class DeletionPolicy(NamedTuple):
-    """The rules for the history and the name of a deleted account."""
+class AccountPolicy(NamedTuple):
+    """The rules for new accounts, and for the history and the name of deleted ones."""
 
+    admin_registration: AdminRegistration
+    passwords_allowed: bool  # without passwords, nobody can register
+    on_admin_created: Callable[[], None]
     history: DeletedHistory
     reserved: timedelta | None  # how long nobody can register the name; None means for ever
     on_deleted: Callable[[DeletedAccount], None]  # called if the history must be erased or made anonymous
@@ -42,24 +45,16 @@ class Accounts:
         passwords: PasswordHasher,
         token_cache: TokenCache,
         ids: IdSource,
-        admin_registration: AdminRegistration,
-        on_admin_created: Callable[[], None],
-        deletion_policy: DeletionPolicy,
         audit: AuditLog,
-        *,
-        passwords_allowed: bool = True,
+        policy: AccountPolicy,
     ) -> None:
-        """Create the service. Without ``passwords_allowed``, nobody can register."""
         self._users = users
         self._keys = keys
         self._passwords = passwords
         self._token_cache = token_cache
         self._ids = ids
-        self._admin_registration = admin_registration
-        self._on_admin_created = on_admin_created
-        self._passwords_allowed = passwords_allowed
-        self._deletion_policy = deletion_policy
         self._audit = audit
+        self._policy = policy
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account. PYCALC_ADMIN_REGISTRATION determines who may register an admin.
@@ -67,14 +62,15 @@ class Accounts:
         ``caller`` is None for a client without credentials. Raises Conflict, Forbidden, InvalidInput, Unauthorized and
         Overloaded.
         """
-        if not self._passwords_allowed:
+        if not self._policy.passwords_allowed:
             raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = admin_id = None
-        if registration.role is Role.ADMIN and self._admin_registration != "open":
-            if self._admin_registration == "bootstrap" and bootstrap_token is not None:
+        rule = self._policy.admin_registration
+        if registration.role is Role.ADMIN and rule != "open":
+            if rule == "bootstrap" and bootstrap_token is not None:
                 bootstrap_hash = sha256(bootstrap_token.encode()).digest()
-            elif self._admin_registration == "bootstrap" and caller is not None:
+            elif rule == "bootstrap" and caller is not None:
                 require_session(caller)
                 await self.require_admin(caller)
                 admin_id = caller.user_id
@@ -108,7 +104,7 @@ class Accounts:
         await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
         self._audit.write(entry)
         if user.role is Role.ADMIN:
-            self._on_admin_created()
+            self._policy.on_admin_created()
         return user
 
     async def own(self, caller: Principal) -> User:
@@ -185,14 +181,13 @@ class Accounts:
 
     async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
         """Delete an account. Raises InvalidToken if its password hash is not ``password_hash``; None means any hash."""
-        history, reserved, on_deleted = self._deletion_policy
-        now = now_ms()
+        history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
         deleting = self._users.delete(username, Deletion(history, now, until, password_hash), entry)
         user = await self._token_cache.revoke(deleting, _is_named(username))
         if history != "keep":
-            on_deleted(DeletedAccount(user.id, history == "erase", now))
+            self._policy.on_deleted(DeletedAccount(user.id, history == "erase", now))
         self._audit.write(entry._replace(subject=user.username))
 
     async def require_admin(self, caller: Principal) -> None:
