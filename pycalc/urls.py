@@ -1,4 +1,4 @@
-"""The URLs in settings: parsing, and choice of the backend. Error messages never contain a part of a password."""
+"""URLs: parsing of those in settings, and choice of the backend. Error messages never contain a part of a password."""
 
 from __future__ import annotations
 
