@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -44,6 +44,8 @@ class RequestContext:
     admitted: bool = False  # whether the overload check admitted the request
     content_wanted: bool = True  # False for HEAD
     release_slot: Callable[[], None] = lambda: None
+    # Sends a response by ASGI's ``receive`` and ``send`` after FastAPI has returned without sending one.
+    send_rest: Callable[..., Awaitable[None]] | None = None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
     caller: Principal | None = None
     limits: tuple[LimitState, ...] = ()  # the caller's rate limits after this request

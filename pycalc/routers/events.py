@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
-from pycalc.models.auth import Principal
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
+from pycalc.routers.http.connection import ClientGone, disconnected
 from pycalc.routers.http.deps import EventsReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.problem_types import responses
@@ -50,51 +51,67 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 def _encode(event: Event) -> bytes:
     """Return the lines of an event. An event without data only sets the client's Last-Event-ID, if it has an id."""
+    if event is HEARTBEAT:
+        return b": heartbeat\n\n"
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
     return identity + (b"data: %b\n\n" % event.payload if event.payload else b"\n")
 
 
-class EventStream(StreamingResponse):
+class EventStream(Response):
     """A stream of events. While there are none, comments are sent as heartbeat.
 
-    The stream ends when ``events`` ends or raises a PycalcError, or when the client reads too slowly.
+    The stream ends when ``events`` ends or raises a PycalcError, when the client disconnects, or when it reads too
+    slowly.
     """
+
+    media_type = "text/event-stream"
 
     def __init__(self, first: Event, events: AsyncGenerator[Event]) -> None:
         """Stream ``first``, then ``events``."""
+        super().__init__(headers={"X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._first = first
         self._events = events
-        self._body = self._lines(first)
-        super().__init__(self._body, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, and the events if the request is a GET. In the end, release the subscription."""
-        try:
-            if context_of(scope).content_wanted:
-                await super().__call__(scope, receive, send)
-            else:
-                await self._events.aclose()  # before the response, so that a slow client keeps no slot
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await send({"type": "http.response.body", "body": b""})
-        finally:
-            await self._body.aclose()
-            await self._events.aclose()
+        """Answer a HEAD. For a GET, leave the events to be sent by the application."""
+        if context_of(scope).content_wanted:
+            # FastAPI's frames take as much memory as the open stream. They are gone when it has returned.
+            context_of(scope).send_rest = self.send_events
+            return
+        await self._events.aclose()  # before the response, so that a slow client keeps no slot
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": b""})
 
-    async def stream_response(self, send: Send) -> None:
-        """Send the head and the events. Return without an error if the client reads too slowly."""
-        with suppress(ClientTooSlow):
-            await super().stream_response(send)
+    async def send_events(self, receive: Receive, send: Send) -> None:
+        """Send the head and the events. In the end, release the subscription."""
 
-    async def _lines(self, first: Event) -> AsyncGenerator[bytes]:
-        yield _encode(first)
+        async def watch() -> None:
+            await disconnected(receive)
+            raise ClientGone
+
+        async with aclosing(self._events):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    watching = group.create_task(watch())
+                    await self._send(send)
+                    watching.cancel()
+            except* (ClientGone, ClientTooSlow):
+                pass
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": _encode(self._first), "more_body": True})
         with suppress(PycalcError):
             async for event in self._events:
-                yield b": heartbeat\n\n" if event is HEARTBEAT else _encode(event)
+                await send({"type": "http.response.body", "body": _encode(event), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 @router.get(
     "/events",
     operation_id="followEvents",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={200: _STREAM, **responses("overloaded")},
 )
 async def events(
@@ -102,12 +119,9 @@ async def events(
     _: EventsReadDep,
     resources: ResourcesDep,
     last_event_id: Annotated[Uuid | None, Header(description="resume after this event")] = None,
-) -> StreamingResponse:
+) -> EventStream:
     """Follow one's own calculations live (an admin: everyone's). `Last-Event-ID` resumes without a gap."""
-
-    async def identify() -> Principal:
-        return await caller_of(request.scope, resources, KeyScope.EVENTS_READ)
-
+    identify = partial(caller_of, request.scope, resources, KeyScope.EVENTS_READ)
     try:
         after = id_of_text(last_event_id) if last_event_id else None
     except ValueError:

@@ -37,6 +37,12 @@ class ClientGone(Exception):
     """The client disconnected before its response was complete, so the work was cancelled."""
 
 
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has disconnected."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class Client:
     """A detector of the client's disconnect during one request.
 
@@ -50,14 +56,9 @@ class Client:
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of the work. If the client disconnects first, cancel the work and raise ClientGone."""
-
-        async def disconnected() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-
         working = asyncio.ensure_future(work)
         if self._gone is None:
-            self._gone = asyncio.ensure_future(disconnected())
+            self._gone = asyncio.ensure_future(disconnected(self._receive))
         try:
             await asyncio.wait({working, self._gone}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():

@@ -115,7 +115,7 @@ class Application(FastAPI):
                 body = RequestBody(scope, receive, self._body_seconds)
                 sender = ResponseSender(scope, receive, send)
                 try:
-                    await super().__call__(scope, body, sender)
+                    await self._by_framework(scope, body, sender)
                 finally:
                     status = CLIENT_GONE if body.broken else sender.status
         except ClientTooSlow:
@@ -134,6 +134,13 @@ class Application(FastAPI):
             resources.metrics.observe_request(route_of(scope) or _UNMATCHED, method, status, seconds)
             if end_span is not None:
                 end_span(route_of(scope), status)
+
+    async def _by_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond through FastAPI's layers and, when these have returned, send what they have left to be sent."""
+        await super().__call__(scope, receive, send)
+        send_rest = context_of(scope).send_rest
+        if send_rest is not None:
+            await send_rest(receive, send)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Take a slot for a calculation by GET or HEAD and return None, or return a response if no slot is free.

@@ -37,28 +37,38 @@ class Subscriber:
 
     def __init__(self, position: bytes) -> None:
         self.position = position
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # None ends the iteration
+        # A list and a future take much less memory than an asyncio.Queue, and there may be thousands of subscribers.
+        self._events = list[Event | None]()  # None ends the iteration
+        self._arrival: asyncio.Future[None] | None = None  # set while the iteration waits
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events and return True. If the queue would exceed MAX_BEHIND, end the subscription and return False."""
-        if self._events.qsize() + len(events) > MAX_BEHIND:
+        if len(self._events) + len(events) > MAX_BEHIND:
             self.end()
             return False
-        for event in events:
-            self._events.put_nowait(event)
+        self._put(*events)
         return True
 
     def end(self) -> None:
         """End the iteration after the queued events."""
-        self._events.put_nowait(None)
+        self._put(None)
+
+    def _put(self, *events: Event | None) -> None:
+        self._events += events
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    event = await self._events.get()
-            except TimeoutError:
-                event = HEARTBEAT
+            if not self._events:
+                self._arrival = loop.create_future()
+                heartbeat = loop.call_later(HEARTBEAT_SECONDS, self._put)
+                try:
+                    await self._arrival
+                finally:
+                    heartbeat.cancel()
+            event = self._events.pop(0) if self._events else HEARTBEAT
             if event is None:
                 return
             yield event
