@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hmac
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from mmap import mmap
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput
-from pycalc.routers.http.compression import CODINGS, INLINE_BYTES, SHORTEST_COMPRESSED, digits_compressor
+from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
 from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
@@ -197,21 +196,19 @@ async def _send(
     length = sum(map(len, pieces))
     if coding is not None:
         headers = [*headers, (b"content-encoding", coding.encode())]
-    elif status != 304:
+        if content and length <= WHOLE:
+            pieces, coding = (b"".join(_compressed(pieces, coding)),), None
+            length = len(pieces[0])
+    if coding is None and status != 304:
         headers = [*headers, (b"content-length", b"%d" % length)]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
     if not content:
         await send({"type": "http.response.body", "body": b""})
         return status
-    if coding is not None:
-        async for compressed in _compressed(pieces, coding):
-            await send({"type": "http.response.body", "body": compressed, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        return status
     if length <= WHOLE:
         await send({"type": "http.response.body", "body": b"".join(pieces)})
         return status
-    for part in _slices(pieces):
+    for part in _slices(pieces) if coding is None else _compressed(pieces, coding):
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
     return status
@@ -233,10 +230,8 @@ def _slices(pieces: Sequence[Piece]) -> Iterator[bytes]:
         yield b"".join(gathered)
 
 
-async def _compressed(pieces: Sequence[Piece], coding: str) -> AsyncIterator[bytes]:
-    """Yield the compressed bytes of the pieces. More than INLINE_BYTES are compressed in a thread, slice by slice."""
+def _compressed(pieces: Sequence[Piece], coding: str) -> Iterator[bytes]:
+    """Yield the compressed bytes of the pieces. Between two yields, this compresses for about 0.1 ms."""
     compressor = digits_compressor(coding)
-    long = sum(map(len, pieces)) > INLINE_BYTES
-    for part in _slices(pieces):
-        yield await asyncio.to_thread(compressor.compress, part) if long else compressor.compress(part)
+    yield from filter(None, map(compressor.compress, _slices(pieces)))
     yield compressor.flush()
