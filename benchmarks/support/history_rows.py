@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gmpy2
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import delete
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, HistoryFilter
@@ -101,13 +101,9 @@ async def _add_users(users: SqlUserStore) -> None:
 
 
 async def _add(database: Database, rows: list[HistoryRow]) -> None:
-    """Add rows in one transaction, without leaving events in the outbox."""
-
-    def work(connection: Connection) -> None:
-        connection.execute(insert(history), [row._asdict() for row in rows])
-        connection.execute(delete(outbox))
-
-    await database.write(work)
+    """Add rows, and delete the events that the database's trigger has put into the outbox."""
+    await database.insert(history, rows)
+    await database.write(lambda connection: connection.execute(delete(outbox)))
 
 
 def _rows(wanted: History, ids: Mapping[str, bytes], numbers: range) -> Iterator[HistoryRow]:
