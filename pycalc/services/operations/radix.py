@@ -8,13 +8,12 @@ from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import VERIFIED_DIGITS
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.modular import random_prime
-from pycalc.services.operations.numbers.texts import ENDS, Ends, digits_residue
+from pycalc.services.operations.numbers.texts import ENDS, Ends, digits_residue, natural_residue
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 SMALLEST, LARGEST = 2, 36
 DECIMAL = 10
 _INTEGER = re.compile(rb"-?[0-9]+")
-_PIECE = 1_000  # digits that are read at once: the time for a piece grows with the square of its length
 # Seconds to read the decimal digits, write those of the slowest base and verify them, by the decimal digits.
 _SECONDS: Costs = (
     (30, 3e-6), (1_000, 1.5e-5), (3_000, 9e-5), (10_000, 3e-4), (33_000, 1e-3), (1e5, 5e-3), (1e6, 0.25), (1e7, 5.0),
@@ -45,11 +44,7 @@ def in_base(text: bytes, exact: bool, base: int) -> bytes:
 
 def residue_in_base(text: bytes, base: int, prime: int) -> int:
     """Return the residue modulo ``prime`` of an integer written in ``base``, in linear time."""
-    digits = text.removeprefix(b"-").decode()
-    residue, scale = 0, pow(base, _PIECE, prime)
-    for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
-        if piece := digits[max(0, start) : start + _PIECE]:
-            residue = int(residue * scale + mpz(piece, base) % prime) % prime
+    residue = natural_residue(text.removeprefix(b"-"), prime, base)
     return -residue % prime if text.startswith(b"-") else residue
 
 

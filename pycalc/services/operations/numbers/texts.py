@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import NamedTuple
 
-from pycalc.services.operations.numbers.decimals import exact_context
+from pycalc.services.operations.numbers.gmp import mpz
 
 ENDS = 20  # how many leading and trailing digits a summary shows
 
-_PIECE = 150_000
+_PIECE = 800  # digits that are read at once: the time for a piece grows with the square of its length
 _OTHER_BYTES = re.compile(rb"[^0-9]+")  # than digits
 
 
@@ -49,14 +48,15 @@ def describe(text: bytes) -> Ends:
     end = text.rfind(b"e", -20_000)
     if end < 0:
         end = len(text)
-    marks = sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
+    # Nearly all long texts are digits alone, which one pass shows.
+    marks = 0 if text.isdigit() else sum(text.count(mark, 0, end) for mark in (b"-", b".", b"/"))
     leading = _OTHER_BYTES.sub(b"", text[: min(end, ENDS + 3)])[:ENDS]
     trailing = _OTHER_BYTES.sub(b"", text[max(0, end - ENDS - 3) : end])[-ENDS:]
     return Ends(end - marks, leading.decode(), trailing.decode())
 
 
 def digits_residue(text: bytes, prime: int) -> int | None:
-    """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime`` (below 10^19), in linear time.
+    """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime``, in linear time.
 
     Return None for other texts. Raises ZeroDivisionError if ``prime`` divides the denominator.
     """
@@ -81,19 +81,17 @@ def _decimal_residue(text: bytes, prime: int) -> int:
     whole, point, places = digits.partition(b".")
     if not whole.isdigit() or (point and not places.isdigit()):
         raise ValueError("not a number")
-    residue = _natural_residue(whole, prime)
+    residue = natural_residue(whole, prime)
     if point:
         scale = pow(10, len(places), prime)
-        residue = (residue * scale + _natural_residue(places, prime)) * inverse(scale, prime) % prime
+        residue = (residue * scale + natural_residue(places, prime)) * inverse(scale, prime) % prime
     return -residue % prime if text.startswith(b"-") else residue
 
 
-def _natural_residue(digits: bytes, prime: int) -> int:
-    # libmpdec divides by a single word of base 10^19 in one pass. The pieces fit into the processor's cache.
-    context, divisor = exact_context(), Decimal(prime)
-    residue, scale = 0, pow(10, _PIECE, prime)
+def natural_residue(digits: bytes, prime: int, base: int = 10) -> int:
+    """Return a natural number, of digits in ``base``, modulo ``prime``, in linear time."""
+    residue, scale = mpz(0), pow(base, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
-        piece = str(digits[max(0, start) : start + _PIECE], "ascii")
-        if piece:
-            residue = (residue * scale + int(context.remainder(Decimal(piece), divisor))) % prime
-    return residue
+        if piece := digits[max(0, start) : start + _PIECE]:
+            residue = (residue * scale + mpz(piece, base)) % prime
+    return int(residue)
