@@ -99,6 +99,7 @@ class _ThreadQueue:
             poolclass=QueuePool,
             pool_size=threads,
             max_overflow=0,
+            pool_use_lifo=True,  # so that reads in turn share one page cache
             pool_reset_on_return=None,
         )
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))

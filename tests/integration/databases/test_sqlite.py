@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from sqlalchemy import Connection
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, HistoryFilter
@@ -101,6 +102,21 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
         shell.execute("ROLLBACK")
         await history.append([history_row()])
     assert len(await history.page(HistoryFilter(), None, 10)) == 2
+
+
+async def test_reads_in_turn_share_a_connection(database: Database) -> None:
+    """Four reads at once use four connections; reads in turn use one, whose page cache has the pages they share."""
+    together = threading.Barrier(4)
+
+    def connection_of(connection: Connection) -> int:
+        return id(connection.connection.dbapi_connection)
+
+    def at_once(connection: Connection) -> int:
+        together.wait(10)
+        return connection_of(connection)
+
+    assert len(set(await asyncio.gather(*(database.read(at_once) for _ in range(4))))) == 4
+    assert len({await database.read(connection_of) for _ in range(4)}) == 1
 
 
 async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
