@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from drills.support.load import Ledger
@@ -107,6 +109,14 @@ def _dashed(digits: str) -> str:
 
 
 def _get(url: str, token: str) -> Any:
+    """Return the document at a URL; ask again while the service is overloaded, for a minute at most."""
     asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(asked, timeout=60) as answer:
-        return json.load(answer)
+    end = monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE or monotonic() > end:
+                raise
+            sleep(int(error.headers["Retry-After"]))
