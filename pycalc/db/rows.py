@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 
 from sqlalchemy import Connection, Table
 
-from pycalc.db.base import ROWS_PER_STATEMENT
+from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 
+_MOST_ROWS = 8 * ROWS_PER_STATEMENT  # with 15 columns half of SQLite's limit of 32,766 variables, and a full batch
 _ARRAYS = {bytes: "bytea[]", str: "text[]", bool: "boolean[]", int: "bigint[]"}
 
 
@@ -19,14 +20,22 @@ def _into(table: Table) -> str:
 
 
 @lru_cache(maxsize=4 * ROWS_PER_STATEMENT)
-def values_insert(table: Table, rows: int) -> str:
-    """Return SQLite's INSERT statement for ``rows`` rows.
-
-    A single statement needs a single call of the driver, which releases and reacquires the interpreter's lock once.
-    While the event loop is busy, every reacquisition is slow.
-    """
+def _values_insert(table: Table, rows: int) -> str:
     row = f"({', '.join('?' * len(table.columns))})"
     return f"{_into(table)} VALUES {', '.join([row] * rows)}"
+
+
+def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield SQLite's INSERT statements for these rows, with their parameters.
+
+    The driver releases and reacquires the interpreter's lock once for each statement. While the event loop is busy,
+    every reacquisition is slow, so the statements are as long as possible. Above ROWS_PER_STATEMENT rows, only
+    multiples of it are used, so that few statements are prepared.
+    """
+    while rows:
+        width = min(len(rows) - len(rows) % ROWS_PER_STATEMENT or len(rows), _MOST_ROWS)
+        yield _values_insert(table, width), tuple(chain.from_iterable(rows[:width]))
+        rows = rows[width:]
 
 
 @lru_cache(maxsize=16)
@@ -53,12 +62,11 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     return f"WITH also AS ({second}) {insert}"
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], then: str = "") -> None:
+def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
     """Insert rows, which have a value for every column, within a transaction; ``then`` may be an ON CONFLICT clause."""
     if connection.dialect.name == "postgresql":
         columns = tuple(map(list, zip(*rows, strict=True)))
         connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)
         return
-    for start in range(0, len(rows), ROWS_PER_STATEMENT):
-        part = rows[start : start + ROWS_PER_STATEMENT]
-        connection.exec_driver_sql(f"{values_insert(table, len(part))} {then}", tuple(chain.from_iterable(part)))
+    for statement, values in values_inserts(table, rows):
+        connection.exec_driver_sql(f"{statement} {then}", values)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -26,10 +25,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
-from pycalc.db.base import ROWS_PER_STATEMENT, Rows
+from pycalc.db.base import Rows
 from pycalc.db.reasons import unavailable
 from pycalc.db.roles import DatabaseRole
-from pycalc.db.rows import values_insert
+from pycalc.db.rows import values_inserts
 from pycalc.errors import RowsRejected, StoreUnavailable
 
 T = TypeVar("T")
@@ -145,12 +144,6 @@ class _ThreadQueue:
         """Finish all running and waiting work, stop the threads and close their connections."""
         self._threads.shutdown()
         self._engine.dispose()
-
-
-def _statements(table: Table, rows: Rows) -> list[tuple[str, tuple[object, ...]]]:
-    """Return the INSERT statements for these rows, with their parameters."""
-    parts = [rows[start : start + ROWS_PER_STATEMENT] for start in range(0, len(rows), ROWS_PER_STATEMENT)]
-    return [(values_insert(table, len(part)), tuple(chain.from_iterable(part))) for part in parts]
 
 
 def _lock(path: Path) -> IO[str]:
@@ -278,9 +271,7 @@ class SqliteDatabase:
 
         Raises RowsRejected if the values of a row are not allowed, and StoreUnavailable for any other error.
         """
-        statements = _statements(table, rows)
-        if also is not None:
-            statements += _statements(*also)
+        statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:
             if len(statements) == 1:
                 self._connection.execute(*statements[0])  # in autocommit mode a statement is a transaction

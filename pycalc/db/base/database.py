@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 Rows = Sequence[tuple[object, ...]]
 
-ROWS_PER_STATEMENT = 128  # a larger insert into SQLite takes several statements
+ROWS_PER_STATEMENT = 125  # an insert of more rows into SQLite takes a multiple of it in one statement, and the rest
 
 
 class Database(Protocol):
