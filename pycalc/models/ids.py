@@ -46,6 +46,10 @@ class IdSource:
 
     def next(self) -> bytes:
         """Return the next id."""
+        return self.take(1)[0]
+
+    def take(self, count: int) -> list[bytes]:
+        """Return the next ``count`` ids, all of the same millisecond."""
         now = now_ms()
         if self._ms > now + AHEAD_MS:
             self._require_near(now)
@@ -53,11 +57,13 @@ class IdSource:
             self._ms = now
             seed = _random.getrandbits(_COUNTER_BITS - 1 + _TAIL_BITS)  # top bit clear: room to count up
             self._counter, self._tail = seed >> _TAIL_BITS, seed & 0xFFFFFFFF
-        else:
-            self._counter += 1
-        high, low = self._counter >> 30, self._counter & 0x3FFFFFFF
-        number = self._ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low << _TAIL_BITS | self._tail
-        return number.to_bytes(16)
+        fixed = self._ms << 80 | 0x7 << 76 | 0b10 << 62 | self._tail
+        first = self._counter + 1
+        self._counter += count
+        return [
+            (fixed | counter >> 30 << 64 | (counter & 0x3FFFFFFF) << _TAIL_BITS).to_bytes(16)
+            for counter in range(first, first + count)
+        ]
 
     def _require_near(self, now_ms: int) -> None:
         """If the last id is over AHEAD_MS ahead of the clock, report and ignore it."""

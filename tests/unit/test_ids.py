@@ -38,6 +38,17 @@ def test_ids_of_one_millisecond_increase(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {unix_ms_of_id(value) for value in made} == {MS_2026}
 
 
+def test_a_block_of_ids_continues_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of a block increase strictly, follow earlier ids, precede later ones, and are version 7 UUIDs."""
+    at(monkeypatch, MS_2026)
+    ids = IdSource()
+    made = [ids.next(), *ids.take(1_000), ids.next(), *ids.take(2)]
+    assert len(made) == 1_004
+    assert sorted(set(made)) == made
+    assert {(UUID(bytes=value).version, UUID(bytes=value).variant) for value in made} == {(7, RFC_4122)}
+    assert {unix_ms_of_id(value) for value in made} == {MS_2026}
+
+
 def test_ids_increase_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the clock steps back by 4 s, ids still increase, and follow the clock again once it has caught up."""
     ids, made = IdSource(), []

@@ -250,7 +250,7 @@ class Calculator:
         """
         try:
             with self._tracer.span("record"):
-                rows = [self._row(caller, each) for each in calculations]
+                rows = self._rows(caller, calculations)
                 await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             self._quota.charge(caller, -sum([each.sent for each in calculations]))
@@ -287,21 +287,25 @@ class Calculator:
             outcome = "failed" if error.code == PycalcError.code else "refused"
         self._outcomes[operation, outcome].inc()
 
-    def _row(self, caller: Principal, calculation: Unrecorded) -> HistoryRow:
-        """Return the history row of a calculation.
+    def _rows(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
+        """Return the history rows of calculations.
 
-        The caller must queue the row before its next await, so that ids ascend in the queue.
+        The caller must queue the rows before its next await, so that ids ascend in the queue.
         """
-        created_ms = now_ms()  # read before the id is made, so that the id's time is not earlier
-        return HistoryRow(
-            self._ids.next(),
-            caller.user_id,
-            caller.username,
-            calculation.plan.task.operation,
-            calculation.plan.recorded_input,
-            *calculation.result.facts,
-            calculation.cached,
-            calculation.elapsed_us,
-            self._tracer.traceparent(),
-            created_ms,
-        )
+        created_ms = now_ms()  # read before the ids are made, so that their time is not earlier
+        traceparent = self._tracer.traceparent()
+        return [
+            HistoryRow(
+                identity,
+                caller.user_id,
+                caller.username,
+                each.plan.task.operation,
+                each.plan.recorded_input,
+                *each.result.facts,
+                each.cached,
+                each.elapsed_us,
+                traceparent,
+                created_ms,
+            )
+            for identity, each in zip(self._ids.take(len(calculations)), calculations, strict=True)
+        ]
