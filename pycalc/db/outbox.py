@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, TextClause, delete, func, select, text
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
@@ -13,23 +13,25 @@ from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
-_ENTRIES = """
-SELECT * FROM outbox JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most
-"""
-# All entries come in one row: the driver releases the interpreter's lock for each row and has to reacquire it.
+_BYTES = ("id", "user_id", "sha256")
+
+
+def _pending(group: str, hexadecimal: str) -> TextClause:
+    """Return the query for the oldest entries as JSON: a list for each column. The arguments are the SQL for a column.
+
+    All entries come in one row, because the driver releases the interpreter's lock for each row and has to reacquire
+    it. A list for each column takes Python less time than a list for each entry.
+    """
+    values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
+    return text(
+        f"SELECT {', '.join(map(group.format, values))} FROM (SELECT * FROM outbox "  # noqa: S608  # our own names
+        "JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most) AS entries"
+    )
+
+
 _PENDING = {
-    "sqlite": text(f"""
-SELECT json_group_array(json_array(
-    seq, hex(id), hex(user_id), username, operation, input, result, digits, exact, "leading", "trailing", hex(sha256),
-    cached, elapsed_us, traceparent, created_ms
-)) FROM ({_ENTRIES})
-"""),  # noqa: S608  # our own names
-    "postgresql": text(f"""
-SELECT coalesce(json_agg(json_build_array(
-    seq, encode(id, 'hex'), encode(user_id, 'hex'), username, operation, input, result, digits, exact, "leading",
-    "trailing", encode(sha256, 'hex'), cached, elapsed_us, traceparent, created_ms
-))::text, '[]') FROM ({_ENTRIES}) AS entries
-"""),  # noqa: S608  # our own names
+    "sqlite": _pending("json_group_array({})", "hex({})"),
+    "postgresql": _pending("coalesce(json_agg({})::text, '[]')", "encode({}, 'hex')"),
 }
 _REMOVE = text("DELETE FROM outbox WHERE seq BETWEEN :first AND :last")
 # The lease follows the database's clock, because the clocks of the processes may differ.
@@ -54,16 +56,14 @@ class SqlOutboxStore(SqlStore):
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
     async def pending(self, limit: int) -> list[OutboxRow]:
-        found: str = await self._database.read(
-            lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).scalar_one()
+        found = await self._database.read(
+            lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
         )
-        entries = []
-        for seq, history_id, user_id, *values, digest, cached, elapsed_us, traceparent, created_ms in json.loads(found):
-            ids = bytes.fromhex(history_id), bytes.fromhex(user_id)
-            sha256 = bytes.fromhex(digest) if digest else None
-            row = (*ids, *values, sha256, cached, elapsed_us, traceparent, created_ms)
-            entries.append(OutboxRow(seq, HistoryRow._make(row)))
-        return sorted(entries)
+        seqs, *columns = map(json.loads, found)
+        for place, name in enumerate(HistoryRow._fields):
+            if name in _BYTES:
+                columns[place] = [bytes.fromhex(value) if value else None for value in columns[place]]
+        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True))))
 
     async def remove(self, seqs: Sequence[int]) -> None:
         runs: list[dict[str, int]] = []  # ranges of consecutive numbers; there is usually one
