@@ -135,6 +135,7 @@ async def listen(
     server = HttpServer(listener, entry, refusal, dict(state))
     gc.freeze()  # objects from start-up live as long as the process, so full garbage collections may skip them
     gc.enable()
+    gc.set_threshold(10_000)  # a batch in progress has thousands of objects, which were searched again and again
     resources = state["resources"]
     total = max_connections()
     sockets = ClientSockets(listener, 2 * total)
