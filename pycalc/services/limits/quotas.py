@@ -21,6 +21,7 @@ from pycalc.observability.metrics import Metrics
 
 # The most uses in memory for each quota. A further one evicts the oldest, which is read again when it is needed.
 _MAX_USERS = 50_000
+_ROUNDING = 5e-7  # amounts are rounded to millionths, because sums of floats are inexact
 
 
 @dataclass(slots=True)
@@ -79,9 +80,10 @@ class WindowQuota:
             self.require(caller.key, amount)
 
     def _require(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> None:
-        left = _shown(limit.amount - use.used)
-        if left > 0 and amount <= left:
+        left = limit.amount - use.used
+        if left > _ROUNDING and amount <= left + _ROUNDING:
             return
+        left = _shown(left)
         self._refused.inc()
         detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
         if caller.limits.prefix:
