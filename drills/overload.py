@@ -204,5 +204,5 @@ def _percentile(latencies: list[float], percent: int) -> float:
 
 
 def missing() -> str | None:
-    """Return which tool this drill needs but does not find, or None."""
+    """Return a message if wrk, which this drill needs, is not installed; otherwise None."""
     return None if shutil.which("wrk") else "wrk is not installed"

@@ -133,7 +133,7 @@ def syncing(seconds: float = 10.0) -> Finding:
 
 
 def missing() -> str | None:
-    """Return which tool this drill needs but does not find, or None."""
+    """Return a message if strace, which this drill needs, is not installed; otherwise None."""
     return None if shutil.which("strace") else "strace is not installed"
 
 

@@ -60,7 +60,10 @@ def _attribute(name: str, attribute: Attribute) -> Any:
 
 
 def _planned(block: Block, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a proposed state with every computed attribute that is not set marked as unknown."""
+    """Return the planned state for a proposed state: computed attributes that are not set become unknown.
+
+    Write-only attributes become null. Blocks with the nesting ``struct`` stay as they are proposed.
+    """
     planned = dict(values)
     for name, attribute in block.attributes.items():
         if attribute.write_only:

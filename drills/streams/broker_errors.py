@@ -46,7 +46,7 @@ def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
 
 
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
-    """Delete the topic of this place, and restore it ``seconds`` seconds later."""
+    """Run the drill ``deleted_topic`` with a broker that runs already."""
     if isinstance(where.broker, Kafka):
         make(where)
     with background("consume", **where.settings), scene(where) as running:
@@ -59,13 +59,13 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record calculations whose events exceed the broker's message limit; raise the limit ``seconds`` seconds later."""
+    """Record a calculation whose event exceeds the broker's message limit; raise it ``seconds`` seconds later."""
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
 
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
-    """Exceed the message limit at this place, and raise it ``seconds`` seconds later."""
+    """Run the drill ``over_the_limit`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where) as running:
         told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
         # Later events are published while the refused one waits, so order is not judged.
@@ -80,7 +80,7 @@ def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
 
 
 def wrong_credentials_at(where: Place, seconds: float) -> Finding:
-    """Run a service with wrong credentials at this place for ``seconds`` seconds; then add a relay with valid ones."""
+    """Run the drill ``wrong_credentials`` with a broker that runs already."""
     broker, bad = where.broker, where.topic_url
     if isinstance(broker, Kafka):
         bad = broker.secure_url(urlsplit(where.topic_url).path.removeprefix("/"), _WRONG)

@@ -31,7 +31,7 @@ def relay_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
 
 
 def relay_killing_at(where: Place, rounds: int) -> Finding:
-    """Kill the only relay ``rounds`` times at this place."""
+    """Run the drill ``relay_killing`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         asyncio.run(_kill_relays(where, running, rounds))
         with background("relay", **where.settings):
@@ -60,7 +60,7 @@ def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _L
 
 
 def three_relays_at(where: Place, rounds: int, away_seconds: float) -> Finding:
-    """Take away the leader of three relays ``rounds`` times at this place."""
+    """Run the drill ``three_relays`` with a broker that runs already."""
     ways: list[Callable[[Server], None]] = [_stop, _kill]
     with background("consume", **where.settings), scene(where, relay="false") as running, ExitStack() as stack:
         relays = [stack.enter_context(background("relay", **where.settings)) for _ in range(3)]
@@ -112,7 +112,7 @@ def consumer_killing(kind: str = "kafka", rounds: int = 50) -> Finding:
 
 
 def consumer_killing_at(where: Place, rounds: int) -> Finding:
-    """Let three consumers of this place lose one, and get a new one, ``rounds`` times (see ``consumer_killing``)."""
+    """Run the drill ``consumer_killing`` with a broker that runs already."""
     with scene(where) as running:
         counted = asyncio.run(_kill_consumers(where, running, rounds))
         with background("consume", **where.settings), background("consume", **where.settings):

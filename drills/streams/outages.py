@@ -42,7 +42,7 @@ def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
 
 
 def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
-    """Take the broker of this place away ``rounds`` times, for ``seconds`` each."""
+    """Run the drill ``broker_stops`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where) as running:
         seen = asyncio.run(_outages(where, running, seconds, rounds))
         found = running.faults()

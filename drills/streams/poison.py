@@ -53,13 +53,13 @@ class _Seen:
 
 
 def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
-    """Let the broker refuse an event for ``seconds`` seconds, so that the relay dead-letters the event."""
+    """Let the broker refuse an event until the relay dead-letters it, after ``seconds`` seconds or more."""
     with place("kafka", PLAIN) as where:
         return poison_at(where, seconds)
 
 
 def poison_at(where: Place, seconds: float) -> Finding:
-    """Let the broker of this place refuse an event for ``seconds`` seconds, so that the relay dead-letters it."""
+    """Run the drill ``poison`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where, relay="false") as running:
         seen = asyncio.run(_poison(where, running, seconds))
         found = running.faults("events_overtaken")  # a requeued event arrives after later ones, so order is not judged

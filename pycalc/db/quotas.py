@@ -1,4 +1,4 @@
-"""The SQL of the quota uses."""
+"""The SQL of what users and API keys have used of their quotas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.u
 
 
 class SqlQuotaStore(SqlStore):
-    """Quota uses in SQL."""
+    """What users and API keys have used of their quotas, in SQL."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         if uses:

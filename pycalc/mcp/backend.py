@@ -80,7 +80,7 @@ class InlineBudget:
 
 
 def part_of(text: bytes | mmap, start: int, count: int) -> DigitRange:
-    """Return a range of a text. Raises InvalidInput if the range begins beyond the end."""
+    """Return a range of a text. Raises InvalidInput unless ``start`` is within the text."""
     total = len(text)
     require_within(start, total)
     return DigitRange(text[start : start + count].decode(), start, total)

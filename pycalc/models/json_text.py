@@ -95,7 +95,7 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
 
 
 def number_literal(number: str) -> str:
-    """Return the text of a JSON number. ``5.0`` becomes ``5``, because some languages write integers like this."""
+    """Return the text of a JSON number. ``5.0`` becomes ``5``, because some languages write integers with ``.0``."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 

@@ -43,7 +43,7 @@ class _Group:
                     self._waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
-        """Queue a handover, unless its publisher has stopped waiting."""
+        """Queue published events, unless their publisher has stopped waiting."""
         async with self._changed:
             if not handover.committed.done():
                 self._waiting.append(handover)

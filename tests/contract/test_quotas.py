@@ -52,7 +52,7 @@ async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
 
 
 async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> None:
-    """A lower figure that arrives late changes nothing, because a use only grows."""
+    """A smaller amount that is saved late changes nothing, because the amount used in a window never decreases."""
     late = use(ADA, 5)
     await store.save([late._replace(used=8)])
     await store.save([late])

@@ -87,7 +87,7 @@ class _Queue:
                 entry.ack_id = ""
 
     def leased(self, ack_ids: list[str]) -> list[_Entry]:
-        """Return the messages that are leased under the acknowledgement ids ``ack_ids``."""
+        """Return the messages that have one of these acknowledgement ids, even if their deadlines have passed."""
         return [entry for entry in self.entries if entry.ack_id in {*ack_ids} - {""}]
 
 

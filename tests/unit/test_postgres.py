@@ -68,7 +68,7 @@ async def test_rows_are_inserted_once() -> None:
 
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
-    """If the answer is lost, the insert is repeated with less time, and skips rows that are already stored."""
+    """If the answer is lost, the insert is repeated in the remaining time, and skips rows that are stored already."""
     database = Scripted(postgres._ReplyLost(), postgres._ReplyLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]

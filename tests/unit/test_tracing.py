@@ -30,7 +30,10 @@ def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
 
 
 def test_without_the_packages_tracing_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If tracing is on without its packages, the start is refused with the extra's name; otherwise none is needed."""
+    """If tracing is on without its packages, the start is refused, and the error names the extra to install.
+
+    If tracing is off, the packages are not needed.
+    """
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     monkeypatch.delitem(sys.modules, "pycalc.observability.opentelemetry", raising=False)
     assert open_tracer("serve", wanted=False) is NO_TRACER

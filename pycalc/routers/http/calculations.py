@@ -100,7 +100,7 @@ class PendingAnswer(NamedTuple):
 
 
 class CalculatedResponse(Response):
-    """A response that runs its calculation when it is sent, and stops the calculation when the client disconnects."""
+    """A response that is calculated when it is sent, so that a disconnect of the client can stop a long calculation."""
 
     def __init__(
         self,
@@ -178,10 +178,10 @@ async def require_some(caller: Principal, resources: Resources) -> None:
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
-    """Count ``operations`` calculations towards the caller's rate limits, all or none.
+    """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Raises RateLimited if a limit is reached. If the owner's limit refuses, calculations counted by the API key's own
-    limit stay counted.
+    Each limit counts all of them or none. Raises RateLimited if a limit is reached. If the owner's limit refuses,
+    calculations counted by the API key's own limit stay counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

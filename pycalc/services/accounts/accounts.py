@@ -143,7 +143,7 @@ class Accounts:
     async def change(self, caller: Principal, username: str, change: UserChange) -> User:
         """Change the role or the limits of an account, or disable or enable it, and return the changed account.
 
-        Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no admin would be left.
+        Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no enabled admin would be left.
         """
         require_session(caller)
         await self.require_admin(caller)
@@ -158,7 +158,7 @@ class Accounts:
     async def delete(self, caller: Principal, username: str) -> None:
         """Delete an account. Its tokens are refused at once by this process, and within seconds by the others.
 
-        Raises Unauthorized, Forbidden and NotFound. Raises Conflict for the last admin.
+        Raises Unauthorized, Forbidden and NotFound. Raises Conflict for the last enabled admin.
         """
         require_session(caller)
         await self.require_admin(caller)
@@ -167,7 +167,7 @@ class Accounts:
     async def delete_own(self, caller: Principal, password: str) -> None:
         """Delete the caller's account, as ``delete`` does.
 
-        Raises WrongPassword, Forbidden for an API key, Conflict for the last admin and for an account without a
+        Raises WrongPassword, Forbidden for an API key, Conflict for the last enabled admin and for an account without a
         password, Unauthorized and Overloaded.
         """
         require_session(caller)

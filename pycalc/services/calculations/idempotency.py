@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Recorded(NamedTuple):
-    """The history rows of a request, in order, and the JSON of the problems in its batch by their index."""
+    """The history rows of a request, in order, and the JSON of each problem in its batch by the index of its item."""
 
     rows: list[HistoryRow]
     problems: Mapping[int, bytes]
@@ -66,7 +66,7 @@ def _pack(problems: Mapping[int, bytes]) -> bytes:
 
 
 def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
-    """Return the JSON of the problems of a batch by their index."""
+    """Return the JSON of each problem of a batch by the index of its item; ``pack`` comes from ``packed``."""
     lines = [] if pack is None else zlib.decompress(pack).split(b"\n")
     return {int(place): problem for place, _, problem in (line.partition(b" ") for line in lines)}
 

@@ -27,7 +27,7 @@ def error_of(exception: Exception) -> KafkaError:
 
 
 def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
-    """Return the BrokerErrors of Kafka's driver."""
+    """Return the mapping of the Kafka driver's exceptions to StreamUnavailable."""
 
     def explain(exception: Exception) -> tuple[str, str]:
         if isinstance(exception, KafkaException):

@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 
 
 def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
-    """Return the BrokerErrors of Pub/Sub's client library."""
+    """Return the mapping of the exceptions of Pub/Sub's client library to StreamUnavailable."""
 
     def explain(error: Exception) -> tuple[str, str]:
         if isinstance(error, RetryError) and error.cause is not None:

@@ -18,7 +18,7 @@ from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attache
 
 
 class Intervals(NamedTuple):
-    """Time limits and intervals of a member, in seconds."""
+    """Time limits and intervals of a member of a consumer group, in seconds."""
 
     # Longer than Pub/Sub takes to answer an empty pull. A pull that is cancelled earlier may lose messages until their
     # lease ends.

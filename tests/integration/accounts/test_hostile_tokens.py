@@ -35,7 +35,7 @@ UUID = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Loot:
-    """The attacker's own valid token, and the contents of another user's tokens."""
+    """The attacker's own valid tokens, and the claims of another user's access token."""
 
     token: str
     refresh_token: str
@@ -235,7 +235,7 @@ def session_of(client: httpx.Client) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def loot(client: httpx.Client) -> Loot:
-    """Return an attacker's account, with the contents of another user's token."""
+    """Return an attacker's tokens, and the claims of another user's access token."""
     own, other = session_of(client), session_of(client)
     return Loot(own["access_token"], own["refresh_token"], decoded(other["access_token"].split(".")[1]))
 

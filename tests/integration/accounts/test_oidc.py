@@ -174,7 +174,7 @@ async def test_the_role_follows_the_claim(browser: Browser) -> None:
 
 @pytest.mark.parametrize("settings", [{"oidc_factor_claim": "acr=mfa", "admin_totp": "required"}], indirect=True)
 async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
-    """A sign-in without the claim of a second factor is refused; with it, an admin need not enrol here."""
+    """A sign-in is accepted only if the provider's claim of a second factor has the required value."""
     sub = new_subject()
     assert (await browser.sign_in(sub)).status_code == 401
     assert (await browser.sign_in(sub, acr="password")).status_code == 401

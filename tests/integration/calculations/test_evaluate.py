@@ -158,7 +158,7 @@ def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, ki
     ],
 )
 def test_another_body_is_refused(client: httpx.Client, document: object, pointer: str) -> None:
-    """An invalid body gets 422, with a pointer to each wrong member."""
+    """An invalid body gets 422, with a pointer to a wrong or missing member, or to the whole body."""
     answer = client.post("/evaluate", json=document)
     assert (answer.status_code, slug(answer.json())) == (422, "validation-error")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]

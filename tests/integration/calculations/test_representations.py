@@ -252,7 +252,7 @@ class TestCompression:
     @pytest.mark.parametrize(("coding", "decompress"), [("gzip", gzip.decompress), ("zstd", zstd.decompress)])
     @pytest.mark.parametrize("n", [10_000, 1_000_000, 2_000_000])
     def test_the_digits_come_back(self, server: Server, person: Person, coding: str, decompress: Codec, n: int) -> None:
-        """Compressed digits decompress to the same digits; each coding has its own ETag, and no digest of another.
+        """Compressed digits decompress to the plain digits. Each coding has its own ETag, and no Repr-Digest.
 
         Short digits are compressed before they are sent, so their compressed length is sent too.
         """
@@ -275,7 +275,7 @@ class TestCompression:
         assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
 
     def test_short_results_are_not_worth_it(self, server: Server, person: Person) -> None:
-        """A result of 209 digits is sent uncompressed, with length and digest."""
+        """A result of 209 digits is sent uncompressed, with its length."""
         reply = raw(server, person, "/fibonacci/1000", Accept="text/plain", Accept_Encoding="zstd, gzip")
         assert (reply.headers["Content-Encoding"], reply.body) == (None, F_1000)
         assert reply.headers["Content-Length"] == "209"

@@ -68,7 +68,7 @@ class Residues:
         }
 
     def of(self, node: Node) -> Value:
-        """Return the residue of a node, from 0 to modulus - 1.
+        """Return the residue of a node, from 0 to ``modulus``·``factor`` - 1.
 
         Raises NotInvertibleError if a divisor has no inverse, and the errors of ``Evaluator.value``.
         """

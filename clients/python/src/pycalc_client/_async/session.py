@@ -12,7 +12,10 @@ from pycalc_client.retries import Attempts, RetryPolicy
 
 
 class AsyncSession:
-    """A sender of requests with an API key, an access token or no credentials; it retries temporary failures."""
+    """A sender of requests with an API key, an access token or no credentials.
+
+    After a temporary failure, it sends a request again if this is safe.
+    """
 
     def __init__(
         self, http: httpx.AsyncClient, api_key: str | None, tokens: AsyncTokens | None, policy: RetryPolicy
@@ -85,7 +88,7 @@ class AsyncSession:
         return await self._http.send(request, stream=True)
 
     async def _read(self, response: httpx.Response, longest: int | None) -> Answer:
-        """Read a response and close it; if it is longer than ``longest``, read only its beginning."""
+        """Read a response and close it; if its Content-Length is above ``longest``, read only its beginning."""
         try:
             if longest is None or int(response.headers.get("content-length", 0)) <= longest:
                 return Answer(response.headers, await response.aread(), whole=True)

@@ -12,7 +12,10 @@ from pycalc_client.retries import Attempts, RetryPolicy
 
 
 class Session:
-    """A sender of requests with an API key, an access token or no credentials; it retries temporary failures."""
+    """A sender of requests with an API key, an access token or no credentials.
+
+    After a temporary failure, it sends a request again if this is safe.
+    """
 
     def __init__(self, http: httpx.Client, api_key: str | None, tokens: Tokens | None, policy: RetryPolicy) -> None:
         self._http = http
@@ -83,7 +86,7 @@ class Session:
         return self._http.send(request, stream=True)
 
     def _read(self, response: httpx.Response, longest: int | None) -> Answer:
-        """Read a response and close it; if it is longer than ``longest``, read only its beginning."""
+        """Read a response and close it; if its Content-Length is above ``longest``, read only its beginning."""
         try:
             if longest is None or int(response.headers.get("content-length", 0)) <= longest:
                 return Answer(response.headers, response.read(), whole=True)
