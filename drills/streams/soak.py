@@ -51,7 +51,7 @@ def soak(minutes: float = 60.0) -> Finding:
 
 
 def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clients: int = _CLIENTS) -> Finding:
-    """Run the soak on servers that run already (see ``soak``)."""
+    """Run the soak with a broker, a database and a cache that run already (see ``soak``)."""
     samples = _Samples()
     with ExitStack() as stack:
         stack.enter_context(background("consume", **where.settings))

@@ -12,7 +12,10 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Add a revocation of a user's access. Call this last in a transaction, which locks the counter until its end."""
+    """Add a revocation of a user's access.
+
+    Call this last in a transaction, because it locks the counter of revocations until the transaction ends.
+    """
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
     )

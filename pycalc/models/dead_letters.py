@@ -11,7 +11,7 @@ from pycalc.models.formats import NextCursor, Timestamp, Uuid
 
 
 class DeadLetterItem(TypedDict):
-    """An event that could not be delivered, or a message that is no event of this service."""
+    """An event that could not be delivered or read, or a message that is no event of this service."""
 
     id: Annotated[int, Field(description="its number")]
     stage: Annotated[Literal["relay", "consumer"], Field(description="where it failed")]

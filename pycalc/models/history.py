@@ -111,7 +111,7 @@ def encode_item_as(row: HistoryRow, identity: str, created_at: str) -> str:
 
 
 def _result(row: HistoryRow) -> str:
-    """Return a row's result as JSON. In a base other than ten, it is a string, even if it looks like a number."""
+    """Return a row's result as JSON, null if it has none. A result in a base other than ten is always a string."""
     if row.result is None:
         return "null"
     return quoted(row.result) if _in_another_base(row) else json_literal(row.result)

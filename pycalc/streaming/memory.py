@@ -31,7 +31,10 @@ class _Group:
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Queue events and wait until members have committed them. Withdraw the events if the call is cancelled."""
+        """Queue events, one batch after the other, and return when members of the group have committed them all.
+
+        If the call is cancelled, the events that no member has received are withdrawn.
+        """
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)

@@ -49,7 +49,7 @@ async def test_an_entry_comes_back_as_it_went_in_and_only_once(audit: SqlAuditSt
 
 
 async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditStore) -> None:
-    """Consecutive pages of any length give the whole log, newest first."""
+    """Consecutive pages give the whole log, newest first."""
     entries = [entry(number) for number in range(1, 8)]
     await audit.append(entries)
     seen: list[AuditEntry] = []

@@ -79,7 +79,7 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment variables of every process in a container."""
+        """Return the environment variables that the image gives to the processes of its containers."""
         return dict(entry.split("=", 1) for entry in self.config["Env"])
 
 

@@ -107,6 +107,6 @@ def test_a_database_that_restarts_loses_nothing() -> None:
 
 
 def test_several_processes_on_one_database_are_stopped_as_one() -> None:
-    """After SIGTERM under load nothing is lost, duplicated or left unanswered."""
+    """After SIGTERM under load nothing is lost or duplicated, and every request that a process has read is answered."""
     available(postgres.missing())
     fine(stopping_several(1, long=(1_000_000,)))

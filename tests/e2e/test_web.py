@@ -406,7 +406,7 @@ def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> N
 
 
 def test_a_reset_token_gets_into_no_other_address(page: Page) -> None:
-    """After a dismissed reset link, an option is added to the address without the token; other members are left out."""
+    """If an option is added to the address, a reset token is left out of it, in the fragment and in the query."""
     page.goto("/#password-reset=pcp_SECRETTOKEN")
     expect(page.get_by_label("New password", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
@@ -512,7 +512,7 @@ def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
 
 
 def test_forced_colours_keep_what_is_chosen_apart(console: Page) -> None:
-    """With the reader's own colours, buttons have edges, and the chosen one another ground."""
+    """With the reader's own colours, buttons have borders, and the chosen one has another background."""
     console.emulate_media(forced_colors="active")
     chosen, other = (console.get_by_role("button", name=name, exact=True) for name in ("Expression", "pow"))
     for button in (chosen, other):

@@ -70,7 +70,7 @@ class Postgres:
         self._run("pg_ctl", "stop", "--wait", "--silent", f"--mode={mode}")
 
     def restart(self, mode: str = "immediate") -> None:
-        """Stop the server in a mode, and start it again on the same port."""
+        """Stop the server in one of the modes of ``stop``, and start it again on the same port."""
         self.stop(mode)
         self.start()
 
@@ -98,7 +98,10 @@ class Postgres:
         return [main, *children(main)]
 
     def _require_tls(self, identity: Path) -> None:
-        """Accept only connections over TLS with passwords; ``identity`` is a file with a certificate and its key."""
+        """Accept only connections over TLS, and only the owner without a password.
+
+        ``identity`` is a file with a certificate and its key.
+        """
         copy = self._data / "identity.pem"
         copy.touch(mode=0o600)
         copy.write_bytes(identity.read_bytes())

@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """Accounts of which the one with the id ``held`` is read at once, but returned only after ``released``."""
+    """A store whose ``by_id`` keeps the account ``held`` back until ``released``, then returns it as it was read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -303,7 +303,7 @@ async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
 
 
 class DemotingUserStore(MemoryUserStore):
-    """Accounts of which an admin is demoted right after the role was read."""
+    """A store in which an account loses the admin role right after ``by_id`` has read it."""
 
     async def by_id(self, user_id: bytes) -> User | None:
         found = await super().by_id(user_id)

@@ -50,7 +50,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("url", "sentence"), MISTAKES.items())
 async def test_a_mistake_is_named(url: str, sentence: str) -> None:
-    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
+    """The message for an invalid URL says what is wrong with it, and contains no part of the password."""
     with pytest.raises((ValueError, StoreUnavailable)) as refusal:
         await open_database(url)
     told = str(refusal.value)

@@ -54,7 +54,7 @@ class Door:
 
     @property
     def checked(self) -> int:
-        """The number of wrong passwords that were checked."""
+        """Return the number of wrong passwords that were checked."""
         return len(self.checks)
 
     def too_often(self) -> bool:
@@ -501,7 +501,7 @@ async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> Non
 
 
 async def test_most_calculations_ask_no_counter() -> None:
-    """Calculations are counted in blocks of a hundredth of the limit; the unused rest of a block is returned."""
+    """Calculations are counted in blocks of 1 % of the smallest limit; longer windows get an unused rest back."""
     clock = Clock()
     limit = calculation_rate("6000/minute; 100000/day", clock)
     asked = 0

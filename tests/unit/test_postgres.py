@@ -229,7 +229,7 @@ class Reading(PostgresDatabase):
 
 
 def invalidated(dead: bool) -> DBAPIError:
-    """Return the error of a statement on a connection that was closed or not."""
+    """Return the error of a failed statement. ``dead`` says whether its connection was found closed."""
     return DBAPIError("SELECT", None, Exception(), connection_invalidated=dead)
 
 

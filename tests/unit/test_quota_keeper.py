@@ -34,7 +34,7 @@ def used(quota: WindowQuota) -> float | None:
 
 @asynccontextmanager
 async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
-    """Run a process with these quotas, and yield its quota."""
+    """Run the quota keeper of one process on this store, and yield the process's quota of computing time."""
     quota = new_quota()
     keeper = QuotaKeeper(store, [quota, new_quota("digits")])
     try:

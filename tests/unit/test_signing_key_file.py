@@ -36,7 +36,7 @@ class Watched:
 
     @property
     def unreadable(self) -> float | None:
-        """The value of the metric for an unreadable key file."""
+        """Return the value of the metric for an unreadable key file."""
         return self.metrics.registry.get_sample_value("pycalc_key_file_unreadable")
 
 

@@ -389,7 +389,7 @@ export interface components {
         };
         /**
          * DeadLetterItem
-         * @description An event that could not be delivered, or a message that is no event of this service.
+         * @description An event that could not be delivered or read, or a message that is no event of this service.
          */
         DeadLetterItem: {
             /**

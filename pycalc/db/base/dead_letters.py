@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class DeadLetter(NamedTuple):
-    """An event that could not be delivered, or a broker message that is not an event."""
+    """An event that could not be delivered or read, or a message that is no event of this service."""
 
     number: int  # assigned by the database
     stage: str  # where the event failed: "relay" or "consumer"
@@ -19,7 +19,7 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetterStore(Protocol):
-    """The store of undeliverable events, which stay until an admin requeues or discards them."""
+    """The store of dead letters, which stay until an admin requeues or discards them."""
 
     async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Add dead letters. Their numbers are ignored, because the database assigns new ones."""

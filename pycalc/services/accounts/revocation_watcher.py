@@ -22,8 +22,9 @@ _log = get_logger(__name__)
 class RevocationWatcher:
     """A task that evicts the cached tokens of users whose access any process has revoked.
 
-    Cached tokens are used for ``trust_seconds`` after a successful read of the revocations. After that, each token is
-    looked up in the store until a read succeeds, also in a process that was suspended for a while.
+    Cached tokens are used for ``trust_seconds`` after the beginning of the last successful read of the revocations.
+    After that, each token is looked up in the store until a read succeeds, also in a process that was suspended for a
+    while.
     """
 
     def __init__(

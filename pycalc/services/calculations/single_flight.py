@@ -84,9 +84,9 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 class Coordination:
     """Single flight among processes: the holder of a lease computes, and the others poll the shared cache.
 
-    Polling callers take no place in the queue for workers, and poll for at most a few times the estimated duration. The
-    reply to a request for a lease contains the result if it is stored, so an expensive result needs no separate
-    look-up.
+    Polling callers take no place in the queue for workers. They poll for at most five times the estimated duration and
+    half a second more, then they compute the result themselves. The reply to a request for a lease contains the result
+    if it is stored, so an expensive result needs no separate look-up.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:

@@ -59,7 +59,7 @@ class Loot:
 
     @property
     def parts(self) -> tuple[str, str, str]:
-        """The header, claims and signature of the attacker's token."""
+        """Return the header, claims and signature of the attacker's token, as they are encoded."""
         header, claims, signature = self.token.split(".")
         return header, claims, signature
 

@@ -1,4 +1,4 @@
-"""Results that are too long to be written out: residues modulo m, and summaries."""
+"""Residues modulo m, and summaries, also of results that are too long to be written out."""
 
 from __future__ import annotations
 

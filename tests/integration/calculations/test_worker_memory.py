@@ -131,7 +131,7 @@ async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
 async def test_half_the_estimated_memory_is_enough(
     computer: Computer, name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Each kind of computation needs at most half of its estimated memory."""
+    """Each of these computations needs at most half of its estimated memory."""
     plan = plan_for(name, literals, options)
     _, outcome = await computer.compute(replace(plan, memory=plan.memory // 2), USER)
     assert int(outcome.digits) > 0

@@ -131,7 +131,7 @@ def ends(server: Server) -> None:
 def test_a_broker_that_hangs_does_not_hold_a_relay_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """While the broker hangs, a relay that is publishing ends, and its events stay in the outbox.
+    """While the broker hangs, a relay that is publishing ends at SIGTERM.
 
     This holds for a separate relay and for one in the server.
     """
@@ -149,7 +149,7 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
 def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path, command: str
 ) -> None:
-    """While the broker hangs, an idle consumer ends, both as a process and in a server with SQLite."""
+    """While the broker hangs, an idle consumer ends at SIGTERM, both as a process and in a server with SQLite."""
     if command == "serve":
         del shared["database_url"]
     with (
@@ -179,7 +179,7 @@ async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connectio
 async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
 ) -> None:
-    """While the broker hangs, a consumer that has counted a batch but can't commit it ends."""
+    """While the broker hangs, a consumer that has counted a batch but can't commit it ends at SIGTERM."""
 
     async def in_hand() -> bool | None:
         waits = "SELECT true FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"

@@ -112,7 +112,7 @@ async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.As
 
 @pytest.mark.parametrize("settings", [{"page_limit": "2/minute"}], indirect=True)
 async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> None:
-    """It is large, so an address gets no more lists than pages of the documentation; calls go on."""
+    """The list is large, so it counts towards an address's limit on pages of the documentation; tool calls do not."""
     wanted = message("tools/list", {})
     for _ in range(2):
         assert "tools" in (await caller.post("/mcp", json=wanted)).json()["result"]
@@ -125,7 +125,7 @@ async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) -> None:
-    """Of a long result, and of one beyond the batch's inline digits, only the ends are sent, which count nothing."""
+    """A result that is long, or beyond the batch's inline digits, is sent by its ends only, and counts nothing."""
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 5000)]
     params = {"name": "batch", "arguments": {"operations": operations}}
     answer = await caller.post("/mcp", json=message("tools/call", params))
@@ -172,7 +172,7 @@ async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient)
 
 @pytest.mark.parametrize("settings", [{"cors_origins": ("https://app.example",)}], indirect=True)
 async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) -> None:
-    """Of web pages, only those of PYCALC_CORS_ORIGINS may call, as the protocol requires."""
+    """A web page may call only if its origin is in PYCALC_CORS_ORIGINS, as the protocol requires."""
     statuses = [
         (await call(caller, Origin=origin)).status_code
         for origin in ("https://evil.example", "http://pycalc.test", "http://[", "https://app.example")

@@ -45,7 +45,7 @@ class Attempts:
         self.progressed()
 
     def progressed(self) -> None:
-        """Start counting attempts and seconds anew, because a part of the answer has arrived."""
+        """Restart the count of attempts and the deadline. Call this when a part of the answer has arrived."""
         self._failed = 0
         self._until = self._clock() + self._policy.deadline
 
