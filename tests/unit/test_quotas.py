@@ -97,6 +97,21 @@ def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
     assert used(quota) == 0.0
 
 
+def test_sums_that_are_inexact_are_rounded(quota: WindowQuota) -> None:
+    """Many small charges add up as decimals do: exactly the rest is admitted, and then nothing."""
+    for _ in range(199):
+        quota.charge(ADA, 0.1)
+    quota.require(ADA, 280.1)
+    with quota.reserved(ADA, 280.1), pytest.raises(Overloaded), quota.reserved(ADA, 0.00001):
+        pytest.fail("the work was admitted")
+    with pytest.raises(QuotaExceeded, match=r"280\.1 are left"):
+        quota.require(ADA, 280.10001)
+    for _ in range(2_801):
+        quota.charge(ADA, 0.1)
+    with pytest.raises(QuotaExceeded, match="an hour: wait"):
+        quota.require(ADA)
+
+
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
     """While the whole quota is reserved, small work is still admitted."""
     with quota.reserved(ADA, 300.0):

@@ -127,7 +127,7 @@ class WindowQuota:
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)
-        if any(use.used + use.reserved + amount > limit.amount for _, use, limit in uses):
+        if any(use.used + use.reserved + amount > limit.amount + _ROUNDING for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
         for _, use, _ in uses:
