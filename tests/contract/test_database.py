@@ -194,16 +194,19 @@ class TestUsers:
 class TestHistory:
     """The store of the history, and the outbox that it fills."""
 
-    async def test_a_row_comes_back_as_it_went_in(self, history: SqlHistoryStore) -> None:
-        """Every column of a row keeps its value and type, including long and missing texts."""
+    async def test_a_row_comes_back_as_it_went_in(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """Every column of a row keeps its value and type, including long and missing texts, also in the outbox."""
+        assert await outbox.pending(10) == []
         rows = [
             history_row(1),
             history_row(2)._replace(result=None, sha256=None, exact=False, cached=True, digits="9" * 40),
             history_row(3)._replace(input='{"x":"' + "9" * 10_000 + '"}', result="-" + "9" * 1_000, elapsed_us=2**40),
+            history_row(4)._replace(input='{"x":"\\u2028"}', leading="", traceparent="00-1-2-01", created_ms=2**40),
         ]
         await history.append(rows)
         assert await history.page(ALL, None, 10) == rows[::-1]
         assert [await history.find(row.id) for row in rows] == rows
+        assert [entry.row for entry in await outbox.pending(10)] == rows
         assert await history.find(ids.next()) is None
 
     async def test_rows_and_events_are_stored_together_in_order(
