@@ -1,4 +1,4 @@
-"""Monitoring of the disk that holds the SQLite file, so that recording stops before the disk is full."""
+"""Monitoring of the free space on the SQLite file's disk, so that recording stops before the disk is full."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ _log = get_logger(__name__)
 
 
 class DiskSpace:
-    """A task that reads the free space of a disk, by default each second.
+    """A monitor of a disk's free space. ``low`` is True while less than a reserve is free.
 
-    A second is short enough, because the recorder writes at most some 30 MB a second. A reserve stays free for writes
-    that must continue, such as logins, the outbox and deletions.
+    While ``low`` is True, no calculation may be recorded. The reserve is for all other writes, such as logins and
+    deletions.
     """
 
     def __init__(self, folder: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
-        """Read every ``seconds`` how much is free on the disk of ``folder``. The reserve has ``reserve_bytes``.
+        """Read the free space, and start a task that reads it again every ``seconds``.
 
-        Raises OSError if the free space can't be read.
+        The disk is that of ``folder``. The reserve has ``reserve_bytes``, which should exceed what the recorder can
+        write between two readings: about 30 MB a second. Raises OSError if the first reading fails.
         """
         self._folder = folder
         self._reserve_bytes = reserve_bytes
         self._seconds = seconds
         self._free = metrics.disk_free
-        self.low = False  # less than the reserve is free
+        self.low = False
         metrics.disk_reserve.set(reserve_bytes)
         self._read()
         self._closing = asyncio.Event()
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="disk space")
 
     def require(self) -> None:
-        """Raise StoreUnavailable if less than the reserve is free."""
+        """Raise StoreUnavailable if ``low`` is True."""
         if self.low:
             detail = "The disk is nearly full, so calculations can't be recorded: the operator must free some space."
             raise StoreUnavailable(detail, _RETRY_SECONDS)

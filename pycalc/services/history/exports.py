@@ -1,4 +1,4 @@
-"""Exports of complete selections of the history and the audit log, in reads of limited size (ADR 16)."""
+"""Exports of the history and of the audit log, which read a limited number of records at a time (ADR 16)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quotas import WindowQuota
 
 ROWS_PER_READ = 200  # encoding this many rows blocks the event loop for about a millisecond
-MAX_EXPORTS = 8
-MAX_EXPORTS_EACH = 2
+MAX_EXPORTS = 8  # at the same time
+MAX_EXPORTS_EACH = 2  # of one user at the same time
 
-_PAUSE_FACTOR = 8  # an export pauses for this multiple of the time that the loop spent on others during its last read
+_PAUSE_FACTOR = 8  # the pause after a read is this multiple of the loop's time for other work during the read
 _LONGEST_PAUSE = 0.1  # seconds
 
 Identify = Callable[[], Awaitable[Principal]]
@@ -45,7 +45,7 @@ class ExportFormat(NamedTuple, Generic[Row]):
     head: str
     line: Callable[[Row], str]
     extension: str
-    parameters: str  # the parameters of the media type
+    parameters: str
 
 
 def _formats(
@@ -63,10 +63,11 @@ AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDI
 
 
 class Exports:
-    """The service that exports records, with a concurrency limit in total and per user.
+    """Exports of records as files, with a concurrency limit in total and per user.
 
-    Exports take turns to read. After each read, an export pauses in proportion to the time that the event loop spent on
-    other work. So exports are slow on a busy service, and use the whole machine on an idle one.
+    Only one export at a time reads from the database. Before the next read, there is a pause. The pause is proportional
+    to the time that the event loop spent on other work during the last read. So exports are slow on a busy service and
+    fast on an idle one.
     """
 
     def __init__(
@@ -103,10 +104,11 @@ class Exports:
         export_format: ExportFormat[HistoryRow],
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded calculations of a selection, newest first, or only the newest ``limit`` of them.
+        """Yield the selected calculations as the content of a file, newest first, in one or more parts.
 
-        Without calculations, yield the header line or an empty text. Raises the errors of ``records``, and InvalidInput
-        for a malformed cursor.
+        If ``limit`` is given, yield only the newest ``limit`` calculations. ``identify`` must return the caller; it is
+        called at the start and before each part. Raises InvalidInput for a malformed cursor, and the errors of
+        ``records``.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)
@@ -133,20 +135,19 @@ class Exports:
         before: bytes | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded records, newest first, in one or more parts.
+        """Yield records as the content of a file, newest first, in one or more parts.
 
-        Unless they are None, only records with ids below ``before``, and only the newest ``limit`` of them, are
-        yielded. ``read`` gets an id or None, and a number, and returns up to that many records, newest first, with ids
-        below the id unless it is None.
+        ``read(before, size)`` must return up to ``size`` of the newest records with ids below ``before``; None means
+        the newest of all. The first call gets ``before``. If ``limit`` is given, at most that many records are yielded.
+        ``require_rights`` is called before each part, and must raise an error if the caller has lost its rights.
 
-        Ids are read in descending order, so every record that existed at the start appears once. Later records have
-        higher ids and are left out, except those that another process commits within about 2 s of the start. No
-        transaction is open during a yield. ``require_rights`` is called before each yield, and raises an error if the
-        caller has lost its rights.
+        Without records, the content is the header line, or empty if the format has none. A record that exists from the
+        start to the end appears exactly once. Later records are left out, except those that another process commits
+        within about 2 s of the start. No transaction is open during a yield.
 
-        Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, Unauthorized,
-        Forbidden and StoreUnavailable. An exception after the first yield means that the export is incomplete. An
-        export that has begun may exceed the quota, because the client would have to repeat an incomplete one.
+        Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, StoreUnavailable,
+        and the errors of ``require_rights``. An exception after the first yield means that the export is incomplete.
+        An export that has begun may exceed the quota, because the client would have to repeat an incomplete one.
         """
         self._quota.require(caller)
         left = sys.maxsize if limit is None else limit
@@ -169,10 +170,10 @@ class Exports:
                 text, before, left = "", rows[-1].id, left - size
 
     def _pause_after(self, worked: float, rows: int) -> float:
-        """Return the pause in seconds after a read during which the event loop's thread worked for ``worked`` seconds.
+        """Return the pause in seconds after a read of ``rows`` records.
 
-        The shortest full read so far is an estimate of the export's own work. Time beyond twice this estimate counts as
-        other work.
+        ``worked`` is the processor time in seconds of the event loop's thread during the read. The least for a full
+        read so far estimates the export's own work. Time beyond twice this estimate counts as other work.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

@@ -15,27 +15,24 @@ from pycalc.services.accounts.authorization import visible_user_ids
 
 
 class HistorySelection(NamedTuple):
-    """A client's filter of calculations; a field that is None does not filter."""
+    """A client's filter of calculations. A field that is None does not filter."""
 
     cursor: str | None = None  # a page's next_cursor or an item's id: selects older calculations
     operation: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    user: str | None = None
+    since: datetime | None = None  # inclusive
+    until: datetime | None = None  # exclusive
+    user: str | None = None  # an account's name or id
 
 
 class Page(NamedTuple):
-    """A HistoryPage as JSON text, and the cursor of the next page, or None if it is the last page."""
+    """A page of calculations as the JSON of a HistoryPage, and the next page's cursor, or None if there is no other."""
 
     text: str
     next_cursor: str | None
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
-    """Return the store's filter for a selection, with ``since`` <= time < ``until``.
-
-    Raises Forbidden and Unauthorized as ``visible_user_ids`` does.
-    """
+    """Return the store's filter for what the caller selects. Raises the errors of ``visible_user_ids``."""
     since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
     return HistoryFilter(
         user_ids=await visible_user_ids(users, caller, selection.user),
@@ -66,9 +63,9 @@ class HistoryReader:
         return row
 
     async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> Page:
-        """Return up to ``limit`` calculations, newest first.
+        """Return up to ``limit`` of the selected calculations, newest first.
 
-        Raises Forbidden and Unauthorized as ``visible_user_ids`` does, and InvalidInput for a malformed cursor.
+        Raises InvalidInput for a malformed cursor, and the errors of ``visible_user_ids``.
         """
         history_filter = await filter_of(selection, caller, self._users)
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)

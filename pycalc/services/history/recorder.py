@@ -1,8 +1,8 @@
 """Group commit of the history: a calculation is answered only after its transaction is durable (ADR 5).
 
 Rows that arrive during a commit form the next commit, so no timer delays a row. The queue is bounded by rows, bytes and
-age. When a queued row reaches the largest age, its caller gets an error. If the caller is cancelled, its row stays in
-the queue.
+age. A row that reaches the largest age leaves the queue, and its caller gets an error. A row whose caller is cancelled
+stays in the queue.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Recorder:
     ) -> None:
         """Start the task. ``committed`` is called with the rows of each commit.
 
-        New rows are refused while ``disk`` is low. The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. A
-        row waits for at most ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows of a longer call.
-        Probes are ``probe_seconds`` apart.
+        The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``disk`` is low. A
+        row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows of one
+        longer call of ``record``. After a failed write, the database is probed every ``probe_seconds``.
         """
         self._history = history
         self._tracer = tracer
@@ -72,15 +72,14 @@ class Recorder:
         metrics.recorder_bytes.set_function(lambda: self._queue.bytes)
 
     def record(self, rows: Sequence[HistoryRow], key: KeyRow | None = None) -> asyncio.Future[None]:
-        """Queue rows for a common transaction, and return a future that is done when they are durable.
+        """Queue the rows of one request for a common transaction. Return a future that is done when they are durable.
 
-        The idempotency ``key`` of their request is stored in the same transaction. The future raises KeysTaken if
-        another request was recorded with the same key.
+        ``key`` is the request's idempotency key, which is stored in the same transaction; None means that there is
+        none. The future raises KeysTaken if another request is recorded with the same key.
 
-        If the commit fails, the future raises StoreUnavailable, or RowsRejected because of the rows' values. If the
-        rows have waited in the queue for ``max_age``, it raises StoreUnavailable. In these cases the rows are not in
-        the history. If their outcome is unknown, for example because their commit still runs at ``max_age``, the future
-        raises OutcomeUnknown.
+        The future raises RowsRejected if the database rejects the rows' values. It raises StoreUnavailable if their
+        commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. The
+        future raises OutcomeUnknown if they may be there, for example because their commit still runs at ``max_age``.
 
         The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
         older than ``max_age``, the disk is nearly full, or the service is shutting down.
@@ -104,7 +103,10 @@ class Recorder:
         return done
 
     def require_room(self, rows: int = 1) -> None:
-        """Raise StoreUnavailable if the disk is nearly full, so that no result is computed that can't be recorded."""
+        """If the disk is nearly full, count ``rows`` as refused and raise StoreUnavailable.
+
+        Call this before a computation, so that no result is computed that can't be recorded.
+        """
         if self._disk is not None and self._disk.low:
             self._metrics.recorder_refused.labels("disk").inc(rows)
             self._disk.require()
@@ -112,8 +114,8 @@ class Recorder:
     async def ping(self) -> None:
         """Raise StoreUnavailable if rows can't be recorded now.
 
-        The reason may be that a commit has lasted longer than ``max_age``, the disk is nearly full, the last write
-        failed, or the task has ended.
+        This is so if a commit has lasted longer than ``max_age``, if the disk is nearly full, if the last write failed
+        because of the database, or if the task has ended.
         """
         if self._disk is not None:
             self._disk.require()
@@ -122,7 +124,7 @@ class Recorder:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
-        """Write a probe to the history. If this fails, ``ping`` raises StoreUnavailable until a write succeeds."""
+        """Check that the database can write. If not, log it, and let ``ping`` raise an error until a write succeeds."""
         try:
             await self._history.probe()
         except Exception as error:
@@ -152,7 +154,7 @@ class Recorder:
             self._committing, self._commit_began = [], math.inf
 
     def _watch(self) -> None:
-        """While a commit runs, fail the futures of rows that reach ``max_age``."""
+        """While a commit runs, refuse the rows that reach ``max_age``. Call itself again until no commit runs."""
         self._watching = bool(self._committing)
         if not self._watching:
             return
@@ -165,12 +167,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch and complete its futures.
-
-        If several entries have the same idempotency key, commit the last and fail the others. If keys are taken, fail
-        their entries and commit the others together. After any other error except StoreUnavailable, commit each entry
-        alone.
-        """
+        """Commit a batch in one transaction and complete its futures, with an error for entries not committed."""
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
@@ -193,12 +190,12 @@ class Recorder:
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Handle the error of a batch that was not committed.
+        """Handle the error of a batch's commit.
 
-        Commit the entries that the error does not concern, and fail the others.
+        For KeysTaken, fail the entries with these keys, and commit the others together. For StoreUnavailable, fail all
+        entries. After any other error, commit each entry alone, and fail those for which this raises an error too.
         """
         if isinstance(error, KeysTaken):
-            # Fail only the requests with taken keys. Commit the others together, so that they do not wait for long.
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:
                 if not entry.done.done():
@@ -219,7 +216,7 @@ class Recorder:
         self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
 
     def _fail(self) -> None:
-        """Let ``ping`` raise StoreUnavailable, and write probes until a probe or a commit succeeds."""
+        """Let ``ping`` raise StoreUnavailable until a probe or a commit succeeds, and start the probes."""
         self._failing = True
         if self._probing is None or self._probing.done():
             self._probing = self._loop.create_task(self._probe_again(), name="recorder probe")
@@ -235,7 +232,7 @@ class Recorder:
                     _log.info("the history can be written again")
 
     def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
-        """Complete the pending futures of these entries with an error, and count the entries' rows by ``reason``."""
+        """Complete the pending futures of these entries with an error, and count these entries' rows by ``reason``."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)
@@ -244,10 +241,10 @@ class Recorder:
 
 
 def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
-    """Return the entries without those whose idempotency key a later entry has, which fail with KeysTaken.
+    """Return the entries without those whose idempotency key a later entry has. Fail those with KeysTaken.
 
-    A key is used again in one commit only after its first caller has disconnected. No statement can store a key twice,
-    and after the error all entries would be committed one by one.
+    A key can appear twice in a batch after the first caller has disconnected. An INSERT of both would fail, and all
+    entries would have to be committed one by one.
     """
     last = {entry.key.id: entry for entry in batch if entry.key is not None}
     kept = [entry for entry in batch if entry.key is None or last[entry.key.id] is entry]

@@ -1,4 +1,4 @@
-"""Deletion of calculations that are too old or exceed a user's quota, oldest first, in small batches (ADR 16)."""
+"""Deletion of calculations that are too old or exceed their user's quota, oldest first, in small batches (ADR 16)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms, unix_ms
 from pycalc.observability.metrics import HistoryMetrics
 
-BATCH = 200  # rows in a transaction, which then delays the recorder about as long as one of its own commits
-# A row with more characters takes an overflow page of SQLite's, and so about as much disk as four shorter rows.
+BATCH = 200  # rows that one transaction deletes; it delays the recorder about as long as one of its own commits
+# A row with more characters than this needs an overflow page in SQLite, and so as much disk as about four short rows.
 LONG_CHARACTERS = 700
 LONG_WEIGHT = 4
-SLACK = 10  # a user's history is measured again after new rows of 1/SLACK of the quota
-REDELIVERY = timedelta(days=14)  # older events are not delivered again, because topics keep events for a week
-KEPT_KEYS = timedelta(hours=24)  # a retry within this time gets the recorded answer
-# A calculation of a deleted account may still be recorded for as long as the longest computation and its batch take.
+SLACK = 10  # a user's history is measured again after the user has recorded 1/SLACK of the quota
+REDELIVERY = timedelta(days=14)  # no older event is delivered again, because topics keep events for a week
+KEPT_KEYS = timedelta(hours=24)  # a retry with the same idempotency key within this time gets the recorded answer
+# Requests that began before their account was deleted record their calculations within this time.
 LAST_ROWS = timedelta(hours=2)
-_PAGE = 1_000  # rows that one read measures
+_PAGE = 1_000  # rows whose sizes one read returns
 _PERIOD_SECONDS = 3_600.0
-# Another process may commit a row later than the time in its id: by the recorder's wait plus the clocks' difference.
+# Another process may commit a row this long after the time in its id: the recorder's wait plus the clocks' difference.
 _SETTLING_SECONDS = 10.0
-# The most cached quotas. A further one evicts the oldest, whose user is treated as having the default quota.
+# The most cached quotas. A further quota evicts the oldest; the default quota then counts for that user's new rows.
 _MOST_OWN_QUOTAS = 50_000
 _PAUSE_SECONDS = 0.05  # between two batches, during which only the recorder uses the database
 _READ_PAUSE_SECONDS = 0.01  # between two reads
@@ -59,10 +59,10 @@ def _weight(characters: int) -> int:
 
 
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
-    """Delete calculations older than ``age``. Yield the number of deleted rows after each durable batch.
+    """Delete calculations older than ``age``. Yield the number of deleted rows after each transaction.
 
     The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
-    dead letter is kept too. If the database does not answer, raises StoreUnavailable.
+    dead letter is kept too. Raises StoreUnavailable if the database does not answer.
     """
     before = _first_id(age)
     while gone := await history.prune(before, BATCH):
@@ -74,18 +74,18 @@ class _ClosingError(Exception):
 
 
 class Retention:
-    """A task that keeps the history within its largest age and each user's quota.
+    """A task that deletes calculations older than a largest age, and the oldest ones beyond each user's quota.
 
-    The task examines the whole history at the start of the service and once an hour. It examines a user's history after
-    this process has recorded rows for a tenth of the user's quota. So each process lets a user exceed the quota by a
-    tenth of its rows, or briefly by more. Rows of the last ten seconds are kept, because another process may still
-    commit an older row.
+    At the start and once an hour, the task examines the whole history. It examines one user's history after this
+    process has recorded a tenth of the user's quota. So each process lets a user exceed the quota by a tenth, or
+    briefly by more. Rows of the last ten seconds are not deleted for a quota, because another process may still commit
+    an older row.
 
-    Once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency keys older than
-    KEPT_KEYS, and old entries of the audit log.
+    At the start and once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency
+    keys older than KEPT_KEYS, and old entries of the audit log.
 
-    When an account is deleted, the task erases its history and totals, or makes its history anonymous. It repeats this
-    once an hour while calculations of the account may still be recorded (LAST_ROWS) or its events counted (REDELIVERY).
+    When an account is deleted, the task erases its history and usage totals, or makes its history anonymous. It repeats
+    this once an hour, while rows of the account may still be recorded (LAST_ROWS) or its events counted (REDELIVERY).
     """
 
     def __init__(
@@ -104,11 +104,12 @@ class Retention:
         settling_seconds: float = _SETTLING_SECONDS,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Start the task. Each user's history may have a number of rows; a long row counts as LONG_WEIGHT rows.
+        """Start the task.
 
-        ``quota`` is the default number of rows; for ``quota`` and ``age``, None means unlimited. ``quota_of`` reads the
-        number of a user from the store; without this function all users have the default. Entries of ``audit`` older
-        than ``audit_age`` are deleted. ``clock`` must return seconds since the epoch.
+        ``age`` is the largest age of a calculation. ``quota`` is the default number of rows in a user's history, where
+        a long row counts as LONG_WEIGHT rows. ``quota_of`` returns the quota of the user with an id; without it, all
+        users have the default quota. None as an age or a quota means unlimited. Entries of ``audit`` older than
+        ``audit_age`` are deleted, and none if either is None. ``clock`` must return seconds since the epoch.
         """
         self._history = history
         self._usage = usage
@@ -133,7 +134,7 @@ class Retention:
         self._runner = self._loop.create_task(self._run(), name="retention")
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
-        """Count committed rows by user. Wake the task if a user's history may exceed its quota."""
+        """Count committed rows by user. After a tenth of a user's quota, let the task examine the user's history."""
         if self._quota is None and not self._own_quotas:
             return
         weights: dict[bytes, int] = {}
@@ -150,9 +151,9 @@ class Retention:
                 self._measure(user_id)
 
     def learn(self, user_id: bytes, quota: int | None) -> None:
-        """Note the quota of a user who may record rows from now on.
+        """Note a user's quota, where None means unlimited. If it has changed, let the task examine the user's history.
 
-        If the quota has changed, let the task measure the user's history.
+        Call this before the user records rows.
         """
         if self._own_quotas.get(user_id, self._quota) == quota:
             return
@@ -168,9 +169,9 @@ class Retention:
         self._wake.set()
 
     def account_deleted(self, account: DeletedAccount) -> None:
-        """Let the task erase the history of a deleted account or make it anonymous.
+        """Let the task erase the history of a deleted account, or make it anonymous.
 
-        Erasure waits until the last rows are committed.
+        Erasure begins after ``settling_seconds``, when all processes have committed the account's queued rows.
         """
         delay = self._settling_seconds if account.erase else 0.0
         self._loop.call_later(delay, self._forget_soon, account)
@@ -253,7 +254,7 @@ class Retention:
             await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
-        """Delete the oldest rows by which a user exceeds the quota."""
+        """Delete the oldest rows of a user's history beyond the quota, but none of the last ``settling_seconds``."""
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:
@@ -266,7 +267,7 @@ class Retention:
             self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
 
     def _settled(self) -> bytes:
-        """Return the id below which rows may be deleted, because no process can still commit a row with a lower id."""
+        """Return an id below which no process can commit further rows."""
         return first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
 
     def _measure_settled(self, user_id: bytes) -> None:
@@ -290,6 +291,6 @@ class Retention:
         await self._pause(_PAUSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Leave the database to others for ``seconds``. Raises _ClosingError if the service is closing."""
+        """Leave the database to others for ``seconds``. Raises _ClosingError as soon as the service is closing."""
         if await wait_until_set(self._closing, seconds):
             raise _ClosingError

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 
-ROW_BYTES = 600  # memory of a queued row without its texts
-KEY_BYTES = 300  # memory of a queued idempotency key without its ids and problems
+ROW_BYTES = 600  # the memory of a queued row, without its input and result
+KEY_BYTES = 300  # the memory of a queued idempotency key, without its calculations' ids and problems
 
 
 class Entry(NamedTuple):
@@ -19,16 +19,13 @@ class Entry(NamedTuple):
 
     rows: Sequence[HistoryRow]
     size: int  # in bytes
-    arrived: float  # monotonic seconds
+    arrived: float  # a time of ``monotonic``
     done: asyncio.Future[None]
     key: KeyRow | None = None
 
 
 class RowQueue:
-    """A first-in, first-out queue of history rows that wait for a commit, bounded in rows and in bytes.
-
-    An entry has all rows of one call of ``Recorder.record``, and is taken as a whole.
-    """
+    """A first-in, first-out queue of entries, bounded by the entries' rows and bytes."""
 
     def __init__(self, max_rows: int, max_bytes: int) -> None:
         self._max_rows, self._max_bytes = max_rows, max_bytes
@@ -44,7 +41,7 @@ class RowQueue:
         return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
 
     def put(self, entry: Entry) -> None:
-        """Append an entry. Call ``fits`` first."""
+        """Append an entry, whatever its size. Call ``fits`` first."""
         self._entries.append(entry)
         self.rows += len(entry.rows)
         self.bytes += entry.size
@@ -59,7 +56,7 @@ class RowQueue:
         return batch
 
     def take_older(self, moment: float) -> list[Entry]:
-        """Remove and return the entries that arrived before ``moment``, in seconds of the monotonic clock."""
+        """Remove and return the entries that arrived before ``moment``, a time of ``monotonic``."""
         older = []
         while self._entries and self._entries[0].arrived < moment:
             older.append(self._pop())
