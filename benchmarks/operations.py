@@ -15,7 +15,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from benchmarks.support.timing import timed
-from pycalc.services.calculations.planning import default_options, make_plan
+from pycalc.services.calculations.planning import Options, make_plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
 
@@ -130,7 +130,7 @@ def operations() -> None:
 def _line(
     title: str, name: str, literals: tuple[str, ...], calls: Mapping[str, Callable[[], object]], pari: str
 ) -> None:
-    options = default_options(CALCULATIONS[name])
+    options = Options(CALCULATIONS[name].default_precision)
 
     def calculated() -> Any:
         return execute(make_plan(MAX_DIGITS, name, literals, options).task)

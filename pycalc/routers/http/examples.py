@@ -11,7 +11,7 @@ from pycalc.models.audit import AUDIT_EXAMPLE
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.json_text import json_literal
 from pycalc.models.results import Facts
-from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, default_options, make_plan
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, make_plan
 from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
@@ -50,7 +50,11 @@ def _request(operation_id: str) -> Request:
     if operation_id == "calculate":
         return "pow", ("2", "0.5"), Options(precision=30)
     operation = CALCULATIONS[operation_id]
-    return operation_id, tuple(parameter.example for parameter in operation.parameters), default_options(operation)
+    return (
+        operation_id,
+        tuple(parameter.example for parameter in operation.parameters),
+        Options(operation.default_precision),
+    )
 
 
 def digits_of(operation_id: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
@@ -22,20 +21,17 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 
 BatchRequest = Request | PycalcError
 BatchAnswer = Answer | PycalcError | bytes  # bytes are the JSON of a problem that is recorded under an idempotency key
-Describe = Callable[[PycalcError], Mapping[str, object]]
+Describe = Callable[[PycalcError], Mapping[str, object]]  # returns the members of the problem for an error
 T = TypeVar("T")
 
-BATCH_ITEM_BYTES = 1_024  # response memory of each answer of a batch; a longer result takes its length in addition
+BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch; a result longer than this takes its length too
 _NO_PROBLEMS: Mapping[int, bytes] = {}
 _MOST_CALCULATIONS = 8_000  # calculations of all batches in progress, few enough for the recorder's queue
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
 
 class BatchCalculator:
-    """A calculator of batches.
-
-    The calculations of a batch run one after the other and are recorded in one transaction.
-    """
+    """A calculator of batches. A batch's calculations run one after the other, and share one transaction."""
 
     def __init__(
         self,
@@ -45,7 +41,7 @@ class BatchCalculator:
         metrics: Metrics,
         seconds: float,
     ) -> None:
-        """Count long results towards ``response_memory``, and stop the computation of each batch after ``seconds``."""
+        """Reserve ``response_memory`` for long results, and stop the calculations of each batch after ``seconds``."""
         self._calculator = calculator
         self._scheduler = scheduler
         self._response_memory = response_memory
@@ -69,47 +65,56 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        The answer to an error among ``requests`` is that error. The answer to a calculation that fails is its error. A
-        calculation fails too after the batch's deadline, or if the results together would be longer than one result may
-        be.
+        The answer to a calculation that fails is its error. The answer to an error among ``requests`` is the same
+        error. A calculation fails too if the batch's deadline is over, or if its result would make all results together
+        longer than one result may be.
 
-        The memory that is reserved for long results is pushed onto the stack ``reservations``; close the stack when the
-        answers are sent. ``keyed`` is the idempotency key of the request, and a function that describes an error; None
-        means that the request has no key. With a key, the answer to an error is the JSON of its description, which is
-        recorded too. ``measure`` is as for ``Calculator.calculate``, and is called in the order of the requests.
+        Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
+        answers are sent. ``keyed`` is the idempotency key of the batch, and a function that describes an error; None
+        means that there is no key. With a key, an answer that is an error is replaced by the JSON of its description,
+        which is recorded too. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
 
-        Raises the recorder's errors. Raises Overloaded, before anything is computed, if too many calculations are in
-        progress, in total or for this user.
+        Raises the errors of ``Recorder.record``. Raises Overloaded, before anything is computed, if too many
+        calculations are in progress, in total or for this user.
         """
+
+        async def find(_index: int, plan: Plan, began: float) -> Unrecorded:
+            try:
+                return await self._calculator.find(caller, plan, began, measure)
+            except PycalcError as error:
+                self._calculator.count_error(plan.task.operation, error)
+                raise
+
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_in_time(caller, requests, reservations, partial(self._find, caller, measure))
+            found = await self._find_in_time(caller, requests, reservations, find)
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
             key, problems = None, _NO_PROBLEMS
             if keyed is not None:
                 key, describe = keyed
-                errors = {place: describe(each) for place, each in enumerate(found) if isinstance(each, PycalcError)}
+                errors = {index: describe(each) for index, each in enumerate(found) if isinstance(each, PycalcError)}
                 pack, problems = packed(errors, len(found))
                 key = key._replace(problems=pack)
             answers = iter(await self._calculator.record_all(caller, unrecorded, key))
             return [
-                next(answers) if isinstance(each, Unrecorded) else problems.get(place, each)
-                for place, each in enumerate(found)
+                next(answers) if isinstance(each, Unrecorded) else problems.get(index, each)
+                for index, each in enumerate(found)
             ]
 
     async def answer_again(
         self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
-        """Return the answers to a recorded batch; raises Overloaded as ``calculate`` does.
+        """Return the answers to a batch that is recorded already. Nothing is recorded again.
 
-        If an answer can't be computed again, for example because a limit is lower now, return its error instead.
+        Results that the history does not store are computed again. If this fails, for example because a limit is lower
+        now, the answer is the error. ``reservations`` is as for ``calculate``. Raises Overloaded as ``calculate`` does.
         """
         rows = iter(recorded.rows)
-        row_of = {place: next(rows) for place in range(len(requests)) if place not in recorded.problems}
-        wanted = [recorded.problems.get(place, request) for place, request in enumerate(requests)]
+        row_of = {index: next(rows) for index in range(len(requests)) if index not in recorded.problems}
+        wanted = [recorded.problems.get(index, request) for index, request in enumerate(requests)]
 
-        async def find(place: int, plan: Plan, _began: float) -> Answer:
-            return await self._calculator.answer_again(caller, row_of[place], plan)
+        async def find(index: int, plan: Plan, _began: float) -> Answer:
+            return await self._calculator.answer_again(caller, row_of[index], plan)
 
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
             return await self._find_in_time(caller, wanted, reservations, find)
@@ -121,7 +126,7 @@ class BatchCalculator:
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return the outcomes of ``_find_all``. At the deadline, the remaining calculations get ComputationTimeout."""
+        """Return the outcomes of ``_find_all``, and ComputationTimeout for calculations not done at the deadline."""
         found: list[T | PycalcError | bytes] = []
         try:
             async with asyncio.timeout(self._seconds):
@@ -142,14 +147,14 @@ class BatchCalculator:
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: the result of ``find``, or an error.
+        """Append the outcome of each request to ``found``: what ``find`` returns, or the error that it raises.
 
-        ``find`` is called with the request's index, its plan and its start. A request that is an error or the JSON of a
-        problem is its own outcome.
+        ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
+        is an error or the JSON of a problem is its own outcome.
         """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()
-        for place, request in enumerate(requests):
+        for index, request in enumerate(requests):
             now = perf_counter()
             if now - yielded > _YIELD_SECONDS:
                 await self._scheduler.time_slice(now - yielded)
@@ -163,16 +168,7 @@ class BatchCalculator:
                     raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
                 if plan.digits > BATCH_ITEM_BYTES:
                     reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
-                found.append(await find(place, plan, now))
+                found.append(await find(index, plan, now))
                 digits_left -= plan.digits
             except PycalcError as error:
                 found.append(error)
-
-    async def _find(
-        self, caller: Principal, measure: Measure | None, _place: int, plan: Plan, began: float
-    ) -> Unrecorded:
-        try:
-            return await self._calculator.find(caller, plan, began, measure)
-        except PycalcError as error:
-            self._calculator.count_error(plan.task.operation, error)
-            raise

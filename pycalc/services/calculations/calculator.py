@@ -1,4 +1,4 @@
-"""The steps of one calculation: plan, look up in the cache, compute, verify, record."""
+"""The steps of a calculation: plan, look up the result or compute and verify it, charge, record."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _MOST_AT_ONCE = 512  # single calculations and batches in progress; the queue fo
 
 
 class Answer(NamedTuple):
-    """The answer to a recorded calculation: its id, its result and the time that it took."""
+    """The answer to a recorded calculation."""
 
     id: str
     result: Result
     cached: bool
-    elapsed_us: int
-    charged: int = 0  # bytes of the result that were charged to the caller's quota
+    elapsed_us: int  # from the request's arrival until the result was found, in microseconds
+    charged: int = 0  # bytes of the result that were charged to the caller's quota when the calculation was recorded
 
 
 # Returns how many bytes of a result are sent; may raise a PycalcError.
@@ -61,7 +61,7 @@ class Unrecorded(NamedTuple):
     plan: Plan
     result: Result
     cached: bool
-    elapsed_us: int
+    elapsed_us: int  # as in Answer
     sent: int  # bytes of the result that will be sent, already charged to the caller's quota
 
 
@@ -80,10 +80,7 @@ class Calculator:
         quota: WindowQuota,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """Create a calculator.
-
-        ``max_digits`` limits a result, and the results of a batch together. Bytes sent are charged to ``quota``.
-        """
+        """Limit results to ``max_digits`` digits, and charge the bytes of results that are sent to ``quota``."""
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
@@ -91,7 +88,8 @@ class Calculator:
         self._ids = ids
         self._tracer = tracer
         self._quota = quota
-        # A GET request holds a slot from its arrival on; a posted calculation or a batch, while it is calculated.
+        # A GET holds a slot from its arrival, and a posted calculation from its start, until the result is found or a
+        # worker process is needed. A batch holds a slot while it is calculated.
         self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
         self._plans: dict[Request, Plan] = {}
@@ -102,14 +100,14 @@ class Calculator:
         }
 
     def planned(self, request: Request) -> Plan | None:
-        """Return the cached plan of a request, or None if ``plan`` must create it."""
+        """Return the plan of a request if it is cached, else None: then call ``plan``."""
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
-        """Return the plan of a calculation.
+        """Create the plan of a calculation: in a worker process if that may be slow (see ``is_short``).
 
-        If planning may be slow (see ``is_short``), a worker process creates the plan. Raises InvalidInput, DomainError,
-        ResultTooLarge, and the errors of ``Computer.call``.
+        Other plans are cached. An error is counted and raised: InvalidInput, DomainError, ResultTooLarge, or one of
+        ``Computer.call``.
         """
         try:
             if not is_short(*request):
@@ -124,9 +122,9 @@ class Calculator:
         return plan
 
     async def preview(self, caller: Principal, evaluation: Request) -> Preview:
-        """Return the preview of an evaluation, made on the event loop or in a worker, as for ``plan``.
+        """Return the preview of an evaluation. Like a plan, it may be made in a worker process.
 
-        A preview is neither counted nor recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
+        Nothing is counted or recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
         ``Computer.call``.
         """
         if is_short(*evaluation):
@@ -145,15 +143,14 @@ class Calculator:
     ) -> Answer:
         """Find the result of a plan, record the calculation and return its answer.
 
-        ``began`` is the time of the request's arrival, by ``perf_counter``, from which the elapsed time is counted.
-        ``key`` is the idempotency key of the request. Set ``unchanged`` if the client already has the result. Then,
-        if the result is not cached, only its number of digits and its first and last digits are computed, where that is
-        cheaper.
+        ``began`` is the time of ``perf_counter`` at which the request arrived. ``key`` is the request's idempotency
+        key, or None if it has none. Set ``unchanged`` if the client already has the result. Then, if the result is not
+        cached, only its number of digits and its first and last digits are computed, where that is cheaper.
 
-        ``measure`` returns the number of bytes of the result that are sent, by default all. These bytes are charged to
-        the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
+        ``measure`` must return how many bytes of the result will be sent; without it, all are sent. These bytes are
+        charged to the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
 
-        Raises the errors of ``find``, of ``measure`` and of the recorder.
+        Raises the errors of ``find`` and of ``Recorder.record``.
         """
         name = plan.task.operation
         try:
@@ -174,11 +171,11 @@ class Calculator:
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Result:
-        """Look up or compute the result of a recorded calculation by its plan, and return it.
+        """Look up or compute the result of a recorded calculation and return it, without recording it again.
 
-        The calculation is not recorded again. The bytes that are sent are charged. Raises VerificationFailed if the
-        result's digest is not the recorded digest. Raises the errors of ``find``, such as ResultTooLarge if the limit
-        is lower now.
+        ``plan`` is the calculation's plan. ``measure`` and the charge are as for ``calculate``. Raises
+        VerificationFailed if the result's digest is not the recorded one. Raises the errors of ``find``, such as
+        ResultTooLarge if the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):
@@ -188,7 +185,10 @@ class Calculator:
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation by its plan. Raises the errors of ``make_again``."""
+        """Return the answer to a recorded calculation.
+
+        If the history does not store its result, call ``make_again``, and raise its errors.
+        """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
         else:
@@ -197,9 +197,10 @@ class Calculator:
         return Answer(text_of_id(row.id), result, row.cached, row.elapsed_us)
 
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
-        """Return the cached result of a recorded calculation whose row abbreviates its operands.
+        """Return the cached result of a recorded calculation whose operands the history has abbreviated.
 
-        The bytes that are sent are charged. Raises NotFound if the result is not cached, and QuotaExceeded.
+        ``measure`` and the charge are as for ``calculate``. Raises NotFound if the result is not cached, and
+        QuotaExceeded.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -214,9 +215,10 @@ class Calculator:
         """Look up or compute the result of a plan, and charge the caller's quota for the bytes that will be sent.
 
         Nothing is recorded. ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``.
-        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. If the plan's result is too
-        large, raises ResultTooLarge with the result's size and ends. If even its number of digits has over
-        LONGEST_RECORDED digits, raises InvalidInput.
+
+        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises ResultTooLarge, with the
+        number of digits and the first and last digits, if the plan is marked ``too_large``. Raises InvalidInput if the
+        number of digits itself has over LONGEST_RECORDED digits.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation
@@ -232,9 +234,9 @@ class Calculator:
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
 
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
-        """Charge the bytes of a result that are sent, and return their number.
+        """Charge the bytes of a result that will be sent, and return their number.
 
-        Raises QuotaExceeded if the quota has fewer bytes left.
+        Raises QuotaExceeded if the quota has fewer bytes left, and the errors of ``measure``.
         """
         sent = len(result.text) if measure is None else measure(result)
         if sent:
@@ -244,13 +246,27 @@ class Calculator:
     async def _record(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
     ) -> list[HistoryRow]:
-        """Record calculations and return their rows.
-
-        If recording fails, nothing is sent, so refund the charged bytes.
-        """
+        """Record calculations in one transaction and return their rows. If this fails, refund the charged bytes."""
         try:
             with self._tracer.span("record"):
-                rows = self._rows(caller, calculations)
+                created_ms = now_ms()  # read before the ids are made, so that their time is not earlier
+                traceparent = self._tracer.traceparent()
+                # There is no await between the making of the ids and ``record``, so ids ascend in the recorder's queue.
+                rows = [
+                    HistoryRow(
+                        identity,
+                        caller.user_id,
+                        caller.username,
+                        each.plan.task.operation,
+                        each.plan.recorded_input,
+                        *each.result.facts,
+                        each.cached,
+                        each.elapsed_us,
+                        traceparent,
+                        created_ms,
+                    )
+                    for identity, each in zip(self._ids.take(len(calculations)), calculations, strict=True)
+                ]
                 await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             self._quota.charge(caller, -sum([each.sent for each in calculations]))
@@ -260,9 +276,9 @@ class Calculator:
     async def record_all(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
     ) -> list[Answer]:
-        """Record several calculations in order in one transaction, and return their answers.
+        """Record calculations in one transaction, and return their answers in order.
 
-        Raises the recorder's errors.
+        Raises the errors of ``Recorder.record``.
         """
         if not calculations:
             return []
@@ -276,7 +292,7 @@ class Calculator:
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
-        """Count a calculation that ended with an error. Skip KeysTaken, after which the recorded answer is sent."""
+        """Count a calculation that failed, but not for KeysTaken, after which the recorded answer is sent."""
         if isinstance(error, KeysTaken):
             return
         if isinstance(error, ComputationTimeout):
@@ -286,26 +302,3 @@ class Calculator:
         else:
             outcome = "failed" if error.code == PycalcError.code else "refused"
         self._outcomes[operation, outcome].inc()
-
-    def _rows(self, caller: Principal, calculations: Sequence[Unrecorded]) -> list[HistoryRow]:
-        """Return the history rows of calculations.
-
-        The caller must queue the rows before its next await, so that ids ascend in the queue.
-        """
-        created_ms = now_ms()  # read before the ids are made, so that their time is not earlier
-        traceparent = self._tracer.traceparent()
-        return [
-            HistoryRow(
-                identity,
-                caller.user_id,
-                caller.username,
-                each.plan.task.operation,
-                each.plan.recorded_input,
-                *each.result.facts,
-                each.cached,
-                each.elapsed_us,
-                traceparent,
-                created_ms,
-            )
-            for identity, each in zip(self._ids.take(len(calculations)), calculations, strict=True)
-        ]

@@ -15,10 +15,7 @@ class _Number(str):
 
 
 def read_evaluation(body: bytes) -> Request:
-    """Return the request in the body of an evaluation. Raises InvalidInput with JSON pointers.
-
-    Numbers are read as texts, never as floats.
-    """
+    """Return the request in the body of an evaluation; numbers stay texts. Raises InvalidInput with JSON pointers."""
     document = read_json(body, lambda number: _Number(number_literal(number)))
     if not isinstance(document, dict):
         raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))

@@ -1,4 +1,4 @@
-"""The version of the arithmetic, which keeps a shared cache from returning results that other code computed."""
+"""The version of the arithmetic, so that a shared cache never returns results that another version computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HASHED_CODE = (
 
 
 def arithmetic_version() -> str:
-    """Return a name that changes whenever the code or the libraries that compute results change."""
+    """Return 12 hexadecimal digits that change with the code and the libraries that compute results."""
     package = Path(__file__).parents[2]
     libraries = (version(), mp_version(), mpfr_version(), mpc_version(), distribution_version("python-flint"))
     hashed = sha256("\n".join(libraries).encode())

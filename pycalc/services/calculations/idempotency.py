@@ -32,7 +32,7 @@ class Recorded(NamedTuple):
 
 
 def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
-    """Return the key of a user's request, made of the key's name and of all bytes of the request.
+    """Return the key that a user gave the name ``name``, with a fingerprint of all bytes of the request.
 
     128 bits of each hash suffice: a collision would need two keys of the same user, and would affect only that user.
     """
@@ -40,22 +40,23 @@ def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
 
 
 def problem_bytes(items: int) -> int:
-    """Return the size limit, in bytes, of the stored problems of a batch with this many items."""
+    """Return how many bytes the stored problems of a batch with this many items may have."""
     return 96 + 64 * items
 
 
 def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:
-    """Return the problems of a batch as bytes for the database, and as the JSON by index for the answer.
+    """Return the problems of a batch with ``items`` items as bytes to store, and as JSON to send, by their index.
 
-    The bytes are None if there are no problems. If there would be more bytes than ``problem_bytes``, both results lack
-    the details of the problems, because a retry must get the same answer.
+    ``problems`` has the members of each problem, by its index in the batch. The bytes are None if there are no
+    problems. If they would exceed ``problem_bytes(items)``, the problems are shortened in both results, because a retry
+    must get the same answer.
     """
-    answered = {place: to_json(problem) for place, problem in problems.items()}
+    answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)
     if len(pack) > problem_bytes(items):
         answered = {
-            place: to_json({**{name: problem[name] for name in _SHORT_MEMBERS}, "detail": _TOO_LONG})
-            for place, problem in problems.items()
+            index: to_json({**{name: problem[name] for name in _SHORT_MEMBERS}, "detail": _TOO_LONG})
+            for index, problem in problems.items()
         }
         pack = _pack(answered)
     return (pack if problems else None), answered
@@ -68,14 +69,14 @@ def _pack(problems: Mapping[int, bytes]) -> bytes:
 def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
     """Return the JSON of each problem of a batch by the index of its item; ``pack`` comes from ``packed``."""
     lines = [] if pack is None else zlib.decompress(pack).split(b"\n")
-    return {int(place): problem for place, _, problem in (line.partition(b" ") for line in lines)}
+    return {int(index): problem for index, _, problem in (line.partition(b" ") for line in lines)}
 
 
 class IdempotencyKeys:
-    """The idempotency keys of requests that run in this process or were recorded within a day by any process.
+    """The idempotency keys of the requests that run in this process, and of those that any process has recorded.
 
-    Requests that run in other processes are unknown here. If such a request commits first, the commit of the same
-    request here fails as a whole, and its caller gets the answer of the other request.
+    A request with the same key may run in another process at the same time. The one that commits first is recorded. The
+    commit of the other fails, and its caller gets the recorded answer.
     """
 
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
@@ -88,9 +89,14 @@ class IdempotencyKeys:
     async def once(
         self, key: RequestKey, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]
     ) -> T:
-        """Return the outcome of ``calculate``.
+        """Return the result of ``calculate``, or of ``again`` if the request is recorded already.
 
-        If the request is recorded already, return the outcome of ``again`` for its rows.
+        ``calculate`` must record the request with its key, and raise KeysTaken if another request has recorded the key.
+        ``again`` gets the recorded outcome.
+
+        Raises StillRunning if a request with this key is running in this process, or if the key has just expired.
+        Raises InvalidInput if the key was recorded with another request, and Conflict if some of the calculations are
+        deleted. Raises the errors of both functions, and StoreUnavailable.
         """
         if key.id in self._running:
             self._outcomes.labels("running").inc()
@@ -115,6 +121,7 @@ class IdempotencyKeys:
         return answer
 
     async def _recorded(self, key: RequestKey) -> Recorded | None:
+        """Return the recorded outcome of a request, or None if its key is not recorded. Raises errors as ``once``."""
         stored = await self._store.find(key.id)
         if stored is None:
             return None

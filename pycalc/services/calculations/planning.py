@@ -1,4 +1,4 @@
-"""Planning of a calculation: parsing, domain check and cost estimate, without computing the result."""
+"""Planning of a calculation: its operands are parsed and checked, and its size and cost are estimated."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ DEFAULT_PRECISION = 50
 MAX_PRECISION = 10_000
 # The history and events abbreviate longer operands to their ends, length and digest.
 LONGEST_RECORDED = 1_000
-ABBREVIATED = "..."  # marks an abbreviated operand; no literal contains these characters
+ABBREVIATED = "..."  # contained in an abbreviated operand, and in no literal
 _LONGEST_SHOWN = 20_000  # answers abbreviate longer operands in the same way
 # Operands with at most this many characters in total are planned on the event loop, and their plans are cached.
 _LONGEST_SHORT = 100
-# The time to send a calculation to a worker, part of every estimate for operands that are not short. This time exceeds
-# INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
+# The time to send a calculation to a worker. Every estimate for operands that are not short includes this time. It
+# exceeds INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
 HANDOVER_SECONDS = 0.0005
-_MEMORY_PER_DIGIT = 8  # bytes for each digit of a result: about twice the measured maximum, 4.3
-_MOST_MEMORY = 1 << 30  # bytes for the intermediate values of a computation
+_MEMORY_PER_DIGIT = 8  # bytes that a plan allows for each digit of a result: twice the measured maximum of about 4
+_MOST_MEMORY = 1 << 30  # the most bytes that a plan allows for intermediate values
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
@@ -51,7 +51,7 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
-    """Return the options in a request's parameters. Raises InvalidInput for an unknown or invalid option."""
+    """Return the options for an operation from their texts by name. Raises InvalidInput for a wrong name or text."""
     known = {"precision"} if takes_precision(operation) else set()
     if operation.numeric:
         known.add("base")
@@ -77,7 +77,10 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return an option as a whole number, or its default. Raises InvalidInput unless it is ``least`` to ``most``."""
+    """Return the option ``name`` as a whole number, or ``default`` if it is not given.
+
+    Raises InvalidInput unless the number is ``least`` to ``most``.
+    """
     text = given.get(name)
     if text is None:
         return default
@@ -86,21 +89,15 @@ def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: 
     raise _invalid(name, f"{name} must be a whole number from {least} to {most:,}, written in digits.")
 
 
-def default_options(operation: Calculable[Any]) -> Options:
-    """Return the options of a request that has no parameters for options."""
-    return Options(operation.default_precision)
-
-
 def takes_precision(operation: Calculable[Any]) -> bool:
-    """Return whether an operation takes the option ``precision``, because its results may need rounding."""
+    """Return whether an operation has the option ``precision``, because its results may need rounding."""
     return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether planning certainly takes well under a millisecond.
+    """Return whether planning certainly takes well under a millisecond. With large operands, it takes up to 0.5 s.
 
-    With large operands, planning takes up to 0.5 s. Planning is certainly short if the literals, the modulus and the
-    precision are small, and the operation plans fast.
+    Return True only if the literals, the modulus and the precision are small, and the operation is quick to plan.
     """
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
@@ -111,27 +108,27 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 
 
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
-    """Return the plan of an operation for the operands ``literals``, which are in the order of its parameters.
+    """Return the plan of the operation ``name``. ``literals`` are its operands in the order of its parameters.
 
-    For operands that are not short, the estimate includes the time to send the calculation to a worker.
+    For operands that are not short, the estimated cost includes the time to send the calculation to a worker.
 
-    Raises InvalidInput for an operand that is not valid, and DomainError if the operation has no value. If the result
-    may have over ``max_digits`` digits and can be summarised, the plan is marked ``too_large``. Otherwise, such a
-    result raises ResultTooLarge.
+    Raises InvalidInput for an invalid operand, and DomainError if the operation has no value for the operands. If the
+    result may have over ``max_digits`` digits, the plan is marked ``too_large``, provided that the operation has
+    summaries and the base is 10. Otherwise, such a result raises ResultTooLarge.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:
         plan = _in_base(plan, options.base, max_digits)
     if is_short(name, literals, options):
         return plan
-    handover = HANDOVER_SECONDS
-    return replace(plan, seconds=plan.seconds + handover, summary_seconds=plan.summary_seconds + handover)
+    seconds, summary_seconds = plan.seconds + HANDOVER_SECONDS, plan.summary_seconds + HANDOVER_SECONDS
+    return replace(plan, seconds=seconds, summary_seconds=summary_seconds)
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return the plan for the result of ``plan`` in another base.
+    """Return ``plan`` changed to another base.
 
-    Raises ResultTooLarge if the result may have more than ``max_digits`` digits in that base.
+    Raises ResultTooLarge if the result may have more than ``max_digits`` digits in decimal or in that base.
     """
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
@@ -139,7 +136,7 @@ def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
         raise ResultTooLarge(detail, None, max_digits, None, None)
     seconds = plan.seconds + base_seconds(plan.digits)
     memory = plan.memory + _MEMORY_PER_DIGIT * digits
-    # The key of an abbreviated input is its digest, and the input includes the base.
+    # With an abbreviated operand, the key is a digest of the input, which includes the base.
     key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"
     task = plan.task._replace(base=base)
     return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
@@ -196,9 +193,9 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return a plan that computes only the size and ends of the result of ``plan``.
+    """Return a plan for only the number of digits and the first and last digits of the result of ``plan``.
 
-    If the operation has no summary, return ``plan`` itself.
+    If the operation has no summaries, return ``plan`` itself.
     """
     if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
         return plan
@@ -211,7 +208,7 @@ def ends_of(plan: Plan) -> Plan:
 def recorded_key(operation: str, recorded_input: str) -> str:
     """Return the cache key of a result whose recorded input abbreviates an operand.
 
-    The key is made of the recorded calculation only, so the result can be found without the full operands.
+    The key depends only on what the history stores, so the result can be found without the full operands.
     """
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
@@ -224,7 +221,7 @@ def _key(operation: Calculable[Any], args: Any, precision: int, texts: tuple[str
 
 
 def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
-    """Return operands and options as JSON, first as the answer shows them, then as the history stores them."""
+    """Return operands and options as JSON twice: as the answer shows them, and as the history stores them."""
     text = _encode(inputs)
     if len(text) <= LONGEST_RECORDED:
         return text, text

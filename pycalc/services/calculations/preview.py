@@ -24,8 +24,8 @@ class SummaryCall(NamedTuple):
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is set if the expression is one call of an operation with summaries: requested with ``view=summary``, the
-    call gives the first and last digits of the value. Otherwise ``call`` is None.
+    If the expression is nothing but a call of an operation with summaries, ``call`` is that call. With
+    ``view=summary``, it gives the first and last digits of the value. For any other expression, ``call`` is None.
     """
 
     expression: str
@@ -36,8 +36,8 @@ class Preview(NamedTuple):
 def make_preview(request: Request) -> Preview:
     """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge, with positions.
 
-    If the value is too large to evaluate, but the expression is one call of an operation with summaries, the estimate
-    is that of the operation.
+    ResultTooLarge is not raised if the expression is nothing but a call of an operation with summaries. The estimate is
+    then that of the operation.
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
@@ -52,10 +52,7 @@ def make_preview(request: Request) -> Preview:
 
 
 def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the call and the estimate of an expression that is one call of an operation with summaries.
-
-    For any other expression, return ``(None, None)``.
-    """
+    """Return the call and its estimate if the expression is nothing but a call of an operation with summaries."""
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
         return None, None

@@ -10,7 +10,7 @@ from pycalc.errors import FieldProblem, InvalidInput, NotFound, PycalcError
 from pycalc.models.history import HistoryRow
 from pycalc.models.json_text import number_literal, pointer_step, read_json, shown
 from pycalc.models.math import MAX_BATCH
-from pycalc.services.calculations.planning import ABBREVIATED, Request, default_options, options_of
+from pycalc.services.calculations.planning import ABBREVIATED, Options, Request, options_of
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Calculable
 
@@ -24,7 +24,7 @@ _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, pr
 def read_calculation(body: bytes) -> Request:
     """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers.
 
-    Numbers are read as texts, never as floats.
+    Numbers stay texts and are never converted to floats.
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -47,7 +47,7 @@ def read_calculation(body: bytes) -> Request:
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
-    """Return the error with its pointers to operands moved into the body's ``input``: ``/n`` becomes ``/input/n``."""
+    """Return ``error`` with pointers into a body: that of an operand changes, for example, from /n to /input/n."""
     operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
     problems = (
         problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem
@@ -57,7 +57,7 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
 
 
 def recorded_request(row: HistoryRow) -> Request | None:
-    """Return the request of a recorded calculation, or None if its row abbreviates the operands.
+    """Return the request of a recorded calculation, or None if the history has abbreviated an operand.
 
     Raises NotFound for a summary, which has no digits.
     """
@@ -72,7 +72,10 @@ def recorded_request(row: HistoryRow) -> Request | None:
 
 
 def named_request(name: str, given: Mapping[str, Any]) -> Request:
-    """Return the request for an operation with these operands and options; raises InvalidInput, with pointers."""
+    """Return the request for the operation ``name``. ``given`` has its operands and options by name.
+
+    Raises InvalidInput, with JSON pointers, for example if a value is not a string.
+    """
     if problems := list(_not_literals("", given)):
         raise InvalidInput.of(*problems)
     request = _request(name, dict(given))
@@ -82,15 +85,15 @@ def named_request(name: str, given: Mapping[str, Any]) -> Request:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the requests in a batch's body, as ``batch_requests`` does. Numbers are read as texts, never as floats."""
+    """Return the requests in a batch's body, as ``batch_requests`` does. Numbers stay texts."""
     return batch_requests(read_json(body, number_literal, 4 * MAX_BATCH))  # twice as many objects as the items need
 
 
 def batch_requests(document: object) -> list[Request | PycalcError]:
-    """Return the requests of a batch.
+    """Return the requests of a batch from its JSON document.
 
-    A request without an operand or with an invalid option is an error instead. Raises InvalidInput, with JSON pointers,
-    if the document or an item has the wrong structure.
+    For an item that lacks an operand or has an invalid option, the list has an InvalidInput instead. Raises
+    InvalidInput, with JSON pointers, if the document or an item has the wrong structure.
     """
     if not isinstance(document, dict) or document.keys() != {"operations"}:
         raise InvalidInput.of(FieldProblem("", 'A batch must be {"operations": [...]}, with no other member.'))
@@ -134,11 +137,11 @@ def _unknown(at: str, name: str) -> FieldProblem:
 
 
 def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
-    """Return the request of one calculation, or its error. Remove the operands from ``given``."""
+    """Return the request for an operation, or its error. Remove the operands from ``given``; the rest are options."""
     operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
-        return name, literals, options_of(operation, given) if given else default_options(operation)
+        return name, literals, options_of(operation, given) if given else Options(operation.default_precision)
     except KeyError as missing:
         operand = missing.args[0]
         return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))

@@ -1,7 +1,4 @@
-"""Finding of results in the cache or by computation.
-
-Concurrent callers of an expensive result share one computation.
-"""
+"""Results from the cache or by computation. Concurrent callers of an expensive result share one computation."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS, LONG_BYTES, Compute
 from pycalc.services.compute.plan import Plan
 from pycalc.services.operations.radix import DECIMAL
 
-_WAKE_SECONDS = 0.0003  # time on the event loop for each caller who shared a computation
+_WAKE_SECONDS = 0.0003  # time on the event loop to answer each caller who shared a computation
 
 
 class ResultFinder:
@@ -46,11 +43,12 @@ class ResultFinder:
     async def find(self, plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
         """Return the result of a plan. Raises the errors of ``Computer.compute``.
 
-        Set ``facts_only`` if the client already has the text. A result that is not cached is then returned with its
-        size and ends but without its text, and counts as cached.
+        Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached, only its
+        number of digits and its first and last digits are computed, if the operation has summaries. The result counts
+        as cached.
         """
-        # A result that is cheap to compute, or whose text is long and not needed, is looked up in this process only.
-        # An expensive result is looked up in the shared cache by _coordinate, once for all callers who wait for it.
+        # The cache looks up a cheap result in this process only. The same suffices for a long text that is not needed.
+        # _coordinate looks up an expensive result in the shared cache, once for all callers who wait for it.
         shared = plan.digits <= LONG_BYTES if facts_only else plan.seconds <= INLINE_SECONDS
         result = await self._look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
         if result is None and facts_only:
@@ -68,12 +66,12 @@ class ResultFinder:
         except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
-            # The error was about the queue or quota of the user who started the computation.
+            # The error concerns the queue or quota of the user who started the computation, not necessarily this one.
             found = await self._coordinate(plan, caller)
         return Found(found.result, cached=found.cached or facts_only)
 
     async def kept(self, key: str) -> Result | None:
-        """Return the cached result under a key, or None if there is none or the cache does not answer."""
+        """Return the cached result under a key, or None if there is none or the shared cache does not answer."""
         return await self._look_up(key, inf)
 
     async def _coordinate(self, plan: Plan, caller: Principal) -> Found:
@@ -90,7 +88,7 @@ class ResultFinder:
             return None
 
     async def _compute(self, plan: Plan, caller: Principal) -> Result:
-        """Compute a result and store it in the cache."""
+        """Compute the result of a plan and store it in the cache."""
         self._misses.inc()
         result = result_of(plan, *await self._computer.compute(plan, caller))
         try:
@@ -101,7 +99,7 @@ class ResultFinder:
 
 
 def result_of(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
-    """Return the result of a plan from its text and facts. Build the JSON that surrounds the text in an answer."""
+    """Return the result of a plan with this text and these facts, and with the JSON around the text in an answer."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":

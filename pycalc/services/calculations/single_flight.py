@@ -18,10 +18,9 @@ from pycalc.services.compute.plan import Plan
 
 T = TypeVar("T")
 
-_EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing them twice is faster than acquiring one
-# A caller waits for another process at most this many times the estimated seconds, plus _WAIT_SECONDS. The factor
-# covers estimates, which are right within a factor of two, and the start of a worker. The bound covers a process that
-# is gone or busy.
+_EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing them twice costs less than a lease
+# A caller waits for another process for at most this many times the estimated seconds, plus _WAIT_SECONDS, because that
+# process may be gone or busy. The factor allows for estimates, which are right within a factor of two.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
 _CACHE_OUTAGE_SECONDS = 0.25  # after a longer outage of the cache, a waiting caller computes the result itself
@@ -36,7 +35,7 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The tasks that do shared work in this process, by key.
+    """The work in progress in this process, by key. Callers with the same key share one task.
 
     Each task has a waiting caller, so the limits on callers also limit the number of tasks.
     """
@@ -49,9 +48,9 @@ class SingleFlight(Generic[T]):
         return key in self._works
 
     async def join(self, key: str, start: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Return or raise the outcome of the work with this key. If no work with this key is running, start it.
+        """Return the result, or raise the error, of the work with this key. If no such work is running, start it.
 
-        The work is cancelled when its last caller is cancelled. Then a later caller starts the work again.
+        When the last caller is cancelled, the work is cancelled too. A later caller starts it again.
         """
         work = self._works.get(key)
         if work is None:
@@ -68,13 +67,10 @@ class SingleFlight(Generic[T]):
 
 
 class Found(NamedTuple):
-    """A result that was looked up or computed.
-
-    ``cached`` is False if the result's text was computed for this call, or for an earlier call that this one joined.
-    """
+    """A result that was looked up or computed."""
 
     result: Result
-    cached: bool
+    cached: bool  # False if the result was computed for this caller, or for one whose computation this caller joined
 
 
 LookUp = Callable[[], Awaitable[Result | None]]  # returns a result from the cache
@@ -90,9 +86,9 @@ class Coordination:
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
-        """Use the ``leases`` of the shared cache, or None without a shared cache.
+        """Use the ``leases`` of the shared cache, which are None without a shared cache.
 
-        ``longest`` bounds the wait for another process, in seconds.
+        A caller waits for another process for at most ``longest`` seconds.
         """
         self._leases = leases
         self._longest = longest
@@ -102,7 +98,7 @@ class Coordination:
         )
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """Return the result of a plan: looked up, or computed in this process or in another one."""
+        """Return the result of a plan from the cache, from another process, or from ``make``; raises its errors."""
         leases = self._leases
         if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
             result = await look_up()
@@ -117,7 +113,7 @@ class Coordination:
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
         """Wait for the result in the shared cache and return it. Return None if this process must compute the result.
 
-        The process must compute the result if it gets the lease, has waited too long, or gets no reply from the cache.
+        This is so if the process gets the lease, if it has waited too long, or if the cache does not reply.
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0
