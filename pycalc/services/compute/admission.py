@@ -1,4 +1,4 @@
-"""Admission of requests to the worker processes, through a bounded queue that is fair between users."""
+"""Admission of computations to the worker processes, through a bounded queue that is fair between users."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from contextlib import asynccontextmanager
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import CalculationMetrics
 
-_REMEMBERED = 1_024  # users whose last slot is remembered, so that a returning user does not count as new
+_REMEMBERED = 1_024  # users whose last slot is remembered; any other user counts as new, and so is first in turn
 _RETRY_SECONDS = 5
 
 
 class Admission:
-    """A queue for ``slots`` slots. A free slot goes to the waiting user whose last slot was longest ago.
-
-    At most ``max_waiting`` requests wait, each for at most ``max_wait`` seconds.
+    """A queue for a number of slots. A free slot goes to the waiting user whose last slot was longest ago.
 
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
     the queue.
@@ -28,6 +26,7 @@ class Admission:
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
+        """Let up to ``max_waiting`` requests wait for one of ``slots`` slots, each for up to ``max_wait`` seconds."""
         self._free = slots
         self._share = max(1, slots - 1)
         self._max_waiting = max_waiting
@@ -47,10 +46,10 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self, user: bytes) -> AsyncIterator[None]:
-        """Return a context that holds a slot for a user.
+        """Wait for a slot for a user, and return a context that holds it.
 
-        Raises Overloaded if the queue is full, in total or for this user, or if the wait exceeds ``max_wait`` seconds.
-        Raises Overloaded too if another user's request displaces the waiting request.
+        Raises Overloaded if the queue is full, in total or for this user, if the wait exceeds ``max_wait`` seconds, or
+        if another user's request displaces this one while it waits.
         """
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,10 +75,10 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """If the queue is full, displace the newest request of the user who has the most waiting.
+        """Make room in the queue for a request of this user, by displacing one of another user if the queue is full.
 
-        Raises Overloaded if this user's requests fill half of the queue. Raises it too if the queue is full and no user
-        has more requests than this user would have with the new one.
+        Raises Overloaded if this user's requests fill half of the queue, or if no request may be displaced for this
+        one.
         """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
@@ -91,7 +90,7 @@ class Admission:
             raise self._refusal("queue", "Too many computations are waiting")
         displaced = self._waiting[most].pop()
         self._left_queue(most)
-        if not displaced.done():  # if done, it was cancelled and its caller has not run since
+        if not displaced.done():  # if done, it was cancelled, and its task has not run since
             detail = "Too many computations are waiting, and most of them are yours"
             displaced.set_exception(self._refusal("displaced", detail))
 
@@ -119,7 +118,7 @@ class Admission:
             user = min(eligible, key=lambda user: self._served.get(user, 0))
             granted = self._waiting[user].popleft()
             self._left_queue(user)
-            if granted.done():  # cancelled, and its caller has not run since
+            if granted.done():  # cancelled, and its task has not run since
                 continue
             self._free -= 1
             self._running[user] += 1
@@ -131,7 +130,7 @@ class Admission:
             granted.set_result(None)
 
     def _left_queue(self, user: bytes) -> None:
-        """Subtract one from the number of the user's waiting requests."""
+        """Update the numbers after one of the user's requests was taken out of the queue."""
         self.waiting -= 1
         if not self._waiting[user]:
             del self._waiting[user]

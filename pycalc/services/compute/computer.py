@@ -1,4 +1,4 @@
-"""Computation of results: small ones on the event loop, others in worker processes, which are killed at a deadline."""
+"""Computation of results: cheap ones on the event loop, others in worker processes, which are killed at a deadline."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from pycalc.services.compute.worker import OUT_OF_MEMORY, be_ready, execute, lim
 from pycalc.services.limits.quotas import WindowQuota
 from pycalc.services.operations import CALCULATIONS
 
-# Cheaper computations run on the event loop, because sending them to a worker costs about as much.
+# Computations up to this cost run on the event loop, because sending them to a worker costs about as much.
 INLINE_SECONDS = 0.0003
-_SHORT_SECONDS = 0.00005  # computations below this cost run without waiting for a time slice
-_MOST_DEADLINES = 4  # an estimate above this many deadlines is refused; estimates are right within a factor of two
+_SHORT_SECONDS = 0.00005  # computations up to this cost run without waiting for a time slice
+_MOST_DEADLINES = 4  # an estimate above this many times the deadline is refused; it is right within a factor of two
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
-_MOST_FOUND = 16 * 1024  # the most bytes of a partial result that was found before the deadline
+_MOST_FOUND = 16 * 1024  # the most bytes of a partial result that are read at the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ _log = get_logger(__name__)
 
 
 class Computer:
-    """A computer of results, with limits on worker processes, waiting requests, time and memory."""
+    """The service that computes results, with limits on worker processes, waiting requests, time and memory."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Computer:
         tracer: Tracer = NO_TRACER,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Limit each computation to ``timeout`` seconds and each caller to ``quota``.
+        """Limit each computation to ``timeout`` seconds, and the computing time of each caller to ``quota``.
 
         Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
-        Workers return long results through the ``/proc`` file system, which is mounted at ``proc``. Raises OSError if
-        that folder is missing.
+        Workers return long results through files of the ``/proc`` file system, which must be mounted at ``proc``.
+        Raises OSError if it is not.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"
         if not self._descriptors.is_dir():
@@ -78,12 +78,15 @@ class Computer:
         metrics.compute_waiting.set_function(lambda: self._admission.waiting)
 
     async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
-        """Compute a result, verify it as ``execute`` does, and return its text and the facts about it.
+        """Compute and verify a result as ``execute`` does. Return its text, empty for a summary, and its facts.
 
-        Raises QuotaExceeded if too little of the caller's quota is left. Raises Overloaded if too many requests wait or
-        no memory is left for the result. Raises Unavailable if no worker starts, if the worker dies, or at shutdown.
-        Raises ComputationTimeout at the deadline or at the limit of memory. If the estimate is far above the deadline,
-        and there are no partial results to return, raises ComputationTimeout at once. Raises the errors of ``execute``.
+        Raises the errors of ``execute``, and:
+        - QuotaExceeded if too little of the caller's quota is left;
+        - Overloaded if too many requests wait, or no memory is left for the result;
+        - Unavailable if no worker starts, if the worker dies, or at shutdown;
+        - ComputationTimeout at the deadline or at the limit of memory, or at once if the estimate is far above the
+          deadline and the operation has no partial results.
+
         Cancellation kills the worker.
         """
         started = perf_counter()
@@ -125,10 +128,10 @@ class Computer:
 
     @asynccontextmanager
     async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
-        """Return a context that holds a slot for a worker, and charges the caller for the duration of the context.
+        """Wait for a slot, and return a context that holds it. Charge the caller for the duration of the context.
 
-        ``seconds`` is an estimate of this duration. The context reserves the estimate, so a caller's concurrent
-        computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
+        ``seconds`` estimates this duration. The estimate is reserved, so that a caller's concurrent computations stay
+        within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):
@@ -140,10 +143,7 @@ class Computer:
                     self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker, unless one became idle within the last minute.
-
-        Raises Unavailable if the worker does not start.
-        """
+        """Start a worker, unless one became idle within the last _TRUSTED_SECONDS. Raises Unavailable if this fails."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -157,7 +157,7 @@ class Computer:
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker. Shield the start from cancellation, because anyio would lose the process."""
+        """Start a worker. The start goes on if the caller is cancelled, because anyio would lose the process."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
             await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
@@ -167,20 +167,17 @@ class Computer:
             raise
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
-        """Call a cheap function, such as planning for long operands, in a worker and return its result.
+        """Call a function in a worker process and return its result. It may take up to PLANNING_MEMORY bytes.
 
-        Raises the function's errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute``
-        does.
+        The caller's quota is charged. Raises the function's errors, and QuotaExceeded, Overloaded, Unavailable and
+        ComputationTimeout as ``compute`` does.
         """
         async with self._worker_slot(caller, 0.0):
             with self._memory_file() as result_fd:
                 return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 
     def abandon(self) -> None:
-        """Stop the computations in workers and refuse new ones, at shutdown.
-
-        Their callers get the error Unavailable.
-        """
+        """Stop the computations in workers and refuse new ones, with Unavailable. Call this at shutdown."""
         self._abandoned = True
         for limit in self._limits:
             limit.reschedule(0)
@@ -205,10 +202,10 @@ class Computer:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
         The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. Beyond
-        that, the worker aborts, after it has written OUT_OF_MEMORY to the file with the descriptor ``result_fd``.
+        that, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
         Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
-        result that the file contains, if any. Raises Unavailable if the worker does not start or dies, and the
+        result in the file, if there is one. Raises Unavailable if the worker does not start or dies. Raises the
         function's errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
@@ -240,7 +237,7 @@ class Computer:
     async def _killable(self, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped.
 
-        Callers leave by Task.cancel, perhaps several times, and anyio's shields don't stop that.
+        The caller may be cancelled several times by Task.cancel, from which anyio's shields don't protect.
         """
         working = asyncio.ensure_future(
             anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
@@ -279,10 +276,9 @@ class Computer:
 
 
 def _mapped(result_fd: int) -> bytes | mmap.mmap:
-    """Return the text in a worker's result file: a memory map if the text is long, else a copy.
+    """Return the text in a worker's result file: as a memory map if the text is long, else as a copy.
 
-    The pages of a map go from the worker to the socket without a copy. But each map keeps a file descriptor open, so
-    the many short results in the cache are copied.
+    A map needs no copy, but keeps a file descriptor open. So the many short results in the cache are copied.
     """
     size = os.fstat(result_fd).st_size
     if size <= LONG_BYTES:

@@ -1,7 +1,4 @@
-"""A scheduler for work that blocks the event loop.
-
-The work runs in short time slices, with other tasks between them.
-"""
+"""A scheduler that splits work on the event loop into short time slices, so that other tasks run between them."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ _SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the lo
 
 
 class LoopScheduler:
-    """A first-in, first-out queue that runs one time slice of work in each iteration of the event loop.
+    """A first-in, first-out queue that admits about 2 ms of work in each iteration of the event loop.
 
     Without the queue, all work that arrived together would run in one iteration. Later requests would wait for all of
     that work, even requests that are refused at once.
@@ -23,7 +20,7 @@ class LoopScheduler:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     async def time_slice(self, seconds: float) -> None:
-        """Wait for this caller's turn to block the event loop for about ``seconds``."""
+        """Wait for the caller's turn. Afterwards, the caller may block the event loop for about ``seconds``."""
         admitted: asyncio.Future[None] = self._loop.create_future()
         if not self._waiting:
             self._loop.call_soon(self._admit)

@@ -12,13 +12,13 @@ BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A calculation whose operands are well-formed and within the operation's domain."""
+    """The plan of a calculation whose operands are well-formed and within the operation's domain."""
 
     task: Task
-    key: str
-    input: str
-    recorded_input: str
-    seconds: float
+    key: str  # of the result in the cache
+    input: str  # the operands and options as JSON, for the answer
+    recorded_input: str  # the same for the history, which abbreviates long operands to fewer characters
+    seconds: float  # to compute and verify the result, as estimated
     digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
     summary_seconds: float = 0.0  # the cost of only the size and ends; equal to ``seconds`` if they need the result
     memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start

@@ -25,7 +25,7 @@ from pycalc.services.operations.numbers.texts import describe
 from pycalc.services.operations.radix import DECIMAL, describe_in_base, in_base
 
 INLINE_BYTES = 64 * 1024  # a text up to this size is returned in the reply, a longer text in a file
-_EXTRA_CHARACTERS = 24  # a stored text may have a sign, a point, a slash and a short exponent beside its digits
+_EXTRA_CHARACTERS = 24  # that a stored text may have beside its digits: a sign, a point, a slash, a short exponent
 _NICENESS = 10  # the service, which answers other requests meanwhile, has priority over its workers
 OUT_OF_MEMORY = bytes([signal.SIGABRT])  # the content of a worker's file after the worker reached its limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Task(NamedTuple):
-    """A computation: an operation, its arguments, and the wanted view of the result, such as a summary."""
+    """A computation for a worker: an operation, its arguments, and what is wanted of the result."""
 
     operation: str
     args: Any
@@ -51,14 +51,16 @@ class Task(NamedTuple):
 
 
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
-    """Compute one result and return its text and the facts about it. The text of a summary is empty.
+    """Compute one result. Return its text, which is empty for a summary, and the facts about it.
 
-    Results are verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and results that are at
-    most as long as the operation's ``verified_above``. If ``file`` is given, a text over INLINE_BYTES is written to
-    that file, and None is returned instead of the text. Partial results are written to the file too.
+    The result is verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and results that are at
+    most as long as the operation's ``verified_above``.
 
-    Raises VerificationFailed if the verification fails. Raises InvalidInput if another base is asked for and the result
-    is not an integer. Raises the operation's errors, such as DomainError.
+    If ``file`` is given, the partial results of an operation that has them are written to this file. A text over
+    INLINE_BYTES is written to it too, and None is returned instead of the text.
+
+    Raises VerificationFailed, InvalidInput if a base other than 10 is wanted and the result is not an integer, and the
+    operation's errors, such as DomainError.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -88,7 +90,7 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
 
 
 def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
-    """Call a function. Return its result, its start and end in Unix nanoseconds, and the id of this process."""
+    """Call a function. Return its result, its start and end in nanoseconds since the epoch, and this process's id."""
     began_ns = time_ns()
     return function(*args), began_ns, time_ns(), os.getpid()
 
@@ -114,12 +116,12 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    Normally, the service kills a worker at the deadline. If the service itself was killed, the limit of ``seconds`` of
-    processor time ends the worker.
+    The process ends if the function takes over ``seconds`` of processor time. This matters only if the service itself
+    was killed. Otherwise, the service kills the worker at the deadline.
 
-    The process aborts if its address space grows by more than ``most_bytes`` after its start. GMP aborts by itself.
+    The process aborts if its address space exceeds that at its start by more than ``most_bytes``. GMP aborts by itself.
     After a MemoryError this function aborts, because Python would keep objects in memory. Before the abort, the
-    interpreter's signal handler writes the number of SIGABRT to ``file``.
+    interpreter's signal handler writes OUT_OF_MEMORY, the number of SIGABRT, to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
