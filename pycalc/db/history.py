@@ -14,8 +14,8 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms
 
-# The probe has its own row in the leases table: no other transaction locks it, and it needs no migration. Its value
-# alternates, because SQLite commits an update to the same value without any write, even on a full disk.
+# The probe changes a row of its own in the leases table, which no other transaction locks. The row's value alternates,
+# because SQLite commits an update to the same value without any write, even on a full disk.
 _PROBE = text(
     "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) "
     "ON CONFLICT (name) DO UPDATE SET until_ms = 1 - leases.until_ms"
@@ -24,9 +24,7 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return an unordered query for the selected rows, with ids above ``after`` unless it is None.
-
-    The caller must filter by ``user_ids``.
+    """Return an unordered query for the selected rows of all users, with ids above ``after`` unless it is None.
 
     The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
     the lower one and scan all rows up to the other.
@@ -51,7 +49,7 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
 def _rows(
     connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
 ) -> list[HistoryRow]:
-    """Run a query and return its rows. If ``user_ids`` is given, run the query once for each of these users.
+    """Return the rows of a query: of all users if ``user_ids`` is None, else the rows of each of these users in turn.
 
     One query for several users would be slow, because the index orders the rows of each user separately.
     """
@@ -59,6 +57,7 @@ def _rows(
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
 
+# The ids of calculations whose events are dead letters: an event has the id of its calculation.
 _dead = select(dead_letters.c.event_id).where(dead_letters.c.event_id.is_not(None))
 _characters = (
     func.length(history.c.input) + func.coalesce(func.length(history.c.result), 0) + func.length(history.c.digits)
@@ -121,8 +120,8 @@ class SqlHistoryStore(SqlStore):
         return await self._database.read(lambda connection: [RowSize(*row) for row in connection.execute(query)])
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
-        # The outbox has no index by history id, and other writers wait for this transaction. So the whole outbox is
-        # read before the transaction, and only entries added since are read within it.
+        # The outbox has no index by history id, and other writers wait for the transaction that deletes. So the whole
+        # outbox is read before that transaction, and only entries added since are read within it.
         # PostgreSQL before 18 has no min() of bytes.
         lowest = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1).scalar_subquery()
         waiting = select(lowest, select(func.max(outbox.c.seq)).scalar_subquery())

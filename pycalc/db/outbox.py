@@ -13,14 +13,16 @@ from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
-_BYTES = ("id", "user_id", "sha256")
+_BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as hexadecimal texts
 
 
 def _pending(group: str, hexadecimal: str) -> TextClause:
-    """Return the query for the oldest entries as JSON: a list for each column. The arguments are the SQL for a column.
+    """Return the query for the oldest entries, as one row that has a JSON list of each column's values.
 
-    All entries come in one row, because the driver releases the interpreter's lock for each row and has to reacquire
-    it. A list for each column takes Python less time than a list for each entry.
+    ``group`` is the SQL for the list of a column's values. ``hexadecimal`` is the SQL for a column of bytes as text.
+
+    One row is fast, because the driver releases the interpreter's lock for each row and has to reacquire it. A list for
+    each column takes Python less time than a list for each entry.
     """
     values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
     return text(
@@ -34,7 +36,7 @@ _PENDING = {
     "postgresql": _pending("coalesce(json_agg({})::text, '[]')", "encode({}, 'hex')"),
 }
 _REMOVE = text("DELETE FROM outbox WHERE seq BETWEEN :first AND :last")
-# The lease follows the database's clock, because the clocks of the processes may differ.
+# The lease uses the database's clock, because the clocks of the processes may differ.
 _HOLD = text("""
 UPDATE leases SET owner = :owner, until_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + :lasting
 WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint)

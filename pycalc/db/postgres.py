@@ -1,4 +1,4 @@
-"""The PostgreSQL adapter, through asyncpg, with separate connections for each kind of work (ADR 15)."""
+"""The PostgreSQL adapter on asyncpg, with separate connections for each kind of work (ADR 15)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnav
 
 T = TypeVar("T")
 
-_INSERTERS = 2
+_INSERTERS = 2  # connections for ``insert``
 _WRITERS = 3
 _READERS = 6
-_WAITING = 256
+_WAITING = 256  # the most functions in each queue, running or waiting
 # Errors of a server that stops or starts, or of a connection that broke.
 _CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 _OUTCOME_UNKNOWN = "The database does not answer in time: it is not known whether this was stored."
@@ -42,12 +42,12 @@ _CLOSE_SECONDS = 0.5
 class Timeouts(NamedTuple):
     """The time limits of the adapter, in seconds."""
 
-    connect: float = 1.0
-    statement: float = 1.0
-    answer: float = 1.8  # how long a caller waits in total; work that has begun runs to its end all the same
-    unknown: float = 1.5  # how long an insert with an unknown outcome is tried again
+    connect: float = 1.0  # for a new connection
+    statement: float = 1.0  # for one statement, and for a free connection of the pool
+    answer: float = 1.8  # for a caller's wait in total; work that has begun continues afterwards
+    unknown: float = 1.5  # for the repetition of an insert whose connection failed
     pause: float = 0.05  # between two tries of an insert
-    reconnect: float = 1.0  # between two replacements of the writing connections because of refused writes
+    reconnect: float = 1.0  # the least time between two replacements of the writing connections
 
 
 _TIMEOUTS = Timeouts()
@@ -70,9 +70,9 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with a pool of ``connections``, whose commits are durable.
+    """Return an engine with a pool of ``connections`` connections, whose commits are durable.
 
-    ``seconds`` limits each statement; None means no limit. ``server`` are further session settings of PostgreSQL.
+    ``seconds`` limits each statement; None means no limit. ``server`` has further session settings of PostgreSQL.
     """
     milliseconds = "0" if seconds is None else str(round(seconds * 1000))
 
@@ -104,7 +104,7 @@ class _ReplyLost(Exception):
 
 @dataclass
 class _ConnectionQueue:
-    """The connections for one kind of work, and a bounded set of running and waiting tasks."""
+    """The connections for one kind of work, and the tasks that use them or wait for them."""
 
     engine: AsyncEngine
     writes: bool = False
@@ -157,13 +157,13 @@ class PostgresDatabase:
         tries: int = 5,
         pause_seconds: float = 2.0,
     ) -> None:
-        """Migrate to the current schema and grant the roles' rights, one process at a time.
+        """Migrate to the current schema and grant the roles' rights. Only one process at a time does this.
 
-        A schema change waits for every transaction on its table. Meanwhile inserts wait behind the change, and fail
-        after 1 s. Therefore each try ends after ``lock_seconds``. Tries are ``pause_seconds`` apart.
+        A schema change waits for every transaction on its table. Meanwhile, inserts wait for the change, and fail after
+        1 s. Therefore each try waits for at most ``lock_seconds``. Between two tries, there are ``pause_seconds``.
 
-        Raises ValueError for roles that can't be granted. Raises StoreUnavailable if the database does not answer or
-        its tables stay in use.
+        Raises ValueError for roles that can't be granted. Raises StoreUnavailable if the database does not answer, or
+        if its tables are in use at all ``tries``.
         """
         location = location_of(url)
         require_different(roles)
@@ -206,10 +206,11 @@ class PostgresDatabase:
                 await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
 
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of ``work``, which continues even if the caller is cancelled or stops waiting.
+        """Run ``work`` in the queue ``name`` and return its result.
 
-        Raises StoreUnavailable if the database is closed or the queue is full. If the result is late, raises
-        OutcomeUnknown for work that writes and StoreUnavailable for work that reads.
+        Raises StoreUnavailable if the database is closed or the queue is full. If there is no result after
+        ``Timeouts.answer``, raises OutcomeUnknown for work that writes, and StoreUnavailable for work that reads. The
+        work continues after this, and after a cancellation of the caller.
         """
         queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
@@ -219,7 +220,7 @@ class PostgresDatabase:
         task = asyncio.ensure_future(work)
         queue.tasks.add(task)
         task.add_done_callback(queue.tasks.discard)
-        # Retrieve the exception: otherwise asyncio logs it as never retrieved when the caller has left.
+        # Retrieve the exception, which asyncio would otherwise log if the caller has left.
         task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         try:
             async with asyncio.timeout(self._timeouts.answer):
@@ -239,9 +240,9 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which must only read, in a transaction. If the connection was broken, run it once more.
+        """Run ``work``, which must only read, in a transaction. If the connection is broken, run it once more.
 
-        SQLAlchemy drops all connections of a pool when one is broken, so the second try gets a new connection.
+        When one connection is broken, SQLAlchemy drops all connections of its pool, so the second try gets a new one.
         """
         try:
             return await self._transact(name, work)
@@ -267,8 +268,8 @@ class PostgresDatabase:
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
-        Many writes are refused at the same time. So if the last replacement was within the reconnect interval, do
-        nothing, unless ``at_once`` is set.
+        Do nothing if they were replaced within the last ``Timeouts.reconnect`` seconds, because many writes are refused
+        at the same time. ``at_once`` replaces them in any case.
         """
         self._refused = not at_once
         now = monotonic()
@@ -281,8 +282,9 @@ class PostgresDatabase:
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert the rows. If a connection fails, repeat the insert for up to ``Timeouts.unknown`` seconds.
 
-        A statement that got no reply has stored all its rows or none. Therefore the repetition skips rows that exist.
-        Raises RowsRejected, StoreUnavailable, and OutcomeUnknown if the rows may be stored.
+        A statement without a reply has stored all rows or none. So the repetition skips rows that exist. Raises
+        RowsRejected if the database rejects a row's values, OutcomeUnknown if the rows may be stored, and
+        StoreUnavailable if they are not.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:
@@ -322,7 +324,8 @@ class PostgresDatabase:
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run a statement through the driver, in a transaction of its own.
 
-        Raises _ReplyLost if the connection breaks or no reply arrives, and IntegrityError for rejected values.
+        Raises _ReplyLost if the connection breaks or no reply arrives within ``seconds``, and IntegrityError for
+        rejected values.
         """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)

@@ -1,4 +1,4 @@
-"""INSERT statements for many rows at once, in the fastest way for each driver."""
+"""INSERT statements for many rows at once, in the fastest form for each driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table
 
 from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 
-_MOST_ROWS = 8 * ROWS_PER_STATEMENT  # with 15 columns half of SQLite's limit of 32,766 variables, and a full batch
+_MOST_ROWS = 8 * ROWS_PER_STATEMENT  # a full batch; with 15 columns, this takes half of SQLite's 32,766 variables
 _ARRAYS = {bytes: "bytea[]", str: "text[]", bool: "boolean[]", int: "bigint[]"}
 
 
@@ -26,11 +26,11 @@ def _values_insert(table: Table, rows: int) -> str:
 
 
 def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Yield SQLite's INSERT statements for these rows, with their parameters.
+    """Yield SQLite's INSERT statements for these rows, each with its parameters.
 
-    The driver releases and reacquires the interpreter's lock once for each statement. While the event loop is busy,
-    every reacquisition is slow, so the statements are as long as possible. Above ROWS_PER_STATEMENT rows, only
-    multiples of it are used, so that few statements are prepared.
+    There are few long statements, because the driver releases the interpreter's lock for each statement, and while the
+    event loop is busy, getting it back is slow. A statement for more than ROWS_PER_STATEMENT rows is for a multiple of
+    this number, so that few different statements are prepared.
     """
     while rows:
         width = min(len(rows) - len(rows) % ROWS_PER_STATEMENT or len(rows), _MOST_ROWS)
@@ -40,17 +40,17 @@ def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object
 
 @lru_cache(maxsize=16)
 def arrays_insert(table: Table, first: int = 1) -> str:
-    """Return PostgreSQL's INSERT for any number of rows. Each column is an array parameter, from ``$first`` on."""
+    """Return PostgreSQL's INSERT for any number of rows: the parameters, from ``$first`` on, are arrays of columns."""
     arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, first))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 @lru_cache(maxsize=16)
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
-    """Return PostgreSQL's INSERT into one table, or into two tables in the same statement.
+    """Return PostgreSQL's INSERT into ``table`` or, in the same statement, into ``table`` and ``also``.
 
-    ``repeated`` is for a repetition after a lost reply: the statement skips rows that exist. It fails if a different
-    row exists under the primary key of a row of ``also``, because the key is then set to NULL.
+    Set ``repeated`` to repeat the statement after a lost reply. Rows that exist are then skipped. But the statement
+    fails if ``also`` has a different row with the same primary key: the key would be set to NULL, which is forbidden.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:
@@ -63,7 +63,10 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
-    """Insert rows, which have a value for every column, within a transaction; ``then`` may be an ON CONFLICT clause."""
+    """Insert rows, which must have a value for every column. ``then`` may be an ON CONFLICT clause.
+
+    The caller's transaction on ``connection`` is used.
+    """
     if connection.dialect.name == "postgresql":
         columns = tuple(map(list, zip(*rows, strict=True)))
         connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)

@@ -1,4 +1,4 @@
-"""The SQLite adapter: one thread owns the writing connection, other threads read.
+"""The SQLite adapter: one thread writes, on the only writing connection, and other threads read.
 
 SQLite versions before 3.51.3 can corrupt a WAL file when several connections checkpoint at once. Therefore only the
 writing connection checkpoints, and a file lock keeps other processes out (ADR 6).
@@ -34,11 +34,12 @@ from pycalc.errors import RowsRejected, StoreUnavailable
 T = TypeVar("T")
 
 _READERS = 4
+# The most functions in each queue, running or waiting.
 _WAITING_READS = 256
 _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
-_WAITING_UNITS = _WAITING_WRITES // 2  # the other half of the writer queue is reserved for the recorder
-_LONGEST_WAIT = 1.0  # seconds in a queue, after which the caller has given up and the work is refused
+_WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
+_LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
 
 
@@ -76,7 +77,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 class _ThreadQueue:
-    """Threads that each have a connection, and their bounded queue, which refuses work that has waited too long."""
+    """A bounded queue of functions, and the threads that run them. A function that has waited too long is refused."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class _ThreadQueue:
         threads: int,
         clock: Callable[[], float],
     ) -> None:
-        """Prepare ``threads`` threads, each with a connection from ``connect``.
+        """Create a queue with up to ``threads`` threads, each of which gets a connection from ``connect``.
 
         ``begin`` is the SQL that begins a transaction. ``path`` is only used in error messages. ``clock`` must return
         monotonic seconds.
@@ -109,8 +110,8 @@ class _ThreadQueue:
     async def run(self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
         """Run ``work`` in a thread and return its result. Work that has begun is never cancelled.
 
-        Raises StoreUnavailable if the queue is closed, if ``limit`` units of work are running or waiting, or if the
-        work has not begun after ``longest_wait`` seconds.
+        Raises StoreUnavailable if the queue is closed, if ``limit`` functions are running or waiting, or if the work
+        has waited for longer than ``longest_wait`` seconds when its turn comes.
         """
         if self.entered >= limit:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
@@ -132,7 +133,7 @@ class _ThreadQueue:
             self.entered -= 1
 
     async def transact(self, work: Callable[[Connection], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in a transaction, with the limits and errors of ``run``."""
+        """Run ``work`` in a transaction of its own. The limits and errors are those of ``run``."""
 
         def transaction() -> T:
             with _mapped(self._path), self._engine.begin() as connection:
@@ -141,7 +142,7 @@ class _ThreadQueue:
         return await self.run(transaction, limit, longest_wait)
 
     def close(self) -> None:
-        """Finish all running and waiting work, stop the threads and close their connections."""
+        """Finish the running and waiting functions, stop the threads and close their connections."""
         self._threads.shutdown()
         self._engine.dispose()
 
@@ -171,10 +172,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _require_writable(path: Path) -> None:
-    """Raise StoreUnavailable for a file that this process can't write.
-
-    SQLite would silently open the file read-only.
-    """
+    """Raise StoreUnavailable if this process can't write the file. SQLite would silently open it read-only."""
     for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
             raise StoreUnavailable(
@@ -223,10 +221,10 @@ class SqliteDatabase:
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
+        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
 
-        Raises ValueError for another form of URL. Raises StoreUnavailable if the file can't be opened or another
-        process uses it. ``clock`` must return monotonic seconds.
+        ``clock`` must return monotonic seconds. Raises ValueError for another form of URL. Raises StoreUnavailable if
+        the file can't be opened or written, or another process uses it.
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url or "?" in path or "#" in path:
@@ -269,7 +267,7 @@ class SqliteDatabase:
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
-        Raises RowsRejected if the values of a row are not allowed, and StoreUnavailable for any other error.
+        Raises RowsRejected if the database rejects a row's values, and StoreUnavailable for any other error.
         """
         statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:
