@@ -1,6 +1,6 @@
 """Prometheus metrics, in a separate registry for each application: no metric is global.
 
-Each family of metrics is a class. ``Metrics`` combines all families; most services use only one family.
+The metrics of one topic are a class. ``Metrics`` has all of them, but most services need only one of the classes.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
         HistoryMetrics.__init__(self, registry)
         EventMetrics.__init__(self, registry)
         AccountMetrics.__init__(self, registry)
-        # With several server processes, this function returns the sums of their metrics; else it is None.
+        # Returns the sums of the metrics of all server processes; None if there is only this process.
         self.of_all: Callable[[], Awaitable[bytes]] | None = None
-        # Returns the exposition of the whole service in Prometheus' text format; raises Unavailable.
+        # Returns the metrics of all server processes in Prometheus' text format; raises Unavailable.
         self.exposition = Recent(self._exposition, seconds).get
 
     def render(self) -> bytes:

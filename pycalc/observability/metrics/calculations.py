@@ -33,7 +33,7 @@ class CalculationMetrics:
         self.compute_waiting = gauge("pycalc_compute_waiting", "Computations waiting for a worker")
         self.compute_refused = counter(
             "pycalc_compute_refused",
-            "Computations refused: queue full, displaced by a user with fewer queued, waited too long, out of memory",
+            "Computations refused: queue (full), displaced (by a user with fewer), wait (too long), memory (none left)",
             ("reason",),
         )
         self.workers_lost = counter("pycalc_compute_workers_lost", "Worker processes that died during a computation")

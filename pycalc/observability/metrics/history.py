@@ -21,7 +21,12 @@ class HistoryMetrics:
         self.database_work = gauge("pycalc_database_work", "Database operations running or waiting", ("queue",))
         self.recorder_rows = gauge("pycalc_recorder_queue_rows", "Calculations waiting for a commit")
         self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")
-        self.recorder_refused = counter("pycalc_recorder_refused", "Calculations refused by the recorder", ("reason",))
+        self.recorder_refused = counter(
+            "pycalc_recorder_refused",
+            "Calculations not recorded: full (queue), aged (waited too long), disk (nearly full), failed (commit), "
+            "unknown (outcome)",
+            ("reason",),
+        )
         self.disk_free = gauge("pycalc_disk_free_bytes", "Bytes free on the disk of the SQLite file")
         self.disk_reserve = gauge(
             "pycalc_disk_reserve_bytes", "Bytes reserved on that disk: with less free, calculations are refused"

@@ -29,19 +29,21 @@ class ServerMetrics:
             ("route", "method"),
         )
         self.requests_refused = counter(
-            "pycalc_requests_refused", "Requests refused before any work was done for them", ("reason",)
+            "pycalc_requests_refused",
+            "Requests refused because too much is in progress: overload (calculations), batches, memory (responses)",
+            ("reason",),
         )
         self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory that long responses in progress use")
         self.responses_cut = counter("pycalc_responses_cut", "Responses ended because the client read too slowly")
         self.ids_ahead = gauge(
             "pycalc_ids_ahead_seconds",
-            "Seconds that the newest ids are ahead of the clock, where over 5: a clock is or was wrong",
+            "Seconds by which the newest ids are ahead of the clock, or 0 if at most 5: a clock is or was wrong",
         )
         # ``labels`` costs more than counting, so its results are kept.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answered request and the seconds that it took."""
+        """Count an answered request and the seconds that it took. ``route`` is the template of its path."""
         try:
             counter, histogram = self._answered[route, method, status]
         except KeyError:
