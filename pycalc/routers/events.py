@@ -50,7 +50,10 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of an event. An event without data only sets the client's Last-Event-ID, if it has an id."""
+    """Return the lines of an event in a stream. HEARTBEAT is a comment.
+
+    An event without data tells the client only its id, for Last-Event-ID. Without an id it is a comment too.
+    """
     if event is HEARTBEAT:
         return b": heartbeat\n\n"
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
@@ -58,10 +61,9 @@ def _encode(event: Event) -> bytes:
 
 
 class EventStream(Response):
-    """A stream of events. While there are none, comments are sent as heartbeat.
+    """A response that streams events. It ends when these end or raise a PycalcError.
 
-    The stream ends when ``events`` ends or raises a PycalcError, when the client disconnects, or when it reads too
-    slowly.
+    It also ends when the client disconnects or reads too slowly.
     """
 
     media_type = "text/event-stream"
@@ -74,9 +76,9 @@ class EventStream(Response):
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a HEAD. For a GET, leave the events to be sent by the application."""
+        """Respond to a HEAD. For a GET, let the application call ``send_events`` after FastAPI has returned."""
         if context_of(scope).content_wanted:
-            # FastAPI's frames take as much memory as the open stream. They are gone when it has returned.
+            # The frames of FastAPI's functions would take as much memory as the open stream itself.
             context_of(scope).send_rest = self.send_events
             return
         await self._events.aclose()  # before the response, so that a slow client keeps no slot
@@ -84,7 +86,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def send_events(self, receive: Receive, send: Send) -> None:
-        """Send the head and the events. In the end, release the subscription."""
+        """Send the head and the events. At the end, release the subscription."""
 
         async def watch() -> None:
             await disconnected(receive)

@@ -25,7 +25,7 @@ BODY_BYTES_A_SECOND = 16_384
 # A body trickles when its parts are small and arrive with delays. After _GRACE_SECONDS such a body is read only at
 # random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
 _SMALL_PART_BYTES = 1_024
-_NO_WAIT_SECONDS = 0.01
+_NO_WAIT_SECONDS = 0.01  # a part that arrives within this time counts as sent without a delay
 _GRACE_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
 
@@ -55,7 +55,7 @@ class Client:
         self._gone: asyncio.Task[None] | None = None
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of the work. If the client disconnects first, cancel the work and raise ClientGone."""
+        """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
         working = asyncio.ensure_future(work)
         if self._gone is None:
             self._gone = asyncio.ensure_future(disconnected(self._receive))
@@ -74,7 +74,7 @@ class Client:
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of the work. If the client disconnects first, cancel the work and raise ClientGone."""
+    """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
     client = Client(receive)
     try:
         return await client.while_there(work)
@@ -121,7 +121,10 @@ class RequestBody:
         seconds: float = BODY_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read the body from ``receive``. Its first bytes may take ``seconds`` by ``clock``."""
+        """Read the body from ``receive``. It may take ``seconds`` and the time that the received bytes have earned.
+
+        ``clock`` must return monotonic seconds.
+        """
         self._scope = scope
         self._receive = receive
         self._clock = clock
@@ -169,7 +172,7 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body may have: the limit of its route, or a lower Content-Length."""
+    """Return the most bytes that a request's body can have: the limit of its route, or a lower Content-Length."""
     limit, declared = _limit_and_length(scope)
     return min(declared or limit, limit)
 

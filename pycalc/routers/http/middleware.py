@@ -53,9 +53,9 @@ class Application(FastAPI):
         body_seconds: float,
         **options: Any,
     ) -> None:
-        """Serve ``calculations`` directly, and other requests by FastAPI with ``options``.
+        """Serve ``calculations`` directly. ``options`` are FastAPI's.
 
-        Pages of ``cors_origins`` may call the service. The first bytes of a body may take ``body_seconds``.
+        Pages of ``cors_origins`` may call the service. ``body_seconds`` is the time limit of RequestBody.
         """
         super().__init__(**options)
         self._calculations = {route.name: route for route in calculations}
@@ -70,7 +70,7 @@ class Application(FastAPI):
         return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put a RequestContext into the request's scope and respond. Handle a HEAD as a GET without content."""
+        """Put a RequestContext into the request's scope and respond. Respond to a HEAD as to a GET, without content."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -136,22 +136,22 @@ class Application(FastAPI):
                 end_span(route_of(scope), status)
 
     async def _by_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond through FastAPI's layers and, when these have returned, send what they have left to be sent."""
+        """Respond through FastAPI's layers. Then call ``send_rest`` of the request's context, if it is set."""
         await super().__call__(scope, receive, send)
         send_rest = context_of(scope).send_rest
         if send_rest is not None:
             await send_rest(receive, send)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD and return None, or return a response if no slot is free.
+        """Make the overload check of a request. Return the response if the request is refused, else None.
 
-        The slot is stored in the request's context. HttpServer calls this in its own thread, so that a refusal costs
-        the event loop nothing (ADR 18).
+        A calculation by GET or HEAD takes a slot, and is refused if none is free. The slot is stored in the request's
+        context. HttpServer calls this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
-            return None  # ``_respond`` makes the check, so that the CORS middleware adds its header fields to a refusal
+            return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal
         context = scope[REQUEST] = RequestContext()
-        take_query_key(scope, context)  # take the key out of the query, so that a cached key identifies the user
+        take_query_key(scope, context)  # so that an API key in the query identifies the user
         refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
             return refused
@@ -159,10 +159,7 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Take a slot for a calculation by GET or HEAD, without checking its operands.
-
-        If no slot is free, count the refusal and return its response, else return None.
-        """
+        """Make the overload check of a request, as ``refusal`` does, and count a refusal. Operands are not checked."""
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):
@@ -181,10 +178,10 @@ class Application(FastAPI):
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return the calculation route of a request, after putting the route and its operands into the scope.
+        """Return the calculation route of a request, or None for other requests.
 
-        Return None for other requests. If an escaped slash keeps a calculation's path from matching, the router gets
-        the path with its escapes.
+        Put the route and its operands into the scope. If a calculation's path has an escaped slash and does not match,
+        put the path with its escapes into the scope, for the router.
         """
         if scope["method"] != "GET":
             return None

@@ -1,4 +1,4 @@
-"""Sending of responses, with a limit on their memory. A response is cut off if its client reads too slowly."""
+"""Sending of responses, with a limit on the memory of all responses and on the time that a client may take to read."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _log = get_logger(__name__)
 
 
 class ClientTooSlow(Exception):
-    """The client reads its response too slowly. The rest is not sent, and the connection is closed."""
+    """The client reads a response too slowly, so the rest is not sent and the connection is closed."""
 
 
 def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
     """Return a ``send`` that raises ClientTooSlow if the client reads a response's parts too slowly.
 
-    Only time spent waiting for the client counts. With ``seconds`` and ``rate`` of the reading speed, a response of n
-    bytes may take ``seconds + n / rate``. A client that reads nothing is cut off after ``seconds``. A pause without
-    anything to send, such as between events, adds to the remaining time, up to ``seconds``.
+    The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only the
+    time during which ``send`` waits for the client counts. Time without anything to send, such as between events, is
+    added to the remaining time. The remaining time never exceeds ``reading_speed.seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 
@@ -62,8 +62,8 @@ def count_cut(resources: Resources, scope: Scope) -> None:
 class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
-    A body in one piece of more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has no room for it, a
-    503 problem is sent instead. Shorter bodies and streams are not counted.
+    A body that comes in one message and has more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has
+    no room for it, a 503 problem is sent instead. Shorter bodies and streams are not counted.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
