@@ -99,7 +99,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
 
 class _ReplyLost(Exception):
-    """The connection broke after a statement was sent and before its reply arrived."""
+    """A statement was sent, but got no reply, because the connection broke or the time was over."""
 
 
 @dataclass
@@ -136,7 +136,8 @@ class PostgresDatabase:
     async def open(cls, url: str) -> PostgresDatabase:
         """Open the database at a URL.
 
-        Raises StoreUnavailable if the database is unreachable, read-only or not migrated.
+        Raises ValueError if the URL names a file of certificate authorities that is missing. Raises StoreUnavailable if
+        the database is unreachable, read-only or not migrated.
         """
         database = cls(url)
         try:
@@ -162,8 +163,8 @@ class PostgresDatabase:
         A schema change waits for every transaction on its table. Meanwhile, inserts wait for the change, and fail after
         1 s. Therefore each try waits for at most ``lock_seconds``. Between two tries, there are ``pause_seconds``.
 
-        Raises ValueError for roles that can't be granted. Raises StoreUnavailable if the database does not answer, or
-        if its tables are in use at all ``tries``.
+        Raises ValueError for roles that can't be granted, and for a URL as ``open`` does. Raises StoreUnavailable if
+        the database does not answer, or if its tables are in use at each of ``tries`` tries.
         """
         location = location_of(url)
         require_different(roles)

@@ -121,9 +121,9 @@ class RequestBody:
         seconds: float = BODY_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read the body from ``receive``. It may take ``seconds`` and the time that the received bytes have earned.
+        """Read the body from ``receive``. ``clock`` must return monotonic seconds.
 
-        ``clock`` must return monotonic seconds.
+        The body may take ``seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
         """
         self._scope = scope
         self._receive = receive

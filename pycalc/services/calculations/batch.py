@@ -31,7 +31,7 @@ _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of bat
 
 
 class BatchCalculator:
-    """A calculator of batches. A batch's calculations run one after the other, and share one transaction."""
+    """A calculator of batches, whose calculations run one after the other. One transaction records a batch."""
 
     def __init__(
         self,

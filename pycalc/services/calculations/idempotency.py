@@ -32,9 +32,10 @@ class Recorded(NamedTuple):
 
 
 def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
-    """Return the key that a user gave the name ``name``, with a fingerprint of all bytes of the request.
+    """Return the idempotency key of a user's request. ``name`` is the key that the client sent.
 
-    128 bits of each hash suffice: a collision would need two keys of the same user, and would affect only that user.
+    ``request`` must have all bytes of the request, for its fingerprint. 128 bits of each hash suffice: a collision
+    would need two keys of the same user, and would affect only that user.
     """
     return RequestKey(sha256(user_id + name.encode()).digest()[:ID_BYTES], sha256(request).digest()[:ID_BYTES])
 

@@ -51,7 +51,10 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
-    """Return the options for an operation from their texts by name. Raises InvalidInput for a wrong name or text."""
+    """Return the options of a request. ``given`` has their texts by name; the others get their defaults.
+
+    Raises InvalidInput for an option that the operation does not have, and for an invalid text.
+    """
     known = {"precision"} if takes_precision(operation) else set()
     if operation.numeric:
         known.add("base")

@@ -52,7 +52,10 @@ def make_preview(request: Request) -> Preview:
 
 
 def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the call and its estimate if the expression is nothing but a call of an operation with summaries."""
+    """Return the call and its estimate if the expression is nothing but a call of an operation with summaries.
+
+    For any other expression, return ``(None, None)``.
+    """
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
         return None, None

@@ -25,10 +25,10 @@ class HistorySelection(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of calculations as the JSON of a HistoryPage, and the next page's cursor, or None if there is no other."""
+    """A page of calculations."""
 
-    text: str
-    next_cursor: str | None
+    text: str  # the page as JSON, in the form of the model HistoryPage
+    next_cursor: str | None  # None for the last page
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:

@@ -154,7 +154,7 @@ class Recorder:
             self._committing, self._commit_began = [], math.inf
 
     def _watch(self) -> None:
-        """While a commit runs, refuse the rows that reach ``max_age``. Call itself again until no commit runs."""
+        """While a commit runs, refuse the rows that reach ``max_age``. Repeat this until no commit runs."""
         self._watching = bool(self._committing)
         if not self._watching:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import time
 
 from structlog import get_logger
@@ -20,7 +20,7 @@ from pycalc.db.base import (
     UsageStore,
 )
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import first_id_of_ms, now_ms, unix_ms
+from pycalc.models.ids import first_id_of_ms, now_ms
 from pycalc.observability.metrics import HistoryMetrics
 
 BATCH = 200  # rows that one transaction deletes; it delays the recorder about as long as one of its own commits
@@ -44,13 +44,9 @@ _READ_PAUSE_SECONDS = 0.01  # between two reads
 _log = get_logger(__name__)
 
 
-def _first_id(age: timedelta) -> bytes:
-    """Return the lowest id that a calculation younger than ``age`` can have."""
-    return first_id_of_ms(unix_ms(datetime.now(UTC) - age))
-
-
-def _older(account: DeletedAccount, age: timedelta) -> bool:
-    return account.deleted_ms < now_ms() - age // timedelta(milliseconds=1)
+def _ms_before(age: timedelta) -> int:
+    """Return the time that was ``age`` ago, in milliseconds since the epoch."""
+    return now_ms() - age // timedelta(milliseconds=1)
 
 
 def _weight(characters: int) -> int:
@@ -64,7 +60,7 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
     dead letter is kept too. Raises StoreUnavailable if the database does not answer.
     """
-    before = _first_id(age)
+    before = first_id_of_ms(_ms_before(age))
     while gone := await history.prune(before, BATCH):
         yield gone
 
@@ -109,7 +105,8 @@ class Retention:
         ``age`` is the largest age of a calculation. ``quota`` is the default number of rows in a user's history, where
         a long row counts as LONG_WEIGHT rows. ``quota_of`` returns the quota of the user with an id; without it, all
         users have the default quota. None as an age or a quota means unlimited. Entries of ``audit`` older than
-        ``audit_age`` are deleted, and none if either is None. ``clock`` must return seconds since the epoch.
+        ``audit_age`` are deleted, and none if either is None. No process may commit a row more than
+        ``settling_seconds`` after the time in its id. ``clock`` must return seconds since the epoch.
         """
         self._history = history
         self._usage = usage
@@ -226,12 +223,12 @@ class Retention:
 
     async def _forget_old_records(self) -> None:
         """Delete old ids of counted events, old idempotency keys, and old entries of the audit log."""
-        while await self._usage.forget(_first_id(REDELIVERY), BATCH):
+        while await self._usage.forget(first_id_of_ms(_ms_before(REDELIVERY)), BATCH):
             await self._pause(_PAUSE_SECONDS)
-        while await self._keys.forget(unix_ms(datetime.now(UTC) - KEPT_KEYS), BATCH):
+        while await self._keys.forget(_ms_before(KEPT_KEYS), BATCH):
             await self._pause(_PAUSE_SECONDS)
         if self._audit is not None and self._audit_age is not None:
-            while await self._audit.prune(_first_id(self._audit_age), BATCH):
+            while await self._audit.prune(first_id_of_ms(_ms_before(self._audit_age)), BATCH):
                 await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
@@ -244,17 +241,17 @@ class Retention:
                 await self._pause(_PAUSE_SECONDS)
             # A row can't be erased while its event waits to be published or is a dead letter.
             waiting = await self._history.sizes(user_id, None, 1)
-            finished = not waiting and _older(account, REDELIVERY)
+            finished = not waiting and account.deleted_ms < _ms_before(REDELIVERY)
         else:
             last: bytes | None = bytes(16)
             while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
                 await self._pause(_PAUSE_SECONDS)
-            finished = _older(account, LAST_ROWS)
+            finished = account.deleted_ms < _ms_before(LAST_ROWS)
         if finished:
             await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
-        """Delete the oldest rows of a user's history beyond the quota, but none of the last ``settling_seconds``."""
+        """Delete the oldest rows of a user's history beyond the quota. Rows above ``_settled`` are deleted later."""
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:

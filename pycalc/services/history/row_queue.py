@@ -47,7 +47,7 @@ class RowQueue:
         self.bytes += entry.size
 
     def take(self, max_rows: int) -> list[Entry]:
-        """Remove and return the oldest entries, up to ``max_rows`` rows in total, but at least one entry."""
+        """Remove and return the oldest entries: up to ``max_rows`` rows in total, or a single entry with more rows."""
         batch: list[Entry] = []
         rows = 0
         while self._entries and (not batch or rows + len(self._entries[0].rows) <= max_rows):
