@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 KEYS = [key_of(f"user {n}") for n in range(20)]
 # A deadline for operations that must end by themselves.
-SECONDS = 60.0
+SECONDS = 180.0
 
 Outage = Callable[[], AbstractContextManager[None]]
 

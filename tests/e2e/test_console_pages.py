@@ -262,6 +262,25 @@ def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: Br
         assert context.request.get("/me", headers={"Authorization": f"Bearer {key}"}).status == 401
 
 
+def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page) -> None:
+    """After a removal, the buttons of the row stay disabled until the row is gone."""
+    console.goto("/console/developers")
+    console.get_by_role("button", name="New key").click()
+    form = console.get_by_role("dialog", name="New key")
+    form.get_by_label("Name", exact=True).fill("nightly report")
+    form.get_by_role("button", name="Make the key").click()
+    console.get_by_role("button", name="I have copied it").click()
+    held: list[Route] = []
+    console.route("**/me/keys", lambda route: held.append(route))
+    remove = console.get_by_role("button", name="Remove: nightly report")
+    remove.click()
+    with console.expect_request("**/me/keys"):
+        console.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(remove).to_be_disabled()
+    held[0].continue_()
+    expect(console.get_by_text("You have no keys yet.")).to_be_visible()
+
+
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
     """A QR code has the secret, a code of the secret turns the second factor on, and recovery codes are shown."""
     require_program("npm")

@@ -53,10 +53,10 @@ export function Keys() {
   const loaded = useLoaded("/me/keys");
   const busy = useSignal("");
   const during = async (/** @type {string} */ id, /** @type {() => Promise<unknown>} */ work) => {
-    busy.value = id;
+    busy.value = id; // until the list no longer has a removed key, whose buttons would do nothing
     await attempt(work);
-    busy.value = "";
     await loaded.reload();
+    busy.value = "";
   };
   const make = async () => {
     const made = await openDialog((close) => html`<${Making} close=${close} />`);

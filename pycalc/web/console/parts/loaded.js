@@ -1,6 +1,6 @@
 // Data of the service that a component shows: while it is loaded, when it is there, and why it is not.
 
-import { html, useEffect, useSignal } from "../../vendor/preact.js";
+import { html, useEffect, useRef, useSignal } from "../../vendor/preact.js";
 import { t } from "../app.js";
 import { Problem, requestJson } from "../api.js";
 import { ErrorCard, titleOf } from "./error-card.js";
@@ -22,25 +22,27 @@ export function useLoaded(path) {
   const data = useSignal(/** @type {Data | null} */ (null));
   const problem = useSignal(/** @type {Problem | null} */ (null));
   const busy = useSignal(true);
-  const load = async (/** @type {AbortSignal | undefined} */ signal = undefined) => {
+  const current = useRef(/** @type {AbortController | null} */ (null));
+  const load = async () => {
+    current.current?.abort(); // an earlier answer that arrives later must not replace this one
+    const { signal } = (current.current = new AbortController());
     busy.value = true;
     try {
       data.value = await requestJson(path, { signal });
       problem.value = null;
     } catch (error) {
-      if (signal?.aborted) return;
+      if (signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
       problem.value = error;
     } finally {
-      if (!signal?.aborted) busy.value = false;
+      if (!signal.aborted) busy.value = false;
     }
   };
   useEffect(() => {
-    const stop = new AbortController();
-    load(stop.signal);
-    return () => stop.abort();
+    load();
+    return () => current.current?.abort();
   }, [path]);
-  return { data: data.value, problem: problem.value, busy: busy.value, reload: () => load() };
+  return { data: data.value, problem: problem.value, busy: busy.value, reload: load };
 }
 
 /**
