@@ -31,9 +31,8 @@ class FactorialPlan(NamedTuple):
         if self.whole:
             return int(gmp.fac(n) % self.rough)
         smooth, rough = self.smooth, self.rough
-        if (
-            self.mirror is not None
-        ):  # by Wilson's theorem, n! is congruent to (-1)^(mirror+1) / mirror! modulo the prime
+        if self.mirror is not None:
+            # By Wilson's theorem, n! is congruent to (-1)^(mirror+1) / mirror! modulo the prime.
             value = inverse(factorial_by_steps(self.mirror, rough), rough)
             return _joined(smooth, rough, value if self.mirror % 2 else -value)
         if rough > n and largest_inverted(n) > self.searched:
