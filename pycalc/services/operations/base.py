@@ -121,7 +121,8 @@ class Calculable(ABC, Generic[ArgsT]):
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
         """Return an iterator over partial results and finally the result, or None without partial results.
 
-        A request returns the last partial result at its deadline. The caller must check the result with ``verified``.
+        Nothing is computed until the first is taken. A request returns the last partial result at its deadline. The
+        caller must check the result with ``verified``.
         """
         return None
 

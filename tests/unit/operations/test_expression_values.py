@@ -591,6 +591,14 @@ def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
         EVALUATE.verified(args, 20, b'[{"prime":2,"exponent":4}]', exact=True)
 
 
+def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
+    """The event loop asks for steps, so an argument without a value is noticed only when the first step is taken."""
+    steps = EVALUATE.steps(EVALUATE.parse({"expression": "factorize(1 / (2 - 2))"}), 0)
+    assert steps is not None
+    with pytest.raises(DomainError):
+        next(steps)
+
+
 @pytest.mark.parametrize("text", ["2 + 2", "isprime(97)"])
 def test_other_expressions_have_no_steps(text: str) -> None:
     """Only a call of a stepwise operation, at the top of the expression, has steps."""

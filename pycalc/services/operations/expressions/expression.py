@@ -150,8 +150,11 @@ class Expressions:
         root = expression.root
         if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
             return None
+        return self._steps_of(root, precision)
+
+    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
         values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, root.arguments)))
-        return self._functions[root.name].steps(root.position, values)
+        yield from self._functions[root.name].steps(root.position, values) or ()
 
     def verify(self, expression: Expression, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the expression's value.
