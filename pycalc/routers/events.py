@@ -98,8 +98,10 @@ class EventStream(Response):
                     watching = group.create_task(watch())
                     await self._send(send)
                     watching.cancel()
-            except* (ClientGone, ClientTooSlow):
-                pass
+            except ExceptionGroup as errors:
+                unexpected = errors.split((ClientGone, ClientTooSlow))[1]
+                if unexpected is not None:  # raise the error itself: Granian logs no errors within a group
+                    raise unexpected.exceptions[0] from None
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

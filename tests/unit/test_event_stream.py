@@ -108,6 +108,20 @@ async def test_a_disconnect_releases_the_slot() -> None:
     assert following.ended
 
 
+async def test_an_unexpected_error_is_raised_itself() -> None:
+    """The server's log names an unexpected error of the feed, which it would not do for a group with the error."""
+
+    async def events() -> AsyncGenerator[Event]:
+        yield HEARTBEAT
+        raise ZeroDivisionError
+
+    async def send(_: Message) -> None:
+        pass
+
+    with pytest.raises(ZeroDivisionError):
+        await respond(EventStream(FIRST, events()), nothing, send)
+
+
 async def test_a_head_response_keeps_no_slot() -> None:
     """The subscription of a HEAD request is ended before the response is sent."""
     following, sending = Following(told=3), asyncio.Event()
