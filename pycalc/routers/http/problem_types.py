@@ -67,8 +67,8 @@ MEANING: Mapping[str, str] = {
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service; the log knows more.",
 }
-# Problems that are no errors of the domain: title and detail.
 _BODY_TIME = f"{BODY_SECONDS:g} s, plus 1 s for every {BODY_BYTES_A_SECOND // 1024} KiB"
+# Problems that are no errors of the domain: title and detail.
 FRAMEWORK = {
     "bad-request": (
         "The request could not be read",

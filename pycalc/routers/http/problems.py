@@ -23,7 +23,6 @@ from pycalc.routers.http.sentences import invalid_input
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-
 _log = get_logger(__name__)
 
 

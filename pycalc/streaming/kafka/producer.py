@@ -84,7 +84,8 @@ class KafkaProducer:
         """Send events, and return when the broker has stored or refused each of them, without a time limit.
 
         Raises KafkaException for an error that no event has caused, and BufferError if the driver's queue is full.
-        Then, and after errors of the broker, discard the producer, which could still send later events of its queue.
+        Discard the producer after such a call, a cancelled call, and errors of the broker, because it could still send
+        later events of its queue.
         """
         reports = _Reports(len(events))
         for index, event in enumerate(events):
