@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 7f3322f1cd0dcbaac45050813842fc3bcf368ea26f3348907ad45b83ee0d6943
+// Made by `make client-types` of schemas with the SHA-256 1474867c1fc6377de8e69f80905b769ed1ce346d07f62536638d0f6f75eb3863
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
