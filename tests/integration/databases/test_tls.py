@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +31,7 @@ class Secured(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
     """Run a PostgreSQL that requires TLS, with a migrated database and the role of servers."""
     if missing():
         pytest.skip(missing() or "")
@@ -41,7 +40,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     self_signed(stranger, folder / "other-identity.pem")
     with postgres(durable=False, identity=self_signed(authority, folder / "identity.pem")) as server:
         url = server.new_database()
-        asyncio.run(migrate_database(f"{url}?sslmode=require", [api_role(f"{API_ROLE}:{PASSWORD}")]))
+        # Not by asyncio.run, which may end before the TLS connection is closed.
+        await migrate_database(f"{url}?sslmode=require", [api_role(f"{API_ROLE}:{PASSWORD}")])
         yield Secured(url.rpartition("@")[2], authority, stranger)
 
 
