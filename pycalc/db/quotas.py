@@ -1,4 +1,4 @@
-"""The SQL of what users and API keys have used of their quotas."""
+"""The SQL of the amounts that users and API keys have used of their quotas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.u
 
 
 class SqlQuotaStore(SqlStore):
-    """What users and API keys have used of their quotas, in SQL."""
+    """The amounts of their quotas that users and API keys have used, in SQL."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         if uses:

@@ -52,10 +52,7 @@ class RedisCounters:
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         def spent(answer: Any) -> list[Spent]:
-            return [
-                Spent(room == 1, min(count, bound.limit), max(0, milliseconds) / 1000)
-                for (room, count, milliseconds), bound in zip(answer, bounds, strict=True)
-            ]
+            return [_spent(state, bound.limit) for state, bound in zip(answer, bounds, strict=True)]
 
         arguments = [number for bound in bounds for number in (int(bound.expiry), bound.limit)]
         keys = [self._name(bound.key) for bound in bounds]
@@ -75,3 +72,10 @@ class RedisCounters:
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
+
+
+def _spent(state: Any, limit: int) -> Spent:
+    match state:  # not by unpacking, because bytes are a sequence of numbers too
+        case [int(room), int(count), int(milliseconds)]:
+            return Spent(room == 1, min(count, limit), max(0, milliseconds) / 1000)
+    raise TypeError("a counter is no number")

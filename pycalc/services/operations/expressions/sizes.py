@@ -16,7 +16,7 @@ BITS_PER_DIGIT = 3.32192809488737
 
 
 class Enclosed(IntEnum):
-    """Whether a value will be an enclosure, that is, an interval around an irrational number."""
+    """A forecast of whether a value will be an enclosure, that is, an interval around an irrational number."""
 
     NO = 0
     MAYBE = 1
