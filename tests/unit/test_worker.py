@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
 from hashlib import sha256
@@ -99,24 +98,3 @@ def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
     """A worker's memory limit is its own use at the start plus the memory that the plan allows."""
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert 48 << 20 < int(done.stdout) <= 64 << 20
-
-
-REPEATED = """
-import resource
-from pycalc.services.compute.worker import Task, be_ready, execute
-from pycalc.services.operations import CALCULATIONS
-
-be_ready()
-task = Task("fibonacci", CALCULATIONS["fibonacci"].parse({"n": "1000000"}), 50)
-execute(task), execute(task)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-execute(task)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have no such parameters")
-def test_a_worker_keeps_the_memory_of_its_last_computation() -> None:
-    """A worker that repeats a computation gets few pages from the kernel, although the numbers are over 128 KiB."""
-    done = subprocess.run([sys.executable, "-c", REPEATED], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 52  # pages of the result's text, of which a computation has several copies

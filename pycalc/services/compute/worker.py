@@ -29,10 +29,6 @@ _EXTRA_CHARACTERS = 24  # that a stored text may have beside its digits: a sign,
 _NICENESS = 10  # the service, which answers other requests meanwhile, has priority over its workers
 OUT_OF_MEMORY = bytes([signal.SIGABRT])  # the content of a worker's file after the worker reached its limit of memory
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-# Parameters of mallopt(3), and their values in bytes. By default, glibc gets each number of over 128 KiB from the
-# kernel in zeroed pages. After it has freed a longer number, it keeps up to 64 MiB.
-_M_TRIM_THRESHOLD, _TRIM_THRESHOLD = -1, 8 << 20
-_M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 2 << 20
 
 T = TypeVar("T")
 
@@ -105,11 +101,7 @@ def be_ready() -> None:
         signal.signal(number, signal.SIG_IGN)
     _address_space_at_start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort is expected, and its dump would be large
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if hasattr(libc, "mallopt"):  # glibc
-        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
