@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypedDict
@@ -99,6 +100,12 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
     return app
 
 
+def collect_garbage_rarely() -> None:
+    """Exclude the objects that exist now from garbage collection, and start a collection at 10,000 new ones (ADR 7)."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
 def __getattr__(name: str) -> Any:
     """Create ``app`` at the first access, so that importing this module reads no settings.
 
@@ -109,5 +116,7 @@ def __getattr__(name: str) -> Any:
         configure_logging(form=settings.log_format)
         for sentence in unknown_settings():
             get_logger(__name__).warning("unknown setting", detail=sentence)
-        return create_app(settings)
+        application = create_app(settings)
+        collect_garbage_rarely()
+        return application
     raise AttributeError(name)

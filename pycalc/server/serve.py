@@ -18,7 +18,7 @@ from typing import cast
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.main import LifespanState, create_app
+from pycalc.main import LifespanState, collect_garbage_rarely, create_app
 from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
 from pycalc.server.client_sockets import ClientSockets
@@ -133,9 +133,8 @@ async def listen(
         return {**start, "headers": [*start["headers"], _CLOSE]}, body
 
     server = HttpServer(listener, entry, refusal, dict(state))
-    gc.freeze()  # objects from start-up live as long as the process, so full garbage collections may skip them
+    collect_garbage_rarely()
     gc.enable()
-    gc.set_threshold(10_000)  # a batch in progress has thousands of objects, which were searched again and again
     resources = state["resources"]
     total = max_connections()
     sockets = ClientSockets(listener, 2 * total)
