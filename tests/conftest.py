@@ -53,6 +53,8 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
+# Folders whose tests depend on how the HTTP server starts the task of a request, which differs since Python 3.12.
+_HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
@@ -63,10 +65,12 @@ hypothesis.settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests whose fixtures need a program that pip does not install; run tests of brokers first."""
+    """Mark the tests that need programs and those of the HTTP server; run tests of brokers first."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
+        if item.path.parent in _HTTP_SERVER_FOLDERS:
+            item.add_marker(pytest.mark.http_server)
     items.sort(key=lambda item: _broker(item.nodeid) is None)
 
 
