@@ -1,4 +1,4 @@
-"""GMP and decimal arithmetic give the same digits, over their whole overlap and around each switch-over point."""
+"""Large results by decimal arithmetic, compared with GMP and FLINT, and the prime factors of factorials."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def digits(number: Any) -> str:
 
 @pytest.fixture
 def early_decimal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lower both switch-over points of each operation, so that small operands use decimal arithmetic."""
+    """Lower the thresholds of each operation, so that results from about 1,000 digits on use decimal arithmetic."""
     for name in NAMES:
         monkeypatch.setattr(thresholds, f"{name}_DECIMAL_DIGITS", 1_000)
         monkeypatch.setattr(thresholds, f"{name}_SEED_DIGITS", 100)
@@ -35,21 +35,21 @@ def early_decimal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("levels", range(1, 11))
 def test_fibonacci_by_decimal_doublings(levels: int) -> None:
-    """F(n) equals FLINT's value for every number of decimal doublings, and for even and odd indices on the way."""
+    """F(n) with 1 to 10 doublings in decimal arithmetic equals FLINT's value, for even and odd n."""
     for n in [*range(1 << levels, (1 << levels) + 40), 12_345, 99_999, 65_536, 65_535]:
         assert str(fibonacci_decimal(n, levels)) == digits(FMPZ.fib_ui(n))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 5, 20])
 def test_factorials_by_decimal_squarings(levels: int) -> None:
-    """The factorial equals FLINT's value for every number of layers that are multiplied in decimal arithmetic."""
+    """The factorial of n equals FLINT's value, with its last 1, 2, 5 or all squarings in decimal arithmetic."""
     for n in [2, 3, 4, 5, 6, 7, 9, 10, 24, 25, 26, 48, 49, 50, 120, 121, 122, 125, 169, 1_000, 1_024, 3_125, 4_999]:
         assert factorial_decimal(n, levels).decode() == digits(FMPZ.fac_ui(n))
 
 
 @pytest.mark.parametrize("levels", range(1, 8))
 def test_powers_by_decimal_squarings(levels: int) -> None:
-    """base^k equals FLINT's value for every number of decimal squarings."""
+    """A power with 1 to 7 squarings in decimal arithmetic equals FLINT's value."""
     for base in (2, 3, 5, 7, 12, 10**19 - 1, 10**19 + 1, 3**100):
         for k in (1 << levels, (1 << levels) + 1, (2 << levels) - 1, 300, 511, 512):
             if k >> levels:
@@ -58,7 +58,7 @@ def test_powers_by_decimal_squarings(levels: int) -> None:
 
 @pytest.mark.usefixtures("early_decimal")
 def test_the_switch_over_is_seamless() -> None:
-    """Around the switch-over each computed text equals FLINT's and passes its verification."""
+    """Results of about 1,000 digits, close to the lowered thresholds, equal FLINT's and pass their verification."""
     cases = [("fibonacci", {"n": str(n)}, FMPZ.fib_ui(n)) for n in range(4_770, 4_800)]
     cases += [("factorial", {"n": str(n)}, FMPZ.fac_ui(n)) for n in range(440, 460)]
     cases += [("pow", {"x": "3", "y": str(y)}, FMPZ(3) ** y) for y in range(2_080, 2_110)]
@@ -72,7 +72,7 @@ def test_the_switch_over_is_seamless() -> None:
 
 @pytest.mark.parametrize("around", [-1, 1])
 def test_the_measured_switch_over_points(around: int) -> None:
-    """Just below and above the real switch-over points, GMP gives the same digits."""
+    """Just below and just above the real thresholds, the digits of results equal those by GMP."""
     fibonacci, factorial, power = THREE.values()
     n = int(thresholds.FIBONACCI_DECIMAL_DIGITS / 0.2089876402) + 10 * around
     assert fibonacci.compute(fibonacci.parse({"n": str(n)}), 50) == gmp.fib(n).digits().encode()
@@ -88,7 +88,7 @@ def test_the_measured_switch_over_points(around: int) -> None:
     [("2.5", "3000"), ("-0.3", "2001"), ("0.02", "1500"), ("1200", "700"), ("0.6", "-900"), ("-3e5", "-2000")],
 )
 def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
-    """Decimal points, appended zeros, signs and slashes are in the right place by both arithmetics."""
+    """Long decimals and fractions have FLINT's value: point, appended zeros, sign and slash are in the right place."""
     power = THREE["pow"]
     args = power.parse({"x": x, "y": y})
     text = power.compute(args, 50)
@@ -99,7 +99,7 @@ def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
 
 
 def test_layers_multiply_to_the_factorial() -> None:
-    """10^t times the layers' powers is n!, for each n up to 200."""
+    """For n from 1 to 199, n! is 10^t times the product of the i-th list of primes to the power 2^i, over all i."""
     for n in range(1, 200):
         layers, zeros = factorial_factors(n)
         value = mpz(10) ** zeros
@@ -112,7 +112,7 @@ def test_layers_multiply_to_the_factorial() -> None:
     ("limit", "count"), [(0, 0), (1, 0), (2, 1), (3, 2), (10, 4), (100, 25), (121, 30), (10**6, 78_498)]
 )
 def test_the_sieve_finds_all_primes(limit: int, count: int) -> None:
-    """The number of primes found equals the prime-counting function (OEIS A000720)."""
+    """The sieve finds as many primes as OEIS A000720 says, and the last 100 that it finds are primes."""
     primes = primes_up_to(limit)
     assert len(primes) == count
     assert all(gmp.is_prime(p) for p in primes[-100:])

@@ -1,4 +1,4 @@
-"""Residues and summaries of binomial coefficients and Catalan numbers, without computing the value."""
+"""Residues and summaries of binomial coefficients and Catalan numbers, found without computing these numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULI = (
     1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2, 2**61 - 1, (2**61 - 1) * (2**31 - 1),
     6**20 * 30_011 * (2**89 - 1),
 )  # fmt: skip
-# The product of p to its exponent in the coefficient, over all primes p up to n.
+# A program for PARI/GP: n over k modulo m, as the product over all primes p <= n of p to its exponent in n over k.
 PARI = """\
 residue(n, k, m) = {
   my(r = Mod(1, m), e, q);
@@ -35,14 +35,14 @@ residue(n, k, m) = {
 
 
 def residue(n: int, k: int, modulus: int) -> int:
-    """Return the residue of "n over k" computed from the factors of m, never from the coefficient itself."""
+    """Return n over k modulo ``modulus``; assert that the coefficient itself is not computed."""
     plan: BinomialPlan = plan_binomial(n, min(k, n - k), modulus).method
     assert not plan.whole
     return plan.residue(n, min(k, n - k))
 
 
 def test_residues_are_those_of_pari() -> None:
-    """For n from 20,000 to 80,000, any k, and moduli of all kinds, the residues equal PARI's."""
+    """For 200 random coefficients with n from 20,000 to 80,000, residues modulo all kinds of numbers equal PARI's."""
     random = Random(19)  # noqa: S311  # operands, no secrets
     cases = []
     for _ in range(200):
@@ -55,7 +55,7 @@ def test_residues_are_those_of_pari() -> None:
 
 
 def test_prime_powers_agree_with_the_coefficients() -> None:
-    """Residues modulo prime powers equal those of all coefficients with n below 130, also if the residue is 0."""
+    """For n below 130, ``carries`` counts how often a prime divides n over k, and nonzero residues are right."""
     for prime, exponent in ((2, 1), (2, 9), (3, 4), (5, 3), (7, 1), (11, 2)):
         modulus = prime**exponent
         for n in range(130):
@@ -71,7 +71,7 @@ def test_prime_powers_agree_with_the_coefficients() -> None:
 @pytest.mark.parametrize("modulus", MODULI)
 @pytest.mark.parametrize("n", [10**18, 10**18 - 1, 2**60 - 1, 30_011**3 + 5])
 def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
-    """For n up to 10^18, residues equal the coefficient's if k is small, and obey Pascal's rule if k is large."""
+    """For n up to 10^18, residues equal ``math.comb`` for small k; for large k and 7 moduli, Pascal's rule holds."""
     for k in (0, 1, 5, 1_500):
         assert residue(n, k, modulus) == math.comb(n, k) % modulus
     if modulus in (1, 2**64, 5**40, 10**30, 997**3, 30_011, 30_011**2):
@@ -80,7 +80,7 @@ def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
 
 
 def test_the_residue_of_a_negative_n_has_its_sign() -> None:
-    """For negative n, and outside the triangle, all three ways to a residue agree."""
+    """For a negative n, and for k > n, the results of ``residue``, ``modulo`` and ``modulo_agrees`` are consistent."""
     for n, k in ((-30, 7), (-30, 8), (30, 7), (7, 30), (0, 0), (-1, 5), (-40_000, 21_001)):
         args = BINOMIAL.parse({"n": str(n), "k": str(k)})
         value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)
@@ -110,7 +110,7 @@ def test_catalan_numbers(modulus: int) -> None:
     ],
 )  # fmt: skip
 def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integers) -> None:
-    """A summary equals the value's size, first and last digits, for values below and above the switch to logarithms."""
+    """A summary has the digit count and the first and last digits of the value, for short and for long values."""
     operation = cast("Summarisable[Integers]", OPERATIONS[name])
     text = operation.compute(args, 50).decode().lstrip("-")
     summary = operation.summary(args)
@@ -118,7 +118,7 @@ def test_a_summary_has_the_size_and_the_ends_of_the_value(name: str, args: Integ
 
 
 def test_a_modulus_that_would_have_to_be_factored_is_refused() -> None:
-    """A modulus that is a product of two long primes is refused, unless k is small or the value is short."""
+    """A modulus that is a product of two long primes is refused if n and k are large, but accepted if k is small."""
     hard = (2**89 - 1) * (2**107 - 1)
     with pytest.raises(InvalidInput, match="too hard to factor") as caught:
         plan_binomial(10**18, 10**17, hard)
@@ -129,7 +129,7 @@ def test_a_modulus_that_would_have_to_be_factored_is_refused() -> None:
 
 
 def test_residues_from_the_prime_factors_of_small_coefficients() -> None:
-    """All coefficients with n below 60 have their residues, modulo primes, powers and 1."""
+    """For all n below 60, ``sieved_residue`` equals ``math.comb`` modulo 1, modulo primes and modulo 49."""
     for n in range(60):
         for k in range(n + 1):
             for modulus in (1, 2, 7, 49, 2**61 - 1):
@@ -138,5 +138,5 @@ def test_residues_from_the_prime_factors_of_small_coefficients() -> None:
 
 @pytest.mark.parametrize(("n", "k"), [(4_999, 2_500), (100_003, 5_000), (77_777, 38_888), (332_000, 166_000)])
 def test_residues_from_the_prime_factors_of_long_coefficients(n: int, k: int) -> None:
-    """The coefficient itself, from GMP, has the same residue."""
+    """For a large n, ``sieved_residue`` equals the residue of the coefficient that GMP computes."""
     assert sieved_residue(n, k, 2**61 - 1) == gmpy2.bincoef(n, k) % (2**61 - 1)

@@ -1,4 +1,4 @@
-"""Estimated bounds of the values in an expression: the true value lies within them."""
+"""Estimated bounds of the values in an expression, which must enclose the true values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encloses(size: Size, value: mpq) -> bool:
 
 @pytest.mark.parametrize(("a", "b"), list(product(VALUES, VALUES)))
 def test_a_sum_is_within_its_bounds(a: mpq, b: mpq) -> None:
-    """A sum is within its bounds, whether the two values are known exactly or only by their sizes."""
+    """A sum is within its estimated bounds, whether its two terms are known exactly or only by their sizes."""
     for hidden in (False, True):
         sizes = [size_of(value) for value in (a, b)]
         left, right = [size._replace(low=None, high=None) for size in sizes] if hidden else sizes

@@ -24,7 +24,7 @@ def value(text: str) -> str:
 
 
 def refusal(text: str) -> tuple[int | None, str]:
-    """Return the position and the message of an error."""
+    """Parse an invalid expression, and return the position and the message of the error."""
     with pytest.raises(InvalidInput) as refused:
         EVALUATE.parse({"expression": text})
     (problem,) = refused.value.problems
@@ -66,7 +66,7 @@ def refusal(text: str) -> tuple[int | None, str]:
     ],
 )
 def test_precedence_and_literals(text: str, expected: str | None) -> None:
-    """Each text has the value that mathematics gives it; None means that it is refused."""
+    """An expression has the value that the usual precedence gives; None means that the expression is refused."""
     if expected is None:
         refusal(text)
     else:
@@ -91,7 +91,7 @@ def test_precedence_and_literals(text: str, expected: str | None) -> None:
     ],
 )
 def test_the_canonical_form_is_the_same_for_one_tree(texts: tuple[str, ...], expected: str) -> None:
-    """Spaces, needless parentheses and notation do not change the canonical form, which is its own canonical form."""
+    """Spaces, needless parentheses and notation do not change the canonical form; parsing that form reproduces it."""
     assert {canonical(text) for text in texts} == {expected}
     assert canonical(expected) == expected
 
@@ -153,7 +153,7 @@ def test_the_canonical_form_is_the_same_for_one_tree(texts: tuple[str, ...], exp
     ],
 )
 def test_a_refusal_points_at_its_place(text: str, position: int, words: str) -> None:
-    """An error's position counts characters from 0, and its message shows the right form."""
+    """A syntax error has the position of the faulty part, counted from 0, and a message that explains the fault."""
     found, sentence = refusal(text)
     assert words in sentence
     assert found == position
@@ -173,7 +173,7 @@ def test_a_refusal_points_at_its_place(text: str, position: int, words: str) -> 
     ],
 )
 def test_what_is_within_the_bounds_has_a_value(text: str) -> None:
-    """The deepest and longest expressions that are accepted can be sent to a worker process and computed."""
+    """Expressions at the limits of depth and length can be pickled, as for a worker process, and are computed."""
     args = EVALUATE.parse({"expression": text})
     assert pickle.dumps(args)
     estimate = EVALUATE.estimate(args, 0)

@@ -31,7 +31,7 @@ MANY_PARTS = " + ".join(f"(j % {n})" for n in range(2, 30))
 
 
 def result(text: str, precision: int = 0) -> Verified:
-    """Return the verified result of an expression, after its estimate was made, as the service does."""
+    """Estimate an expression, and then return its verified result, as the service does."""
     args = EVALUATE.parse({"expression": text})
     estimate = EVALUATE.estimate(args, precision)
     return EVALUATE.result(args, precision, exact=estimate.exact)
@@ -89,7 +89,7 @@ def value(text: str, precision: int = 0) -> str:
     ],
 )
 def test_exact_values(text: str, expected: str | None) -> None:
-    """Exact values are fractions in lowest terms, terminating decimals, or booleans; None means a DomainError."""
+    """An exact value is written as a decimal, a fraction in lowest terms, a boolean or a list; None: a DomainError."""
     if expected is None:
         with pytest.raises(DomainError):
             result(text)
@@ -133,7 +133,7 @@ def test_exact_values(text: str, expected: str | None) -> None:
     ],
 )
 def test_residues_are_carried_down(text: str, expected: int) -> None:
-    """Residues of numbers that are too large to write out equal those by Python's modular powers."""
+    """Residues of expressions, most of which are too large to write out, equal independently computed ones."""
     assert value(text) == str(expected)
 
 
@@ -164,13 +164,13 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
 )
 @pytest.mark.parametrize("precision", [0, 30])
 def test_sums_and_products(text: str, expected: Fraction, precision: int) -> None:
-    """Sums and products are the same exact numbers as Python's, whatever the precision of irrational parts."""
+    """Sums and products equal those computed in Python, and stay exact even if a precision is requested."""
     found = result(text, precision)
     assert (Fraction(found.text.decode()), found.exact) == (expected, True)
 
 
 def test_a_wrong_degree_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The differences that sum a polynomial are taken at other points in the verification, and at one more."""
+    """If a polynomial is summed with too low a degree, the verification fails."""
     monkeypatch.setattr(evaluation, "polynomial_degree", lambda *_: 1)
     with pytest.raises(VerificationFailed):
         value("sum(i, 1, 1000, i^2)")
@@ -195,13 +195,13 @@ def test_a_wrong_degree_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_huge_value_of_a_function_is_an_exponent_of_a_residue(text: str, expected: int) -> None:
-    """A function's huge value may be an exponent in a residue: only the exponent's residue is computed."""
+    """In ``a^b mod m``, b may be the huge value of a function: the estimate is below 5 s, and the residue is right."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 5
     assert value(text) == str(expected)
 
 
 def test_exponents_that_are_reduced_give_the_residues_of_the_whole_exponents() -> None:
-    """Residues of powers with a large function as exponent equal Python's ``pow`` with the whole exponent."""
+    """If an exponent contains a factorial or similar, the power's residue equals ``pow`` with the whole exponent."""
     random = Random(5)  # noqa: S311  # operands, no secrets
     exponents = {
         "factorial(10000)": gmpy2.fac(10_000),
@@ -288,7 +288,7 @@ def test_what_has_no_value_is_refused_at_its_place(text: str, position: int, wor
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position: int) -> None:
-    """The estimate refuses an expression that is too large, and names the part."""
+    """The estimate refuses an expression that is too large, with the position of the part that causes this."""
     args = EVALUATE.parse({"expression": text})
     with pytest.raises(ResultTooLarge) as refused:
         EVALUATE.estimate(args, 0)
@@ -304,7 +304,7 @@ def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position:
         ("2^(10^5)", "2^(10^7)"),
         ("sum(i, 1, 9, fibonacci(i))", "sum(i, 1, 9, fibonacci(10^6 * i))"),
         ("2^(10^5) // 3^(10^4)", "2^(10^7) // 3^(10^6)"),
-        ("sum(i, 1, 10, 0 * (i % 7)) mod 7", "sum(i, 1, 10^6, 0 * (i % 7)) mod 7"),  # 0 is known, and computed
+        ("sum(i, 1, 10, 0 * (i % 7)) mod 7", "sum(i, 1, 10^6, 0 * (i % 7)) mod 7"),  # known to be 0, but still computed
         ("sum(i, 1, 16, (i % 7) * 3)", "sum(i, 1, 16, (i % 7) * sum(k, 1, 300000, k % 3))"),
         ("sum(i, 1, 10, sum(j, i, i, j % 7))", f"sum(i, 1, 500, sum(j, i, i + 15, {MANY_PARTS}))"),
     ],
@@ -378,7 +378,7 @@ def test_irrational_values_are_correctly_rounded(text: str, reference: Callable[
     ],
 )
 def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, exact: bool) -> None:
-    """With a precision of 10 digits, irrational values are rounded, and values that can be exact stay exact."""
+    """With a precision of 10 digits, each expression has the expected text, marked as exact or rounded."""
     assert result(text, 10) == Verified(expected.encode(), exact)
 
 
@@ -396,7 +396,7 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
     ],
 )
 def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> None:
-    """Comparisons and roundings that no precision can decide, such as of equal irrational values, are refused."""
+    """An expression is refused if interval arithmetic can't decide it, for example if equal irrational parts cancel."""
     with pytest.raises(DomainError) as refused:
         result(text, 10)
     (problem,) = refused.value.problems
@@ -406,7 +406,7 @@ def test_what_enclosures_cannot_decide_is_refused(text: str, position: int) -> N
 
 @pytest.mark.parametrize(("text", "position"), [("2^0.5 * 10^4000000", 6), ("2^(-10^8 - 0.5)", 1)])
 def test_a_rounded_part_far_from_1_is_refused_with_its_own_limit(text: str, position: int) -> None:
-    """A rounded part has a lower limit on its digits than exact parts, and the error states that limit."""
+    """A rounded part that is too large, or too close to 0, is refused; the error states the limit for rounded parts."""
     with pytest.raises(ResultTooLarge) as refused:
         result(text, 10)
     (problem,) = refused.value.problems
@@ -455,13 +455,13 @@ def test_huge_factorials_are_parts_of_residues() -> None:
     ],
 )
 def test_a_part_that_has_a_residue_needs_no_value(text: str, expected: str) -> None:
-    """A part with a residue is not computed in full: the estimate is short, and the value is right."""
+    """A huge part below ``mod`` or ``%`` is not computed in full: the estimate is below 5 s, and the value is right."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 5
     assert value(text) == expected
 
 
 def test_floors_of_long_irrational_values_are_right() -> None:
-    """floor(b^(p/q)·10^k) equals the integer root of b^p·10^(kq) by GMP."""
+    """floor(b^(p/q)·10^k) equals the integer q-th root of b^p·10^(kq) that GMP computes."""
     random = Random(3)  # noqa: S311  # operands, no secrets
     for _ in range(200):
         b, p, q, k = (random.randint(2, most) for most in (1_000, 20, 9, 3_000))
@@ -485,7 +485,7 @@ def test_floors_of_long_irrational_values_are_right() -> None:
     ],
 )
 def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
-    """The verification modulo a random prime rejects a wrong text and accepts the right one."""
+    """The verification of an expression's result rejects a wrong text and accepts the right one."""
     expression = EXPRESSIONS.read(text)
     right = EXPRESSIONS.compute(expression, 0)
     assert EXPRESSIONS.verify(expression, 0, right, random_prime())
@@ -553,7 +553,7 @@ def test_equal_canonical_forms_have_one_key() -> None:
     ],
 )
 def test_the_residue_of_a_call_takes_no_more_than_the_operation_s(text: str, expected: str) -> None:
-    """A function directly below ``mod`` is verified by its own operation, so a large argument is no obstacle."""
+    """A function whose value is reduced by ``mod`` may have a huge argument: the estimate is below 10 s."""
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 10
     assert value(text) == expected
@@ -567,7 +567,7 @@ def test_the_verification_modulo_a_prime_is_estimated() -> None:
 
 @pytest.mark.parametrize(("text", "position"), [("1 + modinverse(2, 4)", 4), ("2 * factorial(0 - 1)", 4)])
 def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> None:
-    """The error of an operation has the position of its name."""
+    """If an operation in an expression has no value, the error has the position of the operation's name."""
     with pytest.raises(DomainError) as refused:
         result(text)
     assert [problem.position for problem in refused.value.problems] == [position]
@@ -575,13 +575,13 @@ def test_an_operation_s_error_points_at_its_call(text: str, position: int) -> No
 
 @pytest.mark.parametrize("text", ["3^(1e20000) % 97", "(3^(1e20000) mod 97) + 0"])
 def test_flint_is_not_imported_on_the_event_loop(text: str) -> None:
-    """A residue that needs Euler's theorem needs FLINT, so its estimate is too long for the event loop."""
+    """A residue that needs FLINT is estimated as too slow for the event loop, because importing FLINT takes long."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds > INLINE_SECONDS
 
 
 @pytest.mark.parametrize("text", ["factorize(2^64 + 1)", "factorize(floor(2^0.5 * 10^12))"])
 def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
-    """The last step of a factorization is its result, which is then verified."""
+    """The last step of a factorization is its result; the verification accepts it, and rejects a wrong one."""
     args = EVALUATE.parse({"expression": text})
     steps = EVALUATE.steps(args, 20)
     assert steps is not None
@@ -592,7 +592,7 @@ def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
 
 
 def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
-    """The event loop asks for steps, so an argument without a value is noticed only when the first step is taken."""
+    """Creating the steps computes nothing: the error of an argument without a value is raised at the first step."""
     steps = EVALUATE.steps(EVALUATE.parse({"expression": "factorize(1 / (2 - 2))"}), 0)
     assert steps is not None
     with pytest.raises(DomainError):
@@ -601,5 +601,5 @@ def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
 
 @pytest.mark.parametrize("text", ["2 + 2", "isprime(97)"])
 def test_other_expressions_have_no_steps(text: str) -> None:
-    """Only a call of a stepwise operation, at the top of the expression, has steps."""
+    """An expression that is not a call of an operation with steps, such as ``factorize``, has no steps."""
     assert EVALUATE.steps(EVALUATE.parse({"expression": text}), 0) is None

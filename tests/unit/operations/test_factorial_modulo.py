@@ -33,7 +33,7 @@ def by_wilson(n: int, prime: int) -> int:
 
 @pytest.mark.parametrize("n", [20_000, 25_281, 65_535, 65_536, 99_999])
 def test_each_prime_near_the_square_root(n: int) -> None:
-    """The residue of n! modulo p·q equals FLINT's for primes p on both sides of the step algorithm's bounds."""
+    """The residue of n! modulo p·q equals FLINT's for primes p from sqrt(n)/2 to 4·sqrt(n) + 200 and a prime q."""
     beyond = int(gmp.next_prime(10 * n))
     product = product_of(n)
     primes = [prime for prime in primes_up_to(largest_inverted(n) + 200) if prime > math.isqrt(n) // 2]
@@ -43,7 +43,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
-    """A modulus made of all primes near sqrt(n) is factored, even if planning has not searched for factors."""
+    """Moduli with prime factors above sqrt(n) give the right residue, even if planning has not searched for factors."""
     n = 30_011
     product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
@@ -57,9 +57,9 @@ def test_no_prime_makes_the_steps_fail() -> None:
 
 @pytest.mark.parametrize("prime", [14_143, 14_149, 28_289, 56_569, 56_591, 1_000_003])
 def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
-    """(2·10^8)! modulo p·q is right for p near sqrt(n) or beyond, and q just above n.
+    """(2·10^8)! modulo p·q·r is right for p near sqrt(n) or beyond, and the first two primes q and r above n.
 
-    The expected residue is 0 modulo p, and follows from Wilson's theorem modulo q.
+    The expected residue is 0 modulo p, and follows from Wilson's theorem modulo q and modulo r.
     """
     n = 200_000_000
     first = int(gmp.next_prime(n))
@@ -73,7 +73,7 @@ def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
 
 
 def test_factors_beyond_trial_division() -> None:
-    """If planning stopped its search for primes below sqrt(n), the modulus is factored before the computation."""
+    """If planning has searched for prime factors up to 100 only, a modulus with larger ones gives the right residue."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
     assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus
@@ -89,7 +89,7 @@ def test_exponents_are_not_counted_further_than_needed() -> None:
 
 @pytest.mark.parametrize(("prime", "n"), [(3, 20_000), (101, 20_100), (20_011, 20_011)])
 def test_a_prime_power_that_does_not_divide(prime: int, n: int) -> None:
-    """The residue of n! modulo a prime power is 0 up to the prime's exponent in n!, and not 0 above it."""
+    """The residue of n! modulo p^e·q is right if e is the exponent of the prime p in n!, one less, or one more."""
     exponent = sum(n // prime**k for k in range(1, 20))
     product = product_of(n)
     for power in (exponent - 1, exponent, exponent + 1):
@@ -121,7 +121,7 @@ class TestChecks:
             assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
 
     def test_the_check_costs_no_more_than_the_residue(self) -> None:
-        """Verifying (p - 4)! modulo a prime p of 1,002 digits multiplies three factors instead of about p."""
+        """(p - 4)! modulo a prime p of 1,002 digits is planned as a product of 3 factors, in less than 1 ms."""
         plan = Factorial().plan_modulo((LONG_PRIME - 4,), LONG_PRIME)
         residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1

@@ -1,4 +1,4 @@
-"""Values from tables and identities that are independent of this code."""
+"""Results and summaries, compared with tables and identities that are independent of this code."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_thousand_digit_number_is_no_obstacle() -> None:
 
 @pytest.mark.parametrize("n", [10**18, 10**30, 10**18 - 1])
 def test_summary_of_a_fibonacci_number_that_nobody_can_write(n: int) -> None:
-    """The summary of F(10^18) agrees with Binet's formula in mpmath, and its last digits with exact matrix powers."""
+    """The summary of a huge F(n) agrees with Binet's formula in mpmath, and its last digits with matrix powers."""
     operation = THREE["fibonacci"]
     summary = operation.summary(operation.parse({"n": str(n)}))
     with mpmath.workdps(80):
@@ -163,7 +163,7 @@ def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
 
 @pytest.mark.parametrize("n", [10**18, 10**6, 123_456_789])
 def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
-    """The summary of (10^18)! has the size and first digits by mpmath's log-gamma."""
+    """The summary of a huge n! has the size and first digits by mpmath's log-gamma, and ends in 20 zeros."""
     operation = THREE["factorial"]
     summary = operation.summary(operation.parse({"n": str(n)}))
     with mpmath.workdps(80):
@@ -175,7 +175,7 @@ def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
 
 @pytest.mark.parametrize(("x", "y"), [(7, 10**18), (3, 10**18 + 1), (999_999_999, 10**17), (2, 10**40)])
 def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
-    """The summary of 7^(10^18) has the size and first digits by mpmath, and the last digits by modular powers."""
+    """The summary of a huge power has the size and first digits by mpmath, and the last digits by modular powers."""
     operation = THREE["pow"]
     summary = operation.summary(operation.parse({"x": str(x), "y": str(y)}))
     with mpmath.workdps(120):
@@ -186,7 +186,7 @@ def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
 
 
 def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
-    """The summary of 0.5^(10^18) has 10^18 decimal places and the last digits of 5^(10^18)."""
+    """The summary of 0.5^(10^18) counts 10^18 + 1 digits, and its last digits are those of 5^(10^18)."""
     operation = THREE["pow"]
     args = operation.parse({"x": "0.5", "y": "1e18"})
     summary = operation.summary(args)

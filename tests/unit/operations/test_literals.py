@@ -80,7 +80,7 @@ NOT_RATIONAL = (
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", [*NOT_NATURAL, "1" * 10_001])
 def test_a_wrong_natural_number_is_refused_with_a_pointer(name: str, text: str) -> None:
-    """Anything but a whole number is a validation error that points to /n."""
+    """A text that is not a natural number, or is too large, is a validation error that points to /n."""
     with pytest.raises(InvalidInput) as caught:
         THREE[name].parse({"n": text})
     assert [problem.pointer for problem in caught.value.problems] == ["/n"]
@@ -95,7 +95,7 @@ def test_a_negative_natural_number_is_refused_with_the_range() -> None:
 
 
 def test_a_missing_operand_is_refused() -> None:
-    """A missing operand is a validation error that points to it."""
+    """If all operands are missing, the validation error has a pointer to each of them."""
     with pytest.raises(InvalidInput) as caught:
         THREE["pow"].parse({})
     assert [problem.pointer for problem in caught.value.problems] == ["/x", "/y"]
@@ -103,7 +103,7 @@ def test_a_missing_operand_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [*NOT_RATIONAL, "1" * 1_000_001, "1e1000000000000000001", "1e-" + "9" * 5_000])
 def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
-    """A text that is not a decimal, whole number or fraction is an error that points to its operand."""
+    """A text that is not a decimal, integer or fraction, or is too large, is an error that points to its operand."""
     for raw, pointer in (({"x": text, "y": "1"}, "/x"), ({"x": "1", "y": text}, "/y")):
         with pytest.raises(InvalidInput) as caught:
             THREE["pow"].parse(raw)
@@ -111,7 +111,7 @@ def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
 
 
 def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
-    """A base of over 10,000 digits is parsed, because ``mod`` may follow; the estimate of the power refuses it."""
+    """An exponent of 10,001 digits is refused when parsed; a base only by the estimate, because ``mod`` allows it."""
     power, text = THREE["pow"], "7" * 10_001
     with pytest.raises(InvalidInput) as caught:
         power.parse({"x": "1", "y": text})
@@ -147,7 +147,7 @@ def test_naturals_are_canonical(name: str) -> None:
     ],
 )
 def test_forms_of_whole_numbers_are_one_number(name: str, text: str, value: int) -> None:
-    """Hexadecimal, binary, grouped and exponent forms of a number have the same cache key."""
+    """Hexadecimal, binary, grouped and exponent forms of a number have the same cache key as its plain form."""
     operation = OPERATIONS[name]
     others = {parameter.name: "1" for parameter in operation.parameters[1:]}
     first = operation.parameters[0].name
@@ -165,7 +165,7 @@ def test_groups_of_digits_have_digits_on_both_sides(text: str) -> None:
 @pytest.mark.parametrize("name", NATURAL_OPERATIONS)
 @pytest.mark.parametrize("text", ["1" + "0" * 30, "7" * 5_000, "9" * 10_000])
 def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> None:
-    """10^30 and an n of 5,000 digits are accepted and estimated as enormous; the cache key stays short."""
+    """An n from 10^30 up to 10,000 digits is accepted; its estimate is enormous, and its cache key is short."""
     operation = THREE[name]
     args = operation.parse({"n": text})
     assert operation.input(args) == {"n": text}
@@ -217,7 +217,7 @@ def test_absurd_naturals_are_estimated_not_computed(name: str, text: str) -> Non
     ],
 )
 def test_numbers_are_canonical(text: str, shown: int | str) -> None:
-    """Equal numbers are shown the same way: safe integers as JSON numbers, decimals and fractions as strings."""
+    """Equal numbers are shown the same way: integers within ±(2^53 - 1) as JSON numbers, all others as strings."""
     operation = THREE["pow"]
     args = operation.parse({"x": text, "y": "1"})
     assert operation.input(args) == {"x": shown, "y": 1}
@@ -254,7 +254,7 @@ def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> N
 
 
 def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
-    """An exponent of 1e999999999 is refused, unless the base is 0, 1 or -1."""
+    """An exponent of magnitude 10^10000 or more is refused, unless the base is 0, 1 or -1."""
     operation = THREE["pow"]
     for beyond in ("1e999999999", "-1e999999999", "1e10000"):
         with pytest.raises(InvalidInput) as caught:

@@ -14,7 +14,7 @@ FIBONACCI, FACTORIAL, POWER = THREE.values()
 
 
 def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
-    """Return the residue, after checking that its estimate is sane."""
+    """Return the residue, after checking that its estimate is above 0 and below 30 s."""
     args = THREE[operation].parse(raw)
     assert 0 < THREE[operation].plan_modulo(args, modulus).seconds < 30
     return int(THREE[operation].modulo(args, modulus))
@@ -22,7 +22,7 @@ def modulo(operation: str, raw: dict[str, str], modulus: int) -> int:
 
 @pytest.mark.parametrize("modulus", [1, 2, 3, 4, 5, 7, 10, 25, 100, 1_000, 2**64, 10**40 + 7])
 def test_small_results_modulo_anything(modulus: int) -> None:
-    """F(n), n! and x^y modulo m equal the remainders of the full numbers."""
+    """For n below 60, F(n), n! and (-7)^n modulo m equal the remainders of the full numbers."""
     for n in range(60):
         assert modulo("fibonacci", {"n": str(n)}, modulus) == gmp.fib(n) % modulus
         assert modulo("factorial", {"n": str(n)}, modulus) == math.factorial(n) % modulus
@@ -30,7 +30,7 @@ def test_small_results_modulo_anything(modulus: int) -> None:
 
 
 def test_fibonacci_indices_of_a_thousand_digits() -> None:
-    """F(n) modulo m repeats with the Pisano period: 60 for 10, 3·2^(k-1) for 2^k, 15·10^8 for 10^9."""
+    """F(n) modulo m repeats with a period: 60 for 10, 3·2^15 for 2^16, and 2·(p + 1) for the prime p = 10^9 + 7."""
     n = 10**1000 + 12_345
     assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 10) == gmp.fib(n % 60) % 10
     assert modulo("fibonacci", {"n": str(gmp.mpz(n))}, 2**16) == gmp.fib(n % (3 * 2**15)) % 2**16
@@ -51,7 +51,7 @@ def test_exponents_of_a_thousand_digits() -> None:
     ("x", "y", "modulus"), [("2", "-1", 10), ("0.5", "3", 4), ("6", "-2", 9), ("0.1", "1", 15), ("1/6", "1", 4)]
 )
 def test_no_inverse_no_residue(x: str, y: str, modulus: int) -> None:
-    """If the denominator and m share a factor, the residue is a DomainError."""
+    """If the denominator and m share a factor, there is no residue, and a DomainError is raised."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": x, "y": y}, modulus)
 
@@ -81,7 +81,7 @@ def test_rationals_modulo_m(x: str, y: str, modulus: int, residue: int) -> None:
 
 
 def test_an_irrational_number_has_no_residue() -> None:
-    """sqrt(2) mod 7 is a DomainError, not 3."""
+    """sqrt(2) modulo 7 raises DomainError, although 3^2 is 2 modulo 7."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": "2", "y": "0.5"}, 7)
 
@@ -109,7 +109,7 @@ def test_factorials_modulo_all_kinds_of_numbers(modulus: int) -> None:
 
 
 def test_factorials_with_a_huge_argument() -> None:
-    """The residue of n! is 0 if n >= m or a smooth m divides n!; near a prime, Wilson's theorem gives it."""
+    """The residue of n! is 0 if n >= m or a smooth m divides n!; for n just below a prime m, Wilson's theorem holds."""
     prime = 2**61 - 1
     assert modulo("factorial", {"n": "9" * 5_000}, prime) == 0
     assert modulo("factorial", {"n": str(prime - 1)}, prime) == prime - 1
@@ -121,7 +121,7 @@ def test_factorials_with_a_huge_argument() -> None:
 
 
 def test_an_endless_computation_is_estimated_as_such() -> None:
-    """(10^18)! modulo a larger prime is estimated to take hours, so that it is not started."""
+    """For n >= 10^18, the estimate of n! modulo a much larger prime is over 1,000 s, so that it is not started."""
     args = FACTORIAL.parse({"n": str(10**18)})
     assert FACTORIAL.plan_modulo(args, 10**40 + 121).seconds > 1_000
     absurd = FACTORIAL.parse({"n": gmp.mpz(2**19_900).digits()})

@@ -63,7 +63,7 @@ def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyP
 
 
 def test_the_facts_are_those_of_the_text() -> None:
-    """The sign is not a digit, but letters such as e are; first and last digits are letters too."""
+    """Letters, such as e, count as digits, also among the first and last digits; the sign does not."""
     assert describe_in_base(b"-1e5") == (3, "1e5", "1e5")
     text = format(2**100 - 1, "x").encode()
     assert describe_in_base(text) == (25, "f" * 20, "f" * 20)
@@ -81,7 +81,7 @@ def test_only_an_exact_integer_has_another_base(text: bytes, exact: bool) -> Non
 
 @pytest.mark.parametrize(("base", "digits"), [(2, 9_999), (3, 6_309), (16, 2_500), (36, 1_934)])
 def test_the_plan_counts_the_digits_of_the_base(base: int, digits: int) -> None:
-    """The plan's digit count is right for the base, or too high by one; base belongs to the key and the input."""
+    """A plan's digit count is right for the base, or too high by one; the cache key and the input contain the base."""
     plan = make_plan(LIMIT, "pow", ("2", "9998"), Options(base=base))
     text, facts = execute(plan.task)
     assert (len(text or b""), facts.digits) == (digits, str(digits))
@@ -91,7 +91,7 @@ def test_the_plan_counts_the_digits_of_the_base(base: int, digits: int) -> None:
 
 @pytest.mark.parametrize(("y", "base"), [(10_000, 2), (33_300, 9), (52_000, 36)])
 def test_a_text_over_the_limit_is_refused(y: int, base: int) -> None:
-    """If a text in the base exceeds the limit, the error names limit and base, and has no exact size."""
+    """If a result has too many digits in the base, the error names limit and base, but not the exact size."""
     with pytest.raises(ResultTooLarge, match=f"10,000 digits in base {base}") as caught:
         make_plan(LIMIT, "pow", ("2", str(y)), Options(base=base))
     assert (caught.value.digits, caught.value.limit) == (None, LIMIT)

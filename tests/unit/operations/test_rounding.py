@@ -14,7 +14,7 @@ POWER = OPERATIONS["pow"]
 
 
 def decimal_text(value: Fraction) -> str:
-    """Return a fraction as a terminating decimal."""
+    """Return the decimal form of a fraction; the form must be finite."""
     places = 0
     while value.denominator != 1:
         value *= 10
@@ -24,7 +24,7 @@ def decimal_text(value: Fraction) -> str:
 
 
 def root_of(square: Fraction, precision: int) -> str:
-    """Return the verified square root that the service computes."""
+    """Return the verified square root of ``square`` that the service computes."""
     args = POWER.parse({"x": decimal_text(square), "y": "0.5"})
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, 2**61 - 1)
@@ -41,7 +41,7 @@ def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
 
 @pytest.mark.parametrize("distance", [30, 300, 4_000])
 def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
-    """sqrt(1 ± 10^-d) at 20 digits is not rounded across a power of ten."""
+    """Square roots just above or below 1 and 0.1 are correctly rounded to 20 digits."""
     epsilon = Fraction(1, 10**distance)
     assert root_of(1 + epsilon, 20) == root_of(1 - epsilon, 20) == "1." + "0" * 19
     assert root_of(Fraction(1, 100) - epsilon, 20) == "0.1" + "0" * 19
@@ -50,7 +50,7 @@ def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
 
 @pytest.mark.parametrize("precision", [1, 2, 3, 10, 100, 1_000, 10_000])
 def test_square_roots_agree_with_integer_square_roots(precision: int) -> None:
-    """The digits of sqrt(2), sqrt(3) and sqrt(7) equal those of the integer square root of the number times 10^2k."""
+    """The digits of sqrt(2), sqrt(3) and sqrt(7) equal those of scaled and rounded integer square roots."""
     for radicand in (2, 3, 7):
         expected = (isqrt(4 * radicand * 10 ** (2 * precision - 2)) + 1) // 2
         assert root_of(Fraction(radicand), precision).replace(".", "") == mpz(expected).digits()

@@ -1,4 +1,4 @@
-"""Tables of constants and bounds, compared with mpmath, an independent library."""
+"""Constants, primes, intervals and measured times, compared with mpmath, OEIS and exact arithmetic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # Th
 
 
 def test_the_bernoulli_numbers_of_stirlings_series() -> None:
-    """Each entry is the next Bernoulli number of even index, in lowest terms."""
+    """The table has the Bernoulli numbers of the even indices from 2 to 28, in lowest terms."""
     expected = [mpmath.bernfrac(2 * k) for k in range(1, 15)]
     assert list(factorial._BERNOULLI) == [(int(numerator), int(denominator)) for numerator, denominator in expected]
 
@@ -66,13 +66,13 @@ def test_the_number_of_primes(limit: int, count: int) -> None:
 
 @pytest.mark.parametrize(("n", "prime", "exponent"), [(0, 2, 0), (1, 2, 0), (10, 2, 8), (10, 3, 4), (100, 5, 24)])
 def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: int) -> None:
-    """10! = 2^8·3^4·5^2·7, and 100! ends in 24 zeros."""
+    """The exponents agree with 10! = 2^8·3^4·5^2·7, and with the 24 zeros at the end of 100!."""
     assert factorial_exponent(n, prime) == exponent
 
 
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
-    """The product of the layers is n!; no layer repeats a prime, and none contains 5."""
+    """The lists of primes and the power of ten give n!; no list repeats a prime, and none contains 5."""
     layers, zeros = factorial_factors(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):
@@ -86,7 +86,7 @@ def test_the_layers_of_a_factorial(n: int) -> None:
     "value", ["0", "1/3", "-1/3", "5/2", "-5/2", "7", "-7", "1e30", "-1e-30", "1023.5", "3e-9", "1e80", "-3e70"]
 )
 def test_floor_and_nearest(value: str) -> None:
-    """Floor and nearest integer equal those by Fraction; halves are rounded up."""
+    """The floor and the nearest integer of an MPFR number equal those of an exact fraction; halves are rounded up."""
     arithmetic = IntervalArithmetic(200)
     exact = Fraction(value)
     quotient = (arithmetic.integer(exact.numerator) / exact.denominator).low
@@ -99,7 +99,7 @@ def test_floor_and_nearest(value: str) -> None:
 
 
 def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
-    """An undecided rounding is tried again with twice the precision, up to four million bits (Ziv's strategy)."""
+    """An undecided attempt is repeated with twice the precision, below four million bits (Ziv's strategy)."""
     tried: list[int] = []
 
     def decides_above(bits: int) -> Callable[[IntervalArithmetic], bool | None]:
@@ -122,7 +122,7 @@ def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
 @pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789])
 @pytest.mark.parametrize("exponent", [0, 1, 2, 19, 20, 21, 300, 1_999, 2_000, 4_000, 4_001])
 def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
-    """A power's size, first and last digits equal those of Python's exact power, by every method."""
+    """The size and the first and last digits of a power equal those of the exact power, for short and long powers."""
     text = str(mpz(base) ** exponent)
     power = IntegerPower(base, exponent)
     assert power.digits() == len(text)
@@ -157,7 +157,7 @@ def test_the_time_of_what_is_far_too_large_is_finite() -> None:
 
 @pytest.mark.parametrize("name", [name for name in vars(thresholds) if name.endswith("_SECONDS")])
 def test_measured_times_grow_with_the_size(name: str) -> None:
-    """Each table of measured times is complete and increasing, because estimates depend on it."""
+    """In each table of measured times, sizes and times increase strictly, and the first time is below 1 ms."""
     costs = getattr(thresholds, name)
     sizes, times = zip(*costs, strict=True)
     assert list(sizes) == sorted({*sizes})
@@ -168,6 +168,6 @@ def test_measured_times_grow_with_the_size(name: str) -> None:
 
 @pytest.mark.parametrize("limit", [*range(50), 1_000, 100_000])
 def test_the_product_of_the_primes_of_a_sieve(limit: int) -> None:
-    """Without 2, 3 and 5, it is the product of the primes up to the limit."""
+    """``marked_product`` of a sieve is the product of the primes from 7 up to the limit, modulo a number."""
     modulus = 2**61 - 1
     assert marked_product(prime_sieve(limit), modulus) == prod(primes_up_to(limit)[3:]) % modulus

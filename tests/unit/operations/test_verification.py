@@ -27,7 +27,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "raw"), CASES)
 def test_one_changed_digit_is_always_found(name: str, raw: dict[str, str]) -> None:
-    """A text with one digit changed, dropped or doubled, or with the other sign, is rejected."""
+    """A text with a changed or inserted digit or the other sign is rejected, and so is a text that is no number."""
     operation = OPERATIONS[name]
     args = operation.parse(raw)
     text = operation.compute(args, 50)
@@ -45,7 +45,7 @@ def test_one_changed_digit_is_always_found(name: str, raw: dict[str, str]) -> No
 
 
 def test_primes_are_random_primes_of_61_bits() -> None:
-    """Each verification gets a new random 61-bit prime, so that no wrong result can be constructed to pass."""
+    """Random primes have 61 bits, and 50 of them differ: nobody can construct a wrong result that passes."""
     primes = {random_prime() for _ in range(50)}
     assert len(primes) == 50
     assert all(prime.bit_length() == 61 and gmp.is_prime(prime) for prime in primes)
@@ -55,13 +55,13 @@ def test_primes_are_random_primes_of_61_bits() -> None:
     "n", [*range(1, 70), 255, 256, 257, 1_023, 1_024, 1_025, 2_047, 2_048, 4_095, 4_096, 16_383, 16_384, 99_999]
 )
 def test_the_factorial_residue_in_square_root_time(n: int) -> None:
-    """The polynomial method gives the residue of n!, also if n is a power of two or next to one."""
+    """The polynomial method gives the residue of n!, also for powers of two and their neighbours."""
     prime = random_prime()
     assert factorial_by_steps(n, prime) == gmp.fac(n) % prime
 
 
 def test_a_prime_that_divides_an_operand_is_replaced() -> None:
-    """If a prime divides an operand, its residue proves nothing, so another prime is drawn."""
+    """If the prime divides an operand, verification draws another prime, because residues would prove nothing."""
     prime = 2**61 - 1
     power = OPERATIONS["pow"]
     for y, text in (("1", b"2305843009213693951"), ("-1", b"1/2305843009213693951")):
@@ -74,7 +74,7 @@ def test_a_prime_that_divides_an_operand_is_replaced() -> None:
 
 @pytest.mark.parametrize(("x", "y", "value"), [("1", "0.5", 1), ("0", "0.5", 0), ("-1", "0.2", -1), ("-1", "0.4", 1)])
 def test_the_residue_of_a_root_of_0_or_1_is_verified(x: str, y: str, value: int) -> None:
-    """Residues of powers of 0, 1 and -1 are verified without a root; every wrong residue is rejected."""
+    """The residues of roots of 0, 1 and -1 are verified: the right one is accepted, and wrong ones are rejected."""
     prime = 2**61 - 1
     power = OPERATIONS["pow"]
     assert isinstance(power, Modular)
