@@ -49,7 +49,7 @@ CLIENT, OTHER = "198.51.100.7", "203.0.113.9"
 def test_the_right_most_untrusted_address_is_the_clients(
     peer: str | None, forwarded: list[bytes], expected: str
 ) -> None:
-    """The client's address is the right-most one that is not a trusted proxy; entries to the left of it are ignored."""
+    """The client's address is the right-most one that is not a trusted proxy's; a malformed entry ends the search."""
     assert ClientAddresses(PROXIES).client(peer, forwarded) == expected
 
 
@@ -59,7 +59,7 @@ def test_no_proxy_is_trusted_by_default() -> None:
 
 
 def test_what_is_no_network_is_refused() -> None:
-    """A text that is not a network in the setting is refused at the start."""
+    """If a trusted proxy is given as neither an IP address nor a network, ValueError is raised."""
     with pytest.raises(ValueError, match=r"proxy\.internal"):
         ClientAddresses(["proxy.internal"])
 
@@ -79,7 +79,7 @@ def test_what_is_no_network_is_refused() -> None:
     ],
 )
 def test_https_is_what_a_trusted_proxy_says(peer: str | None, forwarded: list[bytes], https: bool) -> None:
-    """X-Forwarded-Proto counts only from a trusted proxy, and then its first entry does."""
+    """X-Forwarded-Proto is read only if a trusted proxy sends it, and only its first entry counts."""
     addresses = ClientAddresses(PROXIES)
     assert addresses.proxied
     assert addresses.by_https(peer, forwarded) is https

@@ -1,4 +1,4 @@
-"""Admission to computing: bounded, fair between users, and without losing a slot."""
+"""The queue for computation slots: bounded, fair between users, and without losing a slot."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_one_user_holds_all_but_one_of_many_slots() -> None:
 
 
 async def test_a_single_slot_is_open_to_every_user() -> None:
-    """A single slot is open to every user."""
+    """If there is only one slot, a single user may take it."""
     admission = Admission(Metrics(), 1)
     (ada,) = await arrive(admission, ADA)
     assert ada.inside
@@ -144,7 +144,7 @@ async def test_users_take_turns() -> None:
 
 
 async def test_the_queue_is_bounded_for_all() -> None:
-    """If ``max_waiting`` requests are in the queue, the next one is refused at once, with a Retry-After."""
+    """If the queue is full, a request that may displace no other is refused at once, with a Retry-After of 5 s."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     visitors = await arrive(admission, EVE, EVE, ADA, ADA, BOB)
     with pytest.raises(Overloaded) as refusal:
@@ -157,7 +157,7 @@ async def test_the_queue_is_bounded_for_all() -> None:
 
 
 async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user() -> None:
-    """If the queue is full, a third user's request replaces the newest one of the user with most requests in it."""
+    """A full queue drops the newest request of the user with the most waiting requests; running ones decide a tie."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)
@@ -171,7 +171,7 @@ async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user()
 
 
 async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
-    """In a full queue, a new user displaces a user who also has a running request, but none with one waiting only."""
+    """In a full queue, a new user displaces one who also has a running request, but not one who is only waiting."""
     admission = Admission(Metrics(), 2, max_waiting=2)
     ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
     eve, ida = await arrive(admission, EVE, b"ida")
@@ -268,7 +268,7 @@ async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
     holder = admission.slot(ADA)
     await holder.__aenter__()
     waiter = asyncio.create_task(admission.slot(BOB).__aenter__())
-    await until(lambda: admission.waiting == 1, "somebody waits")
+    await until(lambda: admission.waiting == 1, "a request waits")
     waiter.cancel()
     await holder.__aexit__(None, None, None)
     await asyncio.wait({waiter})

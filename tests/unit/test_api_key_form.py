@@ -19,7 +19,7 @@ CALLER = Principal(USER_ID, "ada", Role.USER, b"s" * 16, 2e9)
 
 
 class NotingStore(MemoryKeyStore):
-    """A store that records the limit on a user's keys, and the hashes that were looked up."""
+    """A store of keys that records the limits passed to ``add``, and the hashes that were looked up."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store(MemoryKeyStore):
-    """A store without keys that counts look-ups; each answers when the test allows it."""
+    """A store without keys that counts look-ups, and answers them while ``gate`` is set."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -73,7 +73,7 @@ async def test_unknown_keys_are_remembered_within_bounds() -> None:
 
 
 async def test_invented_keys_take_two_lookups_at_a_time() -> None:
-    """At most two unknown keys are looked up at a time; a few more wait, and the rest is refused and counted."""
+    """At most two unknown keys are looked up at a time; 64 more wait, and the rest is refused and counted."""
     store, metrics = Store(), Metrics()
     store.gate.clear()
     keys = keys_in(store, metrics, Clock())
@@ -94,7 +94,7 @@ async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
 
 
 async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
-    """Enabling an account again makes its keys work at once, although they were remembered as unknown."""
+    """After ``forget_unknown``, which the enabling of an account calls, an unknown key is looked up again at once."""
     store = Store()
     keys = keys_in(store, Metrics(), Clock())
     key = invented()

@@ -1,4 +1,4 @@
-"""The audit log of refusals: a flood is counted instead of written, and displaces no other entries."""
+"""The audit log: entries are stored in order, and those above a limit are counted instead of stored."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
 
 
 async def test_entries_are_stored_in_order_although_the_database_fails() -> None:
-    """While the database is away, entries wait; then they are stored in order, each once."""
+    """While the database is unavailable, entries wait; afterwards they are stored in order, each once."""
     store, metrics = MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics)
     store.error = StoreUnavailable("away")
     for number in range(300):
         log.store_soon(log.entry("account created", actor=f"user {number}"))
-    await until(lambda: store.tries > 2, "tries")
+    await until(lambda: store.tries > 2, "three tries to store entries")
     assert metrics.registry.get_sample_value("pycalc_audit_waiting") == 300
     store.error = None
     await log.aclose()
@@ -64,7 +64,7 @@ async def test_entries_are_stored_in_order_although_the_database_fails() -> None
 
 
 async def test_closing_gives_up_what_the_database_does_not_take() -> None:
-    """If the database stays away, closing does not wait for it; the entries that are lost are counted."""
+    """If the database stays unavailable, closing the log does not wait for it, and counts the lost entries."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = StoreUnavailable("away")
     log = audit_in(store, metrics)
@@ -88,7 +88,7 @@ async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
 
 
 async def test_the_queue_is_bounded() -> None:
-    """While the database is away, at most 10,000 entries wait, and further ones are counted."""
+    """While the database is unavailable, at most 10,000 entries wait, and further ones are only counted."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = StoreUnavailable("away")
     log = audit_in(store, metrics)
@@ -100,7 +100,7 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """Entries are limited: of a user's acts to 50 at once and one an hour, of all strangers to 1,000 and one in 10 s.
+    """A user's acts give at most 50 entries at once and one an hour; unknown callers give 1,000 and one in 10 s.
 
     A user's refusals have the same limit separately. What an admin does to others is not limited.
     """

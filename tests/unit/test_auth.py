@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """A store whose ``by_id`` keeps the account ``held`` back until ``released``, then returns it as it was read."""
+    """A store whose ``by_id`` reads the account ``held`` at once, but returns it only after ``released`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ async def admin_of(services: Authentication) -> Principal:
 
 
 class WatchedUserStore(MemoryUserStore):
-    """A store of accounts that records each read by name and each write."""
+    """A store of accounts that records each read by name and each new account."""
 
     def __init__(self, work: list[str]) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ def registration(name: str, address: str) -> Registration:
 
 
 async def test_a_token_is_verified_once() -> None:
-    """The second request with a token calls neither the signer nor the store."""
+    """The first request with a token puts it into the token cache; the second one does not read the store."""
     users = SlowUserStore()
     services = authentication(users)
     token = await opened(services, "ada")
@@ -158,7 +158,7 @@ async def test_a_token_is_verified_once() -> None:
 
 
 async def test_a_known_token_ends_with_its_expiry() -> None:
-    """A remembered token is refused once it has expired."""
+    """The token cache returns the principal of a token until the token expires, and then None."""
     moment = time()
     services = authentication(MemoryUserStore(), wall_clock=lambda: moment)
     token = await opened(services, "ada")
@@ -205,7 +205,7 @@ async def test_a_deletion_is_not_undone_by_a_request_that_read_the_account_befor
 
 
 async def test_a_deletion_checks_the_role_in_the_store() -> None:
-    """Deleting a user requires the admin role in the store, not in the token, which may precede a demotion."""
+    """Only a user whose role in the store is admin may delete users; the role in the token may be outdated."""
     users = MemoryUserStore()
     services = authentication(users)
     root = await admin_of(services)
@@ -264,7 +264,7 @@ async def test_a_cached_token_ends_with_its_signing_key() -> None:
 
 
 class OvertakenUserStore(MemoryUserStore):
-    """Accounts whose password hash changes right after each read by name, as long as ``hashes`` has more."""
+    """A store that replaces an account's password hash by one of ``hashes``, if any, after each read by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -292,7 +292,7 @@ async def test_a_login_under_way_does_not_survive_a_new_password(outdated: bool)
 
 
 async def test_two_logins_that_upgrade_a_hash_both_succeed() -> None:
-    """If two logins upgrade a hash at once, the second is verified again against the hash that the first has stored."""
+    """If two logins upgrade a password hash at the same time, the one that finds it upgraded succeeds too."""
     users = OvertakenUserStore()
     services = authentication(users)
     await opened(services, "ada")

@@ -43,7 +43,7 @@ async def test_an_admin_selects_one_account_by_name_or_id() -> None:
 
 
 async def test_an_admin_s_role_is_read_from_the_store() -> None:
-    """If an admin's account has lost its role, is disabled or deleted, its token shows nobody's records."""
+    """If an admin's account has lost its role, is disabled or is deleted, the admin's request is refused."""
     admin = caller(ADA, "ada", Role.ADMIN)
     with pytest.raises(Forbidden):
         await visible_user_ids(await stored((ADA, "ada", Role.USER)), admin, None)

@@ -1,4 +1,4 @@
-"""The backoff of relay and consumer: exponential, randomly spread, bounded."""
+"""Delays before retries: exponential, random and bounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycalc.errors import StoreUnavailable, StreamUnavailable
 
 @pytest.fixture
 def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make each random delay the longest possible; return the list of the lower bounds that were asked for."""
+    """Make each random delay the longest possible; return a list that records the shortest possible ones."""
     shortest: list[float] = []
 
     def longest_of(low: float, high: float) -> float:
@@ -25,7 +25,7 @@ def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) -> None:
-    """Delays begin at 0.2 s and double up to 65,536 times that, or up to the caller's limit."""
+    """The longest delay is 0.2 s at first, or as the caller says. It doubles up to 65,536 times that or to a limit."""
     assert [full_jitter(failures, 1e9) for failures in (1, 2, 3, 16, 17, 18, 10**6)] == pytest.approx(
         [0.2, 0.4, 0.8, 6_553.6, 13_107.2, 13_107.2, 13_107.2]
     )

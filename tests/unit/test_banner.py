@@ -15,7 +15,7 @@ from pycalc.settings import Settings
 def test_the_bootstrap_token_is_for_a_person_at_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, terminal: bool
 ) -> None:
-    """A terminal shows the bootstrap token; any other output, which may be a log, names the file that contains it."""
+    """The bootstrap token is shown only on a terminal, since other output may be a log; its file is always named."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     (tmp_path / "bootstrap-token").write_text("the-token\n")
     print_banner(Settings(data_dir=tmp_path), "the-token")

@@ -50,7 +50,7 @@ def test_another_form_is_refused(text: bytes) -> None:
 
 
 def test_the_errors_of_all_items_are_listed() -> None:
-    """Each error has a pointer into the body; valid items have none."""
+    """If items have the wrong form, the whole batch is refused, with a pointer to each error in the body."""
     items = [
         *(ITEM, 1, {"operation": "fibonacci"}, {**ITEM, "more": 1}, {"operation": "sine", "input": {}}),
         *({"operation": 1, "input": {}}, {"operation": "sine", "input": []}),
@@ -74,9 +74,9 @@ def test_a_number_is_the_literal_it_is(number: str, literal: str) -> None:
 
 
 def test_an_item_that_is_wrong_by_itself_stands_as_its_error() -> None:
-    """An invalid item is answered with its error, while the others are calculated.
+    """An item with invalid operands or options is read as its error, and the other items are accepted.
 
-    Members beside the operands are options.
+    Options, such as ``mod``, are members of ``input`` too.
     """
     read = read_batch(
         body(

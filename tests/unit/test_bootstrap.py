@@ -1,4 +1,4 @@
-"""Secret files in the data folder: private, created once; among them the token for the first admin."""
+"""Secret files in the data folder, and the bootstrap token with which the first admin registers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def accounts_over(
     admin_registration: AdminRegistration = "bootstrap",
     on_admin_created: Callable[[], None] = lambda: None,
 ) -> Accounts:
-    """Return the service of accounts on a store."""
+    """Return an account service that uses this store."""
     return authentication(users, admin_registration, on_admin_created).accounts
 
 
@@ -62,7 +62,7 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 
 
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """The first start prints a token; a later one, while the file exists, prints none, and the token stays valid."""
+    """The first call returns a token; later ones return None while the file exists, and the token stays valid."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     file = tmp_path / "bootstrap-token"
@@ -99,7 +99,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 
 
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
-    """Storing an admin uses up the token in the same transaction, so that only one of many registrations succeeds."""
+    """If many registrations use the token at the same time, only one of them succeeds."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)

@@ -17,7 +17,7 @@ from tests.harness.waiting import until
 
 
 class Patient:
-    """A dependency that works or fails as the test sets it, with its breaker; it counts the probes."""
+    """A dependency that the test makes healthy or not, with its circuit breaker and the number of its probes."""
 
     def __init__(self) -> None:
         self.well = True
@@ -61,14 +61,14 @@ async def test_it_is_open_until_the_first_probe() -> None:
 
 @in_virtual_time
 async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
-    """Several failures at the same time count as one opening; metrics show the state and the number of openings."""
+    """Several failures count as one opening, failed probes leave the breaker open, and a successful one closes it."""
     async with closed_breaker() as patient:
         patient.well = False
         for _ in range(5):
             patient.breaker.trip("refused")
         assert patient.breaker.state is CircuitState.OPEN
         assert patient.metric("pycalc_cache_circuit") == 2
-        await until(lambda: patient.probes >= 3, "it is tried again and again")
+        await until(lambda: patient.probes >= 3, "three probes were made")
         assert not patient.closed
         patient.well = True
         await until(lambda: patient.closed, "a probe succeeded")

@@ -26,9 +26,9 @@ def clock() -> _Clock:
 
 
 def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
-    """After a failed publish, the check fails for longer than a relay waits for its next try, then passes again.
+    """After a failed publish, the readiness check fails for 40 s, longer than a relay waits before its next try.
 
-    After that time, another relay may be the one that publishes.
+    Then the check passes again, because another relay may be publishing by now.
     """
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     errors.check()

@@ -35,7 +35,7 @@ MAX_DIGITS = 2_000
 
 
 class Service:
-    """A calculator, with its history and metrics."""
+    """The calculators of single requests and of batches, with their history and metrics."""
 
     def __init__(
         self, calculator: Calculator, batches: BatchCalculator, history: MemoryHistoryStore, metrics: Metrics
@@ -46,7 +46,7 @@ class Service:
         self._metrics = metrics
 
     def outcomes(self, operation: str) -> dict[str, float]:
-        """Return the number of calculations by outcome."""
+        """Return the number of calculations of an operation by outcome."""
         told = self._metrics.registry.get_sample_value
         names = ("computed", "cached", "refused", "timeout", "busy", "failed")
         counts = {name: told("pycalc_calculations_total", {"operation": operation, "outcome": name}) for name in names}
@@ -94,7 +94,7 @@ async def test_a_calculation_is_computed_once_and_recorded_twice(service: Servic
 
 @pytest.mark.parametrize(("digits", "stored"), [(1_000, True), (1_001, False)])
 async def test_up_to_1000_digits_are_stored(service: Service, digits: int, stored: bool) -> None:
-    """Of a result, up to 1,000 digits are stored in full; of a longer one, first and last digits and digest."""
+    """A result is stored in full if it has up to 1,000 digits; its size, first and last digits are always stored."""
     await service.one("pow", "10", str(digits - 1))
     (row,) = service.history.rows
     assert (row.digits, row.result == ("1" + "0" * (digits - 1) if stored else None)) == (str(digits), True)
@@ -192,7 +192,7 @@ async def test_a_summary_is_an_answer_without_the_value(service: Service) -> Non
 
 
 async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: Service) -> None:
-    """If the check of the requested range refuses a result, it is not recorded, and counts as refused."""
+    """If a result lacks the requested byte range, the calculation is not recorded, and counts as refused."""
 
     def measure(result: Result) -> int:
         raise RangeNotSatisfiable("Beyond the end.", len(result.text))

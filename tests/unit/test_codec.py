@@ -26,7 +26,7 @@ LONGEST = 10_000_000
 
 
 def sealed(body: bytes, name: bytes = NAME) -> bytes:
-    """Return a body with a valid digest, as an attacker could make it who knows the code."""
+    """Return a body with a valid digest, as an attacker who knows the code could make it."""
     return sha256(b"%d:%b\n" % (len(name), name) + body).digest()[:16] + body
 
 
@@ -67,9 +67,9 @@ def test_the_bytes_of_format_1_stay() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """Short texts are stored as they are, long ones in 0.43 of their length plus at most 1,000 bytes.
+    """An encoded result takes less than 1,000 bytes plus the length of its text, or 43 % of it if the text is long.
 
-    F(10^7) takes less than 1 MiB.
+    A text as long as F(10^7) takes less than 900,000 bytes.
     """
     written = result(digits(size))
     stored = encode(NAME, written)
@@ -80,7 +80,7 @@ def test_texts_of_every_size(size: int) -> None:
 
 @pytest.mark.parametrize("size", [20, COMPRESSED_BYTES + 1])
 def test_no_damaged_byte_is_overlooked(size: int) -> None:
-    """Changing any bit, or cutting the end, raises ValueError."""
+    """Changing a bit of any byte, or cutting the end, raises ValueError."""
     stored = encode(NAME, result(digits(size)))
     for place in range(len(stored)):
         damaged = bytearray(stored)
@@ -160,7 +160,7 @@ def test_a_decompression_bomb_uses_little_memory(window_log: int, reason: str) -
 
 
 def test_the_stored_text_is_the_text() -> None:
-    """If the history stores the text too, the text is kept only once."""
+    """If the history stores the whole text, which is then among the facts, the encoded result has it only once."""
     written = result(b"354224848179261915075")
     assert encode(NAME, written).count(b"354224848179261915075") == 1
     assert decode(NAME, encode(NAME, written), LONGEST).facts.stored == "354224848179261915075"

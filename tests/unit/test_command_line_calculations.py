@@ -61,7 +61,7 @@ def test_a_result_is_a_line_on_standard_output(words: tuple[str, ...], expected:
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    """If a file is not UTF-8, the error names it and the position; a byte order mark at its start is ignored."""
+    """If a file is not UTF-8, the error names the file and the faulty byte; a byte order mark is ignored."""
     file = tmp_path / "input.txt"
     file.write_bytes(b"1 + \xff")
     done = run("eval", "-f", str(file))

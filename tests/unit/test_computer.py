@@ -23,7 +23,7 @@ from tests.harness.waiting import found
 
 
 def test_without_proc_the_service_does_not_start(tmp_path: Path) -> None:
-    """Without /proc the start fails with a message that names it, instead of each long computation failing later."""
+    """Without /proc, the start fails with a message that names the folder, because long computations would fail."""
     with pytest.raises(OSError, match=rf"hand results over through {tmp_path}, which is not mounted"):
         Computer(Metrics(), workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(Metrics()), proc=tmp_path)
 
@@ -57,7 +57,7 @@ def _children() -> list[int]:
 
 @pytest.mark.anyio
 async def test_a_worker_is_reaped_however_often_its_caller_is_cancelled() -> None:
-    """However often its caller is cancelled, a worker is waited for, and its pipe is closed."""
+    """However often the caller of a worker is cancelled, the worker process is reaped, and its pipe is closed."""
     metrics = Metrics()
     computer = Computer(metrics, workers=1, timeout=30, worker_memory=1 << 30, quota=compute_quota(metrics))
     worker = await computer.call(caller(), os.getpid)

@@ -90,7 +90,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """A slot is granted if, with it, the key would hold no more than is free before the grant."""
+    """Slots have sizes: a key gets a slot only if its slots, with the new one, are no larger than what is free."""
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None

@@ -1,4 +1,4 @@
-"""The guard of client connections: it shares them fairly between addresses, and ends those that read too slowly."""
+"""The connection guard: it ends an address's connections above a fair share, and those of slow readers."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def fill(connection: socket.socket) -> None:
 
 
 def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
-    """A client that reads nothing is ended after 20 s, twice the application's limit; an idle client is never ended."""
+    """If a client reads nothing for 20 s, twice the application's limit, its connection is ended; idle ones stay."""
     server = Server(stack)
     _, connection = server.connect(buffer=4_096)
     idle = server.connect()
@@ -144,7 +144,7 @@ def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
 
 def test_without_a_free_descriptor_connections_are_shared_all_the_same(stack: ExitStack, tmp_path: Path) -> None:
     """If no file descriptor is free, the guard still works, because a flood may have taken all of them."""
-    # The process of the tests has many open files.
+    # The test process has many open files, so more descriptor numbers must be tried here.
     server = Server(stack, descriptors=tmp_path / "none is free", most_descriptors=1_000)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")

@@ -22,7 +22,7 @@ def scope_of(query: bytes = b"", authorization: bytes | None = None) -> dict[str
 
 
 def basic(text: bytes) -> bytes:
-    """Return the value of an Authorization field."""
+    """Return the value of an Authorization field with HTTP Basic, for ``user:password``."""
     return b"Basic " + b64encode(text)
 
 
@@ -60,7 +60,7 @@ def test_a_key_may_be_the_password_of_basic(authorization: bytes | None, expecte
     ],
 )
 def test_a_key_leaves_the_query(query: bytes, left: bytes) -> None:
-    """A key is taken from the query, even if its name is percent-encoded, and other parameters stay."""
+    """A key is taken from the query, even if name or value is percent-encoded, and other parameters stay."""
     scope = scope_of(query)
     assert (token_of(scope), scope["query_string"]) == (KEY, left)
 

@@ -1,4 +1,4 @@
-"""Mistakes in PYCALC_DATABASE_URL: the error names each of them, without the password."""
+"""Errors in PYCALC_DATABASE_URL, and of the database: messages explain them without showing the password."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
 
 
 async def test_the_driver_s_message_is_for_operators_only() -> None:
-    """The log has the location and the driver's message; the detail that clients receive has neither."""
+    """The error's text has the location and the driver's message; the detail that clients receive has neither."""
     with pytest.raises(StoreUnavailable) as refusal:
         await open_database("postgresql://ada:hunter2@127.0.0.1:1/pycalc")
     assert refusal.value.detail == "The database is not available."
@@ -89,7 +89,7 @@ async def test_the_driver_s_message_is_for_operators_only() -> None:
 
 @pytest.mark.parametrize("kind", ["another program's tables", "another program's revisions", "no database", "a folder"])
 async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> None:
-    """If a file belongs to another program, the error has its path, or the foreign table or revision."""
+    """If a path is not this service's database, the error names the path, or the foreign table or revision."""
     file = tmp_path / "other.db"
     if kind == "a folder":
         file.mkdir()
@@ -118,7 +118,7 @@ async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> Non
     [["serve"], ["migrate"], ["relay"], ["consume"], ["admin", "create", "--username=root", "--email=a@b.example"]],
 )
 def test_every_command_says_why(tmp_path: Path, command: list[str]) -> None:
-    """Without the database, every command prints host, port, database and reason, but no password or traceback."""
+    """Without the database, a command prints host, port, database and reason, but no password or traceback."""
     url = "postgresql://ada:hunter2@127.0.0.1:1/pycalc"
     settings = settings_of(tmp_path, free_port(), database_url=url, stream_url="kafka://127.0.0.1:9/events")
     done = subprocess.run(

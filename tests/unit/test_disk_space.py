@@ -21,7 +21,7 @@ RESERVE = 256 * 1024 * 1024
 
 
 class Disk:
-    """A disk with this many free bytes, or one that can't be read."""
+    """A fake disk with ``free`` bytes for users, or with an ``error`` that each reading raises."""
 
     free = RESERVE
     error: OSError | None = None
@@ -59,7 +59,7 @@ async def test_recording_stops_below_the_reserve_and_goes_on_above_it(disk: Disk
     await recorder.record([history_row()])
     await recorder.ping()
     disk.free = RESERVE - 4096
-    await until(lambda: refused(space), "the watch has seen the disk")
+    await until(lambda: refused(space), "the free space was read again")
     with pytest.raises(StoreUnavailable, match="The disk is nearly full") as refusal:
         recorder.record([history_row(), history_row()])
     assert refusal.value.retry_after == 30
@@ -68,7 +68,7 @@ async def test_recording_stops_below_the_reserve_and_goes_on_above_it(disk: Disk
     assert value("pycalc_recorder_refused_total", {"reason": "disk"}) == 2
     assert (value("pycalc_disk_free_bytes"), value("pycalc_disk_reserve_bytes")) == (RESERVE - 4096, RESERVE)
     disk.free = RESERVE
-    await until(lambda: not refused(space), "the watch has seen the disk")
+    await until(lambda: not refused(space), "the free space was read again")
     await recorder.record([history_row()])
     assert len(history.rows) == 2
     await recorder.aclose()
@@ -92,5 +92,5 @@ async def test_a_disk_that_cannot_be_read_changes_nothing(disk: Disk, tmp_path: 
         await until(lambda: True, "other tasks ran")
     assert not refused(space)
     disk.error = None
-    await until(lambda: refused(space), "the watch has seen the disk")
+    await until(lambda: refused(space), "the free space was read again")
     await space.aclose()

@@ -31,7 +31,7 @@ asyncio.run(main())
 
 
 async def test_calls_are_made_in_order_and_give_what_they_give() -> None:
-    """A call's result or exception reaches its caller; after either, the next call is made."""
+    """Calls are made in order, also after one that failed, and each caller gets its result or exception."""
     thread = DriverThread("driver")
     assert await thread.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
@@ -65,7 +65,7 @@ async def test_what_a_call_gave_is_not_kept() -> None:
     """While the thread waits for its next call, it keeps no reference to a result, which may be large."""
     thread = DriverThread("driver")
     result = weakref.ref(await thread.run(Result))
-    await until(lambda: result() is None, "nobody has it any more")
+    await until(lambda: result() is None, "the result is not referenced any more")
     thread.close()
 
 
@@ -80,7 +80,7 @@ async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
     flag.set()
     assert await holding
     assert await last == (3, 1)
-    await until(lambda: "a thread that ends" not in [other.name for other in threading.enumerate()], "it has ended")
+    await until(lambda: "a thread that ends" not in [other.name for other in threading.enumerate()], "its end")
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:

@@ -36,7 +36,7 @@ def body(**changes: object) -> bytes:
 
 
 def test_a_message_is_the_event_that_it_was_made_of() -> None:
-    """A message decodes to the event from which it was made, in any order of its members, with or without a trace."""
+    """A message decodes to its event, also with extensions, without optional attributes, and with a trace."""
     for sent in (body(), body(extension="x", data={"n": 1}), body(traceparent=7), body(time=None, source=None)):
         assert event_of_message(sent) == EVENT._replace(content=sent)
     traced = body(traceparent="00-0-0-01")
@@ -64,5 +64,5 @@ def test_a_foreign_event_is_none_of_ours(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"not an event", b"7", b"[]", b"null", b'"text"', b"{}", b"\xff", b"[" * 10_000])
 def test_a_foreign_message_is_no_event(sent: bytes) -> None:
-    """A body that is not JSON, or not an object, decodes to None."""
+    """A body that is not JSON, or not an object with an event's attributes, decodes to None."""
     assert event_of_message(sent) is None

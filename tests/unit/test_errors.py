@@ -1,4 +1,4 @@
-"""The errors of the domain: each can be pickled, and has a status."""
+"""The service's exceptions: each can be pickled, and has an HTTP status and documentation."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_error_survives_pickling(kind: type[PycalcError]) -> None:
 
 @pytest.mark.parametrize("kind", list(tree()))
 def test_an_error_has_a_documented_slug_and_a_title(kind: type[PycalcError]) -> None:
-    """Every error has a status, and its problem type is documented."""
+    """Every exception class has a title, an HTTP status and a documented problem type."""
     assert kind.code in SLUGS
     assert kind.title
     assert 400 <= STATUS[kind.code] <= 599

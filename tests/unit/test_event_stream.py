@@ -109,7 +109,7 @@ async def test_a_disconnect_releases_the_slot() -> None:
 
 
 async def test_an_unexpected_error_is_raised_itself() -> None:
-    """The server's log names an unexpected error of the feed, which it would not do for a group with the error."""
+    """An unexpected error of the event feed is raised itself, and not in an ExceptionGroup, so that logs name it."""
 
     async def events() -> AsyncGenerator[Event]:
         yield HEARTBEAT
@@ -141,7 +141,7 @@ async def test_a_head_response_keeps_no_slot() -> None:
 
 
 async def test_a_head_alone_follows_nothing() -> None:
-    """A HEAD request is answered at once, without a subscription."""
+    """A HEAD request gets the header and no content, without waiting for events."""
     following, sent = Following(told=3), list[Message]()
 
     async def send(message: Message) -> None:

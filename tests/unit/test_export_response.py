@@ -125,7 +125,7 @@ async def test_a_client_that_hangs_up_ends_the_export() -> None:
     await until(lambda: pages.read == 1, "the second page is being sent")
     client.gone.set()
     await answering
-    await until(lambda: pages.closed, "the export is given back")
+    await until(lambda: pages.closed, "the export is closed")
     assert pages.read == 1
 
 

@@ -85,7 +85,7 @@ def ids(items: list[str]) -> list[str]:
 
 
 def newest_first(rows: list[HistoryRow]) -> list[str]:
-    """Return the ids of rows as an export has them."""
+    """Return the ids of rows in the order of an export."""
     return [text_of_id(row.id) for row in sorted(rows, reverse=True)]
 
 
@@ -112,7 +112,7 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     "limit", [1, ROWS_PER_READ - 1, ROWS_PER_READ, ROWS_PER_READ + 1, 2 * ROWS_PER_READ, 10 * ROWS_PER_READ]
 )
 async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
-    """With a limit, the export has this many of the newest rows, also around the size of one read."""
+    """With a limit, an export has at most this many rows, the newest ones, also around the size of one read."""
     exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
     assert ids(exported) == newest_first(history.rows)[:limit]
 
@@ -142,7 +142,7 @@ async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str)
 
 
 async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
-    """Filters by operation, time and user work as for a page; an admin may export everyone's rows."""
+    """Filters by operation and time apply. An admin exports everyone's rows; a user may not name another user."""
     made = history_row(operation="pow")
     others = history_row(user_id=OTHER_ID)
     history.rows += [made, others]
@@ -181,7 +181,7 @@ def lose_the_role(caller: Caller) -> None:
 async def test_an_export_stops_when_the_rights_end(
     exports: Exports, role: Role, lose: Callable[[Caller], None], expected: type[PycalcError]
 ) -> None:
-    """Rights are checked before each page: if they have ended, the export breaks off."""
+    """A caller's rights are checked before each page: if the caller has lost them, the export raises an error."""
     caller = Caller(role=role)
     pages = exports.export(caller.identify, EVERYTHING, NDJSON)
     await anext(pages)
@@ -205,7 +205,7 @@ async def begun(stack: AsyncExitStack, exports: Exports, identify: Callable[[], 
 
 
 async def test_a_user_has_some_slots_and_gets_them_back(exports: Exports, metrics: Metrics) -> None:
-    """A user's concurrent exports are limited; every way to end an export releases its slot."""
+    """A user's concurrent exports are limited; closing an export releases its slot."""
     value = metrics.registry.get_sample_value
     async with AsyncExitStack() as stack:
         for _ in range(MAX_EXPORTS_EACH):

@@ -28,7 +28,7 @@ def version_of(folder: Path) -> str:
 
 
 def test_it_changes_with_the_arithmetic_and_with_nothing_else(tmp_path: Path) -> None:
-    """A copy in another folder has the same fingerprint, unless a constant in an operation is changed."""
+    """In a copy of the package, a new constant below ``operations`` changes the fingerprint; one elsewhere does not."""
     shutil.copytree(PACKAGE, tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__", "web"))
     assert version_of(tmp_path) == arithmetic_version()
     services = tmp_path / "pycalc/services"
@@ -74,6 +74,6 @@ async def test_a_cache_in_the_process_needs_none() -> None:
     """The in-process cache does not compute the fingerprint, so no file is read for it."""
 
     def unwanted() -> str:
-        raise AssertionError("nobody needs it")
+        raise AssertionError("the in-process cache needs no fingerprint")
 
     await (await open_cache("memory://", Metrics(), unwanted)).aclose()

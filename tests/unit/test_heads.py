@@ -33,7 +33,7 @@ async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
 @pytest.mark.parametrize("text", [True, False])
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
 async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, *, text: bool) -> None:
-    """For a HEAD request nothing is compressed or divided."""
+    """A HEAD response has the header of the GET response, without compressing or slicing the result."""
     asked = RequestConditions(accept_encoding=coding)
     start, *_ = await sent(asked, text=text)
     monkeypatch.delattr(representations, "digits_compressor")

@@ -1,4 +1,4 @@
-"""Reports of a process about itself: at its start, in each interval, during outages, and deleted at its end."""
+"""The reports that a process stores about itself, from its start until it deletes them at its end."""
 
 from __future__ import annotations
 

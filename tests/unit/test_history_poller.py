@@ -86,7 +86,7 @@ async def alone() -> AsyncIterator[Following]:
 
 @asynccontextmanager
 async def sharing() -> AsyncIterator[Following]:
-    """Run one of several processes, in virtual time that starts at the time of the ids."""
+    """Run one of several processes that share a database, in virtual time that starts at the present."""
     ahead_ns = time_ns() - int(now() * 1e9)
     following = Following(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
     yield following
@@ -178,14 +178,14 @@ async def test_a_slow_reader_is_dropped(alone: Following) -> None:
 
 
 async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
-    """Without subscribers recording does not query the history."""
+    """While there are no subscribers, recording a calculation does not make the poller read the history."""
     events = await alone.begin()
     await alone.record(history_row(user_id=ADA))
     await take(events, 1)
     await events.aclose()  # type: ignore[attr-defined]  # an async generator
     reads = alone.history.reads
     await alone.record(history_row(user_id=ADA))
-    await until(lambda: not alone.poller._work.is_set(), "the tail has looked")
+    await until(lambda: not alone.poller._work.is_set(), "the poller has run")
     assert alone.history.reads == reads
 
 
@@ -202,7 +202,7 @@ async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following
 
 
 async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
-    """Closing the feed ends every subscription."""
+    """Closing the history poller ends every subscription."""
     events = await alone.begin()
     await alone.poller.aclose()
     assert [event async for event in events] == []
@@ -210,7 +210,7 @@ async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
 
 @in_virtual_time
 async def test_heartbeats_while_nothing_happens() -> None:
-    """In each interval without an event, the feed yields a heartbeat if the caller is authorised, or else raises."""
+    """After each interval without an event, the feed checks the caller's rights, and yields a heartbeat or raises."""
     rights = [True] * 4  # the number of checks: for the marker and for three heartbeats
 
     async def identify() -> Principal:
@@ -230,7 +230,7 @@ async def test_heartbeats_while_nothing_happens() -> None:
 
 
 async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
-    """If the caller's role changes, the stream ends, because it depends on the role which events are visible."""
+    """If the caller's role changes, the stream ends, because the role determines which events are visible."""
     roles = [Role.ADMIN, Role.USER]
 
     async def identify() -> Principal:
@@ -253,7 +253,7 @@ async def test_followers_are_bounded(alone: Following) -> None:
 
 
 async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
-    """Users who open as many streams as they may leave some to another user."""
+    """However many streams some users open, another user can still open one."""
     streams = []
     for number in range(TOTAL // MAX_SUBSCRIBERS_EACH):
         with suppress(Overloaded):
@@ -264,7 +264,7 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 @in_virtual_time
 async def test_a_client_can_resume_from_the_marker() -> None:
-    """Events that are held back when a stream begins follow its marker, also if a client resumes from the marker."""
+    """Events that are not delivered yet when a stream begins come after its marker, also after resuming from it."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])
@@ -298,7 +298,7 @@ async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
 
 @in_virtual_time
 async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
-    """With other processes, an event is delivered 2.5 to 2.75 s after its id, because rows are committed within 2 s."""
+    """With other processes, an event arrives 2.5 to 2.9 s after its id is made, as rows are committed within 2 s."""
     async with sharing() as shared:
         events = await shared.begin()
         row = history_row(user_id=ADA)

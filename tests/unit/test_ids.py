@@ -81,7 +81,7 @@ def test_ids_of_a_wrong_clock_are_reported_and_not_built_upon(monkeypatch: pytes
 
 @pytest.mark.parametrize(("ahead", "kept"), [(4_999, True), (5_001, False)])
 def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.MonkeyPatch, ahead: int, kept: bool) -> None:
-    """After a restart, ids continue from stored ids up to five seconds ahead; NTP steps a clock back by less."""
+    """After a restart, ids continue from a stored id that is up to 5 s ahead of the clock, but not from a later one."""
     at(monkeypatch, MS_2026 + ahead)
     newest = IdSource().next()
     at(monkeypatch, MS_2026)

@@ -26,7 +26,7 @@ from tests.harness.stores import history_row
     ],
 )
 def test_rows_share_few_statements_of_few_widths(rows: int, widths: list[int]) -> None:
-    """Statements hold all rows in order, within SQLite's limit of variables."""
+    """Few statements insert all rows in order, each within SQLite's limit of 32,766 variables."""
     wanted = [history_row(number) for number in range(rows)]
     statements = list(values_inserts(history, wanted))
     assert [statement.count("(?") for statement, _ in statements] == widths

@@ -73,5 +73,5 @@ def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None
     ids=["12", "-12", "1.5", "1e3", "long", "long, negative"],
 )
 def test_a_number_of_any_length_is_valid_json(text: str, value: Any) -> None:
-    """A number that is too long for Python's ``int`` is kept as text, and then refused by its field."""
+    """A number becomes an ``int`` or ``float``, or stays a text if it is too long for Python's ``int``."""
     assert read_json(f'{{"n": {text}}}'.encode()) == {"n": value}

@@ -22,7 +22,7 @@ BATCH = MessageBatch([], [TopicPartition("events", 0, 7), TopicPartition("events
 
 
 class Driver:
-    """A consumer with two partitions and no messages; a commit has one error or None for each partition."""
+    """A fake Kafka consumer with two partitions and no messages; its commits report ``errors``, by partition."""
 
     errors: Sequence[KafkaError | None] = (None, None)
 
@@ -56,7 +56,7 @@ def errors() -> BrokerErrors:
 
 @pytest.fixture
 async def member(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaMember]:
-    """Return a member that uses this driver."""
+    """Return a member that uses the fake driver."""
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
     opened = KafkaMember({}, "events", lambda: None, errors)

@@ -18,13 +18,13 @@ ADA, BOB = b"a" * 16, b"b" * 16
 
 
 def key(used_ms: int | None) -> StoredKey:
-    """Return a stored key."""
+    """Return a stored key that was last used at ``used_ms``, or never if that is None."""
     return StoredKey(ADA, USER_ID, "report", "pck_AAAA", 1, None, used_ms, None if used_ms is None else "192.0.2.1")
 
 
 @pytest.fixture
 def store() -> MemoryKeyStore:
-    """Return a store with one key."""
+    """Return an empty store of keys."""
     return MemoryKeyStore(MemoryUserStore())
 
 

@@ -79,7 +79,7 @@ async def joined(
 async def test_only_what_is_expensive_and_handed_on_is_agreed_on(
     monkeypatch: pytest.MonkeyPatch, seconds: float, digits: int, asked: int
 ) -> None:
-    """A lease is requested only for plans from 20 ms on whose result the cache can pass on."""
+    """A lease is requested only for a plan that takes at least 20 ms, and whose result the cache can store."""
     leases = FakeLeases(True)
     found, _ = await joined(monkeypatch, leases, a_plan(seconds, digits))
     assert (found, leases.asked, leases.released) == (Found(HERE, cached=False), asked, asked)

@@ -100,7 +100,7 @@ async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() 
 async def test_the_wait_doubles_up_to_an_hour() -> None:
     """Each time the limit is reached, the wait doubles, up to an hour; after it, logins are checked again."""
     door = Door("1/minute")
-    door.limit._accounts = door.limit._addresses  # Limit ten a minute, but not thirty an hour.
+    door.limit._accounts = door.limit._addresses  # Use the limit of addresses: ten a minute, and no hourly limit.
     waits = []
     for _ in range(8):
         while not (wait := await door.fail()):
@@ -122,7 +122,7 @@ async def test_refused_tries_do_not_prolong_the_wait() -> None:
 
 
 async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
-    """After a successful login, ten more may fail, and the next wait is as short as the first one."""
+    """After a successful login, ten more logins may fail, and then the wait is 60 s."""
     door = Door()
     for _ in range(4):
         await door.fail()
@@ -185,7 +185,7 @@ async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
 
 
 async def test_an_address_has_ten_times_as_many() -> None:
-    """An address may fail ten times as often as an account, so that one password can't be tried on many accounts."""
+    """An address may fail ten times as often as an account, which limits tries of one password on many accounts."""
     door = Door()
     assert [await door.fail(f"user{number}") for number in range(100)] == [0] * 100
     assert await door.fail("user100") == 60
@@ -285,7 +285,7 @@ class RoundTrips:
         self._waiting: list[asyncio.Event] = []
 
     async def during(self, work: Coroutine[None, None, None]) -> int:
-        """Return how many round trips one after the other some work takes."""
+        """Return the number of consecutive round trips that some work takes."""
         task = asyncio.create_task(work)
         trips = 0
         while not task.done():
@@ -332,7 +332,7 @@ def counted_by(far: RoundTrips) -> FailedLogins:
 
 @pytest.mark.parametrize("right", [True, False])
 async def test_a_try_makes_five_round_trips(right: bool) -> None:
-    """A failed login takes two round trips before the password check and three after it."""
+    """A login with a right or a wrong password takes five round trips to the counter store."""
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -359,7 +359,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_refused_calculation_makes_two_round_trips() -> None:
-    """A refused calculation takes two round trips: one asks for a block of calculations, one for this one alone."""
+    """If the limit has no room for a block, counting takes two round trips: one with a block, and one without."""
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
@@ -451,7 +451,7 @@ async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() ->
 
 @pytest.mark.parametrize("size", [1, 7, 150])
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
-    """Counting in blocks admits exactly the limit, states the exact remainder, and returns the unused rest."""
+    """Counting in blocks admits exactly the limit, states the exact remainder, and gives unused calculations back."""
     clock = Clock()
     limit = calculation_rate("500/minute; 1200/day", clock)
 
@@ -476,7 +476,7 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
 
 
 async def test_many_other_limits_cost_nobody_a_block() -> None:
-    """A user continues with a block that is already counted, however many other limits were asked for in between."""
+    """A user keeps the calculations counted in advance, however many other limits are created in between."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     for done in range(1, 31):
         limit = limits.of("1000/day")
@@ -565,7 +565,7 @@ async def test_no_more_keys_than_the_bound_are_kept() -> None:
 
 
 async def test_a_counter_costs_the_same_whatever_its_name() -> None:
-    """The longest login names, of four-byte characters, take no more memory than short names."""
+    """A counter takes less than 400 bytes, even for the longest login name, of four-byte characters."""
     counters = Counters(1000)
     tracemalloc.start()
     try:
@@ -628,6 +628,6 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
     ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    """An invalid limit is refused with a message that contains it."""
+    """The text of an invalid limit raises ValueError."""
     with pytest.raises(ValueError, match="limit"):
         parse_limit(text)

@@ -103,7 +103,7 @@ def test_a_record_for_cloud_logging(capsys: pytest.CaptureFixture[str], monkeypa
 
 @pytest.mark.usefixtures("restored")
 def test_an_exception_for_cloud_logging(capsys: pytest.CaptureFixture[str]) -> None:
-    """An exception has the severity ERROR, and its traceback is in the field that Error Reporting reads."""
+    """A logged exception has the severity ERROR, and its traceback is in the field that Error Reporting reads."""
     configure_logging(form="google")
     try:
         raise ValueError("no such thing")
@@ -153,7 +153,7 @@ def test_a_traceparent_is_read_and_written() -> None:
 
 
 class Repeated:
-    """A logger that writes 3 identical records in 60 seconds; the test sets its clock."""
+    """A logger that writes at most 3 identical records in 60 seconds; the test sets its clock."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.now = 100.0

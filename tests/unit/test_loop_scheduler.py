@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
-    """Of ten 1 ms pieces in 2 ms slices, two run before a task that arrived later gets its turn."""
+    """Of ten pieces of work of 1 ms, which run in order, at most four run before a task that arrived later."""
     scheduler, ran = LoopScheduler(), list[object]()
 
     async def work(number: int) -> None:
