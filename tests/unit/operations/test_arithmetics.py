@@ -99,7 +99,7 @@ def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
 
 
 def test_layers_multiply_to_the_factorial() -> None:
-    """For n from 1 to 199, n! is 10^t times the product of the i-th list of primes to the power 2^i, over all i."""
+    """For n from 1 to 199, the prime lists and the power of ten from ``factorial_factors`` multiply to n!."""
     for n in range(1, 200):
         layers, zeros = factorial_factors(n)
         value = mpz(10) ** zeros
