@@ -15,7 +15,7 @@ MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def groups(folder: Path, own: str, files: Mapping[str, str]) -> tuple[Path, Path]:
-    """Write files of control groups, and the list of the process's control groups; return both paths."""
+    """Write the files of control groups and ``own``, the process's ``/proc/self/cgroup``; return both paths."""
     (folder / "own").write_text(own)
     for name, text in files.items():
         file = folder / "cgroups" / name
@@ -46,7 +46,7 @@ def test_a_quota_of_version_1(tmp_path: Path) -> None:
 
 
 def test_without_control_groups_it_is_the_machine(tmp_path: Path) -> None:
-    """Without ``/proc`` and ``/sys``, the process may use the scheduler's cores and all the memory."""
+    """Without ``/proc`` and ``/sys``, the process may use all cores of its affinity mask and all the memory."""
     assert cores(tmp_path / "none", tmp_path / "nothing") == ALL
     assert memory(tmp_path / "none", tmp_path / "nothing") == MACHINE
 
@@ -60,13 +60,13 @@ def test_a_limit_bounds_the_memory(tmp_path: Path, own: str, file: str) -> None:
 
 
 def test_a_limit_above_the_machine_is_no_limit(tmp_path: Path) -> None:
-    """A limit above the machine's memory is ignored, because version 1 expresses "no limit" in this way."""
+    """``max`` in version 2, and a limit above the machine's memory in version 1, mean that there is no limit."""
     assert memory(*groups(tmp_path, "0::/\n", {"memory.max": "max"})) == MACHINE
     assert memory(*groups(tmp_path, "3:memory:/\n", {"memory/memory.limit_in_bytes": str(2**63 - 4096)})) == MACHINE
 
 
 def test_the_scheduler_may_leave_one_core() -> None:
-    """The scheduler's affinity, as set by ``taskset``, limits the cores."""
+    """The process's CPU affinity, which ``taskset`` sets, limits the cores."""
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

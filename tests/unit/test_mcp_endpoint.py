@@ -29,7 +29,7 @@ class Manager:
         pass
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the path."""
+        """Send a message whose type is the request's path."""
         await send({"type": scope["path"]})
 
 
@@ -39,7 +39,7 @@ async def receive() -> Message:
 
 
 async def test_a_failed_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the start fails, the request is told to retry; the next request starts the endpoint for all later ones."""
+    """If the start fails, the request is refused with Unavailable; the next request starts the endpoint for good."""
     imports: list[str] = []
 
     def imported(name: str) -> Any:

@@ -21,7 +21,7 @@ def result(size: int) -> Result:
 
 
 async def kept(cache: MemoryCache, count: int) -> list[int]:
-    """Return the numbers of the keys in the cache; asking makes each one recently used."""
+    """Return each ``n`` below ``count`` for which ``key{n}`` is in the cache; this makes these keys recently used."""
     return [n for n in range(count) if await cache.get(f"key{n}") is not None]
 
 

@@ -31,7 +31,7 @@ async def test_publishing_waits_for_the_commit() -> None:
 
 
 async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
-    """Without a commit in time, publishing fails; a late commit is harmless, and the events are delivered again."""
+    """Without a commit in time, publishing fails. A late commit is harmless, and the events can be published again."""
     metrics = Metrics()
     stream = MemoryStream("memory://", metrics, publish_seconds=0.05)
     events = numbered(ADA, range(3))
@@ -50,7 +50,7 @@ async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() 
 
 
 async def test_a_group_stays_when_its_last_member_leaves() -> None:
-    """After the last consumer has left, publishing fails, and none of its events is delivered later."""
+    """After the last consumer has left, publishing fails, and a later consumer does not receive the event."""
     stream = MemoryStream("memory://", Metrics(), publish_seconds=0.05)
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage"):
@@ -66,7 +66,7 @@ async def test_a_group_stays_when_its_last_member_leaves() -> None:
 
 
 async def test_a_commit_covers_the_batches_before_it_and_none_after_it() -> None:
-    """Of three received batches, committing the second ends the publishing of the first two."""
+    """Committing the second of three received batches ends the publishing of the first two, but not of the third."""
     stream = MemoryStream("memory://", Metrics())
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         publishing, batches = [], []

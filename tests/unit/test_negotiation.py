@@ -68,7 +68,7 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """The most specific range decides; a malformed weight makes its range ignored (§12.4.2 weights, §12.5.1 Accept)."""
+    """The weight of a type is that of its most specific media range; a malformed weight is 0 (§12.4.2, §12.5.1)."""
     assert preferred(header, MEDIA) == expected
 
 
@@ -96,7 +96,7 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """A coding is used only if it is named, with a weight above 0 and not below that of no coding (§12.5.3)."""
+    """A named coding needs at least the weight of ``identity``; one that only ``*`` covers needs more (§12.5.3)."""
     assert preferred_coding(header, CODINGS) == expected
 
 
@@ -116,7 +116,7 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
     ],
 )
 def test_the_language_with_the_highest_weight_that_is_offered(header: str, expected: str) -> None:
-    """A language is found by its primary tag; without one that is offered the first one is sent (§12.5.4)."""
+    """Only the primary subtag counts; if no requested language is offered, the first offered one is sent (§12.5.4)."""
     assert preferred_language(header, ("en", "de")) == expected
 
 
@@ -152,13 +152,13 @@ def test_the_language_with_the_highest_weight_that_is_offered(header: str, expec
     ],
 )
 def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
-    """Single ranges are read as in §14.1.2; several ranges, other units and malformed ranges are ignored."""
+    """Single ranges are parsed as in §14.1.2; several ranges, other units, invalid and overlong ranges are ignored."""
     assert byte_range(RequestConditions(range=field), ETAG, 10_000) == expected
 
 
 @pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
-    """A range that begins at or after the end, and an empty suffix, can't be satisfied (§14.1.2)."""
+    """A range that begins at or after the end, and a suffix of 0 bytes, can't be satisfied (§14.1.2)."""
     with pytest.raises(RangeNotSatisfiable, match="has 10,000 bytes"):
         byte_range(RequestConditions(range=field), ETAG, 10_000)
 
@@ -174,7 +174,7 @@ def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
     ],
 )
 def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
-    """If-Range compares strongly; without a match the whole is sent, even for a range beyond the end (§13.1.5)."""
+    """If-Range compares strongly; without a match the range is ignored, even one beyond the end (§13.1.5)."""
     assert byte_range(RequestConditions(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
     if expected is None:
         assert byte_range(RequestConditions(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
@@ -217,7 +217,7 @@ def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
 
 
 def test_a_field_that_comes_twice_is_one_list() -> None:
-    """The values of a repeated field are joined in order; other fields are left out (§5.3)."""
+    """The values of a repeated field are joined in order (§5.3); unknown fields are ignored."""
     headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
     assert conditions_of({"headers": headers, REQUEST: RequestContext()}) == RequestConditions(
         accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'

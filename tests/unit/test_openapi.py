@@ -50,7 +50,7 @@ def document() -> dict[str, Any]:
 
 
 def objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object below a node."""
+    """Yield every JSON object in a node, including the node itself."""
     if isinstance(node, dict):
         yield node
         for child in node.values():
@@ -92,14 +92,14 @@ def test_every_operation_id_is_short(document: dict[str, Any]) -> None:
 
 
 def test_every_number_has_a_width(document: dict[str, Any]) -> None:
-    """Integers are int64 and other numbers double; without a format Go generators use 32 bits."""
+    """Integers have the format int64 and other numbers double; without a format, Go generators use 32 bits."""
     numbers = [node for node in objects(document) if node.get("type") in ("integer", "number")]
     widths = {(node["type"], node.get("format")) for node in numbers}
     assert widths == FORMATS
 
 
 def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
-    """Each JSON body has a named schema, so that client generators need not invent a name."""
+    """Each JSON body has a named schema or is an array of one, so that client generators need not invent a name."""
     for name, operation in operations(document).items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for media_type, content in (pair for body in bodies for pair in body.get("content", {}).items()):
@@ -121,7 +121,7 @@ def test_every_request_has_an_example(document: dict[str, Any]) -> None:
 
 
 def answers(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Yield each media type of each answer: the operation, the status, the media type and its content."""
+    """Yield the operation, the status, the media type and its content, for each media type of each response."""
     for name, operation in operations(document).items():
         for status, response in operation["responses"].items():
             for media_type, content in response.get("content", {}).items():
@@ -129,7 +129,7 @@ def answers(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str,
 
 
 def test_no_idempotency_key_is_proposed(document: dict[str, Any]) -> None:
-    """The documentation page would send an example of a key with each request, and only the first would be accepted."""
+    """Idempotency-Key has no example, because the documentation page would send the same key with each request."""
     keys = [
         parameter
         for item in document["paths"].values()
@@ -141,13 +141,13 @@ def test_no_idempotency_key_is_proposed(document: dict[str, Any]) -> None:
 
 
 def examples_of(content: dict[str, Any]) -> list[Any]:
-    """Return the examples of a whole body."""
+    """Return the examples of a media type: those in ``examples``, and ``example``."""
     several = [each["value"] for each in content.get("examples", {}).values()]
     return several + [content[name] for name in ("example",) if name in content]
 
 
 def test_every_answer_has_an_example(document: dict[str, Any]) -> None:
-    """Each media type of each success and of each problem has an example of the whole body."""
+    """Each media type of each response has an example of the whole body."""
     found = [*answers(document)]
     assert {status for _, status, _, _ in found} >= {
         "200",
@@ -165,7 +165,7 @@ def test_every_answer_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_every_example_is_valid(document: dict[str, Any]) -> None:
-    """The examples of bodies are instances of their schemas."""
+    """The examples of schemas and of response bodies are valid against their schemas."""
     components = document["components"]
     examples = [
         ({"$ref": f"{SCHEMAS}{name}"}, schema["example"])
@@ -180,7 +180,7 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
 
 
 def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) -> None:
-    """The example of a problem has the type, the status and the title of its kind."""
+    """Each example of a problem has the type and the status under which it is listed, and its error class's title."""
     titles = {
         kind.code: kind.title
         for kind in vars(errors).values()
@@ -199,7 +199,7 @@ _POSTED = (("calculations", "201"), ("evaluate", "200"))
 
 
 def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
-    """The example of an operation's answer is the result of the examples of its operands."""
+    """The results in the examples are correct, and the example of a history item has the digest of its result."""
     found = {name: operation["responses"] for name, operation in operations(document).items()}
     fibonacci = found["GET /fibonacci/{n}"]
     assert fibonacci["200"]["content"]["application/json"]["example"]["result"] == "354224848179261915075"
@@ -216,7 +216,7 @@ def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
 
 
 def test_examples_of_exports_and_events_can_be_read(document: dict[str, Any]) -> None:
-    """A line of NDJSON and an event have a valid item, and a row of CSV has a cell for each column."""
+    """The example NDJSON lines and the example event contain a valid item; each CSV row has a cell for each column."""
     item = Draft202012Validator({"$ref": f"{SCHEMAS}HistoryItem", "components": document["components"]})
     entry = Draft202012Validator({"$ref": f"{SCHEMAS}AuditItem", "components": document["components"]})
     for name, validator in (("GET /secure-history", item), ("GET /admin/audit", entry)):
@@ -232,7 +232,7 @@ def test_examples_of_exports_and_events_can_be_read(document: dict[str, Any]) ->
 
 
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:
-    """The login documents a single form of body, because generators fail with two."""
+    """The login documents only a JSON body, because generators fail with two media types."""
     assert list(operations(document)["POST /login"]["requestBody"]["content"]) == ["application/json"]
     choices = document["components"]["schemas"]["BatchResult"]["anyOf"]
     assert {"$ref": "#/components/schemas/Problem"} in choices
@@ -245,15 +245,15 @@ def test_no_schema_collides_with_a_constructor(document: dict[str, Any]) -> None
 
 
 def test_every_schema_of_a_component_has_a_description(document: dict[str, Any]) -> None:
-    """Each schema has a description."""
+    """Each schema in the document's components has a description."""
     schemas = document["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not schema.get("description")] == []
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Every operation says who may call it: nobody in particular, an admin, a session, or a key with a scope.
+    """Every operation declares its authentication: none, a session, or either a session or an API key.
 
-    Only routes for keys that may do nothing but calculate accept a key in the URL.
+    Only operations that calculate accept an API key in the URL.
     """
     session: dict[str, list[str]] = {"OAuth2PasswordBearer": []}
     found = {operation["operationId"]: operation["security"] for operation in operations(document).values()}
@@ -273,7 +273,7 @@ def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_for_keys_says_its_scope(document: dict[str, Any]) -> None:
-    """The description of an operation for keys names the scope, without which the answer is 403."""
+    """If an operation accepts API keys, its description names the scope that a key needs, and 403 is documented."""
     described = {}
     for operation in operations(document).values():
         scopes = re.findall(r"An API key needs the scope `([a-z:]+)`", operation["description"])
@@ -297,7 +297,7 @@ def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_documents_the_problems_of_its_method_its_body_and_its_caller(document: dict[str, Any]) -> None:
-    """Problems that any route of a kind may answer with are documented for all routes of that kind."""
+    """Each operation documents the problems that its method, its request body and its authentication may cause."""
     for name, operation in operations(document).items():
         contents = [response.get("content", {}) for response in operation["responses"].values()]
         found = {
@@ -315,7 +315,7 @@ def test_every_operation_documents_the_problems_of_its_method_its_body_and_its_c
 
 
 def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> None:
-    """Problems document the header fields that a client can act on; results document ETag and the like."""
+    """401, 405 and 429 document their header fields, such as Retry-After; results document ETag and others."""
     for name, operation in operations(document).items():
         responses = operation["responses"]
         assert "Allow" in responses["405"]["headers"], name
@@ -329,7 +329,7 @@ def test_every_operation_tells_of_header_fields(document: dict[str, Any]) -> Non
 
 
 def test_the_console_is_documented(document: dict[str, Any]) -> None:
-    """The path / documents its HTML answer, with an ETag."""
+    """``GET /`` documents its JSON and HTML responses with an ETag, and the statuses 304 and 412."""
     responses = operations(document)["GET /"]["responses"]
     assert responses["200"]["content"].keys() == {"application/json", "text/html"}
     assert "ETag" in responses["200"]["headers"]
@@ -337,7 +337,7 @@ def test_the_console_is_documented(document: dict[str, Any]) -> None:
 
 
 def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
-    """Every parameter in a path or query has a maximum length, a format or a list of values, and may not be null."""
+    """Every text parameter has a maximum length, a format or a list of values; no parameter may be null."""
     for name, operation in operations(document).items():
         for parameter in operation.get("parameters", ()):
             schema = parameter["schema"]
@@ -349,7 +349,7 @@ def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
 def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
     """Each text in a request body has a maximum length or a list of values.
 
-    Operands have none: a too long operand does not make a batch invalid, but is answered with a problem.
+    Operands have neither: an operand that is too long makes only its own calculation fail, not the whole batch.
     """
     schemas = document["components"]["schemas"]
     pending = [operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation]

@@ -41,7 +41,7 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list of the beginning of each hash that bcrypt checks, which contains its cost factor."""
+    """Return a list of the first 7 characters of each hash that bcrypt checks, which contain the cost factor."""
     costs: list[bytes] = []
     real = bcrypt.checkpw
 
@@ -83,7 +83,7 @@ async def test_a_stolen_table_is_not_enough(opened: Open) -> None:
 
 
 async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None:
-    """After a rotation, hashes of a listed older key verify and are marked for an upgrade to the first key."""
+    """The first key makes hashes. Hashes of other listed keys verify and count as outdated; all others are refused."""
     before, between, after = opened(OLD), opened(NEW, OLD), opened(NEW)
     old, new = await before.hash(PASSWORD), await between.hash(PASSWORD)
     assert await between.check(PASSWORD, old)
@@ -96,7 +96,7 @@ async def test_a_listed_key_verifies_and_the_newest_hashes(opened: Open) -> None
 
 
 async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> None:
-    """A hash made before keys were used still verifies, at the cost of one hash, and is marked for an upgrade."""
+    """A hash that was made before keys were used still verifies, and counts as outdated."""
     passwords, hashed = opened(), unkeyed(PASSWORD)
     assert await passwords.check(PASSWORD, hashed)
     assert not await passwords.check("wrong", hashed)
@@ -130,7 +130,7 @@ def test_without_a_key_there_is_no_hasher() -> None:
 
 
 async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
-    """If all threads and the queue are busy, a login is refused at once and counted; the others finish."""
+    """While 32 checks run or wait, another one is refused at once and counted; the 32 finish."""
     release = threading.Event()
 
     def slow(password: bytes, hashed: bytes) -> bool:
@@ -176,7 +176,7 @@ async def test_an_outdated_hash_is_known_by_its_cost(opened: Open) -> None:
     ],
 )
 def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed: bool) -> None:
-    """Apart from username, address and the service's own words, a password needs four more characters."""
+    """A password is refused if it is common, or has fewer than four characters besides known words and names."""
     if guessed:
         with pytest.raises(InvalidInput) as refused:
             require_uncommon(password, "/password", "Ada", "lovelace@example.com")

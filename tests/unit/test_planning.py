@@ -1,4 +1,4 @@
-"""Plans: which ones may be made on the event loop, and their contents."""
+"""Plans of calculations: which ones may be made on the event loop, and what they contain."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ LIMIT = 25_000_000
 def test_what_takes_long_is_not_planned_on_the_event_loop(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Long literals, large exponents, high precisions and residues of factorials are not planned on the event loop."""
+    """Calculations with long literals, large exponents or high precisions are not planned on the event loop.
+
+    Residues of large factorials are not planned there either.
+    """
     assert not is_short(name, literals, options)
 
 
@@ -64,7 +67,7 @@ def test_what_is_small_is(name: str, literals: tuple[str, ...], options: Options
 
 
 def test_a_rounded_summary_is_planned_like_its_value() -> None:
-    """A rounded summary takes as long as its value, because the digits are computed; its input has the precision."""
+    """A rounded summary is estimated to take as long as its value. Its input includes the precision."""
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
@@ -73,7 +76,7 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
 
 
 def fields(**given: str) -> list[str]:
-    """Return the pointers of the errors that pow reports for these options."""
+    """Return the JSON pointers of the errors with which these options of ``pow`` are refused."""
     with pytest.raises(InvalidInput) as refused:
         options_of(THREE["pow"], given)
     return [problem.pointer for problem in refused.value.problems]
@@ -87,12 +90,15 @@ def test_a_precision_is_a_whole_number_up_to_10000(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", ["", "0", "10001", "000001", "-1", "+1", "1.0", "1e3", " 1", "\u0661", "five"])
 def test_no_other_precision_is_taken(precision: str) -> None:
-    """Other precisions are refused: only ASCII digits are accepted, and at most as many as 10000 has."""
+    """A precision is refused if it is out of range, longer than five characters or not written in ASCII digits."""
     assert fields(precision=precision) == ["/precision"]
 
 
 def test_the_options_of_a_request() -> None:
-    """The defaults are 50 digits, no modulus and full view; a summary excludes a modulus; other names are refused."""
+    """The defaults are 50 digits, no modulus and the full view. Invalid or unknown options are refused.
+
+    A summary excludes a modulus.
+    """
     power = THREE["pow"]
     assert options_of(power, {}) == Options(50, None, False) == DEFAULT_OPTIONS
     assert options_of(power, {"view": "full", "mod": "7"}) == Options(50, "7", False)
@@ -102,7 +108,7 @@ def test_the_options_of_a_request() -> None:
 
 @pytest.mark.parametrize("name", ["fibonacci", "factorial"])
 def test_integers_take_no_precision(name: str) -> None:
-    """Operations on integers refuse a precision, because they never round, and accept the other options."""
+    """Operations on integers accept a modulus, but refuse a precision, because they never round."""
     assert options_of(THREE[name], {"mod": "7"}) == Options(modulus="7")
     with pytest.raises(InvalidInput):
         options_of(THREE[name], {"precision": "50"})
@@ -119,7 +125,10 @@ def test_integers_take_no_precision(name: str) -> None:
     ],
 )
 def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """Operands of up to 100 digits in total are short; an exponent counts as the zeros that it adds."""
+    """Up to 100 digits of operands and modulus are short, and so is a precision of 100.
+
+    An exponent counts as the zeros that it adds.
+    """
     assert is_short(name, literals, options)
     longer = options._replace(precision=101) if options.precision == 100 else options
     more = literals if longer != options else (*literals[:-1], literals[-1] + "0")
@@ -127,7 +136,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 
 
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
-    """A literal with an exponent of more than five digits counts as long, because it may mean a huge number."""
+    """A literal counts as its length plus its exponent, or plus 20,000 if the exponent has more than five digits."""
     assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
         *(2, 1),
@@ -145,14 +154,14 @@ def test_a_modulus_of_nought_is_refused(modulus: str) -> None:
 
 @pytest.mark.parametrize(("length", "hashed"), [(200, False), (201, True)])
 def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> None:
-    """The cache key contains a long modulus as its digest, so that it stays short."""
+    """In a cache key, a digest replaces a modulus of more than 200 digits, so that the key stays short."""
     modulus = "7" * length
     key = make_plan(LIMIT, "fibonacci", ("7",), Options(modulus=modulus)).key
     assert key.endswith(f"?mod={sha256(modulus.encode()).hexdigest() if hashed else modulus}")
 
 
 def test_a_long_residue_takes_three_times_as_long() -> None:
-    """From 1,001 digits on, a residue is estimated at three times the time, because a wider residue verifies it."""
+    """The estimate triples if the modulus has over 1,000 digits, because a wider residue then verifies the result."""
     plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
     operation = THREE["fibonacci"]
     args = operation.parse({"n": "7"})
@@ -163,7 +172,7 @@ def test_a_long_residue_takes_three_times_as_long() -> None:
 
 
 def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
-    """An operand above 1,000 characters is recorded by its ends, length and digest; the answer has it in full."""
+    """The history abbreviates an operand above 1,000 characters to its ends, length and digest; the answer does not."""
     for length in (1_000, 1_001):
         operand = "7" * (length - 20) + "12345678901234567891"
         plan = make_plan(LIMIT, "pow", (operand, "1"), DEFAULT_OPTIONS)
@@ -174,7 +183,7 @@ def test_an_operand_of_1000_characters_is_recorded_in_full() -> None:
 
 
 def test_a_long_operand_is_shown_by_its_ends() -> None:
-    """An answer shows an operand above 20,000 characters in the abbreviated form of the history."""
+    """An answer abbreviates an operand above 20,000 characters as the history does."""
     for length in (20_000, 20_001):
         operand = "7" * length
         plan = make_plan(LIMIT, "gcd", (operand, "6"), DEFAULT_OPTIONS)
@@ -196,7 +205,7 @@ def test_a_long_operand_is_shown_by_its_ends() -> None:
 def test_the_key_of_a_long_operand_is_that_of_the_recorded_input(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """The recorded input gives the cache key without the long operands; every operand and option matters."""
+    """The cache key can be computed from the recorded, abbreviated input, and depends on every operand and option."""
     plan = make_plan(LIMIT, name, literals, options)
     assert plan.key == recorded_key(name, plan.recorded_input)
     others = [
@@ -217,7 +226,7 @@ def test_a_summary_takes_operands_of_1000_characters_together() -> None:
 
 
 def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
-    """A result at the limit is planned in full, a longer one only by its size, first and last digits."""
+    """A result with the most digits allowed is planned in full; for a longer one, a summary is planned."""
     plan = make_plan(21, "fibonacci", ("100",), DEFAULT_OPTIONS)  # F(100) has 21 digits
     assert (plan.digits, plan.too_large, plan.task.view) == (21, False, "value")
     plan = make_plan(20, "fibonacci", ("100",), DEFAULT_OPTIONS)
@@ -225,21 +234,21 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
 
 
 def test_the_name_of_a_member_in_a_pointer() -> None:
-    """A member's name in a pointer is escaped as in RFC 6901, section 3, also if it has half a surrogate pair."""
+    """A name in a JSON pointer is escaped as in RFC 6901, section 3; a lone surrogate becomes U+FFFD."""
     assert [pointer_step(name) for name in ("a/b", "m~n", "~1", "\ud800")] == ["/a~1b", "/m~0n", "/~01", "/\ufffd"]
 
 
 @pytest.mark.parametrize("options", [DEFAULT_OPTIONS, Options(base=2)])
 @pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
 def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...], options: Options) -> None:
-    """A computation may use 4.3 bytes for each digit of its result, and the memory of a small computation."""
+    """A plan allows at least 4.3 bytes for each digit of the result, beyond the memory of a small computation."""
     plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits
 
 
 def test_planning_an_expression_computes_no_expensive_operation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planning computes a cheap operation of known operands, but no prime search that takes milliseconds."""
+    """Planning an expression computes a cheap part such as ``gcd``, but no search for a large prime."""
     computed: list[str] = []
     for name in ("gcd", "nextprime"):
         compute = OPERATIONS[name].compute
@@ -271,7 +280,7 @@ def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -
 
 
 def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None:
-    """A prime above 3.3 * 10^24 (Sorenson and Webster) needs FLINT, so it is not searched on the event loop."""
+    """A prime above 3.3 * 10^24 (Sorenson and Webster) needs FLINT, so it is not sought on the event loop."""
     plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
     assert plan.seconds > INLINE_SECONDS
 

@@ -1,4 +1,4 @@
-"""Planning is done once, is short on the event loop, and its estimate decides where the computation runs."""
+"""Planning happens once, blocks the event loop only briefly, and decides where the computation runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.harness.mission import THREE
 from tests.harness.operands import Case, expensive_cases
 
 LIMIT = 25_000_000
-# The number of characters from which on operands are long.
+# Operands with at least this many characters are long.
 LONG = 101
 
 
 def naturals() -> st.SearchStrategy[str]:
-    """Return long literals of natural numbers: random digits, a repeated digit, and padded with zeros."""
+    """Return long literals of natural numbers: a repeated digit, leading zeros, or a 1 followed by zeros."""
     lengths = st.integers(LONG, 2_000)
     runs = st.builds(lambda first, digit, length: first + digit * length, *[st.sampled_from("123789")] * 2, lengths)
     padded = st.builds(lambda length, n: "0" * length + str(n), lengths, st.integers(0, 10**6))
@@ -30,7 +30,7 @@ def naturals() -> st.SearchStrategy[str]:
 
 
 def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests with a long operand or option, for each operation and each kind of answer."""
+    """Return requests with a long operand, modulus or precision for ``fibonacci``, ``factorial`` and ``pow``."""
     short = st.integers(0, 300).map(str)
     options = st.one_of(
         st.just(DEFAULT_OPTIONS),
@@ -61,7 +61,7 @@ def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[str, tuple[str, ...], Options]) -> None:
     """A long request is not computed on the event loop, even if its result is small.
 
-    This holds for values, residues, summaries and conditional requests.
+    This holds for values, residues, summaries, and plans that are reduced to the first and last digits.
     """
     assert not is_short(*request)
     try:
@@ -74,13 +74,13 @@ def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[st
 
 @pytest.mark.parametrize("n", [0, 10, 500, 9_999])
 def test_the_residue_of_a_small_factorial_needs_no_worker_to_plan_it(n: int) -> None:
-    """The residue of n! is planned on the event loop only for n < 10,000; a search for factors may take 0.1 s."""
+    """The residue of n! is planned on the event loop only for n < 10,000, because planning others may take 0.1 s."""
     assert is_short("factorial", (str(n),), Options(modulus="1000000007"))
     assert not is_short("factorial", ("10000",), Options(modulus="1000000007"))
 
 
 def plannable() -> list[tuple[Case, Plan]]:
-    """Return the expensive cases that can be planned, with their plans."""
+    """Return the expensive cases that can be planned and are estimated to take less than 0.1 s, with their plans."""
     plans = []
     for case in expensive_cases():
         try:

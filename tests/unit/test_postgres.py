@@ -61,14 +61,14 @@ def test_rows_are_inserted_by_one_array_for_each_column() -> None:
 
 
 async def test_rows_are_inserted_once() -> None:
-    """If no error occurs, rows are inserted by one statement, with the whole time limit."""
+    """If no error occurs, rows are inserted by one statement, which may take the whole time limit."""
     database = Scripted(None)
     await database.insert(history, ROWS)
     assert (database.statements, database.seconds) == ([PLAIN], [1.0])
 
 
 async def test_a_lost_answer_is_made_sure_of() -> None:
-    """If the answer is lost, the insert is repeated in the remaining time, and skips rows that are stored already."""
+    """If the reply is lost, the insert is repeated in the remaining time, and skips rows that are stored already."""
     database = Scripted(postgres._ReplyLost(), postgres._ReplyLost(), None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
@@ -76,14 +76,14 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
 
 
 async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
-    """After a lost answer, even a refusal is retried, because the first statement may have succeeded."""
+    """After a lost reply, even a refusal is retried, because the first statement may have succeeded."""
     database = Scripted(postgres._ReplyLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
 
 
 async def test_an_answer_that_stays_lost_is_unknown() -> None:
-    """If every answer is lost, OutcomeUnknown is raised."""
+    """If every reply is lost until the time limit, OutcomeUnknown is raised."""
     began = monotonic()
     database = Scripted(postgres._ReplyLost())
     with pytest.raises(OutcomeUnknown):
@@ -95,7 +95,7 @@ async def test_an_answer_that_stays_lost_is_unknown() -> None:
 
 @pytest.mark.parametrize("error", [GONE, OSError("refused"), asyncpg.InterfaceError("closed"), PoolTimeoutError()])
 async def test_a_server_that_is_gone_is_waited_for(error: Exception) -> None:
-    """While the server is gone, the statement is retried until the server is back or the time is over."""
+    """While the server is away, the statement is retried; at the time limit, StoreUnavailable is raised."""
     database = Scripted(error, error, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN] * 3
@@ -116,7 +116,7 @@ async def test_a_refusal_is_not_retried() -> None:
 async def test_refused_writes_replace_the_connections_once_in_an_interval(
     monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
 ) -> None:
-    """After a failover, many refused writes replace the connections once, and not each of them again."""
+    """Writes that a read-only server refuses replace the connections, but only once per ``reconnect`` seconds."""
     disposed: list[AsyncEngine] = []
 
     async def dispose(engine: AsyncEngine) -> None:
@@ -150,7 +150,7 @@ def silent_port() -> Iterator[int]:
 @pytest.fixture
 async def silent(silent_port: int) -> AsyncIterator[PostgresDatabase]:
     """Return a database on a server that never answers."""
-    # With TLS, asyncpg leaves an exception unread if the time is over just when the connection is there.
+    # With TLS, asyncpg leaves an exception unretrieved if the time limit ends just when the connection is made.
     url = f"postgresql://127.0.0.1:{silent_port}/nowhere?sslmode=disable"
     database = PostgresDatabase(url, Timeouts(answer=0.2, connect=0.4))
     yield database
@@ -163,7 +163,7 @@ def one(connection: Connection) -> object:
 
 
 async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDatabase) -> None:
-    """Of each kind of work, 256 calls may be pending; more are refused at once, and accepted again later."""
+    """If 256 reads are pending, another one is refused at once, while writes and inserts are still accepted."""
     reads = [asyncio.create_task(silent.read(one)) for _ in range(257)]
     await asyncio.sleep(0)
     assert silent.queue_lengths() == {"read": 256, "reserved": 0, "write": 0, "insert": 0, "ping": 0}
@@ -235,7 +235,7 @@ def invalidated(dead: bool) -> DBAPIError:
 
 
 async def test_a_read_on_a_dead_connection_is_made_once_more() -> None:
-    """A read on a connection that the server has closed is repeated once; if it fails again, an error is raised."""
+    """A read is repeated once if the server had closed its connection. After any other error it is not repeated."""
     assert await Reading(invalidated(True), None).read(one) == 1
     with pytest.raises(StoreUnavailable):
         await Reading(invalidated(True), invalidated(True), None).read(one)
@@ -265,7 +265,7 @@ async def test_a_closed_port_is_unavailability() -> None:
     ids=lambda error: type(error).__name__,
 )
 async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
-    """Each error of the driver becomes an error of the domain, with the driver's error as its cause."""
+    """Each error of the driver becomes StoreUnavailable, with the driver's error as its cause."""
     with pytest.raises(StoreUnavailable) as refusal, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error
     assert refusal.value.__cause__ is error
@@ -273,7 +273,7 @@ async def test_no_error_of_a_driver_escapes(error: Exception) -> None:
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])
 async def test_what_a_row_causes_is_for_the_store_to_name(kind: type[DBAPIError]) -> None:
-    """A violated constraint is raised unchanged, because the store decides what it means."""
+    """An error that a row's values cause is raised unchanged, because the store decides what it means."""
     error = kind("INSERT", None, Exception())
     with pytest.raises(kind) as raised, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error

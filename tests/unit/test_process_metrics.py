@@ -1,4 +1,4 @@
-"""The metrics of several server processes, summed up."""
+"""The metrics of several server processes, combined as if they were one process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def samples(exposition: bytes) -> dict[str, float]:
 
 
 def test_what_adds_up_is_added() -> None:
-    """Counters and histograms are added; of a shared backlog the largest value counts, of start times the first."""
+    """Counters, histograms and most gauges are summed. A shared backlog is the maximum, a start time the minimum."""
     totals = Totals()
     totals.add(ONE)
     totals.add(OTHER)
@@ -68,7 +68,7 @@ def test_what_adds_up_is_added() -> None:
 
 
 def test_a_process_that_has_ended_has_no_state() -> None:
-    """An ended process keeps its counters but no gauges; adding to a copy leaves the original unchanged."""
+    """The totals keep an ended process's counters but not its gauges; adding to a copy does not change the original."""
     gone = Totals()
     gone.add(ONE, ended=True)
     totals = deepcopy(gone)
@@ -124,7 +124,7 @@ async def test_any_process_tells_the_sums_of_all() -> None:
 
 @pytest.mark.anyio
 async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
-    """If a process does not answer, its last metrics are used; if the supervisor does not answer, there are none."""
+    """If a process does not answer, its last metrics are used; if the supervisor does not, Unavailable is raised."""
     processes, busy, idle = ProcessMetrics(Metrics(), 0), Metrics(), Metrics()
     channels = [await joined(processes, number, metrics) for number, metrics in enumerate((busy, idle))]
     busy.events_published.inc(5)
@@ -152,7 +152,7 @@ async def test_a_process_that_does_not_answer_is_not_waited_for() -> None:
 
 @pytest.mark.anyio
 async def test_a_failed_request_for_metrics_is_repeated() -> None:
-    """After an error, an empty text is answered, and the next request works normally."""
+    """If a process fails to produce its metrics, the reply is empty, and the next request works normally."""
     answers: list[bytes | RuntimeError] = [RuntimeError("not now"), b"waiting 1.0\n"]
 
     async def told() -> bytes:
@@ -173,7 +173,7 @@ async def test_a_failed_request_for_metrics_is_repeated() -> None:
 
 @pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
 def test_what_all_tell_alike_is_no_sum(gauge: str) -> None:
-    """Of a gauge that all processes share, the worst value counts: an open circuit is 2, however many report it."""
+    """A gauge of something that all processes share is the maximum of their values, not the sum."""
     totals = Totals()
     for value in (2.0, 1.0):
         totals.add(f"# TYPE {gauge} gauge\n{gauge} {value}\n".encode())

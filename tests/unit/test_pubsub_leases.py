@@ -7,5 +7,5 @@ from pycalc.streaming.pubsub.subscriber import INTERVALS
 
 
 def test_an_extension_that_fails_is_tried_again_before_the_lease_ends() -> None:
-    """A failed extension is tried again before the lease ends."""
+    """Leases are extended so often that an extension that fails is tried again before the lease ends."""
     assert 2 * INTERVALS.extend < ACK_SECONDS

@@ -1,4 +1,4 @@
-"""The Pub/Sub publisher, with requests that are never answered."""
+"""The Pub/Sub publisher, with requests that gRPC cancels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClosedChannel:
 
 
 async def test_a_request_that_was_given_up_is_not_taken() -> None:
-    """A request that gRPC cancels counts as failed, although a task group ignores cancelled tasks."""
+    """If gRPC cancels a request, publishing raises an error, although a task group ignores cancelled tasks."""
     publishing = Publishing(cast("PublisherAsyncClient", ClosedChannel()), "projects/pycalc-tests/topics/events", 1.0)
     with pytest.raises(GoogleAPIError):
         await publishing.send(numbered(key_of("ada"), range(3)))

@@ -1,4 +1,4 @@
-"""The keeper of the quotas, which shares their use between processes, in virtual time."""
+"""The quota keeper, which adds up the use of quotas in all processes; its tests run in virtual time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_quota(name: str = "compute") -> WindowQuota:
 
 
 def used(quota: WindowQuota) -> float | None:
-    """Return how many seconds Ada has used."""
+    """Return how many seconds Ada has used, or None if she has no quota."""
     return next((state.used for state in quota.states(ADA)), None)
 
 
@@ -45,7 +45,7 @@ async def process(store: MemoryQuotaStore) -> AsyncIterator[WindowQuota]:
 
 @in_virtual_time
 async def test_processes_add_up() -> None:
-    """Charges of three processes add up exactly; a second later each process refuses use above the quota."""
+    """Charges of three processes add up exactly; 3 s later, each process refuses use above the quota."""
     store = MemoryQuotaStore()
     async with process(store) as first, process(store) as second, process(store) as third:
         for charge in (40.25, 50.5):
@@ -65,7 +65,7 @@ async def test_processes_add_up() -> None:
 
 @in_virtual_time
 async def test_a_restart_forgets_nothing() -> None:
-    """Closing a process stores all its charges; the next process knows them a second after its first charge."""
+    """Closing a process stores all its charges; the next process knows them 1.5 s after its first charge."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
@@ -107,7 +107,7 @@ async def test_ended_windows_are_forgotten() -> None:
 
 @in_virtual_time
 async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -> None:
-    """A process learns a user's earlier use within a second of the user's first request, without charging anything."""
+    """A process knows a user's earlier use 1.5 s after the user's first request, even if it charged nothing."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
@@ -120,7 +120,7 @@ async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -
 
 @in_virtual_time
 async def test_what_is_shown_includes_other_processes() -> None:
-    """The quotas of ``GET /usage`` include the charges of all processes, even in one that never saw the user."""
+    """The quota states for ``GET /usage`` include the charges that other processes have stored."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)

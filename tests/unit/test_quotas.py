@@ -55,7 +55,7 @@ def used(quota: WindowQuota, user: Principal = ADA) -> float:
 
 
 def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
-    """If a quota is used up, its user is refused with the figures until the window ends; other users are not."""
+    """A user whose quota is used up is refused until the window ends; the error contains use, limit and reset time."""
     quota.charge(ADA, 299.5)
     quota.require(ADA)
     quota.charge(ADA, 2.0)
@@ -98,7 +98,7 @@ def test_work_side_by_side_stays_within_the_quota(quota: WindowQuota) -> None:
 
 
 def test_sums_that_are_inexact_are_rounded(quota: WindowQuota) -> None:
-    """Many small charges add up as decimals do: exactly the rest is admitted, and then nothing."""
+    """Rounding errors of many small charges do not add up: exactly the remainder is admitted, and nothing above it."""
     for _ in range(199):
         quota.charge(ADA, 0.1)
     quota.require(ADA, 280.1)
@@ -135,7 +135,7 @@ def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: flo
 
 
 def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota: WindowQuota, clock: Clock) -> None:
-    """If work ends in a later window, its estimate is not subtracted from that window."""
+    """If work ends in the next window, releasing its reservation does not change the use in that window."""
     with quota.reserved(ADA, 100.0):
         clock.now += HOUR
         quota.charge(ADA, 90.0)
@@ -145,7 +145,7 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
 
 
 def test_a_quota_that_no_database_counts_is_refused() -> None:
-    """A quota whose millionths do not fit into 64 bits is refused."""
+    """A quota is refused if it does not fit into 64 bits when it is counted in millionths."""
     assert parse_bytes("9TB/day").amount == 9 * 10**12
     with pytest.raises(ValueError, match="more than a database can count"):
         parse_bytes("10TB/day")
@@ -174,7 +174,7 @@ def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
 
 
 def test_quotas_are_read() -> None:
-    """Settings state seconds or bytes, also with decimal prefixes, in a minute, an hour or a day."""
+    """A quota in the settings is a number of seconds or bytes per minute, hour or day; bytes may have SI prefixes."""
     assert parse_seconds("300s/hour") == (300, HOUR)
     assert parse_seconds("1s/minute") == (1, 60)
     assert parse_bytes("5GB/day") == (5_000_000_000, 86_400)
@@ -201,12 +201,12 @@ def test_what_is_no_quota_of_bytes_is_refused(text: str) -> None:
 
 
 def key_of(user: Principal, limit: UserLimit) -> Principal:
-    """Return a caller who uses a key of this user; the key has its own limit."""
+    """Return a caller who uses an API key of this user; the key has its own limit."""
     return replace(user, key=replace(user, user_id=b"k" * 16, limits=UserLimits(compute=limit, prefix="key-")))
 
 
 def test_a_refusal_writes_amounts_and_windows_as_people_do(quota: WindowQuota) -> None:
-    """An amount has no exponent, and a window that is no minute, hour or day is given in seconds."""
+    """A message writes amounts without an exponent, and states unusual windows in seconds."""
     ample = replace(ADA, limits=UserLimits(compute=UserLimit(50_000_000_000, HOUR)))
     quota.charge(ample, 37_654_321_099.5)
     sentence = "No more than 50,000,000,000 seconds of computing an hour; 12,345,678,900.5 are left: "
@@ -241,7 +241,7 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
 
 
 def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
-    """While an amount is reserved by a key, it is missing in both quotas; afterwards it is available in both again."""
+    """An amount that a key reserves is taken from the quotas of key and user, and is available in both afterwards."""
     key = key_of(ADA, UserLimit(10, HOUR))
     with quota.reserved(key, 8.0):
         with pytest.raises(Overloaded), quota.reserved(key, 3.0):

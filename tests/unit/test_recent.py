@@ -1,4 +1,4 @@
-"""A shared result: callers share one call, and none is made while the last result is recent."""
+"""The cache for a function's latest result: concurrent callers share one call, and a recent result is reused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Source:
         self.error: Exception | None = None
 
     async def call(self) -> int:
-        """Return the number of calls."""
+        """Wait for the gate; return the number of calls, or raise the test's error."""
         self.calls += 1
         await self.gate.wait()
         if self.error is not None:
@@ -46,7 +46,7 @@ async def test_a_thousand_concurrent_callers_make_one_call() -> None:
 
 
 async def test_a_result_is_made_anew_when_it_is_too_old() -> None:
-    """A result that is too old, counted from the beginning of its call, is made anew."""
+    """The function is called again one second after the last call began."""
     source = Source()
     source.gate.set()
     recent = Recent(source.call, 1.0, source.clock)

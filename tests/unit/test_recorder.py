@@ -1,4 +1,4 @@
-"""The recorder on a history in memory that can hang and fail."""
+"""The recorder, which commits history rows in batches, on an in-memory store that can hang and fail."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
 
 
 async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
-    """``record`` returns only after ``append`` has returned; then the row is stored, and the relay is woken."""
+    """The future of ``record`` is done only after ``append`` has returned and ``committed`` was called."""
     store, woken = MemoryHistoryStore(), asyncio.Event()
     store.open.clear()
     async with recording(store, lambda _: woken.set()) as recorder:
@@ -127,7 +127,7 @@ async def test_the_bound_counts_every_row_of_a_group() -> None:
 
 
 async def test_an_unavailable_store_fails_the_batch_and_the_next_row_is_stored() -> None:
-    """StoreUnavailable refuses every row of the batch; once the store is back, rows are stored again."""
+    """If the store is unavailable, every row of the batch is refused; once it is back, rows are stored again."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = StoreUnavailable("The database is not available.")
@@ -156,14 +156,14 @@ async def test_the_ping_reports_failing_commits() -> None:
 
 
 async def test_the_ping_fails_until_a_write_succeeds() -> None:
-    """After a failed commit, the ping fails until a probe succeeds: while it fails, no request may arrive to write."""
+    """After a failed commit, the recorder probes the store until it succeeds; meanwhile the ping fails."""
     store = MemoryHistoryStore()
     async with recording(store, probe_seconds=0.001) as recorder:
         store.failure = StoreUnavailable("The database is read-only.")
         with pytest.raises(StoreUnavailable):
             await recorder.record([history_row()])
         probes = store.probes
-        await until(lambda: store.probes > probes + 10, "it has tried to write for a while")
+        await until(lambda: store.probes > probes + 10, "the recorder has made ten probes")
         with pytest.raises(StoreUnavailable):
             await recorder.ping()
         store.failure = None
@@ -222,7 +222,7 @@ async def test_a_callers_cancellation_does_not_take_its_row_with_it() -> None:
 
 
 async def test_the_queue_is_bounded_in_rows() -> None:
-    """A row above ``max_rows`` is refused at once with Overloaded, and never stored."""
+    """If ``max_rows`` rows are queued, another one is refused at once with Overloaded, and never stored."""
     store = MemoryHistoryStore()
     store.open.clear()
     async with recording(store, max_rows=2) as recorder:
@@ -301,7 +301,7 @@ async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
 
 
 async def test_closing_commits_what_is_queued_and_refuses_what_comes_later() -> None:
-    """Every row accepted before ``aclose`` is stored when it returns; later rows are refused."""
+    """Every row accepted before ``aclose`` is stored when ``aclose`` returns; later rows are refused."""
     store = MemoryHistoryStore()
     recorder = Recorder(store, Metrics(), lambda _: None, batch_rows=2)
     answers = [recorder.record([history_row(n)]) for n in range(5)]
@@ -330,7 +330,7 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
 
 
 async def test_a_commit_is_noted_in_each_trace_once() -> None:
-    """A commit adds one span to the trace of each of its requests, but none to a trace that is not sampled."""
+    """A commit adds one span to the trace of each of its requests; a row without a trace gets none."""
     tracer = RecordingTracer()
     traced = [history_row()._replace(traceparent=f"trace {number}") for number in (1, 1, 2)]
     async with recording(MemoryHistoryStore(), tracer=tracer) as recorder:
@@ -372,7 +372,7 @@ async def test_a_database_that_fails_is_probed_once_a_second() -> None:
             await recorder.record([history_row()])
         await until(lambda: len(store.probed) == 2, "two probes")
         store.failure = None
-        await found(partial(succeeds, recorder.ping), "the third one succeeds")
+        await found(partial(succeeds, recorder.ping), "the third probe succeeds")
     assert store.probed == pytest.approx([began + 1, began + 2, began + 3])
 
 
@@ -393,7 +393,7 @@ async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> Non
 
 
 async def test_a_taken_key_fails_alone() -> None:
-    """A request whose key is already recorded gets KeysTaken; the others of its commit are stored with their keys."""
+    """A request with a recorded idempotency key gets KeysTaken; the others of its commit are stored with their keys."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
@@ -413,7 +413,7 @@ def keyed(recorder: Recorder, rows: list[HistoryRow]) -> list[asyncio.Future[Non
 
 
 async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
-    """If requests with the same key are in one commit, only the last is stored."""
+    """If requests with the same idempotency key are in one commit, only the last is stored."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]
@@ -428,7 +428,7 @@ async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
 
 
 async def test_requests_with_one_key_whose_callers_have_all_gone_store_one() -> None:
-    """If the callers of all requests with one key have disconnected, the last is stored, and recording goes on."""
+    """If the callers of all requests with one key are cancelled, the last request is stored, and later rows are too."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]

@@ -1,4 +1,4 @@
-"""The Redis client without a server: how long it waits, and names of keys that several releases share."""
+"""The Redis client without a server: its time limits, and the names of keys that several releases share."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ async def test_closing_ends_what_hangs_after_half_a_second() -> None:
 
 
 def test_a_counter_s_name_stays() -> None:
-    """A counter's key stays BLAKE2b of 16 bytes (``b2sum -l 128``), because releases that run side by side share it."""
+    """A counter's key stays a 16-byte BLAKE2b digest (``b2sum -l 128``), because different releases may share it."""
     assert counter_digest("ada").hex() == "c6ef43c47f8c23627ee5b9f8f5cb406c"

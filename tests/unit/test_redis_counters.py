@@ -1,4 +1,4 @@
-"""Counters in Redis: what the server's replies must be."""
+"""Counters in Redis: which replies of the server are accepted."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def counters(answer: object) -> RedisCounters:
 
 
 async def test_a_reply_has_three_numbers_for_each_counter() -> None:
-    """The numbers say whether the amount fitted, the count, and the milliseconds until the counter expires."""
+    """The numbers say whether the amount fits, the count (at most the limit), and the milliseconds to the expiry."""
     assert await counters([[1, 12, 1500]]).spend(1, [BOUND]) == [Spent(True, 10, 1.5)]
 
 
 @pytest.mark.parametrize("answer", [5, b"abc", [b"abc"], ["abc"], [5], [None], [[1, 2]], [[1, b"2", 3]]])
 async def test_a_reply_of_another_kind_is_an_error(answer: object) -> None:
-    """A reply of anything else is a TypeError or a ValueError, for which the client reports an unavailable server.
+    """Any other reply raises a TypeError or ValueError, which the client reports as an unavailable server.
 
     Bytes are a sequence of numbers too, so a text of three characters must not pass for a counter.
     """

@@ -1,4 +1,4 @@
-"""The relay, with an outbox in memory and a stream that can fail."""
+"""The relay, which publishes the outbox to a stream; here the outbox is in memory and the stream can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_a_restart_publishes_the_outbox_at_once() -> None:
-    """A restarted relay publishes the outbox at once, in order, with the calculations' ids and the users as keys."""
+    """A restarted relay publishes the outbox in order. An event has its calculation's id, and its user's id as key."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -44,7 +44,7 @@ async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
 
 @in_virtual_time
 async def test_new_entries_follow_when_the_relay_is_woken() -> None:
-    """After ``wake`` later entries are published after the earlier ones."""
+    """After ``wake``, the relay publishes new entries in order."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     async with relaying(outbox, stream) as (relay, _):
@@ -77,7 +77,7 @@ async def test_a_relay_in_waiting_does_not_ask_for_the_lease_at_each_commit() ->
         relay.wake()
         return outbox.asked >= 3
 
-    await until(asked_again, "it has asked two times more")
+    await until(asked_again, "the relay has asked for the lease three times")
     assert now() - began >= 1
     await relay.aclose()
 
@@ -97,7 +97,7 @@ async def test_a_stream_that_fails_costs_nothing_but_a_backlog(failure: Exceptio
         stream.failure = None
         await until(lambda: not outbox.entries, "the outbox is empty")
         backlog = metrics.registry.get_sample_value
-        await until(lambda: backlog("pycalc_outbox_backlog") == 0, "the metric says so")
+        await until(lambda: backlog("pycalc_outbox_backlog") == 0, "the backlog metric is 0")
     assert stream.attempts[0] == [row.id for row in rows]
     assert [event.id for event in stream.events] == [row.id for row in rows]
 
@@ -132,7 +132,7 @@ async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_stream_that_hangs() -> None:
-    """If publishing hangs, closing gives it up soon; the entries stay for the next relay."""
+    """If publishing hangs, closing cancels it within 3 s; the entries stay for the next relay."""
     outbox = MemoryOutboxStore([history_row()])
     stream = ListeningStream(outbox)
     stream.hanging = True
@@ -153,7 +153,7 @@ class NeverReleased(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_database_that_hangs() -> None:
-    """When closing, the release of the lease may take 0.3 s at most, because the lease expires by itself."""
+    """If releasing the lease hangs, closing ends within 1.5 s anyway, because the lease expires by itself."""
     outbox = NeverReleased()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), clock=now)
     async with asyncio.timeout(1.5):

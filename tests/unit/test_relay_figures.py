@@ -1,4 +1,4 @@
-"""A relay's metrics: number and age of the waiting events, and its leadership."""
+"""A relay's metrics: the number and age of the waiting events, and whether the relay holds the lease."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
-    """If the outbox has more than a batch, the gauge shows all entries, not only the batch."""
+    """If the outbox has more entries than a batch, the backlog gauge counts all of them."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
     stream = ListeningStream(outbox)
     told: set[float | None] = set()
@@ -29,7 +29,7 @@ async def test_the_backlog_metric_counts_what_is_beyond_a_batch() -> None:
             return not outbox.entries
 
         await until(emptied, "the outbox is empty")
-        await until(lambda: backlog() == 0, "the gauge says so")
+        await until(lambda: backlog() == 0, "the backlog gauge is 0")
     assert 735 in told
 
 
@@ -45,7 +45,7 @@ class CountedOutbox(MemoryOutboxStore):
 
 @in_virtual_time
 async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
-    """The backlog is not counted with each batch, because counting a long outbox takes longer than publishing."""
+    """The backlog is counted at most once a second, because counting a long outbox takes longer than a batch."""
     outbox = CountedOutbox([history_row(n) for n in range(30_000)])
     stream = ListeningStream(outbox)
     began = now()
@@ -57,7 +57,7 @@ async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
 
 @in_virtual_time
 async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
-    """While the stream accepts nothing, the age of the oldest entry grows; for an empty outbox it is 0."""
+    """While the stream accepts nothing, the metric of the oldest entry's age grows; for an empty outbox it is 0."""
     began = time()
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
@@ -69,11 +69,11 @@ async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
 
         await until(lambda: age() > 0.05, "the age is reported")
         first = age()
-        await until(lambda: age() > first, "it grows")
+        await until(lambda: age() > first, "the age grows")
         assert age() <= time() - began + 0.001  # ids have a resolution of a millisecond
         stream.failure = None
         await until(lambda: not outbox.entries, "the outbox is empty")
-        await until(lambda: age() == 0, "nothing waits")
+        await until(lambda: age() == 0, "the age is 0 again")
 
 
 @in_virtual_time
@@ -85,10 +85,10 @@ async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
     metrics = Metrics()
     relay = Relay(outbox, stream, metrics, shared=True, clock=now)
     told = metrics.registry.get_sample_value
-    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits")
+    await until(lambda: told("pycalc_outbox_backlog") == 1, "one event waits")
     outbox.holder = b"another"
     relay._lease._held_until = 0.0
-    await until(lambda: told("pycalc_outbox_backlog") == 0, "it stands by")
+    await until(lambda: told("pycalc_outbox_backlog") == 0, "the relay has noticed that it lost the lease")
     assert told("pycalc_outbox_oldest_seconds") == 0
     assert told("pycalc_relay_leading") == 0
     await relay.aclose()
@@ -96,7 +96,7 @@ async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
 
 @in_virtual_time
 async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
-    """During its backoff, without the lease, a relay still updates the figures of the outbox."""
+    """During its backoff, when it has released the lease, a relay still updates the metrics of the outbox."""
     outbox = MemoryOutboxStore([history_row(n) for n in range(3)])
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The password is wrong.")
@@ -104,12 +104,12 @@ async def test_a_relay_in_its_backoff_updates_its_figures() -> None:
     began = now()
     relay = Relay(outbox, stream, metrics, shared=True, backoff=ten_minutes, clock=now)
     told = metrics.registry.get_sample_value
-    await until(lambda: outbox.released and told("pycalc_outbox_backlog") == 3, "three wait", step=0.1)
+    await until(lambda: outbox.released and told("pycalc_outbox_backlog") == 3, "three events wait", step=0.1)
     await outbox.remove([1, 2])
-    await until(lambda: told("pycalc_outbox_backlog") == 1, "one waits", step=0.1)
+    await until(lambda: told("pycalc_outbox_backlog") == 1, "one event waits", step=0.1)
     assert (told("pycalc_outbox_oldest_seconds") or 0.0) > 0
     await outbox.remove([3])
-    await until(lambda: told("pycalc_outbox_backlog") == 0, "nothing waits", step=0.1)
+    await until(lambda: told("pycalc_outbox_backlog") == 0, "no event waits", step=0.1)
     assert told("pycalc_outbox_oldest_seconds") == 0
     assert len(stream.attempts) == 1
     assert now() - began < 600
@@ -123,11 +123,11 @@ async def test_the_leadership_metric_follows_the_lease() -> None:
     metrics = Metrics()
     relay = Relay(outbox, ListeningStream(outbox), metrics, shared=True, clock=now)
     told = metrics.registry.get_sample_value
-    await until(lambda: told("pycalc_relay_leading") == 1, "it leads")
+    await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads")
     outbox.failure = StoreUnavailable("The database is not available.")
     relay._lease._held_until = now()
     assert told("pycalc_relay_leading") == 0
     outbox.failure = None
-    await until(lambda: told("pycalc_relay_leading") == 1, "it leads again")
+    await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads again")
     await relay.aclose()
     assert told("pycalc_relay_leading") == 0

@@ -1,4 +1,4 @@
-"""Long responses: sending them must not hold the event loop."""
+"""Long responses: sending them must not block the event loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_others_are_heard_between_the_slices_of_many_long_results() -> Non
 
 
 async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> None:
-    """After a client disconnects, at most the slices already being sent are sent, of some three hundred."""
+    """After a client disconnects, most of a long response is not sent, and its memory is released."""
     sent, gone = list[Message](), asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -57,7 +57,7 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
 
 
 async def test_the_last_part_of_a_response_is_sent_at_once() -> None:
-    """Short responses, and the last parts of long ones, are sent without waiting for a turn."""
+    """The last or only part of a response is sent without waiting for the loop scheduler."""
     sent = list[Message]()
 
     async def send(message: Message) -> None:

@@ -46,7 +46,7 @@ async def retaining(
     own: dict[bytes, int | None] | None = None,
     deleted: MemoryDeletedAccountStore | None = None,
 ) -> AsyncIterator[tuple[Retention, Metrics]]:
-    """Run the retention with these limits, at a time an hour later; ``own`` holds the limits of single users."""
+    """Run the retention task with these limits and a clock one hour ahead; ``own`` has the quotas of single users."""
     metrics = Metrics()
 
     async def quota_of(user_id: bytes) -> int | None:
@@ -80,7 +80,7 @@ async def retaining(
     ],
 )
 def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, expected: timedelta) -> None:
-    """An age is a number of hours, days or weeks, and at least one hour."""
+    """An age is a number of hours, days or weeks."""
     assert parse_age(text) == expected
 
 
@@ -97,7 +97,7 @@ def test_an_invalid_age_is_refused_with_a_message(text: str) -> None:
 
 @in_virtual_time
 async def test_what_is_older_goes_in_small_batches() -> None:
-    """Old rows are deleted in small batches, each of which is counted; younger rows stay."""
+    """Old rows are deleted in small batches, whose sizes ``prune`` yields; younger rows stay."""
     history = MemoryHistoryStore()
     young = [aged(DAY - timedelta(minutes=1)), history_row()]
     history.rows = [*young, *(aged(DAY + timedelta(minutes=1), n) for n in range(2 * BATCH + 7))]
@@ -130,9 +130,9 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
     async with retaining(history, DAY) as (_, metrics):
-        await until(lambda: len(history.rows) == 1, "the old ones are gone")
+        await until(lambda: len(history.rows) == 1, "the old rows are gone")
         history.rows.append(aged(2 * DAY))
-        await until(lambda: len(history.rows) == 1, "the next one is gone", step=60)
+        await until(lambda: len(history.rows) == 1, "the next old row is gone", step=60)
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == BATCH + 2
 
 
@@ -146,7 +146,7 @@ async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
     async with retaining(history, DAY):
         await asyncio.sleep(0)
         history.failure = None
-        await until(lambda: not history.rows, "the old one is gone", step=60)
+        await until(lambda: not history.rows, "the old row is gone", step=60)
 
 
 @in_virtual_time
@@ -180,7 +180,7 @@ async def test_a_user_keeps_the_newest_rows() -> None:
 @pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
 @in_virtual_time
 async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
-    """A row that has more characters than a short row counts as four rows of the quota."""
+    """A row of more than ``LONG_CHARACTERS`` characters counts as four rows of the quota."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -203,7 +203,7 @@ async def test_a_single_row_stays_whatever_it_counts() -> None:
 
 @in_virtual_time
 async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
-    """Once a user has recorded a tenth of the quota, the history is trimmed, without waiting for the hourly pass."""
+    """A user who has recorded a tenth of the quota is trimmed to the quota, without waiting for the hourly pass."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=1_000) as (running, _):
         await asyncio.sleep(60)
@@ -251,7 +251,7 @@ async def test_the_quota_spares_unpublished_events() -> None:
 
 @in_virtual_time
 async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
-    """Rows of the last ten seconds stay, because a row with an older id may be committed late."""
+    """Rows of the last ten seconds stay even above the quota, because a row with an older id may be committed late."""
     history, moment = MemoryHistoryStore(), time()
     history.rows = [aged(timedelta(hours=1), n) for n in range(5)] + [history_row(n) for n in range(10)]
     late = history.rows.pop(5)
@@ -280,7 +280,7 @@ async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
 
 @in_virtual_time
 async def test_users_have_quotas_of_their_own() -> None:
-    """A user's own quota applies at the start and to new rows, also without a default; a change applies at once."""
+    """A user's own quota applies to old and new rows, even if there is no default quota; a change applies at once."""
     history = MemoryHistoryStore()
     own: dict[bytes, int | None] = {OTHER: 20}
     history.rows = [history_row(n, user_id=OTHER) for n in range(50)] + [history_row(n) for n in range(50)]
@@ -319,13 +319,13 @@ async def test_without_bounds_everything_is_kept() -> None:
 
 
 def anonymous(rows: list[HistoryRow]) -> list[bool]:
-    """Return, for each row, whether its name was removed."""
+    """Return, for each row, whether its username was removed."""
     return [row.username == "(deleted)" for row in rows]
 
 
 @in_virtual_time
 async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_does_too() -> None:
-    """Rows that running requests record after the deletion lose their name too; then the account leaves the list."""
+    """All rows of a deleted account lose the username, even late ones; then the account is dropped from the list."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     async with retaining(history, deleted=store) as (running, _):
@@ -346,7 +346,7 @@ async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_doe
 
 @in_virtual_time
 async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() -> None:
-    """A deleted account's row stays until its event is published; until then the account stays on the list."""
+    """The rows and totals of an erased account are deleted, but a row only once its event is published."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     long_ago = unix_ms(datetime.now(UTC) - REDELIVERY) - 1
@@ -369,7 +369,7 @@ async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() 
 
 @in_virtual_time
 async def test_totals_that_are_counted_late_are_erased_too() -> None:
-    """While events of a deleted account may be counted, the account stays listed, and new totals are erased hourly."""
+    """While events of an erased account may still be counted, its new usage totals are erased once an hour."""
     history = MemoryHistoryStore()
     store = MemoryDeletedAccountStore(history)
     store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - REDELIVERY) + 86_400_000)
@@ -383,7 +383,7 @@ async def test_totals_that_are_counted_late_are_erased_too() -> None:
 
 @in_virtual_time
 async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> None:
-    """Records of counted events are deleted once no stream can deliver the events again, even if rows are kept."""
+    """The ids of counted events are deleted once no stream can deliver the events again, even without other limits."""
     usage = MemoryUsageStore()
     young = aged(REDELIVERY - timedelta(hours=1)).id
     usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
@@ -396,7 +396,7 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
 
 @in_virtual_time
 async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
-    """Idempotency keys are kept for 24 hours; the next hourly pass deletes them in batches."""
+    """Idempotency keys older than 24 hours are deleted in batches."""
     keys = MemoryIdempotencyStore()
     for number, hours in enumerate([23, *[25] * (2 * BATCH + 1)]):
         created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))

@@ -23,7 +23,7 @@ from tests.harness.waiting import until
 
 @in_virtual_time
 async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
-    """Until a refused event is published or dead-lettered, the ping fails; the log has the reason once."""
+    """Until a refused event is dead-lettered, the relay's ping fails; the reason is logged once."""
     rows = [history_row(n) for n in range(2)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -33,7 +33,7 @@ async def test_a_refused_event_is_reported_while_it_is_retried() -> None:
             await until(lambda: len(outbox.entries) == 1, "the other one has gone")
             with pytest.raises(StreamUnavailable):
                 await relay.ping()
-            await until(lambda: not outbox.entries, "it is dead-lettered")
+            await until(lambda: not outbox.entries, "the refused event is dead-lettered")
             await relay.ping()
     refusals = [log for log in logs if log["event"].startswith("the stream refuses events")]
     assert [(log["count"], log["reasons"]) for log in refusals] == [(1, ["too large"])]
@@ -48,9 +48,9 @@ async def test_a_refusal_that_another_relay_has_settled_is_forgotten(settled: in
     stream = ListeningStream(outbox)
     stream.refused = {row.id for row in rows}
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
-    await until(lambda: len(relay._schedule) == 2, "both are refused")
+    await until(lambda: len(relay._schedule) == 2, "both events are refused")
     await outbox.remove(range(1, settled + 1))
-    await until(lambda: len(relay._schedule) == 2 - settled, "what is settled is forgotten")
+    await until(lambda: len(relay._schedule) == 2 - settled, "the settled events are forgotten")
     await relay.aclose()
 
 
@@ -62,17 +62,17 @@ async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
     stream = ListeningStream(outbox)
     stream.refused = {row.id}
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
-    await until(lambda: len(relay._schedule) == 1, "it is refused")
+    await until(lambda: len(relay._schedule) == 1, "the event is refused")
     outbox.holder = b"another"
     relay._lease._held_until = 0.0
-    await until(lambda: not relay._schedule, "it is left to the other relay")
+    await until(lambda: not relay._schedule, "the refused event is left to the other relay")
     await relay.ping()
     await relay.aclose()
 
 
 @in_virtual_time
 async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> None:
-    """A refused event is tried five times and then dead-lettered, while other events are published."""
+    """A refused event is tried at least five times and then dead-lettered, while other events are published."""
     rows = [history_row(n) for n in range(3)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -83,7 +83,7 @@ async def test_a_poison_event_is_dead_lettered_and_the_rest_is_published() -> No
         later = history_row()
         outbox.add([later])
         relay.wake()
-        await until(lambda: later.id in [event.id for event in stream.events], "a later one has gone")
+        await until(lambda: later.id in [event.id for event in stream.events], "a later event is published")
         await until(lambda: not outbox.entries, "the poison event is dead-lettered")
         assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "relay"}) == 1
     assert [event.id for event in stream.events] == [rows[0].id, rows[2].id, later.id]
@@ -103,7 +103,7 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     async with relaying(outbox, stream):
         await until(lambda: len(outbox.entries) == 1, "the other one has gone")
         stream.refused = set()
-        await until(lambda: not outbox.entries, "the refused one has gone too")
+        await until(lambda: not outbox.entries, "the refused event is published too")
     assert [event.id for event in stream.events] == [rows[1].id, rows[0].id]
     assert outbox.letters == []
 
@@ -112,9 +112,9 @@ async def test_an_event_that_is_refused_for_a_time_is_published_in_the_end() -> 
     ("away", "expected"), [((0.5, 0.5), [0, 1, 4, 9, 16, 25]), ((0.5, 100.0), [0, 100, 103, 108, 115])]
 )
 def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float], expected: list[float]) -> None:
-    """A refused event is retried less and less often; after the whole time and at least five tries it is given up.
+    """A refused event is retried less and less often, and is given up after at least 25 s and at least five tries.
 
-    Tries that were impossible while the broker was away are not made up for at once.
+    After an outage of the broker, the tries that were missed do not follow all at once.
     """
     moment = 100.0
     schedule, entry = RetrySchedule(25.0, lambda: moment), OutboxRow(1, history_row())
@@ -130,7 +130,7 @@ def test_a_refused_event_is_tried_again_sooner_at_first(away: tuple[float, float
 
 
 def test_when_a_refused_event_is_tried_again() -> None:
-    """Within a minute, an event is tried six times before it is given up; the waits grow by 4.8 s each, from 2.4 s."""
+    """By default, an event is tried six times in 60 s and then given up; the waits grow from 2.4 s by 4.8 s each."""
     now = 0.0
     schedule, entry = RetrySchedule(clock=lambda: now), OutboxRow(1, history_row())
     hopeless = schedule.settle([entry], {entry.row.id: "too large"})
@@ -154,7 +154,7 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """A failed try delays the next one by a twenty-fifth of the whole time, and never brings it forward."""
+    """``put_off`` postpones retries to 1 s from now (a twenty-fifth of 25 s), and brings none forward."""
     now = 0.0
     schedule, early, late = (
         RetrySchedule(25.0, clock=lambda: now),
@@ -183,9 +183,9 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
 
 @pytest.mark.parametrize(("more", "kept"), [(False, [1]), (True, [1, 4])])
 def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
-    """A refused event that is missing among the oldest entries was handled by another relay.
+    """A refused event that is no longer in the outbox is forgotten, because another relay has settled it.
 
-    An event behind the last entry that was read may still be there.
+    If only the oldest entries were read, a refused event after the last of them is kept.
     """
     schedule, entries = RetrySchedule(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
     refused = [entries[0], entries[1], entries[3]]
@@ -196,7 +196,7 @@ def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> Non
 
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
-    """Refused events are retried in separate batches, because finding them among other events takes time."""
+    """Refused events are retried in batches of their own, because finding them among other events takes time."""
     rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -206,7 +206,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
         while not outbox.letters:
             outbox.add([history_row()])
             relay.wake()
-            await until(lambda: len(outbox.entries) < 3, "a later one has gone")
+            await until(lambda: len(outbox.entries) < 3, "a later event is published")
     with_them = [attempt for attempt in stream.attempts if stream.refused & {*attempt}]
     assert with_them[0] == [row.id for row in rows]
     assert with_them[1:] == [[rows[1].id, rows[3].id]] * (len(with_them) - 1)
@@ -214,7 +214,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
 
 
 class SlowlyRefusing(ListeningStream):
-    """A stream that takes too long to find several refused events in one batch."""
+    """A stream that is unavailable for a batch of several events if it refuses all of them."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         if len(events) > 1 and {event.id for event in events} <= self.refused:
@@ -235,7 +235,7 @@ async def test_a_failure_of_what_was_refused_concerns_no_other_event() -> None:
     stream.refused = {rows[0].id, rows[2].id}
     began = now()
     async with relaying(outbox, stream, ten_minutes) as (relay, metrics):
-        await until(lambda: [rows[0].id, rows[2].id] in stream.attempts, "both are tried again")
+        await until(lambda: [rows[0].id, rows[2].id] in stream.attempts, "both refused events are tried again")
         later = [history_row(n) for n in range(60)]
         outbox.add(later)
         relay.wake()
@@ -269,7 +269,7 @@ async def test_a_new_leader_begins_with_a_small_batch() -> None:
 
 @in_virtual_time
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
-    """If the stream takes too long to find a refused event, the batches shrink until it is found; the order is kept."""
+    """If the stream takes too long to find a refused event, the batches shrink; the other events keep their order."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -289,10 +289,10 @@ async def test_batches_grow_again() -> None:
     stream = ListeningStream(outbox)
     stream.failure = StreamUnavailable("The broker is down.")
     async with relaying(outbox, stream):
-        await until(lambda: len(stream.attempts) >= 2, "it has failed twice")
+        await until(lambda: len(stream.attempts) >= 2, "publishing has failed twice")
         failed = len(stream.attempts)
         stream.failure = None
-        await until(lambda: not outbox.entries, "all have gone")
+        await until(lambda: not outbox.entries, "all events are published")
     sizes = [len(attempt) for attempt in stream.attempts]
     assert sizes[:2] == [31, 7]
     assert sizes[failed] <= 7

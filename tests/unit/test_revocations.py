@@ -20,7 +20,7 @@ ADA, BOB = b"a" * 16, b"b" * 16
 
 
 class MemoryRevocationStore:
-    """A store of revocations that the test adds; reading fails on demand."""
+    """A store of the revocations that a test adds; reading fails on demand."""
 
     def __init__(self) -> None:
         self.revoked: list[bytes] = []
@@ -49,7 +49,7 @@ def filled_cache() -> TokenCache:
 
 @asynccontextmanager
 async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCache, RevocationWatcher]]:
-    """Watch a store in virtual time; yield the token cache, which has Ada and Bob, and the watcher."""
+    """Run a watcher of a store in virtual time; yield it after the token cache, which has tokens of Ada and Bob."""
     token_cache = filled_cache()
     opened = RevocationWatcher(store, token_cache, Metrics(), last_seen=await store.newest(), clock=now)
     yield token_cache, opened
@@ -58,7 +58,7 @@ async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCac
 
 @in_virtual_time
 async def test_a_user_revoked_elsewhere_is_evicted() -> None:
-    """A revoked user is removed from the cache, others stay; an account read before the revocation is not cached."""
+    """A revoked user's token is evicted, others stay; an account read before the revocation is not cached."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         epoch = token_cache.epoch
@@ -100,7 +100,7 @@ async def test_what_can_not_be_read_is_not_believed() -> None:
 
 @in_virtual_time
 async def test_a_notification_is_followed_at_once() -> None:
-    """After a notification, revocations are read at once instead of at the next second."""
+    """After a notification, revocations are read at once instead of at the next poll."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, watch):
         began = now()

@@ -1,4 +1,4 @@
-"""The statements that grant a PostgreSQL role its rights, on a connection that notes them."""
+"""The statements that grant a PostgreSQL role its rights, on a connection that only records them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ RIGHTS = {"outbox": "SELECT, INSERT"}
 
 
 class NotedStatements:
-    """A connection of the role ``owner`` on a server that has the role ``api`` or not. It notes all statements."""
+    """A connection of the role ``owner`` that records statements; ``known`` tells whether the role ``api`` exists."""
 
     def __init__(self, *, known: bool) -> None:
         self.known = known
         self.noted: list[str] = []
 
     def scalar(self, query: object, _: object = None) -> Any:
-        """Return the answer to one of the three questions of ``grant``."""
+        """Return the result of one of the three queries of ``grant``."""
         if "current_user" in str(query):
             return "owner"
         return "public" if "current_schema" in str(query) else (1 if self.known else None)
 
     def exec_driver_sql(self, statement: str) -> None:
-        """Note a statement."""
+        """Record a statement."""
         self.noted.append(statement)
 
 
 def granted(role: DatabaseRole, *, known: bool) -> list[str]:
-    """Return the beginnings of the statements that grant a role its rights."""
+    """Return the statements that grant a role its rights; those with `` LOGIN`` are cut before it."""
     connection = NotedStatements(known=known)
     grant(cast("Connection", connection), role)
     return [statement.partition(" LOGIN")[0] for statement in connection.noted]
@@ -52,5 +52,5 @@ def test_a_password_makes_the_role_or_is_set(known: bool, verb: str) -> None:
 
 
 def test_without_a_password_the_role_is_as_the_server_has_it() -> None:
-    """A role without a password is neither created nor changed, and gets its rights."""
+    """A role without a password is neither created nor altered; it only gets its rights."""
     assert granted(DatabaseRole("api", None, RIGHTS), known=True) == GRANTS

@@ -23,7 +23,7 @@ TOTAL = 4 * UNCOUNTED_BYTES
 
 
 class Clock:
-    """A client that needs a given time of a simulated clock for each part."""
+    """A client with a simulated clock. It takes the next of the given ``seconds`` to receive each message."""
 
     def __init__(self, *seconds: float) -> None:
         self.now = 0.0
@@ -80,7 +80,7 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
 
 
 async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
-    """Between small events, a client catches up, so that delays of the event loop do not add up over days."""
+    """A client that is late catches up in the pauses between small events, so that delays do not add up over days."""
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):
@@ -99,7 +99,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 
 
 class Exchange:
-    """A response of the framework, the messages that its client gets, and the memory that was held at each."""
+    """A response to a client. It records each message that is sent, and the response memory that is held then."""
 
     def __init__(self, memory: int = TOTAL, user: int = 1) -> None:
         self.metrics = Metrics()
@@ -134,12 +134,12 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """The body that was received."""
+        """Return the body that the client received."""
         return b"".join(message.get("body", b"") for message in self.sent)
 
 
 async def test_a_short_response_goes_as_it_is() -> None:
-    """A short response is sent as it is, with the security headers, and its memory is not counted."""
+    """A short response is sent in one piece, with the security headers, and its memory is not counted."""
     exchange = Exchange()
     await exchange.whole(UNCOUNTED_BYTES)
     start, body = exchange.sent
@@ -161,7 +161,7 @@ async def test_a_long_response_counts_until_its_last_part_is_sent() -> None:
 
 
 async def test_without_memory_a_long_response_becomes_a_problem() -> None:
-    """If no memory is left, a long response becomes a 503 with Retry-After, while short ones are sent as usual."""
+    """If a user's share of the response memory is used up, a long response becomes a 503 with Retry-After."""
     exchange = Exchange()
     exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
     await exchange.whole(UNCOUNTED_BYTES + 1)

@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 
 
 class NotingStore(MemorySessionStore):
-    """A store that records new sessions, their limits and refreshes; it refreshes nothing."""
+    """A store that records new sessions, their limits and refreshes; every refresh is refused."""
 
     def __init__(self) -> None:
         super().__init__(MemoryUserStore())
@@ -56,7 +56,7 @@ async def test_how_long_a_session_lives() -> None:
 
 
 async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
-    """A refresh token consists of the session's id and 256 random bits; texts of other forms are refused."""
+    """A refresh token contains the session's id and 32 more bytes; tokens of another length or prefix are refused."""
     store = NotingStore()
     tokens = await sessions_in(store).open(USER_ID, "hash", totp=False)
     ((session, _),) = store.opened
@@ -71,7 +71,7 @@ async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
 
 
 async def test_an_earlier_release_s_refresh_token_fits() -> None:
-    """Refresh tokens of earlier releases are parsed: a session's id, 16 fixed bytes, and 16 that change."""
+    """A token is split into the session's id, 16 bytes that stay and 16 that change, as in earlier releases."""
     store = NotingStore()
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):

@@ -21,7 +21,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """Every setting has the default of the documented table."""
+    """The main settings have their documented defaults."""
     settings = Settings()
     assert (settings.env, settings.host, settings.port) == ("development", "127.0.0.1", 8080)
     assert settings.database == "sqlite:///data/pycalc.db"
@@ -99,7 +99,7 @@ def test_a_short_key_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch, name
 
 
 def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command's message names the setting, but does not show its value."""
+    """The message for an invalid key names the setting, but does not show its value."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_SECRET_KEYS", "hunter2hunter2")
@@ -114,7 +114,7 @@ def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_open_admin_registration_is_refused_where_it_matters(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """``open``, which is for demos, is refused in production and on Cloud Run."""
+    """The value ``open``, which is for demos, is refused in production and on Cloud Run."""
     monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)
@@ -136,7 +136,7 @@ _EMPTY_TEXTS = ("history_retention", "audit_retention", "compute_quota", "digits
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable means the default, or "none" where that is possible."""
+    """An empty variable means the default, or no limit where the setting is a limit that can be turned off."""
     for name in Settings.model_fields:
         monkeypatch.setenv(f"PYCALC_{name.upper()}", "")
     Path(".env").write_text("PYCALC_HOST=\nPYCALC_MAX_DIGITS=\n")
@@ -155,7 +155,7 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
 def test_responses_take_a_quarter_of_a_small_machine(
     monkeypatch: pytest.MonkeyPatch, megabytes: int, share: int
 ) -> None:
-    """With 512 MB, responses to slow clients may use a quarter of the memory; from 1 GiB on, the full default."""
+    """By default, responses may use a quarter of the memory, but at most 1 GiB."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: megabytes * 1024**2)
     assert Settings().response_memory == share * 1024**2
 
@@ -181,7 +181,7 @@ def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str) -> None:
-    """A misspelt variable, in the environment or in ``.env``, causes a warning with the most similar name."""
+    """A misspelt variable, in the environment or ``.env``, causes a warning with the most similar setting, if any."""
     assert unknown_settings() == []
     monkeypatch.setenv(name, "closed")
     assert unknown_settings() == [sentence]
@@ -191,7 +191,7 @@ def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name:
 
 
 def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each warning is a line on standard error, and the command continues."""
+    """A misspelt variable causes a warning on standard error, and the command continues."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_DATABASE_ULR", "postgresql://127.0.0.1/pycalc")
@@ -205,7 +205,7 @@ def test_the_command_prints_the_warnings(monkeypatch: pytest.MonkeyPatch, capsys
 def test_what_kubernetes_sets_is_no_misspelt_variable(
     monkeypatch: pytest.MonkeyPatch, service: str, port: str | None
 ) -> None:
-    """Variables that Kubernetes sets for Services named pycalc* cause no warning, even if a pod overrides the port."""
+    """Variables that Kubernetes sets for Services named pycalc* cause no warning, with or without ``..._PORT``."""
     links = {
         f"{service}_SERVICE_HOST": "10.3.2.1",
         f"{service}_SERVICE_PORT": "8080",
@@ -224,7 +224,7 @@ def test_what_kubernetes_sets_is_no_misspelt_variable(
 
 @pytest.mark.parametrize("of_a_service", [False, True])
 def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, of_a_service: bool) -> None:
-    """A misspelt variable with a number is reported, even if a Service has other variables of that name."""
+    """A misspelt ``..._PORT`` with a number is reported, even if Kubernetes has set variables with the same prefix."""
     monkeypatch.setenv("PYCALC_METRIC_PORT", "9100")
     if of_a_service:
         monkeypatch.setenv("PYCALC_METRIC_SERVICE_HOST", "10.3.2.1")
@@ -235,7 +235,7 @@ def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["PYCALC_METRICS_SERVICE_HOST", "PYCALC_SERVICE_PORT", "PYCALC_PORT_80_TCP"])
 def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A single variable is reported, because Kubernetes sets several of a Service together."""
+    """A single variable named like those of Kubernetes is reported, because Kubernetes always sets several."""
     monkeypatch.setenv(name, "9100")
     assert [sentence.partition(" ")[0] for sentence in unknown_settings()] == [name]
 
@@ -256,7 +256,7 @@ def test_an_env_file_in_another_encoding_is_named(content: bytes, byte: str) -> 
 
 @pytest.mark.parametrize("variable", ["HOME", "DATA"])
 def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """``~`` and ``$HOME`` are expanded, because Docker and systemd do not expand them in env files."""
+    """``~`` and variables in paths are expanded, because Docker and systemd do not expand them in env files."""
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("DATA", "/home/ada")
     for form in ("~/calc", f"${variable}/calc", f"${{{variable}}}/calc"):
@@ -278,7 +278,7 @@ def test_paths_that_can_not_be_meant_are_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_password_may_hold_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database URL is not expanded, so that a password may contain any character."""
+    """A PostgreSQL URL is not expanded, so that its password may contain ``$`` and ``~``."""
     url = "postgresql://pycalc:$HOME~@127.0.0.1/pycalc"
     monkeypatch.setenv("PYCALC_DATABASE_URL", url)
     assert Settings().database == url
@@ -311,7 +311,7 @@ def test_lines_of_an_env_file_are_settings() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """A value out of range is refused instead of being replaced."""
+    """An invalid value, or one out of range, is refused instead of being replaced."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
@@ -332,7 +332,7 @@ def test_limits_have_defaults_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_bad_limit_is_explained_at_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's message names the setting, its value and the valid form."""
+    """If a limit is invalid, the command ends with a message that names the setting, its value and a valid form."""
     from pycalc.cli.main import main
 
     monkeypatch.setenv("PYCALC_LOGIN_LIMIT", "ten/minute")

@@ -20,7 +20,7 @@ HERE = "198.51.100.7"
 
 
 class Remote(Counters):
-    """Shared counters that can be away, or can count without their reply arriving."""
+    """Shared counters that can be unavailable, or can lose their reply after counting."""
 
     away = False
     unheard = False
@@ -85,7 +85,7 @@ async def test_both_kinds_add_up() -> None:
 
 
 async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
-    """If the shared counters' reply is lost, the process does not count locally, because they may have counted."""
+    """If the reply is lost, the process does not count locally, because the shared counters may have counted."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.unheard = True
@@ -98,7 +98,7 @@ async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> Non
 
 
 async def test_a_guess_is_counted_twice_rather_than_not() -> None:
-    """A failed login whose reply is lost is also counted locally, because no guess may remain uncounted."""
+    """If the reply is lost, a failed login is counted locally too, because no guess may remain uncounted."""
     remote = Remote()
     counters = SharedCounters(remote, Counters(), Metrics(), "login-account")
     remote.unheard = True
@@ -119,7 +119,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """Even if the reply is lost, a request is refused that exceeds the limit alone or with the local counts."""
+    """If the reply is lost, a request is refused if it exceeds the limit by itself or with the local counts."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True

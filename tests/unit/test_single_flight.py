@@ -45,7 +45,7 @@ async def joined(
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """All callers get the same result; until then the key counts as in progress."""
+    """All callers get the same result; before, ``is_running`` returns true for their key."""
     single_flight, work = SingleFlight[str](), Work()
     assert not single_flight.is_running("key")
     callers = await joined(single_flight, work, 5)
@@ -106,7 +106,7 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
 
 
 async def test_a_caller_after_the_cancellation_begins_anew() -> None:
-    """A caller that arrives in the loop iteration in which the last one left begins new work, and gets its result."""
+    """A caller that arrives just after the last one has left begins new work, and gets the result of that work."""
     single_flight, work = SingleFlight[str](), Work()
     (quitter,) = await joined(single_flight, work, 1)
     quitter.cancel()

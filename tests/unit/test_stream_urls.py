@@ -20,7 +20,7 @@ def test_a_kafka_url() -> None:
 
 
 def test_a_kafka_url_with_options() -> None:
-    """Options have librdkafka's names, and are passed to the producer, the consumer or both."""
+    """Options with librdkafka's names are passed to the producer, the consumer or both."""
     query = "create=false&partitions=12&replication=3&linger.ms=50&session.timeout.ms=6000&client.id=one"
     options = kafka_options(f"kafka://one:9092/events?{query}", "")
     assert (options.create, options.partitions, options.replication) == (False, 12, 3)
@@ -57,7 +57,7 @@ def test_a_topic_may_have_so_many_partitions(partitions: int) -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    """The password is hidden when the options are printed, because that may get into logs and tracebacks."""
+    """The ``repr`` of the options hides the password, because a ``repr`` may get into logs and tracebacks."""
     assert "secret" not in repr(kafka_options("kafka+ssl://ada:secret@one:9093/events", ""))
 
 
@@ -94,7 +94,7 @@ def test_a_pubsub_url() -> None:
     ],
 )
 async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
-    """An invalid URL is refused before anything is opened, with the setting's name and the mistake."""
+    """An invalid URL is refused before anything is opened; the message names the setting and the mistake."""
     with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}"):
         await open_stream(url, Metrics())
 
@@ -117,7 +117,7 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
     ],
 )
 async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None:
-    """The message for an invalid URL begins with the setting's name, and contains no part of the password."""
+    """The message for an invalid URL names the setting, and contains no part of the password."""
     with pytest.raises(ValueError, match=rf"PYCALC_STREAM_URL: .*{what}") as refusal:
         await open_stream(url, Metrics())
     assert "hunt" not in str(refusal.value)
@@ -125,6 +125,6 @@ async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None
 
 
 async def test_a_password_for_pubsub_is_refused() -> None:
-    """A password in a Pub/Sub URL is refused, because Pub/Sub would silently ignore it."""
+    """Separate credentials for a Pub/Sub stream are refused, because Pub/Sub would silently ignore them."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*application default credentials"):
         await open_stream("pubsub://my-project/events", Metrics(), "ada:secret")

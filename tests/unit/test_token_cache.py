@@ -39,7 +39,7 @@ async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None
 
 
 async def test_a_change_of_unknown_outcome_is_notified() -> None:
-    """If a change's outcome is unknown, it is notified too, because the database may have made it."""
+    """Other processes are notified even if a change raises an error, because the database may have stored it."""
     told = Told()
 
     async def change() -> None:
@@ -71,7 +71,7 @@ def test_so_many_are_kept_and_no_more() -> None:
 
 
 def test_what_was_read_before_a_revocation_is_not_kept() -> None:
-    """A token that was read before a revocation is not cached, because it may be the revoked one."""
+    """A token that was being verified during a revocation is not cached, because that token may be revoked."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda bearer: False)
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_a_token_ends_at_its_expiry() -> None:
-    """From the second of its expiry on, a cached token is refused."""
+    """A cached token is refused from its expiry time on."""
     now = ADA.expires_at - 0.001
     token_cache = TokenCache(Metrics(), wall_clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)

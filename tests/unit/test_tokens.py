@@ -21,12 +21,12 @@ OLD, NEW, FOREIGN = "old" * 12, "new" * 12, "foreign" * 6
 
 
 def signer(*keys: str, lifetime: int = 3600) -> TokenSigner:
-    """Return a signer with two keys, the newest first."""
+    """Return a signer with these keys, the newest first."""
     return TokenSigner(keys, IdSource(), lifetime)
 
 
 def encoded(part: bytes) -> str:
-    """Return base64url without padding (RFC 7515 §2)."""
+    """Encode bytes as base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
@@ -46,7 +46,7 @@ def forged(key: str = NEW, header: dict[str, Any] | None = None, digest: str = "
 
 
 def test_a_token_is_valid_and_says_whose_it_is() -> None:
-    """A token has the claims of RFC 9068 §2.2 and the configured lifetime."""
+    """A token states its user, its session and the configured lifetime, in the form of RFC 9068."""
     now = time()
     tokens = signer(NEW, lifetime=600)
     token = tokens.issue(USER_ID, SESSION_ID)
@@ -61,7 +61,7 @@ def test_a_token_is_valid_and_says_whose_it_is() -> None:
 
 
 def test_two_tokens_differ() -> None:
-    """Each token has a unique id."""
+    """Two tokens for the same session differ, because each has its own id."""
     tokens = signer(NEW)
     assert tokens.issue(USER_ID, SESSION_ID) != tokens.issue(USER_ID, SESSION_ID)
 

@@ -24,7 +24,7 @@ NOW = 1_796_000_000 - 1_796_000_000 % 30  # the first second of a time step
 
 
 class Enrolled:
-    """An account with a second factor, and a clock that the test sets."""
+    """A service with a clock that the test sets, and the secret and recovery codes of the account that enrolled."""
 
     def __init__(self) -> None:
         self.now = float(NOW)
@@ -159,7 +159,7 @@ async def test_each_recovery_code_opens_one_session(ada: Enrolled) -> None:
 
 
 async def test_secrets_are_not_stored_in_plain_text(ada: Enrolled) -> None:
-    """Neither the secret nor a recovery code is in the store."""
+    """The store contains neither the secret nor a recovery code in plain text."""
     store = ada.services.second_factors
     (user_id,) = store.stored
     raw = base64.b32decode(ada.secret)

@@ -39,7 +39,7 @@ def event(identity: bytes = ID, /, **changes: object) -> Event:
 
 
 def last_of_day(unix_ms: int) -> bytes:
-    """Return the greatest id of this millisecond."""
+    """Return the smallest id of this millisecond, given in Unix time."""
     return unix_ms.to_bytes(6) + bytes(10)
 
 
@@ -68,13 +68,13 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
-    """An event whose values no total can hold raises ValueError."""
+    """An event that is malformed, or has values that no total can hold, raises ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         use_of(bad)
 
 
 def test_the_last_day_is_counted() -> None:
-    """An event on 9999-12-31, and one with the largest figures, can be counted and written."""
+    """An event on 9999-12-31 with the most digits and the longest name can be counted, and its day can be reported."""
     use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
     assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
     assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)], [])
@@ -137,7 +137,7 @@ class MemoryDeadLetters:
 
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
-        # How often storing fails.
+        # How many of the next calls of ``put`` fail.
         self.failures = 0
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
@@ -175,7 +175,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
-    """A dead letter is counted only once it is stored, so that an alert means that one exists."""
+    """A dead letter is counted after it is stored, and not for failed tries, so that an alert means that one exists."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
@@ -220,28 +220,28 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
         totals.failure = None
         while not await published():
             pass
-    await until(lambda: bool(totals.uses), "it is counted")
+    await until(lambda: bool(totals.uses), "the event is counted")
     assert await well(consumer)
     await consumer.aclose()
 
 
 @in_virtual_time
 async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an outage of the database of any length, the backlog is counted within a second."""
+    """After a long outage of the database, the waiting events are counted within a second."""
     monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest backoff
     stream, totals, metrics = RememberingStream(), MemoryTotals(), Metrics()
     totals.failure = StoreUnavailable("The database is not available.")
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     totals.failure, back = None, now()
-    await until(lambda: stream.committed, "it is counted")
+    await until(lambda: stream.committed, "the batch is counted and committed")
     assert now() - back <= 1.01  # ``until`` may notice it a step later
     await consumer.aclose()
 
 
 @in_virtual_time
 async def test_what_was_counted_before_says_nothing_of_the_lag() -> None:
-    """Repeated events do not count for the lag, because a topic that is read again may be a week old."""
+    """Events that were counted before do not enter the lag metric, because they may be a week old when read again."""
     stream, totals, metrics = MemoryStream("memory://", Metrics()), MemoryTotals(), Metrics()
     totals.known = True
     consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), metrics)
@@ -285,7 +285,7 @@ async def test_a_batch_is_kept_while_the_database_is_away() -> None:
     await until(lambda: failures_of(metrics) > 20, "it was tried many times", step=0.1)
     assert not await well(consumer)
     totals.failure = None
-    await until(lambda: stream.committed, "it is dealt with")
+    await until(lambda: stream.committed, "the batch is committed")
     assert (stream.given, len(totals.uses)) == (1, 1)
     await consumer.aclose()
 
@@ -305,7 +305,7 @@ class HangingMember:
 
 
 class HangingStream:
-    """A stream with that consumer; it records when the consumer leaves."""
+    """A stream whose consumer is a HangingMember; ``left`` is set when the consumer leaves."""
 
     def __init__(self) -> None:
         self.member = HangingMember()
@@ -321,17 +321,17 @@ class HangingStream:
 
 @in_virtual_time
 async def test_closing_does_not_wait_for_a_commit_that_hangs() -> None:
-    """Closing waits 2 s for the current batch, then leaves the group; uncommitted events are delivered again."""
+    """If a commit hangs, closing gives it up within 3 s and leaves the consumer group."""
     stream = HangingStream()
     consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics())
-    await until(lambda: stream.member.committing, "a batch is in hand")
+    await until(lambda: stream.member.committing, "a commit hangs")
     async with asyncio.timeout(3):
         await consumer.aclose()
     assert stream.left
 
 
 class ClosingTotals(MemoryTotals):
-    """Usage totals during whose first count the consumer begins to close."""
+    """Usage totals that begin to close the consumer during the first count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -379,7 +379,7 @@ async def well(consumer: UsageConsumer) -> bool:
 @pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
 @in_virtual_time
 async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
-    """Beyond 100,000 stored dead letters, others are only counted; a stored one has its time and up to 8 KiB."""
+    """At 100,000 stored dead letters, further ones are only counted. A stored one has up to 8 KiB of the message."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:
@@ -399,7 +399,7 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
 
 @in_virtual_time
 async def test_a_report_has_10000_totals_at_most() -> None:
-    """A report has at most 10,000 totals, and the store is asked for no more."""
+    """A report asks the store for at most 10,000 totals."""
     asked: list[int] = []
 
     class NotingTotals(MemoryTotals):

@@ -1,4 +1,4 @@
-"""JSON that the service writes by itself: it fits the models, and stays within the limits of the API's contract."""
+"""JSON and CSV that the service encodes without Pydantic: both match the models and the documented limits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """Integers within ±(2^53 - 1) are JSON numbers; all others are strings of the same characters (RFC 7493 §2.2)."""
+    """Integers within ±(2^53 - 1) and objects are JSON as they are; all other texts become strings (RFC 7493 §2.2)."""
     assert json_literal(text) == expected
 
 
@@ -133,7 +133,7 @@ def test_an_event_is_a_cloud_event_around_the_item() -> None:
 
 
 def test_the_time_of_an_item_is_that_of_its_id() -> None:
-    """The item's time is that of its id: in RFC 9562, appendix A.6, 2022-02-22 19:22:22 UTC."""
+    """The time of a row without ``created_ms`` is that of its id, here of the example in RFC 9562, appendix A.6."""
     row = history_row()._replace(id=bytes.fromhex("017f22e279b07cc398c4dc0c0c07398f"))
     assert json.loads(encode_item(row))["created_at"] == "2022-02-22T19:22:22.000Z"
 
@@ -149,7 +149,7 @@ def test_the_time_of_an_item_is_that_of_its_id() -> None:
     ids=["an index", "a long one", "two of the longest", "two that stand as they are"],
 )
 def test_an_event_never_exceeds_8_kib(operation: str, literals: tuple[str, ...], precision: int) -> None:
-    """The longest accepted literals, with the largest stored result, make an event of at most 8 KiB."""
+    """Long operands together with the largest stored result make an event of at most 8 KiB."""
     plan = make_plan(25_000_000, operation, literals, Options(precision))
     row = LARGEST._replace(operation=operation, input=plan.recorded_input)
     payload = event_of(row).payload

@@ -20,13 +20,13 @@ POWER = OPERATIONS["pow"]
 
 
 def power_of_ten(digits: int, **changes: Any) -> Task:
-    """Return the task to compute a power of ten with this many digits."""
+    """Return the task to compute a power of ten with this many digits; ``changes`` replace fields of the task."""
     return Task("pow", POWER.parse({"x": "10", "y": str(digits - 1)}), 50)._replace(**changes)
 
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """If a result of 1,001 digits or more does not pass its verification, an error is raised."""
+    """A result of 1,001 digits that fails its verification raises an error; one of 1,000 digits is not verified."""
     monkeypatch.setattr(type(POWER), "verify", lambda *_: False)
     if refused:
         with pytest.raises(VerificationFailed):
@@ -37,7 +37,7 @@ def test_from_1001_digits_on_a_result_is_verified(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("digits", "refused"), [(1_000, False), (1_001, True)])
 def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPatch, digits: int, refused: bool) -> None:
-    """A residue of 1,001 digits or more is verified by another residue, modulo a wider number."""
+    """A residue of 1,001 digits that fails its verification raises an error; one of 1,000 digits is not verified."""
     monkeypatch.setattr(type(POWER), "agrees_modulo", lambda *_: False)
     task = power_of_ten(digits, view="modulo", modulus=10 ** (digits + 5))
     if refused:
@@ -62,7 +62,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 @pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
-    """The history gets a result of up to 1,000 digits (without the sign) as text, of a longer one only the ends."""
+    """The facts of a result contain its text for the history if it has at most 1,000 digits, without the sign."""
     text = sign + "7" + "0" * (digits - 1)
     args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
@@ -76,7 +76,7 @@ def test_a_rounded_summary_says_so() -> None:
 
 
 def test_work_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's reply has the Unix times of the beginning and end of its work."""
+    """``timed`` returns a function's result with the times at which the call began and ended."""
     times = iter([100, 200])
     monkeypatch.setattr(worker, "time_ns", lambda: next(times))
     assert timed(abs, -3)[:3] == (3, 100, 200)
@@ -95,6 +95,6 @@ print(limit - int(status["VmSize"].split()[0]) * 1024)
 
 
 def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
-    """A worker's memory limit is its own use at the start plus the memory that the plan allows."""
+    """A worker's address space is limited to its size at the start plus the memory that the plan allows."""
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert 48 << 20 < int(done.stdout) <= 64 << 20
