@@ -58,14 +58,14 @@ _HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
-# Every run draws the same examples and takes its time for each, so that a slow machine or chance fails no test.
+# Every run draws the same examples, without a time limit, so that neither chance nor a slow machine fails a test.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need programs and those of the HTTP server; run tests of brokers first."""
+    """Mark the tests that need programs and those of the HTTP server; run the tests of message brokers first."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
@@ -112,12 +112,12 @@ def postgres_server() -> Iterator[Postgres]:
     reason = missing()
     if reason is not None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with postgres(durable=False) as running:  # wait longer for a slow disk, because these tests do not judge it
+    with postgres(durable=False) as running:  # these tests simulate no power failure
         yield running
 
 
 def require_program(name: str) -> None:
-    """Skip a test whose program is not installed; fail it in CI."""
+    """Skip the calling test if a program is not installed; in CI, fail it instead."""
     try:
         program(name)
     except Missing as error:
@@ -151,9 +151,9 @@ def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow Redis seconds for an answer, because a busy machine may be slow, and these tests do not judge time.
+    """Give Redis 5 s to answer, because a busy machine may be slow and these tests do not measure time.
 
-    Leases are renewed so late that no renewal adds a command to those that a test expects.
+    Leases are renewed only after 20 s, so that no renewal adds to the commands that a test counts.
     """
     times = Times(answer=5.0, store=5.0, lease=60.0, renewal=20.0)
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=times))
@@ -184,14 +184,14 @@ def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a new thread, because Playwright keeps the event loop of a process that has run a browser."""
+    """Run a coroutine in a new thread, because Playwright may have left its own event loop running in this one."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated SQLite file, which tests copy because migrating takes longer than a test."""
+    """Return the path of a migrated SQLite file; tests copy it, which is faster than migrating a new one."""
     file = tmp_path_factory.mktemp("migrated") / "pycalc.db"
     _run(migrate_database(f"sqlite:///{file}"))
     return file
@@ -199,7 +199,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated(postgres_server: Postgres) -> str:
-    """Return the name of a migrated PostgreSQL database, which tests copy."""
+    """Return the name of a migrated PostgreSQL database; tests copy it, which is faster than migrating a new one."""
     url = postgres_server.new_database()
     roles = api_role(f"{API_ROLE}:{_ROLE_PASSWORD}"), consumer_role(f"{CONSUMER_ROLE}:{_ROLE_PASSWORD}")
     _run(migrate_database(url, roles))
@@ -213,7 +213,7 @@ def postgres_url(postgres_server: Postgres, migrated: str) -> str:
 
 
 def _excuse(missing: Missing) -> str:
-    """Return why a server is missing, as the reason for a skip; in CI, fail instead."""
+    """Return the reason for skipping a test whose program is missing; in CI, fail the test instead."""
     if os.environ.get("CI"):
         pytest.fail(f"{missing}, and CI is set")
     return str(missing)
@@ -245,7 +245,7 @@ def kafka_broker(request: pytest.FixtureRequest) -> AnyKafka:
 
 @pytest.fixture(scope="session")
 def identity_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]:
-    """Run one real identity provider, which redirects browsers to a URL that only tests read."""
+    """Run one real identity provider. It redirects browsers to a URL where nothing listens; tests only read the URL."""
     with ExitStack() as stack:
         try:
             folder, url = tmp_path_factory.mktemp("oidc"), "http://127.0.0.1:1/oidc/callback"
@@ -307,7 +307,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: 
 
 @pytest.fixture
 def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return settings of a temporary service: an empty database, cheap password hashes, no environment variables."""
+    """Return settings of a temporary service: an empty database, cheap password hashes, and no ``.env`` file."""
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
@@ -317,7 +317,7 @@ def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def app(settings: Settings) -> FastAPI:
-    """Return the application, without open resources."""
+    """Return the application, whose resources are not open yet."""
     return application(settings)
 
 

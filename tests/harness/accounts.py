@@ -41,7 +41,7 @@ def new_person(client: httpx.Client) -> Person:
 
 
 async def new_session(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register a new account, authenticate the client's later requests with it, and return the session."""
+    """Register and log in a new account, authenticate the client's later requests, and return the login's answer."""
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

@@ -1,4 +1,4 @@
-"""The account services, on accounts in memory."""
+"""Functions that create the account services on stores in memory."""
 
 from __future__ import annotations
 

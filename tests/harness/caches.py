@@ -1,4 +1,4 @@
-"""A cache in Redis, opened by a test."""
+"""A Redis cache that a test opens and closes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import found
 
 
 class Opened:
-    """A cache, and its metrics."""
+    """A Redis cache and its metrics."""
 
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache

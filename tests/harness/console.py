@@ -21,7 +21,7 @@ def open_sign_in(page: Page) -> Locator:
 
 
 def fill_sign_in(dialog: Locator, username: str, password: str = PASSWORD) -> None:
-    """Submit the form for signing in."""
+    """Fill in the form for signing in, and submit it."""
     dialog.get_by_label("Username").fill(username)
     dialog.get_by_label("Password", exact=True).fill(password)
     dialog.get_by_role("button", name="Sign in", exact=True).first.click()
@@ -66,7 +66,7 @@ def answer_once(page: Page, url: str, answer: Callable[[Route], None]) -> None:
 
 
 def view_digits(page: Page, expression: str) -> Locator:
-    """Calculate an expression of up to 20 million digits, and open the viewer, which then checks the digits."""
+    """Calculate a long result, open the digit viewer, and wait until the viewer has verified the digits."""
     calculate(page, expression)
     page.get_by_role("button", name="All digits").click(timeout=_LONG_MS)
     viewer = page.get_by_role("region", name="All digits")

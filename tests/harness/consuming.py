@@ -11,7 +11,7 @@ _SECONDS = 45.0
 
 
 async def delivered(stream: Stream, count: int) -> list[Delivery]:
-    """Return and commit the next ``count`` messages of the group, and any more in the last batch."""
+    """Return and commit the next ``count`` messages of the usage consumers' group, and the rest of the last batch."""
     deliveries: list[Delivery] = []
     async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
         while len(deliveries) < count:
@@ -22,5 +22,5 @@ async def delivered(stream: Stream, count: int) -> list[Delivery]:
 
 
 async def consumed(stream: Stream, count: int) -> list[Event]:
-    """Return and commit the next ``count`` events of the group, and any more in the last batch."""
+    """Return the events in the messages that ``delivered`` returns; messages that are no valid events are left out."""
     return [delivery.event for delivery in await delivered(stream, count) if delivery.event]

@@ -44,7 +44,10 @@ def _stopped(pid: int) -> bool:
 
 
 class Daemon:
-    """A server process on 127.0.0.1; it ends with the test run, even if the run is killed."""
+    """A server process on 127.0.0.1.
+
+    If setpriv is installed, the kernel kills the process when the thread that started it ends.
+    """
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
@@ -67,12 +70,12 @@ class Daemon:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server, and wait until it accepts connections; it ends when the calling thread ends."""
+        """Start the server, and wait until it accepts connections."""
         self.launch()
         self.await_connections()
 
     def launch(self) -> None:
-        """Start the server without waiting; it ends when the calling thread ends."""
+        """Start the server without waiting until it accepts connections."""
         self._started = perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The examples in the documents: their programs, and the output that the documents show."""
+"""Functions that extract the documents' examples, and the output that each example should print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random expressions as trees: their texts for the service and for PARI/GP, and their values by Python's fractions."""
+"""Random expressions as trees, with their text for the service and their value in Python's fractions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def draw_whole(random: Random) -> Drawn:
 
 
 def written(tree: Drawn) -> str:
-    """Return a tree as text for the service, with every nested operator in parentheses."""
+    """Return a tree as text for the service, with parentheses around every operator except a comparison."""
     parts = [written(operand) for operand in tree.operands]
     match tree.kind:
         case "number" | "variable":

@@ -99,13 +99,13 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
         self.emulator_host = ""
         # Error statuses to answer with, by method; ``*`` stands for all other methods.
         self.failures: dict[str, grpc.StatusCode] = {}
-        # Message data; a publish request that contains them is refused as invalid.
+        # Data of invalid messages; a publish request that contains one of them is refused.
         self.bad: set[bytes] = set()
         # The message data of each accepted publish request.
         self.requests: list[list[bytes]] = []
         # The number of calls of each method.
         self.calls: Counter[str] = Counter()
-        # The longest time that a pull waits for messages.
+        # The longest time that a pull waits for messages, in seconds.
         self.pull_seconds = 60.0
         self._changed = threading.Condition()
         self._topics: set[str] = set()
@@ -149,7 +149,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
             request = kind.deserialize(raw)
             try:
                 if status is not None:
-                    raise _Failure(status, "as told")
+                    raise _Failure(status, "the test makes this call fail")
                 with self._changed:
                     response = handler(request, context) if method == "Pull" else handler(request)
                     self._changed.notify_all()
@@ -232,7 +232,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
                 queue.give_back(entry)
 
     def _pull(self, request: PullRequest, context: grpc.ServicerContext) -> PullResponse:
-        """Wait for messages as long as the caller waits for the answer."""
+        """Wait for messages until the caller hangs up, but at most ``pull_seconds``."""
         until = monotonic() + self.pull_seconds
         context.add_callback(self._wake)
         while context.is_active() and not self._closed:

@@ -1,6 +1,6 @@
 """A fake Redis in a thread of the test's process: RESP 2, real Lua, expiry, eviction and pub/sub.
 
-It implements the commands that the service and its tests use. Its class has the methods of
+It implements the commands that the service and its tests use. In tests, ``FakeRedis`` can take the place of
 ``tests.harness.redis.Redis``.
 """
 
@@ -28,7 +28,7 @@ _ROUNDS = 10
 _WRITES = {b"SET", b"DEL", b"INCRBY", b"EXPIRE", b"PEXPIRE", b"LPUSH", b"FLUSHALL", b"EVAL", b"EVALSHA", b"PUBLISH"}
 # Commands that a server without free memory refuses.
 _GROWING = {b"SET", b"INCRBY", b"LPUSH"}
-# In a script Redis shows null as false, whereas Python's None would become nil.
+# Redis passes a null reply to a script as false, whereas lupa would convert Python's None to nil.
 _LUA_CALL = b"""
 return function(call)
     return function(...) local reply = call(...) if reply == nil then return false end return reply end
@@ -74,7 +74,7 @@ class FakeRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
-        """Return the keys of the results that a namespace holds."""
+        """Return the keys of the cached results in a namespace."""
         found: list[bytes] = self._in_thread(lambda: self._keys(f"{namespace}:result:*".encode()))
         return found
 
@@ -91,7 +91,7 @@ class FakeRedis:
             for _ in range(_ROUNDS):
                 for client in [*self.clients]:
                     client.transport.abort()
-                # Let connections that are just being accepted come into being, and transports close their sockets.
+                # Let the loop finish accepting pending connections, and closing the sockets of aborted ones.
                 await asyncio.sleep(0)
             await server.wait_closed()
 
@@ -110,7 +110,7 @@ class FakeRedis:
             self._clear()
 
     def kill(self) -> None:
-        """End the server; a fake has no slower way to stop."""
+        """Stop the server; the fake has no harder way to end it than ``stop``."""
         self.stop()
 
     def pause(self) -> None:
@@ -145,7 +145,7 @@ class FakeRedis:
         return self._writes_paused and command in _WRITES
 
     def execute(self, client: _Client, command: list[bytes]) -> object:
-        """Return the reply to a command, or a _Refusal."""
+        """Execute a command, and return its reply; an error reply is a _Refusal."""
         name, *arguments = command
         self.stats["total_commands_processed"] += 1
         try:

@@ -13,7 +13,7 @@ _TIMEOUT = 60.0
 
 
 class Fault(NamedTuple):
-    """A fault of one request whose path begins with ``path``.
+    """A fault for the next request whose path begins with ``path``.
 
     With ``answer``, the proxy sends these bytes instead of forwarding the request. Otherwise it forwards the request,
     and cuts the connection after ``cut`` bytes of the answer's body. If ``cut`` is negative, the client does not get
@@ -32,12 +32,12 @@ class FaultyProxy:
         self.target = target
         self.url = ""
         self.faults: list[Fault] = []
-        # The method, path and header fields of each request.
+        # The method, path and header fields of each request; the fields' names are in lower case.
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._lock = threading.Lock()
 
     def receive(self, method: str, path: str, headers: dict[str, str]) -> Fault | None:
-        """Note a request; remove and return the first fault that matches it, or None."""
+        """Record a request; remove and return the first fault that matches it, or return None."""
         with self._lock:
             self.requests.append((method, path, headers))
             fault = next((fault for fault in self.faults if path.startswith(fault.path)), None)
@@ -51,7 +51,7 @@ class FaultyProxy:
 
 
 def refusal(status: str, *fields: str, body: str = "") -> bytes:
-    """Return an answer such as ``refusal("503 Service Unavailable", "Retry-After: 0")``."""
+    """Return a response as bytes, for example ``refusal("503 Service Unavailable", "Retry-After: 0")``."""
     return "\r\n".join([f"HTTP/1.1 {status}", *fields, f"Content-Length: {len(body)}", "", body]).encode()
 
 

@@ -16,7 +16,7 @@ import httpx
 
 from tests.harness.waiting import until
 
-# More connections than the service lets wait for a password hash.
+# More logins than may wait for a password hash at the same time.
 _CONNECTIONS = 60
 
 
@@ -24,8 +24,8 @@ _CONNECTIONS = 60
 def logins(url: str) -> Iterator[Counter[int]]:
     """Flood a service with logins during the ``with`` block; yield a counter of the statuses.
 
-    The block begins once a login was refused. At its end, at least one login has been answered and one refused, and the
-    counter is complete.
+    The block begins once a login has got 503. After the block the counter is complete, and contains at least one 401
+    and one 503.
     """
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.harness.flood", url]
@@ -46,7 +46,7 @@ async def _log_in(client: httpx.AsyncClient, statuses: Counter[int], number: int
         statuses[answer.status_code] += 1
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             if statuses[answer.status_code] == 1:
-                print("refused", flush=True)  # noqa: T201  # tells the test that the flood has risen
+                print("refused", flush=True)  # noqa: T201  # tells the test that the service refuses logins
             await asyncio.sleep(0.1)  # for a tenth of the time that Retry-After asks for
 
 
@@ -55,7 +55,7 @@ async def _flood(url: str) -> None:
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         tasks = [asyncio.create_task(_log_in(client, statuses, number)) for number in range(_CONNECTIONS)]
         await asyncio.to_thread(sys.stdin.read)
-        await until(lambda: httpx.codes.UNAUTHORIZED in statuses, "one of the flood is hashed")
+        await until(lambda: httpx.codes.UNAUTHORIZED in statuses, "one login gets 401")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

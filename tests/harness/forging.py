@@ -1,4 +1,4 @@
-"""Forged tokens: valid tokens that were changed, signed with any key."""
+"""Functions that forge tokens: they change a valid token, and sign the result with any key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def resigned(
     without: str = "",
     digest: str = "sha256",
 ) -> str:
-    """Return a token with changed header and claims, without the claim ``without``, signed with a key."""
+    """Return a token with changed header and claims, both without the member ``without``, signed with a key."""
     texts = []
     for part, changes in zip(token.split("."), (header, claims), strict=False):
         members = {**decoded(part), **(changes or {})}

@@ -19,13 +19,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class GroupMember:
-    """A process that receives batches, reports each, and commits it when told to."""
+    """A member of a consumer group in its own process, which reports each received batch and commits it on command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def received(self) -> list[int]:
-        """Return the numbers of the next batch that is not empty."""
+        """Return the numbers of the events in the next batch that is not empty."""
         return [int(number) for number in self._next("received")]
 
     def commit(self) -> None:

@@ -1,4 +1,4 @@
-"""The service in the test's own process."""
+"""Functions that run the service, or call it, in the test's own process."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _READ = ("cors_origins", "metrics_port")
 def application(settings: Settings) -> Application:
     """Return an application that works with these settings.
 
-    Building its routes takes longer than a test. Therefore settings share one application if they differ only in values
-    that its lifespan reads.
+    Building the routes is slow. Settings that differ only in values that the lifespan reads therefore get the same
+    application.
     """
     return _application(*(getattr(settings, name) for name in _READ))
 
@@ -54,7 +54,7 @@ def client_of(app: FastAPI, state: Mapping[str, Any]) -> httpx.AsyncClient:
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
-    """Return validated settings with some values changed."""
+    """Return a validated copy of settings with some values changed."""
     return Settings(**{**settings.model_dump(exclude_unset=True), **changes})
 
 

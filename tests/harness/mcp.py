@@ -41,7 +41,7 @@ def text_of(answer: CallToolResult) -> str:
 
 
 async def value_of(client: Client, tool: str, **arguments: Any) -> Any:
-    """Call a tool and return the members of its result; fail if the tool reports an error."""
+    """Call a tool and return its structured result; fail if the tool reports an error."""
     answer = await client.call_tool(tool, arguments)
     assert not answer.is_error, text_of(answer)
     return answer.structured_content

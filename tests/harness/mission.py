@@ -1,4 +1,4 @@
-"""The three operations that support every option: fibonacci, factorial and pow."""
+"""The service's three main operations: fibonacci, factorial and pow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""librdkafka's mock Kafka cluster in this process, used by its C interface (``rdkafka_mock.h``)."""
+"""librdkafka's mock Kafka cluster in this process, used through its C interface (``rdkafka_mock.h``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MockKafka:
         self.servers: str = library().rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
     def url(self, topic: str, options: str = "") -> str:
-        """Return the URL of an existing topic."""
+        """Return a topic's URL, and create the topic at the first call for it."""
         if topic not in self._topics:
             self._topics.add(topic)
             partitions = 1 if "partitions=1" in options else 4

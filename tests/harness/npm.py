@@ -17,7 +17,8 @@ _INSTALL_SECONDS = 300
 def npm_packages(folder: Path) -> Path:
     """Return a copy of a folder with its npm packages installed; the first call makes it.
 
-    The folder contains package.json and package-lock.json, and perhaps modules. Raises Missing if npm is not installed.
+    The folder contains package.json, package-lock.json and perhaps JavaScript modules. Raises Missing if npm is not
+    installed.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
     files = sorted(folder.iterdir())

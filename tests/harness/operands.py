@@ -1,4 +1,4 @@
-"""Expensive operands for each operation and each kind of answer."""
+"""Expensive and random calculations for each operation and kind of answer, and random long expressions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycalc.services.operations.numbers.primes import primes_up_to
 
 
 class Case(NamedTuple):
-    """A calculation, and why it is expensive."""
+    """A calculation, and why it is expensive; ``why`` is "drawn" for a random one."""
 
     why: str
     operation: str
@@ -31,7 +31,7 @@ def primorial(digits: int) -> int:
 
 
 def power_of(base: int, digits: int) -> str:
-    """Return the digits of the largest power of ``base`` that has at most ``digits`` digits."""
+    """Return the largest power of ``base`` with at most ``digits`` digits, as text; ``base`` is no power of ten."""
     value = gmp.mpz(base) ** int(digits / float(gmp.log10(base)))
     return text_of(int(value))
 
@@ -108,7 +108,8 @@ def expensive_cases() -> list[Case]:
     ]
 
 
-# The most digits of an operand that is drawn for an operation other than fibonacci, factorial and pow.
+# For each operation except fibonacci, factorial and pow: the most digits of a random operand, if the whole value is
+# computed.
 LONGEST = {
     "binomial": 6, "catalan": 6, "factorize": 40, "gcd": 10_000, "iroot": 10_000, "isprime": 250, "lcm": 10_000,
     "lucas": 7, "modinverse": 10_000, "nextprime": 150, "primorial": 7,
@@ -117,13 +118,13 @@ KINDS = ("value", "mod", "summary", "precision")
 
 
 class Drawing:
-    """Random calculations of one operation and one kind of answer, with operands of all lengths and unusual forms."""
+    """A source of random calculations, with operands of all lengths and unusual forms."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
 
     def case(self, operation: str, kind: str) -> Case:
-        """Return another random calculation; only powers get a precision."""
+        """Return a random calculation of an operation; ``kind`` is one of KINDS. Only powers get a precision."""
         if operation == "pow":
             return self._power(kind)
         if operation in LONGEST:
@@ -144,7 +145,7 @@ class Drawing:
         return Case("drawn", operation, (literal,), options)
 
     def _operands(self, operation: str) -> tuple[str, ...]:
-        """Return operands for an operation other than fibonacci, factorial and pow, to be computed in a few seconds."""
+        """Return random operands for an operation in LONGEST, small enough to compute its value in a few seconds."""
         longest = LONGEST[operation]
         if operation == "binomial":
             n = 10 ** (self._random.random() * longest)
@@ -175,7 +176,7 @@ class Drawing:
         return round(exp(self._random.random() * log(longest)))
 
     def _natural(self, longest: int) -> str:
-        """Return a natural number above 0 with at most ``longest`` digits, written in one of many forms."""
+        """Return a random natural number above 0 as text, of at most ``longest`` digits and in one of several forms."""
         length = self._length(longest)
         form = self._random.randrange(6)
         if form == 0:
@@ -189,7 +190,7 @@ class Drawing:
         return str(self._random.randint(1, 9)) + "".join(self._random.choices("0123456789", k=length - 1))
 
 
-# Parts of long expressions. Letters stand for numbers of random lengths, and ``{i}`` for the variable of a loop.
+# Templates of long expressions. Letters in braces stand for random numbers, and ``{body}`` for the body of a loop.
 _LONG_PARTS = (
     "{b}^{n}", "fibonacci({n})", "{s}!", "lucas({n})", "binomial({s}, {s} // 3)", "{b}^{n} // {c}^{s}",
     "{b}^{n} * {c}^{n}", "({b}^{n} + {c}) % ({c}^{s} + 1)", "({b}/{c})^{s}", "fibonacci({n})^3", "primorial({n})",

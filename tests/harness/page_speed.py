@@ -17,7 +17,7 @@ _LOADED = """[...performance.getEntriesByType("navigation"), ...performance.getE
 
 
 class FirstPage(NamedTuple):
-    """The requests, their compressed bytes and the milliseconds until the page Calculate takes an expression."""
+    """The number of requests, their compressed bytes and the milliseconds until the page Calculate accepts input."""
 
     requests: int
     bytes: int
@@ -25,7 +25,7 @@ class FirstPage(NamedTuple):
 
 
 def first_page(page: Page) -> FirstPage:
-    """Open the page Calculate, and wait until its expression takes input."""
+    """Open the page Calculate, and measure what it needs until its expression field accepts input."""
     page.goto("/")
     usable = page.wait_for_function("performance.getEntriesByName('usable')[0]?.startTime").json_value()
     needed = [size for start, size in page.evaluate(_LOADED) if start < usable]
@@ -33,7 +33,7 @@ def first_page(page: Page) -> FirstPage:
 
 
 def use_slow_4g(page: Page) -> None:
-    """Give the page a network of 1.6 Mbit/s down, 0.75 Mbit/s up, and 150 ms for a request and its answer."""
+    """Give the page a network of 1.6 Mbit/s down, 0.75 Mbit/s up, and a round-trip time of 150 ms."""
     network = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 93_750}
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -41,11 +41,11 @@ def use_slow_4g(page: Page) -> None:
 
 
 def watch_long_tasks(page: Page) -> None:
-    """Record tasks of 50 ms and longer of every document that the page opens from now on."""
+    """Make each document that the page opens from now on record its main thread's tasks of 50 ms or longer."""
     page.add_init_script(_WATCH)
 
 
 def longest_task_ms(page: Page) -> float:
-    """Return the longest task of the document that is open, in milliseconds; 0 if none took 50 ms."""
+    """Return the milliseconds of the open document's longest recorded task, or 0 if none took 50 ms."""
     longest: float = page.evaluate("Math.max(0, ...longTasks.map(({ duration }) => duration))")
     return longest

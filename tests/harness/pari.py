@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from tests.harness.expressions import Drawn
 
-# Python's rounding to even and powers with exact roots, written in PARI's language, whose own operators return floats.
+# Rounding half to even, as in Python, and powers with exact roots, for which PARI's own operator returns floats.
 _DEFINITIONS = """\
 rounded(x) = my(f = floor(x), d = x - f); if(d < 1/2, f, if(d > 1/2, f + 1, f + f % 2));
 power(b, e) = {

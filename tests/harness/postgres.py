@@ -81,8 +81,8 @@ class Postgres:
     def new_database(self, migrated: str | None = None) -> str:
         """Create an empty database, or a copy of a migrated one; return its URL.
 
-        The role of an empty database's URL is the owner. The role of a copy's URL is the one of servers, so that tests
-        on a real PostgreSQL have the rights that servers have.
+        The URL of an empty database names the owner's role. The URL of a copy names the role of API servers, so that
+        tests have no more rights than a server has.
         """
         name = f"pycalc_{uuid4().hex}"
         self.sql(f"CREATE DATABASE {name} TEMPLATE {migrated or 'template1'}")
@@ -98,7 +98,7 @@ class Postgres:
         return [main, *children(main)]
 
     def _require_tls(self, identity: Path) -> None:
-        """Accept only connections over TLS, and only the owner without a password.
+        """Accept only connections over TLS, and require a password from every role except the owner.
 
         ``identity`` is a file with a certificate and its key.
         """
@@ -128,7 +128,7 @@ class Postgres:
 def postgres(*, durable: bool = True, identity: Path | None = None) -> Iterator[Postgres]:
     """Run a new cluster, and delete it at the end.
 
-    Unless it is ``durable``, it does not wait for the disk: a power failure could lose data, a killed server does not.
+    With ``durable=False`` it runs without fsync: a power failure could lose data, but killing the server does not.
     ``identity`` is a file with a certificate and its key. With it, the cluster requires TLS, and a password from every
     role except the owner.
     """

@@ -13,9 +13,10 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self.port = 0
-        # Bytes of a request: once a client has sent them, the server receives them, and the connection is cut without
-        # an answer. This happens once.
+        # The server still receives the first request data that contain these bytes, but the connection is cut before
+        # the client receives an answer.
         self.swallow_answers_to: bytes | None = None
+        # The number of answers that were withheld in this way.
         self.swallowed = 0
         # Seconds by which each part of an answer is delayed.
         self.delay = 0.0

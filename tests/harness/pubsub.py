@@ -20,7 +20,7 @@ _JAVA_OPTIONS = ("-Xms64m", "-Xmx4g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel
 
 
 class PubSub(Daemon):
-    """A running emulator. Stopping it deletes its topics, so a pause simulates an outage."""
+    """A running emulator. Stopping it deletes its topics, so tests pause it to simulate an outage."""
 
     @property
     def emulator_host(self) -> str:
@@ -52,7 +52,7 @@ def pubsub() -> Iterator[PubSub]:
 
 
 def _warm_up(emulator: PubSub) -> None:
-    """Make a first call, because a new Java virtual machine may answer it slowly."""
+    """Make the first calls, because a new Java virtual machine may answer them slowly."""
     with grpc.insecure_channel(emulator.emulator_host) as channel:
         client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         client.create_topic(name=f"projects/{PROJECT}/topics/warm-up", retry=None, timeout=60)

@@ -1,4 +1,4 @@
-"""Reading QR codes from the screen with jsQR (npm), as a phone's camera does."""
+"""A reader of QR codes on web pages, which decodes screenshots with the npm package jsQR."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READ = """async (picture) => {
 
 
 def read_qr(place: Locator) -> str | None:
-    """Return the text of the QR code that ``place`` shows, or None if it shows none; raises Missing without npm."""
+    """Return the text of the QR code in the element ``place``, or None if there is none; raises Missing without npm."""
     picture = f"data:image/png;base64,{b64encode(place.screenshot()).decode()}"
     place.page.evaluate((npm_packages(_FOLDER) / "node_modules" / "jsqr" / "dist" / "jsQR.js").read_text())
     text: str | None = place.page.evaluate(_READ, picture)

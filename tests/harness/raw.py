@@ -37,7 +37,7 @@ def exchange(
     *,
     chunked: bool = False,
 ) -> Reply:
-    """Send a request as it is, and return the response; fail if the server closes the connection without one."""
+    """Send a request with exactly this target, and return the response; raises if the connection ends without one."""
     raw_target = target.encode() if isinstance(target, str) else target
     fields = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
     if chunked:

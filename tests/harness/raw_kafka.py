@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL:
 
 
 def put_with_header(servers: str, topic: str, name: bytes, value: bytes) -> None:
-    """Publish a message with one header of any name, by the C library of the Python driver."""
+    """Publish a message with one empty header, whose name may be any bytes, through the Python driver's C library."""
     kafka = library()
     reason = ctypes.create_string_buffer(512)
     settings = c_void_p(kafka.rd_kafka_conf_new())

@@ -23,7 +23,7 @@ class Redis(Daemon):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def results(self, namespace: str) -> list[bytes]:
-        """Return the keys of the results that a namespace holds."""
+        """Return the keys of the cached results in a namespace."""
         with Client(port=self.port) as client:
             return list(client.scan_iter(f"{namespace}:result:*", count=1_000))
 

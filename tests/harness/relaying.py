@@ -26,7 +26,8 @@ class ListeningStream:
         self.in_outbox: list[int] = []
         self.failure: Exception | None = None
         self.refused: set[bytes] = set()
-        # If a batch with a refused event has more events than this, the stream does not find the refused one in time.
+        # The largest batch in which the stream can name its refused events: a larger one that contains a refused event
+        # fails as a whole. None means no limit.
         self.most: int | None = None
         self.hanging = False
         self._outbox = outbox

@@ -65,7 +65,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def _run_services(stack: ExitStack) -> int:
-    """Start every server that is installed, and print the settings to use it; return the exit status."""
+    """Start every server that is installed, print the settings to use it, and wait for a signal; never return."""
     for name, server in SERVERS.items():
         try:
             settings = stack.enter_context(server())
@@ -80,7 +80,7 @@ def _run_services(stack: ExitStack) -> int:
 
 
 def _run_service(stack: ExitStack) -> int:
-    """Run the service on Redis, Kafka and SQLite, or the environment's database; return its exit status."""
+    """Run the service with Redis, Kafka and the environment's database (default: SQLite); return the exit status."""
     environment = dict(os.environ)
     for name in ("Redis", "Apache Kafka"):
         try:

@@ -53,7 +53,7 @@ _PICTURES: dict[str, Callable[[Page], None]] = {
 
 
 def _fill(client: httpx.Client, bootstrap: str) -> None:
-    """Create the data that the pictures show: an admin with calculations, their totals, and a key."""
+    """Create the data that the pictures show: an admin with calculations, their usage totals, and an API key."""
     body = registration("ada", role="admin")
     client.post("/register", json=body, headers={"X-Bootstrap-Token": bootstrap}).raise_for_status()
     session = client.post("/login", json={"username": "ada", "password": PASSWORD}).json()

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
-# The PostgreSQL roles with the rights of servers, and of relays and consumers.
+# The PostgreSQL roles of servers, and of relays and consumers.
 API_ROLE, CONSUMER_ROLE = "pycalc_api", "pycalc_consumer"
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Deadlines, long enough for a busy machine.
@@ -124,7 +124,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 @contextmanager
 def bare(server: str) -> Iterator[Server]:
-    """Run the bare FastAPI route under Uvicorn or Granian."""
+    """Run the bare FastAPI routes of the benchmarks under Uvicorn or Granian."""
     port = free_port()
     command = {
         "uvicorn": _python(
@@ -163,7 +163,10 @@ def bare(server: str) -> Iterator[Server]:
 
 
 def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
-    """Return environment variables for tests: cheap password hashes, high limits, and keys for PostgreSQL."""
+    """Return a service's environment for tests: cheap password hashes, high limits, and keys for a ``database_url``.
+
+    Each of ``settings`` becomes a variable that overrides these.
+    """
     keys = KEYS if "database_url" in settings else {}
     return {
         **{f"PYCALC_{name.upper()}": key for name, key in keys.items() if not settings.keys() & {name, f"{name}_file"}},
@@ -183,7 +186,7 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
 
 
 SERVE = _python("pycalc", "serve")
-# Settings for access tokens that must stay valid for several servers: a day, in seconds.
+# A lifetime of access tokens in seconds, for programs that use them longer than the default lifetime.
 A_DAY = "86400"
 
 

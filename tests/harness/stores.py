@@ -1,4 +1,4 @@
-"""Stores in memory that keep the contracts of ``pycalc.db.base``, and that a test can make fail or hang."""
+"""Simplified stores in memory for the protocols of ``pycalc.db.base``; tests can make some of them fail or hang."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class MemoryUsageStore:
 
 
 class MemoryDeletedAccountStore:
-    """Deleted accounts in memory, and the history that their cleaning changes."""
+    """Deleted accounts in memory, and the history from which their names are removed."""
 
     def __init__(self, history: MemoryHistoryStore) -> None:
         self._history = history
@@ -217,7 +217,7 @@ class MemoryOutboxStore:
         self.entries = dict(enumerate(rows, 1))
         self.letters: list[DeadLetter] = []
         self.failure: Exception | None = None
-        # The relay that holds the lease; None: every relay that asks gets it.
+        # The relay that holds the lease, or None if the next relay that asks for it gets it.
         self.holder: bytes | None = None
         self.released = False
 

@@ -66,7 +66,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def now() -> float:
-    """Return the time of the running loop, as the clock of a service."""
+    """Return the running loop's time; tests pass this function to services as their clock."""
     return asyncio.get_running_loop().time()
 
 

@@ -1,4 +1,4 @@
-"""Functions that wait for a condition with a deadline; no test sleeps otherwise."""
+"""Functions that wait for a condition with a deadline, so that tests need not sleep for a fixed time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GROWTH, _LONGEST_STEP_SECONDS = 1.2, 0.05
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until ``condition`` returns true; fail after ``seconds``."""
+    """Wait until ``condition`` returns true; after ``seconds``, fail with ``what`` in the message."""
     deadline, step = monotonic() + seconds, _STEP_SECONDS
     while not condition():
         if monotonic() > deadline:
