@@ -17,7 +17,7 @@ from tests.harness.servers import Server
 # While the browser runs, Playwright's event loop prevents other asynchronous tests in this process.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the system's Chromium; if it is missing the tests are skipped, in CI they fail."""
+    """Start the system's Chromium. If it is missing, the tests are skipped; in CI, they fail."""
     if not CHROMIUM.exists():
         reason = f"Chromium is not installed at {CHROMIUM}"
         if os.environ.get("CI"):
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """Open a new browser profile; at the end, check that no other origin was requested and no policy was violated."""
+    """Open a new browser profile; its pages must request no other origin, and log no errors except failed loads."""
     opened = browser.new_context(base_url=server.url, viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(DEADLINE_MS)
     local = (f"{server.url}/", "data:", f"blob:{server.url}/")
@@ -44,8 +44,8 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
             foreign.append(request.url)
 
     def on_console(message: ConsoleMessage) -> None:
-        # Failed loads, such as each 4xx, are console messages too; policy violations and script errors are judged
-        # separately.
+        # The browser also logs each failed load, such as a 4xx. Those are expected; any other error, such as a policy
+        # violation, is a fault.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             faults.append(message.text)
 
@@ -66,7 +66,7 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture
 def username(context: BrowserContext) -> str:
-    """Register a new account."""
+    """Register a new account, and return its name."""
     name = new_name()
     assert context.request.post("/register", data=registration(name)).status == 201
     return name
@@ -81,7 +81,7 @@ def token(context: BrowserContext, username: str) -> str:
 
 @pytest.fixture
 def console(page: Page, username: str) -> Page:
-    """Open the console, and sign in."""
+    """Open the console, sign in, and return the page."""
     page.goto("/")
     sign_in(page, username)
     return page

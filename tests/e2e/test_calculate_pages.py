@@ -27,7 +27,7 @@ CALCULATE = "Calculate"
 
 
 def test_a_size_is_known_while_typing(console: Page) -> None:
-    """While 3^(10^12) is typed, its size is shown; a button then shows its first and last digits, without the value."""
+    """When 3^(10^12) is typed, its number of digits is shown; a button then shows its first and last digits."""
     console.get_by_label("Expression").fill("3^(10^12)")
     expect(console.locator("#preview")).to_contain_text("477 billion digits: too long to write out.")
     console.get_by_role("button", name="Show both ends").click()
@@ -63,7 +63,7 @@ def test_a_too_large_result_has_a_way_on(console: Page) -> None:
 
 
 def test_last_digits_are_those_of_the_base(console: Page) -> None:
-    """Each way to the last digits of a value keeps its base, and shows the last digits in that base."""
+    """Each button for the last digits of a result keeps the chosen base, and shows the digits in that base."""
     result = console.locator("#result")
     card = console.get_by_role("region", name="Too long to write out")
     show = card.get_by_role("button", name="Show the last digits")
@@ -87,7 +87,7 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
 
 
 def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
-    """An error stands at its option only while the address has that option; beside a form it is a card."""
+    """A refused option is marked only while the address has it; beside an operation's form, its error is an alert."""
     console.goto("/?expression=255&base=99")
     console.get_by_role("button", name=CALCULATE, exact=True).click()
     base = console.get_by_label("base")
@@ -105,7 +105,7 @@ def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
 
 
 def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) -> None:
-    """Operands in the address fill the form, also after sign-in and reload; rounded and cached results say so."""
+    """Operands in the address fill the form, also after sign-in and reload; rounded and cached results are marked."""
     page.goto("/?operation=pow&x=2&y=0.5&precision=30")
     page.get_by_label("y", exact=True).press("Control+Enter")
     fill_sign_in(page.get_by_role("dialog", name="Sign in"), username, PASSWORD)
@@ -120,7 +120,7 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 
 
 def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
-    """Precision and base are beside the expression, and a reload keeps both; a wrong one opens its part again."""
+    """An expression's precision and base are kept in the address; an invalid one opens the closed options again."""
     console.get_by_text("Options", exact=True).click()
     precision, base = (console.get_by_label(name, exact=True) for name in ("precision", "base"))
     precision.fill("30")
@@ -153,7 +153,7 @@ def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None
 
 
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
-    """An invalid field is explained there, a result that does not exist below the form; 1/3 and 1,000 are valid."""
+    """An invalid operand is explained at its field, an undefined result below the form; 1/3 and 1,000 are valid."""
     console.get_by_role("button", name="pow", exact=True).click()
     x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
     x.fill("10^3")
@@ -213,7 +213,7 @@ def test_a_new_operation_appears_by_itself(page: Page) -> None:
 
 
 def test_a_hanging_document_delays_nothing_else(page: Page) -> None:
-    """While the operations' document does not come, the form has a skeleton, then the reason and a way to try again."""
+    """Without the OpenAPI document, a form shows a placeholder, and after a timeout an error and a button to retry."""
     page.clock.install()
     page.route("**/openapi.json", lambda _: None)  # no answer
     with page.expect_request("**/openapi.json"):
@@ -226,7 +226,7 @@ def test_a_hanging_document_delays_nothing_else(page: Page) -> None:
 
 
 def test_receiving_is_another_phase_than_computing(console: Page) -> None:
-    """While a long result arrives, the page says how much of it is there, and Cancel keeps the last result."""
+    """While a long result arrives, the page says how much has been received; Cancel keeps the previous result."""
     calculate(console, "fibonacci(10)")
     expect(console.locator("#result")).to_have_text("55")
     session = console.context.new_cdp_session(console)
@@ -251,7 +251,7 @@ def test_long_operands_do_not_fit_into_a_path(console: Page) -> None:
 
 
 def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
-    """By keyboard, the viewer shows, finds and counts the digits of 2^100000; the page contains only visible rows."""
+    """By keyboard, the viewer shows, finds and counts the digits of 2^100000; the page contains only a few rows."""
     digits = mpz(2**100_000).digits()
     calculate(console, "2^100000")
     console.get_by_role("button", name="All digits").press("Enter")
@@ -274,7 +274,7 @@ def test_every_digit_can_be_reached_by_keyboard(console: Page) -> None:
 
 
 def test_twenty_million_digits_are_shown(console: Page) -> None:
-    """Of 20 million digits any can be gone to and found; only the rows in view exist."""
+    """Among 20 million digits, the viewer goes to a digit and finds digits; the page contains only a few rows."""
     viewer = view_digits(console, TWENTY_MILLION_DIGITS)
     digits = (mpz(3) ** 41_918_065).digits()
     assert len(digits) == 20_000_000
@@ -287,7 +287,7 @@ def test_twenty_million_digits_are_shown(console: Page) -> None:
 
 
 def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:
-    """Invalid lines are not sent, the others in parts of 1,000; the answers appear as table, plot and CSV file."""
+    """Invalid lines are not sent, the others in batches of up to 1,000; a plot and a CSV file show the answers."""
     console.goto("/console/batch")
     sizes: list[int] = []
 

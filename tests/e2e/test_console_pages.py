@@ -87,7 +87,7 @@ def test_history_shows_new_calculations_when_asked(console: Page, context: Brows
 
 
 def test_a_flood_of_events_moves_nothing(console: Page, context: BrowserContext, token: str) -> None:
-    """1,000 new calculations at once change one button: rows, focus and scrolling stay, and nothing is requested."""
+    """1,000 new calculations at once change only one button: rows, focus and scrolling stay; no request is sent."""
     _evaluate(context, token, *(f"{n}+0" for n in range(50)))
     console.goto("/console/history")
     expect(console.get_by_text("Live", exact=True)).to_be_visible()
@@ -158,7 +158,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
-    """A summary has no digits to save, and operands that are recorded by their ends cannot be run again."""
+    """The history offers no digits for a summary, and no new run if only the ends of the operands are recorded."""
     headers = {"Authorization": f"Bearer {token}"}
     for body in (
         {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},
@@ -194,7 +194,7 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
 
 
 def test_history_opens_a_calculation_with_its_options(console: Page, context: BrowserContext, token: str) -> None:
-    """A row opens in the calculator with its precision and base, and a summary in the form of its operation."""
+    """The calculator opens a row with its precision or base, and a summary in the form of its operation."""
     body = {"expression": "2^0.5", "precision": 30}
     headers = {"Authorization": f"Bearer {token}"}
     assert context.request.post("/evaluate", data=body, headers=headers).status == 200
@@ -282,7 +282,7 @@ def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page
 
 
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
-    """A QR code has the secret, a code of the secret turns the second factor on, and recovery codes are shown."""
+    """A QR code contains the secret, a code of the secret turns the second factor on, and recovery codes are shown."""
     require_program("npm")
     console.emulate_media(color_scheme="dark")
     console.goto("/console/account")
@@ -324,7 +324,7 @@ def test_sessions_end_and_passwords_change(console: Page, context: BrowserContex
 
 
 def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserContext, username: str) -> None:
-    """The account is deleted only if its name is typed and the password given; then the console is signed out."""
+    """The account is deleted only once the user has typed its exact name; then the console is signed out."""
     console.goto("/console/account")
     console.get_by_role("button", name="Delete my account").click()
     dialog = console.get_by_role("dialog")
@@ -340,7 +340,7 @@ def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserConte
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """A service with an admin, and the admin's name."""
+    """The URL of a service, and the name of its admin."""
 
     url: str
     admin: str
@@ -367,7 +367,7 @@ def admin(browser: Browser, office: Office) -> Iterator[Page]:
 
 
 def test_an_admin_finds_limits_disables_and_deletes_a_user(admin: Page) -> None:
-    """A user is found by name, gets limits, is disabled, and is deleted once the name is typed."""
+    """An admin finds a user by name, sets limits, disables the account, and deletes it after typing the name."""
     name = new_name()
     assert admin.context.request.post("/register", data=registration(name)).status == 201
     admin.get_by_label("Search by name or email").fill(name)
@@ -405,7 +405,7 @@ def test_an_admin_sees_the_calculations_of_all_users(admin: Page, office: Office
 
 
 def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
-    """The tab Health lists dependencies and processes; the audit log can be filtered while it is loaded."""
+    """The tab Health lists dependencies and processes; a filter that is typed while the audit log loads is kept."""
     admin.get_by_role("button", name="Health").click()
     expect(admin.get_by_role("table", name="Dependencies")).to_contain_text("Database")
     expect(admin.get_by_role("heading", name="serve")).to_be_visible()
@@ -435,7 +435,7 @@ _SMALL_TARGETS = """() => !matchMedia("(pointer: coarse)").matches ? [] : [...do
 
 
 def _faults(page: Page) -> list[str]:
-    """Return the faults of the open page: rules of accessibility, small targets on touch, and its width."""
+    """Return the open page's faults: broken accessibility rules, small touch targets, content wider than the screen."""
     small: list[str] = page.evaluate(_SMALL_TARGETS)
     found = axe.violations(page) + small
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
@@ -445,7 +445,7 @@ def _faults(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_no_page_breaks_an_accessibility_rule(browser: Browser, office: Office, look: str) -> None:
-    """axe-core finds nothing on any page, as an admin, and no page is wider than the screen."""
+    """For an admin, no page breaks a rule of axe-core, has too small touch targets or is wider than the screen."""
     require_program("npm")
     context = browser.new_context(base_url=office.url, bypass_csp=True, **LOOKS[look])
     context.set_default_timeout(DEADLINE_MS)
@@ -538,7 +538,7 @@ OPENED = (
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_no_opened_part_breaks_an_accessibility_rule(browser: Browser, office: Office, look: str) -> None:
-    """axe-core finds nothing in results, dialogs, drawers and menus, as a user, and none is wider than the screen."""
+    """For a user, no result, dialog, drawer or menu breaks a rule of axe-core or makes a page wider than the screen."""
     require_program("npm")
     context = browser.new_context(base_url=office.url, bypass_csp=True, **LOOKS[look])
     context.set_default_timeout(DEADLINE_MS)

@@ -1,4 +1,4 @@
-"""The first promises of the API, checked on a real server process."""
+"""The main promises of the API, checked on a real server process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def register(client: httpx.Client, **extra: str) -> str:
 
 
 def log_in(client: httpx.Client, name: str) -> dict[str, str]:
-    """Return the header that authenticates a user."""
+    """Log a user in, and return the header that authenticates the session."""
     answer = client.post("/login", json={"username": name, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
@@ -51,7 +51,7 @@ def test_three_operations_are_answered_and_recorded(service: tuple[httpx.Client,
 
 
 def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[httpx.Client, Path]) -> None:
-    """The token in the data folder works once; its admin sees everyone's history and may delete users."""
+    """The token in the data folder registers one admin, who sees everyone's history and may delete users."""
     client, data = service
     file = data / "bootstrap-token"
     assert file.stat().st_mode & 0o777 == 0o600
@@ -82,7 +82,7 @@ def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[http
 
 
 def test_million_is_exact_and_found_in_the_history(service: tuple[httpx.Client, Path]) -> None:
-    """F(10^6) has 208,988 digits with the known first and last ones (OEIS A000045); Cassini's identity holds."""
+    """F(10^6) is answered with 208,988 digits, whose ends are known; the history has the ends instead of the digits."""
     client, _ = service
     user = log_in(client, register(client))
     answer = client.get("/fibonacci/1000000", headers=user).json()
@@ -105,7 +105,7 @@ def test_oauth2_form_opens_a_session(service: tuple[httpx.Client, Path]) -> None
 
 
 def test_work_survives_a_restart(tmp_path: Path) -> None:
-    """Accounts, tokens, history and the secret key survive a restart."""
+    """After a restart, an access token from before is still valid, and the history is complete."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         user = log_in(client, register(client))
         made = client.get("/pow/2/100", headers=user).json()

@@ -1,4 +1,4 @@
-"""The README's examples: its commands run, and print the output that it shows."""
+"""Tests of the README: its commands print the output that it shows, and its table of endpoints is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_tour_prints_what_the_readme_shows() -> None:
-    """Each command of the tour prints the line below it, on a new service."""
+    """On a new service, each command of the README's tour prints the line that the README shows below it."""
     (block,) = blocks(README.read_text(), "console")
     lines = block.splitlines()
     commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
@@ -37,7 +37,7 @@ def test_tour_prints_what_the_readme_shows() -> None:
 
 @pytest.mark.programs
 def test_the_mission_in_one_command(tmp_path: Path) -> None:
-    """``make up-local`` runs with SQLite, Redis and Kafka; a calculation is cached and counted; Ctrl-C stops all."""
+    """The program of ``make up-local`` caches and counts a calculation, and Ctrl-C stops all of its processes."""
     port = free_port()
     environment = settings_of(tmp_path / "data", port)
     log = tmp_path / "log"

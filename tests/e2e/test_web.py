@@ -43,7 +43,7 @@ def test_docs_list_the_operations(page: Page) -> None:
 
 
 def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
-    """The dialog Authorize logs in, and later requests carry the token; no secret is left after the page is closed."""
+    """The dialog Authorize logs in, and later requests carry the token; the browser stores no secret."""
     page.goto("/healthz")
     page.evaluate("localStorage.setItem('authorized', 'the password, as an earlier release kept it')")
     page.goto("/docs")
@@ -103,7 +103,7 @@ def test_refused_login_is_explained(page: Page, username: str) -> None:
 
 
 def test_a_second_factor_is_asked_for(page: Page, context: BrowserContext, username: str, token: str) -> None:
-    """Once the password was right, a field for the code appears; a recovery code in it opens the session."""
+    """After a correct password, a field for the second factor appears; a recovery code in it opens the session."""
     headers = {"Authorization": f"Bearer {token}"}
     offered = context.request.post("/me/totp", data={"password": PASSWORD}, headers=headers)
     code = code_at(offered.json()["secret"], time())
@@ -182,7 +182,7 @@ def test_cancel_keeps_the_last_result(console: Page) -> None:
 
 
 def test_a_computation_that_has_waited_is_told_as_such(console: Page) -> None:
-    """Beyond the service's own limit the page says that the computation had to wait for its turn."""
+    """If an answer takes longer than the computation's time limit, the page says that the computation had to wait."""
     known = {"expression": "100!", "digits": 158, "exact": True, "too_large": False, "seconds": 0.1, "timeout": 0.1}
     console.route("**/evaluate/preview", lambda route: answer_json(route, known))
     console.get_by_label("Expression").fill("100!")
@@ -194,7 +194,7 @@ def test_a_computation_that_has_waited_is_told_as_such(console: Page) -> None:
 
 
 def test_long_result_shows_its_ends_and_downloads_whole(console: Page, tmp_path: Path) -> None:
-    """The page shows only the first and last of 20,001 digits; the download has all of them."""
+    """The page shows only the first and last digits of a result with 20,001 digits; the download has all of them."""
     calculate(console, "10^20000")
     expect(console.locator(".omitted")).to_contain_text("19,001 more digits")
     assert len(console.locator("#result").text_content() or "") < 1_200
@@ -353,7 +353,7 @@ def test_a_failed_sign_out_is_shown_as_such(console: Page, context: BrowserConte
 
 
 def test_no_script_can_read_the_session(console: Page, context: BrowserContext) -> None:
-    """The refresh token is in a cookie that only /token receives; no token is in the page's storage."""
+    """The refresh token is in an HttpOnly cookie for the path /token; no token is in the page's storage."""
     (cookie,) = context.cookies(f"{console.url}token/refresh")
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (
         True,
@@ -406,7 +406,7 @@ def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> N
 
 
 def test_a_reset_token_gets_into_no_other_address(page: Page) -> None:
-    """If an option is added to the address, a reset token is left out of it, in the fragment and in the query."""
+    """When the page adds an option to its address, it removes a reset token from the fragment or the query."""
     page.goto("/#password-reset=pcp_SECRETTOKEN")
     expect(page.get_by_label("New password", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
@@ -456,7 +456,7 @@ def test_what_is_typed_at_once_is_kept(page: Page) -> None:
 
 
 def test_pages_belong_to_an_account(page: Page, username: str) -> None:
-    """A page that needs a session offers to sign in, and then shows itself; an unknown page has a link home."""
+    """A page that needs a session offers to sign in, and appears afterwards; an unknown page has a link home."""
     page.goto("/console/history")
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     fill_sign_in(page.get_by_role("dialog", name="Sign in"), username)
@@ -469,7 +469,7 @@ def test_pages_belong_to_an_account(page: Page, username: str) -> None:
 
 
 def test_language_and_theme_are_kept(page: Page) -> None:
-    """Language and theme apply at once, after a reload, and on the documentation pages."""
+    """The chosen language and theme apply to the pages that are opened later, also to those of the documentation."""
     page.goto("/")
     page.locator(".menu-button").click()
     page.get_by_label("Theme").select_option("dark")
@@ -481,7 +481,7 @@ def test_language_and_theme_are_kept(page: Page) -> None:
 
 
 def test_a_german_browser_gets_german_texts_numbers_and_dates(browser: Browser, server: Server) -> None:
-    """Texts, numbers and dates are of one language."""
+    """In a German browser, the texts, numbers and dates of the pages are German."""
     context = browser.new_context(base_url=server.url, locale="de-DE")
     page = context.new_page()
     name = new_name()
@@ -501,7 +501,7 @@ def test_a_german_browser_gets_german_texts_numbers_and_dates(browser: Browser, 
 
 
 def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
-    """Printed pages have the result, dark on white in every theme, without what is only there to be pressed."""
+    """In print, the dark theme shows the result dark on white, without the page's header and buttons."""
     console.emulate_media(color_scheme="dark")
     calculate(console, "2^100")
     expect(console.locator("#result")).to_be_visible()
@@ -512,7 +512,7 @@ def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
 
 
 def test_forced_colours_keep_what_is_chosen_apart(console: Page) -> None:
-    """With the reader's own colours, buttons have borders, and the chosen one has another background."""
+    """If the reader forces own colours, buttons have borders, and the selected one has the highlight colour."""
     console.emulate_media(forced_colors="active")
     chosen, other = (console.get_by_role("button", name=name, exact=True) for name in ("Expression", "pow"))
     for button in (chosen, other):
@@ -544,7 +544,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Litera
 
 @pytest.mark.parametrize(("locale", "title"), [("en-GB", "Calculate"), ("de-AT", "Rechnen")])
 def test_the_first_page_is_small(browser: Browser, server: Server, locale: str, title: str) -> None:
-    """The expression can be typed after six requests and 45 kB, in each language."""
+    """In each language, the expression can be typed after six requests and less than 45 kB."""
     context = browser.new_context(base_url=server.url, locale=locale)
     page = context.new_page()
     first = first_page(page)
