@@ -223,7 +223,7 @@ def person(server: Server) -> Iterator[Person]:
 
 
 def assert_problem(reply: Reply, row: Row) -> None:
-    """Assert that a response is as its row says, and follows RFC 9457."""
+    """Assert that a response is the problem that ``row`` describes, in the form of RFC 9457."""
     assert (reply.status, reply.headers["Content-Type"]) == (row.status, "application/problem+json"), reply.body
     problem = reply.json()
     told = {name: problem[name] for name in ("type", "title", "status")}
@@ -250,7 +250,10 @@ def test_bad_input_is_answered_with_its_problem_and_not_recorded(server: Server,
 
 
 def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -> None:
-    """F(10^5000 - 1) has 10^5000·log10(phi) digits, with log10(phi) = 0.20898764024997873376... (OEIS A097348)."""
+    """The refusal of F(10^5000 - 1) has the result's digit count: 5,000 digits, which begin as log10(phi) does.
+
+    log10(phi) = 0.20898764024997873376... (OEIS A097348).
+    """
     reply = exchange(server.port, "GET", "/fibonacci/" + "9" * 5_000, person.headers)
     assert_problem(reply, Row("", 422, "result-too-large"))
     digits = reply.json()["digits"]
@@ -271,7 +274,7 @@ def test_bytes_that_are_not_http_are_refused_before_the_application(server: Serv
 
 
 def test_password_counts_to_its_last_byte(server: Server) -> None:
-    """A password of 73 bytes works as a whole; its first 72 bytes, which are all that bcrypt reads, are refused."""
+    """A password of 73 bytes logs in; its first 72 bytes, which are all that bcrypt reads, are refused."""
     name, password = new_name(), "p" * 72 + "!"
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, password=password)).status_code == 201

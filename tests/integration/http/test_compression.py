@@ -62,7 +62,7 @@ async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, co
 @pytest.mark.parametrize("path", UNCHANGING)
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
 async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncClient, path: str, coding: str) -> None:
-    """The ETag of each coding gets 304 with the same ETag; an unknown ETag gets the document."""
+    """If-None-Match with the ETag of a coding gets 304 with the same ETag, and with another ETag the document."""
     headers = {"Accept": "text/html", "Accept-Encoding": coding}
     tag = (await client.get(path, headers=headers)).headers["ETag"]
     held = await client.get(path, headers={**headers, "If-None-Match": tag})
@@ -73,7 +73,7 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
 
 
 async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> None:
-    """Pages name their files by release, so that browsers keep them; files of another release are checked each time."""
+    """Browsers may keep a page's files, whose addresses contain the release, and revalidate them at other addresses."""
     named: set[str] = set()
     for page in ("/", "/docs", "/redoc", "/guide", "/docs/problems"):
         answer = await client.get(page, headers={"Accept": "text/html"})
@@ -91,7 +91,7 @@ async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> No
 
 @pytest.mark.parametrize("settings", ["3/minute"], indirect=True)
 async def test_an_address_gets_so_many_pages(client: httpx.AsyncClient) -> None:
-    """Pages, files and documents of an address share one limit, above which they get 429; API answers do not count."""
+    """Requests of one IP address for pages, files and documents share one limit; API requests do not count."""
     for path in ("/docs", "/web/console/app.js", "/openapi.json"):
         assert (await client.get(path)).status_code == 200
     for path in ("/docs", "/web/console/app.js", "/openapi.json"):
@@ -171,5 +171,5 @@ async def test_a_page_can_be_read_before_the_next_one_comes(coding: str, length:
     ],
 )
 async def test_there_are_no_files_but_those_of_the_pages(client: httpx.AsyncClient, path: str) -> None:
-    """Only the files that pages use are served: no folder, no type declarations, and no path outside."""
+    """Below /web, only the files that pages use are served: no folder, no type declarations, no file elsewhere."""
     assert (await client.get(path)).status_code == 404

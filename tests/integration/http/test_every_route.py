@@ -183,7 +183,7 @@ async def test_every_header_field_is_documented(client: httpx.AsyncClient) -> No
 
 
 async def test_every_example_of_a_request_is_taken(client: httpx.AsyncClient) -> None:
-    """The example of each JSON body is accepted by its route; the deletion of the account comes last."""
+    """The example of each JSON body is valid for its route; the deletion of the account is tried last."""
     register, login = (
         DOCUMENT["components"]["schemas"]["Registration"],
         DOCUMENT["components"]["schemas"]["Credentials"],

@@ -52,7 +52,7 @@ HOSTS = {
     "an empty Host": (GET + b"Host:\r\n\r\n", (400, 200)),  # RFC 9110 §4.2.1
 }
 LENGTHS = {
-    # RFC 9112 §6.3: the chunks count, and the connection is closed after the answer.
+    # RFC 9112 §6.3: the chunked coding overrides the length, and the connection is closed after the answer.
     "a length and chunks": (
         POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNK + SMUGGLED + b"\r\n0\r\n\r\n",
         (422,),
@@ -200,10 +200,7 @@ def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
 def test_a_hostile_request_desynchronises_nothing(
     server: Server, request_bytes: bytes, expected: tuple[int, ...]
 ) -> None:
-    """A hostile request gets its own answer, followed by AFTER's answer or by the end of the connection.
-
-    A smuggled request never gets an answer.
-    """
+    """The connection carries exactly the answers that the row lists, and never an answer to the smuggled request."""
     answers = received(server.port, request_bytes + AFTER)
     assert b"/smuggled" not in answers
     method = "HEAD" if request_bytes.startswith(b"HEAD") else "GET"

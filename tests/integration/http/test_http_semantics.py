@@ -62,7 +62,7 @@ async def test_405_lists_every_method_of_the_path(
     ],
 )
 async def test_404_says_which_path_was_meant(client: httpx.AsyncClient, path: str, meant: str) -> None:
-    """If a path has an empty segment too many, its 404 suggests the path without it."""
+    """If a path would exist without its empty segments, its 404 suggests the path without them."""
     answer = await client.get(httpx.URL(scheme="http", host="pycalc.test", path=path))
     assert answer.status_code == 404
     assert answer.json()["detail"] == f"There is no such path. Did you mean {meant}?"
@@ -149,7 +149,7 @@ async def test_conditions(caller: httpx.AsyncClient, fields: Mapping[str, str], 
 
 
 async def test_if_match_holds_for_the_current_tag_of_each_coding(caller: httpx.AsyncClient) -> None:
-    """If-Match accepts the current ETag of each coding, so that a download continues only with the same result."""
+    """If-Match accepts the current ETag with and without the suffix of a coding, but not as a weak ETag."""
     tag = (await caller.get("/fibonacci/1000", headers=TEXT)).headers["ETag"]
     statuses = [
         (await caller.get("/fibonacci/1000", headers={**TEXT, "If-Match": held, "Range": "bytes=4-7"})).status_code
@@ -176,7 +176,7 @@ async def test_a_condition_is_no_way_around_an_error(caller: httpx.AsyncClient) 
     ],
 )
 async def test_the_form_with_the_highest_weight(caller: httpx.AsyncClient, accept: str, content_type: str) -> None:
-    """The media type with the highest weight is sent; ranges of types count too (RFC 9110 §12.5.1)."""
+    """The media type with the highest weight is sent, also for ranges such as text/*; the default is JSON."""
     answer = await caller.get("/fibonacci/1000", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
 

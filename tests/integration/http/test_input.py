@@ -197,7 +197,7 @@ async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: 
 
 
 async def test_a_modulus_below_1_has_one_sentence(client: httpx.AsyncClient) -> None:
-    """A modulus of zero, below zero, that is no number, or empty gets the same message."""
+    """A modulus that is zero, negative, fractional, empty or no number gets the same message."""
     await new_session(client)
     answers = [await client.get("/pow/2/3", params={"mod": text}) for text in ("0", "-7", "seven", "1.5", "")]
     details = {(answer.json()["detail"], answer.json()["errors"][0]["detail"]) for answer in answers}
@@ -282,7 +282,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
 
 async def counted(client: httpx.AsyncClient) -> dict[str, Any] | None:
-    """Return a user who has made three calculations today, once they are counted."""
+    """Return the user with three counted calculations today, or None as long as there is none."""
     users = (await client.get("/users")).json()["items"]
     return next((user for user in users if user["today"]["calculations"] == 3), None)
 
@@ -337,7 +337,7 @@ async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, adm
 
 
 async def test_the_oauth2_form_refreshes(client: httpx.AsyncClient) -> None:
-    """A refresh by the OAuth2 form has the same answer as by JSON (RFC 6749 §6)."""
+    """A refresh by the OAuth2 form returns the same members as a login, with a working access token (RFC 6749 §6)."""
     session = await new_session(client)
     form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"], "scope": "", "client_id": "x"}
     answer = await client.post("/token/refresh", data=form)
@@ -380,7 +380,7 @@ async def test_a_refused_oauth2_form_gets_an_oauth2_error(
 
 
 async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
-    """A refused login by form is audited with name and reason, as by JSON, and never with the password."""
+    """A refused login by form is logged with its status, route and username, and without the password."""
     with capture_logs() as records:
         await client.post("/login", data={"username": "eve", "password": "guess"})
     (refusal,) = [record for record in records if record["event"] == "request refused"]

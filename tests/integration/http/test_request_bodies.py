@@ -93,7 +93,7 @@ def token(logged: tuple[Server, Path]) -> str:
 def records(log: Path, start: int) -> list[dict[str, Any]]:
     """Return the log's records from a position on, except the counts of suppressed ones.
 
-    A traceback would raise an error, because it is not JSON.
+    If the log contains a traceback, this raises an error, because a traceback is not JSON.
     """
     written = [json.loads(line) for line in log.read_bytes()[start:].splitlines()]
     return [record for record in written if record["event"] != "identical records suppressed"]
@@ -115,9 +115,9 @@ def test_broken_framing_is_400(logged: tuple[Server, Path], token: str, path: st
 def test_a_client_that_hangs_up_in_a_body_is_a_line_in_the_log(
     logged: tuple[Server, Path], token: str, path: str, framing: bytes
 ) -> None:
-    """An incomplete body counts as 499, with one log line.
+    """An incomplete body counts as 499, with at most one log line.
 
-    A client that still reads gets 400 if the server can send it.
+    If the client has only ended its own stream and still reads, it gets 400 from Granian and nothing from Uvicorn.
     """
     server, log = logged
     with httpx.Client(base_url=server.url) as client:
@@ -140,7 +140,7 @@ ANSWERED = {"pycalc, serve": (400,), "pycalc, uvicorn": (None,)}
 
 
 def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Path]) -> None:
-    """Without a complete request header, nothing is counted or logged."""
+    """A client that disconnects before the end of its request header leaves no log line."""
     server, log = logged
     start = log.stat().st_size
     for request in (b"", b"P", head("/login"), head("/login") + b"Content-Length: 5\r"):
@@ -153,7 +153,7 @@ def test_a_client_that_hangs_up_in_its_head_is_nothing(logged: tuple[Server, Pat
 def test_a_client_that_hangs_up_during_the_answer_is_nothing(
     logged: tuple[Server, Path], token: str, target: str
 ) -> None:
-    """A disconnect during any response logs nothing."""
+    """A client that disconnects during the response leaves no log line, and its event stream ends."""
     server, log = logged
     start = log.stat().st_size
     request = f"GET {target} HTTP/1.1\r\nHost: pycalc\r\nAccept: text/csv\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -193,7 +193,7 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     ],
 )
 def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
-    """Batches and calculations have larger limits, which their 413 states."""
+    """Batches and calculations have larger limits: a body of that size is accepted, and a longer one gets the limit."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     assert refused(server, path, body.ljust(limit), headers, chunked=False).status == status
@@ -230,7 +230,7 @@ async def test_a_long_body_is_authenticated_and_limited_before_it_is_read(client
 
 @pytest.mark.parametrize("path", OPEN)
 def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, path: str) -> None:
-    """For any number of invalid fields, the response lists 20 errors and their number."""
+    """For 800 unknown fields, the response lists 20 errors and says how many there are."""
     body = json.dumps({str(number): 0 for number in range(800)}).encode()
     reply = refused(server, path, body, {}, chunked=False)
     assert reply.status == 422
@@ -240,7 +240,7 @@ def test_an_answer_lists_20_errors_and_says_how_many_there_are(server: Server, p
 
 
 def test_a_batch_lists_20_errors(server: Server) -> None:
-    """For a thousand invalid items, the response lists 20 errors."""
+    """For a batch of 1,000 invalid items, the response lists 20 errors and says how many there are."""
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     reply = refused(server, "/batch", json.dumps({"operations": [0] * 1_000}).encode(), headers, chunked=False)

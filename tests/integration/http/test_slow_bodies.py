@@ -1,4 +1,4 @@
-"""Request bodies that arrive too slowly: they get 408."""
+"""Request bodies that arrive slowly: they get 408 after a time that grows with the bytes received."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ async def taken(receive: Receive) -> None:
 
 @in_virtual_time
 async def test_each_part_of_a_body_gives_it_more_time() -> None:
-    """A body has the time that the problem's message states.
+    """A body has 10 s, plus 1 s for every 16 KiB received.
 
-    At 16 KiB a second it is read completely, although it takes 40 s; afterwards 10 s are left for the next part.
+    At 16 KiB a second, eight parts are read in 40 s; if no further part follows, the body is refused 10 s later.
     """
 
     @max_body(1_000_000)
@@ -90,7 +90,7 @@ async def test_each_part_of_a_body_gives_it_more_time() -> None:
 
 @in_virtual_time
 async def test_tiny_parts_give_a_body_no_more_time() -> None:
-    """A body with one byte every two seconds gets 408 after 10 s."""
+    """A body of which one byte arrives every two seconds gets 408 after about 10 s."""
     began = now()
     receive_in_time = RequestBody(SCOPE, arriving(*[(2.0, b"1")] * 100), clock=now)
     with pytest.raises(HTTPException) as refusal:
@@ -118,7 +118,7 @@ async def test_small_parts_that_are_there_are_all_taken() -> None:
 @pytest.mark.parametrize(("every", "fewest", "most"), [(0.02, 20, 20), (0.25, 5, 14)])
 @in_virtual_time
 async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: float, fewest: int, most: int) -> None:
-    """After a second of small parts, several parts are read together, and the whole body is still read in time."""
+    """Small parts are read one by one during the first second, and several together later; none is lost."""
     receive_in_time = RequestBody(SCOPE, arriving(*[(every, b"1")] * 20), clock=now)
     taken = [(await receive_in_time())["body"]]
     while sum(map(len, taken)) < 20:
@@ -129,7 +129,7 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: f
 @pytest.mark.parametrize("_", range(20))
 @in_virtual_time
 async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
-    """A part that arrives before the deadline is read, although the random pause of 0.5 to 1.5 s would end after it."""
+    """A part that arrives before the deadline is read, even if the server's pause of 0.5 to 1.5 s would end later."""
     receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"
     assert (await receive_in_time())["body"] == b"2"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 HSTS = "max-age=31536000; includeSubDomains"
 PAGE, OTHER = "https://app.example", "https://evil.example"
-# Requests for every way in which a response is made.
+# Requests for every kind of response: results, errors, pages, files and documents.
 ANSWERS = [
     ("GET", "/fibonacci/10", 200),
     ("HEAD", "/fibonacci/10", 200),
@@ -122,7 +122,7 @@ class TestCrossOrigin:
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def test_a_preflight_allows_what_the_service_knows(self, client: httpx.AsyncClient, method: str) -> None:
-        """A preflight permits each method with a token and a body, for ten minutes and with the usual header fields."""
+        """For each method, a preflight permits a request with a token and a content type, for ten minutes."""
         answer = await preflight(client, PAGE, method, "authorization, content-type")
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
@@ -138,7 +138,7 @@ class TestCrossOrigin:
     async def test_a_preflight_refuses_the_rest(
         self, client: httpx.AsyncClient, origin: str, method: str, fields: str
     ) -> None:
-        """A refused preflight gets a problem and no permission."""
+        """A preflight for another origin, method or header field gets a 403 problem, without permission."""
         answer = await preflight(client, origin, method, fields)
         assert answer.status_code == 403
         assert answer.headers["Content-Type"] == "application/problem+json"

@@ -112,7 +112,7 @@ async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.As
 
 @pytest.mark.parametrize("settings", [{"page_limit": "2/minute"}], indirect=True)
 async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> None:
-    """The list is large, so it counts towards an address's limit on pages of the documentation; tool calls do not."""
+    """A list of tools counts towards an address's limit on documentation pages, because it is large; calls do not."""
     wanted = message("tools/list", {})
     for _ in range(2):
         assert "tools" in (await caller.post("/mcp", json=wanted)).json()["result"]
@@ -125,7 +125,7 @@ async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) -> None:
-    """A result that is long, or beyond the batch's inline digits, is sent by its ends only, and counts nothing."""
+    """Of a batch, the digits quota counts only results that are sent in full, not those that are sent by their ends."""
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 5000)]
     params = {"name": "batch", "arguments": {"operations": operations}}
     answer = await caller.post("/mcp", json=message("tools/call", params))
@@ -137,7 +137,7 @@ async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) ->
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 2_000, "digits_quota": "3000B/day"}], indirect=True)
 async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient) -> None:
-    """When the quota refuses one result of a batch, no other result takes the place that it would have had."""
+    """If the digits quota refuses a result of a batch, that result has an error, and no other one is sent in full."""
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (1899, 1898, 1897)]
     params = {"name": "batch", "arguments": {"operations": operations}}
     for expected in ([1_900, 0, 0], [0, 0, 0]):
@@ -181,7 +181,7 @@ async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) ->
 
 
 async def test_the_form_of_requests_is_checked_as_everywhere(caller: httpx.AsyncClient) -> None:
-    """HTTP errors are RFC 9457 problems; a message of another form is an error of the protocol."""
+    """Size, type, query and method are checked as on other paths; an invalid message gets a JSON-RPC error."""
     long = message("tools/call", {"name": "gcd", "arguments": {"a": "1" * 70_000, "b": "2"}})
     assert (await caller.post("/mcp", json=long)).status_code == 413
     assert (await caller.post("/mcp", content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
@@ -213,7 +213,7 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
     """If the client disconnects, the computation stops and nothing is recorded."""
-    await caller.get("/factorial/100000")  # now a worker is there; starting one would go on without the caller
+    await caller.get("/factorial/100000")  # start a worker first, because a disconnect does not interrupt its start
     gone = asyncio.Event()
     request = caller.build_request(
         "POST", "/mcp", json=message("tools/call", {"name": "factorial", "arguments": {"n": "4000000"}})

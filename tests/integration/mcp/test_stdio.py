@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Assistant:
-    """A program that calls the tools by lines of JSON."""
+    """A client that calls the tools by JSON-RPC, one message a line."""
 
     def __init__(self, tools: subprocess.Popen[str]) -> None:
         self._tools = tools
@@ -56,7 +56,7 @@ def assistant(tmp_path: Path) -> Iterator[Assistant]:
 
 
 def test_a_desktop_assistant_calculates(assistant: Assistant) -> None:
-    """All tools but the history are there; digits of a long result can be read later; errors say what to correct."""
+    """All tools but the history are listed; digits of a long result can be read later; errors say what to correct."""
     names = [tool["name"] for tool in assistant.ask("tools/list", {})["tools"]]
     assert ("evaluate" in names, "digits" in names, "history" in names) == (True, True, False)
     long = assistant.call("evaluate", expression="fibonacci(20000)")

@@ -81,7 +81,7 @@ async def test_ten_questions_take_one_call_each(tools: Client) -> None:
 
 
 async def test_an_error_says_what_to_correct(tools: Client) -> None:
-    """An error has the problem's message, with the position of the mistake."""
+    """An error names the argument and what is wrong with it, for an expression also the position of the mistake."""
     assert await error_of(tools, "evaluate", expression="3 + * 4") == (
         "expression, character 5: A number is missing before *: write one."
     )
@@ -103,7 +103,7 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(tools: Client) -> Non
 
 
 async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None:
-    """A long result has its size, both ends, SHA-256 and a resource; ``digits`` and the resource give ranges."""
+    """A long result has its size, ends, SHA-256 and a resource link; the tool ``digits`` and the link return digits."""
     answer = await tools.call_tool("fibonacci", {"n": "20000"})
     digits = str(gmpy2.fib(20000))
     found = answer.structured_content

@@ -1,4 +1,4 @@
-"""The output of commands: losing it is an error, unless nobody reads it."""
+"""Commands fail if they can't write their output, unless nobody reads it."""
 
 from __future__ import annotations
 

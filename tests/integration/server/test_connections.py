@@ -1,4 +1,4 @@
-"""Connections from one address over a real server: they leave some to other addresses."""
+"""Connections from one address to a real server: they leave some connections to other addresses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.harness.metrics import metric
 from tests.harness.servers import pycalc
 from tests.harness.waiting import wait_until
 
+# The server's limit of file descriptors. The server accepts half as many connections.
 _DESCRIPTORS = 400
-# The limit of descriptors; the server accepts half as many connections.
 _CONNECTIONS = 200
 _LIMITED = (
     "import os, resource, sys;"
@@ -24,7 +24,7 @@ _LIMITED = (
 
 
 def test_an_address_without_an_account_does_not_take_every_connection() -> None:
-    """While one address holds every connection with half a request, a client from another address is answered."""
+    """While one address tries to hold all connections with unfinished requests, another address is answered."""
     with pycalc(prefix=(sys.executable, "-c", _LIMITED)) as server, ExitStack() as stack:
         for _ in range(_CONNECTIONS + 20):
             half = stack.enter_context(socket.socket())

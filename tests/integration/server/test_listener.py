@@ -38,7 +38,7 @@ async def application(scope: Scope, _: Receive, send: Send) -> None:
 
 
 def refusal(scope: Scope) -> tuple[Message, Message] | None:
-    """Return a refusal for the path /refused."""
+    """Return a refusal for the path /refused, and None for others."""
     if scope["path"] != "/refused":
         return None
     start: Message = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"1")]}
@@ -99,7 +99,7 @@ async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
 
 
 async def test_a_port_that_is_taken_is_explained() -> None:
-    """If the port is taken, the error has address and reason, and the other socket still works."""
+    """If the port is taken, the error's message has the address and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):
@@ -107,7 +107,7 @@ async def test_a_port_that_is_taken_is_explained() -> None:
 
 
 async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a TCP option is missing, as on gVisor, that is logged once, and the server starts."""
+    """If the kernel lacks TCP options, as on gVisor, each missing option is logged, and the port is opened."""
 
     class Sandboxed(socket.socket):
         def setsockopt(self, level: int, *option: Any) -> None:

@@ -60,7 +60,7 @@ NAMES = {
 def attack(port: int, client: httpx.Client, text: str) -> None:
     """Send a text in every place that may be logged.
 
-    A second failed login is recorded with the name.
+    The two failed logins reach the login limit of the test, which is logged with the username.
     """
     assert client.post("/login", json={"username": text, "password": "x"}).status_code == 401
     assert client.post("/login", data={"username": text, "password": text}).status_code == 400
@@ -81,7 +81,7 @@ def attack(port: int, client: httpx.Client, text: str) -> None:
 
 
 def test_hostile_names_are_refused(tmp_path: Path) -> None:
-    """A username with other characters than ASCII letters, digits and three punctuation marks gets 422."""
+    """A username gets 422 if it begins with a dot or has characters other than ASCII letters, digits and ``._-``."""
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         for kind, name in NAMES.items():
             body = {**registration(new_name()), "username": name}

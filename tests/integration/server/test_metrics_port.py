@@ -21,7 +21,7 @@ from tests.harness.waiting import wait_until
 
 @pytest.mark.anyio
 async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rendered metrics are reused for a second, however many clients ask."""
+    """Rendered metrics are reused for the configured time, however many clients ask."""
     rendered = 0
 
     def render(_: Metrics) -> bytes:
@@ -35,7 +35,7 @@ async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.Mo
 
 
 def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
-    """With a separate port, the service's port has neither the path nor its documentation; the other has only it."""
+    """With a separate port, /metrics is the only path there, and is neither served nor documented on the main port."""
     port = free_port()
     with pycalc(metrics_port=str(port)) as server:
         answer = httpx.get(f"{server.url}/metrics")
@@ -55,7 +55,7 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
 
 
 def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
-    """The supervisor serves the sums on the separate port, while each process still answers requests."""
+    """With two server processes, the separate port has their summed metrics, and the main port has none."""
     port = free_port()
     database = postgres_server.new_database(migrated)
     with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
@@ -99,13 +99,13 @@ async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    """If the separate port is taken, the start fails with a message that names it."""
+    """If the separate port is taken, the service does not start."""
     with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
         pass
 
 
 def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PYCALC_METRICS_PORT, or with an empty one, the service's own port has the metrics."""
+    """Without PYCALC_METRICS_PORT, the service's own port has the metrics; an empty value counts as none."""
     monkeypatch.setenv("PYCALC_METRICS_PORT", "")
     assert "/metrics" in create_app(settings).openapi()["paths"]
     assert Settings().metrics_port is None

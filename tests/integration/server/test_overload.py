@@ -48,7 +48,7 @@ async def refused(client: httpx.AsyncClient, reason: str) -> str:
 
 
 def full(limit: ConcurrencyLimit) -> list[Slot]:
-    """Take every slot, each for another user."""
+    """Take and return all free slots, each for a different user."""
     return [limit.acquire(number) for number in range(limit.total - limit.taken)]
 
 
@@ -130,7 +130,7 @@ async def test_one_user_leaves_slots_to_others(
 async def test_one_address_without_an_account_leaves_slots_to_users(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """Requests with unknown tokens count for their address, whatever the tokens are."""
+    """Requests with unknown tokens share their address's slots; when these are taken, a user is still answered."""
     await client.get("/fibonacci/1", headers=headers)
     slots = resources.calculator.slots
     while slots.try_acquire("127.0.0.1") is not None:
@@ -153,7 +153,7 @@ async def test_what_is_no_calculation_goes_on(
 async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """Whether answered, undefined, too large or in a batch, a calculation releases its slot."""
+    """A calculation releases its slot, whether it is answered, undefined, too large, or part of a batch."""
     for path in ("/fibonacci/10", "/pow/0/-1", "/factorial/100000000", "/fibonacci/20000", "/nowhere"):
         await client.get(path, headers=headers)
     await client.post("/batch", headers=headers, json={"operations": [{"operation": "factorial", "input": {"n": 5}}]})
@@ -174,7 +174,7 @@ async def test_requests_that_wait_for_a_worker_hold_no_slot(
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """If other batches hold all slots, a batch is refused before its body is read, and counted."""
+    """If other batches hold all slots, a further batch gets a counted 503 with Retry-After."""
     slots = resources.batches.slots
     others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
@@ -234,7 +234,7 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
 async def test_one_address_leaves_lookups_of_credentials_to_others(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """An address that makes half of the look-ups of keys and refresh tokens is refused; another address is served."""
+    """An address that has half of the slots for look-ups of keys and refresh tokens is refused; another gets a slot."""
     while resources.lookups.try_acquire("127.0.0.1") is not None:
         pass
     invented = {"Authorization": f"Bearer pck_{'x' * 43}"}
@@ -272,7 +272,7 @@ def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -
 async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a long result arrives, the sixty requests waiting for it continue a few in each loop iteration."""
+    """When a long result arrives, at most eight of the sixty waiting requests continue in each loop iteration."""
     calculator = resources.calculator
     caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
     plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))

@@ -52,7 +52,7 @@ async def test_a_component_that_is_not_well_is_named(
 
 
 async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient, resources: Resources) -> None:
-    """If the stream fails, accounts and calculations work, and /readyz says degraded."""
+    """If the stream's health check fails, registration, login and calculations still work."""
     resources.pings["stream"] = failing("It is away.")
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201

@@ -102,7 +102,7 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with its references resolved."""
+    """Return a schema together with the components to which its references point."""
     return {**schema, "components": document["components"]}
 
 
@@ -138,10 +138,10 @@ class TestDocuments:
     """The OpenAPI document, and the pages that show it."""
 
     def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
-        """Every operation documents each of its error statuses as application/problem+json with the schema Problem.
+        """Every operation documents its error statuses as application/problem+json, and 414 and 431 without content.
 
-        Some are documented everywhere, because every path can get them: a wrong method, a missing Host, a too long
-        target, an internal error. Every change also documents 412.
+        Some statuses are documented everywhere, because every path can get them: for a wrong method, a missing Host, a
+        too long target, or an internal error. Every method except GET also documents 412.
         """
         documented = {
             name: {int(status) for status in operation["responses"] if int(status) >= 400}
@@ -183,7 +183,7 @@ class TestDocuments:
         assert checked > 20
 
     def test_answers_fit_their_schemas(self, client: httpx.Client, document: dict[str, Any]) -> None:
-        """JSON that the service writes by itself fits the documented schemas."""
+        """JSON responses for results, the history and an account fit their documented schemas."""
         person = new_person(client)
         for path, name in (
             ("/fibonacci/100", "GET /fibonacci/{n}"),
@@ -199,7 +199,7 @@ class TestDocuments:
             Draft202012Validator(resolved(document, schema)).validate(body)
 
     def test_every_representation_of_a_result_is_documented(self, document: dict[str, Any]) -> None:
-        """JSON and text are documented for 200 and 206, and an empty 304."""
+        """A result is documented as JSON and as text for 200, as text for 206, and without content for 304."""
         for name in ("GET /fibonacci/{n}", "GET /factorial/{n}", "GET /pow/{x}/{y}"):
             responses = operations(document)[name]["responses"]
             assert set(responses["200"]["content"]) == {"application/json", "text/plain"}
@@ -234,7 +234,7 @@ class TestDocuments:
             assert client.get(httpx.URL(f"http://x{page}").join(address).path).status_code == 200, address
 
     def test_every_problem_type_is_explained_where_its_uri_leads(self, client: httpx.Client) -> None:
-        """The type of every problem is a link to its explanation on /docs/problems."""
+        """A problem's type is a link to /docs/problems, which has an explanation for each of five tried types."""
         page = client.get("/docs/problems").text
         for slug in ("validation-error", "result-too-large", "unauthorized", "overloaded", "internal-error"):
             assert f'id="{slug}"' in page
@@ -282,7 +282,7 @@ class TestMetrics:
         before, headers = metric(client, "python_gc_collections_total"), new_person(client).headers
         batch = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(1_000)]}
 
-        def collected() -> bool:  # one batch need not leave as many objects as start a collection
+        def collected() -> bool:  # called repeatedly, because one batch may leave too few objects for a collection
             client.post("/batch", json=batch, headers=headers).raise_for_status()
             return metric(client, "python_gc_collections_total") > before
 

@@ -1,4 +1,4 @@
-"""The service's end: accepted requests are answered, worker processes end too, and signals are safe at any time."""
+"""Stopping the service: requests in progress are answered, and worker processes end with the service."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def connected(port: int) -> Connection:
 
 
 def at_work(pid: int, before: float = 0.0) -> bool:
-    """Return whether a worker computes: it has used half a second of processor time since ``before``."""
+    """Return whether a process has used more than ``before`` + 0.5 s of processor time, so that it is computing."""
     with suppress(FileNotFoundError):
         return cpu_seconds(pid) > before + 0.5
     return False
@@ -177,7 +177,7 @@ async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Applicatio
         await anext(feed)
         stop.set()
         assert [event async for event in feed] == []
-        assert len([event async for event in resources.feed.subscribe(identify, None)]) == 1  # the marker
+        assert len([event async for event in resources.feed.subscribe(identify, None)]) == 1  # the first event
         last = await connection.ask(request("/fibonacci/10", {}))
         await listening
     assert (before.status, before.field("connection")) == (503, None)
@@ -189,7 +189,7 @@ async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Applicatio
 async def test_a_computation_that_would_take_too_long_is_refused_at_the_end(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """While draining, computations that would take too long get 503 and are not recorded; inline ones are answered."""
+    """While draining, computations that would take too long get 503 and are not recorded; short ones are answered."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
