@@ -317,7 +317,7 @@ def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Pat
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_pages_have_all_their_texts(console: Page, language: str) -> None:
-    """The pages show no text's key in place of the text, in either language."""
+    """In English and German, the pages Calculate and Batch show no key of a missing translation."""
     console.evaluate(f"localStorage.setItem('pycalc.language', '{language}')")
     for path in ("/?operation=pow&x=2&y=3", "/console/batch"):
         console.goto(path)

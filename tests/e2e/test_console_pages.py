@@ -117,7 +117,7 @@ def _item(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_lost_event_stream_is_resumed(console: Page) -> None:
-    """After a cut, the stream is requested again from the last complete event; a repeated event counts once."""
+    """An event stream that is cut is requested again from the last complete event; a repeated event counts once."""
     whole = json.dumps({"id": "first", "data": _item()})
     body = f"id: first\ndata: {whole}\n\nid: second\ndata: cut o"
     console.route("**/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
@@ -239,7 +239,7 @@ def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserCont
 
 
 def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: BrowserContext) -> None:
-    """A new key works; renewing replaces it by another, removing deletes it, and then neither works."""
+    """A new key works. Renewing replaces it by a second one, removing deletes that one, and then neither key works."""
     console.goto("/console/developers")
     console.get_by_role("button", name="New key").click()
     form = console.get_by_role("dialog", name="New key")
@@ -304,7 +304,7 @@ def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, usern
 
 
 def test_sessions_end_and_passwords_change(console: Page, context: BrowserContext, token: str, username: str) -> None:
-    """Another session is ended by its row; a wrong current password is refused; then the new password logs in."""
+    """The button in another session's row ends it. A new password needs the current one, and then logs in."""
     console.goto("/console/account")
     rows = console.get_by_role("table", name="Open sessions").get_by_role("row")
     expect(rows).to_have_count(3)  # the header, this session, and that of `token`
@@ -356,7 +356,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 @pytest.fixture
 def admin(browser: Browser, office: Office) -> Iterator[Page]:
-    """Open the admin's page as an admin."""
+    """Sign in as an admin in a new browser profile, and return the page Admin."""
     context = browser.new_context(base_url=office.url, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(DEADLINE_MS)
     page = context.new_page()

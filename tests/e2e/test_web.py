@@ -120,7 +120,7 @@ def test_a_second_factor_is_asked_for(page: Page, context: BrowserContext, usern
 
 
 def test_invalid_registration_is_explained_at_its_field(page: Page) -> None:
-    """An error of a problem is shown at the field that its pointer names, and the field is marked invalid."""
+    """An error in a 422 is shown at the form field that its JSON pointer names, and the field is marked invalid."""
     page.goto("/")
     form = registration_form(page, new_name())
     form.get_by_label("Email").fill("not an address")

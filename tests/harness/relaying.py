@@ -64,7 +64,7 @@ async def relaying(
     stream: ListeningStream,
     backoff: Callable[[Exception, int, float], float] = backoff_after,
 ) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Run a relay in virtual time, and close it at the end."""
+    """Create a relay that uses the running loop's clock, and close it at the end."""
     metrics = Metrics()
     relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
     try:

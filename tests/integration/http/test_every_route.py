@@ -75,7 +75,7 @@ REQUESTS: list[tuple[str, str, Mapping[str, str], object]] = [
 
 
 def target(template: str) -> str:
-    """Return the path of a template with values."""
+    """Return a path template with its parameters replaced by values."""
     return re.sub(r"\{(\w+)\}", lambda found: VALUES.get(found[1], "3"), template)
 
 

@@ -203,7 +203,7 @@ async def test_the_console_is_for_clients_that_prefer_html(
 async def test_pages_name_the_texts_of_the_readers_language(
     client: httpx.AsyncClient, path: str, asked: str, language: str
 ) -> None:
-    """The document names the texts of the preferred language only, and Vary keeps caches from mixing languages."""
+    """A page loads only the texts of the preferred language, and its Vary keeps caches from mixing languages."""
     answer = await client.get(path, headers={"Accept": "text/html", "Accept-Language": asked})
     assert re.findall(r"/strings/(\w+)\.js", answer.text) == [language]
     assert "Accept-Language" in answer.headers["Vary"]

@@ -79,7 +79,7 @@ def test_every_route_with_a_body_is_tried(app: FastAPI) -> None:
 async def test_a_body_of_another_type_is_415(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """A body of another content type, or without one, gets 415, whose message and ``Accept`` name the right type."""
+    """A body with a wrong or no content type gets 415, whose message and ``Accept`` name the right one."""
     await new_session(client)
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/xml"}, {}):
         answer = await client.request(method, path, content=json.dumps(body).encode(), headers=headers)
@@ -247,7 +247,7 @@ async def test_messages_are_sentences_of_our_own(client: httpx.AsyncClient, admi
 
 
 async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient) -> None:
-    """A member has the same message for every wrong value: too small, too large, or of another type."""
+    """Every wrong value of a member gets the same message, whether it is too small, too large, or of another type."""
     await new_session(client)
     for value in (0, 10**10, "sixty", "60", True, 60.5):
         answer = await client.post("/me/keys", json={"name": "report", "expires_in": value})
@@ -308,7 +308,7 @@ async def test_pages_link_to_the_next(client: httpx.AsyncClient, admin: str) -> 
 
 
 async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str) -> None:
-    """The Location of a 201 can be read by those who may use the new resource."""
+    """The Location of a 201 is the new resource: the admin can read the new account there, and delete the new key."""
     name = new_name()
     registered = await client.post("/register", json=registration(name))
     assert registered.headers["Location"] == f"/users/{name}"
@@ -321,7 +321,7 @@ async def test_what_is_made_has_a_location(client: httpx.AsyncClient, admin: str
 async def test_an_account_is_shown_to_admins_only(client: httpx.AsyncClient, admin: str) -> None:
     """An admin finds an account by its name in any letter case.
 
-    Unknown names get 404, users 403, also for themselves, and requests without a token 401.
+    An unknown name gets 404. Other users get 403, even for their own name, and requests without a token get 401.
     """
     account = (await client.get(f"/users/{admin.upper()}")).json()
     listed = (await client.get("/users")).json()["items"][0]

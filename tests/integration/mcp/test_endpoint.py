@@ -148,7 +148,7 @@ async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient)
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
-    """Without credentials, and without an identity provider, the 401 names no metadata, and there is none."""
+    """Without an identity provider, the 401 for missing credentials names no metadata, and their path gets 404."""
     answer = await call(client)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
     assert answer.json()["type"] == "/docs/problems#unauthorized"

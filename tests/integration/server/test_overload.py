@@ -248,7 +248,7 @@ async def test_one_address_leaves_lookups_of_credentials_to_others(
 async def test_one_address_leaves_password_hashing_to_others(
     client: httpx.AsyncClient, resources: Resources, address: str, status: int
 ) -> None:
-    """An address with half of the waiting password hashes can't register or log in; another address can."""
+    """An address that has half of the slots for password hashes can't register or log in; another address can."""
     slots = resources.password_slots
     while slots.try_acquire(address) is not None:
         pass

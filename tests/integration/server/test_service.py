@@ -241,7 +241,7 @@ class TestDocuments:
 
 
 class TestMetrics:
-    """The metrics of a new service."""
+    """The service's metrics."""
 
     def test_the_numbers_add_up(self) -> None:
         """The metrics of requests, calculations, cache hits, commits and events are right, and queues are empty."""
