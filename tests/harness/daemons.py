@@ -19,11 +19,11 @@ _STOP_SECONDS = 20.0
 
 
 class Missing(RuntimeError):
-    """A server's program is not installed."""
+    """A program that a test needs is not installed."""
 
 
 def program(name: str) -> str:
-    """Return the path of an installed program; raises Missing."""
+    """Return the path of a program; raises Missing if it is not installed."""
     path = shutil.which(name)
     if path is None:
         raise Missing(f"{name} is not installed")

@@ -366,7 +366,7 @@ def _from_lua(value: Any) -> object:
 
 
 def _encoded(reply: object) -> bytes:
-    """Encode a reply as RESP 2."""
+    """Encode a reply as RESP 2, or a dict as a map of RESP 3."""
     match reply:
         case _Refusal():
             return f"-{reply}\r\n".encode()
