@@ -1,4 +1,4 @@
-"""Deleting one's own account over HTTP, and the data that stays."""
+"""Deletion of accounts over HTTP, and the data that stay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 
 @pytest.fixture(autouse=True)
 def prompt_retention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Erase the history of a deleted account at once: unit tests of retention are about the seconds before that."""
+    """Let the erasure of a deleted account's history begin at once, and not after ten seconds."""
     monkeypatch.setattr(wiring, "Retention", partial(Retention, settling_seconds=0.0))
 
 
@@ -43,7 +43,7 @@ async def new_user(client: httpx.AsyncClient, name: str, **extra: object) -> Hea
 
 @pytest.fixture
 async def admin(client: httpx.AsyncClient, resources: Resources) -> Headers:
-    """Register the first admin, "root"."""
+    """Register the first admin, "root", and return the header of its session."""
     return await new_user(client, "root", role="admin", token=resources.bootstrap_token)
 
 
@@ -97,7 +97,7 @@ async def test_the_last_admin_can_not_go(client: httpx.AsyncClient, admin: Heade
 
 
 async def _left(client: httpx.AsyncClient, admin: Headers, user_id: str) -> tuple[list[str], int]:
-    """Return the names in an account's history, and the number of calculations in its usage totals."""
+    """Return the usernames in an account's history, and the number of calculations in its usage totals."""
     items = (await client.get("/secure-history", headers=admin, params={"user": user_id})).json()["items"]
     totals = (await client.get("/usage", headers=admin, params={"user": user_id})).json()["items"]
     return [item["user"] for item in items], sum(total["count"] for total in totals)
@@ -110,7 +110,7 @@ async def _left(client: httpx.AsyncClient, admin: Headers, user_id: str) -> tupl
 async def test_the_history_is_kept_anonymous_or_erased(
     client: httpx.AsyncClient, settings: Settings, admin: Headers, how: str
 ) -> None:
-    """The setting decides which calculations and totals stay, whoever deletes the account; other users' data stay."""
+    """A setting decides whether a deleted account's history is kept, anonymous or erased; other users' history stays."""
     name = new_name()
     headers = await new_user(client, name)
     user_id = (await client.get("/me", headers=headers)).json()["id"]

@@ -35,7 +35,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """Run the command with the password on standard input."""
+    """Run the command with the password on standard input; without ``arguments``, it creates root."""
     command = [*COMMAND, *(arguments or ROOT)]
     return subprocess.run(
         command, env=environment(data), input=password + "\n", capture_output=True, text=True, timeout=60, check=False
@@ -73,7 +73,7 @@ def create_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 def login_status(settings: Settings) -> int:
-    """Return the status of a login of root, in a service that starts now."""
+    """Start a service, and return the status of a login as root."""
 
     async def work() -> int:
         async with in_process(settings) as client:
@@ -111,7 +111,7 @@ def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
-    """While a service uses the SQLite file, the command names its process and changes nothing."""
+    """While a service uses the SQLite file, the command fails with the service's process id and creates no admin."""
     with pycalc(data=tmp_path) as server:
         refused = create(tmp_path)
         assert (tmp_path / "bootstrap-token").exists()
@@ -141,7 +141,7 @@ def test_a_line_of_another_system_is_the_same_password(create_here: Command, set
 def test_what_registration_refuses_is_refused(
     create_here: Command, capsys: pytest.CaptureFixture[str], username: str, email: str, password: str, sentence: str
 ) -> None:
-    """An invalid account is refused with status 1 and one sentence that does not contain the password."""
+    """An invalid or existing account is refused with status 1 and one line that does not contain the password."""
     assert create_here() == 0
     capsys.readouterr()
     assert create_here("--username", username, "--email", email, given=password + "\n") == 1
@@ -158,7 +158,7 @@ def test_what_registration_refuses_is_refused(
     [(PASSWORD, 0, "root is an admin"), ("another one", 1, "the passwords are not the same")],
 )
 def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, status: int, told: str) -> None:
-    """At a terminal the password is asked for twice, and is not echoed."""
+    """At a terminal the password is asked for twice and is not echoed; two different passwords are refused."""
     here, there = pty.openpty()
     command = subprocess.Popen(
         [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)

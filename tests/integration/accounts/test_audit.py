@@ -27,7 +27,7 @@ def records_of(log: Path) -> list[dict[str, Any]]:
 
 
 class Audited(NamedTuple):
-    """A service with its log, and a caller of each role."""
+    """A service with its log, an admin and two users."""
 
     client: httpx.Client
     log: Path
@@ -36,7 +36,7 @@ class Audited(NamedTuple):
     other: Person
 
     def key(self, person: Person) -> dict[str, str]:
-        """Make an API key, and return the answer."""
+        """Make an API key for a person, and return the body of the answer."""
         made: dict[str, str] = self.client.post("/me/keys", json={"name": "key"}, headers=person.headers).json()
         return made
 
@@ -45,14 +45,14 @@ class Audited(NamedTuple):
         return records_of(self.log)
 
     def last(self, event: str) -> dict[str, Any]:
-        """Return the newest record of an event, without its time and the fields that every request's records have."""
+        """Return the newest record of an event, without the fields that every record of a request has."""
         found = [record for record in self.records() if record["event"] == event][-1]
         return {name: value for name, value in found.items() if name not in MARKS}
 
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
-    """Run a service behind a trusted proxy."""
+    """Run a service that trusts the client as a proxy; yield it with its log, an admin and two users."""
     data = tmp_path_factory.mktemp("data")
     log = data / "log"
     with (
@@ -76,7 +76,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_unknown_callers_are_recorded_by_address(audited: Audited) -> None:
-    """If credentials are unknown, the refusal is recorded with the client's address."""
+    """If credentials are unknown or missing, the refusal is recorded with the client's address and without a user."""
     client = audited.client
     body = registration(new_name(), role="admin")
     assert client.post("/register", json=body, headers={"X-Bootstrap-Token": WRONG}).status_code == 403
@@ -169,7 +169,7 @@ def test_grants_and_revocations_say_what_and_by_whom(audited: Audited) -> None:
 
 
 def test_no_record_holds_a_secret(audited: Audited) -> None:
-    """No record contains a secret, and each record is one line."""
+    """The log contains no password and no token."""
     assert audited.client.get("/me", headers=bearer(WRONG)).status_code == 401
     text = audited.log.read_text()
     assert not [secret for secret in (WRONG, PASSWORD, audited.user.token, audited.admin.token) if secret in text]
@@ -177,7 +177,7 @@ def test_no_record_holds_a_secret(audited: Audited) -> None:
 
 
 def test_second_factors_are_recorded(audited: Audited) -> None:
-    """Turning a second factor on, a wrong code, a recovery code and an admin's reset are recorded, without codes."""
+    """Enabling a second factor, wrong codes, recovery codes and an admin's reset are recorded, without any code."""
     client, other = audited.client, new_person(audited.client)
     secret = client.post("/me/totp", json={"password": PASSWORD}, headers=other.headers).json()["secret"]
     code = code_at(secret, time())
@@ -196,7 +196,7 @@ def test_second_factors_are_recorded(audited: Audited) -> None:
 
 
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
-    """After a hundred refusals of strangers, more are only counted; a known user's refusal is still recorded."""
+    """Of 600 refusals of unknown callers, some are only counted; a known user's refusal is still recorded."""
     log = tmp_path / "log"
     with pycalc(data=tmp_path, log=log) as server, httpx.Client(base_url=server.url) as client:
         person = new_person(client)

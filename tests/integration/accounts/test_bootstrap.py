@@ -13,7 +13,7 @@ from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
 
 ATTEMPTS = 50
-# The fewest registrations that must reach the token: 16 of one address may wait for a hash, the others get 503.
+# At least so many get 403: 16 registrations of one address may wait for a password hash, and one of them gets 201.
 REFUSED = 15
 
 

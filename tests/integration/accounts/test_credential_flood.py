@@ -1,4 +1,4 @@
-"""A flood of invented credentials: it writes nothing, and does not disturb calculations."""
+"""A flood of invented credentials does not wait for database writes, and makes no calculation fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _invented(client: httpx.AsyncClient, number: int) -> None:
 async def test_invented_credentials_do_not_make_calculations_fail(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Invented credentials are answered while writes fail, and afterwards every calculation succeeds."""
+    """Invented credentials are answered while writes are blocked, and afterwards every calculation succeeds."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

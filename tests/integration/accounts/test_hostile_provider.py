@@ -47,7 +47,7 @@ def settings(settings: Settings, provider: HostileProvider) -> Settings:
 
 
 async def finished(client: httpx.AsyncClient, provider: HostileProvider, forge: Forge) -> httpx.Response:
-    """Begin a sign-in, and return to the service with a code; ``forge`` makes the ID token for the sign-in's nonce."""
+    """Sign in through the provider, whose ID token ``forge`` makes from the nonce; return the callback's answer."""
     begun = await client.get("/oidc/login")
     assert begun.status_code == 303, begun.text
     query = parse_qs(urlsplit(begun.headers["Location"]).query)
@@ -118,7 +118,7 @@ HOSTILE: dict[str, Forge] = {
 async def test_a_hostile_token_opens_no_session(
     client: httpx.AsyncClient, provider: HostileProvider, forge: Forge
 ) -> None:
-    """A forged token gets 401, and the answer does not contain the token."""
+    """A forged or invalid ID token gets 401, and the answer does not contain the token."""
     answer = await finished(client, provider, forge)
     assert (answer.status_code, answer.json()["type"]) == (401, "/docs/problems#unauthorized"), answer.text
     assert provider.token() not in answer.text
@@ -235,7 +235,7 @@ async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settin
 
 
 async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A browser is redirected to the console, whose query says that the sign-in was refused or is unavailable."""
+    """After a failed sign-in, a browser is redirected to the console with the reason: refused, or unavailable."""
     browser = {"Accept": "text/html,*/*;q=0.8"}
     with capture_logs() as logs:
         answers = [await client.get("/oidc/callback?state=a&code=b", headers=browser) for _ in range(11)]

@@ -1,6 +1,7 @@
-"""Forged tokens over HTTP: each gets 401 with WWW-Authenticate and a problem, on fast and on ordinary routes.
+"""Forged tokens over HTTP: each gets 401 with WWW-Authenticate and a problem, for calculations and for accounts.
 
-The attacker in these tests knows the signing keys. Such tokens are refused for their contents, not for their signature.
+The attacker in these tests knows the signing keys, so many of the tokens are signed correctly and only their contents
+are wrong.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Loot:
         return decoded(self.parts[1])
 
     def with_texts(self, header: str | None = None, claims: str | None = None) -> str:
-        """Return a token with exactly these texts, signed with the right key."""
+        """Return the attacker's token with this text as its header or claims, signed with the right key."""
         head, body = (json.dumps(decoded(part)) for part in self.parts[:2])
         return signed(header or head, claims or body, NEW)
 
@@ -241,7 +242,7 @@ def loot(client: httpx.Client) -> Loot:
 
 
 def assert_refused(answer: httpx.Response, path: str, reason: str = "") -> None:
-    """Assert that an answer is the documented 401 and reveals nothing else; ``reason`` ends the challenge."""
+    """Assert that an answer is the documented 401 and nothing else; WWW-Authenticate ends with ``reason``."""
     assert answer.status_code == 401, (path, answer.text)
     assert answer.headers["WWW-Authenticate"] == f'Bearer realm="pycalc"{reason}'
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -274,7 +275,7 @@ def test_a_hostile_token_is_unauthorized(client: httpx.Client, loot: Loot, forge
 
 @pytest.mark.parametrize("forgery", SCHEMES.values(), ids=SCHEMES.keys())
 def test_another_scheme_is_unauthorized(client: httpx.Client, loot: Loot, forgery: Forgery) -> None:
-    """Only the scheme ``Bearer`` with a single token is accepted (RFC 6750 §2.1)."""
+    """An Authorization field gets 401 if it is neither ``Bearer`` with a token nor ``Basic`` with an API key."""
     value = forgery(loot)
     for path in PATHS:
         assert_refused(client.get(path, headers={"Authorization": str(value)}), path)

@@ -18,7 +18,7 @@ NOWHERE = "019aab12-7c00-7123-8456-426614174000"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A user, with all kinds of data."""
+    """A user with a session, an API key, calculations, and a cursor into the user's history."""
 
     person: Person
     session: dict[str, str]
@@ -28,7 +28,7 @@ class Owner:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return texts that no other user may see: ids, tokens, the key's name and prefix, address, result."""
+        """Return texts that no other user may see: ids, email address, tokens, the key's name and prefix, cursor."""
         return (
             self.person.id,
             f"{self.person.name}@example.com",
@@ -40,7 +40,7 @@ class Owner:
 
 
 def owner(client: httpx.Client, person: Person, number: int) -> Owner:
-    """Return a user with a session, a key, and calculations alone and in a batch."""
+    """Open a session for a person, make an API key and three calculations, and return all of these."""
     login = {"username": person.name, "password": PASSWORD}
     session = client.post("/login", json=login).raise_for_status().json()
     key = client.post("/me/keys", headers=person.headers, json={"name": f"key of {person.id}"}).json()
@@ -55,7 +55,7 @@ def owner(client: httpx.Client, person: Person, number: int) -> Owner:
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service for this module, which has no admin yet; yield a client of it."""
+    """Run a service without an admin for this module, and yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 
@@ -76,26 +76,26 @@ PAIRS = [("ada", "bob"), ("bob", "ada"), ("ada", "admin"), ("bob", "admin")]
 
 @pytest.fixture(params=PAIRS, ids=[f"{intruder} at {of}'s" for intruder, of in PAIRS])
 def pair(owners: dict[str, Owner], request: pytest.FixtureRequest) -> tuple[Owner, Owner]:
-    """Return an intruder and the owner of the data, in several combinations of roles."""
+    """Return an intruder, who is a user, and the owner of data, who is another user or the admin."""
     intruder, of = request.param
     return owners[intruder], owners[of]
 
 
 def require_silence(answer: httpx.Response, of: Owner) -> None:
-    """Assert that neither body nor header fields of an answer contain anything of the owner."""
+    """Assert that neither the body nor the header fields of an answer contain any of the owner's secrets."""
     told = answer.text + str(answer.headers.raw)
     assert [secret for secret in of.secrets if secret in told] == []
 
 
 def require_same(answer: httpx.Response, unknown: httpx.Response, status: int) -> None:
-    """Assert that another user's resource is answered exactly like one that does not exist."""
+    """Assert that both answers have this status, the same body except ``instance``, and the same header names."""
     assert (answer.status_code, unknown.status_code) == (status, status)
     assert {**answer.json(), "instance": ""} == {**unknown.json(), "instance": ""}
     assert answer.headers.keys() == unknown.headers.keys()
 
 
 def test_keys_are_not_there_for_others(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's key is not listed, deleting it gets 404, and it still works."""
+    """Another user's key is not listed; deleting it gets 404, as for a missing key, and the key still works."""
     intruder, of = pair
     listed = client.get("/me/keys", headers=intruder.person.headers)
     assert [key["id"] for key in listed.json()] == [intruder.key["id"]]
@@ -114,7 +114,7 @@ def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Ow
 
 
 def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user reads only the own history, even with another's cursor; any other user's name gets 403."""
+    """A user reads only their own history, even with another user's cursor; another or an unknown name gets 403."""
     intruder, of = pair
     for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):
         page = client.get("/secure-history", headers=intruder.person.headers, params=query).raise_for_status()
@@ -128,7 +128,7 @@ def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_a_calculation_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's calculation and its digits get 404, exactly like an unknown id."""
+    """Reading another user's calculation or its digits gets 404, exactly like an unknown id."""
     intruder, of = pair
     for path in ("/calculations/{}", "/calculations/{}/digits"):
         theirs, nobodys = (
@@ -155,7 +155,7 @@ def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) ->
 
 
 def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user gets 403 for another account, exactly as for a missing one, and the account is unchanged."""
+    """A user gets 403 for changing or deleting another account, as for a missing one; that account still works."""
     intruder, of = pair
     headers = intruder.person.headers
     require_silence(client.get("/users", headers=headers), of)
@@ -175,7 +175,7 @@ def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]
 
 
 def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Ending one or all of one's sessions ends no session of another user."""
+    """Logging out ends no session of another user."""
     intruder, of = pair
     login = {"username": intruder.person.name, "password": PASSWORD}
     own = client.post("/login", json=login).json()
@@ -187,7 +187,7 @@ def test_sessions_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) 
 
 
 def test_the_list_of_sessions_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's session is not listed, and ending it gets 404, exactly like an unknown id."""
+    """A user does not see another user's session; ending it gets 404, exactly like an unknown id."""
     intruder, of = pair
     require_silence(client.get("/me/sessions", headers=intruder.person.headers), of)
     theirs = client.get("/me/sessions", headers=of.person.headers).json()[0]["id"]
@@ -211,7 +211,7 @@ def test_password_resets_are_the_admins(client: httpx.Client, owners: dict[str, 
 
 
 def test_a_cached_result_tells_nothing_of_who_made_it(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A cached result gets a new id and row for each caller, and reveals nothing of the first one."""
+    """A cached result gets a new calculation id for each caller, and reveals nothing about the first caller."""
     intruder, of = pair
     first = client.get("/fibonacci/9000", headers=of.person.headers).json()
     second = client.get("/fibonacci/9000", headers=intruder.person.headers)

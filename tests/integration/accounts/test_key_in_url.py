@@ -1,4 +1,4 @@
-"""API keys in URLs: where they are accepted, and that no log, trace or record contains them."""
+"""API keys in URLs: where they are accepted, and that no log, trace or database contains them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def url_key(client: httpx.Client, headers: dict[str, str]) -> str:
 
 
 def requests_with(key: str) -> list[tuple[str, str, object]]:
-    """Return requests with a key in their URL, with every kind of outcome."""
+    """Return requests with this key or an unknown one in the URL; their statuses range from 200 to 422."""
     unknown = "pck_" + secrets.token_urlsafe(32)
     return [
         ("GET", f"/fibonacci/10?key={key}", None),
@@ -57,7 +57,7 @@ def requests_with(key: str) -> list[tuple[str, str, object]]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Send keys in URLs to a traced server; return everything it wrote, by place, with the key as ``key``."""
+    """Send keys in URLs to a server with tracing; return its logs, responses and files by name, and the key."""
     folder = tmp_path_factory.mktemp("written")
     log = folder / "log"
     with collector() as sink, pytest.MonkeyPatch.context() as patch:
@@ -110,7 +110,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ],
 )
 def test_a_key_in_a_url_is_written_nowhere(written: dict[str, str], place: str, shown: str) -> None:
-    """Each place has a trace of the request, but nothing of the key except its prefix."""
+    """Logs, metrics, traces, responses and the database show the request, but only the prefix of the key."""
     assert shown in written[place]
     secret = written["key"][VISIBLE:]
     assert secret not in written[place]
@@ -141,7 +141,7 @@ def test_an_access_log_of_another_server_does_not_show_a_key(tmp_path: Path) -> 
 
 @pytest.fixture
 async def key(client: httpx.AsyncClient) -> str:
-    """Register an account, log the client in, and return a key that may be sent in a URL."""
+    """Register an account, log in, and return a key that may be sent in a URL."""
     name = new_name()
     await client.post("/register", json=registration(name))
     login = await client.post("/login", json={"username": name, "password": PASSWORD})
@@ -160,7 +160,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After an unexpected error, the log has traceback and path, but neither log nor problem has the key."""
+    """After an unexpected error, the log has the traceback, but neither the log nor the problem contains the key."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of this test")
@@ -168,7 +168,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
     monkeypatch.setattr(resources.calculator, "planned", fail)
     answer = await client.get(f"/fibonacci/10?key={key}&view=full")
     assert (answer.status_code, answer.json()["instance"]) == (500, "/fibonacci/10")
-    # The log is captured in two ways, depending on earlier tests; the test's own client logs the URL.
+    # Earlier tests decide which of two ways captures the log. Records of httpx, the test's own client, show the URL.
     records = [caplog.handler.format(record) for record in caplog.records if record.name != "httpx"]
     logged = capsys.readouterr().out + "".join(records)
     assert "a fault of this test" in logged
@@ -179,7 +179,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
 async def test_an_overloaded_service_does_not_show_the_key(
     client: httpx.AsyncClient, app: Any, resources: Resources, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal in the HTTP server's thread is not stored by caches either, and has no key."""
+    """If no slot is free, the 503 from the HTTP server's thread does not contain the key and may not be cached."""
     monkeypatch.setattr(resources.calculator.slots, "try_acquire", lambda _: None)
     scope: dict[str, Any] = {
         "type": "http",
@@ -197,7 +197,7 @@ async def test_an_overloaded_service_does_not_show_the_key(
 
 @pytest.mark.anyio
 async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.AsyncClient, key: str) -> None:
-    """A key without the permission gets 403, an access token 401, a key beside another credential 422."""
+    """In a URL, a key without the permission gets 403, an access token 401, and a key beside a token 422."""
     name = new_name()
     await client.post("/register", json=registration(name))
     token = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()["access_token"]

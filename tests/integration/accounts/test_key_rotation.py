@@ -1,4 +1,4 @@
-"""Signing keys that are replaced while the service runs, without ending sessions."""
+"""Rotation of signing keys without a restart, and of password keys by logging in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def logged_in(client: httpx.Client, name: str) -> dict[str, str]:
 
 
 def replacements(log: Path) -> list[int]:
-    """Return the number of keys at each replacement that the log reports."""
+    """Return the number of keys after each replacement that the log reports."""
     records = (json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n"))
     return [record["listed"] for record in records if record["event"] == "signing keys replaced"]
 
@@ -54,7 +54,7 @@ def status(client: httpx.Client, token: str) -> int:
 
 @pytest.mark.parametrize("own", [True, False], ids=["a file of one's own", "the development key"])
 def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: bool) -> None:
-    """The new key signs within seconds; tokens of the old key work while it is listed; sessions survive its removal."""
+    """A new key signs new tokens; tokens of the old key work until its removal, and their sessions refresh even then."""
     data, log = tmp_path / "data", tmp_path / "log"
     file = tmp_path / "keys" if own else data / "secret-key"
     data.mkdir()
@@ -73,13 +73,13 @@ def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: boo
         assert [status(client, session["access_token"]) for session in (before, after)] == [200, 200]
 
         put(file, SECOND)
-        wait_until(lambda: status(client, before["access_token"]) == 401, "the end of the old key")
+        wait_until(lambda: status(client, before["access_token"]) == 401, "a token of the old key is refused")
         assert status(client, after["access_token"]) == 200
         refreshed = client.post("/token/refresh", json={"refresh_token": before["refresh_token"]}).raise_for_status()
         assert status(client, refreshed.json()["access_token"]) == 200
 
         put(file, "short")
-        wait_until(lambda: metric(client, "pycalc_key_file_unreadable") == 1, "the complaint")
+        wait_until(lambda: metric(client, "pycalc_key_file_unreadable") == 1, "the unreadable file is reported")
         assert status(client, after["access_token"]) == 200
     assert replacements(log) == [2, 1]
     written = log.read_text()
@@ -105,7 +105,7 @@ def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
 
 
 def test_password_keys_are_rotated_by_logging_in(tmp_path: Path) -> None:
-    """A login while both keys are listed moves the password to the newer key; without one, later logins fail."""
+    """After the old password key is removed, only accounts that logged in while both keys were listed can log in."""
     statuses: dict[str, list[int]] = {"present": [], "away": []}
 
     def log_in(client: httpx.Client, *names: str) -> None:

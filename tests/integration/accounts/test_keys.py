@@ -32,7 +32,7 @@ def bearer(token: str) -> Headers:
 
 
 async def made(client: httpx.AsyncClient, headers: Headers, **extra: object) -> dict[str, Any]:
-    """Make a key, and return the answer."""
+    """Make a key, and return the body of the answer."""
     answer = await client.post("/me/keys", headers=headers, json={"name": "report", **extra})
     assert answer.status_code == 201, answer.text
     key: dict[str, Any] = answer.json()
@@ -76,7 +76,7 @@ async def test_a_removed_key_is_refused_at_once(client: httpx.AsyncClient) -> No
 
 
 async def test_anothers_key_is_not_there(client: httpx.AsyncClient) -> None:
-    """Another user's key is not listed, and deleting it gets 404, as for a missing one."""
+    """Another user's key is not listed; reading or deleting it gets 404, as for a missing key."""
     owner, other = await logged_in(client), await logged_in(client)
     key = await made(client, owner)
     assert (await client.get("/me/keys", headers=other)).json() == []
@@ -96,7 +96,7 @@ async def test_a_key_does_not_show_another_users_keys(client: httpx.AsyncClient)
 
 
 async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
-    """When a process ends, it stores the last uses of keys that it has noted."""
+    """The last use of a key is stored when the service stops, and is shown after a restart."""
     async with in_process(settings) as client:
         session = await logged_in(client)
         key = await made(client, session)
@@ -109,7 +109,7 @@ async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired key gets 401, even if it was cached before."""
+    """An expired key gets 401."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
@@ -136,7 +136,7 @@ async def test_a_key_is_for_programs(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, resources: Resources) -> None:
-    """An admin's key can't manage accounts, but calculates and reads everyone's history."""
+    """An admin's key with the default scopes can't manage accounts, but calculates and reads anyone's history."""
     name, other = new_name(), new_name()
     body = registration(name, role="admin")
     token = resources.bootstrap_token or ""
@@ -159,7 +159,7 @@ async def test_an_admins_key_does_not_administer(client: httpx.AsyncClient, reso
 
 
 async def test_a_key_has_the_scopes_that_were_asked_for(client: httpx.AsyncClient) -> None:
-    """Without a list of scopes, a key gets all scopes but the admin's; only an admin's key may have that one."""
+    """Without a list of scopes, a key gets all scopes except ``admin:read``, which is refused to a user's key."""
     session = await logged_in(client)
     usual = ["calculate", "history:read", "usage:read", "events:read", "account:read"]
     assert (await made(client, session))["scopes"] == usual
@@ -173,7 +173,7 @@ async def test_a_key_has_the_scopes_that_were_asked_for(client: httpx.AsyncClien
 
 
 async def test_an_admins_key_may_read_the_accounts(client: httpx.AsyncClient, resources: Resources) -> None:
-    """With the admin scope a key lists accounts and changes none, until its owner loses the role."""
+    """An admin's key with ``admin:read`` lists accounts but changes none, and gets 403 once the owner is no admin."""
     name, other = new_name(), new_name()
     token = resources.bootstrap_token or ""
     await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})
@@ -247,7 +247,7 @@ async def test_a_bad_request_makes_no_key(client: httpx.AsyncClient, body: dict[
 
 @pytest.mark.parametrize("key", ["pck_", "pck_" + "A" * 43, "pck_\x7f"])
 async def test_what_is_no_key_is_unauthorized(client: httpx.AsyncClient, key: str) -> None:
-    """An invented key gets 401 with WWW-Authenticate."""
+    """A malformed or invented key gets 401 with WWW-Authenticate."""
     answer = await client.get("/me", headers=bearer(key))
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")

@@ -32,7 +32,7 @@ LIMITS: dict[str, Any] = {
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the default limits, or with the test's own."""
+    """Return settings without limits of registrations and calculations, and with the test's own changes."""
     return settings.model_copy(update={**LIMITS, **getattr(request, "param", {})})
 
 
@@ -57,7 +57,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 @pytest.fixture
 def still(resources: Resources, settings: Settings) -> None:
-    """Stop the clock of the limits."""
+    """Replace the rate limits by ones whose clock stands still."""
     metrics, clock = resources.metrics, lambda: 1_000.0
     if settings.login_limit:
         resources.login_limit = FailedLogins(settings.login_limit, metrics, clock=clock)
@@ -99,7 +99,7 @@ def assert_refused(answer: httpx.Response) -> int:
 
 @pytest.mark.usefixtures("still")
 async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient, hashes: Callable[[], int]) -> None:
-    """Of 100 login tries ten are checked, whether the account exists or not."""
+    """Of 50 logins with a wrong password ten are checked, whether the account exists or not."""
     _, name = await register(client)
     refusals = []
     for username in (name, new_name()):
@@ -120,7 +120,7 @@ async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient
 async def test_the_owners_session_goes_on_while_logins_are_refused(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """While even the right password is refused, the session still calculates and refreshes."""
+    """While even the right password is refused, the user's session still calculates and refreshes."""
     _, name = await register(client)
     session = (await log_in(client, name)).json()
     for _ in range(12):
@@ -170,7 +170,7 @@ async def test_a_stolen_session_does_not_guess_the_password(
 async def test_guesses_cost_thirty_hashes_an_hour(
     client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
 ) -> None:
-    """A thousand guesses from many addresses in five hours cost thirty hashes an hour; the owner's session works."""
+    """A thousand guesses from many addresses in five hours cost at most thirty hashes an hour; sessions still work."""
     clock = [1000.0]
     resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
     _, name = await register(client)
@@ -222,7 +222,7 @@ async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None
 
 @limited(login_limit="1/minute", trusted_proxies=("127.0.0.1",))
 async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient) -> None:
-    """Behind a trusted proxy each client address has its own limit, whatever header the client invents."""
+    """Failed logins count for the address that a trusted proxy adds, not for addresses that the client invents."""
     for number in range(10):
         forged = f"192.0.2.{number}, 198.51.100.7"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -232,7 +232,7 @@ async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient)
 
 @limited(trusted_proxies=("127.0.0.1",))
 async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncClient) -> None:
-    """Of 60 simultaneous logins from one address eight run at a time, and another address can still log in."""
+    """Of 60 simultaneous logins from one address at least eight succeed, and another address can still log in."""
     names = [(await register(client))[1] for _ in range(60)]
     tries = [log_in(client, name, forwarded="198.51.100.7") for name in names]
     *answers, other = await asyncio.gather(*tries, log_in(client, names[0], forwarded="203.0.113.9"))
@@ -266,7 +266,7 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
 @limited(login_limit="", rate_limit="3/minute", compute_quota="", digits_quota="")
 @pytest.mark.usefixtures("still")
 async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
-    """Each representation of a result has the remaining calculations in its header, and so has the 429."""
+    """Results in JSON and plain text, and the 429, show the remaining calculations in ``RateLimit``."""
     headers = await bearer(client)
     told = []
     for path, accept in (("/fibonacci/10", "*/*"), ("/pow/2/10", "text/plain"), ("/factorial/5", "*/*")):
@@ -286,7 +286,7 @@ async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) 
 
 @limited(login_limit="", rate_limit="9/minute")
 async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) -> None:
-    """Invalid and undefined calculations count and show the remaining ones; unauthenticated requests do neither."""
+    """Invalid and undefined calculations count, and their 422 shows the remaining ones; a 401 shows none."""
     headers = await bearer(client)
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
         answer = await client.get(path, headers=headers)
@@ -332,7 +332,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
 
 @limited(compute_quota="", digits_quota="")
 async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Without a limit, answers have no header fields about it, and nothing is awaited for it."""
+    """Without a rate limit and quotas, answers have no ``RateLimit`` fields."""
     assert resources.calculation_limits.of("") is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))
     assert answer.status_code == 200
@@ -340,7 +340,7 @@ async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.Asyn
 
 
 async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
-    """The OpenAPI document lists 429 for each call that is limited."""
+    """The OpenAPI document lists 429 for each of these limited routes."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     for path, method in (
         ("/register", "post"),
@@ -356,7 +356,7 @@ async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("server", ["serve", "uvicorn"])
 def test_servers_tell_the_address(server: str) -> None:
-    """With Granian and with Uvicorn, clients behind a trusted proxy are distinguished, and others are not."""
+    """With Granian and with Uvicorn, a limit by address counts the address that a trusted proxy forwards."""
     with (
         pycalc(server, register_limit="1/hour", trusted_proxies="127.0.0.0/8") as own,
         httpx.Client(base_url=own.url) as client,

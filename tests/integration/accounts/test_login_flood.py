@@ -1,4 +1,4 @@
-"""A flood of logins: those beyond a limit are refused, while other requests go on."""
+"""A flood of logins: the excess logins are refused, while other requests are answered."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ from tests.harness.waiting import until, wait_until
 async def test_calculations_do_not_wait_for_hashes(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While password hashes take long, calculations are answered, and more logins than may wait get 503.
-
-    Of the 32 that may wait, one address gets half.
-    """
+    """While password checks hang, calculations are answered; of 60 logins from one address 16 wait and 44 get 503."""
     name, released, check = new_name(), threading.Event(), bcrypt.checkpw
     await client.post("/register", json=registration(name))
     login = {"username": name, "password": PASSWORD}
@@ -55,7 +52,7 @@ async def test_calculations_do_not_wait_for_hashes(
 
 
 def test_a_flood_of_logins_is_refused_and_calculations_go_on() -> None:
-    """On a real server with 60 flooding clients, each login gets 401 or 503, and calculations go on."""
+    """On a real server, each login of a flood over 60 connections gets 401 or 503, and calculations succeed."""
     with pycalc(bcrypt_rounds="9", login_limit="") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         person = new_person(client)
         with flood.logins(server.url) as statuses:

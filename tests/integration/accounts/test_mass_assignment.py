@@ -49,7 +49,7 @@ OF_SESSIONS = {**OF_ACCOUNTS, "role": "admin", "sid": UUID, "expires_in": 10**9,
 
 @pytest.fixture(scope="module")
 def client(data: Path) -> Iterator[httpx.Client]:
-    """Run a service for this module, which has no admin yet; yield a client of it."""
+    """Run a service without an admin for this module, and yield a client of it."""
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         yield opened
 
@@ -115,7 +115,7 @@ def test_a_role_is_not_for_the_asking(client: httpx.Client, admin: Person, role:
 
 
 def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> None:
-    """A repeated role is refused, because parsers may disagree on which one counts."""
+    """A registration with two roles is refused, because parsers may disagree on which role counts."""
     name = new_name()
     body = f'{{"username":"{name}","email":"{name}@example.com","password":"{PASSWORD}","role":"user","role":"admin"}}'
     answer = client.post("/register", content=body, headers={"Content-Type": "application/json"})
@@ -172,7 +172,7 @@ def test_a_key_is_made_by_the_service_alone(client: httpx.Client, person: Person
 def test_an_admin_changes_role_and_disabled_alone(
     client: httpx.Client, admin: Person, person: Person, field: str, value: object
 ) -> None:
-    """Even for an admin, other fields of an account than the documented ones get 422, and nothing changes."""
+    """Even an admin who changes an undeclared field of an account gets 422, and nothing changes."""
     before = client.get("/me", headers=person.headers).json()
     change = {"role": "admin", field: value}
     require_refused(client.patch(f"/users/{person.name}", headers=admin.headers, json=change), f"/{field}")
@@ -180,7 +180,7 @@ def test_an_admin_changes_role_and_disabled_alone(
 
 
 def test_a_calculation_is_the_callers(client: httpx.Client, person: Person) -> None:
-    """A batch or query that names a user, id or time is refused, and nothing is recorded."""
+    """A batch or query that sets a user, an id or ``cached`` is refused, and nothing is recorded."""
     operation = {"operation": "fibonacci", "input": {"n": 10}}
     for field, value in {"user_id": UUID, "user": "root", "id": UUID, "cached": True}.items():
         body: dict[str, Any] = {"operations": [operation], field: value}

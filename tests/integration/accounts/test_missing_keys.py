@@ -1,4 +1,4 @@
-"""Signing keys that instances must share are never generated: a command without them exits with an error."""
+"""Commands without signing keys exit with an error wherever several instances must share the keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CREATE_ADMIN = ("admin", "create", "--username=root", "--email=root@example.com"
 PRODUCTION = {"PYCALC_ENV": "production"}
 CLOUD_RUN = {"K_SERVICE": "pycalc"}
 POSTGRESQL = {"PYCALC_DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
-# the setting for several server processes, which need PostgreSQL
+# Several server processes on one port, which need PostgreSQL.
 SUPERVISED = {"PYCALC_WORKERS": "2", **POSTGRESQL}
 
 
@@ -46,7 +46,7 @@ def run(data: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> sub
     ],
 )
 def test_without_keys_nothing_starts(tmp_path: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
-    """In production, on Cloud Run and with PostgreSQL, missing keys give status 1 and one line; nothing is written."""
+    """In production, on Cloud Run and with PostgreSQL, a command without keys exits with an error and writes no file."""
     data = tmp_path / "data"
     done = run(data, arguments, settings)
     assert (done.returncode, done.stdout) == (1, "")

@@ -57,7 +57,7 @@ def new_subject() -> str:
 
 @pytest.fixture
 def settings(settings: Settings, identity_provider: OidcProvider, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the provider, and the test's own."""
+    """Return settings that use the provider, with the test's own changes."""
     return changed(settings, **identity_provider.settings, **getattr(request, "param", {}))
 
 
@@ -69,7 +69,7 @@ async def browser(client: httpx.AsyncClient) -> AsyncIterator[Browser]:
 
 
 async def test_the_first_sign_in_makes_an_account(browser: Browser) -> None:
-    """A first sign-in creates an account with a working session; the next one of the same subject finds it."""
+    """A first sign-in creates an account with a session; the next sign-in of the same subject finds the account."""
     sub, name = new_subject(), new_name()
     first = await browser.sign_in(sub, preferred_username=name, email="ada@example.com")
     assert first.json().keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
@@ -82,7 +82,7 @@ async def test_the_first_sign_in_makes_an_account(browser: Browser) -> None:
 
 
 async def test_accounts_are_never_linked_by_address_or_name(browser: Browser) -> None:
-    """An account of the provider with another account's address and name becomes a separate account."""
+    """A sign-in with the name and email address of an existing account creates a separate account."""
     name = new_name()
     taken = registration(name)
     assert (await browser.service.post("/register", json=taken)).status_code == 201
@@ -95,7 +95,7 @@ async def test_accounts_are_never_linked_by_address_or_name(browser: Browser) ->
 
 
 async def test_a_providers_account_has_no_password(browser: Browser) -> None:
-    """An account of the provider has no password, can't set one, and can't enrol a second factor here."""
+    """An account made by a sign-in has no password: it can't log in with one, set one, enrol or delete itself."""
     session = await browser.sign_in(new_subject(), preferred_username=new_name())
     name = (await browser.me(session))["username"]
     for password in ("!", "", PASSWORD):
@@ -150,7 +150,7 @@ async def test_what_is_no_redirect_of_the_provider_is_unauthorized(browser: Brow
 
 
 async def test_a_browser_gets_a_page_that_opens_the_console(browser: Browser) -> None:
-    """A browser gets a page with the session; the page is not stored, and loads only the service's own script."""
+    """A browser gets a page with the session; the page may not be cached, and runs only scripts of the service."""
     back = await browser.back(new_subject())
     page = await browser.service.get(back, headers={"Accept": "text/html,*/*;q=0.8"})
     assert page.status_code == 200
@@ -182,7 +182,7 @@ async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
 
 
 async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: Settings) -> None:
-    """A disabled account can't sign in or get a password; after its deletion, a sign-in creates a new one."""
+    """An account of the provider gets no password reset. Disabled, it can't sign in; deleted, it is created anew."""
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     admin = registration(new_name(), role="admin")
     service = browser.service
@@ -225,7 +225,7 @@ async def test_another_issuers_subject_is_another_account(
 
 
 async def test_a_wrong_client_secret_is_the_operators_fault(settings: Settings) -> None:
-    """A wrong client secret gives 503, and the answer does not contain the secret."""
+    """If the client secret is wrong, a sign-in gets 503, and the answer does not contain the secret."""
     wrong = changed(settings, oidc_client_secret="another one")
     async with in_process(wrong) as service, httpx.AsyncClient() as provider:
         answer = await Browser(service, provider).sign_in(new_subject())

@@ -18,7 +18,7 @@ NOWHERE = "019aab12-7c00-7123-8456-426614174000"
 
 @pytest.fixture
 async def name(client: httpx.AsyncClient) -> str:
-    """Register an account."""
+    """Register an account, and return its name."""
     username = new_name()
     assert (await client.post("/register", json=registration(username))).status_code == 201
     return username
@@ -38,14 +38,14 @@ def bearer(session: dict[str, str]) -> dict[str, str]:
 
 
 async def listed(client: httpx.AsyncClient, session: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the open sessions, listed with one of them."""
+    """Return the user's open sessions; the request for them is authenticated by ``session``."""
     answer = await client.get("/me/sessions", headers=bearer(session))
     sessions: list[dict[str, Any]] = answer.raise_for_status().json()
     return sessions
 
 
 async def test_sessions_are_listed_with_their_devices(client: httpx.AsyncClient, name: str) -> None:
-    """Sessions are listed with times, address and program, and the present one is marked; no secret is listed."""
+    """Sessions are listed with times, address and client program; the request's own session is marked."""
     desk, phone = await opened(client, name, CHROME), await opened(client, name, FIREFOX)
     sessions = await listed(client, desk)
     assert [each["client"] for each in sessions] == [
@@ -60,7 +60,7 @@ async def test_sessions_are_listed_with_their_devices(client: httpx.AsyncClient,
 
 
 async def test_a_refresh_is_the_last_use(client: httpx.AsyncClient, name: str) -> None:
-    """A refresh updates the time and the program of its session and moves it to the top; other requests do not."""
+    """A refresh updates a session's last use and client program, and moves the session to the top of the list."""
     old, new = await opened(client, name), await opened(client, name)
     before = await listed(client, new)
     body = {"refresh_token": old["refresh_token"]}
@@ -83,7 +83,7 @@ async def test_a_refresh_is_the_last_use(client: httpx.AsyncClient, name: str) -
 async def test_the_client_is_short_and_printable(
     client: httpx.AsyncClient, name: str, agent: bytes, client_name: str | None
 ) -> None:
-    """A User-Agent is cut to 100 characters, and only its printable ASCII is kept."""
+    """A User-Agent is cut to 100 characters, and others than printable ASCII become ``?``; an empty one is null."""
     login = {"username": name, "password": PASSWORD}
     answer = await client.post("/login", json=login, headers=[(b"user-agent", agent)])
     (session,) = await listed(client, answer.json())
@@ -104,7 +104,7 @@ async def test_one_session_is_ended_at_once(client: httpx.AsyncClient, name: str
 
 
 async def test_the_present_session_can_be_ended_too(client: httpx.AsyncClient, name: str) -> None:
-    """Ending one's present session logs out."""
+    """Ending the session that sends the request is a logout."""
     here = await opened(client, name)
     (own,) = await listed(client, here)
     assert (await client.delete(f"/me/sessions/{own['id']}", headers=bearer(here))).status_code == 204

@@ -29,7 +29,7 @@ ROUTES = [
 
 @pytest.fixture
 async def ada(client: httpx.AsyncClient) -> Headers:
-    """Register a user, "Ada"."""
+    """Register a user, "Ada", and return the header of her session."""
     await client.post("/register", json=registration("Ada"))
     return await bearer_of(client, "Ada")
 
@@ -78,7 +78,7 @@ async def test_only_an_admin_may(
 async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
     client: httpx.AsyncClient, admin: Headers
 ) -> None:
-    """An admin's key with admin:read may read what its owner may, and can neither requeue nor discard dead letters."""
+    """An admin's key with ``admin:read`` can read all of these routes, but not requeue or discard dead letters."""
     made = await client.post("/me/keys", headers=admin, json={"name": "console", "scopes": ["admin:read"]})
     headers = {"Authorization": f"Bearer {made.json()['key']}"}
     for method, path in ROUTES:
@@ -113,7 +113,7 @@ async def test_the_audit_log_says_who_did_what_to_whom(client: httpx.AsyncClient
 
 
 async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Pages and both kinds of export have the same entries in the same order; formulas in CSV are made harmless."""
+    """Pages and both kinds of export have the same entries in the same order; formulas in CSV cells are escaped."""
     for name in ("=1+1", "bob", "carol"):
         await client.post("/login", json={"username": name, "password": "x"})
     whole = await audited(client, admin, "login refused", 3)
@@ -167,7 +167,7 @@ async def test_a_bad_query_is_refused(
 
 
 async def test_accounts_are_searched_and_sorted(client: httpx.AsyncClient, admin: Headers, ada: Headers) -> None:
-    """The list of accounts has last sign-in and today's usage; search and order hold across pages."""
+    """The list of accounts shows last sign-in and today's usage; the next page has the same search and order."""
     await client.post("/register", json=registration("Adam"))
     await client.get("/fibonacci/100", headers=ada)
 
@@ -190,7 +190,7 @@ async def test_accounts_are_searched_and_sorted(client: httpx.AsyncClient, admin
 
 
 async def test_the_overview_shows_the_processes(client: httpx.AsyncClient, admin: Headers) -> None:
-    """The overview shows this process with its version and figures, and the dependencies."""
+    """The overview shows this process with its version and measurements, and the state of its dependencies."""
 
     async def look() -> dict[str, Any] | None:
         overview: dict[str, Any] = (await client.get("/admin/overview", headers=admin)).json()

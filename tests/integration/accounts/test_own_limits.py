@@ -20,7 +20,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 
 
 async def test_an_admin_sets_and_sees_them(client: httpx.AsyncClient, admin: Headers) -> None:
-    """An admin sets and sees an account's limits; members left out stay, and null restores the default."""
+    """An admin sets and reads an account's limits; limits left out of a change stay, and null restores the default."""
     name, _ = await new_user(client)
     path = f"/users/{name}"
     assert (await client.get(path, headers=admin)).json()["quota"] == NONE
@@ -60,7 +60,7 @@ async def test_an_admin_sets_and_sees_them(client: httpx.AsyncClient, admin: Hea
     ],
 )
 async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers, quota: object, pointer: str) -> None:
-    """A limit in another form than the settings' gets 422, and nothing is changed."""
+    """A malformed limit gets 422 with a pointer to it, and nothing is changed."""
     answer = await client.patch("/users/root", headers=admin, json={"quota": quota})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
@@ -69,7 +69,7 @@ async def test_another_form_is_refused(client: httpx.AsyncClient, admin: Headers
 
 
 async def test_users_set_none(client: httpx.AsyncClient) -> None:
-    """A user can neither see nor set limits, not even the own ones."""
+    """A user gets 403 for setting their own limits, and for ``GET /users/{username}``, which shows limits."""
     name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=headers, json={"quota": {"compute": "0"}})).status_code == 403
     assert (await client.get(f"/users/{name}", headers=headers)).status_code == 403
@@ -83,7 +83,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
     assert (await client.get("/fibonacci/1", headers=headers)).headers["RateLimit-Policy"].startswith('"minute";q=6000')
     assert (await client.get("/fibonacci/1", headers=program)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"rate_limit": "200/minute"}})
-    # The first calculation counted 60 more in advance; the second one is one of these.
+    # The first calculation counted 60 more in advance, of which the second one used one.
     answer = await client.get("/fibonacci/1", headers=headers)
     assert answer.headers["RateLimit"].startswith('"minute";r=138;')
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"rate_limit": "60/minute"}})

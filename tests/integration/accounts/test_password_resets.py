@@ -18,7 +18,7 @@ NEW_PASSWORD = "a quite different password"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings with which an address may fail thirty times a minute."""
+    """Return settings that allow an address thirty failed logins a minute: ten times an account's three."""
     return changed(settings, login_limit="3/minute")
 
 
@@ -29,14 +29,14 @@ async def log_in(client: httpx.AsyncClient, name: str, password: str = PASSWORD)
 
 @pytest.fixture
 async def name(client: httpx.AsyncClient) -> str:
-    """Register an account."""
+    """Register an account, and return its name."""
     username = new_name()
     assert (await client.post("/register", json=registration(username))).status_code == 201
     return username
 
 
 async def reset_of(client: httpx.AsyncClient, admin: Headers, name: str) -> dict[str, Any]:
-    """Let the admin make a reset, and return the answer."""
+    """Make a reset of a user's password as the admin, and return the body of the answer."""
     answer = await client.post(f"/users/{name}/password-reset", headers=admin)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -44,7 +44,7 @@ async def reset_of(client: httpx.AsyncClient, admin: Headers, name: str) -> dict
 
 
 async def use(client: httpx.AsyncClient, token: str, password: str = NEW_PASSWORD) -> int:
-    """Use a reset to set a password, and return the status."""
+    """Set a password with a reset's token, and return the status."""
     return (await client.post("/password-reset", json={"token": token, "new_password": password})).status_code
 
 
@@ -87,7 +87,7 @@ async def test_what_is_no_token_is_unauthorized(client: httpx.AsyncClient, token
 
 
 async def test_guessing_is_throttled_by_address(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """Wrong tokens count as failed logins of their address; then even another user's valid token is refused there."""
+    """Wrong tokens count as failed logins of the address: above the limit even a valid token from there gets 429."""
     right = (await reset_of(client, admin, name))["token"]
     statuses = [await use(client, f"pcp_{number:043d}") for number in range(31)]
     assert statuses == [401] * 30 + [429]
@@ -95,7 +95,7 @@ async def test_guessing_is_throttled_by_address(client: httpx.AsyncClient, admin
 
 
 async def test_an_admin_resets_others_alone(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """An admin can't reset the own password; an unknown user gets 404; users and keys can't make resets."""
+    """An admin can't reset their own password, and gets 404 for an unknown user; users and keys can't make resets."""
     assert (await client.post("/users/root/password-reset", headers=admin)).status_code == 403
     assert (await client.post("/users/nobody/password-reset", headers=admin)).status_code == 404
     key = (await client.post("/me/keys", headers=admin, json={"name": "program"})).json()["key"]

@@ -46,7 +46,7 @@ def refused(metrics: Metrics, quota: str) -> float:
 
 @limited(digits_quota="10kB/day")
 async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Every byte of a result counts, also from the cache; a result above the remainder is refused in advance."""
+    """Every byte of a result counts, also from the cache; a result above the remaining quota gets 429."""
     ada, bob = await bearer(client), await bearer(client)
     for _ in range(2):
         assert (await client.get("/pow/10/3999", headers=ada)).status_code == 200
@@ -69,7 +69,7 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
 
 @limited(digits_quota="1kB/day")
 async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
-    """The bytes of an export count; a running export is completed beyond the quota, and the next one is refused."""
+    """The bytes of an export count; an export that exceeds the quota is completed, and the next one is refused."""
     ada = await bearer(client)
     for number in range(4):
         assert (await client.get(f"/fibonacci/{number}", headers=ada)).status_code == 200
@@ -95,7 +95,7 @@ async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient
 
 @limited(digits_quota="10kB/day")
 async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
-    """A HEAD and an unsatisfiable range are free; a range is charged only for its own digits."""
+    """HEAD, unsatisfiable ranges and summaries are free; a range is charged only for its own digits."""
     ada = {**await bearer(client), "Accept": "text/plain"}
     path = "/pow/10/8999"
 
@@ -154,7 +154,7 @@ async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resou
 
 @limited(compute_quota="60s/hour")
 async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resources: Resources) -> None:
-    """If the quota of the first requester refuses a computation, another waiting user computes the result."""
+    """If two users want the same result and one has no quota left, only that user is refused."""
     ada, bob = await bearer(client), await bearer(client)
     resources.computer.quota.charge(caller(await id_of(client, ada), UserLimits(compute=UserLimit(60, 3_600))), 60.0)
     answers = await asyncio.gather(*(client.get("/factorial/30000", headers=each) for each in (ada, bob)))
@@ -194,7 +194,7 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
 
 @limited(digits_quota="10kB/day")
 async def test_a_restart_forgets_no_use(settings: Settings) -> None:
-    """After a restart, earlier use counts again within a second of the first charge."""
+    """After a restart, earlier use counts again soon after the first calculation."""
     async with in_process(settings) as client:
         ada = await bearer(client)
         assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200

@@ -1,4 +1,4 @@
-"""The right that each route needs: a table below has every route of the application, or the test fails."""
+"""The right that each route needs. The table below must list every route except those of single operations."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ RIGHTS = {
 
 
 def routes(app: FastAPI) -> set[str]:
-    """Return method and path of every route except the operations'; HEAD counts as GET."""
+    """Return method and path of every route, without the operations' routes and without the method HEAD."""
     contexts = list(iter_route_contexts(app.routes))
     found = {f"{method} {each.path_format}" for each in contexts for method in (each.methods or {"ANY"}) - {"HEAD"}}
     return {each for each in found if each.removeprefix("GET /").partition("/")[0] not in OPERATIONS}
@@ -103,7 +103,7 @@ async def key_with(client: httpx.AsyncClient, session: dict[str, str], scopes: S
 
 
 def requests_for(right: str) -> list[tuple[str, str]]:
-    """Return method and path of each route that needs this right."""
+    """Return method and path of each route that needs this right, and of two operations if it is ``calculate``."""
     operations = [f"GET {path}" for path in ("/fibonacci/10", "/gcd/4/6")] if right == "calculate" else []
     wanted = [*operations, *(route for route, needed in RIGHTS.items() if needed == right)]
     assert wanted
@@ -111,7 +111,7 @@ def requests_for(right: str) -> list[tuple[str, str]]:
 
 
 def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
-    """Every route is in the table, with the scope that it declares."""
+    """The table lists exactly the application's routes."""
     assert routes(app) == RIGHTS.keys()
 
 
@@ -119,7 +119,7 @@ def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
 async def test_a_key_without_the_scope_is_refused(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """A key without the scope is refused with the scope's name, in words and as in RFC 6750 §3.1."""
+    """A key without the scope gets 403; the problem and WWW-Authenticate both name the scope (RFC 6750 §3.1)."""
     headers = await key_with(client, session, [other for other in KeyScope if other != scope])
     for method, path in requests_for(scope):
         answer = await client.request(method, path, headers=headers, json={})
@@ -132,7 +132,7 @@ async def test_a_key_without_the_scope_is_refused(
 async def test_a_key_with_only_the_scope_is_let_in(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """A key with only this scope is admitted (tested by HEAD where GET would stream, and with invalid bodies)."""
+    """A key with only this scope is admitted. GET routes are tested by HEAD, because some GETs never end."""
     headers = await key_with(client, session, [scope])
     statuses = {
         path: (await client.request("HEAD" if method == "GET" else method, path, headers=headers, json={})).status_code
@@ -142,7 +142,7 @@ async def test_a_key_with_only_the_scope_is_let_in(
 
 
 async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, session: dict[str, str]) -> None:
-    """Routes that need a session refuse a key with every scope: passwords, keys, sessions, other accounts."""
+    """Routes that need a session refuse an API key, even a key with every scope."""
     headers = await key_with(client, session, [*KeyScope])
     for method, path in requests_for(SESSION):
         answer = await client.request(method, path, headers=headers, json={})

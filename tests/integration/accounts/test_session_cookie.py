@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def name(client: httpx.AsyncClient) -> str:
-    """Register an account."""
+    """Register an account, and return its name."""
     username = new_name()
     assert (await client.post("/register", json=registration(username))).status_code == 201
     return username
@@ -58,7 +58,7 @@ def bearer(answer: httpx.Response) -> dict[str, str]:
 
 
 async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClient, name: str) -> None:
-    """Login and refresh put the refresh token only into the cookie, with every protection and its own lifetime."""
+    """Login and refresh put the refresh token only into a cookie: Secure, HttpOnly, SameSite=Strict, for ``/token``."""
     login = await signed_in(client, name)
     first = cookie_in(login)
     second = await refreshed(client, first.value)
@@ -75,7 +75,7 @@ async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClien
 
 
 async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> None:
-    """Without ``cookie``, both tokens are in the body, also for the form, and a cookie is ignored."""
+    """A login without ``cookie`` gets both tokens in the body; a refresh without it ignores the cookie."""
     login = {"username": name, "password": PASSWORD}
     for answer in (await client.post("/login", json=login), await client.post("/login", data=login)):
         assert "set-cookie" not in answer.headers
@@ -95,7 +95,7 @@ async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> N
     ],
 )
 async def test_a_refresh_has_one_token(client: httpx.AsyncClient, body: dict[str, object], pointer: str) -> None:
-    """A refresh has its token either in the body or in the cookie; the request says where."""
+    """A refresh gets 422 with both or neither of ``cookie`` and ``refresh_token``, or if ``cookie`` is no boolean."""
     answer = await client.post("/token/refresh", json=body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
@@ -123,7 +123,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("headers", FOREIGN)
 async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: str, headers: dict[str, str]) -> None:
-    """A request from another origin, even one that CORS allows, can neither refresh with a cookie nor get one."""
+    """A request from outside the service's own pages, even if CORS allows it, can neither use nor get the cookie."""
     token = cookie_in(await signed_in(client, name)).value
     for answer in (await refreshed(client, token, headers), await signed_in(client, name, headers)):
         assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")
@@ -141,7 +141,7 @@ async def test_a_form_of_another_page_is_not_read(client: httpx.AsyncClient, nam
 
 
 async def test_old_browsers_and_programs_may_use_the_cookie(client: httpx.AsyncClient, name: str) -> None:
-    """Without Sec-Fetch-Site, Origin decides; a request without both does not come from a browser."""
+    """A login without Sec-Fetch-Site gets the cookie if its Origin is the service's own or is missing too."""
     for headers in ({"Origin": "http://pycalc.test"}, {}):
         assert (await signed_in(client, name, headers)).status_code == 200
 
@@ -157,7 +157,7 @@ async def test_two_tabs_may_refresh_at_once(client: httpx.AsyncClient, name: str
 
 
 async def test_a_stolen_cookie_ends_the_session(client: httpx.AsyncClient, name: str) -> None:
-    """Using an old token from a cookie is reuse: the session and its access tokens end."""
+    """Reuse of a replaced refresh token from a cookie ends the session and its access tokens."""
     stolen = cookie_in(await signed_in(client, name)).value
     second = await refreshed(client, stolen)
     third = await refreshed(client, cookie_in(second).value)
@@ -172,7 +172,7 @@ async def test_a_stolen_cookie_ends_the_session(client: httpx.AsyncClient, name:
 async def test_what_ends_the_session_removes_the_cookie(
     client: httpx.AsyncClient, name: str, method: str, path: str, body: object
 ) -> None:
-    """Ending the session removes the cookie, and its token is refused."""
+    """Logging out or deleting the account removes the cookie, and the refresh token in it is refused."""
     login = await signed_in(client, name)
     answer = await client.request(method, path, headers=bearer(login), json=body)
     assert answer.status_code == 204

@@ -22,7 +22,7 @@ async def session_of(client: httpx.AsyncClient, name: str, password: str = PASSW
 
 @pytest.fixture
 async def name(client: httpx.AsyncClient) -> str:
-    """Register an account."""
+    """Register an account, and return its name."""
     username = new_name()
     assert (await client.post("/register", json=registration(username))).status_code == 201
     return username
@@ -60,7 +60,7 @@ async def test_a_refresh_gives_new_tokens(client: httpx.AsyncClient, name: str) 
 
 
 async def test_reuse_ends_the_session_and_its_access_tokens(client: httpx.AsyncClient, name: str) -> None:
-    """Reuse of a replaced refresh token ends its session and the access tokens at once."""
+    """Reuse of a replaced refresh token ends the session and its access tokens at once."""
     stolen = await session_of(client, name)
     second = (await refreshed(client, stolen)).json()
     third = (await refreshed(client, second)).json()
@@ -113,7 +113,7 @@ async def test_logout_all_ends_every_session(client: httpx.AsyncClient, name: st
 
 
 async def test_a_new_password_ends_the_other_sessions(client: httpx.AsyncClient, name: str) -> None:
-    """A password change keeps its own session and ends the others."""
+    """A password change ends all other sessions of the user, but not the session that sent it."""
     here, there = await session_of(client, name), await session_of(client, name)
     assert [await status(client, each) for each in (here, there)] == [200, 200]
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}

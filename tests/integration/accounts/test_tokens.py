@@ -34,7 +34,7 @@ async def token(client: httpx.AsyncClient) -> str:
 async def refusal(
     client: httpx.AsyncClient, method: str, path: str, authorization: str | bytes | None
 ) -> httpx.Response:
-    """Send a request with this Authorization field, and return the answer."""
+    """Send a request with this Authorization field, or without one if it is None; return the answer."""
     value = authorization.encode() if isinstance(authorization, str) else authorization
     headers = {} if value is None else {b"Authorization": value}
     return await client.request(method, path, headers=headers)
@@ -70,13 +70,13 @@ async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncCl
     ],
 )
 async def test_garbage_is_unauthorized(client: httpx.AsyncClient, authorization: str | bytes, challenge: str) -> None:
-    """A malformed Authorization field gets 401 on every kind of route; ``error`` marks a bad token (RFC 6750 §3)."""
+    """A malformed Authorization field gets 401; the challenge has ``error`` only for a bad token (RFC 6750 §3)."""
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, authorization), challenge)
 
 
 async def test_a_token_of_an_ended_session_is_a_bad_token(client: httpx.AsyncClient, token: str) -> None:
-    """A token of an ended session gets 401 with a challenge that asks for a new login."""
+    """A token of an ended session gets 401 with the challenge for an invalid token."""
     assert (await client.post("/logout", headers={"Authorization": f"Bearer {token}"})).status_code == 204
     for path in ("/fibonacci/10", "/me"):
         assert_unauthorized(await refusal(client, "GET", path, f"Bearer {token}"), BAD_TOKEN)

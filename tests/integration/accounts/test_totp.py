@@ -1,4 +1,4 @@
-"""Second factors over HTTP: enrolment, logins by JSON and form, limits, isolation, admins' resets and duties."""
+"""Second factors (TOTP) over HTTP: enrolment, logins, limits, resets by admins, and required second factors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Person:
         self._step = 0.0
 
     async def log_in(self, **more: object) -> httpx.Response:
-        """Log in with the right password; keep the session if one is opened."""
+        """Log in with the right password, and keep the session if the login succeeds."""
         answer = await self.client.post("/login", json={"username": self.name, "password": PASSWORD, **more})
         if answer.status_code == 200:
             self.headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
@@ -48,12 +48,12 @@ class Person:
         self.recovery = confirmed.json()["recovery_codes"]
 
     def next_code(self) -> str:
-        """Return the code after that of the enrolment; the service accepts it, because a clock may be a step behind."""
+        """Return the code of the time step after the enrolment; the service accepts codes that are one step early."""
         return code_at(self.secret, self._step + STEP_SECONDS)
 
 
 async def person(client: httpx.AsyncClient, **more: object) -> Person:
-    """Register an account and log it in."""
+    """Register an account, log it in, and return it."""
     name = new_name()
     assert (await client.post("/register", json=registration(name, **more))).status_code == 201
     registered = Person(client, name)
@@ -71,12 +71,12 @@ async def ada(client: httpx.AsyncClient) -> Person:
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with which anybody may register an admin, or the test's own."""
+    """Return settings with which anybody may register an admin, and with the test's own changes."""
     return changed(settings, admin_registration="open", **getattr(request, "param", {}))
 
 
 async def test_a_login_needs_a_code(ada: Person) -> None:
-    """The password alone gets 401 with its own problem type; password and code open a session, once."""
+    """A password without a code gets 401 and a problem of its own type; each code opens one session."""
     refused = await ada.log_in()
     assert (refused.status_code, refused.json()["type"]) == (401, "/docs/problems#totp-required")
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="pycalc"'
@@ -98,7 +98,7 @@ async def test_a_wrong_password_says_nothing_about_codes(ada: Person) -> None:
 
 
 async def test_the_oauth2_form_takes_a_code_too(ada: Person) -> None:
-    """The password form has a field for the code, and its own error code if the code is missing."""
+    """A login by OAuth 2 form takes a code; without one, the error is ``totp_required``."""
     form = {"username": ada.name, "password": PASSWORD}
     refused = await ada.client.post("/login", data=form)
     assert (refused.status_code, refused.json()["error"]) == (400, "totp_required")
@@ -108,14 +108,14 @@ async def test_the_oauth2_form_takes_a_code_too(ada: Person) -> None:
 
 
 async def test_a_secret_is_shown_once(ada: Person) -> None:
-    """While a second factor is in force, another enrolment is refused; the account shows that it has one."""
+    """While a second factor is enabled, ``GET /me`` shows this, and another enrolment gets 409."""
     assert (await ada.client.get("/me", headers=ada.headers)).json()["totp"] is True
     for path, body in (("/me/totp", {"password": PASSWORD}), ("/me/totp/confirm", {"totp": ada.next_code()})):
         assert (await ada.post(path, **body)).status_code == 409
 
 
 async def test_enrolling_needs_the_password_and_a_code(client: httpx.AsyncClient) -> None:
-    """Enrolling needs the password, and confirming needs a code."""
+    """Enrolling needs the password, and the second factor is enabled only once a code confirms it."""
     bob = await person(client)
     assert (await bob.post("/me/totp", password="a wrong password")).status_code == 403
     assert (await bob.post("/me/totp/confirm", totp="123456")).status_code == 409
@@ -126,7 +126,7 @@ async def test_enrolling_needs_the_password_and_a_code(client: httpx.AsyncClient
 
 
 async def test_confirming_ends_the_other_sessions_at_once(client: httpx.AsyncClient) -> None:
-    """The session that confirms goes on, and another one is refused, even if its token is cached."""
+    """Confirming a second factor ends the user's other sessions at once, even if their tokens are cached."""
     bob = await person(client)
     other = bob.headers
     assert (await client.get("/me", headers=other)).status_code == 200
@@ -137,7 +137,7 @@ async def test_confirming_ends_the_other_sessions_at_once(client: httpx.AsyncCli
 
 
 async def test_recovery_codes_log_in_and_disable(ada: Person) -> None:
-    """A recovery code works once in place of a code; password and code turn the second factor off."""
+    """A recovery code works once in place of a code, to log in or, with the password, to disable the second factor."""
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 200
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 401
     for password, totp in (("a wrong password", ada.recovery[1]), (PASSWORD, ada.recovery[0])):
@@ -149,7 +149,7 @@ async def test_recovery_codes_log_in_and_disable(ada: Person) -> None:
 
 @pytest.mark.parametrize("settings", [{"login_limit": "3/minute"}], indirect=True)
 async def test_guesses_at_a_code_are_throttled(ada: Person) -> None:
-    """Wrong codes count as failed logins, and then even the right one is refused; a missing code does not count."""
+    """Wrong codes count as failed logins: above the limit even the right code gets 429. Missing codes do not count."""
     for _ in range(4):
         assert (await ada.log_in()).json()["type"] == "/docs/problems#totp-required"
     assert [(await ada.log_in(totp="abc")).status_code for _ in range(4)] == [401, 401, 401, 429]
@@ -173,7 +173,7 @@ async def test_a_stolen_session_does_not_guess(client: httpx.AsyncClient, path: 
 
 
 async def test_second_factors_are_ones_own(ada: Person) -> None:
-    """Another user can neither use this user's codes nor reset the second factor."""
+    """A user can neither use another user's recovery code nor reset that user's second factor."""
     bob = await person(ada.client)
     await bob.enrol()
     assert (await bob.log_in(totp=ada.recovery[0])).status_code == 401
@@ -183,7 +183,7 @@ async def test_second_factors_are_ones_own(ada: Person) -> None:
 
 
 async def test_an_admin_resets_a_lost_second_factor(ada: Person) -> None:
-    """An admin's reset ends the account's sessions; the password is then enough until a new enrolment."""
+    """After an admin's reset of a second factor, the account's sessions have ended, and the password alone logs in."""
     admin = await person(ada.client, role="admin")
     path = f"/users/{ada.name}/totp"
     assert (await ada.client.get(f"/users/{ada.name}", headers=admin.headers)).json()["totp"] is True
@@ -197,7 +197,7 @@ async def test_an_admin_resets_a_lost_second_factor(ada: Person) -> None:
 
 @pytest.mark.parametrize("settings", [{"admin_totp": "required"}], indirect=True)
 async def test_an_admin_must_enrol_first(client: httpx.AsyncClient) -> None:
-    """If the setting requires it, an admin without a second factor can only read the own account, enrol and log out."""
+    """If admins need a second factor, an admin without one can only read their own account and enrol."""
     admin, user = await person(client, role="admin"), await person(client)
     allowed = {"/me": 200, "/users": 403, "/fibonacci/10": 403, "/usage": 403, "/secure-history": 403, "/me/keys": 403}
     for path, status in allowed.items():
@@ -212,7 +212,7 @@ async def test_an_admin_must_enrol_first(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("settings", [{"admin_totp": "required"}], indirect=True)
 async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None:
-    """A user without a second factor is refused as soon as the role becomes admin."""
+    """If admins need a second factor, a user who becomes admin without one can't calculate, but can log out."""
     admin, user = await person(client, role="admin"), await person(client)
     await admin.enrol()
     assert (await client.get("/fibonacci/10", headers=user.headers)).status_code == 200
@@ -223,7 +223,7 @@ async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None
 
 
 async def test_it_outlasts_a_new_password_key(settings: Settings) -> None:
-    """After a rotation of the password keys, codes are accepted as long as the old key is listed."""
+    """After a new password key is added before the old one, codes and recovery codes are still accepted."""
     old, new = "o" * 32, "n" * 32
     async with in_process(changed(settings, password_keys=old)) as client:
         ada = await person(client)

@@ -41,7 +41,7 @@ async def test_a_promotion_and_a_demotion_hold_at_once(client: httpx.AsyncClient
 
 
 async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A disabled account's sessions, keys and logins are refused at once; enabled again, its keys work."""
+    """A disabled account's sessions, keys and logins are refused at once; once it is enabled, its keys work again."""
     name, headers = await new_user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
@@ -59,7 +59,7 @@ async def test_a_disabled_account_can_do_nothing(client: httpx.AsyncClient, admi
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"disabled": True}])
 async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, change: dict[str, object]) -> None:
-    """The last admin can't be demoted, disabled or deleted; one of two can."""
+    """The last admin can't be demoted, disabled or deleted; one of two admins can be demoted or disabled."""
     assert (await client.patch("/users/root", headers=admin, json=change)).status_code == 409
     assert (await client.delete("/users/root", headers=admin)).status_code == 409
     name, _ = await new_user(client)
@@ -68,7 +68,7 @@ async def test_the_last_admin_stays(client: httpx.AsyncClient, admin: Headers, c
 
 
 async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A user gets 403 for every account; an admin gets 404 for an unknown one."""
+    """A user gets 403 for changing or deleting any account; an admin gets 404 for an unknown account."""
     name, headers = await new_user(client)
     for path in (f"/users/{name}", "/users/root", "/users/nobody"):
         assert (await client.patch(path, headers=headers, json={"role": "admin"})).status_code == 403
@@ -79,7 +79,7 @@ async def test_users_change_nobody(client: httpx.AsyncClient, admin: Headers) ->
 
 @pytest.mark.parametrize("password", ["password", "PASSWORD", "1qaz2wsx", "iloveyou"])
 async def test_common_passwords_are_refused(client: httpx.AsyncClient, password: str) -> None:
-    """The 3,000 most common passwords of at least 8 characters get 422, in any letter case."""
+    """A registration with a common password gets 422, whatever the letter case."""
     answer = await client.post("/register", json={**registration(new_name()), "password": password})
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == ["/password"]
@@ -99,7 +99,7 @@ async def test_common_passwords_are_refused(client: httpx.AsyncClient, password:
     ],
 )
 async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
-    """A password needs four characters besides the name, the address and the service's words."""
+    """A password needs four characters besides the username, the email address and words such as "pycalc"."""
     body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
     registered = await client.post("/register", json=body)
     assert registered.status_code == status
@@ -113,7 +113,7 @@ async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient,
 
 @pytest.mark.parametrize("value", ["no", "false", 0, 1])
 async def test_disabling_takes_a_boolean(client: httpx.AsyncClient, admin: Headers, value: object) -> None:
-    """A value of ``disabled`` that is not a boolean gets 422, and the account stays unchanged."""
+    """A value of ``disabled`` that is not a boolean gets 422, and the account stays enabled."""
     name, headers = await new_user(client)
     assert (await client.patch(f"/users/{name}", headers=admin, json={"disabled": value})).status_code == 422
     assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
