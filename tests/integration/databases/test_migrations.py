@@ -57,7 +57,7 @@ BEFORE_HISTORY = "0008"  # revision 0009 adds a column to the history
 
 @pytest.fixture(params=each(DATABASES))
 def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a database without tables: SQLite and PostgreSQL in turn."""
+    """Return the URL of a database without tables; each test runs once with SQLite and once with PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'pycalc.db'}"
     server: Postgres = request.getfixturevalue("postgres_server")
@@ -65,7 +65,7 @@ def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def _on(url: str, work: Callable[[Connection], T]) -> T:
-    """Run ``work`` on a connection that pycalc did not open, and return its result."""
+    """Run ``work`` in a transaction on a connection of its own, and return its result."""
     if url.startswith("sqlite"):
         file = create_engine(url)
         with file.begin() as connection:
@@ -110,14 +110,14 @@ def _fill(connection: Connection) -> None:
 
 @pytest.fixture
 def old_url(postgres_server: Postgres) -> str:
-    """Return the URL of a PostgreSQL database whose next revision changes the history table."""
+    """Return the URL of a PostgreSQL database whose next migration changes the history table."""
     url = postgres_server.new_database()
     asyncio.run(_on(url, _upgrade_to(BEFORE_HISTORY)))
     return url
 
 
 async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
-    """A migration waits for a table only for short times, so that inserts go on; its error names who uses the table."""
+    """A migration that waits for a table in use lets writes through, and at last fails with the process that uses it."""
     reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
     writer = await asyncpg.connect(old_url)
     try:
@@ -140,7 +140,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
 
 
 async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
-    """A migration tries again after a pause, until the table is free."""
+    """A migration of a table in use is tried again and again, and succeeds once the table is free."""
     reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
     transaction = reader.transaction()
     await transaction.start()
@@ -165,14 +165,14 @@ async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
 
 
 def test_head_is_the_newest_revision() -> None:
-    """The constant for the newest revision, which spares a start the import of Alembic, is the last migration."""
+    """``migrations.HEAD`` is the newest revision, and the ids of the revisions ascend."""
     assert ScriptDirectory.from_config(_config()).get_heads() == [migrations.HEAD]
     assert sorted(REVISIONS) == REVISIONS
 
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """Tables of an older revision are refused with a message that names ``pycalc migrate``."""
+    """No revision and older revisions are refused with a message that names ``pycalc migrate``."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 
@@ -196,7 +196,7 @@ async def test_migrated_tables_are_the_queries_tables(bare_url: str) -> None:
 
 
 async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
-    """Migrated primary keys have the metadata's columns in the same order; Alembic does not compare these."""
+    """Migrated primary keys have the metadata's columns in the same order, which Alembic does not compare."""
 
     def keys(connection: Connection) -> dict[str, list[str]]:
         inspector = inspect(connection)
@@ -208,7 +208,7 @@ async def test_migrated_tables_have_the_metadatas_keys(bare_url: str) -> None:
 
 
 async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path: Path) -> None:
-    """Migrated SQLite tables have a rowid, or are clustered by their key, as the metadata says."""
+    """Migrated SQLite tables are declared WITHOUT ROWID exactly where the metadata says so."""
 
     def layout(connection: Connection) -> list[tuple[object, ...]]:
         tables = text("SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND name != 'alembic_version'")
@@ -221,14 +221,14 @@ async def test_migrated_sqlite_tables_are_laid_out_as_the_metadata_says(tmp_path
 
 
 def test_the_database_numbers_what_has_an_order_of_its_own() -> None:
-    """The database numbers the rows of outbox and dead letters; all other keys come from the service."""
+    """Only the keys of the tables ``outbox`` and ``dead_letters`` are numbers that the database generates."""
     numbered = {str(table.autoincrement_column) for table in metadata.tables.values()} - {"None"}
     assert numbered == {"outbox.seq", "dead_letters.number"}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revision: str) -> None:
-    """After upgrading from any earlier revision, accounts, history and unpublished events are there and usable."""
+    """After an upgrade from any revision, the accounts, history and unpublished events can be read."""
     await _on(bare_url, _upgrade_to(revision))
     await _on(bare_url, _fill)
     await migrate_database(bare_url)
@@ -251,7 +251,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
 
 
 async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres_server: Postgres) -> None:
-    """If PostgreSQL has an older schema, the start is refused with a message that names ``pycalc migrate``."""
+    """A PostgreSQL database without tables or with older ones is refused with a message about ``pycalc migrate``."""
     url = postgres_server.new_database()
     for revision in (None, REVISIONS[-2]):
         if revision is not None:
@@ -261,7 +261,7 @@ async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres
 
 
 async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:
-    """A program accepts a newer schema, and leaves it unchanged."""
+    """A database with a newer revision is accepted, and a migration leaves that revision unchanged."""
     await migrate_database(bare_url)
     await _on(bare_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'")))
     await migrate_database(bare_url)

@@ -36,7 +36,7 @@ SECONDS = 30.0
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Postgres]:
-    """Run a server that the test may stop."""
+    """Run a PostgreSQL server for this module, which its tests may stop."""
     if missing():
         pytest.skip(missing() or "")
     with postgres() as running:
@@ -61,7 +61,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 @contextmanager
 def hanging(server: Postgres) -> Iterator[None]:
-    """Stop every process of the server by SIGSTOP."""
+    """Suspend every process of the server by SIGSTOP during the ``with`` block."""
     pids = server.processes()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -73,7 +73,7 @@ def hanging(server: Postgres) -> Iterator[None]:
 
 
 async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
-    """Assert that appends and reads are refused without waiting for the server's return."""
+    """Assert that an append, a read and a ping each raise StoreUnavailable within the deadline."""
     for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
         async with asyncio.timeout(SECONDS):
             with pytest.raises(StoreUnavailable):
@@ -81,7 +81,7 @@ async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> Non
 
 
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
-    """Append a row and return it; return None if that is refused."""
+    """Append a row and return the row, or None if the database is not available."""
     row = history_row()
     try:
         await history.append([row])
@@ -91,7 +91,7 @@ async def appended(history: SqlHistoryStore) -> HistoryRow | None:
 
 
 async def test_commits_are_durable(own_server: Postgres, url: str, database: Database) -> None:
-    """Commits wait for the disk, even if the database's default is not to."""
+    """Connections set ``synchronous_commit`` to on, even if the database's default is off."""
     name = url.rpartition("/")[2]
     own_server.sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
     opened = await open_database(url)
@@ -103,7 +103,7 @@ async def test_commits_are_durable(own_server: Postgres, url: str, database: Dat
 
 
 async def test_a_restart_costs_no_row(own_server: Postgres, database: Database) -> None:
-    """After an immediate restart, the first append finds its connections closed, and its rows are stored."""
+    """The first append after an immediate restart of the server succeeds, although all connections were closed."""
     history = SqlHistoryStore(database)
     rows = [history_row(number) for number in range(4)]
     await history.append(rows[:2])
@@ -153,7 +153,7 @@ async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, datab
 async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
     database: Database, queue: str, connections: int
 ) -> None:
-    """While all connections of a queue are busy, appends succeed, and calls that take or wait too long are refused."""
+    """While all connections for reads or for writes are busy, appends succeed; calls that take too long are refused."""
     history = SqlHistoryStore(database)
     run = database.read if queue == "read" else database.write
     slow = [
@@ -184,7 +184,7 @@ async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> 
 
 
 async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
-    """The number of waiting calls is limited; more are refused at once."""
+    """Of 400 simultaneous calls, the 144 above the limit are refused because the database is overloaded."""
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
@@ -214,7 +214,7 @@ async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: st
 
 
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:
-    """If there is no server, or one of another kind, StoreUnavailable is raised and nothing stays open."""
+    """If the server can't be reached, or has no database of this name, opening raises StoreUnavailable."""
     for url in ("postgresql://pycalc@127.0.0.1:1/pycalc", own_server.url("nowhere")):
         with pytest.raises(StoreUnavailable):
             await open_database(url)
@@ -239,4 +239,4 @@ async def test_a_remembered_token_is_not_believed_while_the_database_hangs(
         assert await answered(422)
         with hanging(own_server):
             await found(lambda: answered(503), "the token is refused")
-        await found(lambda: answered(422), "it is good again")
+        await found(lambda: answered(422), "the token is accepted again")

@@ -1,4 +1,4 @@
-"""Query plans: every read of the history follows an index, without a full scan and without sorting."""
+"""Query plans: reads of the history follow an index or the primary key, and do not sort."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def database(database_url: str) -> AsyncIterator[ExplainedDatabase]:
 
 
 async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[str]]:
-    """Return the kind of the database, and the plans of a read."""
+    """Run a read, and return the kind of database and the query plans of the read's statements."""
     await read(SqlHistoryStore(database))
     kind = await database.write(lambda connection: connection.dialect.name)
     return kind, database.plans
@@ -131,7 +131,7 @@ async def test_a_selection_is_found_by_an_index_in_its_order(
 
 @pytest.mark.parametrize("read", ["page", "following"])
 async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
-    """A query has only the stricter of a filter's bound and the cursor, because an index search uses only one bound."""
+    """A query with a filter by time and a cursor has one bound on each side, because an index search uses no more."""
     await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
     (statement,) = database.statements
     conditions = statement.partition("WHERE")[2].partition("ORDER")[0]
@@ -139,14 +139,14 @@ async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, 
 
 
 async def test_everyones_newest_are_the_end_of_the_table(database: ExplainedDatabase) -> None:
-    """Without a filter, the primary key gives the order, and the limit ends the scan."""
+    """Without a filter, the newest calculations are read in the order of the primary key, without sorting."""
     kind, plans = await plans_of(database, lambda store: store.page(HistoryFilter(), None, 51))
     assert len(plans) == 1
     assert not any(mark in plans[0] for mark in FORBIDDEN[kind]), plans[0]
 
 
 async def test_an_equality_is_part_of_the_search(database: ExplainedDatabase) -> None:
-    """A user's page of one operation reads only matching rows, because one index has user, operation and id."""
+    """On SQLite, a page of one user and operation is read by the index of user, operation and id."""
     kind, (plan,) = await plans_of(database, lambda store: store.page(HistoryFilter(OWN, "pow"), CURSOR, 51))
     if kind == "postgresql":
         pytest.skip("PostgreSQL chooses among indexes by statistics, and an empty table has none")

@@ -35,7 +35,7 @@ def run(command: str, **variables: str) -> None:
 
 @contextmanager
 def calculating(client: httpx.Client, person: Person) -> Iterator[list[int]]:
-    """Calculate repeatedly during the ``with`` block; yield the list of answered calculations."""
+    """Calculate repeatedly during the ``with`` block; yield the growing list of operands whose results have arrived."""
     answered: list[int] = []
     ending = Event()
 
@@ -64,7 +64,7 @@ def operands(client: httpx.Client, person: Person) -> list[int]:
 
 
 def test_sqlite(tmp_path: Path) -> None:
-    """A backup under load contains everything answered before it, and no partial batch."""
+    """A backup that is made under load contains every calculation that was answered before the backup."""
     before, backup, after = (tmp_path / name for name in ("before", "backup", "after"))
     backup.mkdir()
     save, restore = commands("SQLite")
@@ -82,7 +82,7 @@ def test_sqlite(tmp_path: Path) -> None:
 
 
 def test_postgresql(postgres_server: Postgres, postgres_url: str, tmp_path: Path) -> None:
-    """A dump, restored into another database, contains everything answered before it."""
+    """A dump that is made under load contains every calculation that was answered before the dump."""
     save, restore = commands("PostgreSQL")
     with (
         pycalc(data=tmp_path / "before", database_url=postgres_url) as server,

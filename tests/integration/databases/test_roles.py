@@ -57,7 +57,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("role", "statement"), [(role, each) for role in REFUSED for each in REFUSED[role]])
 async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, role: str, statement: str) -> None:
-    """A role's statement outside its rights is refused: changing tables, reading accounts, changing the audit log."""
+    """A role is refused statements outside its rights, such as changing tables or the audit log."""
     connection = await asyncpg.connect(postgres_url.replace(f"//{API_ROLE}@", f"//{role}@"))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -82,7 +82,7 @@ async def test_roles_that_would_take_each_other_s_rights_are_refused(
 
 
 async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
-    """The role of consumers has the rights for all calls of relay and consumer."""
+    """The role of consumers may make the database calls of the relay and the consumer."""
     async with (
         aclosing(await open_database(postgres_url)) as servers,
         aclosing(await open_database(postgres_url.replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@"))) as consumers,
@@ -112,13 +112,13 @@ async def test_relay_and_consumer_can_do_their_work(postgres_url: str) -> None:
 
 
 def test_every_table_has_its_rights() -> None:
-    """The role of servers has rights on all tables, so that a migration that adds a table can't forget it."""
+    """The role of servers has rights on every table, and the role of consumers on some of them."""
     assert api_role(API_ROLE).rights.keys() == {*metadata.tables, "alembic_version"}
     assert consumer_role(CONSUMER_ROLE).rights.keys() < api_role(API_ROLE).rights.keys()
 
 
 async def test_a_migration_takes_back_what_a_role_no_longer_needs(postgres_server: Postgres, migrated: str) -> None:
-    """Another migration resets a role's rights to those of this release."""
+    """A repeated migration revokes a right that somebody granted to a role by hand."""
     role = postgres_server.new_database(migrated)
     owner = role.replace(f"//{API_ROLE}@", "//pycalc@")
     connection = await asyncpg.connect(owner)

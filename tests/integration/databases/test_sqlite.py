@@ -34,7 +34,7 @@ _NOBODY = 65534
 
 @pytest.fixture
 async def file(tmp_path: Path) -> Path:
-    """Return the path of the database."""
+    """Return the path of a database that does not exist yet, in a folder that does not exist either."""
     return tmp_path / "folder of its own" / "pycalc.db"
 
 
@@ -59,7 +59,7 @@ async def test_commits_are_durable(database: Database) -> None:
 
 
 async def test_every_probe_writes(database: Database, file: Path) -> None:
-    """Each probe changes the file; if it stored the same value again, SQLite would write nothing."""
+    """Each readiness probe changes the file; a probe that stored the same value again would write nothing."""
     history = SqlHistoryStore(database)
     await history.probe()
     with closing(sqlite3.connect(file)) as other:
@@ -71,7 +71,7 @@ async def test_every_probe_writes(database: Database, file: Path) -> None:
 
 
 async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path) -> None:
-    """Other users of the machine can't read the new folder and the database's files."""
+    """Other users of the machine can't read a new data folder or the files of the database."""
     await SqlHistoryStore(database).append([history_row()])
     files = (file, file.with_name("pycalc.db-wal"), file.with_name("pycalc.db-shm"))
     assert [each.stat().st_mode & 0o777 for each in files] == [0o600] * 3
@@ -79,7 +79,7 @@ async def test_what_is_stored_is_the_owners_alone(database: Database, file: Path
 
 
 async def test_a_second_process_is_refused_with_a_sentence(database: Database, file: Path) -> None:
-    """A second opening is refused with file, process and remedy, and succeeds once the first one is closed."""
+    """An open database can't be opened again until it is closed; the error names file, process and remedy."""
     with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}.*PYCALC_DATA_DIR") as refusal:
         await open_database(f"sqlite:///{file}")
     assert str(file) in str(refusal.value)
@@ -89,7 +89,7 @@ async def test_a_second_process_is_refused_with_a_sentence(database: Database, f
 
 
 async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
-    """While a shell holds the write lock, writes are refused after 0.25 s and reads go on; afterwards both succeed."""
+    """While another program holds the write lock, writes are refused after 0.25 s, but reads succeed."""
     history = SqlHistoryStore(database)
     await history.append([history_row()])
     busy = "PRAGMA busy_timeout"
@@ -105,7 +105,7 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
 
 
 async def test_reads_in_turn_share_a_connection(database: Database) -> None:
-    """Four reads at once use four connections; reads in turn use one, whose page cache has the pages they share."""
+    """Four simultaneous reads use four connections; consecutive reads use one, so that its page cache is reused."""
     together = threading.Barrier(4)
 
     def connection_of(connection: Connection) -> int:
@@ -120,7 +120,7 @@ async def test_reads_in_turn_share_a_connection(database: Database) -> None:
 
 
 async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
-    """A write above the limit of waiting writes raises StoreUnavailable; earlier ones are carried out."""
+    """Of 300 simultaneous writes, those above the limit of waiting writes raise StoreUnavailable."""
     outcomes = await asyncio.gather(*(database.write(lambda _: None) for _ in range(300)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
@@ -140,7 +140,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
 
 
 async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
-    """A write that has waited a second behind a long one raises StoreUnavailable, and is never carried out."""
+    """A write that waits for over a second behind a long write raises StoreUnavailable, and is never carried out."""
     moment = 1_000.0
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)
     history = SqlHistoryStore(database)
@@ -164,7 +164,7 @@ async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Pat
 
 
 async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) -> None:
-    """Migrations at the start have no time limit, so that a busy machine only delays the start."""
+    """Migrations at the start have no time limit, unlike writes, so that a busy machine only delays the start."""
     late = count(step=60.0)
     database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: next(late))
     with pytest.raises(StoreUnavailable, match="in time"):
@@ -173,7 +173,7 @@ async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) 
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """If the file is damaged, StoreUnavailable is raised, the file is not changed, and nothing stays open."""
+    """Opening a file that is no database raises StoreUnavailable; the file is not changed and not kept locked."""
     file = tmp_path / "pycalc.db"
     file.write_bytes(b"not a database" * 1_000)
     with pytest.raises(StoreUnavailable):
@@ -191,9 +191,9 @@ async def test_a_url_without_a_file_is_explained(url: str) -> None:
 
 
 def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
-    """Database, lock, side files and keys are private, whatever the umask is.
+    """Database, lock, WAL and key files are readable only by their owner, even if the umask is 0.
 
-    An existing lock file of an earlier release becomes private too.
+    An existing lock file that others may read becomes private too.
     """
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
@@ -210,7 +210,7 @@ def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """Drop root's privileges, because file modes do not restrict root."""
+    """Run the ``with`` block as a user who owns the folder but is not root, because file modes do not restrict root."""
     if os.geteuid() != 0:
         yield
         return
@@ -230,7 +230,7 @@ async def open_and_close(file: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> None:
-    """If a file of the database can't be written, opening is refused with its name."""
+    """If a file of the database can't be written, opening the database is refused with the name of that file."""
     with TemporaryDirectory(prefix="pycalc-") as folder:
         file = Path(folder) / "pycalc.db"
         asyncio.run(open_and_close(file))

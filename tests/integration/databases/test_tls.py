@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL: ``sslmode`` and ``sslrootcert`` in the URL verify the server, and a password the role."""
+"""TLS to PostgreSQL: ``sslmode`` and ``sslrootcert`` in the URL verify the server; a password verifies the client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENCODED = "a-password%2Fof%3Athe%3Frole%23"
 
 
 class Secured(NamedTuple):
-    """A database that requires TLS: its URL without credentials and options; its own authority, and another one."""
+    """A database that requires TLS: host, port and name; the certificates of its own authority and of another one."""
 
     place: str
     authority: Path
@@ -40,7 +40,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
     self_signed(stranger, folder / "other-identity.pem")
     with postgres(durable=False, identity=self_signed(authority, folder / "identity.pem")) as server:
         url = server.new_database()
-        # Not by asyncio.run, which may end before the TLS connection is closed.
+        # This does not use asyncio.run, which may end before the TLS connection is closed.
         await migrate_database(f"{url}?sslmode=require", [api_role(f"{API_ROLE}:{PASSWORD}")])
         yield Secured(url.rpartition("@")[2], authority, stranger)
 
@@ -51,7 +51,7 @@ async def _open(secured: Secured, options: str, password: str = ENCODED) -> None
 
 
 async def test_the_server_s_own_authority_is_accepted(secured: Secured) -> None:
-    """If the URL names the server's own authority, a role connects with its password."""
+    """If the URL names the server's own certificate authority, a role can connect with its password."""
     await _open(secured, f"sslmode=verify-ca&sslrootcert={secured.authority}")
 
 
@@ -64,7 +64,7 @@ async def test_the_server_s_own_authority_is_accepted(secured: Secured) -> None:
     ],
 )
 async def test_another_server_gets_no_password(secured: Secured, options: str, sentence: str) -> None:
-    """If the URL names another authority, or no TLS, the connection is refused with the reason."""
+    """If the URL names another authority, a missing file or no TLS, the connection is refused with the reason."""
     with pytest.raises((StoreUnavailable, ValueError), match=sentence):
         await _open(secured, options.format(stranger=secured.stranger))
 
