@@ -1,4 +1,4 @@
-"""Recording batches, within the test's process: with a failing database, and with an observed event loop."""
+"""Recording of batches: with a failing database, and beside other work on the event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the commit fails, the whole batch gets 503; a retry records all of it in one append."""
+    """If the commit fails, the batch gets 503 and nothing is recorded; a retry records the batch in one append."""
     appended: list[Sequence[HistoryRow]] = []
     real = SqlHistoryStore.append
 

@@ -1,4 +1,4 @@
-"""Exports over a real server: complete or visibly broken off, limited, and harmless to others."""
+"""Exports over a real server: complete or visibly cut off, limited in number, and no burden to other requests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Service:
 
 
 def remember(data: Path, person: Person, rows: int) -> None:
-    """Write a long history into the database of a data folder."""
+    """Store ``rows`` calculations of a person in the database of a data folder."""
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -80,7 +80,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @contextmanager
 def exporting(service: Service, person: Person, media_type: str = NDJSON) -> Iterator[httpx.Response]:
-    """Begin an uncompressed export on a new connection; it is too long to arrive unread."""
+    """Begin an uncompressed export on a new connection; a long one waits until the client reads it."""
     headers = {**person.headers, "Accept": media_type, "Accept-Encoding": "identity"}
     with httpx.stream("GET", f"{service.server.url}/secure-history", headers=headers, timeout=30) as answer:
         yield answer
@@ -139,13 +139,13 @@ def test_csv_says_the_same(service: Service) -> None:
 
 
 def cell(value: object) -> str:
-    """Return the expected cell of a member's value."""
+    """Return the CSV cell that is expected for a JSON value."""
     return "" if value is None else {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 @pytest.mark.parametrize(("media_type", "name"), [(NDJSON, "history.ndjson"), (CSV, "history.csv")])
 def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, name: str) -> None:
-    """An export is an attachment with a file name, and not cached; Accept selects its form; HEAD agrees with GET."""
+    """An export is an attachment with a file name and may not be cached; HEAD sends the same header fields."""
     headers = {**service.veteran.headers, "Accept": media_type}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "3"})
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
@@ -174,7 +174,7 @@ def test_an_export_is_a_file_for_its_owner(service: Service, media_type: str, na
     ],
 )
 def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
-    """The form with the highest weight in Accept is chosen; the default is a page in JSON."""
+    """The media type with the highest weight in Accept is chosen; the default is a page in JSON."""
     headers = {**service.veteran.headers, "Accept": accept}
     answer = service.client.get("/secure-history", headers=headers, params={"limit": "2"})
     assert answer.headers["Content-Type"].partition(";")[0] == expected
@@ -249,7 +249,7 @@ def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
 
 @pytest.mark.parametrize("program", ["serve", "uvicorn"])
 def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program: str) -> None:
-    """If the reader's session ends, the body is visibly cut off, with Granian and with Uvicorn."""
+    """If the reader's session ends, the export is visibly cut off, and another one can continue after the last line."""
     with served(tmp_path, program) as service:
         with exporting(service, service.veteran) as answer:
             arriving = answer.iter_lines()
@@ -266,7 +266,7 @@ def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program
 
 
 def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
-    """When the service stops, a reader that is too slow sees a cut body, and does not delay the end."""
+    """When the service stops, the export of a client that does not read is cut off, and does not delay the stop."""
     with served(tmp_path) as service, exporting(service, service.veteran) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -277,7 +277,7 @@ def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
+    """Return whether a child process, which nobody has waited for yet, has ended."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
@@ -307,5 +307,5 @@ def test_exports_are_bounded(service: Service) -> None:
         assert refused.headers["Retry-After"] == "5"
         assert metric(service.client, "pycalc_history_exports_refused_total") == refused_before + 1
         assert len(page(service, person)["items"]) == 50
-    wait_until(lambda: metric(service.client, "pycalc_history_exports") == 0, "the places are given back")
+    wait_until(lambda: metric(service.client, "pycalc_history_exports") == 0, "all exports have ended")
     assert export(service, person, CSV, limit="1").status_code == 200

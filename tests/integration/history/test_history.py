@@ -16,7 +16,7 @@ from tests.harness.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Run a service that this module shares, and return a client of it."""
+    """Run a service for this module; yield a client of it, whose header X-Test-Data names the data folder."""
     data = tmp_path_factory.mktemp("data")
     with pycalc(data=data) as server, httpx.Client(base_url=server.url, timeout=30) as opened:
         opened.headers["X-Test-Data"] = str(data)
@@ -35,7 +35,7 @@ def calculate(client: httpx.Client, person: Person, *paths: str) -> list[str]:
 
 
 def history(client: httpx.Client, person: Person, **filters: str | int) -> list[dict[str, Any]]:
-    """Return the items of one page."""
+    """Return the items of one page of a user's history."""
     answer = client.get("/secure-history", headers=person.headers, params=filters)
     items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
     return items
@@ -47,7 +47,7 @@ def ids(items: list[dict[str, Any]]) -> list[str]:
 
 
 def test_pages_have_no_gap_and_no_duplicate_while_rows_arrive(client: httpx.Client) -> None:
-    """While rows are added, pages have no gaps and no duplicates; the last page has no cursor."""
+    """While calculations are added, consecutive pages have no gaps and no duplicates."""
     person = new_person(client)
     made = calculate(client, person, *(f"/fibonacci/{n}" for n in range(25)))
     seen: list[str] = []
@@ -66,7 +66,7 @@ def test_pages_have_no_gap_and_no_duplicate_while_rows_arrive(client: httpx.Clie
 
 @pytest.mark.parametrize(("limit", "more"), [(2, True), (3, False), (4, False)])
 def test_a_page_that_is_the_last_has_no_cursor(client: httpx.Client, limit: int, more: bool) -> None:
-    """A page exactly as long as the rest of the history has no cursor."""
+    """A page has a cursor for the next page only if there are more calculations."""
     person = new_person(client)
     calculate(client, person, "/fibonacci/1", "/fibonacci/2", "/fibonacci/3")
     page = client.get("/secure-history", headers=person.headers, params={"limit": limit}).json()
@@ -75,7 +75,7 @@ def test_a_page_that_is_the_last_has_no_cursor(client: httpx.Client, limit: int,
 
 
 def test_an_item_tells_the_calculation(client: httpx.Client) -> None:
-    """An item has all members of the contract; its values are those of bc (2^100) and sha256sum."""
+    """An item has all documented members; the expected result and digest come from bc and sha256sum."""
     person = new_person(client)
     (made,) = calculate(client, person, "/pow/2/100")
     (item,) = history(client, person)
@@ -103,7 +103,7 @@ def test_the_operation_filters(client: httpx.Client) -> None:
 
 
 def test_since_and_until_bound_to_the_millisecond(client: httpx.Client) -> None:
-    """``since`` includes its millisecond, ``until`` does not, in any time zone."""
+    """``since`` includes its millisecond, and ``until`` does not; ``+00:00`` means the same as ``Z``."""
     person = new_person(client)
     calculate(client, person, *(f"/fibonacci/{n}" for n in range(30)))
     items = history(client, person)
@@ -122,7 +122,7 @@ def test_since_and_until_bound_to_the_millisecond(client: httpx.Client) -> None:
 
 
 def test_an_admin_reads_one_users_history_also_after_the_account_went(client: httpx.Client, admin: Person) -> None:
-    """An admin selects a user by name in any letter case; after the account's deletion, by its id only."""
+    """An admin selects a user by name in any letter case; a deleted account is found only by its id."""
     person = new_person(client)
     before = calculate(client, person, "/fibonacci/1", "/fibonacci/2")
     assert ids(history(client, admin, user=person.name.upper())) == before[::-1]
@@ -139,7 +139,7 @@ def test_an_admin_reads_one_users_history_also_after_the_account_went(client: ht
 
 
 def test_users_see_their_own_and_admins_everyones(client: httpx.Client, admin: Person) -> None:
-    """A user may select only the own history; the page states the caller's role."""
+    """A user reads only their own history, and an admin everyone's; the page states the caller's role."""
     ada, bob = new_person(client), new_person(client)
     made = calculate(client, ada, "/fibonacci/1") + calculate(client, bob, "/fibonacci/1")
     assert ids(history(client, ada)) == ids(history(client, ada, user=ada.name.upper())) == made[:1]

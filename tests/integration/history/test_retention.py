@@ -1,4 +1,4 @@
-"""Retention on a real database, by the command and by a running service."""
+"""Deletion of old calculations, by ``pycalc history prune`` and by a running service."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ENOUGH = 10**6
 
 
 def rows_of_age(days: int, count: int) -> list[HistoryRow]:
-    """Return calculations with an age in days."""
+    """Return ``count`` calculations that are ``days`` days old, the oldest first."""
     first = int.from_bytes(first_id_of_ms(unix_ms(datetime.now(UTC) - timedelta(days=days))))
     return [history_row()._replace(id=(first + number).to_bytes(16)) for number in range(count)]
 
 
 def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> None:
-    """Store calculations in the database of a data folder."""
+    """Store calculations in the database of a data folder; unless ``published``, with unpublished events."""
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
@@ -60,7 +60,7 @@ def kept(data: Path) -> list[HistoryRow]:
 
 
 def prune(data: Path, age: str) -> subprocess.Popen[str]:
-    """Start ``pycalc history prune``."""
+    """Start ``pycalc history prune`` for calculations older than ``age``."""
     return subprocess.Popen(
         [sys.executable, "-m", "pycalc", "history", "prune", f"--older-than={age}"],
         env={"PYCALC_DATA_DIR": str(data), "PYTHONPATH": ":".join(sys.path)},
@@ -72,7 +72,7 @@ def prune(data: Path, age: str) -> subprocess.Popen[str]:
 
 
 def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> None:
-    """The command deletes the rows above the age and prints their number; a second run finds none."""
+    """The command deletes calculations older than the given age and prints their number; a second run finds none."""
     young = rows_of_age(89, 10)
     store(tmp_path, [*rows_of_age(91, 1_234), *young])
     for expected in (1_234, 0):
@@ -92,7 +92,7 @@ def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
-    """A killed run leaves complete rows, the newest among them; the next run completes the work."""
+    """A killed run has deleted only the oldest calculations; the next run deletes the rest."""
     old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     command = prune(tmp_path, "90d")
@@ -120,7 +120,7 @@ def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
 
 
 def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> None:
-    """While a service uses an SQLite file, the command says so and what to do, with exit status 1."""
+    """While a service uses the SQLite file, the command exits with status 1 and a message that says what to do."""
     with pycalc(data=tmp_path) as server:
         command = prune(tmp_path, "90d")
         output, errors = command.communicate(timeout=60)
@@ -130,7 +130,7 @@ def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> No
 
 
 def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
-    """With PYCALC_HISTORY_RETENTION, a running service deletes old rows, and rows with unpublished events later."""
+    """With PYCALC_HISTORY_RETENTION, a running service deletes calculations above this age."""
     old, young = rows_of_age(91, 1_000), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     with pycalc(data=tmp_path, history_retention="90d") as server, httpx.Client(base_url=server.url) as client:
@@ -139,7 +139,7 @@ def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
 
 
 def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
-    """With PYCALC_HISTORY_QUOTA, a running service deletes a user's oldest rows above the quota."""
+    """With PYCALC_HISTORY_QUOTA, a running service deletes a user's oldest calculations above the quota."""
     rows = rows_of_age(10, 1_000)
     store(tmp_path, rows)
     with pycalc(data=tmp_path, history_quota="100") as server, httpx.Client(base_url=server.url) as client:
@@ -148,7 +148,7 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
 
 
 def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
-    """With an empty PYCALC_HISTORY_RETENTION, everything is kept."""
+    """With an empty PYCALC_HISTORY_RETENTION, a service keeps even very old calculations."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
     with pycalc(data=tmp_path, history_retention="") as server, httpx.Client(base_url=server.url) as client:

@@ -1,4 +1,4 @@
-"""The worst that one account or address can do with the default settings, as the operations guide states it."""
+"""The most disk space, computing time and bytes that one account or address can use with the default settings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def size_of(path: Path) -> int:
 
 
 def _row(characters: int) -> HistoryRow:
-    """Return a calculation whose texts have so many characters, with all other values as long as possible."""
+    """Return a calculation with ``characters`` characters of input, result and digits, and otherwise long values."""
     result = "5" * min(1_000, characters - 20)
     return history_row()._replace(
         username="u" * 32,
@@ -66,7 +66,7 @@ def _row(characters: int) -> HistoryRow:
 
 
 async def bytes_of_row(path: Path, characters: int) -> float:
-    """Return how many bytes a published calculation takes in an SQLite file, if its texts have so many characters."""
+    """Return how many bytes a published calculation with ``characters`` characters takes in an SQLite file."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")
@@ -138,8 +138,8 @@ def stated() -> dict[str, list[str]]:
 async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     """With the default settings, an account's data stay below 250 MB, even if every row is as long as possible.
 
-    Between two trims, a history may exceed its quota by a tenth and by one minute's rate limit. Keys of batches are
-    kept with their problems. Keys are kept for up to 25 hours, within which up to three daily limits can be used.
+    Between two trims, a history may exceed its quota by a tenth and by one minute's rate limit. Idempotency keys
+    are kept for up to 25 hours, within which up to three daily limits can be used; those of batches include problems.
     """
     settings = Settings()
     assert settings.history_quota is not None
@@ -149,7 +149,7 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     short = (kept + minute.amount) * await bytes_of_row(tmp_path / "short.db", LONG_CHARACTERS)
     long = (kept / LONG_WEIGHT + minute.amount) * await bytes_of_row(tmp_path / "long.db", LONGEST_CHARACTERS)
     counted = day.amount * REDELIVERY.days * await bytes_of_counted_event(tmp_path / "counted.db")
-    # For acts and for refusals.
+    # Twice, because acts and refusals are limited separately.
     entries = 2 * (USER_BURST + USER_ENTRIES_PER_DAY * parse_age(settings.audit_retention).days)
     audited = entries * await bytes_of_audit_entry(tmp_path / "audit.db")
     keys = max([await bytes_of_key(tmp_path / f"keys{items}.db", items) for items in (1, 2, 3, 23, 25, 60)])
@@ -157,7 +157,7 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
 
 
 def test_the_guide_states_what_the_defaults_let_in() -> None:
-    """The guide's table has the computing time and the bytes per day that follow from the default settings."""
+    """The guide's table has the calculations, computing time, bytes and disk space that follow from the defaults."""
     settings = Settings()
     seconds, digits = parse_seconds(settings.compute_quota), parse_bytes(settings.digits_quota)
     hours = seconds.amount * DAY / seconds.seconds / 3_600
