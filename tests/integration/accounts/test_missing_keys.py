@@ -46,7 +46,7 @@ def run(data: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> sub
     ],
 )
 def test_without_keys_nothing_starts(tmp_path: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
-    """In production, on Cloud Run and with PostgreSQL, a command without keys exits with an error and writes no file."""
+    """In production, on Cloud Run and with PostgreSQL, a command without keys exits with 1 and writes no file."""
     data = tmp_path / "data"
     done = run(data, arguments, settings)
     assert (done.returncode, done.stdout) == (1, "")

@@ -78,7 +78,7 @@ async def test_only_an_admin_may(
 async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
     client: httpx.AsyncClient, admin: Headers
 ) -> None:
-    """An admin's key with ``admin:read`` can read all of these routes, but not requeue or discard dead letters."""
+    """An admin's key with ``admin:read`` can use the GET routes, but not requeue or discard dead letters."""
     made = await client.post("/me/keys", headers=admin, json={"name": "console", "scopes": ["admin:read"]})
     headers = {"Authorization": f"Bearer {made.json()['key']}"}
     for method, path in ROUTES:
