@@ -1,4 +1,4 @@
-"""Forged ID tokens and broken identity providers: they open no session, and every request ends."""
+"""Forged ID tokens and broken identity providers: they open no session, and no request hangs."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_a_hostile_token_opens_no_session(
 async def test_a_key_for_other_uses_signs_nothing(
     client: httpx.AsyncClient, provider: HostileProvider, kind: str
 ) -> None:
-    """A symmetric key, or one for encryption, in the provider's key set verifies no token."""
+    """A token signed with a symmetric key, or with an encryption key of the provider's key set, gets 401."""
     if kind == "oct":
         secret = base64.urlsafe_b64encode(CLIENT_SECRET.encode()).rstrip(b"=").decode()
         provider.keys.append({"kty": "oct", "k": secret, "kid": "two", "alg": "HS256"})
@@ -229,7 +229,7 @@ async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
 
 
 async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A redirect that fits no sign-in counts as a failed login of its address."""
+    """A redirect without a matching sign-in counts as a failed login of the client's address."""
     statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
     assert statuses == [401] * 10 + [429]
 

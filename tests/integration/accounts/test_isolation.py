@@ -138,7 +138,7 @@ def test_a_calculation_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owne
 
 
 def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Resuming from the id of another user's event yields only the caller's own events."""
+    """An event stream that resumes after another user's event has only the caller's own events."""
     intruder, of = pair
     client.get("/fibonacci/7", headers=of.person.headers).raise_for_status()
     made = client.get("/fibonacci/8", headers=intruder.person.headers).json()["id"]

@@ -110,7 +110,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ],
 )
 def test_a_key_in_a_url_is_written_nowhere(written: dict[str, str], place: str, shown: str) -> None:
-    """Logs, metrics, traces, responses and the database show the request, but only the prefix of the key."""
+    """Logs, metrics, traces, responses and the database show the request, but nothing of the key after its prefix."""
     assert shown in written[place]
     secret = written["key"][VISIBLE:]
     assert secret not in written[place]
@@ -160,7 +160,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After an unexpected error, the log has the traceback, but neither the log nor the problem contains the key."""
+    """After an unexpected error, the log shows the error, but neither the log nor the answer contains the key."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault of this test")
@@ -197,7 +197,7 @@ async def test_an_overloaded_service_does_not_show_the_key(
 
 @pytest.mark.anyio
 async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.AsyncClient, key: str) -> None:
-    """In a URL, a key without the permission gets 403, an access token 401, and a key beside a token 422."""
+    """In a URL, a key without the permission gets 403, an access token 401, and a key beside a session 422."""
     name = new_name()
     await client.post("/register", json=registration(name))
     token = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()["access_token"]

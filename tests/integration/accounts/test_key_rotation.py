@@ -54,7 +54,7 @@ def status(client: httpx.Client, token: str) -> int:
 
 @pytest.mark.parametrize("own", [True, False], ids=["a file of one's own", "the development key"])
 def test_keys_are_rotated_without_a_restart_or_a_logout(tmp_path: Path, own: bool) -> None:
-    """A new key signs new tokens; tokens of the old key work until its removal, and their sessions even longer."""
+    """A new key signs new tokens; access tokens of the old key work until its removal, refresh tokens even longer."""
     data, log = tmp_path / "data", tmp_path / "log"
     file = tmp_path / "keys" if own else data / "secret-key"
     data.mkdir()

@@ -83,7 +83,7 @@ async def test_a_refresh_is_the_last_use(client: httpx.AsyncClient, name: str) -
 async def test_the_client_is_short_and_printable(
     client: httpx.AsyncClient, name: str, agent: bytes, client_name: str | None
 ) -> None:
-    """A User-Agent is cut to 100 characters, and others than printable ASCII become ``?``; an empty one is null."""
+    """A User-Agent is cut to 100 characters, and all but printable ASCII becomes ``?``; an empty one is null."""
     login = {"username": name, "password": PASSWORD}
     answer = await client.post("/login", json=login, headers=[(b"user-agent", agent)])
     (session,) = await listed(client, answer.json())

@@ -164,7 +164,7 @@ async def test_a_full_quota_is_nobody_else_s(client: httpx.AsyncClient, resource
 async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
     """``GET /usage`` shows the default quotas, the caller's use of them, and when they reset.
 
-    Its header fields list them after the windows of the rate limit, and so do those of a calculation.
+    The header fields of this answer and of a calculation list the quotas after the windows of the rate limit.
     """
     ada = await bearer(client)
     calculation = await client.get("/fibonacci/100", headers=ada)

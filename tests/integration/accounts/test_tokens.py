@@ -51,7 +51,7 @@ def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncClient, method: str, path: str) -> None:
-    """Without a token every protected path gets 401 before anything else is checked."""
+    """Without a token each of these paths gets 401, even if an operand is invalid."""
     assert_unauthorized(await refusal(client, method, path, None))
 
 

@@ -117,7 +117,7 @@ def old_url(postgres_server: Postgres) -> str:
 
 
 async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: str) -> None:
-    """A migration that waits for a table in use lets writes through, and at last fails with the process that uses it."""
+    """A migration that waits for a table in use lets writes through; its error names the process using the table."""
     reader = await asyncpg.connect(old_url, server_settings={"application_name": "nightly dump"})
     writer = await asyncpg.connect(old_url)
     try:
@@ -140,7 +140,7 @@ async def test_a_table_in_use_is_waited_for_without_holding_up_inserts(old_url: 
 
 
 async def test_a_migration_goes_on_when_the_table_is_free(old_url: str) -> None:
-    """A migration of a table in use is tried again and again, and succeeds once the table is free."""
+    """A migration that finds its table in use tries again, and succeeds once the table is free."""
     reader, observer = await asyncpg.connect(old_url), await asyncpg.connect(old_url)
     transaction = reader.transaction()
     await transaction.start()
@@ -172,7 +172,7 @@ def test_head_is_the_newest_revision() -> None:
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """No revision and older revisions are refused with a message that names ``pycalc migrate``."""
+    """A missing or older revision is refused with a message that names ``pycalc migrate``."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 

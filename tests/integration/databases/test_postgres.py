@@ -1,4 +1,4 @@
-"""Failures of PostgreSQL: a server that stops, restarts, hangs, or dies during a commit."""
+"""Failures of PostgreSQL: a server that stops, restarts, hangs, is overloaded or read-only, or whose answer is lost."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def operands(client: httpx.Client, person: Person) -> list[int]:
 
 
 def test_sqlite(tmp_path: Path) -> None:
-    """A backup that is made under load contains every calculation that was answered before the backup."""
+    """A backup made under load is private, and contains every calculation that was answered before the backup."""
     before, backup, after = (tmp_path / name for name in ("before", "backup", "after"))
     backup.mkdir()
     save, restore = commands("SQLite")
