@@ -1,4 +1,4 @@
-"""The backends of each kind. A new backend is one line here, and all contract tests of its kind run with it."""
+"""The caches, streams and databases under contract tests. A backend that is added here runs all tests of its kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.harness.kafka import Kafka
 from tests.harness.pubsub import PubSub
 
-# Caches of about a megabyte; each function gets the port of a Redis that is limited to this size.
+# The URL of each cache, with at most about a megabyte in each tier; {port} stands for the port of a Redis of that size.
 CACHES: dict[str, str] = {
     "memory": "memory://?max_bytes=1000000",
     "fake redis": "redis://127.0.0.1:{port}/0?max_bytes=1000000",
@@ -31,7 +31,7 @@ _WITHOUT_PROGRAM = {"memory", "sqlite", "fake redis", "fake redis alone", "mock 
 
 
 def each(kinds: Iterable[str]) -> list[object]:
-    """Return a parameter for each backend of a kind, marked when it needs a server program."""
+    """Return a test parameter for each name; those that need a server program have the mark ``programs``."""
     return [pytest.param(kind, marks=[] if kind in _WITHOUT_PROGRAM else pytest.mark.programs) for kind in kinds]
 
 
@@ -53,7 +53,7 @@ def _hanging(broker: Kafka | PubSub) -> Iterator[None]:
         broker.resume()
 
 
-# Outages of each broker, during which it keeps its data.
+# Ways in which a real broker becomes unavailable without losing data: the broker, and a context manager.
 OUTAGES: dict[str, tuple[str, Callable[[pytest.FixtureRequest], AbstractContextManager[None]]]] = {
     "kafka, killed": ("kafka", lambda request: _ended(request.getfixturevalue("real_kafka"))),
     "kafka, hanging": ("kafka", lambda request: _hanging(request.getfixturevalue("real_kafka"))),

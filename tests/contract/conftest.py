@@ -52,7 +52,7 @@ async def bystander(database: Database) -> AsyncIterator[User]:
 
 @pytest.fixture
 async def another(url: str) -> AsyncIterator[Another]:
-    """Return a function that opens the test's stream once more, as another instance of the service would."""
+    """Return a function that opens the stream at the test's URL, as a new instance of the service would."""
     async with AsyncExitStack() as stack:
 
         async def opened() -> Stream:

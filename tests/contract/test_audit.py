@@ -61,7 +61,7 @@ async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditS
 
 
 async def test_filters_select(audit: SqlAuditStore) -> None:
-    """Names are compared without letter case, actions and times exactly; an entry must satisfy all filters."""
+    """Names are compared regardless of letter case, actions and times exactly; an entry must satisfy all filters."""
     entries = [
         entry(10),
         entry(20, action="account changed", actor="root"),
@@ -107,7 +107,7 @@ async def test_the_database_refuses_a_change(database: Database, audit: SqlAudit
 
 
 async def test_a_change_and_its_entry_are_stored_together(database: Database, audit: SqlAuditStore, ada: User) -> None:
-    """A refused change stores no entry; a successful one stores an entry with the account's name as registered."""
+    """A refused change stores no entry; a change or deletion stores its entry with the account's name as registered."""
     users = SqlUserStore(database)
     added, changed, deleted = (entry(number, action, "root", "ADA") for number, action in enumerate("abc", 1))
     await users.add(ada, audit=added)

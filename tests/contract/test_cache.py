@@ -1,4 +1,4 @@
-"""Contract tests for every cache."""
+"""Contract tests for every cache backend."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
         kept = [n for n in range(120) if await cache.get(f"factorial:{n}") is not None]
         return kept if 1 <= len(kept) <= 60 else None
 
-    await found(part, "all are stored, and only a part is kept")
+    await found(part, "all results are stored, and only a part is kept")
 
 
 async def test_a_ping_is_answered(cache: Cache) -> None:
@@ -96,7 +96,7 @@ async def test_a_ping_is_answered(cache: Cache) -> None:
 
 
 async def test_an_unknown_scheme_is_a_sentence() -> None:
-    """The error names the setting and the known schemes."""
+    """The error for a URL with an unknown scheme names the setting, the scheme and the known ones."""
     with pytest.raises(ValueError, match=r"PYCALC_CACHE_URL.*'nowhere'.*memory"):
         await open_cache("nowhere://host", Metrics())
 
@@ -133,7 +133,7 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
     ],
 )
 async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:
-    """An invalid option is refused with the setting's name, and without the password."""
+    """The error for an invalid URL begins with the setting's name and does not contain the password."""
     with pytest.raises(ValueError, match=sentence) as refusal:
         await open_cache(url, Metrics())
     assert str(refusal.value).startswith("PYCALC_CACHE_URL: ")

@@ -1,4 +1,4 @@
-"""Contract tests for the counters of the limits, in this process and in Redis."""
+"""Contract tests for the counters of rate limits, in this process and in Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 @pytest.fixture(params=each(["memory", "fake redis", "redis"]))
 async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore]:
-    """Return a store without counters."""
+    """Return an empty store of counters."""
     if request.param == "memory":
         yield Counters()
         return
@@ -68,7 +68,7 @@ async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
 
 
 async def test_none_is_below_zero(counters: CounterStore) -> None:
-    """Subtracting from an expired counter leaves it at zero."""
+    """A counter never falls below zero, even if more is subtracted than it holds."""
     assert await counters.incr("ada", 60, -1) == 0
     assert await counters.get("ada") == 0
     assert await counters.incr("ada", 60, 2) == 2
@@ -80,7 +80,7 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
-    """An amount above the remainder spends nothing; the answer has the time until the counter expires."""
+    """An amount that exceeds the rest of the limit is not spent; a reply has the seconds until the counter expires."""
     allowed, used, seconds = await spend_one(counters, "ada", 7, 10)
     assert (allowed, used) == (True, 7)
     assert 59 < seconds <= 60
@@ -95,7 +95,7 @@ async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
 
 
 async def test_several_counters_are_spent_together(counters: CounterStore) -> None:
-    """An amount is added to all counters or to none; the answer says which have no room, and when each expires."""
+    """An amount is added to all counters or to none; the reply says which have no room, and when each expires."""
     minute, day = Bound("ada/60", 60, 10), Bound("ada/86400", 86_400, 12)
     first = await counters.spend(8, (minute, day))
     assert [each[:2] for each in first] == [(True, 8), (True, 8)]
@@ -107,7 +107,7 @@ async def test_several_counters_are_spent_together(counters: CounterStore) -> No
 
 
 async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -> None:
-    """Of a hundred simultaneous requests exactly ten fit the limit."""
+    """Of a hundred simultaneous requests, a limit of ten allows exactly ten."""
     spent = await asyncio.gather(*(spend_one(counters, "ada", 1, 10) for _ in range(100)))
     assert sum(each.allowed for each in spent) == 10
     assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
@@ -124,7 +124,7 @@ async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> No
 
 
 async def test_a_name_is_any_text(counters: CounterStore) -> None:
-    """A counter's name may have spaces, letters of any alphabet, a thousand characters, or half a surrogate pair."""
+    """A counter's name may be empty or long, and may contain spaces, letters of any alphabet or a lone surrogate."""
     for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):
         assert await counters.incr(key, 60) == 1
     await counters.clear("*")

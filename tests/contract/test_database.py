@@ -1,4 +1,4 @@
-"""Contract tests for the stores of every database."""
+"""Contract tests for accounts, history, outbox and transactions, with every database."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TestUsers:
         assert await users.by_username("bob") is None
 
     async def test_an_account_keeps_its_own_limits(self, users: SqlUserStore) -> None:
-        """Changing limits replaces only those that are set; changing anything else keeps the limits."""
+        """A change of limits replaces only those that it names, and None removes one; other changes keep all limits."""
         await users.add(user("ada"))
         first = OwnLimits(rate_limit="60/minute; 1000/day", history=10**12)
         assert (await users.change("ada", None, None, first)).limits == first
@@ -153,7 +153,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
     async def test_an_admin_is_made_by_one_who_still_is(self, users: SqlUserStore, how: str) -> None:
-        """A caller who has lost the admin role since authentication can't create an admin."""
+        """A caller who was demoted, disabled or deleted since authentication can't create an admin."""
         ada = user("ada", Role.ADMIN)
         await users.add(ada)
         await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
@@ -166,7 +166,7 @@ class TestUsers:
         assert await users.by_username("eve") is None
 
     async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
-        """A registration that fails because of its name leaves the bootstrap token valid."""
+        """A registration that fails because of its name, or of a wrong token, leaves the bootstrap token valid."""
         await users.add(user("ada"))
         await users.offer_bootstrap(bytes(32))
         with pytest.raises(Conflict):
@@ -237,7 +237,7 @@ class TestHistory:
     async def test_after_a_batch_that_can_not_be_stored_others_can(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """After a long batch has failed, another long batch is stored whole."""
+        """After a short or long batch has failed, the next one is stored whole."""
         for count in (3, 300):
             rows = [history_row(number) for number in range(count)]
             with pytest.raises(RowsRejected):
@@ -249,7 +249,7 @@ class TestHistory:
             assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
-        """Pages are newest first, and each continues before the last id of the previous page, while rows are added."""
+        """While rows are added, consecutive pages return each row that was there before, once and newest first."""
         rows = [history_row(n) for n in range(25)]
         await history.append(rows)
         seen = await history.page(ALL, None, 10)
@@ -280,7 +280,7 @@ class TestHistory:
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
 
     async def test_the_time_by_the_clock_selects(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Time filters use a row's clock time, or the time of its id if the row is older than that column."""
+        """Time filters use a row's clock time, or the time in its id if the row has no clock time."""
         start = 1_800_000_000_000
         times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
         rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
@@ -302,7 +302,7 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """A page begins at the nearer of cursor and filter; only the bound ``since`` is inclusive."""
+        """A page satisfies both its cursor and its filter; only the bound ``since`` is inclusive."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
@@ -322,7 +322,7 @@ class TestHistory:
         assert await history.following(HistoryFilter(user_ids=(ADA,)), rows[4].id, 2) == []
 
     async def test_a_page_of_several_users_is_in_order(self, history: SqlHistoryStore) -> None:
-        """A page of several users has the newest rows of all of them, in either order, up to the limit."""
+        """A page of several users has the rows of all of them in order, newest or oldest first, up to the limit."""
         rows = [history_row(n, user_id=ADA if n % 3 else BOB) for n in range(12)]
         await history.append([*rows, history_row(user_id=ids.next())])
         both = HistoryFilter(user_ids=(ADA, BOB))
@@ -344,7 +344,7 @@ class TestHistory:
     async def test_pruning_stops_at_an_event_that_is_not_published(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Pruning stops at a row whose event is unpublished; the row stays and its event is complete."""
+        """Pruning stops at a row whose event is unpublished, because the event is made from the row."""
         rows = [history_row(n) for n in range(6)]
         await history.append(rows)
         seqs = {entry.row.id: entry.seq for entry in await outbox.pending(100)}
@@ -369,7 +369,7 @@ class TestHistory:
     async def test_pruning_spares_what_is_requeued_meanwhile(
         self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """A row stays if its event is dead-lettered, also if the event is put back into the outbox during a prune."""
+        """Pruning keeps a row whose event is a dead letter, or is put back into the outbox while the pruning runs."""
         rows = [history_row(n) for n in range(4)]
         await history.append(rows)
         entries = await outbox.pending(100)
@@ -430,7 +430,7 @@ class TestHistory:
 
 
 class TestUnitsOfWork:
-    """Reads and writes of the database itself."""
+    """Transactions of the database itself."""
 
     async def test_a_read_can_not_write(self, database: Database, users: SqlUserStore) -> None:
         """A write inside ``read`` raises an error of this project and changes nothing."""
@@ -440,7 +440,7 @@ class TestUnitsOfWork:
         assert await users.by_username("ada") is not None
 
     async def test_a_write_that_raises_leaves_nothing(self, database: Database, users: SqlUserStore) -> None:
-        """An exception inside a write is raised to the caller and rolls the write back; the next write works."""
+        """An exception inside a write is raised to the caller and rolls the write back."""
         await users.add(user("ada"))
 
         def fail(connection: Connection) -> None:
@@ -496,6 +496,6 @@ class TestUnitsOfWork:
         await again.aclose()
 
     async def test_an_unknown_scheme_is_a_sentence(self) -> None:
-        """The error names the setting and the known schemes."""
+        """The error for a URL with an unknown scheme names the setting, the scheme and the known ones."""
         with pytest.raises(ValueError, match=r"PYCALC_DATABASE_URL.*'nowhere'.*sqlite"):
             await open_database("nowhere://host")

@@ -28,7 +28,7 @@ NOBODY = bytes(16)
 
 @pytest.fixture
 def users(database: Database) -> SqlUserStore:
-    """Return the accounts."""
+    """Return the store of accounts."""
     return SqlUserStore(database)
 
 
@@ -74,7 +74,7 @@ async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, h
 async def test_nothing_leads_from_the_name_to_the_history(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User, history: DeletedHistory
 ) -> None:
-    """If the history is to be anonymised or erased, the account is listed, and its name selects no history."""
+    """An account whose history must be anonymised or erased is listed until then, and its name selects no history."""
     await users.delete("ada", deletion(history))
     assert await users.id_of("ada") is None
     assert await deleted.following(NOBODY) == DeletedAccount(ada.id, history == "erase", DELETED_MS)
@@ -86,7 +86,7 @@ async def test_nothing_leads_from_the_name_to_the_history(
 async def test_a_history_that_is_kept_is_found_by_name(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """If the history is kept, its name still selects it, and the account is not listed for cleaning."""
+    """If the history is kept, the deleted account's name still selects it, and the account is not listed."""
     await users.delete("ada", deletion("keep"))
     assert await users.id_of("ada") == ada.id
     assert await deleted.following(NOBODY) is None
@@ -118,7 +118,7 @@ async def test_an_ended_reservation_is_forgotten(
 
 
 async def test_a_history_becomes_anonymous_in_batches(database: Database, deleted: SqlDeletedAccountStore) -> None:
-    """Only the name changes, in this user's rows only, and also in events that are still unpublished."""
+    """Anonymising replaces the name in the user's history and unpublished events, and changes nothing else."""
     ada, bob = ids.next(), ids.next()
     rows = [history_row(n, user_id=bob if n == 2 else ada) for n in range(6)]
     history = SqlHistoryStore(database)

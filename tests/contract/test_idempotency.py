@@ -27,30 +27,30 @@ NOW = 1_800_000_000_000
 
 @pytest.fixture
 def history(database: Database) -> SqlHistoryStore:
-    """Return an empty history."""
+    """Return the store of an empty history."""
     return SqlHistoryStore(database)
 
 
 @pytest.fixture
 def keys(database: Database) -> SqlIdempotencyStore:
-    """Return the store that finds idempotency keys."""
+    """Return the store of idempotency keys."""
     return SqlIdempotencyStore(database)
 
 
 def key_of(*rows: HistoryRow, created_ms: int = NOW, problems: bytes | None = None) -> KeyRow:
-    """Return a new key of a request that records these rows."""
+    """Return a new idempotency key of a request that records these rows."""
     return KeyRow(ids.next(), b"f" * 16, b"".join(row.id for row in rows), problems, created_ms)
 
 
 async def recorded(history: SqlHistoryStore) -> set[bytes]:
-    """Return the ids of all rows."""
+    """Return the ids of all rows of the history."""
     return {row.id for row in await history.page(HistoryFilter(), None, 10_000)}
 
 
 async def test_keys_are_stored_with_their_rows(
     history: SqlHistoryStore, keys: SqlIdempotencyStore, database: Database
 ) -> None:
-    """One transaction stores the rows, their events and the keys; an unknown key is not found."""
+    """Rows, their events and the keys are stored together; an unknown key is not found."""
     alone, *batch = (history_row(number) for number in range(2 * ROWS_PER_STATEMENT))
     single, several = key_of(alone), key_of(*batch, problems=b"problems")
     await history.append([alone, *batch], [several, single])
@@ -112,7 +112,7 @@ async def test_old_keys_are_forgotten(history: SqlHistoryStore, keys: SqlIdempot
 
 @pytest.mark.programs
 async def test_several_processes_record_a_key_once(postgres_url: str) -> None:
-    """If several processes record requests with the same keys at once, only one request is stored."""
+    """If several database clients append batches with the same keys at once, exactly one batch is stored."""
     databases = [await open_database(postgres_url) for _ in range(3)]
     rounds = 20
     for _ in range(rounds):

@@ -49,7 +49,7 @@ async def test_the_latest_use_is_kept(keys: SqlKeyStore, bearer: KeyBearer) -> N
 
 
 async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """Each key gets its own use; a key that was removed in the meantime is left out."""
+    """The uses of several keys are stored at once; the use of a key that was removed in the meantime is ignored."""
     other = StoredKey(ids.next(), bearer.user.id, "other", "pck_BBBB", START, None)
     await keys.add(other, b"2" * 32, 2)
     gone = ids.next()
@@ -59,7 +59,7 @@ async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: 
 
 
 async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """A key works until the millisecond of its expiry, which the look-up returns."""
+    """A key is found before the millisecond of its expiry, with its expiry time, and not from then on."""
     short = StoredKey(ids.next(), bearer.user.id, "short", "pck_BBBB", START, START + 60)
     await keys.add(short, b"2" * 32, 2)
     assert await keys.bearer(b"2" * 32, START + 59) == KeyBearer(bearer.user, short)
@@ -67,7 +67,7 @@ async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) ->
 
 
 async def test_a_key_is_stored_with_its_rights(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """Scopes, limits and the permission to be sent in a URL are read back as stored."""
+    """A key's scopes, limits and permission to be sent in a URL are read back as stored."""
     narrow = StoredKey(
         id=ids.next(),
         user_id=bearer.user.id,

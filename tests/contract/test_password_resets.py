@@ -71,7 +71,7 @@ async def test_of_two_uses_at_once_one_wins(database: Database, resets: SqlPassw
 
 
 async def test_a_reset_ends_with_its_time(resets: SqlPasswordResetStore, ada: User) -> None:
-    """A reset is valid until the millisecond of its expiry."""
+    """A reset is valid before the millisecond of its expiry, and invalid from then on."""
     assert await resets.owner(FIRST, EXPIRES - 1) == ada
     assert await resets.owner(FIRST, EXPIRES) is None
     with pytest.raises(Unauthorized):
@@ -101,7 +101,7 @@ VOIDING: dict[str, Callable[[SqlUserStore, User], Awaitable[object]]] = {
 async def test_a_reset_does_not_outlive_what_it_was_for(
     database: Database, resets: SqlPasswordResetStore, ada: User, how: str
 ) -> None:
-    """A new password, disabling the account, and deleting it make the user's reset invalid."""
+    """A new password, disabling the account (even for a while), and deleting it make the user's reset invalid."""
     await VOIDING[how](SqlUserStore(database), ada)
     assert await resets.owner(FIRST, NOW) is None
     with pytest.raises(Unauthorized):

@@ -17,17 +17,17 @@ NOW, HOUR = 1_800_000_000, 3_600
 
 @pytest.fixture
 def store(database: Database) -> SqlQuotaStore:
-    """Return a store without entries."""
+    """Return an empty store of quota uses."""
     return SqlQuotaStore(database)
 
 
 def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) -> QuotaUse:
-    """Return the use of a quota by another process."""
+    """Return the use of a quota, as counted by a process with an id of its own."""
     return QuotaUse(ids.next(), user, quota, ends, used)
 
 
 async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
-    """The totals of these users are summed by user, quota and window, without the uses of the asking process."""
+    """The given users' uses are summed by user, quota and window, except those that the caller itself has counted."""
     own, other = use(ADA, 5), use(ADA, 7 * 10**15)
     await store.save([own, other, use(ADA, 11), use(ADA, 13, "digits"), use(BOB, 17), use(ids.next(), 19)])
     totals = await store.totals([ADA, BOB], NOW, [own.id])
@@ -42,7 +42,7 @@ async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
 
 
 async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
-    """Storing a use again, alone or with others, replaces the earlier figure."""
+    """Storing a use again, with the same or a larger amount, replaces the earlier amount."""
     first = use(ADA, 5)
     await store.save([first])
     await store.save([first])

@@ -29,7 +29,7 @@ SESSION, KEY = ids.next(), ids.next()
 
 
 class Stores:
-    """The stores that can revoke rights."""
+    """The stores of accounts, sessions, keys and revocations."""
 
     def __init__(self, database: Database) -> None:
         self.users = SqlUserStore(database)
@@ -74,7 +74,7 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING)
 async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores, User], Awaitable[object]]) -> None:
-    """Each change that removes a right is recorded as a numbered revocation of that user."""
+    """Each change after which tokens must be checked again is recorded as one numbered revocation of the user."""
     user = await added(stores)
     await opened(stores, user, SESSION, 1_000)
     await opened(stores, user, ids.next(), 1_001)
@@ -87,7 +87,7 @@ async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores
 
 
 async def test_what_fails_revokes_nothing(stores: Stores) -> None:
-    """A failed change, such as deleting the last admin, records no revocation."""
+    """A failed change, such as demoting the last admin, records no revocation."""
     await added(stores, "ada", Role.ADMIN)
     with pytest.raises(Conflict):
         await stores.users.change("ada", Role.USER, None)
@@ -95,7 +95,7 @@ async def test_what_fails_revokes_nothing(stores: Stores) -> None:
 
 
 async def test_revocations_too_far_back_concern_everybody(database: Database) -> None:
-    """Only the last ten thousand revocations are listed by user; from an older position on, all users are concerned."""
+    """A reader whose position is before the oldest kept revocation gets None, which stands for all users."""
     stores = Stores(database)
     users = [await added(stores, f"user{number}") for number in range(3)]
     for user in users:
@@ -121,7 +121,7 @@ async def test_many_at_once_are_all_numbered(stores: Stores) -> None:
 
 
 async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
-    """If ten admins are removed at the same time, exactly one stays."""
+    """If ten admins are deleted, demoted or disabled at the same time, exactly one stays."""
     for number in range(10):
         await added(stores, f"admin{number}", Role.ADMIN)
     acts = [
@@ -136,7 +136,7 @@ async def test_one_admin_is_left_whoever_demotes_whom(stores: Stores) -> None:
 
 
 async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: Stores) -> None:
-    """Opening a session or storing a key for a deleted or disabled account raises Unauthorized and stores nothing."""
+    """A deleted or disabled account can't open a session, and a deleted account gets no key."""
     ada, bob = await added(stores, "ada"), await added(stores, "bob")
     await stores.users.change("ada", None, True)
     await stores.users.delete("bob", KEEPING)
@@ -148,7 +148,7 @@ async def test_nobody_logs_in_to_an_account_that_was_disabled_meanwhile(stores: 
     assert await stores.keys.of_user(bob.id) == []
 
 
-# Statements that keep a connection busy for some seconds.
+# Statements that keep a connection busy for most of a second.
 LINGER = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n",
     "postgresql": "SELECT pg_sleep(0.7)",

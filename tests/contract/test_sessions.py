@@ -41,7 +41,7 @@ async def ada(database: Database, bystander: User) -> User:
 
 
 async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> bytes:
-    """Open a session whose refresh token's hash is FIRST."""
+    """Open a session whose refresh token's hash is FIRST, and return its id."""
     identity = ids.next()
     await sessions.open(NewSession(identity, user.id, user.password_hash, FAMILY, FIRST, now_ms), LIMITS)
     return identity
@@ -50,7 +50,7 @@ async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> 
 async def rotated(
     sessions: SqlSessionStore, session: bytes, presented: bytes, replacement: bytes, now_ms: int, family: bytes = FAMILY
 ) -> Rotation:
-    """Replace a refresh token's hash by another."""
+    """Present a refresh token's hash and its replacement; return the outcome."""
     return await sessions.rotate(RefreshHashes(session, family, presented, replacement, now_ms), LIMITS)
 
 
@@ -69,14 +69,14 @@ async def test_an_open_session_has_its_user_as_bearer(sessions: SqlSessionStore,
 
 
 async def test_the_current_token_is_replaced(sessions: SqlSessionStore, ada: User) -> None:
-    """A rotation makes the presented hash the previous one and its replacement the current one."""
+    """A rotation replaces the presented hash, and the next rotation accepts the replacement."""
     session = await opened(sessions, ada)
     assert await rotated(sessions, session, FIRST, SECOND, START + 1) == (ada, False)
     assert await rotated(sessions, session, SECOND, THIRD, START + 2) == (ada, False)
 
 
 async def test_the_token_before_is_good_for_the_time_of_grace(sessions: SqlSessionStore, ada: User) -> None:
-    """In a grace period the previous token works, because a client may lose a reply; use does not extend the period."""
+    """A replaced token works for a grace period, since a reply may get lost; its use does not extend the period."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     assert await rotated(sessions, session, FIRST, THIRD, START + 10) == (ada, False)
@@ -115,7 +115,7 @@ async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: 
 
 
 async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
-    """A session ends by reuse only if the presented secret once was its refresh token; knowing its id is not enough."""
+    """A refresh token with the session's id, but another family's secret, is refused and does not end the session."""
     session = await opened(sessions, ada)
     for presented in (FIRST, SECOND):
         assert await rotated(sessions, session, presented, THIRD, START + 1, family=OTHER) == (None, False)
@@ -125,7 +125,7 @@ async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessio
 async def test_a_session_from_before_there_were_families_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """In a session without token families, a token of any family is accepted, and reuse ends the session."""
+    """In a session without a token family, a token of any family is accepted, and an unknown token counts as reuse."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
@@ -156,7 +156,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """The oldest token chains of a session are dropped, so that lost replies can't make it grow."""
+    """A session keeps a bounded number of token chains, although each lost reply leaves another one."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):
@@ -203,7 +203,7 @@ async def test_a_login_does_not_survive_a_new_password(
 
 
 async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: User) -> None:
-    """Opening a session above the limit ends an expired one, or else the least recently used one."""
+    """Opening a session above the limit ends the least recently used one."""
     first, second, third = [await opened(sessions, ada, START + step) for step in range(3)]
     await rotated(sessions, first, FIRST, SECOND, START + 10)
     fourth = await opened(sessions, ada, START + 11)
@@ -211,7 +211,7 @@ async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: Us
 
 
 async def test_a_new_password_ends_the_other_sessions(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """Changing the password ends all other sessions in the same transaction."""
+    """Changing the password ends all sessions except the one that changed it."""
     kept, ended = await opened(sessions, ada), await opened(sessions, ada)
     users = SqlUserStore(database)
     await users.set_password(ada.id, "hash", "new", kept)
@@ -225,7 +225,7 @@ async def test_a_new_password_ends_the_other_sessions(database: Database, sessio
 async def test_a_password_is_changed_by_an_open_session_that_knew_it(
     database: Database, sessions: SqlSessionStore, ada: User, how: str
 ) -> None:
-    """A password change raises Unauthorized if its session has ended or the password was changed in the meantime."""
+    """A password change raises Unauthorized if its session is closed or unknown, or the old hash is wrong."""
     users = SqlUserStore(database)
     session, other = await opened(sessions, ada), await opened(sessions, ada)
     if how == "logged out":

@@ -30,7 +30,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def stream(url: str) -> AsyncIterator[Stream]:
-    """Open a stream."""
+    """Open a stream on the new topic."""
     opened = await open_stream(url, Metrics())
     yield opened
     await opened.aclose()
@@ -75,7 +75,7 @@ async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
 
 
 async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) -> None:
-    """A group receives every later event unchanged, in order for each key, and in bounded batches."""
+    """A group receives every event unchanged, in order for each key, and in batches of bounded size."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
     largest = 0
@@ -91,7 +91,7 @@ async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) 
 
 
 async def test_what_is_committed_does_not_come_again(stream: Stream) -> None:
-    """A returning member continues after its last commit."""
+    """A member that joins later continues after the group's last commit."""
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage") as member, publishing(stream, [first]):
         assert await consume(member, 1) == [first]
@@ -216,7 +216,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing(stream: Stream) -> None
 
 
 async def test_waiting_for_events_ends_without_any(stream: Stream) -> None:
-    """If no event arrives, a receive returns an empty batch after about a second."""
+    """If no event arrives, a receive ends with an empty batch."""
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS):
         batch = await member.receive()
         await member.commit(batch)
@@ -224,6 +224,6 @@ async def test_waiting_for_events_ends_without_any(stream: Stream) -> None:
 
 
 async def test_an_unknown_scheme_is_a_sentence() -> None:
-    """The error names the setting and the known schemes."""
+    """The error for a URL with an unknown scheme names the setting, the scheme and the known ones."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*'nowhere'.*memory, kafka, kafka\+ssl, pubsub"):
         await open_stream("nowhere://host", Metrics())

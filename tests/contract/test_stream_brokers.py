@@ -69,7 +69,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Another) -
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
-    """A member that hung until its events were given away survives its late commit, and rejoins the group."""
+    """A member that hung until another one got its events survives its own late commit, and rejoins the group."""
     publisher = await another()
     await publisher.publish(numbered(ADA, range(3)))
     with group_member(url, USAGE_GROUP) as absent:

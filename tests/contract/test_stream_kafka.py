@@ -78,12 +78,12 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def admin(real_kafka: Kafka) -> AdminClient:
-    """Return an administrator of the real broker."""
+    """Return an admin client of the real broker."""
     return AdminClient({"bootstrap.servers": real_kafka.servers})
 
 
 def read(servers: str, topic: str, count: int) -> list[Message]:
-    """Return a topic's messages, read by a plain consumer."""
+    """Return the first ``count`` messages of a topic, read by a plain consumer."""
     settings = {"bootstrap.servers": servers, "group.id": secrets.token_hex(6), "auto.offset.reset": "earliest"}
     with closing(Consumer(settings)) as consumer:
         consumer.subscribe([topic])
@@ -94,7 +94,7 @@ def read(servers: str, topic: str, count: int) -> list[Message]:
 
 
 async def test_a_message_is_a_structured_cloud_event(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A message follows the CloudEvents binding, §3.3: event as value, media type and ``ce_`` attributes as headers."""
+    """A message has the event as CloudEvents JSON, its media type and ``ce_`` headers, and the user's id as key."""
     (event,) = numbered(ADA, [7])
     await opened(kafka.url(topic)).publish([event])
     (message,) = await asyncio.to_thread(read, kafka.servers, topic, 1)
@@ -136,7 +136,7 @@ async def test_a_missing_topic_is_made_as_the_url_says(real_kafka: Kafka, admin:
 
 
 async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: str, opened: Open) -> None:
-    """If a missing topic may not be created, the stream is unavailable, with log line and metric, until it exists."""
+    """With ``create=false``, the stream fails until somebody creates the topic; each failure is logged and counted."""
     metrics = Metrics()
     stream = opened(real_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -155,7 +155,7 @@ async def test_a_missing_topic_that_may_not_be_made(real_kafka: Kafka, topic: st
 
 
 async def read_on(member: Member) -> None:
-    """Receive until an error is raised."""
+    """Receive batches until an error is raised."""
     while True:
         await member.receive()
 
@@ -163,7 +163,7 @@ async def read_on(member: Member) -> None:
 async def test_a_topic_that_is_deleted_meanwhile(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A deleted topic is created again where that is allowed; otherwise the stream is unavailable."""
+    """A deleted topic is created again, unless the URL has ``create=false``: then the stream is unavailable."""
     strict, stream = (opened(real_kafka.url(topic, options), seconds=2.0) for options in ("create=false", ""))
     *first, second = numbered(ADA, range(51))
     async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
@@ -206,7 +206,7 @@ def make_anew(admin: AdminClient, topic: str) -> None:
 async def test_a_topic_made_anew_is_read_from_its_beginning(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A recreated topic is read from its beginning, even after a late commit for the old one; consumers must rejoin."""
+    """A recreated topic is read from its beginning, even after a late commit for the old topic; members must rejoin."""
     stream = opened(real_kafka.url(topic, "partitions=1"))
     old, new = numbered(ADA, range(5)), numbered(ADA, range(5, 15))
     await stream.publish(old)
@@ -284,7 +284,7 @@ def limit_messages(admin: AdminClient, topic: str) -> None:
 async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """When Kafka refuses a batch, its events are sent again one by one and only the bad one is refused."""
+    """If one event exceeds the topic's own size limit, only this event is refused, and all others are accepted."""
     registered = Metrics()
     stream = opened(real_kafka.url(topic), metrics=registered)
     await stream.ping()
@@ -304,7 +304,7 @@ async def test_a_broker_with_a_lower_limit_refuses_that_event_only(
 async def test_many_events_that_are_refused_are_found_in_time(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """If half of a batch is refused, the refused events are found in time, and the other half is accepted in order."""
+    """If half of a batch is refused, the refused events are named, and the other half is accepted in order."""
     stream = opened(real_kafka.url(topic))
     await stream.ping()
     limit_messages(admin, topic)
@@ -344,7 +344,7 @@ async def test_one_by_one_keeps_the_order_though_the_broker_hangs(real_kafka: Ka
 
 
 async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A closed stream and a closed member raise an error at once."""
+    """All calls of a closed stream and of its member raise StreamUnavailable."""
     stream = opened(kafka.url(topic))
     async with asyncio.timeout(SECONDS):
         async with stream.consume(USAGE_GROUP) as member:
@@ -385,7 +385,7 @@ async def test_foreign_messages_are_delivered_as_such(kafka: AnyKafka, topic: st
 
 
 async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str, opened: Open) -> None:
-    """A header name that is not valid text does not crash the process, and later events are counted."""
+    """A header name that is not valid text does not crash the process, and later events are delivered."""
     stream = opened(kafka.url(topic, "partitions=1"))
     (event,) = numbered(ADA, range(1))
     await stream.ping()
@@ -398,14 +398,14 @@ async def test_a_header_that_is_no_text_ends_nothing(kafka: AnyKafka, topic: str
 
 @pytest.fixture
 def one_partition(mocked_kafka: MockKafka, topic: str) -> str:
-    """Return the URL of a topic with a long batching delay, so that a batch is sent in one request."""
+    """Return the URL of a topic with one partition and a long batching delay, so that a batch is one request."""
     return mocked_kafka.url(topic, "partitions=1&linger.ms=200")
 
 
 async def test_of_a_refused_batch_each_event_is_tried_alone(
     mocked_kafka: MockKafka, one_partition: str, opened: Open
 ) -> None:
-    """When the broker refuses a batch for one message, all others are accepted in order."""
+    """If the broker refuses a batch because of one event, only that one is refused; the others arrive in order."""
     metrics = Metrics()
     stream = opened(one_partition, metrics=metrics)
     events = numbered(ADA, range(5))
@@ -421,7 +421,7 @@ async def test_of_a_refused_batch_each_event_is_tried_alone(
 async def test_an_event_that_is_refused_in_a_batch_and_taken_alone_is_no_refusal(
     mocked_kafka: MockKafka, topic: str, opened: Open
 ) -> None:
-    """An event that is accepted alone keeps its place in the order and arrives once."""
+    """An event that is refused in a batch, but accepted when sent alone, arrives once and in order."""
     stream = opened(mocked_kafka.url(topic, "partitions=1&linger.ms=0"))
     first, second, *rest = numbered(ADA, range(4))
     await stream.publish([first])
@@ -449,7 +449,7 @@ async def test_a_broker_that_takes_nothing_refuses_no_event(
 
 
 async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockKafka, topic: str, opened: Open) -> None:
-    """If a missing topic may not be created, publishing and pings are unavailable, with a log line and a metric."""
+    """With ``create=false``, publishing and pings fail until the topic exists; each failure is logged and counted."""
     metrics = Metrics()
     stream = opened(mocked_kafka.url(topic, "create=false"), metrics=metrics)
     events = numbered(ADA, range(2))
@@ -468,7 +468,7 @@ async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockK
 
 
 async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition: str, opened: Open) -> None:
-    """A commit after a rebalance is only logged; a commit that the broker rejects is StreamUnavailable."""
+    """A commit that fails because of a rebalance is only logged; one without permission raises StreamUnavailable."""
     stream = opened(one_partition)
     await stream.publish(numbered(ADA, range(2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
@@ -484,7 +484,7 @@ async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition
 
 
 async def test_nobody_listening_is_told_with_the_reason() -> None:
-    """If no broker listens, the log gives the reason once."""
+    """If no broker listens, the client's error is logged once, and a failed call's log line repeats the reason."""
     options = kafka_options(f"kafka://127.0.0.1:{free_port()}/events", "")
     topic = Topic(options, kafka_errors(Metrics()), call_seconds=0.5)
     with capture_logs() as logs:

@@ -28,14 +28,14 @@ Outage = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(params=each(OUTAGES))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return the name of a broker and of the kind of its outage."""
+    """Return the name of an outage, which is the broker and how it fails."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def outage(request: pytest.FixtureRequest, kind: str) -> Outage:
-    """Return a function that starts an outage, which its context manager ends."""
+    """Return a function whose context manager makes the broker fail on entry and work again on exit."""
     return lambda: OUTAGES[kind][1](request)
 
 
@@ -85,7 +85,7 @@ async def test_a_broker_that_is_away_is_unavailable(another: Another, outage: Ou
 
 
 async def test_nothing_is_lost_and_nothing_overtakes(another: Another, outage: Outage) -> None:
-    """Batches that are retried until accepted arrive whole, with each key's events first seen in order."""
+    """If batches are retried until accepted, every event arrives, and each key's events are first seen in order."""
     stream = await another()
     batches = [[event for key in KEYS for event in numbered(key, range(5 * n, 5 * n + 5))] for n in range(60)]
     published = 0
@@ -99,7 +99,7 @@ async def test_nothing_is_lost_and_nothing_overtakes(another: Another, outage: O
     seen: dict[bytes, list[Event]] = {key: [] for key in KEYS}
     async with stream.consume("usage") as member, asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
         tasks.create_task(publish())
-        await until(lambda: published > 5, "some batches are taken")
+        await until(lambda: published > 5, "some batches are accepted")
         with outage():
             await asyncio.sleep(1)  # the length of the outage under load
         while sum(map(len, seen.values())) < 60 * 5 * len(KEYS):

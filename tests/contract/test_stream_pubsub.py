@@ -69,25 +69,25 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def publisher(pubsub: AnyPubSub) -> Iterator[PublisherClient]:
-    """Return Google's own publisher."""
+    """Return Google's own publisher client."""
     with PublisherClient() as client:
         yield client
 
 
 @pytest.fixture
 def subscriber(pubsub: AnyPubSub) -> Iterator[SubscriberClient]:
-    """Return Google's own subscriber."""
+    """Return Google's own subscriber client."""
     with SubscriberClient() as client:
         yield client
 
 
 def subscription(topic: str, name: str) -> str:
-    """Return the full name of a subscription."""
+    """Return the full resource name of a topic's subscription."""
     return f"projects/{PROJECT}/subscriptions/{topic}-{name}"
 
 
 async def received(member: Member) -> MessageBatch:
-    """Return the next batch that is not empty."""
+    """Return a member's next batch that is not empty."""
     while not (batch := await member.receive()).deliveries:
         pass
     return batch
@@ -96,7 +96,7 @@ async def received(member: Member) -> MessageBatch:
 async def test_a_message_is_a_structured_cloud_event(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """A message follows the CloudEvents binding, §3.2: event as data, ``ce-`` attributes, user as ordering key."""
+    """A message has the event as CloudEvents JSON, its ``ce-`` attributes, and the user's id as ordering key."""
     (event,) = numbered(ADA, [7])
     await opened(pubsub.url(topic)).publish([event])
     response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
@@ -119,7 +119,7 @@ async def test_a_message_is_a_structured_cloud_event(
 async def test_a_message_carries_its_trace(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """The trace context travels as an attribute and in the body, and the consumer continues the trace."""
+    """The trace context is sent as an attribute and in the body, and the consumer receives it."""
     stream = opened(pubsub.url(topic))
     await stream.publish([event_of(history_row()._replace(traceparent=TRACEPARENT))])
     response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)
@@ -137,7 +137,7 @@ async def test_a_message_carries_its_trace(
 async def test_what_is_missing_is_made(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """A ping creates the topic and the ordered, permanent subscription of the usage group; repeating it is safe."""
+    """A ping creates the topic, and the usage group's subscription, which is ordered and never expires."""
     await opened(pubsub.url(topic)).ping()
     made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     assert made.topic == f"projects/{PROJECT}/topics/{topic}"
@@ -147,7 +147,7 @@ async def test_what_is_missing_is_made(
 
 
 async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str, opened: Open) -> None:
-    """If a missing topic may not be created, the stream is unavailable, with log line and metric, until it exists."""
+    """With ``create=false``, the stream fails until somebody creates the topic; each failure is logged and counted."""
     metrics = Metrics()
     stream = opened(pubsub.url(topic, "create=false"), metrics)
     events = numbered(ADA, range(2))
@@ -260,13 +260,13 @@ async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: 
         await stream.publish(numbered(ADA, range(1, 2)))
         held = await received(member)
         before = extended()
-        await until(lambda: extended() > before and not member._leases, "it is not extended any more")
+        await until(lambda: extended() > before and not member._leases, "the lease is not extended any more")
         await member.commit(held)  # the commit is late, but nobody else has received the messages yet
     assert faked_pubsub.calls["Acknowledge"] == 2
 
 
 def service_account(folder: Path) -> Path:
-    """Write the key file of a service account; its tokens would come from a port where nothing listens."""
+    """Write a service account's key file, whose token URL is a port where nothing listens; return its path."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {
@@ -282,7 +282,7 @@ def service_account(folder: Path) -> Path:
 
 
 async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """A publisher without rights to subscriptions still publishes each user's events in one request."""
+    """Without rights to subscriptions or to create topics, each user's events are still sent in one request."""
     faked_pubsub.make_topic(topic)
     faked_pubsub.failures = dict.fromkeys(("GetSubscription", "CreateSubscription", "CreateTopic"), DENIED)
     stream = opened(faked_pubsub.url(topic))
@@ -293,7 +293,7 @@ async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSu
 
 
 async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """A request holds at most a thousand messages of one user and less than ten million bytes."""
+    """A user's events are sent in requests of at most a thousand messages and less than ten million bytes."""
     stream = opened(faked_pubsub.url(topic), seconds=SECONDS)
     await stream.publish(numbered(ADA, range(2_001)))
     assert [len(request) for request in faked_pubsub.requests] == [1_000, 1_000, 1]
@@ -305,7 +305,7 @@ async def test_requests_are_as_large_as_the_service_allows(faked_pubsub: FakePub
 
 
 async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """When Pub/Sub refuses a request, its events are sent again one by one; only the bad one is refused."""
+    """When Pub/Sub refuses a request, its events are sent again one by one; only the invalid one is refused."""
     events = numbered(ADA, range(5))
     faked_pubsub.bad = {events[2].payload}
     with pytest.raises(EventsRefused) as refusal:
@@ -318,7 +318,7 @@ async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic
 async def test_a_service_that_does_not_take_events(
     faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
-    """An error status is never a permanent refusal: the stream is unavailable, then works again."""
+    """After these errors no event counts as refused: the stream is unavailable until Pub/Sub accepts events again."""
     stream = opened(faked_pubsub.url(topic), seconds=1.0)
     events = numbered(ADA, range(2))
     faked_pubsub.failures["Publish"] = grpc.StatusCode[status]
@@ -394,7 +394,7 @@ async def test_a_silent_subscription_is_looked_at_now_and_then(
 async def test_credentials_that_do_not_work(
     topic: str, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: str
 ) -> None:
-    """With missing or useless credentials the stream is soon unavailable, and the log has a reason."""
+    """With missing or unusable credentials, each call raises StreamUnavailable within 30 s, and the error is logged."""
     (tmp_path / "list.json").write_text("[]")
     files = {
         "no file": tmp_path / "nothing.json",

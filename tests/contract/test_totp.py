@@ -52,7 +52,7 @@ async def session_of(database: Database, user: User, *, totp: bool = False) -> b
 
 
 async def enrolled(database: Database, factors: SqlTotpStore, user: User) -> bytes:
-    """Turn the second factor of an account on; return the session that did so."""
+    """Turn the second factor of an account on; return the id of the session that did so."""
     session = await session_of(database, user)
     await factors.offer(user.id, SECRET)
     await factors.confirm(user.id, SECRET, STEP, HASHES, session)
@@ -60,7 +60,7 @@ async def enrolled(database: Database, factors: SqlTotpStore, user: User) -> byt
 
 
 async def test_a_secret_is_replaced_until_it_is_confirmed(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A new offer replaces an unconfirmed secret; a confirmed one stays, and the account is marked."""
+    """A new offer replaces an unconfirmed secret; a confirmed one stays, and the account then has ``totp`` set."""
     session = await session_of(database, ada)
     assert await factors.of_user(ada.id) is None
     await factors.offer(ada.id, SECRET)
@@ -133,7 +133,7 @@ async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
 
 
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A time step is accepted once, and never after a later one; each use stores a secret, which may be renewed."""
+    """A time step is accepted once, and never after a later one; an accepted use can replace the stored secret."""
     await enrolled(database, factors, ada)
     assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
     uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]

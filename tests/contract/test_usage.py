@@ -31,12 +31,12 @@ def usage(database: Database) -> SqlUsageStore:
 
 
 def use(user: bytes = ADA, day: int = 100, operation: str = "pow", *, cached: bool = False, digits: int = 3) -> Use:
-    """Return the use of an operation that took 20 microseconds."""
+    """Return one use of an operation, with 20 microseconds of computing."""
     return Use(ids.next(), user, day, operation, cached, digits, 20)
 
 
 async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -> None:
-    """Totals are summed by user, day and operation, newest day first; without a user, over all users."""
+    """Uses are summed by day and operation over the selected users, or over all users; the newest day comes first."""
     assert await usage.count([use(), use(cached=True), use(BOB), use(day=101), use(operation="fibonacci")]) == 5
     assert await usage.count([use(digits=4)]) == 1
     assert await usage.totals(UsageFilter(user_ids=(ADA,)), 10) == [
@@ -64,7 +64,7 @@ async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
 
 
 async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
-    """Sums of digits are exact beyond 64 bits; a single summary may have 10^21 digits."""
+    """Sums of digits are exact beyond 64 bits; even a single use may have more than 10^21 digits."""
     await usage.count([use(digits=10**21 + 7) for _ in range(600)])
     await usage.count([use(digits=10**12 - 1), use(digits=1), use(BOB, digits=5)])
     (total,) = await usage.totals(ALL, 10)
@@ -123,7 +123,7 @@ class TestDeadLetters:
         assert await SqlOutboxStore(database).backlog() == 0
 
     async def test_a_calculation_whose_event_is_a_dead_letter_is_not_pruned(self, database: Database) -> None:
-        """A calculation stays in the history until its dead letter is published or discarded."""
+        """A calculation whose event is a dead letter is not pruned, so the event can be requeued."""
         history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
         rows = [history_row(number) for number in range(3)]
         await history.append(rows)
@@ -139,7 +139,7 @@ class TestDeadLetters:
 
 
 async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
-    """Forgetting deletes the oldest event ids below the bound; totals and later ids stay, so repeats do not count."""
+    """Forgetting deletes event ids below a bound in batches; totals stay, and later events still count only once."""
     uses = [use() for _ in range(7)]
     await usage.count(uses)
     totals = await usage.totals(ALL, 10)

@@ -26,7 +26,7 @@ ids = IdSource()
 
 @pytest.fixture
 async def users(database: Database) -> list[User]:
-    """Store accounts whose creation times and addresses have different orders than their names."""
+    """Store accounts whose orders by name, by address and by creation time differ."""
     made = [
         User(ids.next(), name, f"x{9 - n}.{name}@Example.com", "hash", Role.USER, MOMENT + timedelta(minutes=n))
         for n, name in enumerate(NAMES)
@@ -73,12 +73,12 @@ async def test_accounts_are_sorted(database: Database) -> None:
     ],
 )
 async def test_a_search_finds_what_begins_so(database: Database, prefix: str, names: list[str]) -> None:
-    """A search compares the beginning of name and address, ignores letter case, and has no wildcards."""
+    """A search compares the beginning of names and addresses, ignores letter case, and has no wildcards."""
     assert await listed(database, prefix) == names
 
 
 async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users: list[User]) -> None:
-    """The list has each account's last sign-in and sums of one day; 0 or none if there are none."""
+    """The list has each account's last sign-in, which is 0 if there was none, and its usage of one day."""
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
     session = NewSession(ids.next(), users[1].id, "hash", b"F" * 32, b"R" * 32, 1_700_000_000_000)
     await SqlSessionStore(database).open(session, limits)
