@@ -24,14 +24,14 @@ JUDGED_SECONDS = 0.05
 # Computations with a longer estimate are left to the benchmark.
 LONGEST_SECONDS = 0.25
 DRAWN = 25
-# How many times faster than that machine a test machine may be.
+# How many times faster a test machine may be than the machine where the estimates were measured.
 FASTEST = 4
 ATTEMPTS = 5
 ONE_OPERAND = ("catalan", "factorize", "isprime", "lucas", "nextprime", "primorial")
 TWO_OPERANDS = ("binomial", "gcd", "iroot", "lcm", "modinverse")
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 HOLD_SECONDS = 0.02
-# The same limit relative to the reference computation, which takes about 25 ms on that machine.
+# HOLD_SECONDS relative to the reference computation, which takes about 25 ms where the estimates were measured.
 HOLD_IN_REFERENCES = 0.8
 
 
@@ -48,7 +48,7 @@ def slowness() -> float:
 
 
 def is_good(plan: Plan) -> bool:
-    """Return whether a computation takes the estimated time, within FACTOR; a busy machine gets several attempts."""
+    """Return whether one of several attempts takes the estimated time within FACTOR, or is too short to be judged."""
     for _ in range(ATTEMPTS):
         measured = taken(plan)
         if max(measured, plan.seconds) < JUDGED_SECONDS / FASTEST:
@@ -69,7 +69,7 @@ def is_good(plan: Plan) -> bool:
     ],
 )
 def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
-    """Operands of all lengths and unusual forms take the estimated time within a factor of four."""
+    """Random computations take the estimated time within a factor of four; very short or long ones are not judged."""
     drawing = Drawing(Random(15))  # noqa: S311  # operands, not secrets
     for _ in range(DRAWN):
         case = drawing.case(operation, kind)
@@ -81,7 +81,7 @@ def test_it_takes_as_long_as_estimated(operation: str, kind: str) -> None:
 
 
 def test_an_expression_takes_as_long_as_estimated() -> None:
-    """Random sums, products, powers, fractions and residues take the estimated time within a factor of four."""
+    """Random expressions take the estimated time within a factor of four; very short or long ones are not judged."""
     random = Random(15)  # noqa: S311  # operands, no secrets
     for _ in range(4 * DRAWN):
         expression = long_expression(random)
@@ -93,7 +93,7 @@ def test_an_expression_takes_as_long_as_estimated() -> None:
 
 
 def test_a_factorization_takes_no_longer_than_estimated() -> None:
-    """The estimate is that of the worst case, two primes of the same size: no factorization takes longer."""
+    """A factorization takes at most four times its estimate, which assumes the worst case: two equally large primes."""
     drawing = Drawing(Random(15))  # noqa: S311  # operands, no secrets
     for _ in range(DRAWN):
         case = drawing.case("factorize", "value")
@@ -103,7 +103,7 @@ def test_a_factorization_takes_no_longer_than_estimated() -> None:
 
 
 def short_literals() -> st.SearchStrategy[str]:
-    """Return decimals of at most 45 characters: near powers of ten, near simple fractions, tiny and huge."""
+    """Return a strategy for short decimals: near powers of ten, near simple fractions, tiny and huge ones."""
     digits = st.integers(1, 40)
     return st.one_of(
         digits.map(lambda count: "9" * count),
@@ -117,7 +117,7 @@ def short_literals() -> st.SearchStrategy[str]:
 
 
 def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return requests that are planned on the event loop and are as expensive as short operands allow."""
+    """Return a strategy for requests that are planned on the event loop, with operands that make planning expensive."""
     natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
     modulus = st.integers(1, 10**45).map(str)
     options = st.one_of(

@@ -48,7 +48,7 @@ def fraction_of(text: str) -> Fraction | bool:
 
 
 def compared(trees: Iterable[Drawn]) -> tuple[int, int, int]:
-    """Compare the value of each tree with the one by fractions, and return three counts.
+    """Compare the value of each expression tree with the one that Python's fractions give, and return three counts.
 
     The counts are the trees that agree, those of them without a value, and the trees whose value a limit refuses. Trees
     that are too large for the fractions are skipped.
@@ -75,14 +75,14 @@ def compared(trees: Iterable[Drawn]) -> tuple[int, int, int]:
 
 
 def test_values_are_those_of_fractions() -> None:
-    """Each value equals the one by fractions; expressions without a value are refused, limits refuse below 1 %."""
+    """Expressions have the value that Python's fractions give, or none in both; limits refuse fewer than 1 %."""
     agreed, _, refused = compared(islice(drawn(), SHORT))
     assert agreed > SHORT * 0.8
     assert refused < SHORT * 0.01
 
 
 def test_long_sums_and_products_are_those_of_fractions() -> None:
-    """Sums and products that are computed in blocks of terms, or from differences, equal those by fractions."""
+    """Long sums and products, computed in blocks of terms or from differences, equal those by Python's fractions."""
     seeds = (SEED * 10**7 + number for number in range(SHORT))
     agreed, without, _ = compared(draw_long_loop(Random(seed)) for seed in seeds)  # noqa: S311  # no secrets
     assert agreed > SHORT * 0.6

@@ -1,4 +1,4 @@
-"""10,000 random and hostile expressions: none holds the event loop for long, and each has a bounded estimate."""
+"""Random hostile expressions: none holds the event loop for long, and none is planned beyond the limits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reference() -> float:
 
 @pytest.mark.parametrize("precision", [0, 50])
 def test_no_expression_holds_the_event_loop(precision: int) -> None:
-    """Planning and inline computing together take less than 20 ms, and raise no unexpected error."""
+    """Planning and inline computing of an expression take less than 20 ms, and raise no unexpected error."""
     allowed = HOLD_IN_REFERENCES * reference()
     for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
         if held(text, precision) > allowed:
@@ -78,7 +78,7 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
-    """Expressions whose estimate may take long are not planned on the event loop: large arguments, long loops."""
+    """Expressions whose planning may take long, because of large arguments or long loops, are left to workers."""
     assert is_short("evaluate", (text,), Options(0)) is short
 
 

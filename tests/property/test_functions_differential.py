@@ -14,7 +14,7 @@ from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import describe
 
-# Each operation in PARI's language. F(n) is a matrix power there, and L(n) = F(n-1) + F(n+1).
+# Each operation in PARI's language, which has no Lucas numbers: L(n) = F(n-1) + F(n+1).
 PARI = {
     "binomial": "binomial({0}, {1})",
     "catalan": "binomial(2*{0}, {0}) / ({0} + 1)",
@@ -71,7 +71,7 @@ def drawn(name: str) -> Iterable[tuple[int, ...]]:
 
 
 def by_pari(name: str, cases: Iterable[tuple[int, ...]]) -> list[str]:
-    """Return the results by PARI, one for each case."""
+    """Return the results that PARI prints, one for each case."""
     program = "\n".join(f"print({PARI[name].format(*(f'({operand})' for operand in case))})" for case in cases)
     command = ["gp", "--quiet", "--fast", "--stacksize", "200M"]
     done = subprocess.run(command, input=program + "\n", capture_output=True, text=True, timeout=300, check=True)
@@ -95,7 +95,7 @@ def in_pari_form(text: str) -> str:
 
 @pytest.mark.parametrize("name", PARI)
 def test_every_result_is_that_of_pari(name: str) -> None:
-    """The text equals PARI's, passes its verification, and has no more digits than estimated."""
+    """Each result equals PARI's, passes verification, and has no more digits than estimated."""
     operation = OPERATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     cases = list(drawn(name))
@@ -146,7 +146,7 @@ def test_a_wrong_root_is_noticed(root: int, remainder: int) -> None:
 
 
 def test_a_root_of_a_huge_degree_is_1() -> None:
-    """If 2 to the power k exceeds n, the root is 1. The estimate of a negative number's remainder is huge then."""
+    """A root of huge degree is 1 for 1,000 and -1 for -1; for -2 it is -2, and the estimated remainder is huge."""
     operation = OPERATIONS["iroot"]
     args = operation.parse({"n": "1000", "k": "1e30"})
     text = operation.compute(args, 50)

@@ -1,4 +1,4 @@
-"""JSON that the service writes by itself: it decodes to the original values."""
+"""JSON texts that the service puts together itself: they decode to the original values."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_a_quoted_text_is_read_back(text: str) -> None:
 
 @given(RESULTS | COUNTS.map(str) | st.text("0123456789-+.e¹٣", max_size=18))
 def test_a_literal_has_the_same_characters(text: str) -> None:
-    """A number literal is a JSON number within ±(2^53 - 1), and otherwise a text with the same characters."""
+    """A literal decodes to the original text, or to the same integer if that is within ±(2^53 - 1)."""
     value = json.loads(json_literal(text))
     assert value == text or (isinstance(value, int) and abs(value) <= LARGEST_JSON_INTEGER and value == int(text))
 
 
 @given(ROWS)
 def test_an_item_and_its_event_say_what_the_row_says(row: HistoryRow) -> None:
-    """The item and the event of a row decode to the values of the row."""
+    """The history item and the event that are made from a row decode to the values of the row."""
     item = json.loads(encode_item(row))
     event = json.loads(event_of(row).payload)
     assert event["data"] == item

@@ -39,13 +39,13 @@ def fractions(draw: st.DrawFn, largest: int = 10**9) -> str:
 
 
 def rational(text: bytes) -> Fraction:
-    """Return the number that a text represents."""
+    """Return the number that a decimal or fraction, as text, represents."""
     numerator, _, denominator = text.decode().partition("/")
     return Fraction(Decimal(numerator)) / Fraction(Decimal(denominator or "1"))  # int() refuses over 4,300 digits
 
 
 def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
-    """Return the result's text and whether it is exact; check the estimate and the summary too."""
+    """Return a power as text and whether it is exact, after checking its verification, estimate and summary."""
     args = POWER.parse({"x": x, "y": y})
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, random_prime())
@@ -106,7 +106,7 @@ def test_exact_roots_of_fractions_are_found(above: int, below: int, degree: int,
 @given(decimals() | fractions(), decimals(digits=4, places=3) | fractions(largest=5_000), st.integers(1, 120))
 @settings(max_examples=600)
 def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
-    """An irrational power is within half a unit of its last digit of the exact value, which FLINT encloses."""
+    """A rounded power differs from the exact value, as enclosed by FLINT, by less than half its last digit's unit."""
     base, exponent = Fraction(x), Fraction(y)
     assume(base != 0 and abs(exponent) < 300)
     try:
@@ -131,7 +131,7 @@ def test_roundings_are_correct(x: str, y: str, precision: int) -> None:
 @given(st.integers(2, 10**15), st.integers(1, 10**6))
 @settings(max_examples=60)
 def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
-    """x^(y/10^6) to 30 digits equals mpmath's value at twice the precision, rounded."""
+    """x^(y/10^6) to 30 digits differs from mpmath's value by less than one part in 10^29."""
     text, exact = checked(str(x), f"{y}e-6", 30)
     with mpmath.workdps(70):
         value = mpmath.power(x, mpmath.mpf(y) / 10**6)
@@ -157,7 +157,7 @@ def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
             POWER.modulo(args, modulus)
         except DomainError:
             return
-        raise AssertionError("a residue without an inverse") from None
+        raise AssertionError("a residue was returned, although there is no inverse") from None
     assert POWER.modulo(args, modulus) == int(expected)
 
 
