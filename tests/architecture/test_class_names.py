@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "pycalc"
 
 
 def test_no_name_stands_for_two_classes() -> None:
-    """No two classes of the package have the same name, even apart from a leading underscore."""
+    """No two top-level classes of the package have the same name, even if leading underscores are ignored."""
     files = defaultdict[str, list[str]](list)
     for file in PACKAGE.rglob("*.py"):
         for node in ast.parse(file.read_text()).body:

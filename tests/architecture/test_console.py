@@ -1,4 +1,4 @@
-"""The console's files: small modules, complete languages, and pages without inline scripts or styles."""
+"""The console's files: short modules, the same texts in every language, and no inline scripts or styles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LANGUAGES = ("en", "de")
 
 
 def texts_of(language: str) -> list[tuple[str, str]]:
-    """Return the keys of a language's texts, each with its placeholders, in their order."""
+    """Return the key and the JavaScript source of each text of a language, in the order of its file."""
     return re.findall(r'(?m)^  "([^"]+)": (.*),$', (WEB / f"console/strings/{language}.js").read_text())
 
 
@@ -51,7 +51,7 @@ def test_every_text_is_in_every_language() -> None:
 
 
 def test_every_text_that_is_asked_for_exists() -> None:
-    """Each key that a module or page contains literally is the key of a text."""
+    """Each text key that is written literally in a module or page exists."""
     keys = {key for key, _ in texts_of("en")}
     asked = set()
     for file in (*MODULES, *WEB.glob("*.html")):
@@ -61,7 +61,7 @@ def test_every_text_that_is_asked_for_exists() -> None:
 
 
 def test_no_page_links_to_the_metrics() -> None:
-    """Raw metrics are for monitoring; people get the page Health."""
+    """No module or page links to /metrics, because people read the page Health instead."""
     assert [
         file.name for file in (*MODULES, *WEB.glob("*.html")) if re.search(r"[\"'(]/metrics", file.read_text())
     ] == []

@@ -18,6 +18,6 @@ def test_the_name_is_ours_and_the_command_stays() -> None:
 
 
 def test_no_document_installs_another_project() -> None:
-    """Documents install from the repository or a wheel, never by the other project's name."""
+    """No document has a command that would install the other project, whose name is pycalc."""
     named = re.compile(r"pip install ['\"]?pycalc(?!_service)|pycalc\[")
     assert [path.name for path in DOCUMENTS if named.search(path.read_text())] == []

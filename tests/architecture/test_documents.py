@@ -56,7 +56,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def test_the_architecture_names_identifiers_of_their_files() -> None:
-    """If docs/architecture.md names an identifier after a file, the file defines it."""
+    """Each identifier that docs/architecture.md names after a file occurs in that file."""
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", text)
     assert len(named) > 2

@@ -39,9 +39,9 @@ IMPORTED = {
 
 
 def test_a_url_imports_its_own_driver_only() -> None:
-    """The application with one stream or cache opened imports that one's driver, and none of the other drivers.
+    """Opening a stream or cache imports the driver that its URL needs, and no other driver.
 
-    Each is opened in its own forked process, so that the application is imported only once.
+    Each URL is opened in its own forked process, so that the application is imported only once.
     """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps([*IMPORTED])],
@@ -99,7 +99,7 @@ WORKER = "import sys, pycalc.services.compute.worker; print(*sorted({name.partit
 
 
 def test_a_worker_process_imports_no_framework() -> None:
-    """A worker process imports neither web framework nor database, metrics and logging."""
+    """A worker process imports neither the web framework nor libraries for databases, metrics or logging."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WORKER], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
@@ -119,7 +119,7 @@ BACKGROUND = "import sys, pycalc.cli.workers; print(*sorted({name.partition('.')
 
 
 def test_the_relay_and_the_consumer_import_nothing_that_serves() -> None:
-    """Relay and consumer import neither web framework nor password hashing nor arithmetic."""
+    """The relay and the consumer import no library of the web server, password hashing or arithmetic."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", BACKGROUND],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Import rules: imports run downward, and importing a module has no side effects."""
+"""Import rules: a layer imports only the layers below it, and importing a module has no side effects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ sys.exit("\\n".join(faults) or 0)
 
 
 def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
-    """Importing a module makes no thread, process, connection or file, and reads no settings, not even invalid ones."""
+    """Importing a module starts no thread or process, opens no connection, writes no file, and reads no settings."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYCALC_PORT": "bogus", "PYCALC_ENV": "bogus"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORTER, *MODULES],
@@ -55,7 +55,7 @@ def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
 
 
 def test_a_worker_process_imports_no_service() -> None:
-    """The modules that run in worker processes import neither the web framework nor a database."""
+    """The modules that run in worker processes import neither the web framework nor a database library."""
     heavy = {"alembic", "anyio", "asyncio", "fastapi", "granian", "prometheus_client", "pydantic", "pydantic_core"}
     heavy |= {"pydantic_settings", "sqlalchemy", "starlette", "structlog", "uvloop"}
     imported = "pycalc.services.calculations.planning, pycalc.services.compute.worker"
