@@ -1,4 +1,4 @@
-"""Users of the real service for the Python client, and a faulty proxy in front of it."""
+"""Fixtures: new users of a real service, Python clients for them, and a faulty proxy between client and service."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def fibonacci_modulo(n: int, modulus: int) -> int:
 
 
 def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
-    """Results are Python integers, decimals, fractions, booleans, factors or roots, each of the right type."""
+    """Results are Python integers, decimals, fractions, booleans, lists of factors, or roots."""
     assert calc.fibonacci(100).result == 354224848179261915075
     assert calc.pow(2.5, -3).result == Decimal("0.064")
     assert calc.pow(Fraction(1, 3), 5).result == Fraction(1, 243)
@@ -80,7 +80,7 @@ def test_problems_are_raised_as_their_classes(calc: Client) -> None:
 
 
 def test_a_long_result_is_downloaded_when_it_is_wanted(calc: Client, tmp_path: Path) -> None:
-    """A long answer is not read to its end; file and ``text`` have all digits; one calculation is recorded."""
+    """A long result is downloaded only when it is saved or read, and both give all digits of one calculation."""
     calculation = calc.fibonacci(LONG)
     assert (calculation.digits, calculation._held) == (LONG_DIGITS, [])
     positions: list[tuple[int, int | None]] = []
@@ -101,7 +101,7 @@ def test_a_short_result_is_saved_too(calc: Client, tmp_path: Path) -> None:
 
 
 def test_a_key_that_may_only_calculate_gets_long_results_at_once(calc: Client, server: Server) -> None:
-    """Without the scope ``history:read``, the digits come with the answer; the calculation is recorded once."""
+    """A key without the scope ``history:read`` gets all digits with the response; the calculation is recorded once."""
     key = calc.create_api_key("calculator", scopes=["calculate"], limits={"rate_limit": "60/minute"})
     assert ([each.id for each in calc.api_keys()], key.scopes) == ([key.id], ["calculate"])
     with Client(server.url, api_key=key.key) as limited:
@@ -116,7 +116,7 @@ def test_a_key_that_may_only_calculate_gets_long_results_at_once(calc: Client, s
 
 
 def test_a_batch_of_any_size_is_answered_in_order(calc: Client) -> None:
-    """More items than one request takes are sent in several; an item without a result yields a problem in its place."""
+    """A batch that is too large for one request is sent in several; a failed item yields its exception in its place."""
     items = [{"operation": "fibonacci", "input": {"n": n, "mod": 1_000}} for n in range(1_500)]
     items[1_200] = {"operation": "pow", "input": {"x": 0, "y": -1}}
     results = calc.batch(items)  # type: ignore[arg-type]  # a dict of these types is no TypedDict

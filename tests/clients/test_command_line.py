@@ -19,7 +19,7 @@ HIDDEN = "import sys; sys.modules['pycalc_client'] = None; from pycalc.cli.main 
 
 
 def run(*command: str, key: str | None) -> subprocess.CompletedProcess[str]:
-    """Run Python with an API key in its environment."""
+    """Run Python with an API key in its environment, or without one if ``key`` is None."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PATH, **({} if key is None else {"PYCALC_API_KEY": key})}
     return subprocess.run(
         [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -39,14 +39,14 @@ def test_a_service_evaluates_and_records(calc: Client, server: Server) -> None:
 
 
 def test_a_problem_is_one_line(server: Server) -> None:
-    """A problem of the service is printed with its place in the expression; an unreachable service is reported too."""
+    """If the service refuses an evaluation, stderr has one line, stdout is empty, and the exit status is 1."""
     refused = run("-m", "pycalc", "eval", "1", "--server", server.url, key=None)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert refused.stderr.startswith("pycalc: ")
 
 
 def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:
-    """The position of a wrong character is counted from 1, as in evaluations without a server."""
+    """The message about a wrong character has its position in the expression, counted from 1."""
     key = calc.create_api_key("command line").key
     wrong = run("-m", "pycalc", "eval", "1 + ?", "--server", server.url, key=key)
     assert (wrong.returncode, wrong.stderr.startswith("pycalc: at character 5: ")) == (1, True)

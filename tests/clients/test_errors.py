@@ -17,7 +17,7 @@ NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 
 
 def test_every_problem_type_of_the_service_has_an_exception() -> None:
-    """Each problem type has its own class, drawn in the module's tree; no class is for a type that does not exist."""
+    """Each problem type has its own exception class, which the tree in the module's docstring shows."""
     own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
     classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
     assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}
@@ -27,7 +27,7 @@ def test_every_problem_type_of_the_service_has_an_exception() -> None:
 
 
 def test_an_unknown_type_is_a_problem_still() -> None:
-    """A problem of an unknown type, or with unexpected fields, becomes a ProblemError that keeps all members."""
+    """A problem of an unknown type becomes a ProblemError with all members; so does a known one without its fields."""
     unknown = problem_error({"type": "/docs/problems#later", "status": 418, "detail": "Later.", "tea": 1}, 2.0)
     assert type(unknown) is ProblemError
     assert (unknown.status, unknown.retry_after, unknown.members["tea"], str(unknown)) == (418, 2.0, 1, "Later.")
@@ -35,7 +35,7 @@ def test_an_unknown_type_is_a_problem_still() -> None:
 
 
 def test_problems_have_their_fields() -> None:
-    """The members of a problem are typed attributes."""
+    """The members of a problem are typed attributes of its exception, which can be pickled."""
     ends = {"digits": "208987640249978734", "limit": 25_000_000, "leading": "26", "trailing": "75"}
     errors = [{"pointer": "/expression", "detail": "What?", "position": 3}]
     large = problem_error({"type": TYPE_BASE + "result-too-large", **ends, "errors": errors})
@@ -68,5 +68,5 @@ def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
     [("7", 7.0), ("", None), ("soon", None), ("-1", None), ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0)],
 )
 def test_retry_after_does_not_need_a_right_clock(value: str, seconds: float | None) -> None:
-    """Retry-After is in seconds, or a date, which is compared with the response's own Date."""
+    """Retry-After is read as seconds, or as a date compared with the response's own Date; other values give None."""
     assert retry_after_of(httpx.Headers({"date": NOW, "retry-after": value})) == seconds

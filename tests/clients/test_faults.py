@@ -113,7 +113,7 @@ def test_a_download_goes_on_after_a_crash(faulty: Client, proxy: FaultyProxy, tm
 
 
 def test_wrong_digits_are_noticed(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """Digits with a wrong digest raise an error, and no file is left."""
+    """Digits with a wrong digest raise DigestMismatch, and no file is left."""
     calculation = faulty.calculation(faulty.fibonacci(6_000).id)
     wrong = refusal("200 OK", "Content-Type: text/plain", body="7" * calculation.digits)
     proxy.faults = [Fault(f"/calculations/{calculation.id}/digits", wrong)] * 2
@@ -135,7 +135,7 @@ def test_ten_threads_renew_an_expired_token_once(faulty: Client, proxy: FaultyPr
 
 
 def test_a_token_is_renewed_before_it_expires(faulty: Client, proxy: FaultyProxy) -> None:
-    """When a token is near its end, counted from its arrival, the client renews it before the next request."""
+    """A token that is close to its expiry is refreshed before the next request."""
     faulty.fibonacci(1)
     _tokens(faulty)._renew_at = 0.0
     faulty.fibonacci(2)
@@ -146,7 +146,7 @@ def test_a_token_is_renewed_before_it_expires(faulty: Client, proxy: FaultyProxy
 def test_a_wrong_clock_does_not_matter(
     faulty: Client, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, years: int
 ) -> None:
-    """A client whose clock is wrong by years logs in once, takes its token for good, and renews it when it is not."""
+    """A client whose clock is wrong by years logs in once, uses its token, and refreshes it only after a refusal."""
     shift, true_time = years * 365 * 86_400, time.time
     monkeypatch.setattr(time, "time", lambda: true_time() + shift)
     monkeypatch.setattr(time, "time_ns", lambda: int((true_time() + shift) * 1e9))
@@ -159,7 +159,7 @@ def test_a_wrong_clock_does_not_matter(
 
 
 def test_the_client_never_reads_the_clock() -> None:
-    """Only the monotonic clock is used, so that a wrong clock cannot matter anywhere."""
+    """The client calls no function that reads the wall clock, so a wrong clock has no effect."""
     files = [*Path(pycalc_client.__file__).parent.rglob("*.py")]
     assert len(files) > 10
     for file in files:
@@ -180,7 +180,7 @@ def test_a_refresh_that_fails_ends_in_a_new_session(faulty: Client, proxy: Fault
 
 
 def test_a_refresh_that_is_refused_for_a_while_is_repeated(faulty: Client, proxy: FaultyProxy) -> None:
-    """If the service is busy, the session is kept: the same refresh token is sent again."""
+    """If the service is too busy to refresh a token, the client sends the refresh again and does not log in anew."""
     faulty.fibonacci(1)
     _tokens(faulty)._access = "expired"
     proxy.faults = [Fault("/token/refresh", BUSY)]

@@ -24,7 +24,7 @@ def test_an_example_prints_what_stands_beside_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each example prints the comments beside its ``print`` calls, in order; ``...`` stands for a line's end."""
+    """Each example prints the comments beside its ``print`` calls, in order; a final ``...`` stands for any text."""
     key = calc.create_api_key("example").key
     assert key is not None
     # The key comes last, because a random key may contain the name.

@@ -33,14 +33,14 @@ def problem(slug: str, status: int, retry_after: float | None = None) -> Problem
 
 
 def test_waits_double_up_to_the_longest() -> None:
-    """The waits begin with the first, double, and stay at the longest; Retry-After is added."""
+    """Waits begin at ``first_wait`` and double up to ``longest_wait``; a Retry-After is added to them."""
     tries = attempts(RetryPolicy(attempts=9, first_wait=1.0, longest_wait=5.0))
     assert [tries.wait(SENT[0], repeatable=True) for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
     assert tries.wait(problem("overloaded", 503, 7.0), repeatable=True) == 12.0
 
 
 def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
-    """A call fails after its attempts or its deadline; receiving a part of the answer restarts both."""
+    """Receiving a part of the answer restarts the count of attempts; a wait beyond the deadline raises the error."""
     clock = Clock()
     tries = attempts(RetryPolicy(attempts=3, deadline=10.0, first_wait=1.0), clock)
     tries.wait(SENT[0], repeatable=True)
@@ -55,7 +55,7 @@ def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
 
 @pytest.mark.parametrize("error", SENT)
 def test_what_has_perhaps_been_done_is_repeated_only_if_that_is_harmless(error: httpx.RequestError) -> None:
-    """A request that was cut is retried only if it is a GET or has an idempotency key."""
+    """A request that the service may have carried out is retried only if it is repeatable."""
     assert attempts(RetryPolicy()).wait(error, repeatable=True) > 0
     with pytest.raises(ConnectionFailed):
         attempts(RetryPolicy()).wait(error, repeatable=False)
@@ -63,7 +63,7 @@ def test_what_has_perhaps_been_done_is_repeated_only_if_that_is_harmless(error: 
 
 @pytest.mark.parametrize("error", NOT_SENT)
 def test_what_was_not_sent_is_repeated(error: httpx.RequestError) -> None:
-    """A request that no service received is retried, whatever its method."""
+    """A request that was not sent is retried even if it is not repeatable."""
     assert attempts(RetryPolicy()).wait(error, repeatable=False) > 0
 
 

@@ -1,4 +1,4 @@
-"""The Python client's URL, credentials and tokens, against answers that the test invents."""
+"""The Python client's URL, credentials, tokens and streams, with responses from a mock transport."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> No
 
 @pytest.mark.parametrize("url", ["", "pycalc.test", "localhost:8080", "ftp://pycalc.test", "http://", "http://[::1"])
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
-    """A URL without http or https, or without a host, raises ValueError before any request."""
+    """A URL that is malformed, has no host, or is not http or https raises ValueError before any request."""
     with pytest.raises(ValueError, match=r"^base_url must be like http://127\.0\.0\.1:8080"):
         Client(url)
 
@@ -74,7 +74,7 @@ async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
 
 
 class CutStream(httpx.SyncByteStream):
-    """A stream of these blocks that then loses its connection."""
+    """A response stream that yields the given blocks and then loses its connection."""
 
     def __init__(self, *blocks: bytes) -> None:
         self._blocks = blocks
@@ -97,7 +97,7 @@ def test_a_stream_that_only_opens_is_a_failed_attempt(opening: bytes) -> None:
 
 
 def test_heartbeats_are_progress() -> None:
-    """A stream that brings only heartbeats before each cut is resumed every time; refused connections are counted."""
+    """A stream that has sent a heartbeat before a cut is always resumed; refused connections are failed attempts."""
     blocks = (b": connected\n\n", b": heartbeat\n\n")
     answers = [httpx.Response(200, stream=CutStream(*blocks)) for _ in range(5)]
 
@@ -115,7 +115,7 @@ def test_heartbeats_are_progress() -> None:
 
 
 def test_a_download_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
-    """If the download is refused before its first byte, no file is left."""
+    """If a download is refused before its first byte, no file is left."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/digits"):
