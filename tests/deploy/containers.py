@@ -1,4 +1,4 @@
-"""Containers without a container engine: separate name spaces, the image's user, and nothing writable but /data."""
+"""Containers without a container engine: separate namespaces, the image's user, and nothing writable but /data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.deploy.images import Image
 from tests.harness.processes import children
 from tests.harness.waiting import wait_until
 
-# The script of process 1 in a new process name space; it then replaces itself by the command.
+# The script of process 1 in a new process namespace; in the end, it replaces itself by the command.
 _ENTER = """
 root=$1 data=$2; shift 2
 mount --rbind "$root" "$root"
@@ -39,7 +39,7 @@ class Container:
         return self._process.wait(seconds)
 
     def status(self, field: str) -> str:
-        """Return a field of the first process's /proc status."""
+        """Return the value of a field in the first process's /proc/PID/status."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:"))
 

@@ -22,12 +22,12 @@ _SUITE = "trixie"
 _PACKAGES = "ca-certificates,python3,python3-venv"
 _BASE = "localhost/pycalc-base"
 _IMAGE = "localhost/pycalc"
-# The host's pip configuration, mounted during the build and not part of the image.
+# The host's pip configuration and certificates, mounted during the build and not part of the image.
 _FROM_THE_HOST = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 
 
 def missing() -> str | None:
-    """Return why no image can be built here, or None if it can."""
+    """Return why no image can be built here, or None if one can be built."""
     if os.geteuid() != 0:
         return "building an image in a chroot needs root"
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
@@ -54,7 +54,7 @@ def _cache() -> Path:
 
 
 def _bootstrapped() -> Path:
-    """Return the archive of a Debian system with Python 3.13; it is cached, because it takes a minute to make."""
+    """Return the folder of a Debian system with Python 3.13; it is cached, because it takes a minute to make."""
     system = _cache() / f"image-base-{_SUITE}"
     if not system.exists():
         part = system.with_suffix(".part")

@@ -20,7 +20,7 @@ from tests.harness.processes import children
 from tests.harness.servers import free_port
 from tests.harness.waiting import wait_until
 
-pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="minutes: make check-image runs it")
+pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="slow; run by make check-image")
 
 USER = 10001
 STOP_SECONDS = 9.0
@@ -128,7 +128,7 @@ def test_nothing_is_compiled_at_start(built: Image, data: Path) -> None:
 
 
 def test_read_only(built: Image, data: Path) -> None:
-    """Only the data folder is writable, and only for the image's user."""
+    """The image's user can write into the data folder; the rest of the file system is read-only."""
     outcome = run(built, data, "python", "-c", "open('/data/own', 'w'); open('/opt/other', 'w')")
     assert "Read-only file system: '/opt/other'" in outcome.stderr
     assert (data / "own").stat().st_uid == USER
@@ -153,7 +153,7 @@ def test_serves_as_its_user(served: tuple[Container, httpx.Client]) -> None:
 
 
 def test_health(built: Image, data: Path, served: tuple[Container, httpx.Client]) -> None:
-    """The image's health check succeeds for a running service and fails for a stopped one."""
+    """The image's health check succeeds for a running service, and fails if nothing listens on the port."""
     _, client = served
     command = built.healthcheck["Test"]
     assert command[0] == "CMD"

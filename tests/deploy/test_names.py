@@ -16,7 +16,7 @@ _SETTING = re.compile(r"\bPYCALC_[A-Z_]+\b")
 
 @pytest.mark.parametrize("file", _FILES)
 def test_settings_exist(file: str) -> None:
-    """Every PYCALC_ variable in a deployment is a setting of the service."""
+    """Every PYCALC_ variable in a deployment file is a setting of the service."""
     known = {f"PYCALC_{name.upper()}" for name in Settings.model_fields}
     named = set(_SETTING.findall((ROOT / file).read_text()))
     assert named

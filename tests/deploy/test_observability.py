@@ -37,7 +37,7 @@ def test_what_is_committed_is_what_is_made(file: Path) -> None:
 
 
 def _expressions(file: Path) -> list[str]:
-    """Return the queries in one of the files."""
+    """Return the PromQL queries in a dashboard or in the alert rules."""
     if file.suffix == ".json":
         return [target["expr"] for panel in json.loads(file.read_text())["panels"] for target in panel["targets"]]
     return [line.partition("expr: ")[2] for line in file.read_text().splitlines() if "expr: " in line]
@@ -45,7 +45,7 @@ def _expressions(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.name)
 def test_every_query_is_about_what_a_running_server_exports(file: Path, exported: set[str]) -> None:
-    """Every query names exported time series, so that no dashboard is empty and no alert silent."""
+    """Every query names only exported time series, so that no dashboard is empty and no alert silent."""
     for expression in _expressions(file):
         named = set(_SERIES.findall(expression))
         assert named or expression == json.dumps('up{job="pycalc"} == 0'), expression
@@ -103,7 +103,7 @@ def test_the_guide_s_settings_are_the_service_s() -> None:
 
 
 def test_the_guide_s_defaults_are_the_service_s() -> None:
-    """A plain value in the guide's table is the setting's default; a machine-dependent default is described there."""
+    """The guide's table has the default of each setting, unless the default depends on the machine."""
     plain = {name: field for name, field in Settings.model_fields.items() if field.default_factory is None}
     for name, field in plain.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default

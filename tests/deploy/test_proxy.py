@@ -25,7 +25,7 @@ CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
 
 @contextmanager
 def _nginx(folder: Path, service: Server) -> Iterator[httpx.Client]:
-    """Run nginx with one service in place of both instances; yield a client of nginx."""
+    """Run nginx with one service in place of both instances; yield an HTTP client of nginx."""
     if shutil.which("nginx") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
     port, text = free_port(), CONFIGURATION.read_text()
@@ -52,7 +52,7 @@ def _answers(client: httpx.Client) -> bool:
 
 @pytest.fixture
 def client(tmp_path: Path, server: Server) -> Iterator[httpx.Client]:
-    """Return a client of nginx."""
+    """Return an HTTP client of nginx."""
     with _nginx(tmp_path, server) as client:
         yield client
 
@@ -84,7 +84,7 @@ def test_silent_connections_are_given_up_before_the_service_ends_them() -> None:
 
 
 def test_metrics_stay_inside(client: httpx.Client) -> None:
-    """The metrics can't be read from outside."""
+    """A client of nginx gets 404 for /metrics."""
     assert client.get("/metrics").status_code == 404
 
 

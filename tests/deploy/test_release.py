@@ -1,4 +1,4 @@
-"""The script deploy/gcp/release.sh against a real service and a fake gcloud that records its arguments."""
+"""Tests of the script deploy/gcp/release.sh, with a real service and a fake gcloud that records its arguments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IMAGE = "europe-west1-docker.pkg.dev/project/pycalc/pycalc:7"
 
 
 class Release:
-    """One run of the script."""
+    """A finished run of release.sh: its exit status, its output and its gcloud commands."""
 
     def __init__(self, folder: Path, canary: str, *, key: str = "", broken: str = "") -> None:
         gcloud, record = folder / "gcloud", folder / "record"
@@ -50,7 +50,7 @@ class Release:
         self.commands = record.read_text().splitlines()
 
     def changes(self) -> list[str]:
-        """The commands that changed something, without the flags that all have."""
+        """Return the commands that change something, without the flags that all commands have."""
         common = " --project=project --region=europe-west1 --quiet"
         reads = ("describe", "secrets")
         return [line.replace(common, "") for line in self.commands if not any(word in line for word in reads)]
@@ -79,21 +79,21 @@ def test_releases(server: Server, tmp_path: Path) -> None:
 
 
 def test_releases_without_a_key(server: Server, tmp_path: Path) -> None:
-    """Without an API key, the script says that it tests no calculation, and checks that the canary refuses one."""
+    """Without an API key, a release succeeds and says that calculations are not tested."""
     release = Release(tmp_path, server.url)
     assert release.status == 0, release.said
     assert "calculations are not tested" in release.said
 
 
 def test_rolls_back_a_dead_canary(tmp_path: Path) -> None:
-    """A canary that does not answer gets no traffic."""
+    """A canary that does not answer gets no traffic, and is removed."""
     release = Release(tmp_path, f"http://127.0.0.1:{free_port()}")
     assert release.status == 1
     assert release.changes() == [*_STARTED, _ROLLBACK]
 
 
 def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Path) -> None:
-    """A canary that is ready but refuses a calculation gets no traffic."""
+    """A canary that is ready but refuses a calculation gets no traffic, and is removed."""
     release = Release(tmp_path, server.url, key="pycalc_not-a-key")
     assert release.status == 1
     assert "/fibonacci/100 answered: " in release.said
@@ -109,7 +109,7 @@ def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Pa
     ],
 )
 def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: str, changes: list[str]) -> None:
-    """A failing migration changes no service; a failure after the deployment leaves the traffic unchanged."""
+    """A failing migration changes no service; after a later failure, the old revision has all traffic."""
     release = Release(tmp_path, server.url, broken=broken)
     assert release.status != 0
     assert release.changes() == changes
