@@ -51,7 +51,7 @@ class Mutant:
 
 
 def sample(root: Path, only: list[str], size: int | None, seed: int) -> Iterator[Mutant]:
-    """Yield the mutants of the Python files in some folders; with ``size``, only so many of each folder, at random."""
+    """Yield the mutants of the files and folders ``only`` in random order, at most ``size`` of each folder."""
     packages: dict[Path, list[Path]] = {}
     for name in only:
         found = root / name
@@ -93,7 +93,7 @@ def _annotations(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int
 
 
 def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -> Mutant | None:
-    """Make a mutant; return None if it is not Python (a ``*`` in a signature taken for a product), or has no effect."""
+    """Return a mutant, or None if it is invalid Python (such as a changed ``*`` in a signature) or need not be tested."""
     source = file.read_text()
     mutated = mutate_code(source, get_operator(operator)(), occurrence)
     try:

@@ -1,4 +1,4 @@
-"""Change the code at one place after the other, and list the changes that no test notices: ``make mutate``."""
+"""``make mutate``: change the code in one place at a time, and list the changes that no test notices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", "build", "dist", "data", ".mypy_cache", ".ruff_cache", ".hypothesis"
 )
 
-# The longest time for one mutant's tests, which took at most a minute when they were recorded.
+# The longest time for one mutant's tests; they took at most ``--seconds`` when they were recorded.
 _LIMIT_SECONDS = 900.0
 _OPTIONS = [
     *("-x", "-q", "-p", "tests.mutation.plugin", "-p", "no:cacheprovider"),
@@ -123,7 +123,7 @@ class Accepted:
 def judge(
     mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
 ) -> None:
-    """Test several mutants at a time, each in its own copy of the project; tell ``told`` whether each survives."""
+    """Test mutants in ``jobs`` copies of the project at a time; call ``told`` with each and whether it survived."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(jobs) as threads:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):
@@ -142,15 +142,15 @@ def judge(
 
 
 def main() -> None:
-    """Parse the arguments, test the mutants, and print each of them and the scores."""
+    """Parse the arguments, test the mutants, and print each verdict and the scores."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="folders or files, instead of all that are measured")
-    parser.add_argument("--sample", type=int, help="how many mutants of each folder, instead of all")
+    parser.add_argument("--only", nargs="*", help="folders or files to change, instead of the default ones")
+    parser.add_argument("--sample", type=int, help="number of random mutants of each folder, instead of all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60.0, help="run so many seconds' worth of each mutant's tests")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
-        "--tests", nargs="*", default=[], help="arguments for pytest while it records which tests cover what"
+        "--tests", nargs="*", default=[], help="arguments for pytest while it records which tests reach which lines"
     )
     options = parser.parse_args()
     mutants = list(sample(ROOT, options.only or PACKAGES, options.sample, options.seed))

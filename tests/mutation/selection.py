@@ -30,12 +30,12 @@ class Selection:
         self.known = sorted({*seconds, *failed})
 
     def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
-        """Return the tests that reach a line of code, as many as took ``most_seconds`` when they were recorded.
+        """Return tests that reach a line of code and together took at most ``most_seconds`` when they were recorded.
 
         Tests in files that import the line's module come first, then those that import its package; among equals,
         faster ones come first. For a statement that runs at import, these are the tests that reach the users of its
-        names, and the tests in files that import its module. If no test reaches the line, these are the tests in files
-        that import the nearest package.
+        names, and the tests in files that import its module. If no test reaches the line, these are the tests that
+        reach any line of its file or, if there are none, the tests in files that import the nearest package.
         """
         ranks = self._ranks(path)
         _, in_function = _statement(ast.parse(self._sources[path]), line)
@@ -156,7 +156,7 @@ def _run_all(root: Path, folder: Path, pytest_arguments: list[str]) -> None:
 
 
 def _lines(root: Path, data: Path) -> Lines:
-    """Return the tests that reach each line; a context names the test, sometimes followed by a suffix of pytest."""
+    """Return the tests that reach each line; a context is a test's id, to which pytest may add the phase."""
     recorded = CoverageData(str(data))
     recorded.read()
     lines: Lines = defaultdict(lambda: defaultdict(set))
