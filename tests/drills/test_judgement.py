@@ -1,4 +1,4 @@
-"""The judgement of drills: each kind of fault is found in a history or trace that contains it."""
+"""How drills are judged: each kind of fault is found in a history or trace that contains it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def calculation(exchange: Exchange) -> dict[str, object]:
 
 
 def answered(ledger: Ledger) -> Exchange:
-    """Send a request in the ledger that is answered with 200, and return it."""
+    """Record a request and its answer 200 in the ledger, and return the request."""
     exchange = ledger.ask()
     ledger.settle(exchange, answer(200, calculation(exchange)))
     return exchange
@@ -101,16 +101,16 @@ SENT = f'8 3.000000 writev(9<\\x73>, [{{iov_base="{ANSWER}", iov_len=3}}], 1) = 
 
 
 def test_times_that_lie_among_each_other_tell_nothing() -> None:
-    """Interleaved times give one half; times that do not overlap give one, in either order."""
+    """The area under the ROC curve is 1/2 for interleaved times, and 1 for times that do not overlap."""
     assert area([1, 4], [2, 3]) == 0.5
     assert area([1, 2, 3], [4, 5, 6]) == area([4, 5, 6], [1, 2, 3]) == 1
 
 
 class TestTrace:
-    """The judgement of system calls, in the form in which strace prints them."""
+    """How recorded system calls, in the form in which strace prints them, are judged."""
 
     def test_write_sync_answer(self) -> None:
-        """A row is written, synced and answered: the answer is counted, and is not early."""
+        """An answer that leaves after its row was written and synced is counted, and is not early."""
         order = order_of(list(calls([WRITE, SYNC, SENT])))
         assert (order.answers, order.early, order.syncs) == (1, 0, 1)
         assert order.nearest == pytest.approx(0.5)

@@ -81,7 +81,7 @@ def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:
 
 
 def test_each_answer_leaves_after_its_sync() -> None:
-    """Every response is written to its socket after the sync of the write that contains its row."""
+    """Every response is sent only after the write of its history row was synced to the disk."""
     available(missing())
     fine(syncing(1.0))
 

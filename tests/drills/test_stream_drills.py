@@ -37,12 +37,12 @@ on_both = pytest.mark.parametrize("broker", ["real_kafka", "real_pubsub"], indir
 
 
 def new_place(broker: Broker, database_url: str, options: str = "") -> Place:
-    """Return a new topic and the database as a place for a drill."""
+    """Return the place of a drill: a new topic of the broker, and the database."""
     return Place(broker, broker.url(f"drill-{secrets.token_hex(6)}", options), database_url, CONNECTIONS)
 
 
 def fine(finding: Finding) -> None:
-    """Assert that a drill found no fault."""
+    """Assert that a drill found no fault, except those that a busy machine causes."""
     assert set(finding.faults) <= BUSY_MACHINE, finding
 
 

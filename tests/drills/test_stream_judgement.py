@@ -1,4 +1,4 @@
-"""The judgement of stream drills: each kind of fault is found in records that contain it."""
+"""How stream drills are judged: each kind of fault is found in records that contain it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def calculation(number: int, **other: Any) -> dict[str, Any]:
 
 
 def total(**other: Any) -> dict[str, Any]:
-    """Return the totals of two such calculations, of which one came from a cache."""
+    """Return the usage totals of two calculations of 3 digits and 20 µs, one of which came from a cache."""
     sums = {"day": "2026-03-01", "operation": "add", "count": 2, "cached": 1, "digits": "6", "compute_ms": 0.04}
     return sums | other
 
@@ -93,7 +93,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(answers: Path) -> Iterator[Server]:
-    """Run a server that answers with files."""
+    """Run an HTTP server that answers with the files in that folder."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(answers)]
     with running("a server of files", command, "/", port) as started:
@@ -102,7 +102,7 @@ def server(answers: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def scene(server: Server, answers: Path, tmp_path: Path) -> Scene:
-    """Return the end of a drill without faults: two requests, answered, recorded, delivered and counted."""
+    """Return the scene at the end of a faultless drill: two calculations, answered, recorded, delivered and counted."""
     ledger = Ledger()
     for identity in IDS[:2]:
         exchange = ledger.ask()
@@ -119,7 +119,7 @@ def answer(answers: Path, history: list[dict[str, Any]], usage: list[dict[str, A
 
 
 def found(scene: Scene, *expected: str) -> dict[str, int | str]:
-    """Return the faults that the scene reports."""
+    """Return the scene's faults whose count is not zero, without the ``expected`` ones."""
     return {name: count for name, count in scene.faults(*expected).items() if count}
 
 
@@ -127,7 +127,7 @@ class TestTotals:
     """The comparison of usage totals with the history."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """Two calculations of one day and operation have one total."""
+        """Totals that equal the sums of the history are not miscounted, and contain both calculations."""
         assert (scene.counted(), scene.miscounted()) == (2, 0)
 
     @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ class TestTotals:
     def test_totals_unlike_the_history(
         self, scene: Scene, answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]
     ) -> None:
-        """A difference of a single digit in any total is a fault."""
+        """Any difference between the totals and the history is a fault, even a difference of one digit."""
         answer(answers, history, usage)
         assert scene.miscounted() == 1
 
@@ -157,7 +157,7 @@ class TestFaults:
     """The faults that a scene reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """A drill's end without faults reports none."""
+        """A drill without faults reports none."""
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
@@ -188,13 +188,13 @@ class TestFaults:
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """A request with an error status, or without an answer, is a fault; the report has its status and time."""
+        """A request with an error status, or without an answer, is a fault; the report has the statuses and times."""
         first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
         refused.status = 503
         refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3
         assert found(scene) == {"failed_requests": "{503: 1, None: 1} at 1.5 to 2.3 s"}
 
     def test_a_calculation_that_is_not_in_the_history(self, scene: Scene, answers: Path) -> None:
-        """An answered calculation that is not in the history is lost, its event is foreign, and the totals differ."""
+        """An answered calculation that is not in the history is lost, its event has no row, and the totals differ."""
         answer(answers, HISTORY[:1], [total()])
         assert found(scene) == {"lost": 1, "events_without_a_calculation": 1, "totals_unlike_the_history": 1}
