@@ -36,7 +36,7 @@ def entry(
 
 @pytest.fixture
 def audit(database: Database) -> SqlAuditStore:
-    """Return the audit log."""
+    """Return the store of the audit log."""
     return SqlAuditStore(database)
 
 

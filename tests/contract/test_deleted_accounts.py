@@ -74,7 +74,7 @@ async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, h
 async def test_nothing_leads_from_the_name_to_the_history(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User, history: DeletedHistory
 ) -> None:
-    """An account whose history must be anonymised or erased is listed until then, and its name selects no history."""
+    """A deleted account is listed until its history is anonymised or erased; its name selects no history."""
     await users.delete("ada", deletion(history))
     assert await users.id_of("ada") is None
     assert await deleted.following(NOBODY) == DeletedAccount(ada.id, history == "erase", DELETED_MS)
@@ -86,7 +86,7 @@ async def test_nothing_leads_from_the_name_to_the_history(
 async def test_a_history_that_is_kept_is_found_by_name(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """If the history is kept, the deleted account's name still selects it, and the account is not listed."""
+    """If the history is kept, the deleted account's name still selects it, and nothing is listed to be erased."""
     await users.delete("ada", deletion("keep"))
     assert await users.id_of("ada") == ada.id
     assert await deleted.following(NOBODY) is None

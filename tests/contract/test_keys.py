@@ -59,7 +59,7 @@ async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: 
 
 
 async def test_a_key_ends_with_its_time(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """A key is found before the millisecond of its expiry, with its expiry time, and not from then on."""
+    """A key is found, together with its expiry time, until the millisecond before it expires."""
     short = StoredKey(ids.next(), bearer.user.id, "short", "pck_BBBB", START, START + 60)
     await keys.add(short, b"2" * 32, 2)
     assert await keys.bearer(b"2" * 32, START + 59) == KeyBearer(bearer.user, short)

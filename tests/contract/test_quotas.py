@@ -22,7 +22,7 @@ def store(database: Database) -> SqlQuotaStore:
 
 
 def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) -> QuotaUse:
-    """Return the use of a quota, as counted by a process with an id of its own."""
+    """Return the use of a quota, as if a new process had counted it."""
     return QuotaUse(ids.next(), user, quota, ends, used)
 
 

@@ -75,7 +75,7 @@ async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
 
 
 async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) -> None:
-    """A group receives every event unchanged, in order for each key, and in batches of bounded size."""
+    """While a group has a member, it receives every event unchanged, in order for each key, and in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))
     got: list[Event] = []
     largest = 0

@@ -28,7 +28,7 @@ Outage = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(params=each(OUTAGES))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return the name of an outage, which is the broker and how it fails."""
+    """Return an outage's name, which says which broker fails and how."""
     name: str = request.param
     return name
 

@@ -86,14 +86,14 @@ def test_releases_without_a_key(server: Server, tmp_path: Path) -> None:
 
 
 def test_rolls_back_a_dead_canary(tmp_path: Path) -> None:
-    """A canary that does not answer gets no traffic, and is removed."""
+    """A canary that does not answer gets no traffic, and loses its tag."""
     release = Release(tmp_path, f"http://127.0.0.1:{free_port()}")
     assert release.status == 1
     assert release.changes() == [*_STARTED, _ROLLBACK]
 
 
 def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Path) -> None:
-    """A canary that is ready but refuses a calculation gets no traffic, and is removed."""
+    """A canary that is ready but refuses a calculation gets no traffic, and loses its tag."""
     release = Release(tmp_path, server.url, key="pycalc_not-a-key")
     assert release.status == 1
     assert "/fibonacci/100 answered: " in release.said

@@ -1,4 +1,4 @@
-"""How drills are judged: each kind of fault is found in a history or trace that contains it."""
+"""Tests of the judgement of drills: each kind of fault is found in a history or trace that contains it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_times_that_lie_among_each_other_tell_nothing() -> None:
 
 
 class TestTrace:
-    """How recorded system calls, in the form in which strace prints them, are judged."""
+    """The judgement of recorded system calls, in the form that strace prints."""
 
     def test_write_sync_answer(self) -> None:
         """An answer that leaves after its row was written and synced is counted, and is not early."""

@@ -1,4 +1,4 @@
-"""How stream drills are judged: each kind of fault is found in records that contain it."""
+"""Tests of the judgement of stream drills: each kind of fault is found in records that contain it."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_roundings_agree_with_mpmath(x: int, y: int) -> None:
 @given(decimals() | fractions(), st.integers(-(10**40), 10**40), st.integers(1, 10**30))
 @settings(max_examples=400)
 def test_residues_agree_with_flint(x: str, y: int, modulus: int) -> None:
-    """A residue equals FLINT's, from numerator and inverse denominator; without an inverse, DomainError is raised."""
+    """Residues of powers equal FLINT's; if a required modular inverse does not exist, DomainError is raised."""
     base = Fraction(x)
     assume(base != 0)
     args = POWER.parse({"x": x, "y": str(y)})
