@@ -78,7 +78,7 @@ AILMENTS: dict[str, Callable[[], Url]] = {
 
 @pytest.fixture(params=AILMENTS)
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Return settings with a failing Redis and all limits. Only a full Redis counts, so only its late replies matter."""
+    """Return settings with a failing Redis and all limits. A full Redis still counts, so it may reply late."""
     require_program("redis-server")
     if request.param == "full":
         request.getfixturevalue("patience")
