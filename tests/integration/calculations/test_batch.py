@@ -1,4 +1,4 @@
-"""Batches over HTTP: answers in order, exact, and recorded all or none."""
+"""Batches over HTTP: the items are answered in order, and their calculations are recorded in one commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def item(operation: str, **operands: object) -> dict[str, object]:
 
 
 def outcome(told: dict[str, Any]) -> object:
-    """Return the result of an answered item, or a problem's slug and pointers."""
+    """Return an item's result, or the last part of its problem's type and the pointers of its errors."""
     if "result" in told:
         return told["result"]
     slug = str(told["type"]).rpartition("#")[2]
@@ -106,7 +106,7 @@ class TestAnswers:
         ],
     )
     def test_numbers_are_the_literals_that_they_are(self, client: httpx.Client, literal: str, told: object) -> None:
-        """JSON numbers such as 2.50, 1e3 and 2^70 are exact, because none becomes a float."""
+        """JSON numbers such as 2.50, 1e3 and 9007199254740993 are exact, because none becomes a float."""
         body = f'{{"operations":[{{"operation":"pow","input":{{"x":{literal},"y":1}}}}]}}'
         (made,) = client.post("/batch", content=body, headers=JSON).raise_for_status().json()["results"]
         assert (made["input"]["x"], made["result"]) == (told, told)
@@ -205,12 +205,12 @@ class TestRefusals:
         ]
 
     def test_without_a_token_it_is_401(self, server: Server) -> None:
-        """A batch without a token is 401."""
+        """A batch without a token gets 401."""
         answer = httpx.post(f"{server.url}/batch", json={"operations": [item("factorial", n=3)]})
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
 
     def test_a_body_over_a_mebibyte_is_413(self, client: httpx.Client) -> None:
-        """A body above a mebibyte gets 413, and one just below is read."""
+        """A body above a mebibyte gets 413, and a body of exactly a mebibyte is accepted."""
         fits = json.dumps({"operations": [item("fibonacci", n=1)]}).ljust(1024 * 1024)
         assert client.post("/batch", content=fits, headers=JSON).status_code == 200
         answer = client.post("/batch", content=fits + " ", headers=JSON)
@@ -218,10 +218,10 @@ class TestRefusals:
 
 
 class TestBounds:
-    """The limits of a batch: an item beyond a limit becomes a problem in its place."""
+    """The limits of a batch: an item beyond a limit becomes a problem at its position in the answer."""
 
     def test_digits_together(self) -> None:
-        """Items that exceed the limit on all digits become problems; later items that fit are answered."""
+        """An item beyond a batch's limit on all digits becomes a problem; later items that fit are answered."""
         with pycalc(max_digits="300000") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             numbers = (1_000_000, 999_999, 100, 400_000, 2_000_000)
@@ -237,7 +237,7 @@ class TestBounds:
             assert len(history(client)) == 3
 
     def test_the_deadline_holds_for_planning_too(self) -> None:
-        """Items are not planned after the batch's deadline."""
+        """Items whose planning begins after the batch's deadline become computation-timeout problems."""
         with pycalc(compute_timeout="0.5", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)

@@ -20,7 +20,7 @@ from tests.harness.processes import children
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
-# 25 million digits, which take about three seconds and are within the limits.
+# A result of 25 million digits, which takes about three seconds. The test raises the limit on digits for it.
 SLOW = "/fibonacci/120000000"
 
 

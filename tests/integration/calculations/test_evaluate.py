@@ -37,7 +37,7 @@ def evaluate(client: httpx.Client, expression: str, **more: object) -> httpx.Res
 
 
 def slug(document: dict[str, Any]) -> str:
-    """Return the type of a problem."""
+    """Return the last part of a problem's type, such as ``domain-error``."""
     return str(document["type"]).rpartition("#")[2]
 
 
@@ -48,7 +48,7 @@ def history(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def test_a_value_is_a_calculation_like_any_other(client: httpx.Client) -> None:
-    """A value has an id, the canonical expression and its digits, and is in the history."""
+    """An evaluation is answered with an id, the canonical expression and the value, as the history has them."""
     answer = evaluate(client, "7**(10^12)mod 10^20")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-store")
     made = answer.json()
@@ -94,7 +94,7 @@ def test_equal_canonical_forms_share_the_cache(client: httpx.Client) -> None:
 def test_results_are_json_as_those_of_operations(
     client: httpx.Client, expression: str, more: dict[str, object], result: object, exact: bool
 ) -> None:
-    """Small integers are JSON numbers, booleans and lists are themselves, everything else is a string."""
+    """Small integers, booleans, lists and objects keep their JSON type; every other value is a string."""
     made = evaluate(client, expression, **more).json()
     assert (made["result"], made["exact"]) == (result, exact)
 
@@ -134,7 +134,7 @@ def test_a_long_value_comes_as_bare_digits(client: httpx.Client) -> None:
     ],
 )
 def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, kind: str, position: int) -> None:
-    """A problem has a pointer to the member and the position in it; nothing is recorded."""
+    """A problem of an expression has the pointer ``/expression`` and a position in it; nothing is recorded."""
     answer = evaluate(client, expression)
     assert (answer.status_code, slug(answer.json())) == (422, kind)
     (place,) = answer.json()["errors"]
@@ -165,7 +165,7 @@ def test_another_body_is_refused(client: httpx.Client, document: object, pointer
 
 
 def test_other_requests_are_refused(client: httpx.Client, server: Server) -> None:
-    """Without a token, with another method or content type, and with a long body, the request is refused."""
+    """A request without a token, with another method or content type, or with too long a body is refused."""
     assert httpx.post(f"{server.url}/evaluate", json={"expression": "1"}).status_code == 401
     assert client.get("/evaluate").status_code == 405
     assert client.post("/evaluate", content="expression=1").status_code == 415
@@ -173,7 +173,7 @@ def test_other_requests_are_refused(client: httpx.Client, server: Server) -> Non
 
 
 def test_batches_evaluate_too(client: httpx.Client) -> None:
-    """In a batch, expressions give values, rounded values and problems with positions, like operations."""
+    """A batch may contain expressions, which give exact values, rounded values and problems, as operations do."""
     inputs: list[dict[str, object]] = [
         {"expression": "2^64 - 1"},
         {"expression": "2^0.5", "precision": 5},
@@ -196,8 +196,8 @@ def test_no_hostile_expression_holds_the_service(tmp_path: Path, count: int) -> 
     """Each hostile expression gets a value or a documented problem, and costs the server process less than 0.5 s.
 
     A worker uses at most a second more than the deadline. Processor time is measured, so that a busy machine does not
-    matter. The expressions are sent in batches. All expressions of a batch share one deadline, so those that meet the
-    deadline there are sent again alone.
+    matter. The expressions are sent in batches. All expressions of a batch share one deadline, so those that exceed it
+    are sent again alone.
     """
     expressions = [*islice(hostile(Random(count)), count)]  # noqa: S311  # no secrets
     with (

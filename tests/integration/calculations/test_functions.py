@@ -1,4 +1,4 @@
-"""Operations beyond the first three: over HTTP, in batches, in the history, and adding one by a file."""
+"""Operations over HTTP, in batches and in the history, options such as ``base``, and a new operation in one file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def errors_of(answer: httpx.Response) -> Any:
-    """Return the pointers and messages of a refusal."""
+    """Assert that the status is 422; return the errors, each with a pointer and a message."""
     assert answer.status_code == 422
     return answer.json()["errors"]
 
@@ -69,7 +69,7 @@ def errors_of(answer: httpx.Response) -> Any:
     ],
 )
 def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, path: str, result: object) -> None:
-    """The result is in the answer and in the history; a repetition comes from the cache."""
+    """The result is in the response and in the history; a repeated request is answered from the cache."""
     first, second = (client.get(f"/{path}").raise_for_status().json() for _ in range(2))
     assert (first["result"], second["result"], second["cached"]) == (result, result, True)
     items = client.get("/secure-history").raise_for_status().json()["items"]
@@ -87,7 +87,7 @@ def test_the_result_is_in_the_answer_and_in_the_history(client: httpx.Client, pa
     ],
 )
 def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict[str, object], result: object) -> None:
-    """A fraction is accepted as an operand, escaped in a path or as it is in a batch."""
+    """The operation pow accepts fractions, percent-encoded in a path or plain in a batch, and hexadecimal numbers."""
     answer = client.get(f"/{path}").raise_for_status().json()
     assert (answer["input"], answer["result"], answer["exact"]) == (operands, result, True)
     body = {"operations": [{"operation": "pow", "input": operands}]}
@@ -96,7 +96,7 @@ def test_a_power_takes_fractions(client: httpx.Client, path: str, operands: dict
 
 
 def test_a_fraction_without_residue_is_outside_the_domain(client: httpx.Client) -> None:
-    """If a fraction has no residue, the message names the divisor that denominator and modulus share."""
+    """If a fraction has no residue, the error names the divisor that its denominator shares with the modulus."""
     answer = client.get("/pow/2%2F15/1?mod=21")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
     assert answer.json()["detail"].endswith("both are multiples of 3.")
@@ -137,7 +137,7 @@ def test_a_result_in_another_base_is_a_text_of_its_own(client: httpx.Client) -> 
     ],
 )
 def test_digits_in_another_base_are_a_string(client: httpx.Client, path: str, expected: object) -> None:
-    """Digits in another base are strings everywhere, even if they look like a decimal number."""
+    """In another base than 10, a result is always a string, even if it looks like a decimal number or a boolean."""
     answer = client.get(f"/{path}").raise_for_status().json()
     assert answer["result"] == expected
     body = {"operations": [{"operation": path.partition("/")[0], "input": answer["input"]}]}
@@ -149,7 +149,7 @@ def test_digits_in_another_base_are_a_string(client: httpx.Client, path: str, ex
 
 
 def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> None:
-    """``base`` applies to an expression's value; if the value is no integer, it is refused."""
+    """``base`` applies to an expression's value. If the value is not an integer, the request gets 422."""
     answers = {}
     for expression in ("2^100 - 1", "1/3", "1 < 2"):
         answers[expression] = client.post("/evaluate", json={"expression": expression, "base": 32})
@@ -171,7 +171,7 @@ def test_an_expression_has_its_value_in_another_base(client: httpx.Client) -> No
     ],
 )
 def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, sentence: str) -> None:
-    """If the base is not possible, the message says what to leave out."""
+    """An invalid base, or a base for a summary or for a result that is not an integer, gets 422 with the reason."""
     assert errors_of(client.get(f"/{path}")) == [{"pointer": "/base", "detail": sentence}]
 
 
@@ -179,7 +179,7 @@ def test_a_base_that_is_not_served_is_refused(client: httpx.Client, path: str, s
     ("path", "digits"), [("binomial/1e18/4e17", 292285253238628856), ("catalan/1e18", "602059991327962364")]
 )
 def test_the_size_of_a_value_that_is_never_computed(client: httpx.Client, path: str, digits: int | str) -> None:
-    """The number of digits of a huge value is exact, although the value is never computed and would be refused."""
+    """A summary of a huge value has the exact number of digits, although the value itself is refused as too large."""
     summary = client.get(f"/{path}?view=summary").raise_for_status().json()
     assert int(summary["digits"]) == int(digits)
     refused = client.get(f"/{path}").json()
@@ -188,14 +188,14 @@ def test_the_size_of_a_value_that_is_never_computed(client: httpx.Client, path: 
 
 @pytest.mark.parametrize("path", ["binomial/1e18/1e17", "catalan/1e18"])
 def test_a_modulus_that_is_too_hard_is_refused(client: httpx.Client, path: str) -> None:
-    """If a modulus is too hard to factor, the message says so."""
+    """A modulus that is too hard to factor gets 422 with a message that says so."""
     (place,) = errors_of(client.get(f"/{path}?mod={(2**89 - 1) * (2**107 - 1)}"))
     assert place["pointer"] == "/mod"
     assert "too hard to factor" in place["detail"]
 
 
 def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> None:
-    """A residue of 1,100 digits, modulo powers of small primes, agrees with the residue modulo the primes' product."""
+    """A residue of over 1,000 digits, modulo P^30, agrees with that modulo P, the product of the primes up to 100."""
     base = math.prod(primes_up_to(100))
     long, short = (
         int(client.get(f"/binomial/1e18/3e17?mod={modulus}").raise_for_status().json()["result"])
@@ -247,7 +247,7 @@ def test_an_object_has_its_place_everywhere(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", [f"iroot/{'7' * 5_000}/2", f"factorize/{math.prod(primes_up_to(1_000))}"])
 def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, path: str) -> None:
-    """An object or list of more than 1,000 characters is valid JSON; the history has its digest."""
+    """A result object or list of over 1,000 characters is sent as valid JSON; the history has only its digest."""
     answer = client.get(f"/{path}").raise_for_status()
     assert len(answer.content) > 2_000
     assert isinstance(answer.json()["result"], list | dict)
@@ -268,7 +268,7 @@ def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, pat
     ],
 )
 def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, kind: str, sentence: str) -> None:
-    """An invalid degree of a root is refused with a message about it."""
+    """A root that does not exist, has an invalid degree or has too large a remainder gets 422 with the reason."""
     answer = client.get(f"/{path}")
     assert (answer.status_code, answer.json()["type"]) == (422, f"/docs/problems#{kind}")
     assert sentence in answer.json()["detail"]
@@ -277,7 +277,7 @@ def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, k
 @pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12", "iroot/12/2"])
 @pytest.mark.parametrize(("option", "lacking"), [("mod=7", "residue"), ("view=summary", "summary")])
 def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: str, option: str, lacking: str) -> None:
-    """An option that an operation lacks is refused by name, and the OpenAPI document does not have it."""
+    """An option that an operation does not support gets 422 by name, and is not in the OpenAPI document."""
     name, option_name = operation.partition("/")[0], option.partition("=")[0]
     sentence = f"{name} has no {lacking} without its value: leave {option_name} out."
     assert errors_of(client.get(f"/{operation}?{option}")) == [{"pointer": f"/{option_name}", "detail": sentence}]
@@ -291,14 +291,14 @@ def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: 
 
 
 def test_there_is_no_inverse_of_a_multiple_of_a_factor(client: httpx.Client) -> None:
-    """If a number has no inverse, the message names the common divisor."""
+    """If a number has no inverse modulo another, the error names a common divisor."""
     answer = client.get("/modinverse/6/9")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
     assert "multiples of 3" in answer.json()["detail"]
 
 
 def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
-    """If the number of digits of a too large result is not known, the refusal has no member ``digits``."""
+    """If a result is too large and its number of digits is unknown, the error has no member ``digits``."""
     answer = client.get("/primorial/1000000000000")
     assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#result-too-large")
     assert "digits" not in answer.json()
@@ -306,12 +306,12 @@ def test_a_result_without_known_ends_is_too_large(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", ["lucas/7e²", "fibonacci/1e٣", "gcd/1e²/4"])
 def test_an_exponent_in_other_digits_is_invalid(client: httpx.Client, path: str) -> None:
-    """Superscripts and digits of other scripts are not accepted in a literal."""
+    """An exponent in superscript or other non-ASCII digits gets 422."""
     assert client.get(f"/{path}").status_code == 422
 
 
 def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
-    """The example of docs/add-an-operation.md gets route, batch, expressions, command, metrics and documentation."""
+    """The operation of docs/add-an-operation.md has a route, a command and metrics, and works in expressions too."""
     (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-an-operation.md").read_text(), re.DOTALL)
     assert len(source.splitlines()) <= 40
     shutil.copytree(ROOT / "pycalc", tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__"))

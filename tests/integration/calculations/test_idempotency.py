@@ -1,4 +1,4 @@
-"""Requests with an Idempotency-Key: carried out once, answered again (draft-ietf-httpapi-idempotency-key-header)."""
+"""Requests with an Idempotency-Key: retries get the first answer (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 async def post(
     client: httpx.AsyncClient, path: str, body: Mapping[str, Any], key: str, **headers: str
 ) -> httpx.Response:
-    """Send a request with a key."""
+    """Send a POST with an Idempotency-Key."""
     return await client.post(path, json=body, headers={"Idempotency-Key": key, **headers})
 
 
@@ -84,7 +84,7 @@ async def rows(client: httpx.AsyncClient) -> list[str]:
 
 
 def slug(answer: httpx.Response) -> str:
-    """Return the type of a problem."""
+    """Return the last part of a problem's type, such as ``conflict``."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     return str(answer.json()["type"]).rpartition("#")[2]
 
@@ -109,7 +109,7 @@ async def test_a_retry_gets_the_same_answer(caller: httpx.AsyncClient, path: str
 
 
 async def test_a_retry_may_ask_for_the_bare_digits(caller: httpx.AsyncClient) -> None:
-    """A retry may ask for another representation, and gets it with the same digest and id."""
+    """A retry for text gets the same digits, digest and id; a retry for JSON gets the same result."""
     body = {"operation": "factorial", "input": {"n": 1_000}}
     first = await post(caller, "/calculations", body, "digits", Accept="text/plain")
     again = await post(caller, "/calculations", body, "digits", Accept="text/plain")
@@ -135,7 +135,7 @@ async def test_the_quoted_and_the_bare_form_are_one_key(caller: httpx.AsyncClien
 async def test_a_malformed_key_is_refused(
     caller: httpx.AsyncClient, key: str, path: str, body: Mapping[str, Any]
 ) -> None:
-    """A key that is not 1 to 255 visible characters gets 422, and nothing is recorded."""
+    """A malformed key, or one that does not have 1 to 255 visible characters, gets 422; nothing is recorded."""
     answer = await post(caller, path, body, key)
     assert (answer.status_code, slug(answer)) == (422, "validation-error")
     assert answer.json()["errors"][0]["pointer"] == "/idempotency-key"
@@ -143,7 +143,7 @@ async def test_a_malformed_key_is_refused(
 
 
 async def test_a_key_is_sent_once(caller: httpx.AsyncClient) -> None:
-    """A request with two keys gets 422."""
+    """A request with two Idempotency-Key fields gets 422, even if they are equal."""
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
     answer = await caller.post("/calculations", json=FIBONACCI, headers=headers)
     assert (answer.status_code, slug(answer)) == (422, "validation-error")
@@ -231,7 +231,7 @@ async def test_a_full_batch_is_answered_again(caller: httpx.AsyncClient) -> None
 
 
 async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: httpx.AsyncClient) -> None:
-    """If a batch's problems are too long to keep, already the first answer has them shortened, like the retry."""
+    """If a batch's problems are too long to be stored, both the first answer and the retry have them shortened."""
     names = [
         "".join(chr(0x4E00 + (index * 7_919 + place * 104_729) % 20_000) for place in range(64)) for index in range(200)
     ]
@@ -249,7 +249,7 @@ async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: 
 
 
 async def test_a_running_request_is_not_begun_again(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """While the first request runs, a second one with its key gets 409 with Retry-After; later it gets the answer."""
+    """While a request runs, another one with its key gets 409 with Retry-After; afterwards it gets the same answer."""
     body = {"operation": "fibonacci", "input": {"n": 10_000_000}}
     running = resources.metrics.registry.get_sample_value
     first = asyncio.create_task(post(caller, "/calculations", body, "slow"))
@@ -281,7 +281,7 @@ async def test_deleted_calculations_are_not_repeated(caller: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("database_url", each(["postgresql"]), indirect=True)
 async def test_several_processes_record_once(settings: Settings) -> None:
-    """If requests with one key reach several processes at once, one row is recorded, and all get the same answer."""
+    """If requests with one key reach two instances at once, one row is recorded, and both get the same answer."""
     name = new_name()
     async with in_process(settings) as one, in_process(settings) as two:
         assert (await one.post("/register", json=registration(name))).status_code == 201
@@ -303,7 +303,7 @@ async def test_several_processes_record_once(settings: Settings) -> None:
 
 
 def test_the_document_has_the_header_fields(app: FastAPI) -> None:
-    """The OpenAPI document describes request field, response field and 409 of the three routes."""
+    """For the three routes, the OpenAPI document describes the request header, the response header and the 409."""
     document = app.openapi()
     for path in ("/calculations", "/evaluate", "/batch"):
         operation = document["paths"][path]["post"]

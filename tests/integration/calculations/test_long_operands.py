@@ -60,8 +60,8 @@ async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 
 
 async def user_of(client: httpx.AsyncClient, resources: Resources) -> bytes:
-    """Return the caller's id, by which limits count."""
-    await client.get("/me")  # after this request the service's cache has the token
+    """Return the caller's user id, under which the limits count."""
+    await client.get("/me")  # after this request, the token is in the token cache
     token = client.headers["Authorization"].removeprefix("Bearer ").encode()
     user = resources.authenticator.token_cache.user_of(token)
     assert user is not None
@@ -76,7 +76,7 @@ def abbreviated(operand: str) -> str:
 
 
 async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
-    """The gcd and lcm of 1,000,000 digits equal FLINT's; each is recorded once, and its digits can be read."""
+    """The gcd and lcm of two numbers of a million digits equal FLINT's; both are recorded and can be read."""
     shared, one, other = number(1, MOST // 2), number(2, MOST // 2), number(3, MOST // 2)
     a, b = (str(flint.fmpz(shared) * flint.fmpz(each)) for each in (one, other))
     expected = {"gcd": flint.fmpz(a).gcd(flint.fmpz(b)), "lcm": flint.fmpz(a).lcm(flint.fmpz(b))}
@@ -105,7 +105,7 @@ async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
 
 
 async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:
-    """Inverse, root and binomial coefficient of operands with 1,000,000 digits satisfy their definitions in FLINT."""
+    """Inverse, root and binomial coefficient of operands with 1,000,000 digits agree with computations by FLINT."""
     a = number(4)
     m = next(each for each in map(number, range(5, 50)) if flint.fmpz(a).gcd(flint.fmpz(each)) == 1)
     inverse = (await calculate(caller, "modinverse", a=a, m=m)).json()["result"]
@@ -118,7 +118,7 @@ async def test_inverse_root_and_binomial(caller: httpx.AsyncClient) -> None:
 
 
 async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
-    """Hexadecimal, binary, grouped and signed operands may be as long."""
+    """Hexadecimal and binary operands may have 1,000,000 characters; underscores and a sign are accepted too."""
     hexadecimal, binary = "0x" + "f" * (MOST - 2), "0b" + "1" * (MOST - 2)
     answer = (await calculate(caller, "gcd", a=hexadecimal, b=binary)).json()
     # gcd(2^m - 1, 2^n - 1) = 2^gcd(m, n) - 1, with m = 4·(10^6 - 2) and n = 10^6 - 2
@@ -141,7 +141,7 @@ async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
 async def test_a_longer_operand_is_refused(
     caller: httpx.AsyncClient, operation: str, operands: dict[str, str], detail: str
 ) -> None:
-    """A longer operand is refused with a pointer to it, and nothing is recorded."""
+    """An operand that is invalid or too long for its operation gets 422 with a pointer to it; nothing is recorded."""
     answer = await calculate(caller, operation, **operands)
     assert answer.status_code == 422
     (name, *_) = operands
@@ -151,7 +151,7 @@ async def test_a_longer_operand_is_refused(
 
 @pytest.mark.parametrize("settings", [NOT_CACHED], indirect=True)
 async def test_a_result_that_is_not_cached_needs_its_operands(caller: httpx.AsyncClient) -> None:
-    """The digits of a result that neither history nor cache has get 404, because its long operands are not kept."""
+    """Without a cache, reading a long result of long operands gets 404, because the history stores neither."""
     kept = await calculate(caller, "gcd", a=number(6, MOST - 2) + "00", b="100")
     assert (await caller.get(f"{kept.headers['Location']}/digits")).text == "100"
     lost = await calculate(caller, "gcd", a="3" * MOST, b="6" * MOST)
@@ -173,7 +173,7 @@ async def test_equal_operands_share_the_cache(caller: httpx.AsyncClient) -> None
 
 
 async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """If no memory is left for a long body, the answer is 503; afterwards all memory and slots are free."""
+    """If the response memory has no room for a long body, the request gets 503; later all memory and slots are free."""
     user = await user_of(caller, resources)
     total = resources.response_memory.total
     with resources.response_memory.acquire(user, total // 2 - 1_000_000):
@@ -185,7 +185,7 @@ async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.Asyn
 
 
 async def test_a_body_over_a_mebibyte_takes_two_slots(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """The number of bodies read at the same time is limited; a body above a mebibyte counts as two."""
+    """A user has 16 slots for long bodies that are being read, and a body above a mebibyte needs two of them."""
     user = await user_of(caller, resources)
     with resources.long_bodies.acquire(user, 15):
         assert (await calculate(caller, "gcd", a="7" * MOST, b="7" * MOST)).status_code == 503

@@ -33,7 +33,7 @@ def preview(client: httpx.Client, expression: str, **more: object) -> dict[str, 
 
 
 def test_a_preview_gives_the_size_and_records_nothing(client: httpx.Client) -> None:
-    """A preview of 2^256 - 1 says 78 digits (OEIS A034887), and neither history nor usage changes."""
+    """A preview of 2^256 - 1 says that it has 78 digits (OEIS A034887), and the history stays empty."""
     found = preview(client, "2**256-1")
     assert (found["expression"], found["digits"], found["exact"], found["too_large"]) == ("2^256 - 1", 78, True, False)
     assert found["timeout"] > found["seconds"] > 0
@@ -42,7 +42,7 @@ def test_a_preview_gives_the_size_and_records_nothing(client: httpx.Client) -> N
 
 
 def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) -> None:
-    """A preview of 3^(10^12) has the exact size, and offers a summary with the first and last digits."""
+    """A preview of 3^(10^12) has its exact number of digits, and the call whose summary has the last digits."""
     found = preview(client, "3^(10^12)")
     assert (found["digits"], found["too_large"]) == (477_121_254_720, True)
     assert found["call"] == {"operation": "pow", "input": {"x": 3, "y": MILLION_MILLION}}
@@ -62,7 +62,7 @@ def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) 
 def test_one_call_is_offered_with_its_operands(
     client: httpx.Client, expression: str, call: dict[str, Any] | None
 ) -> None:
-    """A summary is offered only for an expression that is a single operation; its operands are computed."""
+    """A summary is offered only if the expression is a single operation that has summaries, with its operands."""
     assert preview(client, expression).get("call") == call
 
 
@@ -76,19 +76,19 @@ def test_one_call_is_offered_with_its_operands(
     ],
 )
 def test_an_error_has_its_place(client: httpx.Client, expression: str, problem: str, position: int) -> None:
-    """A preview reports every error that is certain before the value is computed, with its position."""
+    """A preview reports an error that is known before the value is computed, with its position."""
     found = preview(client, expression)
     assert (found["status"], found["type"].partition("#")[2]) == (422, problem)
     assert [error["position"] for error in found["errors"]] == [position]
 
 
 def test_a_rounded_value_says_so(client: httpx.Client) -> None:
-    """With a precision, the preview of an irrational value says that it is rounded."""
+    """With a precision, the preview of an irrational value says that the value is not exact."""
     assert preview(client, "2^0.5", precision=20)["exact"] is False
 
 
 def test_previews_of_hostile_expressions_are_answered(client: httpx.Client) -> None:
-    """A preview of any hostile expression is a size or a problem of the request, never an internal error."""
+    """Previews of hostile expressions get 200 or 422, never an internal error."""
     headers = {"Content-Type": "application/json"}
     bodies = [json.dumps({"expression": text}) for text in islice(hostile(Random(7)), 60)]  # noqa: S311  # no secrets
     statuses = {client.post("/evaluate/preview", content=body, headers=headers).status_code for body in bodies}

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Accept": "text/plain"}
-LONG = "7" * 10_000  # the longest literal
-SEVENS = 7 * (10**10_000 - 1) // 9  # the value of that literal
+LONG = "7" * 10_000  # the longest base of pow without ``mod``
+SEVENS = 7 * (10**10_000 - 1) // 9  # the value of LONG
 # Invalid bodies, with the pointers of their errors.
 MALFORMED = {
     "5": [""],
@@ -94,7 +94,7 @@ class TestMaking:
     """Making calculations by ``POST /calculations``."""
 
     async def test_it_equals_the_calculation_by_path(self, caller: httpx.AsyncClient) -> None:
-        """A posted calculation has the members and values of the same calculation by path, and a Location."""
+        """A posted calculation equals that from a GET, except for id, time and ``cached``, and has a Location."""
         rows: list[tuple[dict[str, object], str]] = [
             ({"operation": "fibonacci", "input": {"n": 100}}, "/fibonacci/100"),
             ({"operation": "pow", "input": {"x": "2", "y": "-1"}}, "/pow/2/-1"),
@@ -114,7 +114,7 @@ class TestMaking:
             assert posted == got
 
     async def test_a_number_is_the_digits_that_stand_in_the_body(self, caller: httpx.AsyncClient) -> None:
-        """A JSON number keeps all its digits and never becomes a float; ``5.0`` means 5."""
+        """A JSON number keeps all its digits and never becomes a float; ``2.0`` means 2."""
         number = "0." + "1" * 40
         body = '{"operation":"pow","input":{"x":' + number + ',"y":2.0}}'
         answer = (await caller.post("/calculations", content=body, headers=JSON)).json()
@@ -123,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """Without ``mod``, the base of pow may have 10,000 digits, but not one more."""
+        """With ``mod``, base or exponent of pow may have 10,000 digits; without it, a base of 10,001 is refused."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
@@ -134,7 +134,7 @@ class TestMaking:
         assert refused.json()["errors"] == [{"pointer": "/input/x", "detail": detail}]
 
     async def test_errors_have_pointers(self, caller: httpx.AsyncClient) -> None:
-        """Each error has a pointer into the body and a message; nothing is recorded."""
+        """An invalid body gets 422: each error has a pointer into the body and a message, and nothing is recorded."""
         for body, pointers in MALFORMED.items():
             answer = await caller.post("/calculations", content=body, headers=JSON)
             assert answer.status_code == 422
@@ -157,7 +157,10 @@ class TestMaking:
 
     @having(rate_limit="3/minute")
     async def test_it_counts_towards_the_quota(self, caller: httpx.AsyncClient) -> None:
-        """Posted calculations, failed ones, and reading digits count towards the rate limit."""
+        """Posted calculations, even invalid ones, and reading digits count towards the rate limit.
+
+        Reading a calculation without its digits does not count.
+        """
         path = await path_of(caller, "fibonacci", input={"n": 10})
         assert (await calculate(caller, "fibonacci", input={"n": -1})).headers["RateLimit"].startswith('"minute";r=1')
         assert (await caller.get(f"{path}/digits")).headers["RateLimit"].startswith('"minute";r=0')
@@ -199,7 +202,7 @@ class TestReading:
     """Reading calculations by ``GET /calculations/{id}``."""
 
     async def test_it_is_the_item_of_the_history(self, caller: httpx.AsyncClient) -> None:
-        """A calculation made by any route is read in the form of a history item; reading records nothing."""
+        """``GET /calculations/{id}`` returns the history item of a calculation from any route, and records nothing."""
         await caller.get("/pow/2/0.5")
         await caller.post("/batch", json={"operations": [{"operation": "fibonacci", "input": {"n": 90}}]})
         await path_of(caller, "factorial", input={"n": 2_000})
@@ -210,7 +213,7 @@ class TestReading:
         assert await recorded(caller) == items
 
     async def test_it_is_the_owners_and_the_admins(self, client: httpx.AsyncClient, settings: Settings) -> None:
-        """Only its owner and an admin can read a calculation and its digits; others get 404."""
+        """Only its owner and an admin can read a calculation and its digits; other users get 404."""
         admin, token = new_name(), (settings.data_dir / "bootstrap-token").read_text().strip()
         await client.post("/register", json=registration(admin, role="admin"), headers={"X-Bootstrap-Token": token})
         await new_session(client)
@@ -240,7 +243,10 @@ class TestDigits:
 
     @pytest.mark.parametrize("settings", [{}, NOT_CACHED], indirect=True)
     async def test_they_equal_those_by_path(self, caller: httpx.AsyncClient) -> None:
-        """The digits are the same from the history, the cache or a new computation; reading records nothing."""
+        """Digits from the history, the cache or a new computation equal those of the operation's own route.
+
+        Reading them records nothing.
+        """
         rows: list[tuple[dict[str, object], str]] = [
             ({"operation": "fibonacci", "input": {"n": 100}}, "/fibonacci/100"),
             ({"operation": "fibonacci", "input": {"n": 10_000}}, "/fibonacci/10000"),
@@ -295,7 +301,7 @@ class TestDigits:
         assert len(await recorded(caller)) == 1
 
     async def test_they_are_compressed_when_asked_for(self, caller: httpx.AsyncClient) -> None:
-        """Compressed digits have a different ETag."""
+        """With ``Accept-Encoding: gzip``, digits are compressed and have a different ETag."""
         digits = f"{await path_of(caller, 'factorial', input={'n': 2_000})}/digits"
         plain = await caller.get(digits)
         async with caller.stream("GET", digits, headers={"Accept-Encoding": "gzip"}) as answer:
@@ -305,7 +311,7 @@ class TestDigits:
         assert gzip.decompress(packed) == plain.content == mpz(math.factorial(2_000)).digits().encode()
 
     async def test_a_summary_has_none(self, caller: httpx.AsyncClient) -> None:
-        """The digits of a summary get 404 with the reason."""
+        """A request for the digits of a summary gets 404 with the reason."""
         path = await path_of(caller, "fibonacci", input={"n": 10**6}, view="summary")
         answer = await caller.get(f"{path}/digits")
         assert answer.status_code == 404
@@ -332,7 +338,7 @@ class TestDigits:
     async def test_a_result_that_is_another_one_never_leaves(
         self, caller: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """If a result that is computed again does not have the recorded digest, it is not sent."""
+        """If a result that is computed again does not have the recorded digest, VerificationFailed is raised."""
         path = await path_of(caller, "fibonacci", input={"n": 10_000})
         (item,) = await recorded(caller)
         owner = Principal(b"u" * 16, "ada", Role.ADMIN, IdSource().next(), math.inf)

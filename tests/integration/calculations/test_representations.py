@@ -46,14 +46,14 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def raw(server: Server, person: Person, path: str, **fields: str) -> Reply:
-    """Return an answer with its body as it was received, not decompressed."""
+    """Send a GET, and return the answer with its body as it was received, not decompressed."""
     named = {name.replace("_", "-"): value for name, value in fields.items()}
     return exchange(server.port, "GET", path, {**person.headers, **named})
 
 
 @pytest.fixture(scope="module")
 def person(server: Server) -> Person:
-    """Register a caller for requests that no HTTP library makes."""
+    """Register a user for requests that are sent without an HTTP library."""
     with httpx.Client(base_url=server.url) as opened:
         return new_person(opened)
 
@@ -100,7 +100,7 @@ class TestBareDigits:
         assert answer.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(sha256(DIGITS).digest()).decode()}:"
 
     def test_the_tag_names_the_result(self, client: httpx.Client) -> None:
-        """A result has one strong ETag for all spellings of its operands; another result has another one."""
+        """A calculation has one strong ETag for all spellings of its operands; another calculation has another one."""
         tag = client.get("/pow/2/10", headers=TEXT).headers["ETag"]
         for same in ("/pow/2/10", "/pow/2.0/1e1", "/pow/02/10"):
             assert client.get(same, headers=TEXT).headers["ETag"] == tag
@@ -138,7 +138,7 @@ class TestRanges:
         ],
     )
     def test_ends(self, client: httpx.Client, field: str, content_range: str, content: bytes) -> None:
-        """Ranges return the known first and last digits of F(10^6), with the header fields of the whole."""
+        """Ranges return the known first and last digits of F(10^6), with ETag and Cache-Control of the whole."""
         answer = client.get(MILLION, headers={**TEXT, "Range": field})
         assert (answer.status_code, answer.headers["Content-Range"], answer.content) == (206, content_range, content)
         assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
@@ -181,7 +181,7 @@ class TestConditions:
     """Requests with ``If-None-Match``."""
 
     def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
-        """A matching ETag of any coding gets 304 without a body; it is recorded as cached, and not computed."""
+        """An ETag that matches in any coding gets 304; the request is recorded as cached, without a computation."""
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)
@@ -204,12 +204,12 @@ class TestConditions:
         assert client.get("/fibonacci/1000", headers=fields).status_code == 304
 
     def test_another_tag_is_answered_in_full(self, client: httpx.Client) -> None:
-        """The ETag of another result gets the full answer."""
+        """A request with an ETag that does not match gets the full answer."""
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": '"another"'})
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_a_tag_can_not_be_made_up(self, client: httpx.Client) -> None:
-        """An ETag can't be derived from the calculation's name alone."""
+        """A plain hash of a calculation's cache key is not its ETag, so that clients can't make up ETags."""
         key = make_plan(25_000_000, "fibonacci", ("1000",), DEFAULT_OPTIONS).key
         tag = base64.urlsafe_b64encode(sha256(key.encode()).digest()[:18]).decode()
         answer = client.get("/fibonacci/1000", headers={**TEXT, "If-None-Match": f'"{tag}"'})
@@ -254,7 +254,7 @@ class TestCompression:
     def test_the_digits_come_back(self, server: Server, person: Person, coding: str, decompress: Codec, n: int) -> None:
         """Compressed digits decompress to the plain digits. Each coding has its own ETag, and no Repr-Digest.
 
-        Short digits are compressed before they are sent, so their compressed length is sent too.
+        A short result is compressed before it is sent, so that the response has a Content-Length.
         """
         plain = raw(server, person, f"/fibonacci/{n}", Accept="text/plain")
         reply = raw(server, person, f"/fibonacci/{n}", Accept="text/plain", Accept_Encoding=coding)
@@ -306,7 +306,7 @@ class TestLargeJson:
 
 
 def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
-    """HEAD of a long result is answered, and not taken for a client that has disconnected."""
+    """A HEAD request for a long result is counted as 200, and not as a client that has disconnected (499)."""
 
     def counted(status: str) -> float:
         return metric(client, "http_requests_total", route="/fibonacci/{n}", status=status)
@@ -315,7 +315,7 @@ def test_head_of_a_long_result_is_answered(client: httpx.Client) -> None:
     answered, gone = counted("200"), counted("499")
     told = client.head("/fibonacci/3000000", headers=TEXT)
     assert (told.status_code, told.content, told.headers["Content-Length"]) == (200, b"", "626963")
-    wait_until(lambda: (counted("200"), counted("499")) == (answered + 1, gone), "it is counted as answered")
+    wait_until(lambda: (counted("200"), counted("499")) == (answered + 1, gone), "the HEAD request is counted as 200")
 
 
 def test_head_is_get_without_the_content(client: httpx.Client) -> None:
@@ -329,7 +329,7 @@ def test_head_is_get_without_the_content(client: httpx.Client) -> None:
 
 
 def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
-    """The cache holds more long results than the process may open files."""
+    """A process that may open only 160 files answers and caches 200 long results."""
     command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
     port = free_port()
     environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}

@@ -32,7 +32,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def fibonacci_modulo(n: int, modulus: int) -> int:
-    """Return F(n) modulo m, by powers of the matrix ((1, 1), (1, 0))."""
+    """Return F(n) modulo ``modulus``, by powers of the matrix ((1, 1), (1, 0))."""
 
     def product(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
         return (
@@ -51,7 +51,7 @@ def fibonacci_modulo(n: int, modulus: int) -> int:
 
 
 def residue(client: httpx.Client, path: str, modulus: int) -> int:
-    """Return the residue of a result modulo m, as the service computes it."""
+    """Request a result modulo ``modulus``, and return the residue."""
     answer = client.get(path, params={"mod": str(modulus)})
     assert answer.status_code == 200, answer.text
     assert answer.json()["exact"] is True
@@ -63,11 +63,11 @@ class TestResidues:
 
     @pytest.mark.parametrize("modulus", [1, 2, 97, 10**9 + 7, 2**64, 10**20, DIGITS_1200])
     def test_fibonacci_of_a_thousand_digit_index(self, client: httpx.Client, modulus: int) -> None:
-        """F(10^1000) mod m equals matrix powers, for a modulus of one digit to one of 1,200."""
+        """F(10^1000) mod m agrees with powers of a matrix, for m from 1 to a number of 1,200 digits."""
         assert residue(client, f"/fibonacci/{10**1000}", modulus) == fibonacci_modulo(10**1000, modulus)
 
     def test_powers_with_thousand_digit_operands(self, client: httpx.Client) -> None:
-        """x^y mod m of operands with a thousand digits equals Python's ``pow``."""
+        """x^y mod m equals Python's ``pow``, for operands of 10, 100 and 1,000 digits."""
         numbers = random.Random(3)  # noqa: S311  # reproducible operands
         for digits in (10, 100, 1000):
             x, y, m = (numbers.randrange(10 ** (digits - 1), 10**digits) for _ in range(3))
@@ -81,7 +81,7 @@ class TestResidues:
 
     @pytest.mark.parametrize("path", ["/pow/2/-1?mod=6", "/pow/21/-5?mod=14", "/pow/0.5/3?mod=10", "/pow/2/0.5?mod=7"])
     def test_without_an_inverse_there_is_no_residue(self, client: httpx.Client, path: str) -> None:
-        """A base without an inverse, or an irrational result, gives a domain-error."""
+        """A base or a denominator without an inverse, or an irrational result, gives a domain-error."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
 
@@ -110,7 +110,7 @@ class TestResidues:
         assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson's theorem
 
     def test_an_index_and_a_modulus_with_all_small_primes(self, client: httpx.Client) -> None:
-        """(m - 1)! modulo m is 0, for an m of 3,000 digits that is twice the product of the first primes."""
+        """(m - 1)! modulo m is 0, for an m of about 3,000 digits that is twice the product of the first primes."""
         modulus = 2 * primorial(2_999)
         assert residue(client, f"/factorial/{text_of(modulus - 1)}", modulus) == 0
 
@@ -141,7 +141,10 @@ class TestSummaries:
         ],
     )
     def test_of_a_quintillion(self, client: httpx.Client, path: str, digits: str, leading: str, trailing: str) -> None:
-        """Sizes and first digits equal those of the logarithm in mpmath; last digits equal arithmetic modulo 10^20."""
+        """Sizes and first digits agree with mpmath's logarithms, the last digits with arithmetic modulo 10^20.
+
+        The history has the same values.
+        """
         with mpmath.workdps(80):
             logarithm = {
                 "fibonacci": lambda: QUINTILLION * mpmath.log10(mpmath.phi) - mpmath.log10(5) / 2,
@@ -189,7 +192,7 @@ class TestSummaries:
         ],
     )
     def test_it_agrees_with_the_value(self, client: httpx.Client, path: str) -> None:
-        """A summary equals the size, first and last digits of the full value, where both are available."""
+        """A summary has the number of digits, the first and the last digits of the full value."""
         text = client.get(path, headers={"Accept": "text/plain"}).raise_for_status().text
         only_digits = text.translate({ord(mark): None for mark in "-./"})
         summary = client.get(path, params={"view": "summary"}).raise_for_status().json()
@@ -225,7 +228,7 @@ class TestSummaries:
         ],
     )
     def test_other_views_are_refused(self, client: httpx.Client, query: str, pointer: str) -> None:
-        """Views other than full and summary, and summaries of residues, are refused."""
+        """An unknown view, a summary of a residue and a misspelled parameter get 422."""
         answer = client.get(f"/fibonacci/10?{query}")
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]

@@ -27,12 +27,12 @@ DIGITS = 1_253_926
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings with memory for three such results, two of them for one user."""
+    """Return settings with memory for three results of LONG, of which one user may hold two."""
     return settings.model_copy(update={"response_memory": MEMORY})
 
 
 async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
-    """Register an account, log in, and return the header of the session."""
+    """Register an account, log in, and return the Authorization header of the session."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -54,7 +54,7 @@ class TestBudget:
         """A long result counts from before its computation until it is sent; a short one never counts."""
         headers, memory = await logged_in(client), resources.response_memory
         asking = asyncio.create_task(client.get(LONG, headers=headers))
-        await until(lambda: memory.taken > 0, "it is counted")
+        await until(lambda: memory.taken > 0, "the result is counted")
         assert resources.metrics.registry.get_sample_value("pycalc_response_bytes") == pytest.approx(DIGITS, abs=2)
         assert not asking.done()
         assert (await asking).status_code == 200
@@ -63,7 +63,7 @@ class TestBudget:
     async def test_over_the_bound_it_is_refused_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A user who holds half of the memory gets 503 with Retry-After; other users and short results are served."""
+        """A user who holds half of the memory gets 503 for a long result; short results and other users are served."""
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
         user = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())
@@ -94,7 +94,7 @@ class TestBudget:
         assert resources.response_memory.taken == 0
 
     async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
-        """A batch's results count one by one, and those without memory become problems."""
+        """Each long result of a batch takes memory of its own; results for which none is left become problems."""
         powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(4)]
         short = {"operation": "fibonacci", "input": {"n": 10}}
         answer = await client.post("/batch", headers=await logged_in(client), json={"operations": [*powers, short]})
@@ -120,7 +120,7 @@ class TestBudget:
 
 @pytest.fixture(scope="module")
 def hasty(data: Path) -> Iterator[Server]:
-    """Run a service that expects ten megabytes a second, and lets clients be a second late."""
+    """Run a service that disconnects clients that read less than 10 MB a second, after a second of grace."""
     with pycalc(data=data, response_seconds="1", response_rate="10000000") as running:
         yield running
 

@@ -111,7 +111,7 @@ class TestSingleFlight:
             for _ in range(10):  # a later request was answered, so the service has read the second one
                 one.client.get("/healthz").raise_for_status()
             first.close()
-            wait_until(lambda: one.gone() == gone + 1, "the first's going was noticed")
+            wait_until(lambda: one.gone() == gone + 1, "the first client's disconnect is counted")
             assert one.running() == 1
         assert status_of(second) == 200
         assert computed(one.client) == before + 1
@@ -124,7 +124,7 @@ class TestSingleFlight:
             wait_until(lambda: one.running() == 1, "the computation has begun")
             for caller in callers:
                 caller.close()
-            wait_until(lambda: one.running() == 0, "the place is free")
+            wait_until(lambda: one.running() == 0, "the slot is free")
             wait_until(lambda: worker not in children(one.server.pid), "the worker is gone")
         assert status_of(one.ask("/fibonacci/3000002")) == 200
 
@@ -157,7 +157,7 @@ class TestSingleFlight:
 
         wait_until(still, "nothing more comes")
         caller.close()
-        wait_until(lambda: one.gone() == gone + 1, "his going was noticed")
+        wait_until(lambda: one.gone() == gone + 1, "the disconnect is counted")
 
 
 class TestProcesses:
@@ -203,7 +203,7 @@ class TestProcesses:
 
 
 class TestFairness:
-    """Two workers, and a user who wants both."""
+    """Fairness between users: with two workers, one user does not get both."""
 
     def test_one_users_queue_is_nobody_elses(self) -> None:
         """One user's full queue does not delay another user's computation."""
@@ -251,7 +251,10 @@ BOMBS = {
 
 
 def test_bombs_are_answered_as_documented_and_hurt_nobody_else() -> None:
-    """While 35 of the most expensive requests wait for one worker, health and small calculations are answered."""
+    """While a service with one worker handles 35 very expensive requests, small calculations are still answered.
+
+    Each expensive request gets a result or a documented problem.
+    """
     with (
         pycalc(compute_workers="1", compute_timeout="1") as server,
         httpx.Client(base_url=server.url, timeout=30) as client,

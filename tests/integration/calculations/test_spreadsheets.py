@@ -1,4 +1,4 @@
-"""Results for programs that can only read a URL, such as spreadsheets: a GET without header fields gets text."""
+"""Results for programs that can only read a URL, such as spreadsheets: API key and format are in the query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F_100 = "354224848179261915075"
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    """Make a key that may be sent in a URL, and return it."""
+    """Make an API key that may be sent in a URL, and return it."""
     with httpx.Client(base_url=server.url) as client:
         person = new_person(client)
         body = {"name": "sheet", "scopes": ["calculate"], "allow_query": True}
@@ -25,13 +25,13 @@ def key(server: Server) -> str:
 
 
 def read(url: str) -> tuple[str, str]:
-    """Return the content type and the text at a URL, read without header fields."""
+    """Return the content type and the text at a URL, read with ``Accept: */*`` and without a token."""
     with urlopen(Request(url, headers={"Accept": "*/*"}), timeout=15) as answer:  # noqa: S310  # the test's own server
         return answer.headers["Content-Type"], answer.read().decode()
 
 
 def test_a_cell_reads_a_result_from_a_url(server: Server, key: str) -> None:
-    """WEBSERVICE gets the whole text; IMPORTDATA reads it as CSV with a single cell."""
+    """With a key and ``format=text`` in the URL, the result is plain text, which is also CSV with a single cell."""
     media_type, text = read(f"{server.url}/fibonacci/100?format=text&key={key}")
     assert (media_type, text) == ("text/plain; charset=utf-8", F_100)
     assert list(csv.reader([text])) == [[F_100]]

@@ -1,4 +1,4 @@
-"""Computations that exceed their estimated memory: they are stopped without harm to others."""
+"""The memory limits of worker processes: a computation at its limit is stopped, and later ones succeed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OP
 
 
 def counted(metrics: Metrics, name: str) -> float | None:
-    """Return the value of a counter."""
+    """Return the value of a counter of worker processes, such as ``lost``."""
     return metrics.registry.get_sample_value(f"pycalc_compute_workers_{name}_total")
 
 
@@ -43,24 +43,24 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def computer(metrics: Metrics) -> Computer:
-    """Return a computer with one worker process."""
+    """Return the service that runs computations, with one worker process."""
     return Computer(metrics, workers=1, timeout=60, worker_memory=8 << 30, quota=compute_quota(metrics))
 
 
 def taken(length: int) -> int:
-    """Allocate memory in the interpreter instead of in GMP."""
+    """Allocate ``length`` bytes in Python instead of in GMP, and return their number."""
     return len(bytearray(length))
 
 
 def death(number: int) -> None:
-    """End the process by a signal."""
+    """End the current process by a signal."""
     os.kill(os.getpid(), number)
 
 
 async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """If GMP gets no memory, it aborts the worker: ComputationTimeout is raised, and a new worker takes over."""
+    """If GMP reaches the memory limit, it aborts the worker: ComputationTimeout is raised, and a retry succeeds."""
     plan = plan_for(*EXHAUSTIVE)
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.compute(replace(plan, memory=LITTLE), USER)
@@ -70,7 +70,7 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
 
 
 async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
-    """A computation may use only a worker's share of the memory, even if its estimate is larger."""
+    """Each of two workers may use half of the memory: with 256 MiB, 64 MiB are allowed and 160 MiB are not."""
     computer = Computer(metrics, workers=2, timeout=60, worker_memory=256 << 20, quota=compute_quota(metrics))
     assert await computer.call(USER, taken, 64 << 20) == 64 << 20
     with pytest.raises(ComputationTimeout, match="too much memory"):
@@ -81,7 +81,7 @@ async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: 
 async def test_the_interpreter_at_the_limit_is_a_timeout_and_its_worker_is_replaced(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """A MemoryError ends the worker too, because it may have left the interpreter in a bad state."""
+    """A MemoryError in Python ends the worker, because it may have left the interpreter in a bad state."""
     assert await computer.call(USER, taken, 1 << 20) == 1 << 20
     before = set(children(os.getpid()))
     with pytest.raises(ComputationTimeout, match="too much memory"):
