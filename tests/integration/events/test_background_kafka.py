@@ -22,7 +22,7 @@ from tests.harness.metrics import metric
 from tests.harness.servers import Server, background, background_command, free_port, pycalc, settings_of, spawn
 from tests.harness.waiting import found, wait_until
 
-# The deadline for a process that must end by itself; a hanging broker hangs for longer.
+# The deadline for a process to end. A broker in these tests hangs for longer.
 SECONDS = 60.0
 COMMANDS = ("relay", "consume")
 
@@ -34,7 +34,7 @@ def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
 
 
 def blocks_signals(pid: int) -> bool:
-    """Return whether a process has installed its signal handling."""
+    """Return whether a process blocks SIGTERM, as it does once it handles its signals."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.partition("SigBlk:")[2].split()[0], 16)
     return bool(mask >> signal.SIGTERM - 1 & 1)
@@ -57,7 +57,7 @@ def test_signals_while_it_starts(shared: dict[str, Any], tmp_path: Path, command
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """If the port is taken, as by a server with the same settings, the process ends with a message that names it."""
+    """If the port is taken, the process ends with status 1 and a message that names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = spawn(background_command(command), settings_of(tmp_path, port, **shared), tmp_path / "log")
@@ -72,7 +72,7 @@ def test_a_port_that_is_taken(shared: dict[str, Any], tmp_path: Path, command: s
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command: str) -> None:
-    """Repeated signals end the process only once, with status 0."""
+    """Repeated signals end a running process with status 0 and without a traceback."""
     with background(command, log=tmp_path / "log", **shared) as running:
         with pytest.raises(subprocess.TimeoutExpired):
             running.process.wait(0.2)
@@ -141,7 +141,7 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
         hanging(real_kafka),
     ):
         calculate(server)
-        wait_until(lambda: told(relaying, "pycalc_outbox_backlog") > 0, "it publishes a batch")
+        wait_until(lambda: told(relaying, "pycalc_outbox_backlog") > 0, "events wait to be published")
         ends(relaying)
 
 
@@ -157,14 +157,14 @@ def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
         background("consume", **shared) if command == "consume" else nullcontext(server) as consumer,
     ):
         calculate(server)
-        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") == 20, "it is a member of its group")
+        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") == 20, "all 20 events are counted")
         with hanging(real_kafka):
             ends(consumer)
 
 
 @asynccontextmanager
 async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Keep consumers from counting; yield a connection that shows which ones are waiting."""
+    """Lock the table of usage totals, so that consumers can't count; yield a second connection."""
     locking, watching = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     try:
         async with locking.transaction():
@@ -193,7 +193,7 @@ async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
     ):
         async with counting_held_up(shared["database_url"]) as database:
             calculate(server)
-            await found(in_hand, "it has a batch in hand")
+            await found(in_hand, "the consumer waits to count a batch")
             outage.enter_context(hanging(real_kafka))
-        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") > 0, "it has counted")
+        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") > 0, "the consumer has counted events")
         ends(consumer)

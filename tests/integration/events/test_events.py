@@ -98,7 +98,7 @@ def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> Non
 
 
 def test_a_user_receives_their_own_events_and_an_admin_all(client: httpx.Client, admin: Person) -> None:
-    """A user receives only the own events; an admin receives all events."""
+    """A user receives only their own events; an admin receives all events."""
     ada, bob = new_person(client), new_person(client)
     with listening(client, ada) as hers, listening(client, admin) as everyones:
         made = calculate(client, bob, "/fibonacci/1")
@@ -117,7 +117,7 @@ def test_listening_needs_a_token(client: httpx.Client) -> None:
 
 
 def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
-    """An open stream does not delay the service's end, and is finished properly."""
+    """When the service stops, an open stream ends without an error and without another event."""
     with httpx.Client(timeout=SECONDS) as client:
         with pycalc(data=tmp_path) as server:
             client.base_url = httpx.URL(server.url)
@@ -129,7 +129,7 @@ def test_the_end_of_the_service_ends_the_stream(tmp_path: Path) -> None:
 
 
 def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
-    """A stream begins with a marker that has an id, so that a client can resume even before its first event."""
+    """A stream begins with the id of the newest event, so that a client can resume even before its first event."""
     person = new_person(client)
     (before,) = calculate(client, person, "/fibonacci/1")
     with client.stream("GET", "/events", headers=person.headers) as answer:
@@ -140,7 +140,7 @@ def test_a_stream_begins_with_where_it_stands(client: httpx.Client) -> None:
 
 
 def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person) -> None:
-    """After its reader's rights have ended, an open stream ends before the next event."""
+    """If an admin's account is deleted, the admin's open stream ends before the next event."""
     second, bob = new_admin_by(client, admin), new_person(client)
     with listening(client, second) as events:
         calculate(client, bob, "/fibonacci/1")

@@ -72,7 +72,7 @@ async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
 
 
 async def test_order_is_kept_by_user_whoever_publishes(outboxes: list[SqlOutboxStore]) -> None:
-    """With three relays, a failing broker and leaders that leave, each user's events first arrive in commit order."""
+    """With three relays, a failing broker and leaders that stop, each user's events are first sent in commit order."""
     stream, recorded = SharedStream(), list[HistoryRow]()
     history = SqlHistoryStore(outboxes[0]._database)
     relays = [Relay(outbox, stream, Metrics(), shared=True) for outbox in outboxes]

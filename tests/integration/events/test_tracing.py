@@ -24,6 +24,7 @@ from tests.harness.waiting import wait_until
 ROOT = Path(__file__).resolve().parents[3]
 # The numbers of span kinds in OTLP's trace.proto.
 SERVER, PRODUCER, CONSUMER = 2, 4, 5
+# The id of the caller's span.
 BY = "00f067aa0ba902b7"
 # A calculation that is long enough for a worker process.
 SLOW = "/fibonacci/300000"
@@ -43,13 +44,13 @@ def begun(sampled: str = "01") -> tuple[str, dict[str, str]]:
 
 
 def complete(sink: Collector, trace_id: str, *names: str) -> dict[str, Span]:
-    """Return a trace once all of these spans have arrived."""
+    """Return the spans of a trace, once it has spans with all of these names."""
     wait_until(lambda: sink.trace(trace_id).keys() >= {*names}, f"{names} are in the trace", 30)
     return sink.trace(trace_id)
 
 
 def test_one_process(sink: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a single process, request, cache, worker, recorder, commit, relay and consumer are spans below their cause."""
+    """In one service, each step from the request to the consumer is a span, whose parent is the step that caused it."""
     for name, value in sink.environment.items():
         monkeypatch.setenv(name, value)
     trace_id, header = begun()
@@ -134,7 +135,7 @@ def test_several_processes(
 
 
 def test_a_collector_that_is_not_there_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the collector can't be reached, the service answers, and ends in time with status 0."""
+    """If the collector can't be reached, the service answers, and after SIGTERM ends within 9 s with status 0."""
     monkeypatch.setenv("PYCALC_TRACING", "true")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     with pycalc() as server, httpx.Client(base_url=server.url, timeout=15) as client:

@@ -97,7 +97,7 @@ def test_days_select(client: httpx.Client) -> None:
     """``since`` includes its day, ``until`` does not; an invalid day or parameter gets 422."""
     person = new_person(client)
     client.get("/fibonacci/20", headers=person.headers).raise_for_status()
-    wait_until(lambda: counted(client, person) == 1, "it is counted")
+    wait_until(lambda: counted(client, person) == 1, "the calculation is counted")
     ((day,),) = [[item["day"] for item in totals(client, person)]]
     assert len(totals(client, person, since=day)) == 1
     assert totals(client, person, until=day) == []
@@ -107,7 +107,7 @@ def test_days_select(client: httpx.Client) -> None:
 
 
 def test_a_crash_neither_loses_nor_repeats_a_count(tmp_path: Path) -> None:
-    """After four kills during counting, the totals equal the history exactly."""
+    """Although the service is killed four times, each of the 200 recorded calculations is counted once."""
     person: Person | None = None
     for round_ in range(4):
         with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url, timeout=15) as client:
