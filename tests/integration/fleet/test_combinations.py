@@ -103,12 +103,12 @@ def try_everything(settings: dict[str, Any], data: Path) -> None:
         history = client.get("/secure-history", headers=person.headers).raise_for_status().json()["items"]
         assert [item["cached"] for item in history] == [True, False]
         calculate(client, person, 301)
-        wait_until(lambda: counted(client, person) == [3, 1], "the third is counted, no other again", CONNECTED_SECONDS)
+        wait_until(lambda: counted(client, person) == [3, 1], "only the third is counted now", CONNECTED_SECONDS)
         wait_until(lambda: ready(client), "every dependency is well")
 
 
 async def test_everything_works(combinations: dict[Combination, dict[str, Any]], tmp_path: Path) -> None:
-    """Calculation, cache hit, event and totals work in each combination, also after a restart."""
+    """Calculation, cache hit, event and totals work in each combination; a restart keeps history and totals."""
     with ThreadPoolExecutor() as threads:
         tries = {
             combination: threads.submit(try_everything, settings, tmp_path / "-".join(combination))

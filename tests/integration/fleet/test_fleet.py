@@ -73,7 +73,7 @@ def fleet(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterat
 
 
 def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
-    """Let one instance compute; return its response once the result is in Redis, or Redis was too slow."""
+    """Request a result from the first instance; return the response once Redis has the result, or was too slow."""
     clients = (fleet.here, fleet.there)
     before, late = fleet.stored(), _disturbances(clients)
     answer = fleet.get(fleet.here, path, **headers)
@@ -100,7 +100,7 @@ def test_what_one_computes_the_other_has(fleet: Fleet) -> None:
 
 
 def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
-    """A conditional request with the other instance's ETag gets 304 without computing, and is recorded in full."""
+    """A conditional request with the other instance's ETag gets 304 without computing; the digest is recorded."""
     numbers = count(21_000)
 
     def asked() -> tuple[int, httpx.Response, float]:
@@ -166,7 +166,7 @@ def test_when_the_leader_is_killed_the_other_one_computes(
     ):
         fleet = Fleet(here, there, new_person(here), real_redis, namespace)
         leading = threads.submit(fleet.get, here, LONG)
-        wait_until(lambda: metric(here, "pycalc_single_flight_total", outcome="leader") == 1, "the one computes")
+        wait_until(lambda: metric(here, "pycalc_single_flight_total", outcome="leader") == 1, "one instance computes")
         waiting = threads.submit(fleet.get, there, LONG)
         assert fleet.get(there, "/fibonacci/10").status_code == 200
         servers[0].process.kill()
@@ -181,7 +181,7 @@ def test_when_the_leader_is_killed_the_other_one_computes(
 def test_without_redis_the_end_of_a_session_is_seen_all_the_same(
     postgres_server: Postgres, migrated: str, own_real_redis: Redis
 ) -> None:
-    """Without Redis no notification arrives, but the instance reads the revocation from the database."""
+    """Without Redis, an instance learns from the database that a session was ended on the other instance."""
     with pair(postgres_server, migrated, own_real_redis.url) as (_, here, there):
         person = new_person(here)
         own_real_redis.kill()
@@ -191,7 +191,7 @@ def test_without_redis_the_end_of_a_session_is_seen_all_the_same(
 
 
 def test_both_are_ready(fleet: Fleet) -> None:
-    """The answer of /readyz lists the shared cache as a dependency."""
+    """The answer of /readyz on each instance says that the shared cache works."""
     for client in (fleet.here, fleet.there):
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()["checks"]["cache"]["ok"]) == (200, True)
@@ -213,7 +213,7 @@ class TestLimits:
     """Rate limits that two instances share."""
 
     def test_calculations_and_logins_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:
-        """Six calculations, and four failed logins, add up when they alternate between the instances."""
+        """Both instances together allow six calculations and four failed logins."""
         here, _ = narrow
 
         def used_up() -> tuple[list[int], list[str], list[int]]:
@@ -230,7 +230,7 @@ class TestLimits:
         assert logins == [401] * 4 + [429] * 2
 
     def test_registrations_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:
-        """Twenty registrations of an address add up; more are admitted only as often as Redis was too slow."""
+        """Both instances together admit twenty registrations, and more only as often as Redis was too slow."""
 
         def register(client: httpx.Client) -> int:
             account = {"username": new_name(), "email": f"{new_name()}@example.com", "password": PASSWORD}
@@ -259,4 +259,4 @@ def _undisturbed(clients: tuple[httpx.Client, ...], scenario: Callable[[], T]) -
         returned = scenario()
         if _disturbances(clients) == before:
             return returned
-    raise AssertionError("Redis was late each time")
+    raise AssertionError("Redis was too slow in each of ten tries")

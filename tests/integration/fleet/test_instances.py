@@ -80,7 +80,7 @@ def ended_by_an_admin(instances: Instances, person: Person) -> None:
 
 
 def deleted_by_oneself(instances: Instances, person: Person) -> None:
-    """Let the user delete the own account."""
+    """Let the user delete their own account."""
     answer = instances.here.request("DELETE", "/me", json={"password": PASSWORD}, headers=person.headers)
     assert answer.status_code == 204
 
@@ -115,7 +115,7 @@ def given_a_new_password(instances: Instances, person: Person) -> None:
 
 
 def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> None:
-    """On the same instance a revocation applies at once; on the other, which has the token cached, within seconds."""
+    """On the same instance a revocation applies at once; on the other, which has the token cached, it applies soon."""
     ended = (logged_out, logged_out_everywhere, ended_from_the_list, ended_by_an_admin)
     for revoke in (*ended, disabled, deleted, deleted_by_oneself, given_a_new_password, given_a_reset_password):
         people = [new_person(instances.there) for _ in range(AT_ONCE)]
@@ -124,7 +124,7 @@ def test_what_one_instance_revokes_the_other_refuses(instances: Instances) -> No
             revoke(instances, person)
         assert {fibonacci(instances.here, person) for person in people} == {401}, revoke.__name__
         for person in people:
-            wait_until(partial(refused, instances.there, person), f"who was {revoke.__name__} is refused there")
+            wait_until(partial(refused, instances.there, person), f"a user who was {revoke.__name__} is refused there")
 
 
 def known_as(client: httpx.Client, person: Person, role: str) -> bool:
@@ -134,7 +134,7 @@ def known_as(client: httpx.Client, person: Person, role: str) -> bool:
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
-    """The other instance refuses a demoted admin's admin requests at once, and soon shows the role of a user."""
+    """The other instance refuses a demoted admin's admin requests at once, and soon shows the role ``user``."""
     people = [new_person(instances.there) for _ in range(AT_ONCE)]
     for person in people:
         set_role(instances, person, "admin")
@@ -148,13 +148,13 @@ def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
 
 
 def remaining(client: httpx.Client, person: Person) -> str | None:
-    """Return what an instance says about a user's remaining calculations."""
+    """Request a calculation, and return the RateLimit header of the response, or None."""
     left: str | None = client.get("/fibonacci/10", headers=person.headers).headers.get("RateLimit")
     return left
 
 
 def test_a_limit_holds_on_the_other_instance(instances: Instances) -> None:
-    """A user's own limit applies at once on the same instance, and within seconds on the other."""
+    """A user's own limit applies at once on the same instance, and soon on the other."""
     person = new_person(instances.there)
     assert '"day"' in (remaining(instances.there, person) or "")
     answer = instances.here.patch(
@@ -182,7 +182,7 @@ def test_a_removed_key_is_refused_by_the_other_instance(instances: Instances) ->
 
 
 def test_a_session_is_refreshed_on_any_instance(instances: Instances) -> None:
-    """A refresh token from one instance works on the other, and its access tokens work on both."""
+    """A refresh token from one instance works on the other, where the new access token reads the user's history."""
     person = new_person(instances.here)
     session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
     instances.here.get("/fibonacci/11", headers=person.headers)

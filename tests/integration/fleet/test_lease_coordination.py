@@ -45,7 +45,7 @@ class Instance:
         self.failure: Exception | None = None
 
     async def make(self) -> Result:
-        """Wait until the test allows it, then return the computed result."""
+        """Wait for ``gate``, then raise ``failure``, or put the result into the cache and return it."""
         self.made += 1
         await self.gate.wait()
         if self.failure is not None:
@@ -54,7 +54,7 @@ class Instance:
         return MADE
 
     async def look_up(self) -> Result | None:
-        """Return None, because these look-ups find nothing."""
+        """Look up the result in the cache, and count the look-up."""
         self.looked_up += 1
         return await self.cache.get(PLAN.key)
 
@@ -67,7 +67,7 @@ class Instance:
         return asyncio.create_task(joined())
 
     def outcomes(self) -> dict[str, float]:
-        """Return how often each outcome occurred."""
+        """Return how often each outcome of a single flight occurred, except those that never did."""
         names = ("leader", "shared", "timed_out", "no_coordination")
         value = self.metrics.registry.get_sample_value
         counts = {name: value("pycalc_single_flight_total", {"outcome": name}) for name in names}
@@ -94,14 +94,14 @@ async def pair(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 
 async def led(here: Instance) -> asyncio.Task[Result]:
-    """Let an instance get the lease and begin to compute."""
+    """Let an instance get the lease and begin to compute; return the task."""
     task = here.join()
     await until(lambda: here.made == 1, "it has begun")
     return task
 
 
 async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance]) -> None:
-    """The other instance waits, and gets the whole result soon after it is computed."""
+    """While one instance computes a result, the other one waits; then it gets the result without computing."""
     here, there = pair
     leading = await led(here)
     waiting = [there.join() for _ in range(3)]
@@ -116,7 +116,7 @@ async def test_one_makes_it_and_the_other_gets_it(pair: tuple[Instance, Instance
 
 
 async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instance]) -> None:
-    """The leader counts its result as computed, the other instance as shared."""
+    """The instance that computes a result gets it as computed, and the other instance gets it as cached."""
     here, there = pair
     leading = asyncio.create_task(here.fleet.join(PLAN, here.look_up, here.make))
     await until(lambda: here.made == 1, "it has begun")
@@ -150,7 +150,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
-    """If the leader is killed, its lease expires, and another instance computes."""
+    """If the leader is gone without releasing its lease, the lease expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     await here.cache.aclose()
@@ -160,7 +160,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance
 
 
 async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
-    """If the leader's computation fails, or its client disconnects, another instance computes."""
+    """If the leader's computation fails, another instance computes."""
     here, there = pair
     here.failure = ComputationTimeout("too long")
     leading, waiting = await led(here), there.join()
@@ -186,7 +186,7 @@ async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[
 async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """While a leader waits for a worker, others wait for half a second plus five times the estimate.
+    """After half a second plus five times the estimate, an instance stops waiting for the leader, and computes.
 
     At that time, a request for another result with a longer estimate still waits.
     """
@@ -268,7 +268,7 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
     leading = claims[turns.index(True)]
     leading.release()
     leading.release()
-    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "it may be had again")
+    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "the lease can be taken again")
     assert await later.take() is False
 
 
@@ -305,7 +305,7 @@ async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRed
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
-    """Return a claim that holds a lease without knowing it, once the cache works again."""
+    """Make a claim that gets the lease, but not Redis's reply; return the claim once the cache works again."""
     other = here.cache.leases.claim("fibonacci:4")
     assert await other.take() is True
     other.release()
@@ -319,7 +319,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
 
 
 async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
-    """A damaged value is computed again, without waiting."""
+    """An instance that finds a damaged value computes the result again, as the leader."""
     here, there = pair
     here.gate.set()
     there.gate.set()

@@ -85,7 +85,7 @@ async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, 
 
 
 async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Calculations on both instances count towards one limit; refusals count nothing; a batch counts wholly or not."""
+    """Calculations on both instances count towards one limit; a refused request counts nothing, not even partly."""
     here, there = pair
     assert (await here.calculations.spend(b"ada", 6))[0][:3] == (10, 60, 4)
     assert (await there.calculations.spend(b"ada"))[0][:3] == (10, 60, 3)
@@ -103,7 +103,7 @@ async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_registrations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Three registrations from one address are admitted, whichever instances they reach."""
+    """Only three registrations from one address are admitted, whichever instances they reach."""
     here, there = pair
     await here.registrations.admit(HERE)
     await there.registrations.admit(HERE)
@@ -125,7 +125,7 @@ async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
-    """A login on one instance resets the short count on the other, but not the hourly one."""
+    """A login on one instance resets the failures of the last minute on the other, so ten more are checked there."""
     here, there = pair
     assert [await here.fail("ada") for _ in range(5)] == [0] * 5
     async with there.logins.attempt("ada", HERE):
@@ -156,10 +156,10 @@ async def test_addresses_add_up(pair: tuple[Instance, Instance]) -> None:
 async def test_without_redis_each_instance_counts_for_itself(
     own_real_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While Redis hangs, requests are admitted by local counts, and only the first one waits for Redis.
+    """While Redis hangs, each instance counts locally, and only its first command waits for Redis.
 
-    Redis may have counted that first one, so the instance does not. When Redis is back, local counts and waits stay in
-    force.
+    Redis may have counted that command, so the instance does not count it. After Redis is back, local counts and waits
+    stay in force.
     """
     here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
     own_real_redis.pause()
@@ -179,7 +179,7 @@ async def test_without_redis_each_instance_counts_for_itself(
     assert here.metric("pycalc_rate_limit_fallbacks_total", limit="calculations") == 12
     own_real_redis.resume()
     for each in (here, there):
-        await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "it is used")  # type: ignore[misc]
+        await until(lambda each=each: each.metric("pycalc_cache_circuit") == 0, "Redis is used")  # type: ignore[misc]
         with pytest.raises(RateLimited):
             await each.calculations.spend(b"ada")
     assert (await there.calculations.spend(b"bob", 10))[0].remaining == 0
@@ -190,14 +190,14 @@ async def test_without_redis_each_instance_counts_for_itself(
 
 
 async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
-    """Six calculations whose reply is late are counted once, by Redis; of ten, four remain."""
+    """If Redis replies late to a count of six calculations, they are counted once, by Redis; of ten, four remain."""
     each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # now Redis knows the script
     own_redis.pause()
     # Each task is a separate request.
     assert (await asyncio.create_task(each.calculations.spend(b"ada", 6)))[0].remaining == 4
     own_redis.resume()
-    await until(lambda: each.metric("pycalc_cache_circuit") == 0, "it is used")
+    await until(lambda: each.metric("pycalc_cache_circuit") == 0, "Redis is used again")
     assert (await asyncio.create_task(each.calculations.spend(b"ada", 4)))[0].remaining == 0
     with pytest.raises(RateLimited):
         await asyncio.create_task(each.calculations.spend(b"ada"))

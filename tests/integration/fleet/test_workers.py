@@ -81,7 +81,7 @@ def test_they_are_one_service(service: Server, data: Path) -> None:
 
 
 def test_a_process_that_dies_is_replaced(service: Server) -> None:
-    """If a process is killed, even right after its start, it is replaced, while clients are served."""
+    """If one of two processes is killed, another one replaces it, and both answer again."""
     before = set(children(service.pid))
     assert len(before) == 2
     victim = min(before)
@@ -118,7 +118,7 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server
 
 
 def test_they_end_together(ending: Server) -> None:
-    """SIGTERM ends all processes with status 0."""
+    """SIGTERM to the supervisor ends it with status 0, and ends all its processes."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGTERM)
     assert ending.process.wait(SECONDS) == 0
@@ -126,7 +126,7 @@ def test_they_end_together(ending: Server) -> None:
 
 
 def test_signals_again_and_again(ending: Server) -> None:
-    """Repeated signals end the processes only once, with status 0."""
+    """Repeated signals to the supervisor end it with status 0."""
     while ending.process.poll() is None:
         ending.process.send_signal(signal.SIGTERM)
         ending.process.send_signal(signal.SIGINT)
@@ -134,7 +134,7 @@ def test_signals_again_and_again(ending: Server) -> None:
 
 
 def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -> None:
-    """SIGTERM right after the processes' creation, before they are ready, ends them with status 0."""
+    """SIGTERM to the supervisor ends it with status 0, even while its processes are starting."""
     supervisor = spawn(SERVE, settings_of(tmp_path, free_port(), database_url=postgres_url, workers="2"))
     wait_until(lambda: len(children(supervisor.pid)) == 2, "both have been started")
     supervisor.send_signal(signal.SIGTERM)
@@ -142,7 +142,7 @@ def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -
 
 
 def test_without_their_supervisor_they_end(ending: Server) -> None:
-    """If the supervisor is killed, its processes end and release the port."""
+    """If the supervisor is killed, its processes end."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
