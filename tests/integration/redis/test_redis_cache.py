@@ -55,7 +55,7 @@ class TestRefusals:
         ],
     )
     async def test_a_user_without_rights_fails_the_ping(self, real_redis: Redis, rights: str, words: str) -> None:
-        """If its user lacks rights, the ping fails with Redis's message; with all rights it succeeds."""
+        """If the user in the URL lacks rights, the ping fails with Redis's message; with all rights it succeeds."""
         name = f"user-{secrets.token_hex(4)}"
         url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
         with Client(port=real_redis.port) as admin:
@@ -74,7 +74,7 @@ class TestRefusals:
                     await here.cache.ping()
 
     async def test_a_full_redis_passes_the_ping(self) -> None:
-        """If Redis is full, the ping succeeds, stored results are found, and refused ones are counted."""
+        """If Redis has no memory for new results, the ping succeeds."""
         with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
             async with opened(full.url) as here:
                 await here.cache.ping()
@@ -134,7 +134,7 @@ class TestSharing:
                 assert 90_000 < client.pttl(key) <= 100_000
 
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """The limit applies to the encoded size: 20,000 digits fit into 10,000 bytes, 30,000 do not."""
+        """The limit ``max_value`` applies to the encoded size: 20,000 digits fit into 10,000 bytes, 23,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
             assert here.cache.leases.is_storable(20_000)
             assert not here.cache.leases.is_storable(30_000)
@@ -174,7 +174,7 @@ class TestSharing:
     async def test_long_results_don_t_hold_the_event_loop(
         self, redis_url: str, monkeypatch: pytest.MonkeyPatch, size: int, inline: bool
     ) -> None:
-        """Compressing and decompressing that take more than a tenth of a millisecond run in another thread."""
+        """Results of 200,000 digits are encoded and decoded in another thread, those of 10,000 on the event loop."""
         on_loop: list[bool] = []
 
         def noting(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -311,7 +311,7 @@ STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
     "count": lambda cache: cache.counters("calculations").incr("ada", 60),
     "read a count": lambda cache: cache.counters("calculations").get("ada"),
 }
-# Results of replies that a real Redis might send too; a damaged value counts as a miss.
+# The expected results of replies that a real Redis might send too; a damaged value counts as a miss.
 MEANT: dict[tuple[str, str], object] = {
     ("null", "look up"): None,
     ("null", "read a count"): 0,
@@ -328,7 +328,7 @@ class TestOutages:
     """A Redis that fails in several ways."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """Concurrent look-ups wait together; after three waits in a row, none waits until Redis answers a probe."""
+        """Concurrent look-ups count as one wait; after three waits, look-ups fail at once until Redis answers again."""
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
@@ -359,7 +359,7 @@ class TestOutages:
             assert there.metric("pycalc_cache_circuit_opened_total") == 0
 
     async def test_killed(self, own_redis: AnyRedis) -> None:
-        """While Redis is killed, look-ups fail at once; after each restart it is used again."""
+        """After Redis is killed, look-ups fail at once; after each restart it is used again."""
         async with opened(own_redis.url) as there:
             for _ in range(3):
                 own_redis.kill()
@@ -453,7 +453,7 @@ class TestOutages:
         """An unexpected reply raises CacheUnavailable, unless it is one that a real Redis might send."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
-                await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "it has begun well")
+                await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "the circuit is closed")
 
                 async def ask() -> object:
                     return await STEPS[step](there.cache)

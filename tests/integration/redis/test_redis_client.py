@@ -75,7 +75,7 @@ async def test_more_commands_than_the_bound_are_refused(client: RedisClient) -> 
 
 
 async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
-    """A burst of as many requests as the service admits leaves the breaker closed, though some get no connection."""
+    """A burst of 512 commands leaves the breaker closed, even if some get no connection in time."""
     metrics = Metrics()
     client = RedisClient(redis_server.url, metrics, Times(answer=0.2))
     await client.breaker.begin()
@@ -103,7 +103,7 @@ async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
 
 
 async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
-    """A posted command above the limit is dropped silently; earlier ones arrive."""
+    """A background command (``post``) above the limit is dropped silently; earlier ones are executed."""
     client = RedisClient(own_redis.url, Metrics(), PATIENT)
     await client.breaker.begin()
     for _ in range(1_000):
@@ -116,7 +116,7 @@ async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
 
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
-    """A script is sent by its digest, and with its text only if Redis does not know it."""
+    """A script is executed whether Redis knows its digest or has forgotten it."""
     script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
     for _ in range(2):
         await client.execute(bool, client.redis.script_flush)
@@ -132,7 +132,7 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     """During an outage at most three requests wait; afterwards Redis is used again."""
     client = RedisClient(own_real_redis.url, Metrics(), Times())
     await client.breaker.begin()
-    await until(lambda: client.breaker.state is CircuitState.CLOSED, "it has begun well")
+    await until(lambda: client.breaker.state is CircuitState.CLOSED, "the first probe has succeeded")
     fail(own_real_redis)
     waits = 0
     while client.breaker.state is CircuitState.CLOSED:
@@ -144,6 +144,6 @@ async def test_an_outage_costs_a_request_little_and_ends_by_itself(
         client.execute(text, client.redis.get, "key").send(None)
     await asyncio.sleep(1.0)  # by now, probes are rare
     heal(own_real_redis)
-    await until(lambda: client.breaker.state is CircuitState.CLOSED, "it is asked again")
+    await until(lambda: client.breaker.state is CircuitState.CLOSED, "Redis is used again")
     assert await client.execute(text, client.redis.get, "key") is None
     await client.aclose()

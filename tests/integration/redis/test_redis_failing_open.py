@@ -35,7 +35,7 @@ def refusing() -> Iterator[str]:
 
 @contextmanager
 def of_strangers() -> Iterator[str]:
-    """Yield the URL of a Redis with another password."""
+    """Yield the URL of a Redis, with a wrong password."""
     with redis("--requirepass", "another") as server:
         yield server.url.replace("//", "//:wrong@")
 
@@ -58,9 +58,9 @@ def hanging() -> Iterator[str]:
 
 @contextmanager
 def talking(name: str) -> Iterator[str]:
-    """Yield the URL of another kind of server, which answers the first PING correctly.
+    """Yield the URL of a server that replies PONG to the first command on each connection, and then sends nonsense.
 
-    If it answers with numbers, it does so at most twice, because a counter would accept them as counts.
+    If the nonsense is a number, only two connections get the PONG, because a counter would accept the number.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
@@ -90,7 +90,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Set
 async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
     """Registration, login, calculations, limits, readiness and history work as without Redis.
 
-    Each time the circuit opens, the limit may fail to count one calculation.
+    Each time the circuit breaker opens, the rate limit may fail to count one calculation.
     """
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201

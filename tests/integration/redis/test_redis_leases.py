@@ -25,7 +25,7 @@ from tests.harness.waiting import found
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 KEY = "fibonacci:1"
-# A lease that lasts far longer than a test waits for its release.
+# Times with a lease that lasts far longer than a test waits for its release.
 LONG = Times(answer=5.0, lease=60.0)
 
 
@@ -72,7 +72,7 @@ async def test_a_lease_lasts_as_long_as_it_is_set_to(pair: tuple[Opened, Opened]
 
 
 async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While storing takes too long, results are dropped, but their leases are released."""
+    """If storing a result takes too long, the result is dropped, but its lease is released."""
 
     async def late(*_: object) -> None:
         raise AnswerLost("It is late.")

@@ -57,7 +57,7 @@ class Listener:
         self.heard += 1
 
     async def hears(self, what: str, publish: Callable[[], None] = lambda: None) -> None:
-        """Publish repeatedly until one more notification is received."""
+        """Call ``publish`` repeatedly until one more notification is received."""
         before = self.heard
 
         def heard() -> bool:
@@ -68,7 +68,7 @@ class Listener:
 
 
 async def test_what_one_says_all_hear(redis_url: str) -> None:
-    """All instances receive each notification."""
+    """An instance receives every notification that another instance publishes."""
     async with opened(redis_url) as here, opened(redis_url) as there:
         listener = Listener()
         there.cache.revocations.listen(listener)

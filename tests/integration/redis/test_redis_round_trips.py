@@ -113,9 +113,10 @@ async def test_a_conditional_request_asks_once_for_each_key(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A conditional request looks up the result, unless it is long, and on a miss its size, first and last digits.
+    """A conditional request looks up the result and, if it is not cached, its size, first and last digits.
 
-    For a residue these are the same look-up.
+    For a long result only the second look-up is made, and for a residue only the first. Results that take less time
+    than Redis are not looked up.
     """
     await make_known(asking, between, redis_server)
     tag = tag_of(path, resources)

@@ -44,7 +44,7 @@ async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> 
             except AnswerLost:
                 late += 1
             except CacheUnavailable:  # This task has just waited for a late reply.
-                await until(lambda: True, "others have a turn")
+                await until(lambda: True, "other tasks have run")
         assert late == 3
         for _ in range(100):
             there.refused_at_once()
@@ -90,9 +90,9 @@ async def test_a_slow_store_is_in_no_look_ups_way(own_real_redis: Redis) -> None
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
             await there.cache.put("fibonacci:1", result(digits(100_000)))
-            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "it is late")
+            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 1, "one is late")
             await there.cache.put("fibonacci:2", result(b"2"))
-            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 2, "it is dropped")
+            await until(lambda: there.metric("pycalc_cache_dropped_total", reason="circuit") == 2, "one is dropped")
             for n in range(100):
                 assert await there.cache.get(f"pow:{n}:1") is None
             assert there.metric(OPENED) == 0
