@@ -139,7 +139,7 @@ class TestAnswers:
         assert [row["id"] for row in history(client)] == [told["id"] for told in reversed(results)]
 
     def test_it_is_nobodys_copy(self, client: httpx.Client) -> None:
-        """A batch's answer is private and may not be stored."""
+        """A batch's answer has ``Cache-Control: private, no-store``."""
         answer = client.post("/batch", json={"operations": [item("factorial", n=3)]})
         assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.headers["Content-Type"] == "application/json"
@@ -248,7 +248,7 @@ class TestBounds:
             assert outcomes == [("result-too-large",)] * planned + [("computation-timeout",)] * (1_000 - planned)
 
     def test_the_deadline(self) -> None:
-        """Each item that is unfinished at the batch's deadline becomes a computation-timeout."""
+        """Each item that is unfinished at the batch's deadline becomes a computation-timeout problem."""
         with pycalc(compute_timeout="0.4", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)

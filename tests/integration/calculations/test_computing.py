@@ -108,7 +108,7 @@ class TestWorkers:
             assert client.get("/factorial/20001", headers=person.headers).status_code == 200
 
     def test_factors_that_are_found_before_the_deadline_are_in_the_problem(self) -> None:
-        """At the deadline of a factorization, the problem has the prime factors found so far, with exponents."""
+        """A factorization that reaches its deadline gets 504 with the prime factors found so far, with exponents."""
         primes = [int(gmpy2.next_prime(2**bits)) for bits in (30, 300, 301)]
         with (
             pycalc(compute_timeout="2", compute_workers="1") as server,  # the start of a worker does not count

@@ -121,7 +121,7 @@ async def test_a_retry_may_ask_for_the_bare_digits(caller: httpx.AsyncClient) ->
 
 
 async def test_the_quoted_and_the_bare_form_are_one_key(caller: httpx.AsyncClient) -> None:
-    """A key in quotation marks, also with escapes, and the same key without them are one key."""
+    """A key in quotation marks, with or without escapes, is the same key as the text without quotation marks."""
     for forms in (('"abc-1"', "abc-1"), ('"a\\"b\\\\c"', 'a"b\\c'), ("!", '"!"'), ("~" * 255, f'"{"~" * 255}"')):
         first, again = [await post(caller, "/calculations", FIBONACCI, form) for form in forms]
         assert (REPLAYED in first.headers, again.headers.get(REPLAYED)) == (False, "true")
@@ -212,7 +212,7 @@ async def test_a_request_beyond_a_limit_is_not_kept(caller: httpx.AsyncClient, r
 
 
 async def test_a_batch_without_a_calculation_is_not_kept(caller: httpx.AsyncClient) -> None:
-    """A batch of problems only has recorded nothing, so its retry is carried out again."""
+    """A batch in which every item fails records nothing, so its retry is carried out again."""
     body = {"operations": [{"operation": "factorial", "input": {"n": -1}}]}
     answers = [await post(caller, "/batch", body, "empty") for _ in range(2)]
     assert [answer.headers.get(REPLAYED) for answer in answers] == [None, None]
@@ -220,7 +220,7 @@ async def test_a_batch_without_a_calculation_is_not_kept(caller: httpx.AsyncClie
 
 
 async def test_a_full_batch_is_answered_again(caller: httpx.AsyncClient) -> None:
-    """A batch of 1,000 items, a third of them problems, is answered again in full."""
+    """A retry of a batch of 1,000 items, a third of which are invalid, gets the whole first answer."""
     operations = [{"operation": "factorial", "input": {"n": n if n % 3 else -n}} for n in range(1, 1_001)]
     first = await post(caller, "/batch", {"operations": operations}, "full")
     again = await post(caller, "/batch", {"operations": operations}, "full")

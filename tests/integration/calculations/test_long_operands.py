@@ -25,7 +25,7 @@ NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the test's changes."""
+    """Return settings with the changes in the test's parameters, if any."""
     return changed(settings, **getattr(request, "param", {}))
 
 

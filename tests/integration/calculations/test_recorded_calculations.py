@@ -55,7 +55,7 @@ NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with the test's changes."""
+    """Return settings with the changes in the test's parameters, if any."""
     return changed(settings, **getattr(request, "param", {}))
 
 
@@ -319,7 +319,7 @@ class TestDigits:
 
     @pytest.mark.parametrize(("settings", "status"), [({}, 200), (NOT_CACHED, 404)], indirect=["settings"])
     async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient, status: int) -> None:
-        """After a calculation with long operands, a short result can be read, and a long one while it is cached."""
+        """Of calculations with long operands, a short result can be read, but a long one only while it is cached."""
         short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
         assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
         cases: list[tuple[float, dict[str, object]]] = [

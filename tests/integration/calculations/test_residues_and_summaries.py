@@ -88,7 +88,7 @@ class TestResidues:
     @pytest.mark.parametrize("mod", ["0", "0e3", "0x0", "-1", "abc", "", "1.5", "1e-3", "%2B7", "9" * 10_001])
     @pytest.mark.parametrize("path", ["/fibonacci/10", "/factorial/10", "/pow/2/10"])
     def test_a_modulus_is_a_whole_number_from_1(self, client: httpx.Client, path: str, mod: str) -> None:
-        """An invalid modulus gets 422 with a pointer to /mod, for each operation."""
+        """An invalid modulus gets 422 with a pointer to /mod, for fibonacci, factorial and pow."""
         answer = client.get(f"{path}?mod={mod}")
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#validation-error")
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/mod"]

@@ -51,7 +51,7 @@ class TestBudget:
     async def test_a_long_result_counts_from_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A long result counts from before its computation until it is sent; a short one never counts."""
+        """A long result counts towards the response memory from before its computation until it is sent."""
         headers, memory = await logged_in(client), resources.response_memory
         asking = asyncio.create_task(client.get(LONG, headers=headers))
         await until(lambda: memory.taken > 0, "the result is counted")
@@ -106,7 +106,7 @@ class TestBudget:
     async def test_a_batch_that_fails_is_counted_out(
         self, client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """If a batch raises any error, its memory is released."""
+        """If a batch fails with an unexpected error, its memory is released."""
 
         async def record(_: object) -> None:
             raise LookupError

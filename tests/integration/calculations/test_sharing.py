@@ -54,7 +54,7 @@ class One:
         return metric(self.client, "pycalc_compute_running")
 
     def gone(self) -> float:
-        """Return the number of clients that have disconnected."""
+        """Return the number of clients that have disconnected before the end of their response."""
         return metric(self.client, "http_requests_total", status="499")
 
 

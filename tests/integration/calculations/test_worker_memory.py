@@ -26,7 +26,7 @@ EXHAUSTIVE = ("factorial", ("1100000",))
 
 
 def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OPTIONS) -> Plan:
-    """Return the plan of a calculation."""
+    """Return the plan of a calculation, which contains its estimated memory."""
     return make_plan(25_000_000, name, literals, options)
 
 
@@ -60,7 +60,7 @@ def death(number: int) -> None:
 async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """If GMP reaches the memory limit, it aborts the worker: ComputationTimeout is raised, and a retry succeeds."""
+    """If GMP reaches the memory limit, it aborts the worker: ComputationTimeout is raised, and later ones work."""
     plan = plan_for(*EXHAUSTIVE)
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.compute(replace(plan, memory=LITTLE), USER)
