@@ -108,7 +108,7 @@ def hanging(broker: Kafka) -> Iterator[None]:
 
 
 def told(server: Server, name: str) -> float:
-    """Return the value of a process's metric."""
+    """Return the value of a running process's metric."""
     with httpx.Client(base_url=server.url) as client:
         return metric(client, name)
 
@@ -179,7 +179,7 @@ async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connectio
 async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
     real_kafka: Kafka, shared: dict[str, Any], tmp_path: Path
 ) -> None:
-    """While the broker hangs, a consumer that has counted a batch but can't commit it ends at SIGTERM."""
+    """While the broker hangs, a consumer that has counted a batch but can't commit its offsets ends at SIGTERM."""
 
     async def in_hand() -> bool | None:
         waits = "SELECT true FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"

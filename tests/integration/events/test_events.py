@@ -90,7 +90,7 @@ def test_resuming_leaves_no_gap_and_repeats_nothing(client: httpx.Client) -> Non
 
 
 def test_an_unknown_id_resumes_where_it_would_stand(client: httpx.Client) -> None:
-    """An unknown id resumes at its place in the order, so that no event is missed."""
+    """A client that resumes after an unknown id gets all events with higher ids."""
     person = new_person(client)
     made = calculate(client, person, "/fibonacci/1", "/fibonacci/2")
     with listening(client, person, last_id="00000000-0000-7000-8000-000000000000") as events:

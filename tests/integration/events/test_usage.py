@@ -27,7 +27,7 @@ def client(data: Path) -> Iterator[httpx.Client]:
 
 
 def totals(client: httpx.Client, person: Person, **parameters: str) -> list[dict[str, Any]]:
-    """Return the items of the usage report."""
+    """Return the items of a user's usage report."""
     answer = client.get("/usage", headers=person.headers, params=parameters)
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
@@ -35,12 +35,12 @@ def totals(client: httpx.Client, person: Person, **parameters: str) -> list[dict
 
 
 def counted(client: httpx.Client, person: Person) -> int:
-    """Return the number of calculations in the totals."""
+    """Return the number of calculations in a user's usage totals."""
     return sum(item["count"] for item in totals(client, person))
 
 
 def of_history(client: httpx.Client, person: Person) -> dict[Key, Counter[str]]:
-    """Return the expected totals, computed from the history."""
+    """Return a user's expected totals by day and operation, computed from the history."""
     items = client.get("/secure-history?limit=1000", headers=person.headers).json()["items"]
     sums: dict[Key, Counter[str]] = defaultdict(Counter)
     for item in items:
