@@ -69,7 +69,7 @@ def calculate(client: httpx.Client, person: Person, n: int) -> dict[str, Any]:
 
 
 def counted(client: httpx.Client, person: Person) -> list[int]:
-    """Return the number of calculations and of cache hits in the totals."""
+    """Return the number of calculations and of cache hits in a user's usage totals."""
     items = client.get("/usage", headers=person.headers).raise_for_status().json()["items"]
     return [sum(item[name] for item in items) for name in ("count", "cached")]
 
@@ -90,7 +90,7 @@ def ready(client: httpx.Client) -> bool:
 
 
 def try_everything(settings: dict[str, Any], data: Path) -> None:
-    """Check a combination before and after a restart."""
+    """Check a service with these settings, before and after a restart."""
     with service(data, settings) as client:
         person = new_person(client)
         made = calculate(client, person, 300)

@@ -158,7 +158,7 @@ def _handed(clients: tuple[httpx.Client, ...]) -> float:
 def test_when_the_leader_is_killed_the_other_one_computes(
     postgres_server: Postgres, migrated: str, real_redis: Redis
 ) -> None:
-    """If the leader is killed during a computation, the waiting instance computes once the lease has expired."""
+    """If the computing instance is killed, the waiting instance computes the result once the lease has expired."""
     namespace = new_name()
     with (
         pair(postgres_server, migrated, f"{real_redis.url}?namespace={namespace}") as (servers, here, there),

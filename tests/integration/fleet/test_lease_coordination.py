@@ -59,7 +59,7 @@ class Instance:
         return await self.cache.get(PLAN.key)
 
     def join(self, plan: Plan = PLAN) -> asyncio.Task[Result]:
-        """Start a task that joins the single flight for the result."""
+        """Start a task that gets the result of ``plan`` by single flight."""
 
         async def joined() -> Result:
             return (await self.fleet.join(plan, self.look_up, self.make)).result
@@ -127,7 +127,7 @@ async def test_what_another_one_made_is_handed_over(pair: tuple[Instance, Instan
 
 
 async def test_a_later_request_finds_the_result(pair: tuple[Instance, Instance]) -> None:
-    """The result is stored before the lease is released, so that nobody else computes it in between."""
+    """The result is stored before the lease is released, so that no other instance computes it in between."""
     here, there = pair
     here.gate.set()
     for _ in range(10):
@@ -150,7 +150,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
-    """If the leader is gone without releasing its lease, the lease expires, and another instance computes."""
+    """If the holder of a lease dies without releasing it, the lease expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     await here.cache.aclose()
@@ -160,7 +160,7 @@ async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance
 
 
 async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Instance]) -> None:
-    """If the leader's computation fails, another instance computes."""
+    """If the computation of one instance fails, the instance that waits for it computes the result."""
     here, there = pair
     here.failure = ComputationTimeout("too long")
     leading, waiting = await led(here), there.join()
@@ -173,7 +173,7 @@ async def test_when_the_leader_fails_another_one_tries(pair: tuple[Instance, Ins
 
 
 async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[Instance, Instance]) -> None:
-    """If a leader's clients disconnect, it releases the lease, so that nobody waits for it."""
+    """If the clients of the computing instance disconnect, it releases the lease, and the waiting instance computes."""
     here, there = pair
     leading, waiting = await led(here), there.join()
     leading.cancel()
@@ -186,7 +186,7 @@ async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[
 async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """After half a second plus five times the estimate, an instance stops waiting for the leader, and computes.
+    """An instance waits for half a second plus five times the estimated time, then computes the result itself.
 
     At that time, a request for another result with a longer estimate still waits.
     """
@@ -208,7 +208,7 @@ async def test_the_wait_is_bounded_by_the_estimate(
 
 
 async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Instance]) -> None:
-    """After its time limit an instance stops waiting for a slow leader, and computes without the lease."""
+    """After its time limit, an instance stops waiting for another one's result, and computes without the lease."""
     here, there = pair
     there.fleet = Coordination(there.cache.leases, there.metrics, longest=0.1)
     leading = await led(here)
@@ -234,7 +234,7 @@ async def test_cheap_and_very_long_results_are_not_coordinated(
 
 
 async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None:
-    """If Redis stops, a waiting instance soon computes itself, and a later one does so at once.
+    """If Redis stops, a waiting request soon computes the result itself, and a later request does so at once.
 
     Neither counts as timed out.
     """
@@ -255,7 +255,7 @@ async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=60.0)], indirect=True)
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
-    """Of many concurrent claims one gets the lease; another one gets it only after the release."""
+    """Of 40 concurrent claims, one gets the lease; a later claim gets it only after the release."""
     here, there = pair
     claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
@@ -273,12 +273,12 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
 
 
 async def held(claim: Claim) -> bool | None:
-    """Try to take a lease; return None if that fails."""
+    """Try to take a lease; return True, or None if it is not granted."""
     return await claim.take() is True or None
 
 
 async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
-    """If the answer to a granted claim is lost, repeating the claim gets the lease, and another claim does not."""
+    """If Redis's reply to a granted claim is lost, repeating that claim gets the lease, and no other claim gets it."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
@@ -292,7 +292,7 @@ async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis
 
 
 async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
-    """If the answer to a claim is lost, releasing the claim releases the lease that Redis may have granted."""
+    """If Redis's reply to a claim is lost, releasing the claim releases the lease that Redis may have granted."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)
@@ -319,7 +319,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
 
 
 async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
-    """An instance that finds a damaged value computes the result again, as the leader."""
+    """An instance that finds a damaged value gets the lease, and computes the result again."""
     here, there = pair
     here.gate.set()
     there.gate.set()

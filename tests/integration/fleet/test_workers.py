@@ -29,7 +29,7 @@ SECONDS = 60.0
 
 @contextmanager
 def two_processes(data: Path, database_url: str) -> Iterator[Server]:
-    """Run a service of two processes; its supervisor fills the data folder before they start."""
+    """Run a service of a supervisor and two server processes, and wait until both of these answer."""
     with pycalc(data=data, database_url=database_url, workers="2", compute_workers="1") as running:
         wait_until(lambda: len(children(running.pid)) == 2 and len(answering(running)) == 2, "both answer")
         yield running
@@ -162,7 +162,7 @@ def test_without_their_supervisor_they_end(ending: Server) -> None:
 def test_what_can_not_work_ends_with_a_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
 ) -> None:
-    """Several processes with SQLite, or without a reachable database, end the start with status 1 and a message."""
+    """With several processes, an SQLite file or an unreachable database ends ``pycalc serve`` with a message."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "serve"],
         env={
