@@ -146,7 +146,7 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="size") == 2
 
     async def test_what_can_t_be_stored_stops_nothing(self, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An unexpected error while storing one result drops and counts it, and the next result is stored."""
+        """If storing a result fails unexpectedly, the result is dropped and counted, and the next one is stored."""
 
         def failing(name: bytes, kept: Result) -> bytes:
             if kept.text == b"5":
@@ -286,7 +286,7 @@ class TestDamage:
                 assert await there.cache.get("fibonacci:1") == result(b"1")
 
     async def test_a_value_of_another_kind_is_refused(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A list in place of a string is an error of that command only, and does not open the circuit."""
+        """If Redis has a list in place of a value, the look-up fails, but the circuit stays closed."""
         async with opened(redis_url) as here, opened(f"{redis_url}&max_bytes=0") as there:
             await here.cache.put("fibonacci:1", result())
             with Client(port=redis_server.port) as client:

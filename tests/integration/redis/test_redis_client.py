@@ -50,7 +50,7 @@ async def test_each_command_has_its_own_answer(client: RedisClient) -> None:
 
 
 async def test_a_refused_command_is_its_own_affair(client: RedisClient) -> None:
-    """A refused command affects no concurrent one, and the breaker stays closed."""
+    """A command that Redis refuses does not affect concurrent ones, and the breaker stays closed."""
     answers: Sequence[object] = await asyncio.gather(
         client.execute(bytes, client.redis.echo, "1"),
         client.execute(bytes, client.redis.execute_command, "NONSENSE"),

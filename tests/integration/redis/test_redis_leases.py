@@ -101,7 +101,7 @@ async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[O
 async def test_a_failed_computation_releases_the_lease_at_once(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """If its computation fails, a leader releases its lease at once, whatever is waiting to be stored."""
+    """If the computation fails, the lease is released at once, even while another result waits to be stored."""
     here, there = pair
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
@@ -113,7 +113,7 @@ async def test_a_failed_computation_releases_the_lease_at_once(
 async def test_a_lease_is_kept_until_the_result_is_stored(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """A lease is renewed until the result is stored, so that nobody else computes it and all find it."""
+    """A lease is renewed until the result is stored, so that no other instance computes the result."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))
@@ -133,7 +133,7 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
 async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
     pair: tuple[Opened, Opened], encoding: threading.Event
 ) -> None:
-    """While a full queue drops others, a result that is being compressed stays and keeps its lease."""
+    """While a full queue drops new results, a result that is being compressed keeps its lease and is stored."""
     here, there = pair
     claim, waiting = await leading(here), there.cache.leases.claim(KEY)
     kept = result(digits(100_000))

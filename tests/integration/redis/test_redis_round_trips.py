@@ -49,7 +49,7 @@ async def asking(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def make_known(asking: httpx.AsyncClient, between: Proxy, redis_server: AnyRedis) -> None:
-    """Load the scripts of claims and releases into Redis."""
+    """Make Redis forget all scripts, then load those that take and release leases."""
     with Client(port=redis_server.port) as client:
         client.script_flush()
     assert (await asking.get("/factorial/100001")).status_code == 200
@@ -80,9 +80,9 @@ async def test_one_round_trip_is_waited_for(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A miss waits for one round trip, which also claims a lease if the result is expensive; storing follows later.
+    """A cache miss takes one round trip for the look-up, which also claims a lease if the result is expensive.
 
-    Results that take less time than Redis are neither looked up nor stored.
+    The result is stored later. Results that take less time than Redis are neither looked up nor stored.
     """
     await make_known(asking, between, redis_server)
     for asked in (miss, hit):
