@@ -43,7 +43,7 @@ async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> 
                 await there.cache.get("key")
             except AnswerLost:
                 late += 1
-            except CacheUnavailable:  # This task has just waited for a late reply.
+            except CacheUnavailable:  # the look-up failed, but not by a late reply
                 await until(lambda: True, "other tasks have run")
         assert late == 3
         for _ in range(100):
