@@ -1,8 +1,8 @@
-"""A drill in which one account takes as much as the default limits allow; what it got is projected to a whole day.
+"""A drill in which one account takes as much as the default limits allow; its use is projected to a whole day.
 
-The account calculates in batches, computes the largest results that nobody has cached, downloads one that is cached,
-and exports its history. It does all of this at once, without a pause after a refusal. Meanwhile another user asks for
-small calculations.
+The account calculates in batches, computes long results that are not cached, downloads a cached one, and exports its
+history. It does all of this at once, without a pause after a refusal. Meanwhile another user asks for small
+calculations.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _DISK_BYTES = 250e6  # the most disk space that one account may take, as the ope
 _LIMITS = ("rate_limit", "compute_quota", "digits_quota", "history_quota")
 _WITH_EXPORTS = 1.05  # factor on the quota of bytes, because a running export is completed even beyond the quota
 _BATCH = 1_000
-_EXPONENT = "140"  # each result has 840 to 1,000 digits: recorded in full, in a row that counts as a long one
+_EXPONENT = "140"  # each result has 840 to 1,000 digits, so its row counts as four in the history quota
 _CONNECTIONS = {"calculations": 2, "computing": 8, "downloads": 4, "exports": 1}
 _TEXT = {"Accept": "text/plain"}
 
 
 def _requests(kind: str) -> Iterator[dict[str, Any]]:
-    """Yield requests of one of the kinds in _CONNECTIONS, without end."""
+    """Yield the arguments of ``httpx`` requests of a kind in _CONNECTIONS, without end."""
     for number in count(1):
         if kind == "calculations":
             x = 1_000_000 + number * _BATCH
             items = [{"operation": "pow", "input": {"x": str(x + index), "y": _EXPONENT}} for index in range(_BATCH)]
             yield {"method": "POST", "url": "/batch", "json": {"operations": items}}
-        elif kind == "computing":  # the range of one byte spends nearly nothing of the quota of bytes
+        elif kind == "computing":  # a range of one byte uses almost nothing of the quota of bytes
             url, headers = f"/factorial/{1_000_000 + number}", {**_TEXT, "Range": "bytes=0-0"}
             yield {"method": "GET", "url": url, "headers": headers}
         elif kind == "downloads":
@@ -56,7 +56,7 @@ def _requests(kind: str) -> Iterator[dict[str, Any]]:
 
 
 async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[str, Any]], got: Counter[str]) -> None:
-    """Send one request after the other; count the granted calculations and bytes, and the refusals."""
+    """Send requests until cancelled; count the granted calculations and bytes, the refusals and the internal errors."""
     while True:
         with suppress(httpx.HTTPError):
             async with client.stream(**next(requests)) as answer:
@@ -70,7 +70,7 @@ async def _take(client: httpx.AsyncClient, kind: str, requests: Iterator[dict[st
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the greedy clients for ``seconds`` seconds, then send the counts of what they were granted."""
+    """Run the greedy clients for ``seconds`` seconds, then send their counts to ``report``."""
     os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     got = Counter[str]()
@@ -90,7 +90,7 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 
 
 def _bytes_in_use(file: Path) -> int:
-    """Return the size of a database without its free pages."""
+    """Return the size in bytes of an SQLite database, without its free pages."""
     with closing(sqlite3.connect(file)) as database:
         pages, free, size = (
             database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
@@ -99,9 +99,9 @@ def _bytes_in_use(file: Path) -> int:
 
 
 def greedy(seconds: float = 600.0, **lower: str) -> Finding:
-    """Attack a server while timing another user; compute what the account could get in a whole day.
+    """Use one account as greedily as possible while timing another user; project the use to a whole day.
 
-    ``lower`` holds limits that replace the default ones, so that a short attack reaches them.
+    ``lower`` holds limits that replace the default ones, so that a short drill reaches them.
     """
     limits: dict[str, Any] = {name: str(Settings.model_fields[name].default) for name in _LIMITS} | lower
     with TemporaryDirectory(prefix="drill-") as folder:
@@ -144,7 +144,7 @@ def greedy(seconds: float = 600.0, **lower: str) -> Finding:
             too_many_calculations=worst["calculations"] > day,
             too_many_hours=worst["hours"] > hourly.amount / hourly.seconds * _DAY / 3_600,
             too_many_bytes=worst["GB"] > _WITH_EXPORTS * daily.amount / 1e9,
-            # With few rows, partly filled pages make up most of the disk space, so it is not judged.
+            # After a single batch, partly filled pages make up most of the database, so its size is not judged.
             too_much_disk=got["calculations"] > _BATCH and worst["MB of disk"] > _DISK_BYTES / 1e6,
             nothing_refused=not got["refused"],
             slow_calculations=p99(calculations) > CALCULATION_MS,

@@ -1,8 +1,8 @@
-"""A drill that measures another user's latencies while a hostile account and a hostile address attack for ten minutes.
+"""A drill that measures another user's latencies while a hostile account and a hostile IP address attack the service.
 
-The hostile account asks for the largest operands of each operation and for batches of them, and reads slowly. The
-hostile address sends large and broken bodies, invents credentials, and asks for the pages that need no credentials. The
-other user asks for small calculations, one after the other, and a probe asks for ``/healthz``.
+Clients of the hostile account ask for expensive calculations and batches, and some read their answers slowly. Clients
+of the hostile address have no account: they send large and broken bodies, invent credentials, and ask for public pages.
+The other user asks for small calculations, one after the other, and a probe asks for ``/healthz``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _smooth_modulus(digits: int) -> int:
-    """Return twice the product of the first primes, about 10^digits, modulo which few numbers are invertible."""
+    """Return twice the product of the first primes, about 10^``digits``; few numbers have an inverse modulo it."""
     product = 2
     for prime in _PRIMES:
         product *= prime
@@ -85,7 +85,7 @@ def address_requests() -> Iterator[bytes]:
 
 
 async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen: Counter[int]) -> None:
-    """Send one request after the other and count the statuses; reconnect when the connection has ended."""
+    """Send one request after the other until the time ``until``, and count the statuses; reconnect after a failure."""
     while monotonic() < until:
         with suppress(OSError, Unanswered, ValueError, TimeoutError):
             connection = await Connection.open(port)
@@ -113,7 +113,7 @@ async def _read_slowly(port: int, token: str, until: float) -> None:
 
 
 def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
-    """Run the hostile clients for ``seconds`` seconds, then send the count of each status."""
+    """Run the hostile clients for ``seconds`` seconds, then send the count of each status to ``report``."""
     os.nice(10)  # on a real network the clients run on other machines
     sys.set_int_max_str_digits(0)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -148,7 +148,7 @@ def attacked(
 
 
 async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: Counter[int]) -> list[float]:
-    """Send one request after the other, with pauses; return the latencies in seconds."""
+    """Send one request after the other, with pauses, until the time ``until``; return the latencies in seconds."""
     connection, latencies = await Connection.open(port), []
     while monotonic() < until:
         if not connection.usable:
@@ -162,7 +162,7 @@ async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: C
 
 
 async def others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
-    """Send small calculations and health checks; return the latencies of each kind, and the statuses of all."""
+    """Request calculations and health checks; return the latencies of each kind in seconds, and counts of statuses."""
     until, statuses = monotonic() + seconds, Counter[int]()
     bearer = {"Authorization": f"Bearer {token}"}
     small = (request(f"/pow/{number}/2", bearer) for number in count(10_000))
@@ -174,7 +174,7 @@ async def others(port: int, token: str, seconds: float) -> tuple[list[float], li
 
 
 def hostile(seconds: float = 600.0) -> Finding:
-    """Attack for ``seconds`` seconds; measure the latencies of another user and of a health check meanwhile."""
+    """Measure the latencies of another user and of health checks for ``seconds`` seconds, during an attack."""
     with pycalc(login_limit="10/minute") as server:
         user, attacker = log_in(server, "user"), log_in(server, "attacker")
         with attacked(_attack, server.port, attacker, seconds + 5) as seen:

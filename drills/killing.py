@@ -26,7 +26,7 @@ from tests.harness.waiting import until
 _FEWEST_ANSWERS = 20
 _LONGEST_LOAD = 0.6
 _LONGEST_START = 1.2
-# Every tenth kill hits a server that is still starting.
+# In every tenth round, the server is killed soon after its start, mostly before it is ready.
 _STARTS_EVERY = 10
 
 
@@ -41,7 +41,7 @@ class _Service:
 
 
 def killing(rounds: int = 200) -> Finding:
-    """Kill a server ``rounds`` times; each new server continues with the data of the last one."""
+    """Kill a server ``rounds`` times under load, or soon after its start; each server continues with the same data."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         service = _Service(partial(pycalc, data=data, port=port), settings_of(data, port))
@@ -57,7 +57,10 @@ def killing(rounds: int = 200) -> Finding:
 
 
 def killing_several(rounds: int = 50) -> Finding:
-    """Kill one process of a service on PostgreSQL, then all of its processes at once, ``rounds`` times."""
+    """Kill one server process of a service on PostgreSQL, then all of them, in each of ``rounds`` rounds.
+
+    Every tenth round kills the service soon after its start instead.
+    """
     with postgres() as database, TemporaryDirectory(prefix="drill-") as folder:
         url, data, port = database.new_database(), Path(folder), free_port()
         asyncio.run(migrate_database(url))
@@ -73,7 +76,7 @@ def killing_several(rounds: int = 50) -> Finding:
 
 
 async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
-    """Kill the service ``rounds`` times under load; return the ledger of requests, a summary, and the faults."""
+    """Kill the service in ``rounds`` rounds; return all requests, and the figures and the faults by name."""
     ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, not secrets
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
@@ -93,7 +96,7 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
                     left_behind += await _kill(server, ledger, wait, several=service.several)
         with service.start() as server:
             expected = set(ledger.acknowledged()) - {first}
-            await until(lambda: expected <= set(follower.told), "every event has been told", 60)
+            await until(lambda: expected <= set(follower.told), "every event has arrived", 60)
             rows = list(over_http(server.url, token))
             uncounted = await not_counted(server.url, token, len(rows))
     figures = {
@@ -108,14 +111,17 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
 
 
 async def _kill_one(server: Server, ledger: Ledger, chance: random.Random) -> None:
-    """Kill one of the server processes; the others continue, and a new one replaces it."""
+    """Kill one of the server processes at a random moment, while the others continue to serve."""
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(chance.uniform(0, _LONGEST_LOAD))
     os.kill(chance.choice(children(server.pid)), signal.SIGKILL)
 
 
 async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool) -> int:
-    """Wait for some answers and ``seconds`` more, then kill a service; return how many workers are alive 2 s later."""
+    """Wait for some answers and ``seconds`` more, then kill the server; return how many workers still run 2 s later.
+
+    With ``several``, kill all server processes and their supervisor.
+    """
     await ledger.more_answers(_FEWEST_ANSWERS)
     await asyncio.sleep(seconds)
     os.kill(server.pid, signal.SIGSTOP)  # the supervisor must start no replacement meanwhile
@@ -125,14 +131,14 @@ async def _kill(server: Server, ledger: Ledger, seconds: float, *, several: bool
         os.kill(each, signal.SIGKILL)
     server.process.wait()
     try:
-        await until(lambda: not any(map(alive, workers)), "the workers have ended with it", 2)
+        await until(lambda: not any(map(alive, workers)), "the workers have ended", 2)
     except AssertionError:
         return sum(map(alive, workers))
     return 0
 
 
 async def _kill_at_start(environment: Mapping[str, str], seconds: float) -> None:
-    """Kill a service ``seconds`` seconds after its start, even before it is ready."""
+    """Start a service, and kill all its processes ``seconds`` seconds later, even if it is not ready."""
     process = spawn(SERVE, environment)
     await asyncio.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)

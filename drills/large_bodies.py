@@ -1,4 +1,4 @@
-"""A drill with bodies of 100 MB, declared and chunked: the service refuses them without keeping them in memory."""
+"""A drill with request bodies of 100 MB, half of them chunked: the service refuses them and keeps none in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORGET_PEAK = "5"
 
 
 def large_bodies(megabytes: int = 100) -> Finding:
-    """Send bodies of ``megabytes`` MB, several at once; judge the answers and the growth of the memory peak."""
+    """Send bodies of ``megabytes`` MB, several at once; judge the answers and how much peak memory grows."""
     with pycalc() as server:
         token = log_in(server)
         body = bytes(megabytes * 1_000_000)

@@ -1,6 +1,6 @@
 """A drill in which the database fails under load: writes are refused promptly, reads continue, and recovery is quick.
 
-Each kind of outage is a context manager that breaks the database while its body runs.
+Each kind of outage is a context manager that breaks the database during its ``with`` block.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _READ_EVERY = 0.05
 
 _STRACE = ("strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100s")
 
-# A context manager that breaks the database of the server with this data folder while its body runs.
+# A function of a server and its data folder; it returns a context manager that breaks the server's database.
 Fault = Callable[[Server, Path], AbstractContextManager[None]]
 
 
 @dataclass(slots=True)
 class Readings:
-    """The statuses and the longest latency of read requests, which are sent all the time."""
+    """The statuses and the longest latency of the read requests that one client sends all the time."""
 
     slowest: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
 
     async def keep_reading(self, port: int, token: str) -> None:
-        """Send read requests until cancelled."""
+        """Send read requests until cancelled; reconnect when the server closes the connection."""
         headers = {"Authorization": f"Bearer {token}"}
         while True:
             connection = await Connection.open(port)
@@ -65,7 +65,7 @@ class Readings:
 
     @property
     def failed(self) -> str:
-        """Return the read requests that were not answered with 200."""
+        """Return a text that counts the read requests without a 200, by path and status; empty if there are none."""
         return ", ".join(f"{times} x {what}" for what, times in self.statuses.items() if not what.endswith(" 200"))
 
 
@@ -77,7 +77,7 @@ class Outage:
     ended: float = 0.0
     # True when /readyz reported the outage.
     not_ready: bool = False
-    # Seconds from the outage's end to the first event of a calculation made after it.
+    # Seconds from the outage's end to the first event that arrived after it.
     events_after: float = 0.0
 
 
@@ -86,7 +86,7 @@ async def _suffer(
 ) -> tuple[Ledger, Readings, Outage]:
     """Keep a server under load before, during and after an outage; return the observations."""
     ledger, readings, outage = Ledger(), Readings(), Outage()
-    # So that the answers' times are those of the database, not of computations.
+    # Without requests for worker processes, the answers' times depend on the database, not on computations.
     load = Load(ledger, token, patient=True, workers=False)
     (first,) = (await ask_once(ledger, server.port, token)).ids
     follower = Follower(server.port, token, first)
@@ -115,8 +115,8 @@ async def _status(port: int, path: str) -> int:
 
 
 def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) -> Finding:
-    """Run a service in a new folder through an outage, and return the finding."""
-    with pycalc(data=folder, min_free_disk="0") as server:  # the drill fills a small disk to the last byte
+    """Run a service that keeps its data in ``folder``, cause the outage, and return the finding."""
+    with pycalc(data=folder, min_free_disk="0") as server:  # one of the outages is a full disk
         ledger, readings, outage = asyncio.run(_suffer(server, log_in(server), folder, fault, seconds))
     hit = [each for each in ledger.exchanges if each.sent + each.seconds >= outage.began and each.sent < outage.ended]
     refused = [each for each in hit if each.status == 503]
@@ -151,7 +151,7 @@ def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) 
 
 @contextmanager
 def _locked(_: Server, data: Path) -> Iterator[None]:
-    """Hold the write lock, like a shell with an open BEGIN IMMEDIATE."""
+    """Hold SQLite's write lock during the ``with`` block, as a shell with an open transaction would."""
     with closing(sqlite3.connect(data / "pycalc.db", isolation_level=None, timeout=10)) as shell:
         shell.execute("BEGIN IMMEDIATE")
         yield
@@ -159,14 +159,14 @@ def _locked(_: Server, data: Path) -> Iterator[None]:
 
 
 def locking(seconds: float = 30.0) -> Finding:
-    """Run the drill while another process holds the write lock."""
+    """Run the drill with an outage in which another process holds SQLite's write lock."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("write lock held", "another process held SQLite's write lock", _locked, seconds, Path(folder))
 
 
 @contextmanager
 def _full(_: Server, data: Path) -> Iterator[None]:
-    """Fill the file system to its last byte."""
+    """Fill the file system of the data folder to its last byte; free the space after the ``with`` block."""
     ballast = data / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
@@ -181,7 +181,7 @@ def _full(_: Server, data: Path) -> Iterator[None]:
 
 @contextmanager
 def small_disk(size: str) -> Iterator[Path]:
-    """Mount a small file system; raises OSError where this is not allowed."""
+    """Mount a new file system of this size, and yield its folder; raises OSError if mounting is not allowed."""
     with TemporaryDirectory(prefix="drill-") as folder:
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
@@ -195,14 +195,14 @@ def small_disk(size: str) -> Iterator[Path]:
 
 
 def filling(seconds: float = 20.0) -> Finding:
-    """Run the drill while the disk is full."""
+    """Run the drill with an outage in which the disk is full."""
     with small_disk("64m") as disk:
         return _outage("disk full", "not a byte was free", _full, seconds, disk)
 
 
 @contextmanager
 def _unwritable(server: Server, _: Path) -> Iterator[None]:
-    """Limit the file sizes of the service to 0: its writes fail with EFBIG, which SQLite reports as an I/O error."""
+    """Set the service's file size limit to 0: its writes fail with EFBIG, which SQLite reports as an I/O error."""
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, before[1]))
     yield
@@ -210,14 +210,14 @@ def _unwritable(server: Server, _: Path) -> Iterator[None]:
 
 
 def failing_writes(seconds: float = 10.0) -> Finding:
-    """Run the drill while writes fail with an I/O error."""
+    """Run the drill with an outage in which writes fail with an I/O error."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("I/O error", "writes failed", _unwritable, seconds, Path(folder))
 
 
 @contextmanager
 def _hanging(server: Server, _: Path) -> Iterator[None]:
-    """Let each sync hang until the ``with`` block ends: strace delays the system call."""
+    """Make each ``fdatasync`` of the server hang during the ``with`` block; raises PermissionError if strace can't."""
     tracer = subprocess.Popen(
         [*_STRACE, "-p", str(server.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -231,7 +231,7 @@ def _hanging(server: Server, _: Path) -> Iterator[None]:
 
 
 def hanging(seconds: float = 30.0) -> Finding:
-    """Run the drill while the disk hangs in the middle of a commit."""
+    """Run the drill with an outage in which no ``fdatasync`` returns."""
     with TemporaryDirectory(prefix="drill-") as folder:
         return _outage("hanging sync", "no sync of a file returned", _hanging, seconds, Path(folder))
 

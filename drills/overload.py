@@ -1,9 +1,8 @@
-"""A drill at three times the capacity: nearly as many requests are accepted as before, and refusals are immediate.
+"""A drill at three times the capacity: nearly as many requests are accepted as at capacity, and refusals are immediate.
 
 The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients
-offer three times as much. Each of them pauses for much longer than an answer takes, so that slow answers hardly
-reduce the load.
-A few clients in another process measure the latencies, because the busy crowd's own clock is late.
+offer three times as much. Each of them pauses for longer than an answer takes, so that slow answers hardly reduce the
+load. A few more clients measure the latencies in this process, because the busy load generator notices answers late.
 """
 
 from __future__ import annotations
@@ -57,14 +56,15 @@ function done(summary)
 end
 """
 
-# Paths whose first operand is new in each request, so that no cache holds the result. "inline": 7,201 digits, computed
-# on the event loop. "workers": 120,001 digits, computed by worker processes. "small": the smallest calculation.
+# Paths whose first operand is new in each request, so that no cache holds the result. "inline": 7,000 to 10,000 digits,
+# computed on the event loop. "workers": 120,000 to 170,000 digits, computed by worker processes. "small": a trivial
+# calculation.
 WORK = {"inline": "/pow/%d/1200", "workers": "/pow/%d/20000", "small": "/pow/%d/1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The answers to a crowd of clients, counted by outcome."""
+    """The number of a crowd's requests by outcome, and the seconds in which they were sent."""
 
     seconds: float
     accepted: float
@@ -79,7 +79,7 @@ class Seen:
 
     @property
     def asked(self) -> float:
-        """Return the offered requests per second."""
+        """Return the requests per second that were answered, with whatever status."""
         return (self.accepted + self.refused + self.others) / self.seconds
 
 
@@ -131,7 +131,7 @@ class Timed:
     others: list[int] = field(default_factory=list)
 
     def note(self, answer: Answer) -> None:
-        """Note the latency of a 200 or a 503, or the status of another answer."""
+        """Note the latency of a 200 or of a 503 with Retry-After, or the status of any other answer."""
         if answer.status == 200:
             self.accepted.append(answer.seconds)
         elif answer.status == 503 and answer.field("retry-after"):
@@ -141,7 +141,7 @@ class Timed:
 
 
 async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
-    """Send requests with pauses on a few connections; return their latencies."""
+    """Send requests with pauses on a few connections; return the latencies and statuses of the answers."""
     timed, end = Timed(), monotonic() + seconds
 
     async def client(number: int) -> None:
@@ -199,7 +199,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
 
 
 def _percentile(latencies: list[float], percent: int) -> float:
-    """Return a percentile of seconds, in milliseconds."""
+    """Return a percentile, in milliseconds, of latencies in seconds; 0 if there are fewer than two."""
     return statistics.quantiles(latencies, n=100)[percent - 1] * 1000 if len(latencies) > 1 else 0.0
 
 

@@ -95,8 +95,8 @@ async def _outage(
         seen.told.append(await asyncio.to_thread(_word, client))
         seen.slower += _slower(await _around(seen, lambda: come(server), requests))
         await asyncio.to_thread(used)
-    with suppress(AssertionError):  # an error while answering is reported as a fault of the drill
-        await asyncio.to_thread(wait_until, lambda: _word(client) == "ok", "all is well", 60)
+    with suppress(AssertionError):  # if /readyz never says ok, the drill reports this as a fault
+        await asyncio.to_thread(wait_until, lambda: _word(client) == "ok", "/readyz says ok", 60)
     seen.told.append(await asyncio.to_thread(_word, client))
     return seen, await asyncio.to_thread(metric, client, "pycalc_cache_circuit_opened_total")
 
@@ -108,17 +108,17 @@ def _word(client: httpx.Client) -> str:
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Call ``step``; return the latencies of each service's next answers, including answers to requests sent before."""
+    """Call ``step``; return the latencies of each service's next answers, even to requests sent before the call."""
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests
-    await until(lambda: all(len(each) >= enough for each in seen.seconds.values()), "they are answered", 120)
+    await until(lambda: all(len(each) >= enough for each in seen.seconds.values()), "the requests are answered", 120)
     return [each[begun:enough] for each in seen.seconds.values()]
 
 
 @asynccontextmanager
 async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
-    """Let clients ask both services in turn for new numbers during the ``with`` block; yield the answers seen."""
+    """Let clients send requests to the services in turn during the ``with`` block; yield the observations."""
     tokens = {server.url: log_in(server) for server in services}
     seen, numbers = _Seen({url: [] for url in tokens}), count(30_000)
 
@@ -138,7 +138,7 @@ async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
 
 
 def _slower(times: list[list[float]]) -> list[str]:
-    """Return the statistics by which the service with Redis was too slow, compared with the one without."""
+    """Return the statistics in which the service with Redis was too slow, compared with the one without."""
     found = []
     for name, (most, noise) in _LIMITS.items():
         with_redis, without = (_statistic(each, name) for each in times)

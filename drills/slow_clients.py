@@ -1,4 +1,4 @@
-"""A drill with a thousand connections at one byte a second: the service closes them, and others hardly notice."""
+"""A drill with a thousand slow connections: the service closes them, and other clients hardly notice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _slow_reading(token: str) -> bytes:
     return request(_LONG_RESULT, {"Authorization": f"Bearer {token}", "Accept": "text/plain"})
 
 
-# The bytes that each slow client sends at once, before it sends one byte a second.
+# Functions of a token that return what a slow client sends first; then it sends, or reads, one byte a second.
 KINDS: dict[str, Callable[[str], bytes]] = {
     "headers": _slow_header,
     "bodies": _slow_body,
@@ -53,7 +53,7 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open the connections, report their ports and times, then send or read one byte a second on each."""
+    """Open the connections, and report when each port was opened; then send or read one byte a second on each."""
     os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
@@ -100,7 +100,10 @@ def _open_ports(port: int) -> set[int]:
 
 
 def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
-    """Wait until all connections are closed; return the longest lifetime in seconds, and how many are still open."""
+    """Wait for a bounded time until all connections are closed.
+
+    Return the longest lifetime of a closed connection in seconds, and how many connections are still open.
+    """
     longest, still = 0.0, set(opened)
     while still and monotonic() < max(opened.values()) + _LONGEST:
         sleep(0.1)
@@ -111,7 +114,7 @@ def _closed(server: Server, opened: dict[int, float]) -> tuple[float, int]:
 
 
 async def _others(port: int, token: str, seconds: float) -> list[float]:
-    """Return the latencies of a few ordinary clients, in seconds."""
+    """Let a few ordinary clients calculate for ``seconds`` seconds; return their latencies in seconds."""
     until = monotonic() + seconds
 
     async def client(number: int) -> list[float]:
@@ -135,7 +138,7 @@ def _p99(latencies: list[float]) -> float:
 
 
 def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
-    """Run clients that send or read slowly; measure other clients for ``seconds`` before and during that."""
+    """Measure ordinary clients for ``seconds`` seconds alone, and as long beside clients that send or read slowly."""
     with pycalc() as server, ExitStack() as attacks:
         token = log_in(server)
         asyncio.run(_others(server.port, token, 1))

@@ -28,7 +28,7 @@ from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycal
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
-# Earlier than this, the interpreter is still importing its own modules, and it decides how the process ends.
+# Before the shortest time, the interpreter still imports its own modules, and would handle the signal itself.
 _SHORTEST_START, _LONGEST_START = 0.1, 1.2
 # x^3,500,000 has 21 million digits and takes a worker about two seconds, so several requests wait when the signal
 # comes.
@@ -56,7 +56,7 @@ class _Stops:
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop ``rounds`` servers under load: every second one by two signals, every fifth during its start too."""
+    """Stop ``rounds`` servers under load, every second one by two signals; after every fifth, stop one at its start."""
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")
@@ -121,7 +121,8 @@ async def _stopping(
     exponents: Sequence[int],
 ) -> tuple[Ledger, _Stops, str]:
     """Stop ``rounds`` services; return the ledger of requests, the observations, and the access token."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # servers inherit this, as in a shell's background
+    # Servers would inherit an ignored SIGINT, which shells set for jobs in the background.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     ledger, stops, chance = Ledger(), _Stops(), random.Random()  # noqa: S311  # moments, not secrets
     with start(access_token_seconds=A_DAY) as server:
@@ -145,7 +146,7 @@ async def _stopping(
 
 
 async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
-    """Send SIGTERM, then a second signal ``again_after`` seconds later; note when and how the process ends."""
+    """Send SIGTERM, and a second signal if the process still runs after ``again_after`` seconds; note how it ends."""
     began = monotonic()
     process.send_signal(signal.SIGTERM)
     ended = asyncio.create_task(asyncio.to_thread(process.wait, 30))

@@ -1,4 +1,4 @@
-"""A drill that traces system calls: each answer is sent after the sync of the write that holds its row.
+"""A drill that traces system calls: a calculation is answered only after its row is synced to the disk.
 
 The trace shows the row's id twice: in the page written to the write-ahead log, and in the answer.
 """
@@ -75,12 +75,12 @@ class Order(NamedTuple):
     # Answers sent before the sync of their row returned, or without such a sync.
     early: int
     syncs: int
-    # The shortest time in seconds between the return of a sync and the sending of its answer.
+    # The shortest time in seconds from the return of a row's sync to the sending of its answer; negative if early.
     nearest: float
 
 
 def order_of(traced: Sequence[Call]) -> Order:
-    """Return how each answer was ordered after the sync that made its row durable.
+    """Count the answers, and those that were sent before the sync of their row had returned.
 
     Ids grow with commits, so the search for a row continues where the previous row was found.
     """
@@ -118,7 +118,7 @@ def syncing(seconds: float = 10.0) -> Finding:
             order = order_of(list(calls(lines)))
     return Finding(
         "strace of the commit",
-        "each answer's bytes left after the sync of the write that holds its row",
+        "each answer was sent after its row was synced to the disk",
         {
             "calculations answered": order.answers,
             "syncs of the log": order.syncs,

@@ -31,7 +31,7 @@ class _Told:
 
     # The answer of /readyz: status code, state, and the components that are not healthy.
     degraded: tuple[int, str, set[str]] = (0, "", set())
-    # Seconds until /readyz reported the error.
+    # Seconds until /readyz reported the error, or until the drill stopped waiting for this.
     seconds: float = 0.0
     afterwards: str = "ok"
     # Failures counted by the metrics.
@@ -40,7 +40,10 @@ class _Told:
 
 
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
-    """Delete the topic, and restore it ``seconds`` seconds later; the service may not create a topic in Kafka."""
+    """Delete the topic under load, and repair this at least ``seconds`` seconds after /readyz has reported it.
+
+    In Kafka, the service is not allowed to create topics.
+    """
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)
 
@@ -59,7 +62,10 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record a calculation whose event exceeds the broker's message limit; raise it ``seconds`` seconds later."""
+    """Record a calculation whose event exceeds the broker's message limit; later raise the limit.
+
+    The limit is raised at least ``seconds`` seconds after /readyz has reported the error.
+    """
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
@@ -74,7 +80,10 @@ def over_the_limit_at(where: Place, seconds: float) -> Finding:
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
-    """Run a service with wrong or missing credentials for ``seconds`` seconds; then add a relay with valid ones."""
+    """Run a service with wrong or missing credentials for the broker; later add a relay with valid ones.
+
+    The relay is added at least ``seconds`` seconds after /readyz has reported the error.
+    """
     with place(kind) as where:
         return wrong_credentials_at(where, seconds)
 
@@ -126,7 +135,7 @@ async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[N
 
 
 async def _well_again(running: Scene) -> str:
-    """Wait for a bounded time until /readyz reports "ok"; return the last state reported."""
+    """Wait for a bounded time until /readyz reports the state "ok"; return the last state reported."""
     deadline = monotonic() + _WAIT_SECONDS
     while True:
         _, word, _ = await ready(running.server)
@@ -140,7 +149,7 @@ def _finding(
 ) -> Finding:
     return Finding(
         f"{drill}, {where.broker.name}",
-        "under load; put right afterwards",
+        "under load, then repaired",
         {
             "requests": len(running.ledger.exchanges),
             "readyz told after s": told.seconds,

@@ -17,9 +17,9 @@ from tests.harness.servers import Server, background, background_command, free_p
 
 _LONGEST_WORK = 0.5
 _LONGEST_START = 1.5
-# Every tenth kill hits a process that is still starting.
+# Every tenth time, the relay is killed soon after its start, mostly before it is ready.
 _STARTS_EVERY = 10
-# A pause longer than the relay's lease, so that another relay takes over.
+# Seconds of a pause that is longer than the relay's lease, so that another relay takes over.
 _LEASE_SECONDS = 20.0
 _PUBLISHED = "pycalc_events_published_total"
 
@@ -54,7 +54,7 @@ async def _kill_relays(where: Place, running: Scene, rounds: int) -> None:
 
 
 def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _LEASE_SECONDS) -> Finding:
-    """Take away the leader of three relays ``rounds`` times: in turn by a stop, a kill and a pause."""
+    """Take away the publishing one of three relays ``rounds`` times: in turn by a stop, a kill and a pause."""
     with place(kind) as where:
         return three_relays_at(where, rounds, away_seconds)
 
@@ -91,7 +91,7 @@ async def _change_leaders(
 
 
 async def _leader(relays: list[Server]) -> Server:
-    """Return the relay that publishes (the leader); raises TimeoutError if none does for 60 s."""
+    """Return the relay that publishes (the leader); raises TimeoutError if there is none within 60 s."""
     async with asyncio.timeout(60):
         while True:
             for relay in relays:
@@ -135,7 +135,7 @@ async def _kill_consumers(where: Place, running: Scene, rounds: int) -> int:
 
 
 async def _started(stack: ExitStack, where: Place, command: str) -> Server:
-    """Start a relay or a consumer under load, and return it once it runs."""
+    """Start a relay or a consumer, which ends with ``stack``; return it once it runs."""
     return await asyncio.to_thread(stack.enter_context, background(command, **where.settings))
 
 

@@ -1,4 +1,4 @@
-"""A drill that takes the broker away under load: no request suffers, and every event arrives after its return."""
+"""A drill that takes the broker away under load: no request fails, and all events arrive once the broker is back."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
 
 
 async def _up_to_date(running: Scene) -> float:
-    """Wait until all events are published, at most twice the allowed time; return how many seconds that took."""
+    """Wait until no event has waited longer than a second to be published; return the seconds that this took.
+
+    Give up after twice the time that is allowed for draining the backlog.
+    """
     began = monotonic()
     while await asyncio.to_thread(value_of, running.server, _OLDEST) > _UP_TO_DATE_SECONDS:
         if monotonic() - began > 2 * _DRAINED_SECONDS:

@@ -1,4 +1,7 @@
-"""A drill with an event that the broker refuses and a foreign message: both are dead-lettered, all others arrive."""
+"""A drill with an event that the broker refuses, and a message that is no event: both are dead-lettered, others arrive.
+
+Below, this message is called the foreign message.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class _Seen:
     """The observations of the refused event."""
 
     tries: float = 0.0
-    # Seconds from the event's recording to its dead-lettering.
+    # Seconds from the event's recording until it and the foreign message were dead-lettered.
     seconds: float = 0.0
     # True when the relay's ping reported the event.
     told: bool = False
@@ -53,7 +56,7 @@ class _Seen:
 
 
 def poison(seconds: float = retry_schedule.SECONDS) -> Finding:
-    """Let the broker refuse an event until the relay dead-letters it, after ``seconds`` seconds or more."""
+    """Let Kafka refuse an event until the relay dead-letters it, after ``seconds`` seconds or more; then requeue it."""
     with place("kafka", PLAIN) as where:
         return poison_at(where, seconds)
 
@@ -81,7 +84,7 @@ def poison_at(where: Place, seconds: float) -> Finding:
 
 
 async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
-    """Run a relay in this process, so that its retry schedule can be set; return the observations."""
+    """Run the drill's relay in this process, where its retry schedule can be set; return the observations."""
     seen, metrics = _Seen(), Metrics()
     async with AsyncExitStack() as stack:
         database = await open_database(where.database_url)
@@ -100,7 +103,7 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
         numbers = [letter.number for letter in seen.letters if letter.stage == "relay"]
         seen.requeueing = await asyncio.to_thread(_requeue, where, *numbers)
         refused.ids = (identity,)
-        await until(lambda: running.topic.missing([identity]) == 0, "the letter has arrived", _WAIT_SECONDS)
+        await until(lambda: running.topic.missing([identity]) == 0, "the requeued event has arrived", _WAIT_SECONDS)
     return seen
 
 
@@ -114,7 +117,7 @@ async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, 
             seen.told = True
         await asyncio.sleep(0.01)
     earlier = running.ledger.acknowledged()
-    await until(lambda: running.topic.missing(earlier) == 0, "the rest flows on", _WAIT_SECONDS)
+    await until(lambda: running.topic.missing(earlier) == 0, "all other events have arrived", _WAIT_SECONDS)
     stages: set[str] = set()
     while "relay" not in stages or "consumer" not in stages:
         seen.letters = await letters.page(0, 10)
@@ -139,7 +142,7 @@ async def too_large(running: Scene) -> tuple[Exchange, str]:
 
 
 def _requeue(where: Place, *numbers: int) -> int:
-    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status."""
+    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status, 1 for no letters."""
     with TemporaryDirectory(prefix="drill-") as data:
         environment = {**os.environ, **settings_of(Path(data), 0, **where.settings)}
         command = [sys.executable, "-m", "pycalc", "dead-letters", "requeue"]

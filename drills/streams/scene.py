@@ -1,4 +1,4 @@
-"""The setting that the stream drills share: a service on PostgreSQL, load at a fixed rate, and the final checks."""
+"""The common parts of the stream drills: a service on PostgreSQL, load at a fixed rate, and the final checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.harness.pubsub import PubSub, pubsub
 from tests.harness.servers import A_DAY, Server, log_in, pycalc
 
 USERS = 4
-# The seconds between the beginnings of a client's requests; 16 clients make 250 to 320 requests a second.
+# The seconds from the start of a client's request to the start of its next; 16 clients send 250 to 320 a second.
 _PAUSE_SECONDS = 0.05
 _STEP_SECONDS = 0.2
 
@@ -56,7 +56,7 @@ class Place:
 
 @contextmanager
 def brokers(kind: str) -> Iterator[Broker]:
-    """Run a broker, ``kafka`` or ``pubsub``; set the environment variables by which later processes find it."""
+    """Run a broker, ``kafka`` or ``pubsub``; for Pub/Sub, set the environment variable by which processes find it."""
     with kafka() if kind == "kafka" else pubsub() as broker:
         if isinstance(broker, PubSub):
             os.environ["PUBSUB_EMULATOR_HOST"] = broker.emulator_host
@@ -99,9 +99,9 @@ class Scene:
     # Clients of each user.
     connections: int = 4
     ledger: Ledger = field(default_factory=Ledger)
-    # Repeated deliveries that ``faults`` has seen.
+    # The number of repeated deliveries, set by ``faults``.
     repeated: int = 0
-    # The longest time that ``faults`` waits for events and totals, and the interval at which it looks at them.
+    # The seconds that ``faults`` waits for events, and for totals, at most, and the interval between two checks.
     longest_wait: float = 60.0
     step_seconds: float = _STEP_SECONDS
 
@@ -116,7 +116,7 @@ class Scene:
             yield
 
     def faults(self, *expected: str) -> dict[str, int | str]:
-        """Wait for a bounded time until all events are counted; return the faults without the ``expected`` ones."""
+        """Wait a bounded time until all events are counted; return all faults by kind except the ``expected`` ones."""
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
             self._wait(lambda: self.topic.missing(acknowledged) == 0)
@@ -141,7 +141,7 @@ class Scene:
             sleep(self.step_seconds)
 
     def _failed(self) -> str:
-        """Return how many requests failed, by status, and when the first and the last did; empty if none failed."""
+        """Return how many requests failed, by status, and when the first and the last did; "" if none failed."""
         failed = [exchange for exchange in self.ledger.exchanges if exchange.status != 200]
         if not failed:
             return ""
@@ -150,7 +150,7 @@ class Scene:
         return f"{dict(statuses)} at {min(times):.1f} to {max(times):.1f} s"
 
     def counted(self) -> int:
-        """Return how many calculations the usage totals hold."""
+        """Return how many calculations are in the usage totals of all users."""
         return sum(total["count"] for token in self.tokens for total in _of_usage(self.server, token).values())
 
     def miscounted(self) -> int:
@@ -172,7 +172,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def scene(where: Place, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Scene]:
-    """Run a service with a reader of its topic; settings and environment can be overridden."""
+    """Run a service and a reader of its topic; ``environment`` and ``settings`` override the defaults."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="drill-")))
         log = folder / "log"
@@ -210,7 +210,7 @@ async def ready(server: Server) -> tuple[int, str, set[str]]:
 
 
 async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.0, **labels: str) -> None:
-    """Wait until a metric reaches a value."""
+    """Wait until a metric is at least ``fewest``; raises AssertionError after ``seconds``."""
     deadline = monotonic() + seconds
     while await asyncio.to_thread(value_of, server, name, **labels) < fewest:
         if monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A long, steady load with everything on: memory, descriptors and latencies stay level, and nothing is lost."""
+"""A long, steady load with every backend: memory, descriptors and latencies stay level, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CLIENTS = 200
 # A figure is level if the median of its last third is at most this many times as large as the median of its first
 # third.
 _LEVEL = 1.1
-# The share of the soak before figures must be level: ten minutes of an hour.
+# The share of the soak that is left out of the figures: ten minutes of an hour.
 _WARM_UP = 1 / 6
 # The number of samples of memory and descriptors.
 _SAMPLES = 120
-# The seconds for which each restarted server is away.
+# The seconds for which a server is stopped or paused.
 _AWAY_SECONDS = 5.0
 
 
@@ -45,7 +45,7 @@ class _Samples:
 
 
 def soak(minutes: float = 60.0) -> Finding:
-    """Load a service on PostgreSQL, Redis and Kafka at half its capacity; restart each of the three six times."""
+    """Load a service on PostgreSQL, Redis and Kafka at half its capacity; restart or pause each up to six times."""
     with postgres() as database, brokers("kafka") as broker, redis() as cache:
         return soak_at(place_on(broker, database), database, cache, minutes)
 
@@ -61,7 +61,7 @@ def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clie
     thirds = _p99_by_third(running, began, minutes * 60)
     return Finding(
         "soak",
-        f"{minutes:g} minutes at half the capacity, {clients} clients; PostgreSQL, Redis, Kafka restarted 6 times each",
+        f"{minutes:g} minutes at half the capacity, {clients} clients; PostgreSQL, Redis, Kafka taken away in turn",
         {
             "requests": len(running.ledger.exchanges),
             "memory MiB": _thirds(samples.memory_mib),
@@ -78,7 +78,7 @@ def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clie
 
 
 def _restarts(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
-    """Return how to stop and start each server that the service uses."""
+    """Return functions that stop and start PostgreSQL and Redis, and that pause and resume Kafka."""
     broker = where.broker
     assert isinstance(broker, Kafka)  # noqa: S101  # ``soak`` runs on Kafka
     return [(database.stop, database.start), (cache.kill, cache.start), (broker.pause, broker.resume)]
@@ -112,7 +112,7 @@ async def _soak(
 
 
 async def _restart(restarts: Sequence[Restart], interval: float, latest: float) -> None:
-    """Restart the servers in turn, one in each interval, until ``latest`` by ``monotonic``."""
+    """Restart all servers in turn, each once in ``interval`` seconds, until ``latest`` by ``monotonic``."""
     while True:
         for stop, start in restarts:
             await asyncio.sleep(interval / len(restarts) - _AWAY_SECONDS)

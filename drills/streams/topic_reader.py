@@ -21,7 +21,7 @@ _AGAIN_SECONDS = 0.2
 
 
 class Topic:
-    """The deliveries so far, in order for each user."""
+    """The deliveries that the reader has written to its file so far, in the order of arrival."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -37,7 +37,7 @@ class Topic:
         return len(set(ids) - {event for event, _ in self.deliveries()})
 
     def repeated(self) -> int:
-        """Return how many deliveries were repetitions."""
+        """Return how many deliveries repeated an earlier event."""
         events = [event for event, _ in self.deliveries()]
         return len(events) - len(set(events))
 

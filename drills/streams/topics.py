@@ -33,7 +33,7 @@ def _admin(broker: Kafka) -> AdminClient:
 
 
 def limit_messages(where: Place, most: int) -> None:
-    """Let Kafka refuse messages of more than ``most`` bytes."""
+    """Make Kafka refuse messages of more than ``most`` bytes for the topic."""
     assert isinstance(where.broker, Kafka)  # noqa: S101  # Pub/Sub has one limit for all
     limit = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, _topic(where), incremental_configs=[limit])
@@ -51,7 +51,7 @@ def put_foreign_message(where: Place) -> None:
 
 
 def make(where: Place) -> None:
-    """Create Kafka's topic."""
+    """Create the topic in Kafka, with six partitions."""
     assert isinstance(where.broker, Kafka)  # noqa: S101
     name, admin = _topic(where), _admin(where.broker)
     admin.create_topics([NewTopic(name, 6, 1)])[name].result(_SECONDS)
@@ -59,7 +59,7 @@ def make(where: Place) -> None:
 
 @contextmanager
 def deleted(where: Place) -> Iterator[None]:
-    """Delete the topic; after the ``with`` block, create the Kafka topic again or delete the Pub/Sub subscriptions."""
+    """Delete the topic. After the ``with`` block, create it again in Kafka, or delete its subscriptions in Pub/Sub."""
     name = _topic(where)
     if isinstance(where.broker, Kafka):
         admin = _admin(where.broker)

@@ -16,7 +16,7 @@ _CLOSE = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
 
 
 class Answer(NamedTuple):
-    """A complete answer."""
+    """A complete HTTP response."""
 
     status: int
     head: bytes
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     seconds: float
 
     def field(self, name: str) -> str | None:
-        """Return the value of a header field."""
+        """Return the value of a header field, or None if the answer does not have it."""
         found = re.search(rf"\r\n{name}: ([^\r]*)\r\n".encode(), self.head, re.IGNORECASE)
         return found[1].decode() if found else None
 
@@ -57,12 +57,12 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(cls, port: int) -> Connection:
-        """Connect; raises OSError."""
+        """Connect to a port of 127.0.0.1; raises OSError."""
         _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
         return connection
 
     async def ask(self, sent: bytes) -> Answer:
-        """Send a request and return its answer; raises Unanswered."""
+        """Send a request and return its answer; raises Unanswered, and ValueError for an answer without a length."""
         assert self._transport is not None  # noqa: S101  # open() has connected it
         self._received.clear()
         started = perf_counter()
@@ -103,12 +103,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Collect bytes, and finish the answer once it is complete."""
+        """Collect the bytes, and wake ``ask``, which checks whether the answer is complete."""
         self._received += data
         self._wake()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Fail the outstanding request."""
+        """Wake ``ask``, so that an outstanding request fails."""
         self.usable = False
         self._wake()
 

@@ -35,5 +35,5 @@ def _listed(figures: Mapping[str, float | int | str]) -> str:
 
 
 def faults(**found: float | int | str) -> dict[str, float | int | str]:
-    """Return those figures that are not zero or empty; underscores in their names become spaces."""
+    """Return the figures that are not zero or empty, by name; underscores in the names become spaces."""
     return {name.replace("_", " "): value for name, value in found.items() if value}

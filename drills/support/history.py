@@ -30,11 +30,11 @@ class Row(NamedTuple):
 class Verdict(NamedTuple):
     """The faults of a history; every field is zero when the history is correct."""
 
-    # Calculations that were answered with 2xx and are missing.
+    # Calculations that were answered with 200 and have no row.
     lost: int
-    # Operands that occur in more than one row.
+    # Operands that occur in more than one row, and rows that repeat the id of another row.
     doubled: int
-    # Rows that belong to no request.
+    # Rows whose operand belongs to no request.
     phantom: int
     # Rows of refused requests whose refusal did not say that the outcome is unknown.
     refused_but_there: int
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
-    """Return the differences between a history and the expected one."""
+    """Return the differences between these rows and those that the requests should have left."""
     found = list(rows)
     by_operand = Counter(row.operand for row in found)
     ids = {row.id for row in found}
@@ -75,9 +75,9 @@ def over_http(url: str, token: str) -> Iterator[Row]:
 
 
 async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) -> int:
-    """Wait for a bounded time; return how many of the owner's rows are missing from the usage totals.
+    """Wait at most ``seconds`` until the usage totals of the token's owner count all ``rows`` rows.
 
-    The totals count each event once: 0 says that every event arrived. A negative number says that some count twice.
+    Return how many rows are not counted; a negative number means that some are counted twice.
     """
     end = monotonic() + seconds
     while True:

@@ -14,8 +14,8 @@ from drills.support.connection import Answer, Connection, Unanswered, request
 from tests.harness.waiting import until
 
 CONNECTIONS = 16
-# A client's request is a batch if its number is a multiple of _BATCH_EVERY. Another request is computed by a worker
-# process if its number is a multiple of _WORKER_EVERY.
+# Each client numbers its requests. Every _BATCH_EVERY-th is a batch. Every _WORKER_EVERY-th is computed by a worker
+# process, unless it is a batch.
 _BATCH_EVERY, _BATCH_SIZE = 20, 5
 _WORKER_EVERY = 50
 # The pause of a client after a refusal or a failed connection.
@@ -60,7 +60,7 @@ class Ledger:
     """All requests of a drill."""
 
     exchanges: list[Exchange] = field(default_factory=list)
-    # The number of requests answered with 2xx.
+    # The number of requests answered with 200.
     answered: int = 0
     _operands: Iterator[int] = field(default_factory=lambda: count(1_000_000))
 
@@ -76,7 +76,7 @@ class Ledger:
         self.answered += exchange.status == 200
 
     async def more_answers(self, fewest: int) -> None:
-        """Wait until ``fewest`` more requests have been answered with 2xx."""
+        """Wait until ``fewest`` more requests have been answered with 200; fail after 60 s."""
         enough = self.answered + fewest
         await until(lambda: self.answered >= enough, "the load has begun", 60)
 
@@ -85,15 +85,18 @@ class Ledger:
         return [exchange for exchange in self.exchanges if exchange.sent >= moment]
 
     def acknowledged(self) -> list[str]:
-        """Return the ids of all calculations that were answered with 2xx."""
+        """Return the ids of all calculations that were answered with 200."""
         return [identity for exchange in self.exchanges for identity in exchange.ids]
 
 
 class Load:
-    """Clients that send one request after the other until they are stopped or the server cannot be reached."""
+    """Clients that each send one request after the other until they are stopped."""
 
     def __init__(self, ledger: Ledger, token: str, *, patient: bool, workers: bool = True) -> None:
-        """Set two options: ``patient`` clients reconnect; with ``workers`` some requests need a worker process."""
+        """Prepare the clients. With ``workers``, some of their requests need a worker process.
+
+        When the server cannot be reached, ``patient`` clients try again, and others end.
+        """
         self._ledger = ledger
         self._workers = workers
         self._headers = {"Authorization": f"Bearer {token}"}
@@ -112,7 +115,7 @@ class Load:
             await asyncio.wait_for(asyncio.gather(*clients), 60)
 
     async def _client(self, port: int, number: int) -> None:
-        """Send requests until stopped; when the server is unreachable, reconnect if patient, or else end."""
+        """Send requests until stopped. When the server cannot be reached, try again if patient, else end."""
         turn = number  # so that not all clients send the same kind of request at once
         while not self._stopping:
             try:
