@@ -16,8 +16,8 @@ from tests.harness.servers import Server, log_in, pycalc
 
 ATTACKERS = 100
 SECONDS = 20.0
-# The largest results that the limits allow, and requests far beyond the limits; the names in braces
-# become new operands each time.
+# The largest results that the limits allow, and requests far beyond the limits. In each request, new operands replace
+# the names in braces.
 SHAPES = (
     "/fibonacci/{fib}",
     "/factorial/{fac}",
@@ -40,7 +40,7 @@ def _client(server_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int]) -> None:
-    """Send the most expensive allowed requests, and others far beyond the limits, each with a new operand."""
+    """Send requests of all SHAPES, each with a new operand, until cancelled; count their statuses."""
     attempt = 0
     while True:
         attempt += 1
@@ -54,7 +54,7 @@ async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int])
             async for _ in answer.aiter_raw():
                 pass
             if answer.status_code == 503:
-                await asyncio.sleep(1)  # a full queue of the workers asks for 5 s (Retry-After)
+                await asyncio.sleep(1)  # less than Retry-After asks, which is 5 s when the workers' queue is full
 
 
 async def _attack_all(url: str, token: str) -> Counter[int]:
@@ -74,7 +74,7 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Request a path repeatedly and return the latencies; each answer must be a 200."""
+    """Request a path repeatedly, with a new number in its braces; return the latencies. Raises HTTPStatusError."""
     latencies = []
     number = 0
     while perf_counter() < until:

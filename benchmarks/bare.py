@@ -31,5 +31,5 @@ async def fibonacci(n: int) -> PlainTextResponse:
 
 @app.get("/text/{n}")
 async def text(n: int) -> PlainTextResponse:
-    """Return the digits of a Fibonacci number, computed only at the first request."""
+    """Return the digits of a Fibonacci number, computed only at the first request for this number."""
     return PlainTextResponse(_digits(n))

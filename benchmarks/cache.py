@@ -36,7 +36,7 @@ class _Case(NamedTuple):
 
 
 def cache() -> None:
-    """Print the request rate of each case, and its ratio to the rate of the bare route in the same rounds."""
+    """Print the request rate of cache hits and misses, and its ratio to a bare route's rate in the same rounds."""
     print(f"\n## What the cache saves ({ROUNDS} rounds of {SECONDS} s, medians; 6,001 digits a result)\n")
     print("| | requests/s | CPU us/request | p99 ms | of the bare route's rate |")
     print("|---|---|---|---|---|")
@@ -68,7 +68,7 @@ def _loads(cases: list[_Case], folder: Path) -> dict[str, list[Load]]:
             script = folder / "fresh.lua"
             script.write_text(_FRESH.format(start=next(starts)))
             load = burst(case.server, case.path, case.token, SECONDS, str(script) if case.fresh else None)
-            if number:  # the first one warms up
+            if number:  # the first round warms up
                 loads[case.title].append(load)
     return loads
 

@@ -35,7 +35,7 @@ def _importing(module: str) -> None:
 
 
 def cold_start() -> None:
-    """Print the times of imports and starts, with compiled bytecode and with the files in the system's cache."""
+    """Print the times of imports and of starts. Bytecode is compiled, and files are in the system's cache."""
     print(f"\n## A cold start ({ROUNDS} rounds in turn, medians)\n")
     with TemporaryDirectory(prefix="pycalc-") as folder:
         kept = Path(folder)

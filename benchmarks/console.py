@@ -1,4 +1,4 @@
-"""A benchmark of the console in Chromium: its first page on a slow network, and 20 million digits in the viewer."""
+"""A benchmark of the web console in Chromium: its first page on a slow network, and a viewer of 20 million digits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _fresh_page(browser: Browser, url: str, locale: str = "en-GB") -> Page:
 
 
 def _first_page(browser: Browser, url: str, locale: str) -> tuple[FirstPage, float]:
-    """Return the figures of the first page on slow 4G, and its longest task in ms until the menu is shown."""
+    """Open the first page on slow 4G; return its figures, and the longest task in ms until the menu is shown."""
     page = _fresh_page(browser, url, locale)
     use_slow_4g(page)
     first = first_page(page)
@@ -38,7 +38,7 @@ def _first_page(browser: Browser, url: str, locale: str) -> tuple[FirstPage, flo
 
 
 def _digits(browser: Browser, url: str) -> dict[str, float]:
-    """Return the longest task in ms of each step of a visit to 20 million digits."""
+    """Show 20 million digits in the viewer, scroll and search; return the longest task in ms of each step."""
     page = _fresh_page(browser, url)
     page.goto("/")
     sign_in(page, "ada")
@@ -62,7 +62,7 @@ def _digits(browser: Browser, url: str) -> dict[str, float]:
 
 
 def console() -> None:
-    """Print the figures of the first page in both languages, and the longest tasks of the digit viewer."""
+    """Print the speed of the first page in English and German, and the longest tasks of the digit viewer."""
     print(f"\n## The console in Chromium ({ROUNDS} rounds, medians)\n")
     with (
         TemporaryDirectory(prefix="pycalc-") as folder,

@@ -17,13 +17,13 @@ from tests.harness.operands import KINDS, LONGEST, Case, Drawing, long_expressio
 
 MAX_DIGITS = 25_000_000
 LONGEST_SECONDS = 0.25
-# Below this, an estimate decides only between event loop and worker process; the safety tests judge that.
+# Shorter computations are not judged, because their estimates decide only between event loop and worker process.
 JUDGED_SECONDS = 0.001
 TARGET_FACTOR = 4
 DRAWN = 1_000
 REPEATED_SECONDS = 0.02  # a shorter computation is repeated, and its shortest time counts
 SHOWN = 3
-FEWEST = 100  # if fewer computations than this are long enough, the median is that of all computations
+FEWEST = 100  # if fewer computations than this are judged, the printed median is that of all computations
 REFERENCE = make_plan(MAX_DIGITS, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 
 
@@ -52,7 +52,7 @@ class Measured(NamedTuple):
 
 
 def computing_seconds(plan: Plan) -> float:
-    """Return the processor time of a computation in seconds; of a short one, the shortest of three runs."""
+    """Return the processor time of a computation in seconds; a short one runs three times, and the shortest counts."""
     found: list[float] = []
     while not found or (len(found) < 3 and min(found) < REPEATED_SECONDS):
         started = thread_time()

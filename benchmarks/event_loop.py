@@ -25,7 +25,7 @@ PULSE_SECONDS = 0.0005
 class Pulse:
     """A callback that runs again and again on the event loop and measures the processor time between its calls.
 
-    Processor time is measured, because other processes do not count in it.
+    Processor time is measured, because it does not depend on other processes.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def parameters(case: Case) -> dict[str, str]:
 
 
 def batch_of(case: Case) -> dict[str, Any]:
-    """Return a batch that repeats a case up to BATCHED times, as often as fits into a request body."""
+    """Return a batch that repeats a case BATCHED times, or less often if a request body would get too long."""
     names = {"pow": ("x", "y")}.get(case.operation, ("n",))
     given = {**dict(zip(names, case.literals, strict=True)), **parameters(case)}
     size = sum(map(len, given.values())) + 100

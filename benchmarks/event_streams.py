@@ -27,7 +27,7 @@ class _Listener(asyncio.Protocol):
         self.connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
-        """Note the age of the events, computed from the milliseconds in their ids."""
+        """Note the age of each received event, computed from the time in its id."""
         now = time()
         if not self.connected.done():
             self.connected.set_result(data.startswith(b"HTTP/1.1 200 "))

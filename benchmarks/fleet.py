@@ -53,9 +53,9 @@ class _Fleet(NamedTuple):
 
 
 def fleet() -> None:
-    """Print the rates; the processor time includes all processes of the instances until all events are published."""
+    """Print the calculations per second and per second of processor time, with the publishing of all events."""
     print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
-    print("Fibonacci numbers, one of 500 dear, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
+    print("Fibonacci numbers, one of 500 expensive, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
     print("| each instance is asked | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")
     print("|---|---|---|---|---|---|")
     for load, script in LOADS.items():
@@ -115,7 +115,7 @@ def _cpu_seconds(fleet: _Fleet) -> float:
 
 
 async def _published(database_url: str) -> None:
-    """Wait until the outbox is empty, so that the cost of publishing is included."""
+    """Wait until the outbox is empty, so that the measurement includes the cost of publishing."""
     database = await open_database(database_url)
     try:
         outbox, deadline = SqlOutboxStore(database), monotonic() + _PUBLISHED_SECONDS

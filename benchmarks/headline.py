@@ -12,7 +12,7 @@ SECONDS = 4
 
 
 def headline() -> None:
-    """Print the rates of pycalc and of the bare route, under each server program."""
+    """Print the request rates of pycalc and of the bare route under Uvicorn and Granian, and their ratios."""
     print(f"\n## A recorded calculation beside a bare FastAPI route ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("| server | requests/s | CPU us/request | p99 ms | RSS idle MiB | RSS loaded MiB | first 200, s |")
     print("|---|---|---|---|---|---|---|")

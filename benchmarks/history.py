@@ -24,7 +24,7 @@ EXPORTED = 1_000_000
 BUSY = USERS[:5]
 _chance = random.Random(1)  # noqa: S311  # a distribution, not secrets
 
-# A user and the filters of a page.
+# The user who requests a page, and the page's filters.
 Question = tuple[str, dict[str, str]]
 
 
@@ -93,20 +93,20 @@ def _served(rows: int) -> Iterator[tuple[Server, History]]:
         data=history.folder,
         database_url=history.url,
         password_keys=PASSWORD_KEY,
-        history_quota="",  # some users have more rows
+        history_quota="",  # some users have more rows than the default quota
         history_retention="",
     ) as server:
         yield server, history
 
 
 def _warm(history: History) -> None:
-    """Read an SQLite file into the system's cache, as a long-running service would have it."""
+    """Read the SQLite files of a history, so that the system caches them as for a long-running service."""
     for file in history.folder.glob("*.db"):
         subprocess.run(["cat", file], stdout=subprocess.DEVNULL, check=True)
 
 
 def pages() -> None:
-    """Print the times of a page in the large history and in the small one."""
+    """Print how long a page of each kind takes in the large history and in the small one."""
     print(f"\n## A page of 50 of {LARGE:,} rows beside {SMALL:,} ({REQUESTS:,} of each in turn)\n")
     print("| page | p50 ms, large | small | p99 ms, large | small | ratio of p99 | target |")
     print("|---|---|---|---|---|---|---|")

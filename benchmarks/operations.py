@@ -24,7 +24,7 @@ TARGET = 1.2
 TARGET_SECONDS = 0.01
 ROUNDS = 5
 BUDGET_SECONDS = 2.0  # for all rounds of a line whose calculation takes long
-PARI_SECONDS = 0.2  # how long PARI repeats a short call, because its clock counts milliseconds
+PARI_SECONDS = 0.2  # about how long PARI repeats a short call, because its clock counts milliseconds
 
 _LONG = (2**33_000 // 7, 3**20_000 // 11)  # operands of about 10,000 digits, the longest allowed
 _PRIME = 10**99 + 289
@@ -32,7 +32,10 @@ _SEMIPRIME = (10**19 + 51) * (10**20 + 39)
 
 
 class Yardstick(NamedTuple):
-    """Bare calls of other libraries that compute the function and write its result in decimal digits."""
+    """Calls of other libraries that do the work of one operation; None for a library that is left out.
+
+    If the result is a large number, the call also writes its decimal digits.
+    """
 
     gmpy2: Callable[..., object] | None
     flint: Callable[..., object] | None
@@ -75,7 +78,7 @@ YARDSTICKS: Mapping[str, Yardstick] = {
     ),
     "factorize": Yardstick(None, lambda n: flint.fmpz(n).factor(), "factor({0})"),
 }
-# Operands for a small result, and for results of about 10^5 and 10^7 digits where the operation has such.
+# Operands for a small result and, if the operation has such, for results of about 10^5 and 10^7 digits.
 OPERANDS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "fibonacci": ((100,), (478_500,), (47_850_000,)),
     "factorial": ((50,), (25_206,), (1_720_000,)),
@@ -106,7 +109,7 @@ EXPRESSIONS: tuple[tuple[str, Callable[[], object], str], ...] = (
 
 
 def operations() -> None:
-    """Print the times of each operation here and in the libraries, and the ratio to the fastest library."""
+    """Print the time of each operation in pycalc and in other libraries, and the ratio to the fastest library."""
     sys.set_int_max_str_digits(0)
     print(
         f"\n## Operations beside the best library's bare call (target {TARGET} above {TARGET_SECONDS * 1e3:.0f} ms)\n"
@@ -150,7 +153,7 @@ def _line(
 
 
 def _pari_seconds(expression: str, about: float) -> float:
-    """Return the seconds that PARI/GP takes for an expression, measured by PARI/GP itself."""
+    """Return the seconds that PARI/GP takes for an expression, by its own clock; ``about`` is a guess in seconds."""
     times = max(1, round(PARI_SECONDS / max(about, 1e-6)))
     program = f"t = getwalltime(); for(k = 1, {times}, {expression}); print(getwalltime() - t);\n"
     command = ["gp", "--quiet", "--fast", "--stacksize", "2G"]

@@ -1,4 +1,4 @@
-"""A benchmark of recording on SQLite and on PostgreSQL."""
+"""A benchmark of recording calculations in SQLite and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 4
 
 
 def recording() -> None:
-    """Print the rates on both databases; PostgreSQL runs on this machine, but its processor time is not counted."""
+    """Print the rates with SQLite and PostgreSQL. The printed processor time does not include PostgreSQL's own."""
     print(f"\n## Recording on SQLite and on PostgreSQL ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     with postgres() as server:
         url = server.new_database()

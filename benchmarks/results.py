@@ -16,7 +16,7 @@ from benchmarks.support.timing import Client, burst, timed
 from tests.harness.servers import log_in, pycalc
 
 UNCACHED = "memory://?max_bytes=0"
-# Of each result: title, path, the computation by gmpy2 alone, target ratio, and number of timings.
+# For each result: its title, its path, the computation by gmpy2 alone, the target ratio, and the number of timings.
 RESULTS: tuple[tuple[str, str, Callable[[], object], float, int], ...] = (
     ("F(10^6)", "/fibonacci/1000000", lambda: gmpy2.fib(10**6).digits(), 1.25, 15),
     ("F(10^7)", "/fibonacci/10000000", lambda: gmpy2.fib(10**7).digits(), 1.0, 7),

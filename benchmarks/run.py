@@ -1,4 +1,4 @@
-"""The command ``make bench``: measures every figure of benchmarks/README.md."""
+"""The command ``make bench``: run the benchmarks that benchmarks/README.md describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark of results of 21 to 100,000 digits, computed and cached, beside bare routes that return the same text."""
+"""A benchmark of results of 21 to 100,000 digits, computed and cached, compared with routes of bare FastAPI."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _rate(server: Server, path: str, token: str | None, encoding: str) -> float:
 
 
 def _print_gzip() -> None:
-    """Print length and time of our gzip, which only codes digits, and of zlib, which also searches for repetitions."""
+    """Compare the service's gzip, which uses only Huffman codes, with zlib, which also searches for repetitions."""
     digits = gmpy2.fib(478_465).digits().encode()
     ours = partial(_gzipped, digits)
     theirs = partial(zlib.compress, digits, 1)

@@ -1,4 +1,4 @@
-"""A benchmark of each event stream: the relay publishes in batches, and one consumer receives the events."""
+"""A benchmark of each event stream: one process publishes events in batches and consumes them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def _measure(url: str, users: int) -> tuple[float, float]:
 
 
 def streams() -> None:
-    """Print the rates; the broker runs on this machine, but its processor time is not counted."""
+    """Print the rates of each event stream. The printed processor time does not include the broker's own."""
     print(f"\n## {EVENTS:,} events through each stream, published and consumed by one process\n")
     print("| stream | users | events/s | CPU us each |")
     print("|---|---|---|---|")

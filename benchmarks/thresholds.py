@@ -1,8 +1,7 @@
-"""Measures where decimal arithmetic overtakes GMP and what results cost, for ``operations/numbers/thresholds.py``.
+"""Measure the constants of ``operations/numbers/thresholds.py``: when decimal is faster than GMP, and costs of results.
 
-Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints each measurement and, at the end of each part, the
-constants to write. Alternatives run in turn and are compared by their medians, so that a busy moment of the machine
-affects all.
+Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints the measurements for that file. Alternatives run
+in turn and are compared by their medians, so that a busy moment of the machine affects all.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LOG_3 = 0.47712125472
 
 
 def medians(tasks: Sequence[Task]) -> list[float]:
-    """Return the median seconds of each task, over as many rounds as TARGET_SECONDS allows."""
+    """Return the median seconds of each task, over 3 to 200 rounds that take about TARGET_SECONDS for each task."""
     rounds: list[list[float]] = []
     deadline = time.perf_counter() + TARGET_SECONDS * len(tasks)
     while len(rounds) < 3 or (time.perf_counter() < deadline and len(rounds) < 200):
@@ -39,16 +38,16 @@ def medians(tasks: Sequence[Task]) -> list[float]:
 
 
 def seconds(task: Task) -> float:
-    """Return the time of one run."""
+    """Return the seconds that one run of a task takes."""
     start = time.perf_counter()
     task()
     return time.perf_counter() - start
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of F(n), a task that computes it by GMP, and a function of levels.
+    """Return the number of digits of F(n), a task that computes F(n) by GMP, and a function.
 
-    The function returns a task that computes F(n) by ``decimal`` with these levels.
+    The function of a number returns a task that does that many of the last doublings by ``decimal``.
     """
     return (
         fibonacci_digits(n),
@@ -58,9 +57,9 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of n!, a task that computes it by GMP, and a function of levels.
+    """Return the number of digits of n!, a task that computes n! by GMP, and a function.
 
-    The function returns a task that computes n! by ``decimal`` with these levels.
+    The function of a number returns a task that does that many of the last squarings by ``decimal``.
     """
     return (
         factorial_digits(n),
@@ -70,9 +69,9 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of 3^n, a task that computes it by GMP, and a function of levels.
+    """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a function.
 
-    The function returns a task that computes 3^n by ``decimal`` with these levels.
+    The function of a number returns a task that does that many of the last squarings by ``decimal``.
     """
     return (
         int(n * LOG_3) + 1,
@@ -82,7 +81,7 @@ def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int], Task]]], sizes: list[int]) -> None:
-    """Print, for each size, the time of ``decimal`` divided by GMP's, and the size from which ``decimal`` is faster."""
+    """Print the time of ``decimal`` divided by GMP's for each size, and the size from which ``decimal`` is faster."""
     threshold = 0
     for n in sizes:
         digits, by_gmp, by_decimal = tasks(n)
@@ -96,7 +95,7 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
-    """Print pairs of a result's number of digits and the seconds to compute and verify the result."""
+    """Print pairs: the number of digits of a result, and the seconds to compute and verify it."""
     operation = THREE[name]
     points = []
     for raw in raws:
@@ -121,9 +120,9 @@ def residues() -> None:
 
 
 def residues_by_bits() -> None:
-    """Print the costs of residues by bits of the modulus, in seconds.
+    """Print the seconds that residues take, by bits of the modulus.
 
-    They are per step of n!, per bit of n for F(n), and per bit of the exponent for a power.
+    The seconds are per step for n!, per bit of n for F(n), and per bit of the exponent for a power.
     """
     n, exponent, steps = 10**6, 2**1_000 - 1, 1_000.0
     for bits in (61, 200, 600, 1_000, 2_000, 4_000, 8_000, 33_000):

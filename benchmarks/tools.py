@@ -30,7 +30,7 @@ def _message(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def tools() -> None:
-    """Print the processor time of a tool call for each version of the protocol, and of the GET."""
+    """Print the processor time of an MCP tool call, for two versions of the protocol, and of the same GET."""
     print(f"\n## A call of a tool beside the same GET ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("| request | CPU us/request | ratio |")
     print("|---|---|---|")

@@ -32,7 +32,7 @@ def burst(
     connections: int = CONNECTIONS,
     headers: Mapping[str, str] | None = None,
 ) -> Load:
-    """Request a path on many connections at once; every answer must be a 2xx."""
+    """Request a path on many connections for ``seconds`` seconds; raises RuntimeError if a request fails."""
     options = ["-H", f"Authorization: Bearer {token}"] if token else []
     options += [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
     options += ["-s", script] if script else []
@@ -72,7 +72,7 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain"}
 
     def fetch(self, path: str) -> int:
-        """Request a path, read the whole answer, and return its length."""
+        """Request a path, read the whole answer, and return its length in bytes; raises RuntimeError if not a 200."""
         self._connection.request("GET", path, headers=self._headers)
         response = self._connection.getresponse()
         if response.status != 200:
