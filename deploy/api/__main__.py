@@ -1,4 +1,4 @@
-"""``make check-api``: check the OpenAPI document by public tools, and a running service by generated clients.
+"""``make check-api``: check the OpenAPI document by public tools; call a service by generated clients and requests.
 
 A check whose tool is not installed is skipped, except in CI, where it fails.
 """
@@ -80,7 +80,7 @@ class _Clients:
 
 
 def _our_client(folder: Path, tools: Path) -> str:
-    """Build the TypeScript client of this repository and run its tests; raise ValueError for outdated types."""
+    """Build this repository's TypeScript client and run its tests; raises ValueError if its types are out of date."""
     if generated(tools) != TYPES.read_text():
         raise ValueError(f"{TYPES} is out of date: run make client-types")
     client = folder / "client"
@@ -111,7 +111,7 @@ def _generator() -> Path:
 
 
 def _tokens(url: str, data: Path) -> tuple[str, str]:
-    """Register an admin, and the user whom schemathesis.toml names. Return the admin's access token and an API key."""
+    """Register an admin, and the user ``another`` of schemathesis.toml. Return the admin's token and an API key."""
     with httpx.Client(base_url=url) as client:
         admin = new_admin(client, data)
         client.post("/register", json=registration("another")).raise_for_status()
@@ -129,7 +129,7 @@ def _schemathesis(url: str, token: str, seconds: str, folder: Path, *selection: 
 
 
 def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[], str]]:
-    folder = Path(mkdtemp(dir=tools))  # below node_modules' parent, where Node.js looks for packages
+    folder = Path(mkdtemp(dir=tools))  # beside node_modules, where Node.js looks for packages
     stack.callback(shutil.rmtree, folder)
     data = folder / "data"
     data.mkdir()
@@ -157,9 +157,9 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
 
 
 def main(tools: Path, seconds: str) -> int:
-    """Run every check, print its outcome and its time; return 1 when one fails.
+    """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    ``tools`` is the environment that holds the generators; ``seconds`` bounds schemathesis.
+    ``tools`` is the virtual environment that holds the tools; ``seconds`` limits the longer run of schemathesis.
     """
     folders = (tools / "node_modules" / ".bin", tools / "bin")
     os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])

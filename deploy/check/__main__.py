@@ -29,7 +29,7 @@ def _checkov(framework: str, *arguments: str) -> str:
 
 
 class _Infrastructure:
-    """The checks of deploy/gcp, which share one Terraform set-up and its plans."""
+    """The checks of deploy/gcp, which share one copy of it, prepared for Terraform, and the copy's plans."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -57,11 +57,11 @@ class _Infrastructure:
         return self._terraform()("test", "-no-color").strip().splitlines()[-1]
 
     def plan(self) -> str:
-        """Plan the module for both kinds of network access."""
+        """Plan the module for both values of ``vpc_access``; return how many resources each plan creates."""
         return ", ".join(f"{planned(plan)} resources" for plan in self._plans())
 
     def discovery(self) -> str:
-        """Compare the planned Cloud Run resources with the description of its API."""
+        """Compare the planned Cloud Run resources with the API's own description (its discovery document)."""
         told = []
         for plan in self._plans():
             found = compare(json.loads(plan.read_text()))

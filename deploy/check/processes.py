@@ -37,7 +37,7 @@ def run(tool: str, *arguments: str, folder: Path | None = None, environment: Map
     """Return the output of a tool; raises Missing, or ValueError with the output when the tool fails."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
     if program is None:
-        raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'the chore that needs it installs it')}")
+        raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'run the check by `make`, which installs it')}")
     done = subprocess.run(  # noqa: S603  # our own tools on our own files
         [str(program), *arguments],
         cwd=folder,

@@ -1,7 +1,7 @@
-"""A Terraform provider that knows only the real provider's schema, so that Terraform can validate and plan offline.
+"""A Terraform provider that has only the schema of Google's provider, with which Terraform validates and plans offline.
 
 Terraform finds this provider by TF_REATTACH_PROVIDERS and downloads nothing. In its plans, attributes that only Google
-can compute are unknown. Checks that the real provider makes beyond its schema are not made.
+can compute are unknown. It omits the checks that Google's provider makes beyond its schema.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deploy.check.schemas import Attribute, Block
 SOURCE = "hashicorp/google"
 _UNKNOWN = msgpack.ExtType(0, b"\0")
 _NESTING = {"struct": "SINGLE", "list": "LIST", "set": "SET"}
-# The attributes that a data source returns; all others are empty.
+# The attributes that reading a data source sets; all others stay as they are configured.
 _READ = {"number": "123456789012"}
 
 _messages, _services = grpc.protos_and_services("deploy/check/tfplugin5.proto")

@@ -43,7 +43,7 @@ _MEMBER = re.compile(r'this\._\w+ = new (?:cdktf\.)?(\w+)\(this, "(\w+)"')
 
 @dataclass(slots=True)
 class Attribute:
-    """An attribute: its type in the notation of Terraform's protocol, and whether it is set or computed."""
+    """An attribute: its type in the notation of Terraform's protocol, and whether users or the provider set it."""
 
     type: object
     required: bool
@@ -54,7 +54,7 @@ class Attribute:
 
 @dataclass(slots=True)
 class Block:
-    """The content of a resource or of a nested block."""
+    """The schema of a resource or of a nested block."""
 
     attributes: dict[str, Attribute] = field(default_factory=dict)
     blocks: dict[str, NestedBlock] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class NestedBlock:
 
 
 class Types:
-    """The npm package, downloaded once into a cache folder."""
+    """The npm package, downloaded once into a cache folder; raises ValueError if its digest is wrong."""
 
     def __init__(self, cache: Path) -> None:
         self._archive = cache / f"{PACKAGE.replace('/', '-')}.tgz"
@@ -99,7 +99,7 @@ class Types:
 
 
 def _folder(name: str) -> str:
-    """Return the package's folder for a schema's name."""
+    """Return the name of the package's folder that holds a schema, such as ``data-google-project``."""
     kind, _, of = name.partition("_")
     words = of.removeprefix("google_") if kind == "resource" else f"{kind}_{of}".removesuffix("_")
     return words.replace("_", "-")
@@ -172,7 +172,7 @@ class _Module:
 
 
 def _object(block: Block) -> object:
-    """Return the type of a block as an object type, as computed attributes have it."""
+    """Return the object type of a block, by which computed attributes describe their nested values."""
     attributes = {name: attribute.type for name, attribute in block.attributes.items()}
     nested = {name: [nested.nesting, _object(nested.block)] for name, nested in block.blocks.items()}
     return ["object", attributes | nested]

@@ -1,4 +1,4 @@
-"""Terraform runs on deploy/gcp with the offline provider: without a registry, credentials or a cloud."""
+"""Run Terraform on deploy/gcp with the offline provider, without a registry, credentials or a cloud."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy.check.provider import serving
 from deploy.check.schemas import PROVIDER_VERSION, Types
 
 SOURCE = Path("deploy/gcp")
-# The files outside its folder that the module reads.
+# The folder outside deploy/gcp that the module reads.
 RULES = Path("deploy/prometheus")
 _DECLARED = re.compile(r'^(resource|data) "(google_\w+)"', re.MULTILINE)
 _NOT_COMMITTED = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars")
@@ -46,7 +46,7 @@ class Terraform:
         return run("terraform", *arguments, folder=self.folder, environment=self._environment)
 
     def plan(self, **variables: str) -> Path:
-        """Plan with these variables, and return the file with the plan as JSON; raises ValueError."""
+        """Plan with these variables, and return the file that holds the plan as JSON; raises Missing or ValueError."""
         given = [f"-var={name}={value}" for name, value in {**_VARIABLES, **variables}.items()]
         self("plan", "-input=false", "-lock=false", "-out=plan", *given)
         file = self.folder / f"plan{len(variables)}.json"
@@ -55,17 +55,20 @@ class Terraform:
 
 
 def declared() -> set[str]:
-    """Return the types of the resources and data sources in deploy/gcp, and the provider itself."""
+    """Return the names of the schemas that deploy/gcp needs, as ``Types.schemas`` takes them.
+
+    Raises ValueError if deploy/gcp pins another version of the provider.
+    """
     text = "".join(file.read_text() for file in sorted(SOURCE.glob("*.tf")))
     pin = f'version = "{PROVIDER_VERSION}"'
     if pin not in text:
-        raise ValueError(f"deploy/gcp does not pin what is checked here: {pin}")
+        raise ValueError(f"deploy/gcp does not pin the provider that is checked here: {pin}")
     return {"provider"} | {f"{kind}_{name}" for kind, name in _DECLARED.findall(text)}
 
 
 @contextmanager
 def terraform(cache: Path) -> Iterator[Terraform]:
-    """Prepare a copy of deploy/gcp for Terraform, and yield it."""
+    """Copy deploy/gcp, run ``terraform init`` in the copy, and yield it; ``cache`` keeps the downloaded schemas."""
     schemas = Types(cache).schemas(declared())
     with TemporaryDirectory() as folder, serving(schemas) as environment:
         copy = Path(shutil.copytree(SOURCE, Path(folder) / "gcp", ignore=_NOT_COMMITTED))

@@ -1,4 +1,4 @@
-"""Compile pycalc and the library modules that it imports to bytecode, because an image's files are read-only."""
+"""Compile pycalc, and the libraries that it imports, to bytecode, because a running container cannot store it."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ for module in walk_packages(pycalc.__path__, "pycalc."):
     if not module.name.startswith(MIGRATIONS):
         import_module(module.name)
 if not compileall.compile_dir(pycalc.__path__[0], quiet=1):
-    raise SystemExit("not everything compiles")
+    raise SystemExit("some modules of pycalc do not compile")

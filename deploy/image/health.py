@@ -1,4 +1,4 @@
-"""Exit with 0 when the service of this container is alive; uses few imports, because it runs every few seconds."""
+"""Exit with 0 if the service in this container is alive, else with 1. Imports are few, because this runs often."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ class Alert(NamedTuple):
     name: str
     severity: Literal["page", "ticket"]
     expression: str
-    # How long the expression must hold before the alert fires; empty: no time.
+    # How long the expression must hold before the alert fires, such as "5m"; empty: the alert fires at once.
     lasting: str
     summary: str
 
     @property
     def runbook(self) -> str:
-        """Return the place in the documentation that says what to do."""
+        """Return the link to the section of the operations guide that says what to do."""
         return f"{RUNBOOK}#{self.name.lower()}"
 
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from deploy.observability.names import resolved
 
-# A panel's width and height in units of Grafana's grid, which is 24 wide, and the panels in a row.
+# A panel's width and height in units of Grafana's grid, which is 24 wide, and the number of panels in a row.
 _WIDTH, _HEIGHT, _COLUMNS = 8, 7, 3
 _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 
 class Panel(NamedTuple):
-    """A graph; ``lines`` maps each legend to a PromQL expression in which ``<name>`` is an attribute of Metrics."""
+    """A graph. ``lines`` maps legends to PromQL, in which ``<name>`` stands for the attribute ``name`` of Metrics."""
 
     title: str
     unit: str
