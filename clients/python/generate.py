@@ -1,6 +1,6 @@
 """Generate the synchronous client from the asynchronous one: ``python clients/python/generate.py``.
 
-Only words are replaced, so apart from the layout the two have the same lines. A test fails if they differ.
+Only words are replaced, so that both have the same code. A test fails if the synchronous client is out of date.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class BatchItem(TypedDict):
 
 
 class BaseOption(TypedDict, total=False):
-    """The option of operations that return an integer."""
+    """The option ``base`` of operations that return an integer."""
 
     base: int | None
 
@@ -137,7 +137,7 @@ def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]
 
 
 def moment(value: datetime | str | None) -> str | None:
-    """Return a time in the service's format (RFC 3339); raises ValueError for one without a time zone."""
+    """Return a datetime as RFC 3339 text, and a text or None unchanged; raises ValueError without a time zone."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("The moment has no time zone: use an aware datetime, such as datetime.now(UTC).")
@@ -146,5 +146,5 @@ def moment(value: datetime | str | None) -> str | None:
 
 
 def params_of(**given: object) -> dict[str, str]:
-    """Return those query parameters that are not None, as texts."""
+    """Return the query parameters that are not None, with their values as texts."""
     return {name: str(value) for name, value in given.items() if value is not None}

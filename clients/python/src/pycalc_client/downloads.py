@@ -86,7 +86,7 @@ class Transfer:
 
 
 class PartFile:
-    """A file that gets its name when it is complete.
+    """A file that gets its final name when it is complete.
 
     Until then its name is ``NAME.ID.part``. After a crash, the next download of the same calculation continues this
     file.
@@ -107,14 +107,14 @@ class PartFile:
         self._file.write(data)
 
     def finish(self) -> None:
-        """Sync the complete file to the disk, then give it its name."""
+        """Sync the complete file to the disk, then give it its final name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.replace(self._path)
 
     def close(self) -> None:
-        """Close the file; an incomplete one keeps the name ``NAME.ID.part``, unless it is empty."""
+        """Close the file. An incomplete one keeps the name ``NAME.ID.part``; an empty one is deleted."""
         self._file.close()
         if self._part.exists() and self._part.stat().st_size == 0:
             self._part.unlink()
@@ -126,7 +126,7 @@ class PartFile:
 
 
 class Progress:
-    """A display of a download's progress, on standard error or by a function of the received and of all bytes."""
+    """A display of a download's progress: on standard error, by a function of the received and total bytes, or none."""
 
     def __init__(self, show: bool | Callable[[int, int | None], None]) -> None:
         self._show = (_show_on_terminal if show else None) if isinstance(show, bool) else show
@@ -146,7 +146,7 @@ def _show_on_terminal(position: int, total: int | None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text to a file that gets its name when it is complete."""
+    """Write a text to a file that gets its final name when it is complete."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text)
     part.replace(path)

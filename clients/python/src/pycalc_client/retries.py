@@ -55,9 +55,10 @@ class Attempts:
         return max(0.1, self._until - self._clock())
 
     def wait(self, error: httpx.RequestError | ProblemError, *, repeatable: bool) -> float:
-        """Return the seconds to wait before the next attempt; raise the error if there is no next attempt.
+        """Return the seconds to wait before the next attempt.
 
-        ``repeatable`` says that the request may be sent again even if the service has perhaps carried it out.
+        If there is no next attempt, raise ``error`` if it is a ProblemError, or else ConnectionFailed. ``repeatable``
+        says that the request may be sent again even if the service has perhaps carried it out.
         """
         self._failed += 1
         asked = error.retry_after if isinstance(error, ProblemError) else None

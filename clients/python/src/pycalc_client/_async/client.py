@@ -33,7 +33,10 @@ _SILENCE_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True)
 class AsyncEvent:
-    """A calculation that was recorded. Its ``id``, passed as ``last_event_id``, continues the events after this one."""
+    """The event that a calculation was recorded.
+
+    Pass the event's ``id`` as ``last_event_id`` to receive the events after it.
+    """
 
     id: str
     type: str
@@ -138,8 +141,8 @@ class AsyncClient(AsyncOperations):
                         last_event_id = message.id or last_event_id
                         if message.data:
                             yield self._event_of(json.loads(message.data))
-                        # The block that opens a stream is no progress; heartbeats are. Counted after the yield, because
-                        # the caller may take long.
+                        # The first block only states the position, so it is no progress; events and heartbeats are.
+                        # Progress is noted after the yield, because the caller may take long.
                         if opened or message.data:
                             attempts.progressed()
                         opened = True

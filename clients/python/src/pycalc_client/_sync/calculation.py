@@ -59,7 +59,7 @@ class Calculation(Generic[V_co]):
 
         Some results are not in memory at first: those of more than a megabyte, and those from the history of more than
         1,000 digits. The synchronous client downloads them at the first use. The asynchronous client raises NotLoaded:
-        call ``load`` first.
+        call ``load`` first. A summary has no text, so its download raises NotFound.
         """
         return self._held[0] if self._held else load_now(self.load)
 
