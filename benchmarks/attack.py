@@ -74,7 +74,10 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Request a path repeatedly, with a new number in its braces; return the latencies. Raises HTTPStatusError."""
+    """Request a path until a time, each time with a new number for its braces; return the latencies in seconds.
+
+    Raises HTTPStatusError for an error status.
+    """
     latencies = []
     number = 0
     while perf_counter() < until:

@@ -1,4 +1,4 @@
-"""A benchmark of a cold start: the import time, and the time to the first answer, compared with a bare application."""
+"""A benchmark of a cold start: the import time, and the time to the first answer, compared with bare FastAPI."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _importing(module: str) -> None:
 
 
 def cold_start() -> None:
-    """Print the times of imports and of starts. Bytecode is compiled, and files are in the system's cache."""
+    """Print the times of imports and starts, after all bytecode is compiled and all files are in the system's cache."""
     print(f"\n## A cold start ({ROUNDS} rounds in turn, medians)\n")
     with TemporaryDirectory(prefix="pycalc-") as folder:
         kept = Path(folder)

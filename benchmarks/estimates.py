@@ -62,7 +62,7 @@ def computing_seconds(plan: Plan) -> float:
 
 
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
-    """Plan and compute each case that is defined and not too long.
+    """Plan and compute each case that has a result and does not take too long.
 
     All times are scaled so that REFERENCE takes exactly its estimate.
     """

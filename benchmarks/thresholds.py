@@ -47,7 +47,7 @@ def seconds(task: Task) -> float:
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of F(n), a task that computes F(n) by GMP, and a function.
 
-    The function of a number returns a task that does that many of the last doublings by ``decimal``.
+    The function takes a number, and returns a task that does this many of the last doublings by ``decimal``.
     """
     return (
         fibonacci_digits(n),
@@ -59,7 +59,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of n!, a task that computes n! by GMP, and a function.
 
-    The function of a number returns a task that does that many of the last squarings by ``decimal``.
+    The function takes a number, and returns a task that does this many of the last squarings by ``decimal``.
     """
     return (
         factorial_digits(n),
@@ -71,7 +71,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a function.
 
-    The function of a number returns a task that does that many of the last squarings by ``decimal``.
+    The function takes a number, and returns a task that does this many of the last squarings by ``decimal``.
     """
     return (
         int(n * LOG_3) + 1,

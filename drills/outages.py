@@ -217,7 +217,7 @@ def failing_writes(seconds: float = 10.0) -> Finding:
 
 @contextmanager
 def _hanging(server: Server, _: Path) -> Iterator[None]:
-    """Make each ``fdatasync`` of the server hang during the ``with`` block; raises PermissionError if strace can't."""
+    """Make the server's ``fdatasync`` hang during the ``with`` block; raises PermissionError if strace can't attach."""
     tracer = subprocess.Popen(
         [*_STRACE, "-p", str(server.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )

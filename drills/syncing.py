@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 
 def calls(trace: Iterable[str]) -> Iterator[Call]:
-    """Yield the calls in the output of ``strace -f -ttt -T -y -xx``, in the order of their return."""
+    """Yield the system calls in the output of ``strace -f -ttt -T -y -xx``, in the order of their return."""
     unfinished: dict[str, tuple[float, str]] = {}
     for line in trace:
         found = _LINE.match(line)

@@ -66,7 +66,7 @@ def area(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _compared(kinds: tuple[Request, Request], statuses: tuple[int, int]) -> float:
-    """Return the area for the times of two kinds of requests; raises RuntimeError for unexpected statuses."""
+    """Return the ``area`` for the times of two kinds of requests; raises RuntimeError for unexpected statuses."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_MEASUREMENTS):
         _measure(kinds, statuses, times)

@@ -123,7 +123,7 @@ def _result(operation: str, n: int) -> str:
 
 
 def _row(identity: bytes, user_id: bytes, name: str, chance: random.Random) -> HistoryRow:
-    """Return the row of a random calculation; half are Fibonacci numbers, some results are too long to be stored."""
+    """Return the row of a random calculation: half are Fibonacci numbers, and some results are too long to store."""
     operation = chance.choices(("fibonacci", "pow", "factorial"), (5, 3, 2))[0]
     n = int(2 ** chance.uniform(0, 12))
     result = _result(operation, n)

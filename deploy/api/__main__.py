@@ -1,4 +1,4 @@
-"""``make check-api``: check the OpenAPI document by public tools; call a service by generated clients and requests.
+"""``make check-api``: check the OpenAPI document by public tools, and a service by generated clients and requests.
 
 A check whose tool is not installed is skipped, except in CI, where it fails.
 """

@@ -21,7 +21,7 @@ _NOTHING = '<p id="guide-nothing" class="empty" hidden>No task has all of these 
 
 
 def page() -> str:
-    """Return the page: an introduction with links to the tasks, and a section for each task."""
+    """Return the guide's HTML page: an introduction, links to the tasks, and a section for each task."""
     introduction, *tasks = (_ROOT / "docs" / "api.md").read_text().split("\n## ")
     titles = [task.partition("\n")[0] for task in tasks]
     links = "".join(f'<li><a href="#{_slug(title)}">{escape(title)}</a></li>' for title in titles)

@@ -23,7 +23,7 @@ _GENERATOR = Path("node_modules", ".bin", "openapi-typescript")
 
 
 def header() -> str:
-    """Return the first lines of the file: the digest of its sources, and the codes of the problem types."""
+    """Return the first lines of the generated file: the digest of its sources, and the codes of the problem types."""
     codes = " | ".join(f'"{code}"' for code in STATUS)
     digest = sha256(json.dumps([_schemas(), [*STATUS]], sort_keys=True).encode()).hexdigest()
     return (
@@ -32,7 +32,7 @@ def header() -> str:
 
 
 def generated(tools: Path) -> str:
-    """Return the content of the file, made by the generator that is installed in the folder ``tools``."""
+    """Return the content of the generated file, made by the generator that is installed in the folder ``tools``."""
     # Paths are left out: the client names them itself, and they would make the file seven times as long.
     document = {"openapi": "3.1.0", "info": {"title": "pycalc", "version": "1"}, "paths": {}}
     with TemporaryDirectory() as folder:

@@ -29,7 +29,7 @@ def _checkov(framework: str, *arguments: str) -> str:
 
 
 class _Infrastructure:
-    """The checks of deploy/gcp, which share one copy of it, prepared for Terraform, and the copy's plans."""
+    """The checks of deploy/gcp. They share one copy of this folder, prepared for Terraform, and its plans."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack

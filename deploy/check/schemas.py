@@ -133,7 +133,7 @@ class _Module:
         return self._block(f"{name}Config", body, body)
 
     def _block(self, interface: str, arguments: str, members: str) -> Block:
-        """Return the schema of a block: its interface's name, the code of its arguments, and its class members."""
+        """Return the schema of a block from its interface's name, and from the code of its arguments and its class."""
         block, required = Block(), self._required.get(interface, {})
         kinds = {name: kind for kind, name in _MEMBER.findall(members)}
         for name, is_block, shape, storage in _ARGUMENT.findall(arguments):

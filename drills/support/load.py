@@ -81,7 +81,7 @@ class Ledger:
         await until(lambda: self.answered >= enough, "the load has begun", 60)
 
     def since(self, moment: float) -> list[Exchange]:
-        """Return the requests sent since a moment."""
+        """Return the requests sent since a time by ``monotonic``."""
         return [exchange for exchange in self.exchanges if exchange.sent >= moment]
 
     def acknowledged(self) -> list[str]:

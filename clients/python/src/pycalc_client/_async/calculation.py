@@ -95,9 +95,9 @@ class AsyncCalculation(Generic[V_co]):
         """Write the result's text to a file, and return its path.
 
         The digits are streamed. After a lost connection, the download continues at the same position. After a crash, it
-        continues if the same calculation is saved to the same path again. The file gets its name once the digest is
-        verified. ``progress=True`` shows the progress on standard error. A function as ``progress`` is called with the
-        number of bytes received so far, and with the total, which is None if it is unknown.
+        continues if the same calculation is saved to the same path again. The file gets its final name once
+        the digest is verified. ``progress=True`` shows the progress on standard error. A function as ``progress`` is
+        called with the number of bytes received so far, and with the total, which is None if it is unknown.
         """
         target = Path(path)
         if self._held:
