@@ -27,8 +27,8 @@ _LEVEL = 1.1
 _WARM_UP = 1 / 6
 # The number of samples of memory and descriptors.
 _SAMPLES = 120
-# The seconds for which a server is stopped or paused.
-_AWAY_SECONDS = 5.0
+# How often each server is restarted, and the longest time in seconds for which it is stopped or paused.
+_RESTARTS, _AWAY_SECONDS = 6, 5.0
 
 
 @dataclass(slots=True)
@@ -44,24 +44,36 @@ class _Samples:
         self.descriptors.append(sum(len(list((process / "fd").iterdir())) for process in server.processes()))
 
 
-def soak(minutes: float = 60.0) -> Finding:
-    """Load a service on PostgreSQL, Redis and Kafka at half its capacity; restart or pause each up to six times."""
+def soak() -> Finding:
+    """Load a service on PostgreSQL, Redis and Kafka at half its capacity for an hour (see ``soak_at``)."""
     with postgres() as database, brokers("kafka") as broker, redis() as cache:
-        return soak_at(place_on(broker, database), database, cache, minutes)
+        return soak_at(place_on(broker, database), database, cache, 3600.0)
 
 
-def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clients: int = _CLIENTS) -> Finding:
-    """Run the soak with a broker, a database and a cache that run already (see ``soak``)."""
+def soak_at(
+    where: Place,
+    database: Postgres,
+    cache: Redis,
+    seconds: float,
+    clients: int = _CLIENTS,
+    restarts: int = _RESTARTS,
+) -> Finding:
+    """Load a service for ``seconds`` and meanwhile restart its database and its cache, and pause Kafka, in turn.
+
+    Each of the three is stopped ``restarts`` times. Memory, descriptors and latencies are not judged before a sixth of
+    the time has passed.
+    """
     samples = _Samples()
     with ExitStack() as stack:
         stack.enter_context(background("consume", **where.settings))
         running = stack.enter_context(scene(where, cache_url=cache.url, compute_workers="2"))
-        began = asyncio.run(_soak(where, running, samples, _restarts(where, database, cache), minutes * 60, clients))
+        servers = _servers(where, database, cache)
+        began = asyncio.run(_soak(running, samples, servers * restarts, seconds, clients))
         found = running.faults("failed_requests")
-    thirds = _p99_by_third(running, began, minutes * 60)
+    thirds = _p99_by_third(running, began, seconds)
     return Finding(
         "soak",
-        f"{minutes:g} minutes at half the capacity, {clients} clients; PostgreSQL, Redis, Kafka taken away in turn",
+        f"{seconds:g} s at half the capacity, {clients} clients; PostgreSQL, Redis, Kafka stopped {restarts} times",
         {
             "requests": len(running.ledger.exchanges),
             "memory MiB": _thirds(samples.memory_mib),
@@ -77,21 +89,14 @@ def soak_at(where: Place, database: Postgres, cache: Redis, minutes: float, clie
     )
 
 
-def _restarts(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
+def _servers(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
     """Return functions that stop and start PostgreSQL and Redis, and that pause and resume Kafka."""
     broker = where.broker
     assert isinstance(broker, Kafka)  # noqa: S101  # ``soak`` runs on Kafka
     return [(database.stop, database.start), (cache.kill, cache.start), (broker.pause, broker.resume)]
 
 
-async def _soak(
-    where: Place,
-    running: Scene,
-    samples: _Samples,
-    restarts: Sequence[Restart],
-    seconds: float,
-    clients: int,
-) -> float:
+async def _soak(running: Scene, samples: _Samples, restarts: Sequence[Restart], seconds: float, clients: int) -> float:
     """Find the capacity, then load the service at half of it; return when that load began, by ``monotonic``."""
     load = PacedLoad(running.ledger, running.tokens[0], patient=True)
     load.interval_seconds = 0.0
@@ -101,8 +106,7 @@ async def _soak(
     load.interval_seconds = 2 * clients * trial / running.ledger.answered
     began = monotonic()
     async with load.on(running.server.port, clients):
-        settling = seconds / 6 / len(restarts)
-        restarting = asyncio.create_task(_restart(restarts, seconds / 6, began + seconds - settling))
+        restarting = asyncio.create_task(_restart(restarts, seconds / len(restarts)))
         await asyncio.sleep(seconds * _WARM_UP)
         for _ in range(_SAMPLES):
             await asyncio.sleep(seconds * (1 - _WARM_UP) / _SAMPLES)
@@ -111,16 +115,14 @@ async def _soak(
     return began
 
 
-async def _restart(restarts: Sequence[Restart], interval: float, latest: float) -> None:
-    """Restart all servers in turn, each once in ``interval`` seconds, until ``latest`` by ``monotonic``."""
-    while True:
-        for stop, start in restarts:
-            await asyncio.sleep(interval / len(restarts) - _AWAY_SECONDS)
-            if monotonic() > latest:
-                return
-            await asyncio.to_thread(stop)
-            await asyncio.sleep(_AWAY_SECONDS)
-            await asyncio.to_thread(start)
+async def _restart(restarts: Sequence[Restart], interval: float) -> None:
+    """Stop and start the servers one after the other, one every ``interval`` seconds."""
+    away = min(_AWAY_SECONDS, interval / 2)
+    for stop, start in restarts:
+        await asyncio.to_thread(stop)
+        await asyncio.sleep(away)
+        await asyncio.to_thread(start)
+        await asyncio.sleep(interval - away)
 
 
 def _p99_by_third(running: Scene, began: float, seconds: float) -> list[float]:

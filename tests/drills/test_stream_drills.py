@@ -13,9 +13,12 @@ from drills.streams.broker_errors import deleted_topic_at
 from drills.streams.killing import consumer_killing_at
 from drills.streams.outages import broker_stops_at
 from drills.streams.poison import PLAIN, poison_at
-from drills.streams.scene import Broker, Place
+from drills.streams.scene import Broker, Place, place_on
+from drills.streams.soak import soak_at
 from drills.support.finding import Finding
 from tests.harness.kafka import Kafka
+from tests.harness.postgres import postgres
+from tests.harness.redis import redis
 
 pytestmark = [pytest.mark.programs, pytest.mark.usefixtures("anyio_backend")]  # the fixture of the emulator needs it
 BUSY_MACHINE = {"slower", "drained too late"}
@@ -73,3 +76,14 @@ def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: st
     in_kafka = isinstance(broker, Kafka)
     place = new_place(broker, postgres_url, "create=false" if in_kafka else "")
     fine(deleted_topic_at(place, 1.0 if in_kafka else LOOKED_AT))
+
+
+@on_kafka
+def test_a_soak_loses_nothing(broker: Broker) -> None:
+    """While PostgreSQL and Redis are restarted and Kafka is paused, nothing is lost and nothing is counted twice.
+
+    Memory, descriptors and latencies need the full hour to become level.
+    """
+    with postgres() as database, redis() as cache:
+        finding = soak_at(place_on(broker, database), database, cache, 12.0, clients=8, restarts=1)
+    assert set(finding.faults) <= {"memory grows", "descriptors grow", "slower"}, finding
