@@ -103,8 +103,8 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
         "requests": len(ledger.exchanges),
         "answered 2xx": ledger.answered,
         "rows": len(rows),
-        "events told": len(follower.told),
-        "of them again": len(follower.told) - len(set(follower.told)),
+        "events received": len(follower.told),
+        "repeated events": len(follower.told) - len(set(follower.told)),
     }
     wrong = {"events_not_counted_once": uncounted, "processes_left_behind": left_behind}
     return ledger, figures, {**compare(ledger, rows)._asdict(), **wrong}

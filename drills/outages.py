@@ -142,7 +142,7 @@ def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) 
             other_statuses=str(Counter(each.status for each in hit if each.status not in (200, 503)) or ""),
             too_slow=slowest > _IN_TIME,
             failed_readings=readings.failed,
-            readyz_did_not_tell=not outage.not_ready,
+            readyz_did_not_report=not outage.not_ready,
             refused_after_recovery=len(late),
             too_long_to_recover=back - outage.ended > _RECOVERED,
         ),

@@ -46,7 +46,7 @@ def timing() -> Finding:
         wrong_password, no_user = (lambda: log_in(taken)), (lambda: log_in(nobody))
         name_taken, address_taken = (lambda: register(taken, new_name())), (lambda: register(new_name(), taken))
         areas = {
-            "a user that there is, or not": _compared((wrong_password, no_user), (401, 401)),
+            "a login of a known and of an unknown user": _compared((wrong_password, no_user), (401, 401)),
             "the name taken, or the address": _compared((name_taken, address_taken), (409, 409)),
         }
     return Finding(

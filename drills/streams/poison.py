@@ -70,12 +70,12 @@ def poison_at(where: Place, seconds: float) -> Finding:
     return Finding(
         "poison event",
         f"refused by the broker for {seconds:g} s; and a message that is no event",
-        {"requests": len(running.ledger.exchanges), "tries": seen.tries, "put aside after s": seen.seconds},
+        {"requests": len(running.ledger.exchanges), "tries": seen.tries, "dead-lettered after s": seen.seconds},
         faults(
             **found,
             too_few_tries=seen.tries < retry_schedule.TRIES,
             given_up_too_early=seen.seconds < seconds,
-            ping_did_not_tell=not seen.told,
+            ping_did_not_report=not seen.told,
             rest_waited=not seen.flowed_on,
             other_letters=str(stages if stages != ["consumer", "relay"] else ""),
             requeueing_failed=seen.requeueing,
@@ -97,7 +97,7 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
         async with running.load():
             refused, identity = await too_large(running)
             await asyncio.to_thread(put_foreign_message, where)
-            await _put_aside(running, relay, SqlDeadLetterStore(database), seen)
+            await _await_dead_letters(running, relay, SqlDeadLetterStore(database), seen)
         seen.tries = metrics.registry.get_sample_value("pycalc_events_refused_total") or 0.0
         await asyncio.to_thread(limit_messages, where, USUAL_LIMIT)
         numbers = [letter.number for letter in seen.letters if letter.stage == "relay"]
@@ -107,7 +107,7 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
     return seen
 
 
-async def _put_aside(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
+async def _await_dead_letters(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
     """Wait until the refused event and the foreign message are dead-lettered, for three minutes at most."""
     began = monotonic()
     while not seen.told and monotonic() < began + _WAIT_SECONDS:

@@ -64,6 +64,8 @@ def topic_reader(url: str, file: Path) -> Iterator[Topic]:
     process = subprocess.Popen([sys.executable, "-m", "drills.streams.topic_reader", url, str(file)])
     try:
         wait_until(lambda: file.exists() or process.poll() is not None, "the reader has joined its group", 60)
+        if not file.exists():
+            raise AssertionError(f"the topic's reader ended with status {process.returncode}")
         yield Topic(file)
     finally:
         process.kill()
