@@ -54,7 +54,7 @@ ALERTS = (
         "ticket",
         "sum by (instance, reason) (rate(<requests_refused>[5m])) > 0",
         "5m",
-        "{{ $labels.instance }} is asked for more than it can do ({{ $labels.reason }}), and refuses some of it",
+        "{{ $labels.instance }} refuses requests, because it is overloaded ({{ $labels.reason }})",
     ),
     Alert(
         "PycalcComputeRefusing",
@@ -161,7 +161,7 @@ ALERTS = (
         "ticket",
         "rate(<limit_fallbacks>[5m]) > 0",
         "10m",
-        "{{ $labels.instance }} counts {{ $labels.limit }} for itself: limits let through more than they say",
+        "{{ $labels.instance }} counts {{ $labels.limit }} for itself; clients can exceed the limit",
     ),
     Alert(
         "PycalcClockWrong",
@@ -175,7 +175,7 @@ ALERTS = (
         "ticket",
         "rate(<hashes_refused>[5m]) > 0",
         "5m",
-        "{{ $labels.instance }}: more logins and registrations than it can hash",
+        "{{ $labels.instance }} refuses logins and registrations: too many passwords wait to be hashed",
     ),
     Alert(
         "PycalcDescriptors",

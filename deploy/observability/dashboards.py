@@ -53,7 +53,7 @@ SERVICE = Dashboard(
             "percentunit",
             {"5xx": f'sum(rate(<requests>{{status=~"5.."}}[$__rate_interval])) / {_rate("requests")}'},
         ),
-        Panel("Answers in", "s", _spread("request_seconds", _QUICK)),
+        Panel("Response times", "s", _spread("request_seconds", _QUICK)),
         Panel("Calculations by outcome", "ops", {"{{outcome}}": _rate("calculations", "outcome")}),
         Panel(
             "Idempotency keys",
@@ -70,8 +70,8 @@ SERVICE = Dashboard(
             "Refused",
             "reqps",
             {
-                "edge: {{reason}}": _rate("requests_refused", "reason"),
-                "limit: {{limit}}": _rate("rate_limited", "limit"),
+                "overload: {{reason}}": _rate("requests_refused", "reason"),
+                "rate limit: {{limit}}": _rate("rate_limited", "limit"),
                 "workers: {{reason}}": _rate("compute_refused", "reason"),
                 "recorder: {{reason}}": _rate("recorder_refused", "reason"),
                 "passwords": _rate("hashes_refused"),
@@ -95,7 +95,7 @@ SERVICE = Dashboard(
             {"{{instance}}": "process_open_fds / process_max_fds"},
         ),
         Panel(
-            "Wrong results",
+            "Results that failed verification",
             "short",
             {"in an hour": "sum(increase(<verification_failures>[1h]))"},
         ),
@@ -106,7 +106,7 @@ INSIDE = Dashboard(
     "pycalc-inside",
     "pycalc: inside",
     (
-        Panel("Computing takes", "s", {"p99 {{operation}}": _quantile(0.99, "compute_seconds", "operation")}),
+        Panel("Computation times", "s", {"p99 {{operation}}": _quantile(0.99, "compute_seconds", "operation")}),
         Panel("Workers", "short", {"running": "sum(<compute_running>)", "waiting": "sum(<compute_waiting>)"}),
         Panel(
             "Workers lost",
@@ -116,19 +116,19 @@ INSIDE = Dashboard(
                 "at their limit of memory": "sum(increase(<workers_out_of_memory>[15m]))",
             },
         ),
-        Panel("Commits take", "s", _spread("commit_seconds")),
+        Panel("Commit times", "s", _spread("commit_seconds")),
         Panel("Calculations in a commit", "short", {"p50": _quantile(0.5, "commit_rows")}),
         Panel(
             "Waiting to be recorded",
             "short",
             {"rows": "sum(<recorder_rows>)", "KiB": "sum(<recorder_bytes>) / 1024"},
         ),
-        Panel("Work of the database", "short", {"{{queue}}": "sum by (queue) (<database_work>)"}),
+        Panel("Database operations running or waiting", "short", {"{{queue}}": "sum by (queue) (<database_work>)"}),
         Panel(
             "Cache",
             "ops",
             {
-                "found in the shared one": _rate("cache_shared_hits"),
+                "hits in the shared cache": _rate("cache_shared_hits"),
                 "misses": _rate("cache_misses"),
                 "errors": _rate("cache_errors"),
             },
@@ -142,7 +142,7 @@ INSIDE = Dashboard(
             "Breaker of the shared cache",
             "short",
             {
-                "{{instance}} (2: open)": "<cache_circuit>",
+                "{{instance}} (0 closed, 1 half-open, 2 open)": "<cache_circuit>",
                 "opened in 5 min": "sum(increase(<cache_circuit_opened>[5m]))",
             },
         ),
@@ -168,7 +168,7 @@ INSIDE = Dashboard(
         Panel("Results cached in process", "short", {"results": "sum(<cache_entries>)"}),
         Panel("Password hashes waiting", "short", {"hashes": "sum(<hashes_waiting>)"}),
         Panel(
-            "Kept for callers",
+            "Entries in memory",
             "short",
             {
                 "verified tokens": "sum(<tokens_cached>)",
@@ -179,7 +179,7 @@ INSIDE = Dashboard(
         ),
         Panel("Limits that an instance counts alone", "ops", {"{{limit}}": _rate("limit_fallbacks", "limit")}),
         Panel(
-            "Trouble with keys and logouts",
+            "Problems with signing keys, logouts and the audit log",
             "short",
             {
                 "revocations unread": "sum(increase(<revocation_failures>[5m]))",
@@ -233,7 +233,7 @@ EVENTS = Dashboard(
                 "cut in 5 min: {{reason}}": "sum by (reason) (increase(<exports_cut>[5m]))",
             },
         ),
-        Panel("Calculations deleted for their age", "ops", {"rows": _rate("history_pruned")}),
+        Panel("Calculations deleted by the retention", "ops", {"rows": _rate("history_pruned")}),
     ),
 )
 
