@@ -14,8 +14,8 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
 from pycalc.services.limits.windows import Window, counters_of, spend_all
 
-_MAX_LIMITS = 1_000  # the most cached instances of CalculationRateLimit
-_BLOCKS = 100  # a block of calculations is the smallest limit divided by this
+_MAX_LIMITS = 1_000  # the most limits that are cached by their texts
+_BLOCKS = 100  # the size of a block is the smallest limit divided by this, rounded down
 
 
 @dataclass(slots=True)
@@ -31,9 +31,9 @@ class CalculationRateLimit:
     """A limit on the calculations of each user, in one or several windows.
 
     Calculations are counted in advance, in blocks of a hundredth of the smallest limit. ``spend_ahead`` takes most
-    calculations from a block, so that they need no counter and no wait. When the shortest window ends, the unused
-    calculations of a block are subtracted again from the longer windows. With several processes, a user may be refused
-    too early, by at most one block for each process, but never too late.
+    calculations from a block, so that they need no counter and no wait. If the shortest window ends before the block is
+    used up, the user's next calculation subtracts the rest of the block from the longer windows. With several
+    processes, the unused blocks of other processes may cause a refusal that is too early.
     """
 
     def __init__(
@@ -133,7 +133,10 @@ class CalculationRateLimit:
         )
 
     def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
-        """Return a new block of ``left`` calculations, plus those of one stored meanwhile. Store it if not empty."""
+        """Return a new block, and store it unless it is empty.
+
+        It has ``left`` calculations, and those of a block that a concurrent call has stored meanwhile.
+        """
         now = self._clock()
         meanwhile = self._block_of(user_id)
         left += meanwhile.left if meanwhile else 0
@@ -170,7 +173,10 @@ class CalculationRateLimits:
         self._blocks: dict[bytes, _Block] = {}
 
     def of(self, limit: str) -> CalculationRateLimit | None:
-        """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text."""
+        """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
+
+        Raises ValueError for a malformed text.
+        """
         try:
             return self._limits[limit]
         except KeyError:

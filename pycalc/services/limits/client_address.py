@@ -27,7 +27,7 @@ class ClientAddresses:
         return None if scope is None else self.of(scope)
 
     def of(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the client that sent the request with this ASGI scope."""
+        """Return the address, as ``client`` does, of the client that sent the request with this ASGI scope."""
         peer = scope.get("client")
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return self.client(peer[0] if peer else None, forwarded)
@@ -37,7 +37,8 @@ class ClientAddresses:
 
         ``peer`` is the address at the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in
         their order. The client is the first address that is no trusted proxy: first ``peer``, then the forwarded
-        addresses from right to left. A malformed address ends the search at the proxy that sent it.
+        addresses from right to left. A malformed address ends the search at the proxy that sent it. If all addresses
+        are trusted proxies, the leftmost one is returned.
         """
         nearest = _parsed(peer or "")
         if nearest is None:

@@ -14,15 +14,15 @@ from pycalc.errors import Overloaded
 class ConcurrencyLimit:
     """A limit on the slots that keys, such as user ids, hold at the same time.
 
-    A key gets another slot only if more slots are free than the key holds. So a single key gets half of all slots, and
-    each of two keys a third. A key without a slot gets any free slot. A slot may have a size, such as a number of
-    bytes. Any thread may take and release slots.
+    A key gets another slot only if more slots are free than the key holds. So a single key gets about half of all
+    slots, and each of two keys about a third. A key without a slot gets any free slot. A slot may have a size, such as
+    a number of bytes. Any thread may take and release slots.
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
         """Limit the slots of all keys together to ``total``, and those of one key to ``each``, by default ``total``.
 
-        ``detail`` is the message of a refusal, which tells the client to retry after ``seconds``.
+        A refusal has the message ``detail``, and tells the client to retry after ``seconds``.
         """
         self.total = total
         self._each = total if each is None else each

@@ -15,16 +15,16 @@ from pycalc.observability.metrics import Metrics
 
 T = TypeVar("T")
 
-MAX_KEYS = 50_000  # the most counters of each limit
-_STALL_SECONDS = 1.0  # while replies are late, at most the amount of one limit stays uncounted in this time
+MAX_KEYS = 50_000  # the most counters that this process keeps for each limit
+_STALL_SECONDS = 1.0  # while replies are late, a key may spend up to its limit uncounted in each such period
 
 
 class Counters:
     """A CounterStore in the memory of this process, with at most ``bound`` counters.
 
-    When a new counter would exceed the bound, all expired counters are evicted. If none has expired, the tenth that
-    expires soonest is evicted. (The in-memory storage of the library ``limits`` is unbounded, and visits all keys at
-    each hit.) No method awaits anything, so each is atomic.
+    When a new counter would exceed the bound, all expired counters are evicted. If none has expired, a tenth of all
+    counters is evicted: those that expire soonest. (The in-memory storage of the library ``limits`` is unbounded, and
+    visits all keys at each hit.) No method ever yields to the event loop, so each is atomic.
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
@@ -89,8 +89,8 @@ class Counters:
 class SharedCounters:
     """A CounterStore of shared counters, which counts in this process while the shared store fails.
 
-    The counts of this process are added to the shared counts until they expire, even after the shared store has
-    recovered.
+    Even after the shared store has recovered, ``get`` and ``spend`` add this process's own counts to the shared counts,
+    until the own counts expire.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class SharedCounters:
     ) -> None:
         """Combine a shared store with the counters of this process.
 
-        A shared store whose reply is late may have counted the amount. If ``lenient`` is set, this process does not
-        count such an amount again. Then at most the amount of one limit stays uncounted in each second.
+        A shared store whose reply is late may have counted the amount. If ``lenient`` is set, ``spend`` does not count
+        such an amount again in this process. Then each key may spend up to its limit uncounted in each second.
         """
         self.clock = own.clock
         self._shared = shared

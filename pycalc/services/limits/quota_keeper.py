@@ -23,7 +23,7 @@ _SECONDS = 1.0
 _ROUNDS = 3  # after a charge, the user's totals are read in this many rounds
 _BATCH = 200  # users or uses in one transaction
 _FORGET_SECONDS = 3_600.0
-_MOST_CALLERS = 10_000  # whose header fields are cached for the rest of a second
+_MOST_CALLERS = 10_000  # the most callers whose header fields are cached, each for the rest of a second
 
 T = TypeVar("T")
 

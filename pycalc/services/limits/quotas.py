@@ -72,7 +72,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded if nothing or less than ``amount`` is left. Reservations do not count."""
+        """Raise QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
@@ -98,7 +98,7 @@ class WindowQuota:
         raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add ``amount`` to the uses of the user and, if the caller has an API key with its own limits, of the key."""
+        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             use = self._use_of(caller.user_id, limit.seconds)
@@ -108,7 +108,7 @@ class WindowQuota:
             self.charge(caller.key, amount)
 
     def spend(self, caller: Principal, amount: float) -> None:
-        """Charge ``amount``. If less than ``amount`` is left, charge nothing and raise QuotaExceeded."""
+        """Charge ``amount``. If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded."""
         limit = self._limit_of(caller.limits)
         if caller.key is not None:
             self.require(caller, amount)
@@ -167,11 +167,14 @@ class WindowQuota:
         ]
 
     def now(self) -> int:
-        """Return the time in seconds since the epoch."""
+        """Return the time in whole seconds since the epoch."""
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses that QuotaKeeper must store: those with new charges, and those new in this process."""
+        """Return the uses that QuotaKeeper must store: those with new charges, and those new in this process.
+
+        Uses whose windows have ended are dropped, because they no longer matter.
+        """
         now = self._clock()
         for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
             del self._unstored[ended]

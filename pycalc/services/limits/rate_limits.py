@@ -32,12 +32,15 @@ _log = get_logger(__name__)
 class _Failures:
     """The failed login attempts of one kind of key: account names or addresses.
 
-    When a failure fills a window, the key must wait. Each wait is twice as long as the one before, up to an hour. The
-    counters may be in a remote store, so independent requests to that store run concurrently.
+    When a failure fills a window, the key must wait. Within three hours, each wait is twice as long as the one before,
+    up to an hour. The counters may be in a remote store, so independent requests to that store run concurrently.
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, shortest window first. The first wait is this window, at most an hour."""
+        """Count failures towards ``limits``, whose first one has the shortest window.
+
+        The first wait is as long as this window, but at most an hour.
+        """
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -89,7 +92,7 @@ class FailedLogins:
     """A limit on failed password checks, by account name and by address. The limit by address is ten times as high.
 
     Names without an account are counted too. With a limit of N in a window below an hour, an account sees at most 3 N
-    failures in any 60 minutes, or 3 N + 1 if N is odd.
+    failures in any 60 minutes, or 3 N + 1 if N is odd. Without a shared cache, each process counts on its own.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class FailedLogins:
 
     @asynccontextmanager
     async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
-        """Return a context for one check of a password or a code; raises RateLimited on entry if the limit is reached.
+        """Return a context for one check of a password or a code; raises RateLimited on entry if a limit is reached.
 
         The check has failed if the context ends with Unauthorized, WrongPassword or a cancellation. It has not failed
         if the context ends with TotpRequired, because then the password was right.

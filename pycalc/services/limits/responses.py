@@ -1,4 +1,4 @@
-"""Limits on responses: on their memory, shared fairly between users, and on the clients' reading time (ADR 18)."""
+"""Limits on responses: on their memory, shared fairly between users, and on how slowly clients may read (ADR 18)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class ReadingSpeed(NamedTuple):
 
 
 def response_memory(metrics: Metrics, total: int) -> ConcurrencyLimit:
-    """Return a limit on the bytes of all responses, from before a response is built until its last byte is sent."""
+    """Return a limit of ``total`` bytes on the memory of long responses and long request bodies.
+
+    The memory of a response counts from before the response is built until its last byte is sent.
+    """
     refused = metrics.requests_refused.labels("memory")
     limit = ConcurrencyLimit(total, refused, "Too many long responses are being made or sent.")
     metrics.response_bytes.set_function(lambda: limit.taken)
