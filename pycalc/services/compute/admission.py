@@ -21,8 +21,8 @@ class Admission:
     the queue.
 
     If the queue is full, a new request displaces the newest request of the user with the most waiting requests. The new
-    request is refused instead if its own user would then have more waiting requests than that user. If both would have
-    equally many, the user with fewer running requests prevails.
+    request is refused instead if, with it, its own user would have more waiting requests than that user has. If both
+    numbers are equal, the new request is refused unless its user has fewer running requests.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -48,8 +48,8 @@ class Admission:
     async def slot(self, user: bytes) -> AsyncIterator[None]:
         """Wait for a slot for a user, and return a context that holds it.
 
-        Raises Overloaded if the queue is full, in total or for this user, if the wait exceeds ``max_wait`` seconds, or
-        if another user's request displaces this one while it waits.
+        Raises Overloaded if the queue has no room for the request, if the wait exceeds ``max_wait`` seconds, or if
+        another user's request displaces this one while it waits.
         """
         self._make_room(user)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -30,7 +30,9 @@ from pycalc.services.operations import CALCULATIONS
 # Computations up to this cost run on the event loop, because sending them to a worker costs about as much.
 INLINE_SECONDS = 0.0003
 _SHORT_SECONDS = 0.00005  # computations up to this cost run without waiting for a time slice
-_MOST_DEADLINES = 4  # an estimate above this many times the deadline is refused; it is right within a factor of two
+# A task without partial results is refused if its estimate exceeds this many deadlines. Estimates are right within a
+# factor of two.
+_MOST_DEADLINES = 4
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
 _MOST_FOUND = 16 * 1024  # the most bytes of a partial result that are read at the deadline
 _TRUSTED_SECONDS = 60.0  # a worker that was idle for longer may be gone: anyio ends idle workers after five minutes
@@ -54,7 +56,7 @@ class Computer:
         tracer: Tracer = NO_TRACER,
         proc: Path = Path("/proc"),
     ) -> None:
-        """Limit each computation to ``timeout`` seconds, and the computing time of each caller to ``quota``.
+        """Limit each computation in a worker to ``timeout`` seconds, and each caller's computing time to ``quota``.
 
         Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
         Workers return long results through files of the ``/proc`` file system, which must be mounted at ``proc``.
@@ -82,12 +84,13 @@ class Computer:
 
         Raises the errors of ``execute``, and:
         - QuotaExceeded if too little of the caller's quota is left;
-        - Overloaded if too many requests wait, or no memory is left for the result;
+        - Overloaded if too many requests wait, if this one waits too long, if the caller's other computations may need
+          the rest of the quota, or if no file can be made for the result;
         - Unavailable if no worker starts, if the worker dies, or at shutdown;
         - ComputationTimeout at the deadline or at the limit of memory, or at once if the estimate is far above the
           deadline and the operation has no partial results.
 
-        Cancellation kills the worker.
+        Cancellation kills the worker that computes the result.
         """
         started = perf_counter()
         task = plan.task
@@ -143,7 +146,7 @@ class Computer:
                     self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker, unless one became idle within the last _TRUSTED_SECONDS. Raises Unavailable if this fails."""
+        """Start a worker unless one became idle within _TRUSTED_SECONDS. Raises Unavailable if the start fails."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -157,7 +160,10 @@ class Computer:
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker. The start goes on if the caller is cancelled, because anyio would lose the process."""
+        """Start a worker, or use one that anyio keeps idle.
+
+        If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
+        """
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
             await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
@@ -167,10 +173,10 @@ class Computer:
             raise
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
-        """Call a function in a worker process and return its result. It may take up to PLANNING_MEMORY bytes.
+        """Call a function in a worker process, charge the caller's quota, and return the function's result.
 
-        The caller's quota is charged. Raises the function's errors, and QuotaExceeded, Overloaded, Unavailable and
-        ComputationTimeout as ``compute`` does.
+        The function may use up to PLANNING_MEMORY bytes, but at most an equal part of the memory of all workers. Raises
+        the function's errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
         """
         async with self._worker_slot(caller, 0.0):
             with self._memory_file() as result_fd:
@@ -184,7 +190,7 @@ class Computer:
 
     @asynccontextmanager
     async def _until_abandoned(self) -> AsyncIterator[None]:
-        """Return a context that raises Unavailable when ``abandon`` is called."""
+        """Return a context that raises Unavailable when ``abandon`` is called, or at once if it was called already."""
         ending = Unavailable("The service is shutting down; retry in 1 s.")
         if self._abandoned:
             raise ending
@@ -205,8 +211,8 @@ class Computer:
         that, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
         Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
-        result in the file, if there is one. Raises Unavailable if the worker does not start or dies. Raises the
-        function's errors.
+        result in the file, if there is a complete one. Raises Unavailable if the worker does not start or dies. Raises
+        the function's errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
@@ -260,7 +266,7 @@ class Computer:
 
     @contextmanager
     def _memory_file(self) -> Iterator[int]:
-        """Yield the descriptor of a new in-memory file for a worker's result. Raises Overloaded if there is no memory.
+        """Yield the descriptor of a new in-memory file for a worker's result. Raises Overloaded if none can be made.
 
         A file on disk would delay the syncs of other files.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-_SLICE_SECONDS = 0.002  # estimated work that may run in one iteration of the loop
+_SLICE_SECONDS = 0.002  # after this much estimated work, further work waits for the next iteration of the loop
 
 
 class LoopScheduler:

@@ -1,4 +1,4 @@
-"""The plan of a calculation: the task for the computer, and its estimated cost and size."""
+"""The plan of a calculation: the task to compute, and its estimated cost and size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a calculation whose operands are well-formed and within the operation's domain."""
+    """The plan of a calculation whose operands are well-formed.
+
+    The operands are within the operation's domain, as far as planning can tell.
+    """
 
     task: Task
     key: str  # of the result in the cache
@@ -20,6 +23,7 @@ class Plan:
     recorded_input: str  # the same for the history, which abbreviates long operands to fewer characters
     seconds: float  # to compute and verify the result, as estimated
     digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
-    summary_seconds: float = 0.0  # the cost of only the size and ends; equal to ``seconds`` if they need the result
+    # The cost of only the size and ends; ``seconds`` if they need the result. Not set if the task is a summary.
+    summary_seconds: float = 0.0
     memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start
     too_large: bool = False  # the result has too many digits: only its summary is computed, for the error

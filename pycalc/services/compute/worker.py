@@ -92,7 +92,7 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 
 
 def be_ready() -> None:
-    """Prepare a new worker: lower its priority, and let the kernel kill it when the service ends.
+    """Prepare a new worker: lower its priority, disable core dumps, and let the kernel kill it when the service ends.
 
     Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that a worker can finish
     during a shutdown. Calling this again in the same worker is harmless.
@@ -108,8 +108,8 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    The process ends if the function takes over ``seconds`` of processor time. This matters only if the service itself
-    was killed. Otherwise, the service kills the worker at the deadline.
+    The process ends if the function takes over ``seconds`` of processor time, by up to two seconds. This matters only
+    if the service itself was killed. Otherwise, the service kills the worker at the deadline.
 
     The process aborts if its address space exceeds that at its start by more than ``most_bytes``. GMP aborts by itself.
     After a MemoryError this function aborts, because Python would keep objects in memory. Before the abort, the
