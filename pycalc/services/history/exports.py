@@ -107,8 +107,8 @@ class Exports:
         """Yield the selected calculations as the content of a file, newest first, in one or more parts.
 
         If ``limit`` is given, yield only the newest ``limit`` calculations. ``identify`` must return the caller; it is
-        called at the start and before each part. Raises InvalidInput for a malformed cursor, and the errors of
-        ``records``.
+        called at the start and before each part. Raises InvalidInput for a malformed cursor, Forbidden if an admin
+        loses the role meanwhile, and the errors of ``identify``, ``filter_of`` and ``records``.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)
@@ -138,7 +138,7 @@ class Exports:
         """Yield records as the content of a file, newest first, in one or more parts.
 
         ``read(before, size)`` must return up to ``size`` of the newest records with ids below ``before``; None means
-        the newest of all. The first call gets ``before``. If ``limit`` is given, at most that many records are yielded.
+        the newest of all. The first call gets ``before``. A ``limit``, at least 1, is the most records to yield.
         ``require_rights`` is called before each part, and must raise an error if the caller has lost its rights.
 
         Without records, the content is the header line, or empty if the format has none. A record that exists from the
@@ -172,8 +172,8 @@ class Exports:
     def _pause_after(self, worked: float, rows: int) -> float:
         """Return the pause in seconds after a read of ``rows`` records.
 
-        ``worked`` is the processor time in seconds of the event loop's thread during the read. The least for a full
-        read so far estimates the export's own work. Time beyond twice this estimate counts as other work.
+        ``worked`` is the processor time in seconds of the event loop's thread during the read. The shortest time
+        of a full read so far estimates the export's own work. Time beyond twice this estimate counts as other work.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

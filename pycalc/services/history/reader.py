@@ -32,7 +32,7 @@ class Page(NamedTuple):
 
 
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
-    """Return the store's filter for what the caller selects. Raises the errors of ``visible_user_ids``."""
+    """Return the store's filter for a selection, without its cursor. Raises the errors of ``visible_user_ids``."""
     since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
     return HistoryFilter(
         user_ids=await visible_user_ids(users, caller, selection.user),

@@ -1,8 +1,8 @@
 """Group commit of the history: a calculation is answered only after its transaction is durable (ADR 5).
 
-Rows that arrive during a commit form the next commit, so no timer delays a row. The queue is bounded by rows, bytes and
-age. A row that reaches the largest age leaves the queue, and its caller gets an error. A row whose caller is cancelled
-stays in the queue.
+Rows that arrive during a commit form the next commit, up to its largest size, so no timer delays a row. The queue is
+bounded by rows, bytes and age. A row that reaches the largest age leaves the queue, and its caller gets an error. A row
+whose caller is cancelled stays in the queue.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Recorder:
 
         The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``disk`` is low. A
         row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows of one
-        longer call of ``record``. After a failed write, the database is probed every ``probe_seconds``.
+        longer call of ``record``. If the database fails, it is probed every ``probe_seconds`` until a write succeeds.
         """
         self._history = history
         self._tracer = tracer
@@ -75,7 +75,8 @@ class Recorder:
         """Queue the rows of one request for a common transaction. Return a future that is done when they are durable.
 
         ``key`` is the request's idempotency key, which is stored in the same transaction; None means that there is
-        none. The future raises KeysTaken if another request is recorded with the same key.
+        none. The future raises KeysTaken if another request with the same key is recorded, earlier or in the same
+        commit.
 
         The future raises RowsRejected if the database rejects the rows' values. It raises StoreUnavailable if their
         commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. The
@@ -167,7 +168,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch in one transaction and complete its futures, with an error for entries not committed."""
+        """Commit a batch, if possible in one transaction, and complete its futures, with an error where this fails."""
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]

@@ -23,7 +23,7 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms
 from pycalc.observability.metrics import HistoryMetrics
 
-BATCH = 200  # rows that one transaction deletes; it delays the recorder about as long as one of its own commits
+BATCH = 200  # rows that one transaction deletes, which delays the recorder about as long as one of its own commits
 # A row with more characters than this needs an overflow page in SQLite, and so as much disk as about four short rows.
 LONG_CHARACTERS = 700
 LONG_WEIGHT = 4
@@ -34,11 +34,12 @@ KEPT_KEYS = timedelta(hours=24)  # a retry with the same idempotency key within 
 LAST_ROWS = timedelta(hours=2)
 _PAGE = 1_000  # rows whose sizes one read returns
 _PERIOD_SECONDS = 3_600.0
-# Another process may commit a row this long after the time in its id: the recorder's wait plus the clocks' difference.
+# Another process may commit a row up to this long after the time in its id. This covers the recorder's longest wait and
+# a difference of the clocks.
 _SETTLING_SECONDS = 10.0
 # The most cached quotas. A further quota evicts the oldest; the default quota then counts for that user's new rows.
 _MOST_OWN_QUOTAS = 50_000
-_PAUSE_SECONDS = 0.05  # between two batches, during which only the recorder uses the database
+_PAUSE_SECONDS = 0.05  # between two batches, so that the recorder and others can use the database
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
 _log = get_logger(__name__)
@@ -78,10 +79,12 @@ class Retention:
     an older row.
 
     At the start and once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency
-    keys older than KEPT_KEYS, and old entries of the audit log.
+    keys older than KEPT_KEYS, old entries of the audit log, and reservations of deleted accounts' names that have
+    ended.
 
-    When an account is deleted, the task erases its history and usage totals, or makes its history anonymous. It repeats
-    this once an hour, while rows of the account may still be recorded (LAST_ROWS) or its events counted (REDELIVERY).
+    When an account is deleted, the task erases its history and usage totals, or makes its history anonymous, unless the
+    history is to be kept. It repeats this once an hour, while rows of the account may still be recorded (LAST_ROWS), or
+    its events may still be counted (REDELIVERY).
     """
 
     def __init__(
@@ -272,7 +275,10 @@ class Retention:
         self._measure(user_id)
 
     async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
-        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
+        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit.
+
+        The newest row always counts as fitting, even if it alone exceeds the quota.
+        """
         weight, oldest = 0, None
         while sizes := await self._history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
