@@ -1,4 +1,4 @@
-"""Administration of dead letters: events that could not be delivered (ADR 17)."""
+"""Administration of dead letters: events and other messages that could not be delivered or read (ADR 17)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class DeadLetters:
         ]
 
     async def requeue(self, number: int, actor: str) -> None:
-        """Move a dead letter's event back into the outbox; raises NotFound if the letter or its calculation is gone."""
+        """Move a dead letter's event back into the outbox.
+
+        Raises NotFound if there is no dead letter with this number, or the history has no calculation for it.
+        """
         if number > _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
         self._audit.record("dead letter requeued", actor=actor, number=number)

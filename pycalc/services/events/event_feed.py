@@ -61,7 +61,7 @@ class EventFeed:
         self._poller.end()
 
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:
-        """Yield recorded events from ``after`` to the subscriber's position, then the subscriber's live events."""
+        """Yield recorded events with ids above ``after``, up to the subscriber's position, and then its live events."""
         selection = HistoryFilter(None if user_id is None else (user_id,))
         while after < subscriber.position and (rows := await self._history.following(selection, after, _PAGE)):
             for row in rows:

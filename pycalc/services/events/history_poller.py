@@ -18,7 +18,7 @@ from pycalc.models.events import Event, event_of
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
 
-# With several processes, subscribers get a calculation once it is this old. Before, another process may commit a
+# With several processes, subscribers get a calculation once it is this old. Until then, another process may commit a
 # calculation with a lower id, because a row is committed at most 2 s after its id is made.
 HOLD_BACK_SECONDS = 2.5
 _POLL_SECONDS = 0.25
@@ -33,7 +33,10 @@ _log = get_logger(__name__)
 
 
 class Subscriber:
-    """A bounded queue of events for one client, in ascending order of ids, all above ``position``."""
+    """A bounded queue of events for one client.
+
+    Their ids ascend and are above ``position``, unless the clock is set back by more than AHEAD_MS.
+    """
 
     def __init__(self, position: bytes) -> None:
         self.position = position
@@ -75,7 +78,7 @@ class Subscriber:
 
 
 class HistoryPoller:
-    """A reader of new calculations in the database for subscribers, which does nothing while there are none.
+    """A reader of new calculations in the database for subscribers. Without subscribers, it reads nothing.
 
     With ``shared``, other processes record calculations too. The poller then reads at intervals, and delays each
     calculation by HOLD_BACK_SECONDS. So events come in the order of their ids, and a client can resume after any id.
@@ -149,7 +152,10 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the id below which calculations may be read. With several processes, it is HOLD_BACK_SECONDS old."""
+        """Return the id below which calculations may be read.
+
+        With several processes, it is HOLD_BACK_SECONDS old. With one, it excludes only ids that a wrong clock made.
+        """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 

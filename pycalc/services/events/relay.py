@@ -157,7 +157,7 @@ class Relay:
         return await self._publisher.publish(entries)
 
     async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish refused events again as ``_publish`` does. A failure of the stream postpones only these retries."""
+        """Publish refused events again as ``_publish`` does. A failure of the stream postpones only the retries."""
         try:
             removed = await self._publish(entries)
         except StreamUnavailable as error:

@@ -1,4 +1,4 @@
-"""The retry schedule of events that the stream refuses. After several tries, an event becomes a dead letter."""
+"""The retry schedule of events that the stream refuses. After several refusals, an event becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class _Refusal(NamedTuple):
 class RetrySchedule:
     """The outbox rows whose events the stream has refused, each with the time of its next try.
 
-    An event becomes a dead letter after at least TRIES refusals and at least ``seconds``.
+    An event becomes a dead letter after at least TRIES refusals and at least ``seconds``, or at once if the schedule is
+    full.
     """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
@@ -47,7 +48,7 @@ class RetrySchedule:
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Forget the rows that are no longer in the outbox.
 
-        ``oldest`` must be the oldest rows of the outbox, or all its rows unless ``more`` is set.
+        ``oldest`` must be the oldest rows of the outbox. Unless ``more`` is set, it must have all rows.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
@@ -63,7 +64,7 @@ class RetrySchedule:
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
-        ``reasons`` holds the reason of each refusal by the event's id, and the result by the row's sequence number.
+        ``reasons`` maps the ids of refused events to the reasons. The result maps the sequence numbers of rows to them.
         """
         if not (reasons or self._waiting):
             return {}

@@ -24,7 +24,7 @@ from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, Mes
 _LONGEST_BACKOFF = 10.0
 _FINISH_SECONDS = 2.0  # for the current batch when closing, and again for leaving the group
 _PAYLOAD_BYTES = 8 * 1024
-MAX_DEAD_LETTERS = 100_000  # further messages are only counted, so that a flood of them does not fill the disk
+MAX_DEAD_LETTERS = 100_000  # further invalid messages are only counted, so that a flood does not fill the disk
 MAX_ITEMS = 10_000
 
 _log = get_logger(__name__)
@@ -158,7 +158,8 @@ class UsageReader:
     ) -> str:
         """Return a UsageReport as JSON for ``since`` <= day < ``until``, with the state of the caller's quotas.
 
-        Raises the errors of ``visible_user_ids``, such as Forbidden for another user's totals.
+        The report has at most MAX_ITEMS totals, those of the newest days. Raises the errors of ``visible_user_ids``,
+        such as Forbidden for another user's totals.
         """
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),
