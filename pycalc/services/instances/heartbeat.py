@@ -43,7 +43,7 @@ class Heartbeat:
     async def aclose(self) -> None:
         """Stop the task and delete this process from the database.
 
-        If the database is unavailable, the process disappears from the list when its last report is too old.
+        If the database is unavailable, another process removes this one from the list after STALE_MS without a report.
         """
         self._closing.set()
         await self._runner

@@ -20,7 +20,7 @@ class InstanceList:
         self._store = store
 
     async def items(self) -> list[InstanceItem]:
-        """Return the running processes with their latest figures, the oldest process first."""
+        """Return up to 1,000 running processes with their latest figures, the oldest process first."""
         return [
             cast(
                 "InstanceItem",
