@@ -72,7 +72,8 @@ class BatchCalculator:
         Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
         answers are sent. ``keyed`` is the idempotency key of the batch, and a function that describes an error; None
         means that there is no key. With a key, an answer that is an error is replaced by the JSON of its description,
-        which is recorded too. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
+        which is recorded too. If all calculations fail, nothing is recorded, not even the key. ``measure`` is as for
+        ``Calculator.calculate``, and is called in the requests' order.
 
         Raises the errors of ``Recorder.record``. Raises Overloaded, before anything is computed, if too many
         calculations are in progress, in total or for this user.
@@ -106,8 +107,9 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Return the answers to a batch that is recorded already. Nothing is recorded again.
 
-        Results that the history does not store are computed again. If this fails, for example because a limit is lower
-        now, the answer is the error. ``reservations`` is as for ``calculate``. Raises Overloaded as ``calculate`` does.
+        Results that the history does not store are looked up or computed again. If this fails, for example because a
+        limit is lower now, the answer is the error. ``reservations`` is as for ``calculate``. Raises Overloaded as
+        ``calculate`` does.
         """
         rows = iter(recorded.rows)
         row_of = {index: next(rows) for index in range(len(requests)) if index not in recorded.problems}
@@ -147,7 +149,7 @@ class BatchCalculator:
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: what ``find`` returns, or the error that it raises.
+        """Append the outcome of each request to ``found``: what ``find`` returns, or the error of the calculation.
 
         ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
         is an error or the JSON of a problem is its own outcome.

@@ -48,7 +48,8 @@ class Answer(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int  # from the request's arrival until the result was found, in microseconds
-    charged: int = 0  # bytes of the result that were charged to the caller's quota when the calculation was recorded
+    # Bytes of the result that were charged to the caller's quota; 0 for a calculation that was recorded earlier.
+    charged: int = 0
 
 
 # Returns how many bytes of a result are sent; may raise a PycalcError.
@@ -88,8 +89,8 @@ class Calculator:
         self._ids = ids
         self._tracer = tracer
         self._quota = quota
-        # A GET holds a slot from its arrival, and a posted calculation from its start, until the result is found or a
-        # worker process is needed. A batch holds a slot while it is calculated.
+        # A GET holds a slot from its arrival, and a posted calculation from its start, until it is recorded or needs a
+        # worker process. A batch holds a slot while it is calculated.
         self.slots = ConcurrencyLimit(_MOST_AT_ONCE, metrics.requests_refused.labels("overload"), OVERLOADED, seconds=1)
         metrics.calculations_under_way.set_function(lambda: self.slots.taken)
         self._plans: dict[Request, Plan] = {}
@@ -148,7 +149,8 @@ class Calculator:
         cached, only its number of digits and its first and last digits are computed, where that is cheaper.
 
         ``measure`` must return how many bytes of the result will be sent; without it, all are sent. These bytes are
-        charged to the caller's quota. If ``measure`` raises a PycalcError, nothing is charged or recorded.
+        charged to the caller's quota. If ``measure`` raises a PycalcError, no bytes are charged, and nothing is
+        recorded.
 
         Raises the errors of ``find`` and of ``Recorder.record``.
         """
@@ -199,8 +201,8 @@ class Calculator:
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation whose operands the history has abbreviated.
 
-        ``measure`` and the charge are as for ``calculate``. Raises NotFound if the result is not cached, and
-        QuotaExceeded.
+        ``measure`` and the charge are as for ``calculate``. Raises NotFound if the result is not cached, QuotaExceeded,
+        and the errors of ``measure``.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
@@ -278,7 +280,7 @@ class Calculator:
     ) -> list[Answer]:
         """Record calculations in one transaction, and return their answers in order.
 
-        Raises the errors of ``Recorder.record``.
+        Without calculations, nothing is recorded, not even ``key``. Raises the errors of ``Recorder.record``.
         """
         if not calculations:
             return []

@@ -34,14 +34,14 @@ class Recorded(NamedTuple):
 def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
     """Return the idempotency key of a user's request. ``name`` is the key that the client sent.
 
-    ``request`` must have all bytes of the request, for its fingerprint. 128 bits of each hash suffice: a collision
-    would need two keys of the same user, and would affect only that user.
+    ``request`` must have all bytes of the request, for its fingerprint. 128 bits of each hash suffice: users
+    could only search for collisions among their own keys, and these would harm nobody else.
     """
     return RequestKey(sha256(user_id + name.encode()).digest()[:ID_BYTES], sha256(request).digest()[:ID_BYTES])
 
 
 def problem_bytes(items: int) -> int:
-    """Return how many bytes the stored problems of a batch with this many items may have."""
+    """Return the size in bytes above which the stored problems of a batch with this many items are shortened."""
     return 96 + 64 * items
 
 
@@ -83,21 +83,21 @@ class IdempotencyKeys:
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
         self._store = store
         self._history = history
-        self._running: set[bytes] = set()  # bounded, because each running calculation or batch holds a slot
+        self._running: set[bytes] = set()  # bounded by the number of requests in progress
         self._outcomes = metrics.idempotency_keys
         metrics.idempotent_running.set_function(lambda: len(self._running))
 
     async def once(
         self, key: RequestKey, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]
     ) -> T:
-        """Return the result of ``calculate``, or of ``again`` if the request is recorded already.
+        """Return the result of ``calculate``, or of ``again`` if the request is recorded already or meanwhile.
 
         ``calculate`` must record the request with its key, and raise KeysTaken if another request has recorded the key.
         ``again`` gets the recorded outcome.
 
         Raises StillRunning if a request with this key is running in this process, or if the key has just expired.
         Raises InvalidInput if the key was recorded with another request, and Conflict if some of the calculations are
-        deleted. Raises the errors of both functions, and StoreUnavailable.
+        deleted. Raises the other errors of both functions, and StoreUnavailable.
         """
         if key.id in self._running:
             self._outcomes.labels("running").inc()

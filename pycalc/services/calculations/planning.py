@@ -26,7 +26,7 @@ MAX_PRECISION = 10_000
 LONGEST_RECORDED = 1_000
 ABBREVIATED = "..."  # contained in an abbreviated operand, and in no literal
 _LONGEST_SHOWN = 20_000  # answers abbreviate longer operands in the same way
-# Operands with at most this many characters in total are planned on the event loop, and their plans are cached.
+# Operands with more characters in total are planned by a worker, and their plans are not cached (see ``is_short``).
 _LONGEST_SHORT = 100
 # The time to send a calculation to a worker. Every estimate for operands that are not short includes this time. It
 # exceeds INLINE_SECONDS, so a calculation that a worker has planned is also computed by a worker.
@@ -53,7 +53,8 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options of a request. ``given`` has their texts by name; the others get their defaults.
 
-    Raises InvalidInput for an option that the operation does not have, and for an invalid text.
+    Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
+    exclude each other. The text of ``mod`` is only checked by ``make_plan``.
     """
     known = {"precision"} if takes_precision(operation) else set()
     if operation.numeric:
@@ -115,9 +116,12 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
     For operands that are not short, the estimated cost includes the time to send the calculation to a worker.
 
-    Raises InvalidInput for an invalid operand, and DomainError if the operation has no value for the operands. If the
-    result may have over ``max_digits`` digits, the plan is marked ``too_large``, provided that the operation has
-    summaries and the base is 10. Otherwise, such a result raises ResultTooLarge.
+    Raises InvalidInput for an invalid operand or modulus, and for a summary of operands with over LONGEST_RECORDED
+    characters. Raises DomainError if the operation has no value for the operands.
+
+    If the result may have over ``max_digits`` digits, the plan is marked ``too_large``, provided that the operation has
+    summaries and the base is 10. Otherwise, such a result raises ResultTooLarge. Neither applies to residues in base 10
+    and to summaries.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:

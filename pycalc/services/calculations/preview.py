@@ -34,7 +34,7 @@ class Preview(NamedTuple):
 
 
 def make_preview(request: Request) -> Preview:
-    """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge, with positions.
+    """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge.
 
     ResultTooLarge is not raised if the expression is nothing but a call of an operation with summaries. The estimate is
     then that of the operation.

@@ -43,8 +43,8 @@ class ResultFinder:
     async def find(self, plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
         """Return the result of a plan. Raises the errors of ``Computer.compute``.
 
-        Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached, only its
-        number of digits and its first and last digits are computed, if the operation has summaries. The result counts
+        Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached and the
+        operation has summaries, only the number of digits and the first and last digits are computed. The result counts
         as cached.
         """
         # The cache looks up a cheap result in this process only. The same suffices for a long text that is not needed.
