@@ -168,7 +168,7 @@ class Accounts:
         """Delete the caller's account, as ``delete`` does.
 
         Raises WrongPassword, Forbidden for an API key, Conflict for the last enabled admin and for an account without a
-        password, Unauthorized and Overloaded.
+        password, NotFound if the account is deleted meanwhile, Unauthorized and Overloaded.
         """
         require_session(caller)
         user = await self.own(caller)
@@ -180,7 +180,7 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
-        """Delete an account. Raises InvalidToken if its password hash is not ``password_hash``; None means any hash."""
+        """Delete an account; raises the errors of ``UserStore.delete``. A ``password_hash`` of None means any hash."""
         history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)

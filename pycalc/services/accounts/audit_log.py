@@ -95,10 +95,10 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> AuditEntry:
-        """Return an entry with the present time and client address; ``details`` must not contain a secret.
+        """Return an entry with the present time and client address.
 
-        ``subject`` is the account that was acted upon, or None if there is none. ``actor`` is the user who acted, or
-        None if unknown.
+        ``subject`` is the account that was acted upon, or None if there is none. ``actor`` is the user, program or
+        provider that acted, or None if unknown. ``details`` must be JSON values, and must not contain a secret.
         """
         text = json.dumps(details)
         if len(text) > _DETAILS_CHARACTERS:
@@ -206,7 +206,8 @@ class RefusalLog:
     def refused(self, user: str | None, **facts: str | int) -> None:
         """Record a refused request of a user, or of an unknown caller if ``user`` is None.
 
-        Above the limit, the request is only counted. ``facts`` must not contain a secret.
+        Above the limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried`` is the
+        username that an unknown caller gave, and becomes the entry's subject.
         """
         caller = "unknown" if user is None else "known"
         if not self._buckets[caller].take(self._clock()):

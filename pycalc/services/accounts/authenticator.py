@@ -45,8 +45,9 @@ class Authenticator:
         admins_need_totp: bool = False,
         passwords_allowed: bool = True,
     ) -> None:
-        """Create the service. ``identified`` is called with each principal that was not cached.
+        """Create the service.
 
+        ``identified`` is called with each principal that was not cached, except admins who must enrol a second factor.
         With ``admins_need_totp``, an admin without a second factor can only enrol one. Without ``passwords_allowed``,
         users can sign in only through the identity provider.
         """

@@ -37,7 +37,7 @@ class KeyUses:
         self._noted[key_id] = KeyUse(key_id, now_ms(), address)
 
     def latest(self, key: StoredKey) -> StoredKey:
-        """Return ``key`` with its last noted use, even if that use is not stored yet."""
+        """Return ``key`` with the use that is noted but not stored yet, unless the stored use is later."""
         use = self._noted.get(key.id)
         if use is None or (key.used_ms or 0) > use.used_ms:
             return key

@@ -99,7 +99,7 @@ class PasswordHasher:
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether the password has this hash. Every call takes the time of one hash.
+        """Return whether the password has this hash. Every call, unless refused, takes the time of one hash.
 
         Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed. Raises
         Overloaded if the queue is full.

@@ -51,7 +51,7 @@ class RevocationWatcher:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="revocations")
 
     def poll_now(self) -> None:
-        """Read the revocations at once instead of at the next interval."""
+        """Let the task read the revocations at once instead of at the next interval."""
         self._wake.set()
 
     async def aclose(self) -> None:

@@ -103,7 +103,10 @@ class Sessions:
         return self._tokens(rotation.user.id, session_id, replacement)
 
     async def bearer(self, access_token: str) -> Principal:
-        """Return the principal of an access token; raises InvalidToken if it is invalid or its session has ended."""
+        """Return the principal of an access token.
+
+        Raises InvalidToken if the token is invalid, its session has ended, or the user is disabled.
+        """
         claims = self.signer.verify(access_token)
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:

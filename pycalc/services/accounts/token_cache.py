@@ -64,10 +64,11 @@ class TokenCache:
             self._principals.popitem(last=False)
 
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        """Await ``change``, which revokes rights in the store, evict the ``revoked`` principals, and return its result.
+        """Await ``change``, which revokes rights in the store, evict principals, and return the result of ``change``.
 
-        If the caller is cancelled, both steps still complete. If ``change`` fails, the principals are evicted too,
-        because its transaction may have been committed.
+        The principals for which ``revoked`` is true are evicted, and other processes are notified. If the caller is
+        cancelled, all of this still completes. If ``change`` fails, the principals are evicted too, because its
+        transaction may have been committed.
         """
 
         async def change_and_evict() -> T:
@@ -91,5 +92,5 @@ class TokenCache:
 
 
 def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
-    """Return a predicate that is true for the principals of this user's sessions, but not of the API keys."""
+    """Return a predicate that is true for the principals of this user's sessions, but not of the user's API keys."""
     return lambda principal: principal.user_id == user_id and not principal.is_key

@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 def _plain(code: str) -> str:
-    """Return a code without the spaces and hyphens that people type."""
+    """Return a code in lower case, without the spaces and hyphens that people type."""
     return re.sub(r"[\s-]", "", code).lower()
 
 
@@ -75,8 +75,8 @@ class Totp:
     async def confirm(self, caller: Principal, code: str) -> list[str]:
         """Turn the second factor on, end the caller's other sessions, and return the recovery codes.
 
-        Raises WrongPassword for a wrong code, Conflict if no enrolment was begun, Forbidden for an API key, and
-        Unauthorized.
+        Raises WrongPassword for a wrong code, Conflict if no enrolment waits for its confirmation, Forbidden for an API
+        key, and Unauthorized if the session has ended.
         """
         require_session(caller)
         stored = await self._store.of_user(caller.user_id)

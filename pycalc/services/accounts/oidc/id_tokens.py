@@ -70,7 +70,10 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
 
 
 def key_id_of(token: str) -> str | None:
-    """Return the key id in a token's header, or None if there is none. Raises Unauthorized for malformed tokens."""
+    """Return the key id in a token's header, or None if there is none.
+
+    Raises Unauthorized for a token that is malformed, too long, or signed by an algorithm that is not accepted.
+    """
     import jwt
 
     try:
@@ -132,5 +135,5 @@ def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -
 
 
 def refused(reason: str) -> Unauthorized:
-    """Return the error for a refused ID token. Clients and the log see ``reason``, which must not quote it."""
+    """Return the error for a refused ID token. Clients and the log see ``reason``, which must not quote the token."""
     return Unauthorized(f"The identity provider's token is refused: {reason}. Begin again with GET /oidc/login.")

@@ -102,8 +102,8 @@ class Provider:
     async def key(self, key_id: str | None) -> PyJWK | None:
         """Return the signing key with this id or, for None, the provider's only key; None if there is no such key.
 
-        If the id is unknown, the keys are read again, but at most every five seconds. Raises Unavailable if they can't
-        be read.
+        If the id is unknown, the keys are read again, but at most every five seconds. If several keys have it, None is
+        returned. Raises Unavailable if the keys can't be read.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)

@@ -123,7 +123,7 @@ class ProviderSignIn:
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
-        """Create an account whose name is the first free one of ``_names_of``."""
+        """Create an account whose name is the first free one of ``_names_of``; raises Unavailable if none is free."""
         for name in _names_of(identity):
             user = User(
                 id=self._ids.next(),
@@ -151,7 +151,11 @@ def _base64url(raw: bytes) -> str:
 
 
 def _names_of(identity: Identity) -> list[str]:
-    """Return usernames to try for a new account: the preferred one if it is valid, then names that end in digits."""
+    """Return usernames to try for a new account.
+
+    The first is the preferred username without invalid characters, if it then has a valid length. Three more names end
+    in hexadecimal digits.
+    """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
     base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
     digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()
