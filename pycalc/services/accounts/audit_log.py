@@ -206,8 +206,8 @@ class RefusalLog:
     def refused(self, user: str | None, **facts: str | int) -> None:
         """Record a refused request of a user, or of an unknown caller if ``user`` is None.
 
-        Above the limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried`` is the
-        username that an unknown caller gave, and becomes the entry's subject.
+        Above the limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried``, the
+        username of a refused login, becomes the entry's subject.
         """
         caller = "unknown" if user is None else "known"
         if not self._buckets[caller].take(self._clock()):

@@ -153,8 +153,8 @@ def _base64url(raw: bytes) -> str:
 def _names_of(identity: Identity) -> list[str]:
     """Return usernames to try for a new account.
 
-    The first is the preferred username without invalid characters, if it then has a valid length. Three more names end
-    in hexadecimal digits.
+    The first is the preferred username up to an ``@`` and without invalid characters, if this has a valid length. Three
+    more names end in hexadecimal digits.
     """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
     base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
