@@ -32,8 +32,8 @@ class AccountList:
     ) -> tuple[list[ListedUser], str | None]:
         """Return up to ``limit`` accounts with today's usage, and the next page's cursor, or None on the last page.
 
-        Select the accounts whose name or email address begins with ``prefix``, or all if it is None. Raises
-        InvalidInput for a malformed cursor, and for a cursor of another order.
+        The day begins at midnight UTC. Select the accounts whose name or email address begins with ``prefix``, or all
+        if it is None. Raises InvalidInput for a malformed cursor, and for a cursor of another order.
         """
         after = None if cursor is None else _position_of(cursor, order)
         selection = UserSelection(prefix, order, descending, after)

@@ -125,7 +125,7 @@ class Calculator:
     async def preview(self, caller: Principal, evaluation: Request) -> Preview:
         """Return the preview of an evaluation. Like a plan, it may be made in a worker process.
 
-        Nothing is counted or recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
+        No calculation is counted or recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
         ``Computer.call``.
         """
         if is_short(*evaluation):

@@ -55,8 +55,8 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     If ``file`` is given, the partial results of an operation that has them are written to this file. A text over
     INLINE_BYTES is written to it too, and None is returned instead of the text.
 
-    Raises VerificationFailed, InvalidInput if a base other than 10 is wanted and the result is not an integer, and the
-    operation's errors, such as DomainError.
+    Raises VerificationFailed, InvalidInput if a base other than 10 is wanted and the result is not an exact integer,
+    and the operation's errors, such as DomainError.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):

@@ -85,7 +85,8 @@ class ProviderSignIn:
 
         ``secret`` is the value of the browser's cookie, or None without one. Raises Unauthorized if the sign-in is not
         valid, lacks a needed second factor, or is for a disabled account. Raises Unavailable if the provider does not
-        answer, or no username is free. Raises Conflict if the claims would make the last admin a user.
+        answer, or no username is free. Raises Conflict if the claims would make the last admin a user, and NotFound
+        if the account is deleted meanwhile.
         """
         attempt = _Attempt(secret or "")
         if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):
