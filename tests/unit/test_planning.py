@@ -22,7 +22,7 @@ from pycalc.services.calculations.planning import (
     recorded_key,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
-from pycalc.services.compute.plan import BASE_MEMORY
+from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
@@ -231,6 +231,19 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
     assert (plan.digits, plan.too_large, plan.task.view) == (21, False, "value")
     plan = make_plan(20, "fibonacci", ("100",), DEFAULT_OPTIONS)
     assert (plan.digits, plan.too_large, plan.task.view) == (0, True, "summary")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        make_plan(LIMIT, "binomial", ("1" + "0" * 98, "50"), Options(summary=True)),
+        make_plan(20, "binomial", ("1" + "0" * 98, "50"), DEFAULT_OPTIONS),
+    ],
+    ids=["summary", "too large"],
+)
+def test_the_ends_of_a_summary_cost_as_much_as_the_summary(plan: Plan) -> None:
+    """Where only a summary is planned, a plan for the number of digits and the ends costs the same, not nothing."""
+    assert ends_of(plan).seconds == plan.seconds > 0
 
 
 def test_the_name_of_a_member_in_a_pointer() -> None:

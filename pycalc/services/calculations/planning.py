@@ -192,9 +192,9 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         if sum(map(len, literals)) > LONGEST_RECORDED:
             detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
             raise _invalid(names[0], detail)
-        return Plan(summary, f"{key}?summary", *texts, seconds)
+        return Plan(summary, f"{key}?summary", *texts, seconds, summary_seconds=seconds)
     if estimate.digits > max_digits:
-        return Plan(summary, f"{key}?ends", *texts, seconds, too_large=True)
+        return Plan(summary, f"{key}?ends", *texts, seconds, summary_seconds=seconds, too_large=True)
     memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
     return Plan(summary._replace(view="value"), key, *texts, estimate.seconds, estimate.digits, seconds, memory)
 

@@ -41,13 +41,14 @@ def make_preview(request: Request) -> Preview:
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
-    call, of_call = _summarisable(expression)
     try:
         estimate = _EVALUATE.estimate(expression, options.precision)
     except ResultTooLarge:
+        call, of_call = _summarisable(expression)
         if of_call is None:
             raise
-        estimate = of_call
+        return Preview(expression.text, of_call, call)
+    call, _ = _summarisable(expression)
     return Preview(expression.text, estimate, call)
 
 

@@ -23,7 +23,7 @@ class Plan:
     recorded_input: str  # the same for the history, which abbreviates long operands to fewer characters
     seconds: float  # to compute and verify the result, as estimated
     digits: int = 0  # digits of the result's text, as estimated; 0 for a summary
-    # The cost of only the size and ends; ``seconds`` if they need the result. Not set if the task is a summary.
+    # The cost of only the size and ends; ``seconds`` if they need the result, or if the task is a summary.
     summary_seconds: float = 0.0
     memory: int = BASE_MEMORY  # bytes that a worker may take in addition to those at its start
     too_large: bool = False  # the result has too many digits: only its summary is computed, for the error

@@ -72,6 +72,7 @@ def test_one_call_is_offered_with_its_operands(
         ("1 + ", "validation-error", 4),
         ("1,000", "validation-error", 0),
         ("2^0.5", "domain-error", 1),
+        ("factorial(-1)", "domain-error", 0),
         ("1 + 3^(10^12)", "result-too-large", 5),
     ],
 )
