@@ -7,8 +7,8 @@ The tree::
     ├── DomainError             domain-error           the operation is not defined for these operands
     ├── ResultTooLarge          result-too-large       the result has, or may have, more digits than the limit
     ├── Unauthorized            unauthorized
-    │   ├── InvalidToken                               the bearer token is invalid, expired or revoked
-    │   ├── RefreshTokenReused                         carries the id of the session that was ended
+    │   ├── InvalidToken                               the access token or API key is not valid
+    │   ├── RefreshTokenReused                         carries the id of the ended session
     │   └── TotpRequired        totp-required          the password is right, and a code is missing
     ├── Forbidden               forbidden
     │   ├── MissingScope                               carries the scope that the API key lacks
@@ -20,7 +20,7 @@ The tree::
     ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
     │   └── UnsupportedCoding                          carries the content codings that are accepted
     ├── RangeNotSatisfiable     range-not-satisfiable  carries the representation's length
-    ├── ComputationTimeout      computation-timeout    the computation exceeds its deadline or its memory limit
+    ├── ComputationTimeout      computation-timeout    the computation exceeds a deadline or its memory limit
     ├── KeysTaken               internal-error         requests with the same idempotency keys are recorded
     ├── RetryLater                                     carries ``retry_after``, seconds
     │   ├── StillRunning        conflict               a request with the same idempotency key has not ended yet
@@ -112,9 +112,10 @@ class DomainError(PycalcError):
 
 
 class ResultTooLarge(PycalcError):
-    """The result has more than ``limit`` digits, or an upper estimate of its digits exceeds ``limit``.
+    """The result, or a part of an expression, has or may have more than ``limit`` digits.
 
-    ``digits`` is their number, ``leading`` and ``trailing`` are the first and last 20. Each is None if unknown.
+    ``digits`` is the number of the result's digits, ``leading`` and ``trailing`` are its first and last 20. Each is
+    None if it is unknown.
     """
 
     code = "result-too-large"
@@ -145,11 +146,11 @@ class Unauthorized(PycalcError):
 
 
 class InvalidToken(Unauthorized):
-    """The bearer token is invalid, expired or revoked, or its account no longer exists."""
+    """The access token or API key is invalid, expired or revoked, or its account is gone, disabled or just changed."""
 
 
 class RefreshTokenReused(Unauthorized):
-    """A refresh token was used a second time. The token may be stolen, so the session ``session_id`` was ended."""
+    """A replaced refresh token was used. The token may be stolen, so the session ``session_id`` was ended."""
 
     def __init__(self, detail: str, session_id: bytes) -> None:
         super().__init__(detail, session_id)
@@ -197,7 +198,7 @@ class Conflict(PycalcError):
 
 
 class PayloadTooLarge(PycalcError):
-    """The request's body exceeds its size limit, or the results of a batch together exceed theirs."""
+    """The results of a batch are too long together. The code is also that of a request body above its size limit."""
 
     code = "payload-too-large"
     title = "The request is too large"
@@ -237,7 +238,7 @@ class RangeNotSatisfiable(PycalcError):
 
 
 class ComputationTimeout(PycalcError):
-    """The computation was stopped at its deadline or memory limit, or refused because it would far exceed its deadline.
+    """The computation reached a deadline or its memory limit, or was refused because it would far exceed its deadline.
 
     ``found`` is the partial result at that time, as JSON, or None if there is none.
     """
@@ -259,14 +260,17 @@ class RetryLater(PycalcError):
 
 
 class StillRunning(RetryLater):
-    """A request with the same idempotency key is still running."""
+    """A request with the same idempotency key is still running, or the key has just expired."""
 
     code = "conflict"
     title = Conflict.title
 
 
 class RateLimited(RetryLater):
-    """The caller exceeded a rate limit. ``limits`` are its states, or empty if clients are not told them."""
+    """The caller has reached a rate limit, or has too many login attempts in progress.
+
+    ``limits`` are the states of the rate limit's windows, or empty if clients are not told them.
+    """
 
     code = "rate-limited"
     title = "Too many requests"
@@ -277,7 +281,10 @@ class RateLimited(RetryLater):
 
 
 class QuotaExceeded(RetryLater):
-    """The caller has used up a quota. ``used`` is in the quota's unit, ``resets_at`` in seconds since the epoch."""
+    """The caller has used up a quota, or needs more than is left of it.
+
+    ``used`` is in the quota's unit, ``resets_at`` in seconds since the epoch.
+    """
 
     code = "quota-exceeded"
     title = "A quota is used up"
@@ -291,7 +298,7 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue or the memory is full, or a concurrency limit is reached. Nothing was recorded."""
+    """A bounded queue or the memory is full, a concurrency limit is reached, or the rest of a quota is reserved."""
 
     code = "overloaded"
     title = "The service is busy"
@@ -305,7 +312,7 @@ class Unavailable(RetryLater):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer or can't write. ``reason`` is for logs: ``str`` shows it, ``detail`` does not."""
+    """The database can't be used or written now. ``reason`` is for logs: ``str`` shows it, ``detail`` does not."""
 
     def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
         super().__init__(detail, retry_after, reason)
@@ -324,7 +331,7 @@ class OutcomeUnknown(StoreUnavailable):
 
 
 class CacheUnavailable(Unavailable):
-    """The cache does not answer. Callers continue without the cache."""
+    """The cache can't be used now, or refuses a command. Callers continue without the cache."""
 
 
 class AnswerLost(CacheUnavailable):
@@ -332,7 +339,10 @@ class AnswerLost(CacheUnavailable):
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream does not answer or does not accept events. Unpublished events stay in the outbox."""
+    """The event stream can't be used, or events are not being published or consumed.
+
+    Unpublished events stay in the outbox.
+    """
 
 
 class RowsRejected(PycalcError):
@@ -340,7 +350,10 @@ class RowsRejected(PycalcError):
 
 
 class KeysTaken(PycalcError):
-    """Requests were not recorded, because their idempotency keys, which have these ``ids``, are already recorded."""
+    """Requests were not recorded, because other requests with the same idempotency keys are.
+
+    ``ids`` are the ids of these keys.
+    """
 
     def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
         super().__init__(detail, ids)

@@ -55,7 +55,10 @@ class LifespanState(TypedDict):
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
-    """Open the resources that the settings name, and return a context with them. The context closes them at its end."""
+    """Return a context with the resources that the settings name, which are opened at its start and closed at its end.
+
+    Raises the errors of ``open_resources``.
+    """
     public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
     endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
     async with open_resources(settings) as resources, aclosing(endpoint):
@@ -65,7 +68,7 @@ async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:
     """Return the application, whose lifespan opens and closes the resources that the settings name.
 
-    The first bytes of a request's body must arrive within ``body_seconds``.
+    A request's body may take ``body_seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
     """
     app = Application(
         [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
@@ -87,7 +90,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    app.include_router(mcp_router)  # first, because its one path is asked for often, and FastAPI tries all before it
+    app.include_router(mcp_router)  # first, because /mcp is requested often, and FastAPI tries all routes before it
     of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
     for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
         app.include_router(part.router)

@@ -68,7 +68,8 @@ def read_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Return a message for each ``PYCALC_`` variable in the environment or in ``.env`` that is not a setting.
 
-    The API key of ``pycalc eval --server`` and the variables that Kubernetes sets for its Services are ignored.
+    The API key of ``pycalc eval --server`` and the variables that Kubernetes sets for its Services are ignored. Raises
+    OSError or UnicodeDecodeError if ``.env`` can't be read.
     """
     known = {"API_KEY", *(name.upper() for name in Settings.model_fields)}
     variables = {**dotenv_values(_ENV_FILE), **os.environ}
@@ -85,7 +86,8 @@ def unknown_settings() -> list[str]:
 def _service_links(variables: Mapping[str, str]) -> set[str]:
     """Return the names of the variables that Kubernetes has set for its Services.
 
-    A Service is recognised by NAME_PORT=tcp://..., or by NAME_SERVICE_HOST together with NAME_SERVICE_PORT.
+    A Service is recognised by NAME_PORT with a URL such as tcp://..., or by NAME_SERVICE_HOST together with
+    NAME_SERVICE_PORT.
     """
     links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
     services = {name.removesuffix("_PORT") for name in links}
@@ -102,7 +104,7 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return a message that names the invalid fields but not their values.
+    """Return a message that names the invalid fields, and repeats a value only if its validator's message does.
 
     With ``prefix``, a field is named as an environment variable: the prefix followed by its name in upper case.
     """
@@ -118,7 +120,8 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables expanded. Docker and systemd do not expand them in environment files.
 
-    Raises ValueError for an unknown user or variable, and for a path that begins with a quotation mark.
+    Raises ValueError for a path that begins with a quotation mark. Raises ValueError if ``$`` or a leading ``~``
+    remains, for example because the variable or the user does not exist.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
@@ -129,18 +132,21 @@ def _expanded(path: str) -> str:
 
 
 def _expanded_file(url: str) -> str:
-    """Return a database URL. Expand the path of an SQLite URL."""
+    """Return a database URL, with the path of an SQLite URL expanded. Raises the errors of ``_expanded``."""
     scheme, slashes, path = url.partition(":///")
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 
 
 def _split(value: object) -> object:
-    """Return the parts of a comma-separated text that are not empty. Return any other object unchanged."""
+    """Return the non-empty parts of a comma-separated text, without surrounding spaces. Return other objects as is."""
     return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check``, which raises ValueError, for each text that is not empty."""
+    """Return a validator that calls ``check`` for a text, or for each text in a tuple. Empty texts are not checked.
+
+    ``check`` must raise ValueError for an invalid text.
+    """
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):
@@ -157,7 +163,7 @@ def _require_origin(text: str) -> None:
 
 
 def _of_roles(value: object) -> object:
-    """Return the content of a JSON text. Return any other object unchanged."""
+    """Return the content of a JSON text. Return any other object unchanged. Raises ValueError for invalid JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -295,11 +301,12 @@ class Settings(BaseSettings):
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
     page_limit: _Limits = Field(
         "1000/minute; 20000/day",
-        description="pages, their files, OpenAPI documents, lists of tools per address and process; empty: no limit",
+        description="requests for pages, their files, the OpenAPI document and the list of tools, per address and "
+        "server process; empty: no limit",
     )
     rate_limit: _Limits = Field(
         "6000/minute; 100000/day",
-        description="calculations per user, in one or several windows; a batch counts its operations; empty: no limit",
+        description="calculations per user, in one or several windows; each one in a batch counts; empty: no limit",
     )
     compute_quota: _Seconds = Field(
         "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
@@ -348,11 +355,13 @@ class Settings(BaseSettings):
     mcp_inline_digits: int = Field(
         2_000, ge=100, le=1_000_000, description="digits of a result that tools of language models (/mcp) send at once"
     )
-    compute_timeout: float = Field(30.0, gt=0, le=3600, description="deadline of one computation, seconds")
+    compute_timeout: float = Field(
+        30.0, gt=0, le=3600, description="deadline of one computation, and of a whole batch, seconds"
+    )
     response_memory: int = Field(
         default_factory=lambda: min(1024**3, memory() // 4),
         ge=1024**2,
-        description="memory for all responses and bodies over 64 KiB together, bytes; "
+        description="memory of each server process for all responses and bodies over 64 KiB together, bytes; "
         "default: a quarter of the memory that the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
@@ -365,13 +374,13 @@ class Settings(BaseSettings):
         default_factory=lambda: min(cores(), 256),
         ge=1,
         le=256,
-        description="worker processes of each server process; default: one per core",
+        description="worker processes of each server process; default: one per core, 256 at most",
     )
     compute_memory: int = Field(
         default_factory=lambda: memory() // 2,
         ge=64 * 1024**2,
-        description="memory for all worker processes together, beyond what they use at their start, bytes; "
-        "default: half of the memory that the service may use",
+        description="memory for the worker processes of a server process together, beyond what they use at their "
+        "start, bytes; default: half of the memory that the service may use",
     )
     event_streams: int = Field(
         1_000, ge=1, le=100_000, description="event streams (GET /events) of each server process; a user may have 20"
@@ -395,7 +404,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of settings by precedence: arguments, environment variables, ``.env``.
+        """Return the sources of settings, the first with the highest precedence: arguments, environment, ``.env``.
 
         An empty variable means the default, except for the settings in which empty means "no limit". A port that
         Kubernetes has set for a Service is ignored.
@@ -412,7 +421,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Raise ValueError for short keys, impossible combinations, and open admin registration in production."""
+        """Raise ValueError for short keys, impossible combinations, and settings that ``hardened`` forbids."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -430,7 +439,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError if the identity provider is only partly set, or is missing but another setting needs it."""
+        """Raise ValueError if the issuer lacks a setting that it needs, or is missing although password login is off.
+
+        If admins need a second factor, the issuer also needs ``oidc_factor_claim``.
+        """
         others = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
         if self.oidc_issuer and not all(others):
             raise ValueError(
@@ -445,7 +457,10 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError for missing keys, except in development on SQLite, where the service makes its own keys."""
+        """Raise ValueError for missing keys, unless the service makes its own keys.
+
+        The service makes its own keys in development on SQLite, but not on Cloud Run.
+        """
         if not self.hardened and self.database.startswith("sqlite:"):
             return
         where = f"in production, on Cloud Run and with PostgreSQL: {MIN_KEY_LENGTH} random characters or more"
@@ -456,7 +471,7 @@ class Settings(BaseSettings):
 
     @property
     def user_limits(self) -> UserLimits:
-        """Return the limits of a user, unless the account or its role has other ones."""
+        """Return the default limits of a user, which those of the account or its role replace."""
         return UserLimits(
             self.rate_limit,
             parse_seconds(self.compute_quota) if self.compute_quota else None,

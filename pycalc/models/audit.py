@@ -17,7 +17,7 @@ from pycalc.models.times import timestamp
 
 AuditOutcome = Literal["done", "refused"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins with one of these is a formula to a spreadsheet
 
 
 class AuditEntry(NamedTuple):
@@ -34,7 +34,7 @@ class AuditEntry(NamedTuple):
 
 
 class AuditFilter(NamedTuple):
-    """A filter of audit entries; a field that is None does not filter. Letter case in names is ignored."""
+    """A filter of audit entries; a field that is None does not filter. Letter case is ignored."""
 
     actor: str | None = None
     action: str | None = None
@@ -62,8 +62,10 @@ class AuditItem(TypedDict):
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562)")]
     created_at: Timestamp
     action: str
-    actor: Annotated[str | None, Field(description="the user who did it; null: unknown, or the service itself")]
-    subject: Annotated[str | None, Field(description="the account that it was done to, or the name that was tried")]
+    actor: Annotated[str | None, Field(description="the user who did it, or for example `the service`; null: unknown")]
+    subject: Annotated[
+        str | None, Field(description="the account that it was done to, or the name that was tried; null: none")
+    ]
     address: Annotated[str | None, Field(description="the client's address; null for a command and the service itself")]
     outcome: AuditOutcome
     details: Annotated[dict[str, Any], Field(description="more facts, which depend on the action")]

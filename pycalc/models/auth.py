@@ -127,7 +127,7 @@ class Principal:
     username: str
     role: Role
     credential_id: bytes  # the session's id, or the API key's
-    expires_at: float
+    expires_at: float  # seconds since the epoch, until which the principal may be cached
     rights: frozenset[str] = SESSION_RIGHTS
     allow_query: bool = False  # whether the credential may be sent in a URL
     limits: UserLimits = UNLIMITED
@@ -197,7 +197,11 @@ Password = Annotated[
 
 OneTimeCode = Annotated[
     str,
-    Field(max_length=64, description="6 digits of the authenticator app, or a recovery code", examples=["492039"]),
+    Field(
+        max_length=64,
+        description="6 digits of the authenticator app or, once it is confirmed, a recovery code",
+        examples=["492039"],
+    ),
 ]
 
 
@@ -228,7 +232,7 @@ class Registration(BaseModel):
 
 
 class Credentials(BaseModel):
-    """The username and password of a login."""
+    """The username and the password of a login, and a code if the account needs one."""
 
     model_config = request_config(username="ada", password=_PASSWORD)
 
@@ -254,7 +258,8 @@ class TotpSecret(BaseModel):
 
     secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
     uri: str = Field(
-        description="the same for a QR code", examples=["otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc"]
+        description="the secret as an otpauth URI, for a QR code",
+        examples=["otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc"],
     )
 
 
@@ -306,7 +311,7 @@ class Activity(BaseModel):
     """A user's totals for the present day in UTC, counted from the event stream."""
 
     calculations: int
-    digits: Number = Field(description="digits delivered")
+    digits: Number = Field(description="digits of the results")
     compute_ms: float = Field(description="time spent on them, milliseconds")
 
 
@@ -414,7 +419,7 @@ class Session(BaseModel):
     expires_in: int = Field(description="seconds until the access token expires", examples=[900])
     refresh_token: str | None = Field(
         None,
-        description="opens the next access token at POST /token/refresh; replaced at each use; absent with `cookie`",
+        description="send it to POST /token/refresh for new tokens; replaced at each use; absent with `cookie`",
         examples=["pcr_AZqrEnwA..."],
     )
 

@@ -18,7 +18,7 @@ def cursor_of(identity: bytes) -> str:
 
 
 def cursor_id(text: str | None) -> bytes | None:
-    """Return the item's id in a cursor, or None for None; raises InvalidInput for a malformed cursor."""
+    """Return the id in a cursor, or in an item's id as text; None for None. Raises InvalidInput for other texts."""
     if text is None:
         return None
     try:

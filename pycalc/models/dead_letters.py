@@ -13,7 +13,7 @@ from pycalc.models.formats import NextCursor, Timestamp, Uuid
 class DeadLetterItem(TypedDict):
     """An event that could not be delivered or read, or a message that is no event of this service."""
 
-    id: Annotated[int, Field(description="its number")]
+    id: Annotated[int, Field(description="the dead letter's number")]
     stage: Annotated[Literal["relay", "consumer"], Field(description="where it failed")]
     event_id: Annotated[Uuid | None, Field(description="the calculation's id; null: no event of this service")]
     origin: Annotated[str, Field(description="where it came from, such as a topic, partition and offset")]

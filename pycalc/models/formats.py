@@ -15,8 +15,8 @@ EXPECTED = "expected"  # the type of an error whose context has, as ``what``, wh
 def expected(what: str, check: Callable[[Any], Any] = lambda value: value) -> WrapValidator:
     """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    It must follow the constraints that it describes. After these, the field gets what ``check`` returns for the value,
-    unless ``check`` raises ValueError.
+    The annotation must follow the constraints that it describes. ``check`` gets each value that meets them. It must
+    return the field's value, or raise ValueError.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -29,7 +29,7 @@ def expected(what: str, check: Callable[[Any], Any] = lambda value: value) -> Wr
 
 
 def request_config(**example: Any) -> ConfigDict:
-    """Return the configuration of a request body that has no unknown members, with an example for the document."""
+    """Return the configuration of a body that refuses unknown members, with an example for the OpenAPI document."""
     return ConfigDict(extra="forbid", json_schema_extra={"example": example})
 
 

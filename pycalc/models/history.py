@@ -66,14 +66,15 @@ class HistoryItem(TypedDict):
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562)")]
     operation: str
     input: Annotated[
-        dict[str, Number], Field(description="the operands; those over 1,000 characters by their ends and SHA-256")
+        dict[str, Number],
+        Field(description="operands and options; those over 1,000 characters by their ends and SHA-256"),
     ]
-    result: Annotated[Outcome | None, Field(description="null when over 1,000 digits")]
+    result: Annotated[Outcome | None, Field(description="null for a summary, and for a result of over 1,000 digits")]
     digits: Number
     exact: bool
     leading: Annotated[Ends, Field(description="the first 20 digits")]
     trailing: Annotated[Ends, Field(description="the last 20 digits")]
-    sha256: Annotated[Sha256 | None, Field(description="SHA-256 of the result's text")]
+    sha256: Annotated[Sha256 | None, Field(description="SHA-256 of the result's text; null: it was not computed")]
     cached: bool
     elapsed_ms: Annotated[float, Field(description=ELAPSED)]
     user: str

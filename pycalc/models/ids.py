@@ -17,12 +17,12 @@ AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a c
 
 
 class IdSource:
-    """A source of ids that strictly increase within this process, so that ids sort as commits do.
+    """A source of ids that increase within this process, so that ids sort as commits do.
 
     The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
     §6.2, method 1). When the clock is set back by up to AHEAD_MS, ids continue from the last millisecond. An id that is
-    further ahead of the clock was made by a wrong clock, and is ignored, because otherwise all later ids would be ahead
-    too. Not thread-safe.
+    further ahead of the clock was made by a wrong clock. It is ignored, and the next ids are lower, because otherwise
+    all later ids would be ahead too. Not thread-safe.
     """
 
     def __init__(
@@ -40,7 +40,10 @@ class IdSource:
         self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return the seconds by which the latest ignored id is ahead of the clock, or 0 if at most AHEAD_MS."""
+        """Return by how many seconds the largest ignored id is ahead of the clock, or 0 if by at most AHEAD_MS.
+
+        Return 0 too if no id was ignored.
+        """
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
@@ -90,7 +93,7 @@ def id_of_text(text: str) -> bytes:
 
 
 def unix_ms_of_id(value: bytes) -> int:
-    """Return the time at which an id was made, in milliseconds since the epoch."""
+    """Return the time that an id contains, in milliseconds since the epoch."""
     return int.from_bytes(value[:6])
 
 

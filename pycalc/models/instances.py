@@ -14,7 +14,7 @@ Circuit = Literal["closed", "half-open", "open"]
 
 
 class Figures(TypedDict):
-    """The key figures of a process. A figure that does not apply to the process is 0."""
+    """The key figures of a process. A count or an age that does not apply to the process is 0."""
 
     connections: Annotated[int, Field(description="open connections of clients")]
     event_subscribers: Annotated[int, Field(description="clients of the event feed")]
@@ -28,7 +28,9 @@ class Figures(TypedDict):
     outbox_oldest_seconds: Annotated[float, Field(description="age of the oldest unpublished event")]
     relay_leading: Annotated[bool, Field(description="whether this process publishes events")]
     cache_circuit: Annotated[Circuit, Field(description="the breaker of the shared cache")]
-    disk_free_bytes: Annotated[int | None, Field(description="on the disk of an SQLite file; null: no such file")]
+    disk_free_bytes: Annotated[
+        int | None, Field(description="on the disk of an SQLite file; null: no such file, or no reserve")
+    ]
     disk_reserve_bytes: Annotated[int, Field(description="calculations are refused below this much free disk")]
 
 
@@ -49,5 +51,5 @@ class Overview(TypedDict):
     version: Annotated[str, Field(description="of the process that answers")]
     status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
     checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name, as at /readyz")]
-    dead_letters: Annotated[int, Field(description="events that could not be delivered")]
+    dead_letters: Annotated[int, Field(description="the number of dead letters")]
     instances: Annotated[list[InstanceItem], Field(description="the running processes, the oldest first")]

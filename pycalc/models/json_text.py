@@ -47,11 +47,11 @@ def quoted(text: str) -> str:
 
 
 def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
-    """Return the document in a body. ``number`` converts the text of each number, by default to ``int`` or ``float``.
+    """Return the document in a body. ``number`` converts the text of each number, by default as ``_number`` does.
 
-    Raises InvalidInput for text that is not JSON, and for a repeated member, with a pointer to it. Raises InvalidInput
-    too for more than ``most_objects`` objects, or four times as many numbers or ``[``, which would block the event
-    loop.
+    Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member, with a pointer to it.
+    Raises InvalidInput too for more than ``most_objects`` objects, or four times as many numbers or ``[``, which would
+    block the event loop.
     """
     if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
         raise _too_many()
@@ -105,14 +105,14 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value. An integer that is too long for ``int`` stays a text, which no field accepts."""
+    """Return a number's value. An integer of over 4,000 characters stays a text, which is too long for every field."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)
 
 
 def shown(name: str) -> str:
-    """Return a client's name for a message: cut after 64 characters, with lone surrogates replaced."""
+    """Return a name that a client sent, for a message: cut after 64 characters, with lone surrogates replaced."""
     readable = _readable(name)
     return readable if len(readable) <= _LONGEST_SHOWN else f"{readable[:_LONGEST_SHOWN]}..."
 

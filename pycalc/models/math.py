@@ -192,11 +192,11 @@ class EvaluationPreview(TypedDict):
     """The size and the cost of an expression, estimated before its value is computed."""
 
     expression: Annotated[str, Field(description="the expression in canonical form")]
-    digits: Annotated[Number, Field(description="at most so many decimal digits; 0 where the value is no number")]
+    digits: Annotated[Number, Field(description="an upper bound of the decimal digits; 0 where the value is no number")]
     exact: Annotated[bool, Field(description="false: the value is, or may be, rounded to the asked precision")]
-    too_large: Annotated[bool, Field(description="whether the value has too many digits to be written out")]
+    too_large: Annotated[bool, Field(description="whether the value may have too many digits to be written out")]
     limit: Annotated[int, Field(description="the most digits that a result may have")]
-    seconds: Annotated[float, Field(description="about as long on one core, within a factor of two")]
+    seconds: Annotated[float, Field(description="the estimated time on one core, within a factor of two; 1e12 at most")]
     timeout: Annotated[float, Field(description="seconds after which a computation is stopped")]
     call: NotRequired[
         Annotated[

@@ -1,4 +1,4 @@
-"""RFC 9457 problem details, the body of every error response."""
+"""RFC 9457 problem details, the body of nearly every error response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class InvalidField(BaseModel):
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the input", examples=["/n"])
     detail: str = Field(examples=["n must be a whole number of 0 or more"])
-    position: int | None = Field(None, description="index of the character in the text there, counted from 0")
+    position: int | None = Field(None, description="index of the wrong character in the field's text, from 0")
 
 
 class Problem(BaseModel):
@@ -27,4 +27,4 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no such path."])
     instance: str = Field(description="path of the request", examples=["/nowhere"])
-    errors: list[InvalidField] | None = Field(None, description="what is invalid, for validation-error")
+    errors: list[InvalidField] | None = Field(None, description="what is wrong and where, at most 20 entries")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import NamedTuple
 
-STORED_DIGITS = 1_000  # a longer result can be computed again, so the history stores only its ends and its digest
+STORED_DIGITS = 1_000  # of a longer result, the history stores only the ends and the digest
 
 
 class Facts(NamedTuple):

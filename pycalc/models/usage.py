@@ -79,7 +79,7 @@ class UsageItem(TypedDict):
     operation: str
     count: int
     cached: Annotated[int, Field(description="how many of them a cache answered")]
-    digits: Annotated[Number, Field(description="digits delivered: of a summary, those of its two ends")]
+    digits: Annotated[Number, Field(description="digits of the results: of a summary, those of its two ends")]
     compute_ms: Annotated[float, Field(description="time spent on them, milliseconds")]
 
 
@@ -93,7 +93,7 @@ class UsageReport(TypedDict):
 def use_of(event: Event) -> Use:
     """Return the amounts that an event adds to the totals.
 
-    Raises ValueError if an amount is missing from an event in JSON, or out of bounds.
+    Raises ValueError if an event in JSON is malformed, or lacks an amount, or has one that is out of bounds.
     """
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):  # our own row, whose amounts the limits of a calculation bound
