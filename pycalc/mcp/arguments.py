@@ -12,7 +12,10 @@ from pycalc.services.calculations.requests import batch_requests
 
 
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
-    """Return the requests in the arguments of the tool ``batch``. Raises InvalidInput as ``POST /batch`` does."""
+    """Return the requests, or their errors, in the arguments of the tool ``batch``.
+
+    Raises InvalidInput as ``batch_requests`` and ``literals`` do.
+    """
     operations = arguments.get("operations")
     if isinstance(operations, list):
         operations = [_item(place, item) for place, item in enumerate(operations)]

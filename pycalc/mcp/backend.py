@@ -37,7 +37,7 @@ class ToolBackend(Protocol):
     """A backend that computes for the tools. Its methods raise PycalcErrors, which are shown to the model."""
 
     async def offers(self) -> Callable[[str], bool]:
-        """Return a function that returns, for the name of a tool, whether the caller may use the tool."""
+        """Return a function that takes a tool's name and returns whether the caller may use the tool."""
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         """Calculate one request. The result is sent whole if it has at most ``most_inline`` characters."""
@@ -54,7 +54,10 @@ class ToolBackend(Protocol):
         """Return up to ``count`` characters of an earlier result, from ``start``, which counts from 0."""
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a page of the caller's calculations, as a HistoryPage."""
+        """Return a page of the recorded calculations that the caller may see.
+
+        Its form is that of HistoryPage, without nulls and with numbers as strings.
+        """
 
     def report(self, error: PycalcError) -> None:
         """Log an internal error of a tool, or write a refusal to the audit log, if the backend has one."""

@@ -61,7 +61,8 @@ class LocalBackend:
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return digits of the latest result, or compute an earlier result again.
 
-        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process.
+        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process. Raises
+        InvalidInput unless ``start`` is within the result, and the errors of a computation.
         """
         request = self._requests.get(calculation_id)
         if request is None:

@@ -95,7 +95,7 @@ class RecordedBackend(NamedTuple):
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of a recorded calculation, from the history, the cache or a new computation; record nothing."""
+        """Return digits of a recorded calculation: stored, cached, or computed again. Nothing is recorded."""
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))
@@ -155,7 +155,7 @@ def _calculated(answer: Answer) -> Calculated:
 
 
 def _with_literals(page: str) -> dict[str, Any]:
-    """Return a HistoryPage without nulls. All its numbers, and results that are lists or booleans, are strings."""
+    """Return a HistoryPage without nulls. Numbers, and results that are lists, objects or booleans, become strings."""
     found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str, object_hook=_without_nulls)
     for item in found["items"]:
         if not isinstance(item.get("result", ""), str):

@@ -26,7 +26,7 @@ PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"
 _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POST /calculations
 
-# The protocol's messages have no description in OpenAPI: tools/list describes them.
+# OpenAPI does not describe the protocol's messages; the message tools/list describes the tools.
 router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 
 
@@ -57,7 +57,7 @@ async def mcp(request: Request, resources: ResourcesDep) -> Response:
 @router.get(METADATA)
 @router.get(METADATA + PATH)
 async def protected_resource(request: Request) -> Response:
-    """Return the metadata of the endpoint as a protected resource (RFC 9728). Raises NotFound if it has no metadata.
+    """Return the endpoint's metadata as a protected resource (RFC 9728). Raises NotFound without a public URL.
 
     No authorization server is named, because the service accepts only its own tokens and keys.
     """
@@ -87,7 +87,7 @@ def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
 
 
 class _McpResponse(Response):
-    """The response that the SDK makes to a message; the work stops when the client disconnects."""
+    """The response that the SDK makes to a message. If the client disconnects, the work stops."""
 
     def __init__(self, endpoint: McpEndpoint, caller: Principal, body: bytes) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _McpResponse(Response):
         self._message = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer. Raises ClientGone if the client disconnects."""
+        """Let the SDK answer. Raises ClientGone if the client disconnects, Unavailable if the SDK does not start."""
         client = Client(receive)
         unread = [self._message]
 

@@ -30,8 +30,8 @@ _RESULT: dict[str, Any] = {
     "result": {"type": "string", "description": "the whole result; absent when it is long, or a summary"},
     "digits": {"type": "string", "description": "the number of digits"},
     "exact": {"type": "boolean", "description": "false: rounded, or a root with a remainder"},
-    "leading": {"type": "string", "description": "the first 20 digits of a long result"},
-    "trailing": {"type": "string", "description": "the last 20 digits of a long result"},
+    "leading": {"type": "string", "description": "the first 20 digits of a long result or a summary"},
+    "trailing": {"type": "string", "description": "the last 20 digits of a long result or a summary"},
     "sha256": {"type": "string", "description": "SHA-256 of a long result's text"},
 }
 
