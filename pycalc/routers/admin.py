@@ -73,7 +73,10 @@ class AuditQuery(StrictQuery):
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
-    """Return the audit log, newest first (admins only). Entries never change, and are deleted when they are old."""
+    """Return the audit log, newest first (admins only).
+
+    Entries never change. PYCALC_AUDIT_RETENTION determines how long they are kept.
+    """
     selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
@@ -109,7 +112,7 @@ async def list_dead_letters(
     resources: ResourcesDep,
     query: Annotated[DeadLettersQuery, Query()],
 ) -> DeadLetterPage:
-    """Return the events that could not be delivered, the oldest first (admins only)."""
+    """Return the events that could not be delivered or read, the oldest first (admins only)."""
     with resources.response_memory.acquire(caller.user_id, query.limit * _LETTER_BYTES):
         items = await resources.dead_letters.items(int(query.cursor or 0), query.limit + 1)
     following = str(items[query.limit - 1]["id"]) if len(items) > query.limit else None
@@ -122,13 +125,16 @@ LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead let
 
 @router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
 async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Publish the event of a dead letter again (admins only). The status is 404 if its calculation was deleted."""
+    """Publish the event of a dead letter again (admins only).
+
+    The status is 404 if there is no such dead letter, or if the history does not have its calculation.
+    """
     await resources.dead_letters.requeue(number, caller.username)
 
 
 @router.delete("/dead-letters/{number}", **NO_CONTENT, responses=responses("not-found"))
 async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Delete a dead letter, so that its event is never published (admins only)."""
+    """Delete a dead letter, which can't be requeued afterwards (admins only)."""
     await resources.dead_letters.discard(number, caller.username)
 
 

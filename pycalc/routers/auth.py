@@ -69,7 +69,11 @@ async def register(
         str | None, Header(max_length=200, description="one-time token that allows the first admin")
     ] = None,
 ) -> Account:
-    """Create an account. `role: "admin"` needs an admin's token or, for the first admin, the bootstrap token."""
+    """Create an account.
+
+    By default, `role: "admin"` needs an admin's token or, for the first admin, the bootstrap token.
+    PYCALC_ADMIN_REGISTRATION may allow it to everybody or to nobody.
+    """
     await resources.registration_limit.admit(address)
     with resources.password_slots.acquire(address):
         user = await resources.accounts.register(registration, caller, x_bootstrap_token)
@@ -94,10 +98,11 @@ async def log_in(
     address: AddressDep,
     device: DeviceDep,
 ) -> Session:
-    """Open a session. If the account has a second factor and `totp` is missing, the problem is `totp-required`.
+    """Open a session.
 
-    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with a further field `totp`. Its errors are
-    OAuth2 errors; a missing code is the error `totp_required`.
+    If the password is right, but the account has a second factor and `totp` is missing, the problem is `totp-required`.
+    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with a further field `totp`. For an invalid form
+    or wrong credentials, the response is then an OAuth2 error; a missing code is the error `totp_required`.
     """
     if credentials.cookie:
         require_own_page(request)
@@ -110,7 +115,7 @@ async def log_in(
 
 
 def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
-    """Return a session as its client sees it. If ``cookie_in`` is given, put the refresh token into its cookie."""
+    """Return a session as its client sees it. If ``cookie_in`` is given, put the refresh token into its cookie only."""
     if cookie_in is not None:
         set_cookie(cookie_in, tokens.refresh)
     refresh_token = None if cookie_in else tokens.refresh
@@ -132,9 +137,11 @@ async def refresh(
     address: AddressDep,
     device: DeviceDep,
 ) -> Session:
-    """Exchange a refresh token for new tokens. Each token works once; using an old token again ends the session.
+    """Exchange a refresh token for new tokens.
 
-    The OAuth2 form (RFC 6749 section 6) is accepted too, and its errors are OAuth2 errors.
+    A replaced token works for 10 s more, unless its replacement is used earlier. Any other use of it ends the session.
+    The OAuth2 form (RFC 6749 section 6) is accepted too. For an invalid form or token, the response is then an OAuth2
+    error.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(address):
@@ -169,10 +176,11 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
-    """Delete one's own account with its sessions and keys. The name stays reserved.
+    """Delete one's own account with its sessions and keys.
 
-    PYCALC_DELETED_ACCOUNTS determines whether the account's calculations and totals are kept without the name, erased,
-    or kept with the name. A wrong password counts as a failed login. The last admin can't be deleted.
+    The name stays reserved for the time of PYCALC_HISTORY_RETENTION. PYCALC_DELETED_ACCOUNTS determines whether the
+    account's calculations and totals are kept without the name, erased, or kept with the name. A wrong password counts
+    as a failed login. The last admin can't be deleted.
     """
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):

@@ -40,7 +40,10 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(1024 * 1024)
 async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Do up to 1,000 calculations in one transaction. Each answer is a calculation or a problem, in order."""
+    """Do up to 1,000 calculations, and record them in one transaction.
+
+    Each answer is a calculation, a summary or a problem, in order.
+    """
     require_media_type(request, JSON)
     name = key_name(request)
     resources.batches.slots.require_free(1)
@@ -83,5 +86,6 @@ def _json(answers: Sequence[BatchAnswer]) -> list[Piece]:
         else:
             before, after = json_around(answer)
             parts = (before, answer.result.text, after)
-            pieces += (b"".join(parts),) if len(answer.result.text) <= BATCH_ITEM_BYTES else parts  # few go faster
+            # Short parts are joined, because few pieces are sent faster than many.
+            pieces += (b"".join(parts),) if len(answer.result.text) <= BATCH_ITEM_BYTES else parts
     return [*pieces, b"]}"]

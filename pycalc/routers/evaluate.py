@@ -15,7 +15,7 @@ from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
 from pycalc.routers.http.openapi import json_body
 from pycalc.services.calculations.evaluation import read_evaluation
 
-_MOST_SECONDS = 1e12  # an estimate may be infinite, which JSON has no number for
+_MOST_SECONDS = 1e12  # an estimate may be infinite, and JSON has no number for that
 
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
@@ -28,7 +28,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
 async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Evaluate an expression exactly.
+    """Evaluate an expression exactly or, if its value is irrational, to `precision` significant digits.
 
     An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
     """

@@ -52,7 +52,8 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 def _encode(event: Event) -> bytes:
     """Return the lines of an event in a stream. HEARTBEAT is a comment.
 
-    An event without data tells the client only its id, for Last-Event-ID. Without an id it is a comment too.
+    An event without data tells the client only its id, for Last-Event-ID. An event without data and id is a comment
+    too.
     """
     if event is HEARTBEAT:
         return b": heartbeat\n\n"
@@ -86,7 +87,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def send_events(self, receive: Receive, send: Send) -> None:
-        """Send the head and the events. At the end, release the subscription."""
+        """Send the header fields and the events. At the end, release the subscription."""
 
         async def watch() -> None:
             await disconnected(receive)

@@ -91,10 +91,10 @@ for _path, _page in {
 
 @cache
 def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by path. Only listed files are served, so no path can leave the folder.
+    """Return the pages' files by path. Only these files are served, so no path can leave the folder.
 
     Under the digest of this release, the files are immutable. During an upgrade, a page of another release may ask for
-    files under its own digest. This release then sends its own files, which the browser must not keep.
+    files under its own digest. This release then sends its own files, which the browser must revalidate at every use.
     """
     release, found = _release(), {}
     for file in WEB.rglob("*"):
@@ -107,7 +107,7 @@ def _assets() -> Mapping[str, Document]:
 
 @router.get("/web/{path:path}", include_in_schema=False)
 async def asset(request: Request, path: str) -> Response:
-    """Return a file of the pages."""
+    """Return a file of the pages. Raises NotFound if there is no such file, and the errors of ``Document.respond``."""
     assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
     document = assets.get(path) or assets.get(_OF_RELEASE.sub("", path))
     if document is None:
@@ -149,9 +149,10 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
 
 @router.get("/console/{page}", include_in_schema=False)
 async def console_page(request: Request, page: str) -> Response:
-    """Return the console, which shows the page with this address. The status is 404 for an unknown page.
+    """Return the console, which shows the page with this address.
 
-    Raises NotFound if a program asks for an unknown page.
+    A browser that asks for an unknown page gets the console with the status 404, or 304 if its copy is current. Raises
+    NotFound if a program asks for an unknown page.
     """
     if page in _CONSOLE_PAGES:
         return await _CONSOLE.respond(request)
@@ -207,7 +208,7 @@ async def readyz(resources: ResourcesDep) -> JSONResponse:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS}}}},
 )
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
-    """Return the metrics in Prometheus' text format, summed over the service's processes."""
+    """Return the metrics in Prometheus' text format, summed over the server processes on this port."""
     exposition = await resources.metrics.exposition()
     body, fields = await compressed(exposition, conditions_of(request.scope).accept_encoding)
     return Response(body, headers=fields, media_type=CONTENT_TYPE)

@@ -78,9 +78,10 @@ async def get_user(username: Username, caller: AdminReadDep, resources: Resource
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
-    """Change an account's role or limits, or disable the account, at once (admins only).
+    """Change an account's role or limits, or disable or enable the account (admins only).
 
-    The last admin must stay an admin.
+    The change holds at once in the process that answers, and within seconds in the others. The last enabled admin must
+    stay one.
     """
     return _account(await resources.accounts.change(caller, username, change))
 

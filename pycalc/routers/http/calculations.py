@@ -56,7 +56,7 @@ _COPIES = 4  # copies of a body in memory, such as its literals and the message 
 CALCULATION_PROBLEMS = responses(
     *("domain-error", "result-too-large", "rate-limited", "quota-exceeded", "computation-timeout", "overloaded")
 )
-# Header fields of every response to a calculation.
+# Header fields that every response to a calculation may have.
 _OF_EACH = ("RateLimit", "RateLimit-Policy", "X-Calculation-Id", "X-Exact")
 TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -118,7 +118,7 @@ class CalculatedResponse(Response):
         self._reservations = reservations or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a calculation slot, calculate and respond. Raises Overloaded if no slot is free."""
+        """Take a slot, calculate and respond. Raises Overloaded without a free slot, and ``respond_with``'s errors."""
         with self._reservations:
             slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
             context_of(scope).release_slot = slot.release
@@ -137,7 +137,7 @@ async def posted(
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
     errors point to operands in the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
-    UnsupportedMediaType, RateLimited and Overloaded.
+    UnsupportedMediaType, RateLimited, Overloaded, and the errors of RequestBody.
     """
     require_media_type(request, JSON)
     name = key_name(request)
@@ -172,7 +172,7 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if the caller may do no further calculation now. Count nothing."""
+    """Raise RateLimited if the caller may do no further calculation now. This may count a block in advance."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_some(identity)
 
@@ -180,8 +180,8 @@ async def require_some(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Each limit counts all of them or none. Raises RateLimited if a limit is reached. If the owner's limit refuses,
-    calculations counted by the API key's own limit stay counted.
+    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded. If the owner's limit
+    refuses, calculations counted by the API key's own limit stay counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

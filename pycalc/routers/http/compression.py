@@ -15,7 +15,7 @@ else:
     from backports import zstd
 
 CODINGS = ("zstd", "gzip")  # in the order of preference
-SHORTEST_COMPRESSED = 1_024  # bytes; responses up to this size are sent uncompressed
+SHORTEST_COMPRESSED = 1_024  # bytes; results and documents up to this size are sent uncompressed
 INLINE_BYTES = 16 * 1024  # longer content is compressed in a thread, so that it does not block the event loop
 _GZIP = zlib.MAX_WBITS | 16
 

@@ -172,7 +172,10 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body can have: the limit of its route, or a lower Content-Length."""
+    """Return the most bytes that a request's body can have: its Content-Length, or its route's limit if that is lower.
+
+    Without a Content-Length above 0, return the limit.
+    """
     limit, declared = _limit_and_length(scope)
     return min(declared or limit, limit)
 

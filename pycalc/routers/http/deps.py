@@ -47,7 +47,7 @@ def resources_of(scope: Scope) -> Resources:
 
 
 def route_of(scope: Scope) -> str | None:
-    """Return the template of the route that matched, such as ``/fibonacci/{n}``, or None before the match."""
+    """Return the template of the route that matched, such as ``/fibonacci/{n}``, or None if none has matched yet."""
     return getattr(scope.get("route"), "path_format", None)
 
 
@@ -56,8 +56,8 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
 
     Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, if the key must
     not be sent in a URL, or for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises
-    InvalidInput for two credentials, Overloaded if too many keys from this address are being looked up, and
-    StoreUnavailable if the database does not answer.
+    InvalidInput for two credentials, Overloaded if too many keys are being looked up, and StoreUnavailable if the
+    database does not answer.
     """
     token = token_of(scope)
     if not token:

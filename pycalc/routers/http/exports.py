@@ -24,7 +24,8 @@ from pycalc.services.history.exports import ExportFormat
 
 # Query parameters of lists that are sent as a page or as an export.
 Cursor = Annotated[
-    str | None, Field(max_length=64, description="from `next_cursor` of the page before, or behind the item of this id")
+    str | None,
+    Field(max_length=64, description="`next_cursor` of the page before, or the id of the item before the first"),
 ]
 Since = Annotated[Moment | None, Field(description="from this moment on (RFC 3339)")]
 Until = Annotated[Moment | None, Field(description="before this moment (RFC 3339)")]

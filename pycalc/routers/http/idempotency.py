@@ -57,7 +57,10 @@ class KeyedRequest:
         self._keys = keys
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
-        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``."""
+        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
+
+        Raises the errors of ``IdempotencyKeys.once``.
+        """
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)
@@ -68,7 +71,7 @@ class KeyedRequest:
 
 
 def key_name(request: Request) -> str | None:
-    """Return the Idempotency-Key of a request, or None if it is missing. Raises InvalidInput for a malformed key."""
+    """Return a request's Idempotency-Key, or None without one. Raises InvalidInput if it is malformed or repeated."""
     value = header(request.scope, HEADER.lower().encode())
     if value is None:
         return None

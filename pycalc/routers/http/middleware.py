@@ -146,7 +146,8 @@ class Application(FastAPI):
         """Make the overload check of a request. Return the response if the request is refused, else None.
 
         A calculation by GET or HEAD takes a slot, and is refused if none is free. The slot is stored in the request's
-        context. HttpServer calls this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
+        context. Cross-origin requests are checked later. HttpServer calls this in its own thread, so that a refusal
+        costs the event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal

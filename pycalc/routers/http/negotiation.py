@@ -53,7 +53,7 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
     """Return the media type in ``offered`` with the highest weight in an Accept field, the first of equals.
 
     The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
-    no type is acceptable. The caller then sends its default instead of a 406, as §12.4.1 allows.
+    no type is acceptable, or the field is empty. The caller then sends its default instead of a 406, as §12.4.1 allows.
     """
     weights = _weights(header)
 
@@ -128,8 +128,8 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
     """Return the start and the end of the requested range, the end excluded, or None for the whole representation.
 
-    The whole is sent for several ranges, another unit, a malformed range and a failed If-Range (RFC 9110 §14.2). Raises
-    RangeNotSatisfiable for a range that begins beyond the end.
+    The whole is sent without a range, and for several ranges, another unit, a malformed range and a failed If-Range
+    (RFC 9110 §14.2). Raises RangeNotSatisfiable for a range that begins beyond the end.
     """
     found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
     if found is None or (conditions.if_range and conditions.if_range != etag):

@@ -42,7 +42,7 @@ HEADERS = {
     "RateLimit": "What is left of each rate limit, the shortest window first, and of the quotas `compute` in seconds "
     "and `digits` in bytes (draft-ietf-httpapi-ratelimit-headers).",
     "RateLimit-Policy": "The limits, in the order of `RateLimit`.",
-    "Repr-Digest": "SHA-256 of the body as it is sent, compressed or not; of a range, that of the whole (RFC 9530).",
+    "Repr-Digest": "SHA-256 of all the digits, also with a range of them; absent if they are compressed (RFC 9530).",
     "Retry-After": "Seconds to wait before the next try.",
     "Set-Cookie": "A cookie for the browser, or the end of one.",
     "Vary": "The header fields of a request that choose the representation.",

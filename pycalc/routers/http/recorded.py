@@ -21,8 +21,8 @@ async def recorded_answer(
 ) -> PendingAnswer:
     """Return the answer that has the digits of a recorded calculation, still to be computed.
 
-    If ``row`` lacks the digits, ``asked``, the row's request, is calculated again. If ``asked`` is None too, the digits
-    are read from the cache. ``client`` and the errors are those of ``plan_of``.
+    If ``row`` lacks the digits, they are looked up or computed for ``asked``, the row's request. If ``asked`` is None
+    too, they are read from the cache. ``client`` and the errors are those of ``plan_of``.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)
@@ -32,7 +32,7 @@ async def recorded_answer(
             facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
             result = Result((row.result or "").encode(), facts, b"", b"")
             if measure is not None:
-                measure(result)  # raises RangeNotSatisfiable
+                measure(result)  # may raise RangeNotSatisfiable or InvalidInput
         elif plan is None:
             result = await resources.calculator.kept(caller, row, measure)
         else:

@@ -93,7 +93,7 @@ async def send_json(
 
 
 class BatchResponse(Response):
-    """A response with the results of a batch. Long texts are sent without copying them."""
+    """A response with the results of a batch. Long texts are sent in slices, and never copied as a whole."""
 
     def __init__(
         self, pieces: Sequence[Piece], fields: Sequence[Header], scheduler: LoopScheduler, reservations: ExitStack
