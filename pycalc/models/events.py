@@ -22,7 +22,7 @@ class Event(NamedTuple):
 
     id: bytes
     key: bytes  # the user's id
-    content: bytes | HistoryRow  # the event's JSON, or the calculation from which it is made when it is needed
+    content: bytes | HistoryRow  # the event's JSON, or the calculation, from which the JSON is made when needed
     traceparent: str | None = None  # the trace of the calculation
 
     @property

@@ -22,7 +22,7 @@ _DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH_DAY
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")
-# Upper bounds of one event's figures. 500 events are counted at once, and totals can be a million times as large.
+# Upper bounds of one event's amounts. The columns of the totals have room for nine million such events.
 _DIGITS, _MICROSECONDS = 10**24, 10**12
 
 
