@@ -349,7 +349,7 @@ class Settings(BaseSettings):
     min_free_disk: int = Field(
         256 * 1024**2,
         ge=0,
-        description="least free bytes on the disk of an SQLite file: with less, calculations are refused; 0: no reserve",
+        description="least free bytes on the disk of an SQLite file; with less, calculations are refused; 0: no limit",
     )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     mcp_inline_digits: int = Field(

@@ -109,5 +109,5 @@ def unix_ms(moment: datetime) -> int:
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return bytes that sort after all ids made before ``unix_ms`` (milliseconds), and before all made since."""
+    """Return bytes that sort after all ids with times before ``unix_ms`` (milliseconds), and before all other ids."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

@@ -20,7 +20,7 @@ Number = TypeAliasType(
     "Number",
     Annotated[
         int | str,
-        Field(description="a JSON number within ±(2^53 - 1), else a string (RFC 7493)", union_mode="left_to_right"),
+        Field(description="a JSON integer within ±(2^53 - 1), else a string (RFC 7493)", union_mode="left_to_right"),
     ],
 )
 
@@ -80,7 +80,7 @@ class Calculation(TypedDict):
             "that of iroot; with `base` the digits are always a string"
         ),
     ]
-    digits: Annotated[int, Field(description="number of digits in the result")]
+    digits: Annotated[int, Field(description="number of digits in the result; 0 if it is no number")]
     exact: Annotated[
         bool, Field(description="false: correctly rounded to the asked precision, or a root with a remainder")
     ]

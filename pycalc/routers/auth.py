@@ -115,7 +115,7 @@ async def log_in(
 
 
 def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
-    """Return a session as its client sees it. If ``cookie_in`` is given, put the refresh token into its cookie only."""
+    """Return a session as its client sees it. If ``cookie_in`` is given, put the refresh token only into its cookie."""
     if cookie_in is not None:
         set_cookie(cookie_in, tokens.refresh)
     refresh_token = None if cookie_in else tokens.refresh

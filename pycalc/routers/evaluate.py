@@ -28,7 +28,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 )
 @max_body(64 * 1024)  # 10,000 characters, each of them escaped
 async def evaluate(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
-    """Evaluate an expression exactly or, if its value is irrational, to `precision` significant digits.
+    """Evaluate an expression exactly, or to `precision` significant digits if its value is irrational.
 
     An expression may contain `+ - * / // % ^ !`, `mod`, comparisons, and operations by name.
     """

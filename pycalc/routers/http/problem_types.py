@@ -57,7 +57,7 @@ MEANING: Mapping[str, str] = {
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
     "request-timeout": "The request's body came too slowly.",
-    "conflict": "The request contradicts what is stored: a name is taken, say, or an `Idempotency-Key` is in use.",
+    "conflict": "The request contradicts what is stored: for example, a name or an `Idempotency-Key` is taken.",
     "payload-too-large": "The body has more than `limit` bytes, or the results of a batch are too long together.",
     "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
