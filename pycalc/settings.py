@@ -110,6 +110,8 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
     """
     problems = []
     for entry in error.errors():
+        if entry["type"] == "default_factory_not_called":
+            continue  # because another setting is invalid, which has an entry of its own
         name = ".".join(map(str, entry["loc"]))
         if prefix and name and not name.startswith(("PORT", prefix)):  # PORT is an alias, and already a variable's name
             name = f"{prefix}{name}".upper()
@@ -359,10 +361,10 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="deadline of one computation, and of a whole batch, seconds"
     )
     response_memory: int = Field(
-        default_factory=lambda: min(1024**3, memory() // 4),
+        default_factory=lambda given: max(min(1024**3, memory() // 4) // given["workers"], 1024**2),
         ge=1024**2,
         description="memory of each server process for all responses and bodies over 64 KiB together, bytes; "
-        "default: a quarter of the memory that the service may use, 1 GiB at most",
+        "default: its share of a quarter of the memory that the service may use, 1 GiB at most",
     )
     response_seconds: float = Field(
         30.0, gt=0, le=3600, description="how long a client may read nothing of its response, seconds"
@@ -377,10 +379,10 @@ class Settings(BaseSettings):
         description="worker processes of each server process; default: one per core, 256 at most",
     )
     compute_memory: int = Field(
-        default_factory=lambda: memory() // 2,
+        default_factory=lambda given: max(memory() // 2 // given["workers"], 64 * 1024**2),
         ge=64 * 1024**2,
         description="memory for the worker processes of a server process together, beyond what they use at their "
-        "start, bytes; default: half of the memory that the service may use",
+        "start, bytes; default: its share of half of the memory that the service may use",
     )
     event_streams: int = Field(
         1_000, ge=1, le=100_000, description="event streams (GET /events) of each server process; a user may have 20"

@@ -147,7 +147,10 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PORT", "9000")
     assert Settings().port == 9000
     monkeypatch.setenv("PORT", "")
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
+    defaults = {
+        name: field.get_default(call_default_factory=True, validated_data={"workers": 1})
+        for name, field in Settings.model_fields.items()
+    }
     assert settings.model_dump() == {**defaults, **empty}
 
 
@@ -158,6 +161,14 @@ def test_responses_take_a_quarter_of_a_small_machine(
     """By default, responses may use a quarter of the memory, but at most 1 GiB."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: megabytes * 1024**2)
     assert Settings().response_memory == share * 1024**2
+
+
+def test_server_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, the responses and the workers of all server processes together may use as much as those of one."""
+    monkeypatch.setattr("pycalc.settings.memory", lambda: 4 * 1024**3)
+    one = Settings()
+    four = Settings(workers=4, database_url="postgresql://127.0.0.1/pycalc")
+    assert (4 * four.response_memory, 4 * four.compute_memory) == (one.response_memory, one.compute_memory)
 
 
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
