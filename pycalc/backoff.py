@@ -16,8 +16,8 @@ _LONGEST_FOR_STORE = 1.0
 def full_jitter(failures: int, longest: float, first: float = _FIRST_SECONDS) -> float:
     """Return the seconds to wait after this many consecutive failures.
 
-    The wait is a random number below a bound, so that clients that failed together do not retry together. The bound is
-    ``first`` seconds after one failure, and doubles with each further failure, up to ``longest`` seconds.
+    The wait is a random number from 0 to a bound, so that clients that failed together do not retry together. The bound
+    is ``first`` seconds after one failure, and doubles with each of the next 16. It is at most ``longest`` seconds.
     """
     bound = min(longest, first * 2 ** min(failures - 1, _DOUBLINGS))
     return random.uniform(0, bound)  # noqa: S311  # no secret

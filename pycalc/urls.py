@@ -1,4 +1,4 @@
-"""URLs: parsing of those in settings, and choice of the backend. Error messages never contain a part of a password."""
+"""URLs in settings: their parsing, and the choice of the backend by the scheme."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the components of a URL; raises ValueError for an invalid URL.
+    """Return the components of a URL; raises ValueError for an invalid URL or one with a fragment.
 
     The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
     """
@@ -51,7 +51,11 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_secure(url: str) -> bool:
-    """Return whether a URL is of https, or of http on this machine, and has neither credentials nor a fragment."""
+    """Return whether a URL is safe to send secrets to.
+
+    Such a URL is of https, or of http with the host 127.0.0.1, ::1 or localhost. It has a host, but neither credentials
+    nor a fragment.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -66,7 +70,10 @@ def authority(host: str, port: int) -> str:
 
 
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:
-    """Return the options in a URL's query; raises ValueError for an unknown, empty or repeated option."""
+    """Return the options in a URL's query; raises ValueError for an unknown, empty or repeated option.
+
+    The message of this error quotes the name of the option. Raises ValueError for an invalid URL too.
+    """
     options: dict[str, str] = {}
     for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
@@ -78,7 +85,7 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return the host and the port in ``host:port``; the port is None if it is missing.
+    """Return the host and the port in ``host:port``. The host may be empty, and the port is None if it is missing.
 
     Raises ValueError for other texts. The message does not quote the text, which may contain a password.
     """
@@ -93,7 +100,7 @@ def require_server(text: str) -> tuple[str, int | None]:
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
     """Return the whole number in an option, or ``default`` if the option is missing.
 
-    Raises ValueError unless the option is a number from ``least`` to ``most``.
+    Raises ValueError if the option is not a whole number from ``least`` to ``most``.
     """
     text = options.get(name)
     if text is None:
