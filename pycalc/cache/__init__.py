@@ -18,7 +18,7 @@ _CACHES = {
 async def open_cache(url: str, metrics: CacheMetrics, version: Callable[[], str] = lambda: "0") -> Cache:
     """Open the cache at a URL.
 
-    A server that does not answer delays this call by at most 2 s, and is used as soon as it answers. ``version`` must
+    A Redis server that does not answer delays this call by at most 2 s, and is used once it answers. ``version`` must
     return the version of the arithmetic, because a shared cache must not return results of another version. Raises
     ValueError for an unknown scheme, a malformed URL or an invalid option. A driver is imported only for a URL with its
     scheme.

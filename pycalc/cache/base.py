@@ -21,12 +21,12 @@ class Cache(Protocol):
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key, or None if there is none.
 
-        ``cost`` is the estimated time in seconds to compute the result. A tier whose look-up takes longer is skipped.
-        Raises CacheUnavailable if the cache does not answer.
+        ``cost`` is the estimated time in seconds to compute the result. A shared tier whose look-up takes longer is
+        skipped. Raises CacheUnavailable if a shared tier does not answer or can't be used.
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result in each tier whose look-up is faster than the computation. ``cost`` is as for ``get``.
+        """Store a result in the local tier, and in a shared tier if its look-up takes less than ``cost`` seconds.
 
         A tier may store the result later, in the background, or drop it, for example because it has no room.
         """
@@ -50,7 +50,7 @@ class Spent(NamedTuple):
     """The state of a counter after ``CounterStore.spend``."""
 
     allowed: bool  # whether this counter has room for the amount
-    used: int  # the count now
+    used: int  # the count now; some stores return the limit for a count above it
     seconds: float  # until the counter expires
 
 
@@ -60,7 +60,7 @@ def counter_digest(key: str) -> bytes:
 
 
 class CounterStore(Protocol):
-    """Counters that expire a fixed time after their first increment, and never fall below zero."""
+    """Counters that expire a fixed time after their first increment from zero, and never fall below zero."""
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -69,7 +69,8 @@ class CounterStore(Protocol):
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add ``amount``, which may be negative, to a counter and return the new count.
 
-        A counter that does not exist begins at 0, and expires ``expiry`` seconds later.
+        A counter that does not exist begins at 0, and expires ``expiry`` seconds later. Some stores round ``expiry``
+        down to whole seconds.
         """
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
@@ -89,7 +90,7 @@ class CounterStore(Protocol):
 
 
 class RevocationNotifications(Protocol):
-    """Notifications between processes that a session or an API key was revoked. They are fast, but may be lost."""
+    """Notifications between processes that a user's access was revoked or changed. They are fast, but may be lost."""
 
     def publish(self) -> None:
         """Notify all processes of a revocation, in the background."""
@@ -104,12 +105,13 @@ class Claim(Protocol):
     async def take(self) -> Result | bool:
         """Return the stored result. If there is none, try to take the lease, and return whether this claim holds it.
 
-        The lease lasts until ``release``, and expires if its process dies. Raises CacheUnavailable if the cache does
-        not answer. Then it is unknown whether this claim holds the lease.
+        For a damaged result, return False. The lease is renewed until ``release``, and expires if its process dies.
+
+        Raises CacheUnavailable if the cache does not answer. Then this claim may hold the lease, without renewal.
         """
 
     def release(self) -> None:
-        """Release the lease in the background, after results of earlier ``Cache.put`` calls are stored or dropped."""
+        """Release the lease in the background, once the result last put under its key is stored or dropped."""
 
 
 class Leases(Protocol):

@@ -39,7 +39,7 @@ class CircuitBreaker:
     def __init__(
         self, probe: Callable[[], Awaitable[None]], metrics: CacheMetrics, clock: Callable[[], float] = monotonic
     ) -> None:
-        """Create an open breaker. ``probe`` must soon return if the server is healthy, and else raise an exception."""
+        """Create an open breaker. ``probe`` must return soon if the server is healthy, and else raise an exception."""
         self._probe = probe
         self._clock = clock
         self._openings = metrics.cache_circuit_opened

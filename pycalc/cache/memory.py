@@ -12,7 +12,7 @@ from pycalc.urls import url_options, whole_option
 
 DEFAULT_MAX_BYTES = 128 * 1024 * 1024
 _ENTRY_BYTES = 1_200  # bytes of the objects around a result's key and text, measured with tracemalloc
-_LARGEST_SHARE = 4  # a result over a quarter of the bound is not cached, because it would evict most others
+_LARGEST_SHARE = 4  # a result over a quarter of the bound is not cached, because it would evict many others
 
 
 class MemoryCache:
@@ -27,7 +27,7 @@ class MemoryCache:
 
     @classmethod
     async def of_url(cls, url: str, metrics: CacheMetrics, version: Callable[[], str]) -> MemoryCache:
-        """Return the cache for ``memory://?max_bytes=N``. Raises ValueError for another option or an invalid number."""
+        """Return the cache for ``memory://?max_bytes=N``. Raises ValueError for an invalid URL, option or number."""
         return cls(whole_option(url_options(url, {"max_bytes"}), "max_bytes", DEFAULT_MAX_BYTES, 0), metrics)
 
     async def get(self, key: str, cost: float = inf) -> Result | None:

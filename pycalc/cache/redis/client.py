@@ -24,7 +24,7 @@ T = TypeVar("T")
 _CONNECTIONS = 32
 _CONNECTED_BY_PROBE = 4
 _COMMANDS = 2_000  # the most pending commands, which wait for a connection or a reply
-_TASKS = 1_000  # the most background tasks
+_TASKS = 1_000  # while so many background tasks run, ``post`` drops its command
 _LAST_SECONDS = 0.5
 _TOO_MANY = "The cache has too many commands to answer; retry in 1 s."
 
@@ -117,7 +117,7 @@ class RedisClient:
     def post(self, command: Command, *arguments: Any) -> None:
         """Execute a command in the background. Its reply must be an integer.
 
-        The command is dropped if the breaker is open or too many tasks are running. Failures are ignored.
+        The command is dropped unless the breaker is closed, or if too many tasks are running. Failures are ignored.
         """
 
         async def posted() -> None:
@@ -169,7 +169,7 @@ class RedisClient:
             raise CacheUnavailable("The cache does not answer.") from error
 
     async def _probe(self) -> None:
-        """Replace the idle connections with a few new ones, and raise an exception if Redis does not reply to PING."""
+        """Replace the idle connections with a few new ones. Raise an exception if Redis does not soon reply to PING."""
         pool = self.redis.connection_pool
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)

@@ -34,7 +34,7 @@ return answer
 class RedisCounters:
     """A CounterStore in Redis with keys that begin with ``prefix``.
 
-    Its methods raise CacheUnavailable if Redis does not answer.
+    Its methods raise CacheUnavailable if Redis does not answer. Expiries are rounded down to whole seconds.
     """
 
     def __init__(self, client: RedisClient, prefix: str) -> None:

@@ -10,7 +10,7 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter
 from pycalc.cache.redis.client import RedisClient
 
-_LONGEST_PAUSE = 5.0  # seconds between two tries to subscribe
+_LONGEST_PAUSE = 5.0  # seconds between two tries to subscribe, at most
 
 _log = get_logger(__name__)
 

@@ -46,7 +46,7 @@ _log = get_logger(__name__)
 class RedisResults:
     """Results in Redis, which are stored in the background, and the leases on them.
 
-    A lease is released once its result is stored, so that the next process finds the result.
+    A lease is released only after its result is stored or dropped, so that the next process finds a stored result.
     """
 
     def __init__(
