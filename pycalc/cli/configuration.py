@@ -10,7 +10,7 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Configure logging and return the settings. With ``warn``, print a warning for each unknown setting.
+    """Configure logging and return the settings. With ``warn``, warn of unknown settings on standard error.
 
     Raises SystemExit for an invalid setting.
     """

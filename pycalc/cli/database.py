@@ -22,7 +22,10 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create the database's tables or upgrade them, and give the configured roles their rights on the tables."""
+    """Create the database's tables or upgrade them, and give the configured roles their rights on the tables.
+
+    Raises ValueError for invalid settings, and StoreUnavailable if the database can't be migrated now.
+    """
     settings = configure()
     written = (settings.database_api_role, api_role), (settings.database_consumer_role, consumer_role)
     roles = [parse(setting.get_secret_value()) for setting, parse in written if setting.get_secret_value()]
@@ -31,10 +34,11 @@ def migrate() -> None:
 
 
 def create_admin(username: str, email: str, password_file: Path | None) -> None:
-    """Create an admin; raises ValueError for invalid input, and OSError for a file that can't be read.
+    """Create an admin with the password in the first line of a file.
 
-    The password is the first line of the file. Without a file, the password is typed twice at a terminal, or is the
-    first line of standard input.
+    Without a file, the password is typed twice if standard input is a terminal, or else is its first line. Raises
+    ValueError for invalid input, OSError for a file that can't be read, and a PycalcError if the account can't be
+    created, such as Conflict for a name that is taken.
     """
     settings = configure()
     if password_file is not None:
@@ -61,7 +65,10 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
 
 
 def prune(older_than: str) -> None:
-    """Delete the calculations that are older than an age such as 365d; raises ValueError for a malformed age."""
+    """Delete the calculations that are older than an age such as 365d, and print their number.
+
+    Calculations with unpublished events or dead letters are kept. Raises ValueError for a malformed age.
+    """
     settings = configure()
 
     async def prune() -> int:

@@ -35,7 +35,7 @@ def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
 def show() -> None:
     """Print each dead letter on a line, in ASCII: number, stage, time, event id, origin, reason and content.
 
-    A long reason or content is cut.
+    A reason is cut after 200 characters, a content after 8,192 bytes.
     """
 
     async def show_all(letters: DeadLetters) -> None:
@@ -54,7 +54,7 @@ def show() -> None:
 def requeue(number: int) -> None:
     """Put the event of a dead letter back into the outbox, from which it is published again.
 
-    Raises NotFound if there is no such letter, or if the calculation of its event is not recorded.
+    Raises NotFound if there is no such dead letter, or if the calculation of its event is no longer recorded.
     """
     _run(lambda letters: letters.requeue(number, COMMAND_LINE))
 

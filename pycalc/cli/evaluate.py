@@ -26,8 +26,9 @@ def evaluate(
 ) -> None:
     """Print the value of ``expression``, or of the expression in the UTF-8 file ``file``; ``-`` is standard input.
 
-    The service at the URL ``server`` evaluates it; with None, this process does. Raises ValueError for invalid input, a
-    result that is too large, and problems that the service reports.
+    The service at the URL ``server`` evaluates it; with None, this process does. Raises ValueError or InvalidInput for
+    invalid input. Raises ValueError for a result that is too large, a missing package, and problems that the service
+    reports.
     """
     if file is not None:
         try:
@@ -72,7 +73,8 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
 def calculate(operation: str, **given: str | None) -> None:
     """Print the result of an operation. ``given`` has its operands and options. A summary is a JSON object.
 
-    Raises ValueError for invalid input, and if the result has too many digits or needs too much memory.
+    Raises ValueError or InvalidInput for invalid input. Raises ValueError if the result has too many digits or needs
+    too much memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would run a handler only after the arithmetic
     calculation = CALCULATIONS[operation]
@@ -102,7 +104,7 @@ def _place(positions: Iterable[int | None]) -> str:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Return a context that shows the elapsed and ``expected`` seconds on a terminal, after its first second."""
+    """Return a context that shows its elapsed and ``expected`` seconds after one second, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -121,7 +123,7 @@ def _progress(expected: float) -> Iterator[None]:
 
 
 def _show_progress(reading: int, expected: float) -> None:
-    """Write the elapsed seconds every second until the other end of the pipe ``reading`` is closed."""
+    """Write the elapsed and expected seconds every second until the other end of the pipe ``reading`` is closed."""
     began = monotonic()
     while not select.select([reading], [], [], 1)[0]:
         sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")

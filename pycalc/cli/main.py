@@ -1,4 +1,4 @@
-"""The command line. Each command imports its module only when it runs, so that ``--help`` and ``--version`` are fast.
+"""The command line. Each command imports its module only when it runs, so that a small command starts fast.
 
 A command names its function as ``module:function`` within this package, such as ``database:migrate``.
 """
@@ -32,7 +32,7 @@ def _settings_help() -> str:
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
-    """Add a command that calls the function ``run``, and return its parser, which is made with ``options``."""
+    """Add a command that calls ``run``, a ``module:function``. Return its parser, which is made with ``options``."""
     command: argparse.ArgumentParser = commands.add_parser(name, **options)
     command.set_defaults(run=run)
     return command
@@ -63,7 +63,7 @@ def _add_operations(commands: Any) -> None:
 def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
 
-    ``with_operations`` adds a command for each operation, which imports the arithmetic.
+    With ``with_operations``, there is a command for each operation too. This imports the arithmetic.
     """
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
@@ -88,7 +88,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     if with_operations:
         _add_operations(commands)
 
-    meaning = "serve the tools of language models on standard input and output, without a server or an account"
+    meaning = "serve tools for language models (MCP) on standard input and output, without a server or an account"
     _add(commands, "mcp", "mcp:serve", help=meaning)
     _add(commands, "migrate", "database:migrate", help="create the database's tables or bring them up to date")
     acts = commands.add_parser("admin", help="manage admin accounts").add_subparsers(required=True, metavar="COMMAND")
@@ -111,16 +111,17 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
 
 
 def _is_negative(command: str, word: str) -> bool:
-    """Return whether a word that begins with - is an expression (for ``eval``) or a number, rather than an option."""
+    """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option."""
     if command == "eval":
         return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
     return word.startswith("-") and word[1:2] in set(".0123456789")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. Print an error as one line on standard error.
+    """Run one command and return its exit status. Print a PycalcError, OSError or ValueError on standard error.
 
-    Raises BrokenPipeError if a command that is not long-running writes to a pipe that its reader has closed.
+    Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings. Raises BrokenPipeError if a
+    command that is not long-running writes to a pipe that its reader has closed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are

@@ -1,4 +1,4 @@
-"""``pycalc mcp``: the tools of language models over standard input and output."""
+"""``pycalc mcp``: tools for language models (Model Context Protocol) over standard input and output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pycalc.settings import Settings, read_settings
 
 
 def serve() -> None:
-    """Serve the tools until standard input ends. Raises ValueError for an invalid setting or a missing package."""
+    """Serve the tools until SIGINT or the end of standard input.
+
+    Raises ValueError for an invalid setting or a missing package.
+    """
     if find_spec("mcp") is None:
         raise ValueError("pycalc mcp needs the packages of the extra mcp: pip install '.[mcp]' in the repository")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once; the kernel then ends the worker processes

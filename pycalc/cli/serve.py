@@ -9,7 +9,7 @@ import signal
 def serve(listener: int | None) -> None:
     """Run the HTTP service until SIGTERM or SIGINT.
 
-    ``listener`` is the descriptor of the socket on which a supervisor listens, or None without a supervisor.
+    ``listener`` is the descriptor of the bound socket that a supervisor shares, or None without a supervisor.
     """
     # Until the server handles signals, a signal ends the process, even during the imports. The default action would
     # not do this in process 1 of a container.

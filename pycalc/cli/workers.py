@@ -20,14 +20,18 @@ from pycalc.urls import authority
 
 
 def relay() -> None:
-    """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease."""
+    """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease.
+
+    Raises StoreUnavailable for an SQLite database.
+    """
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
 
 def consume() -> None:
     """Add events to the usage totals until SIGTERM or SIGINT. Then finish the batch and leave the consumer group.
 
-    Raises StreamUnavailable if the stream is in memory.
+    A batch that takes over 2 s more is given up, and delivered again later. Raises StreamUnavailable if the stream is
+    in memory, and StoreUnavailable for an SQLite database.
     """
     settings = configure()
     if settings.stream_url.startswith("memory:"):
@@ -38,7 +42,11 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Start the relay or the consumer, and wait for a signal. Raises StoreUnavailable for an SQLite database."""
+    """Start the relay or the consumer, and wait for a signal.
+
+    Raises StoreUnavailable for an SQLite database or one that can't be opened, ValueError for an invalid setting, and
+    OSError if the port of the metrics is in use.
+    """
     stop = asyncio.Event()
     watch(stop)
     if settings.database.startswith("sqlite:"):
