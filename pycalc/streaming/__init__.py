@@ -17,8 +17,9 @@ _STREAMS = {
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
     """Open the stream at a URL, without waiting for its broker.
 
-    ``credentials`` are ``user:password``, so that the URL need not contain a secret. Raises ValueError for an unknown
-    scheme, a malformed URL, an invalid name or an invalid option. A driver is imported only for a URL with its scheme.
+    ``credentials`` are ``user:password`` or empty, so that the URL need not contain a secret. Raises ValueError for an
+    unknown scheme, a malformed URL, an invalid name or option, and for credentials that Pub/Sub does not take. A driver
+    is imported only for a URL with its scheme.
     """
     with backend_of(url, "stream", _STREAMS) as backend:
         stream: Stream = backend(url, metrics, credentials)

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 from pycalc.models.events import Event
 
 USAGE_GROUP = "usage"  # the group of the usage consumers
-PUBLISH_SECONDS = 5.0  # the time limit of ``Stream.publish``
+PUBLISH_SECONDS = 5.0  # the default time limit of ``Stream.publish``
 RECEIVE_SECONDS = 1.0  # after this time ``Member.receive`` returns an empty batch
 MAX_MESSAGES = 500  # the most messages of a batch
-MAX_BYTES = 4 * 1024 * 1024  # the most bytes of a batch, except a batch of a single larger message
+MAX_BYTES = 4 * 1024 * 1024  # a batch from Kafka ends with the message that makes it this large
 
 
 class Publisher(Protocol):
@@ -39,7 +39,7 @@ class Delivery(NamedTuple):
 
     event: Event | None  # None for a message that is not an event of this service
     raw: bytes  # the message's body if ``event`` is None, else empty
-    origin: str  # the position in the stream, for log lines
+    origin: str  # the position in the stream, for log lines and dead letters
 
 
 class MessageBatch(NamedTuple):
@@ -56,14 +56,15 @@ class Member(Protocol):
         """Return the next messages, in order for each key, or an empty batch if none arrives in RECEIVE_SECONDS.
 
         Messages that are never committed are delivered again, to this member or another. Cancelling a call loses no
-        message. Raises StreamUnavailable if the stream does not answer.
+        message. Raises StreamUnavailable if the stream can't be read.
         """
 
     async def commit(self, batch: MessageBatch) -> None:
-        """Mark a batch, and all batches before it, as processed.
+        """Mark a batch, and all earlier messages with the same keys, as processed.
 
-        If another member has taken over the messages meanwhile, it receives them again. Raises StreamUnavailable if the
-        stream does not answer; then the batch may be delivered again.
+        A commit need not include earlier messages with other keys, so every batch must be committed. If another member
+        has taken over the messages meanwhile, it receives them again. Raises StreamUnavailable if the stream does not
+        answer; then the batch may be delivered again.
         """
 
 
@@ -73,8 +74,8 @@ class Consumable(Protocol):
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
         """Return a context in which this process is a member of a group; raises StreamUnavailable.
 
-        A new group begins with the oldest message that the stream has for it. When a member leaves, the others receive
-        its uncommitted messages at once.
+        A new group begins with the oldest message that the stream has for it. When a member leaves, the others soon
+        receive its uncommitted messages.
         """
 
 

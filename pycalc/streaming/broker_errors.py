@@ -11,7 +11,7 @@ from structlog import get_logger
 from pycalc.errors import EventsRefused, StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 
-# A failed publish makes ``check`` fail for so long. The relay retries sooner than this.
+# A failed publish makes ``check`` fail for this long. The relay retries sooner than this.
 _STUCK_SECONDS = 40.0
 
 _log = get_logger(__name__)
@@ -39,7 +39,10 @@ class BrokerErrors:
         self._stuck_until: float | None = None
 
     def note(self, name: str, reason: str) -> None:
-        """Remember an error that the driver reports outside of calls, in any thread. Log the first of each name."""
+        """Remember an error that the driver reports outside of calls, in any thread.
+
+        Log the first one of each name since the last call of ``answered``.
+        """
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)
@@ -49,7 +52,7 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the message, and ``call`` the label of the metric. After a failed "publish", ``check`` raises.
+        ``what`` is the message, and ``call`` the label of the metric. After a failed "publish", ``check`` raises too.
         """
         try:
             yield
@@ -70,7 +73,7 @@ class BrokerErrors:
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored a batch of events, except those in ``refused``, with its reasons by id.
+        """Note that the broker has stored a batch of events, except those in ``refused``: its reasons by event id.
 
         Raises EventsRefused with the message ``what`` if there are refused events.
         """

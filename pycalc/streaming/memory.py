@@ -95,7 +95,7 @@ class MemoryStream:
         self._failures = metrics.stream_failures
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when every group has committed them.
+        """Publish events, and return when every group has committed them. If no group was ever joined, drop them.
 
         Raises StreamUnavailable if this takes longer than ``publish_seconds``.
         """

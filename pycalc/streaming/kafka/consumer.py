@@ -46,7 +46,7 @@ _log = get_logger(__name__)
 
 
 class KafkaMember:
-    """A member of a Kafka consumer group. ``check`` raises KafkaException if the topic was deleted and recreated."""
+    """A member of a Kafka consumer group. ``check`` must raise KafkaException after the topic was recreated."""
 
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
@@ -92,7 +92,7 @@ class KafkaMember:
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
-        """Return the next messages, or an empty list if none arrives in RECEIVE_SECONDS.
+        """Return the next messages, or an empty list if none arrives in RECEIVE_SECONDS or the member is closed.
 
         Raises KafkaException for an error. If messages precede the error, only the next call raises.
         """

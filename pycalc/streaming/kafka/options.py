@@ -27,7 +27,7 @@ _OWN = {"create", "partitions", "replication"}
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """The options in a Kafka URL: the topic, and settings of librdkafka's clients, with the names that it uses."""
+    """The options in a Kafka URL: the topic, and settings of clients under librdkafka's names."""
 
     topic: str
     create: bool  # create a missing topic
@@ -39,7 +39,7 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL; raises ValueError for an unknown option or a wrong value.
+    """Return the options in a URL; raises ValueError for a malformed URL, an unknown option or a wrong value.
 
     ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence.
     """

@@ -81,10 +81,10 @@ class KafkaProducer:
         self._thread.start()
 
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
-        """Send events, and return when the broker has stored or refused each of them, without a time limit.
+        """Send one or more events, and return when the broker has stored or refused each of them, without a time limit.
 
         Raises KafkaException for an error that no event has caused, and BufferError if the driver's queue is full.
-        Discard the producer after such a call, a cancelled call, and errors of the broker, because it could still send
+        Discard the producer after an exception, a cancellation or an error of the broker, because it could still send
         later events of its queue.
         """
         reports = _Reports(len(events))

@@ -98,7 +98,8 @@ class KafkaStream:
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
         """Send events, and discard the producer after a failure.
 
-        Raises KafkaException for an error that no event has caused, such as a missing right.
+        Raises KafkaException for an error that no event has caused, such as a missing right, and BufferError if the
+        driver's queue is full.
         """
         try:
             outcome = await producer.send(self._options.topic, events)
@@ -120,7 +121,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return, for each key, its first event whose id is in ``doubtful`` and all later ones."""
+    """Return, for each key, the first event whose id is in ``doubtful`` and all later events of this key."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

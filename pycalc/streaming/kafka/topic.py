@@ -28,7 +28,10 @@ _log = get_logger(__name__)
 
 
 class TopicGeneration:
-    """A topic from its creation to its deletion. A later topic with the same name has another ``identity``."""
+    """A topic from its creation to its deletion. A later topic with the same name has another ``identity``.
+
+    On a cluster without topic ids, all topics have the same ``identity``.
+    """
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -51,7 +54,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """Limit each request to ``call_seconds``. Check every ``check_seconds`` that the topic is still the same."""
+        """Limit each request to ``call_seconds``. During ``generation``, check the topic every ``check_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds
@@ -63,7 +66,7 @@ class Topic:
     async def ensure(self) -> None:
         """Check that the topic exists, or create it if the options allow this. Concurrent calls share one request.
 
-        Raises StreamUnavailable if Kafka does not answer or there is no topic.
+        Raises StreamUnavailable if Kafka does not answer, or if the topic is missing or can't be used.
         """
         with self._errors.mapped("topic", "Kafka does not give access to the topic."):
             if self._ensuring is None or self._ensuring.done():
@@ -72,9 +75,9 @@ class Topic:
 
     @asynccontextmanager
     async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Return a context with the topic's present generation; raises StreamUnavailable if Kafka does not answer.
+        """Return a context with the topic's present generation; raises StreamUnavailable if Kafka does not describe it.
 
-        Within the context, the topic's id is checked every ``check_seconds``. A check without an answer is ignored.
+        Within the context, the topic's id is checked every ``check_seconds``. A check that fails is ignored.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic."):
             current = TopicGeneration(await self._thread.run(self._identity))

@@ -1,7 +1,7 @@
 """The connection to Pub/Sub: the channel, the error mapping, and the topic with its subscriptions.
 
-It uses the asynchronous clients of google-cloud-pubsub. The library's high-level publisher starts a thread for each
-ordering key in each batch, and retries without a limit (ADR 14).
+The connection uses the asynchronous API clients of google-cloud-pubsub. The library's high-level publisher would start
+a thread for each ordering key in each batch, and retry without a limit (ADR 14).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return whether the topic of a subscription existed when the subscription was read."""
+    """Return False if the topic of a subscription had been deleted when the subscription was read, else True."""
     return bool(subscription.topic != _DELETED_TOPIC)
 
 
@@ -99,14 +99,15 @@ class Connection:
     async def ensure(self) -> None:
         """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
 
-        Pub/Sub keeps a message only for existing subscriptions. Raises GoogleAPIError and GoogleAuthError.
+        Pub/Sub keeps a message only for existing subscriptions. Raises GoogleAPIError or GoogleAuthError if this fails.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
         """Return the subscription of a group. Create a missing subscription and its topic if the options allow this.
 
-        Without the right to read the subscription, assume that it exists. Raises GoogleAPIError and GoogleAuthError.
+        Without the right to read the subscription, assume that it exists. Raises GoogleAPIError or GoogleAuthError if a
+        call fails or a missing subscription may not be created.
         """
         clients = await self.clients()
         name = self._options.subscription(group)

@@ -27,7 +27,7 @@ class PubSubOptions:
         return f"projects/{self.project}/topics/{self.topic_id}"
 
     def subscription(self, name: str) -> str:
-        """Return the full resource name of the subscription called ``name``."""
+        """Return the full resource name of the subscription with the id ``{topic_id}-{name}``."""
         return f"projects/{self.project}/subscriptions/{self.topic_id}-{name}"
 
 

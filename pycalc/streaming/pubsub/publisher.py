@@ -42,8 +42,8 @@ class _Message(NamedTuple):
 class Publishing:
     """The publishing of one batch, with transient errors retried for most of ``seconds``.
 
-    Each request for a key begins after the reply to the previous one, so no event overtakes another. ``refused`` has
-    the reasons for refused events, by event id.
+    Each request for a key begins after the reply to the previous one, so no event overtakes another of its key.
+    ``refused`` has the reasons for refused events, by event id.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -54,7 +54,10 @@ class Publishing:
         self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_RETRY_SHARE * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when each is stored or refused; raises GoogleAPIError for other failures."""
+        """Publish events, and return when each is stored or refused.
+
+        Raises GoogleAPIError or GoogleAuthError for other failures.
+        """
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)

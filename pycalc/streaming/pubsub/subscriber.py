@@ -33,7 +33,7 @@ INTERVALS = Intervals()
 
 
 class _Lease(NamedTuple):
-    """A batch that is not committed yet, and the time at which it was pulled."""
+    """The acknowledgement ids of a batch that is not committed yet, and the time at which it was received."""
 
     since: float
     ack_ids: list[str]
