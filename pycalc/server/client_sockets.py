@@ -23,7 +23,7 @@ class ClientConnection(NamedTuple):
     descriptor: int
     peer: tuple[str, int]
     acknowledged: int  # bytes that the client has received since it connected
-    stalled: bool  # bytes wait to be sent, because the client has no room for them
+    stalled: bool  # bytes wait in the kernel to be sent, usually because the client has no room for them
 
 
 class ClientSockets:
@@ -36,10 +36,10 @@ class ClientSockets:
         descriptors: Path = Path("/proc/self/fd"),
         info_bytes: int = _TCP_INFO_BYTES,
     ) -> None:
-        """Search the open descriptors of this process, which the folder ``descriptors`` lists, for connections.
+        """Prepare the search for connections among this process's descriptors, which the folder ``descriptors`` lists.
 
-        If the folder can't be listed, try all numbers below ``most_descriptors``. If the kernel returns less than
-        ``info_bytes`` of TCP_INFO, the progress of connections is unknown.
+        If the folder can't be listed, the search tries all numbers below ``most_descriptors``. If the kernel returns
+        less than ``info_bytes`` of TCP_INFO, the progress of connections is unknown.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]
@@ -70,7 +70,7 @@ class ClientSockets:
     def shut_down(self, connection: ClientConnection) -> bool:
         """Shut a connection down, so that the HTTP server closes it.
 
-        Return False if the connection is already closed.
+        Return False if the connection is already closed, else True.
         """
         with suppress(OSError), self._borrowed(connection.descriptor) as still:
             if self._is_ours(still) and still.getpeername()[:2] == connection.peer:

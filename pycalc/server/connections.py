@@ -47,7 +47,7 @@ class ConnectionGuard:
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
 
     async def watch(self) -> None:
-        """Check the connections at intervals, in a thread, until cancelled."""
+        """Check the connections at intervals, in a thread, until this call is cancelled."""
         while True:
             began = monotonic()
             await asyncio.to_thread(self.check)

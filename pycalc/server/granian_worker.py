@@ -28,7 +28,7 @@ from pycalc.urls import authority
 _HEADER_READ_MS = 10_000
 _STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges nothing for this long
 _BUFFER_BYTES = 128 * 1024  # the largest request head; the worker buffers about as much of a response
-_UNSENT_BYTES = 128 * 1024  # the kernel buffers so much of a response in addition to the bytes in flight
+_UNSENT_BYTES = 128 * 1024  # the kernel buffers this much of a response in addition to the bytes in flight
 _BACKLOG = 1_024
 _CONNECTIONS = 8_192  # the most open connections, if descriptors suffice; further ones wait in the backlog
 
@@ -71,7 +71,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def max_connections() -> int:
-    """Return the largest number of connections. Further connections wait in the backlog."""
+    """Return the largest number of connections of this process. Further connections wait in the backlog."""
     return min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 

@@ -27,7 +27,7 @@ Exposition = Callable[[], Awaitable[bytes]]
 async def metrics_served(
     host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
 ) -> AsyncIterator[None]:
-    """Return a context in which ``GET /metrics`` is served on a port.
+    """Return a context in which ``GET /metrics`` is served on a port, to at most 32 clients at a time.
 
     If the port can't be bound, the OSError names ``setting``. ``exposition`` must return the body of the response, or
     raise Unavailable. A client that has not read the response within ``write_seconds`` is disconnected.

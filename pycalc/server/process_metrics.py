@@ -48,8 +48,8 @@ class Totals:
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
         """Add metrics in Prometheus' text format to the sums.
 
-        If the process has ``ended``, add only cumulative metrics. Counters, histograms and summaries are cumulative.
-        Some gauges are combined by maximum or minimum instead of the sum.
+        If the process has ``ended``, add only cumulative metrics, and the times at which they began. Counters,
+        histograms and summaries are cumulative. Some gauges are combined by maximum or minimum instead of the sum.
         """
         for family in text_string_to_metric_families(exposition.decode()):
             # The times at which the series of a counter began are a family of their own, whose type is gauge.

@@ -41,9 +41,9 @@ _CONNECTION_DRAIN_SECONDS = 6.5  # from the signal until open connections are dr
 
 
 def serve(settings: Settings, inherited: int | None = None) -> None:
-    """Run the service until SIGTERM or SIGINT. Raises PycalcError, OSError or ValueError if the service can't start.
+    """Run the service until SIGTERM or SIGINT. Raises PycalcError, OSError or ValueError if it fails.
 
-    ``inherited`` is the descriptor of a listening socket that a supervisor shares between processes. Standard input is
+    ``inherited`` is the descriptor of a bound socket that a supervisor shares between processes. Standard input is
     then this process's end of the supervisor channel.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -89,9 +89,10 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 
 
 def print_banner(settings: Settings, token: str | None) -> None:
-    """Print the service's addresses and, if there is no admin yet, how to create an admin.
+    """Print the service's addresses and, if there is a bootstrap token, how to register the first admin with it.
 
-    ``token`` is a new bootstrap token, or None. It is shown at a terminal only: any other output may end in a log.
+    ``token`` is the bootstrap token if it is new, or None. It is shown only at a terminal, because any other output may
+    end in a log; otherwise its file is named.
     """
     at = f"http://{authority(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port

@@ -21,7 +21,7 @@ from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
-# If a process exits within this time of its first start, a restart would fail too, so the service ends.
+# If a process exits by itself before it has once run for this time, a restart would fail too, so the service ends.
 _SETTLED_SECONDS = 5.0
 _MAX_BACKOFF_SECONDS = 5.0
 # After the signal, a process ends itself within EXIT_SECONDS; then the supervisor kills it; then the supervisor ends.
@@ -63,7 +63,8 @@ async def _supervise(settings: Settings) -> None:
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
     """Run one server process on the shared listening socket, and replace it when it dies.
 
-    Raises OSError if the process ends by itself soon after its first start, or has an unexpected status after a stop.
+    Raises OSError if the process ends by itself before it has once run for 5 s, or has an unexpected status after a
+    stop.
     """
     settled, failures = False, 0
     while not stop.is_set():

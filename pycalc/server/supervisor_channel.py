@@ -49,7 +49,8 @@ class SupervisorChannel:
     async def request(self, seconds: float = 3.0) -> bytes:
         """Return the metrics of the other end in Prometheus' text format. Concurrent callers share one request.
 
-        Raises Unavailable if there is no response within ``seconds``, or the other end is closed.
+        The metrics are empty if the other end could not render them. Raises Unavailable if there is no response within
+        ``seconds``, or the other end is closed.
         """
         if self._response is None or self._response.done():
             self._response = asyncio.get_running_loop().create_future()
