@@ -78,7 +78,8 @@ async def open_account_services(
     ``identified`` is called with each principal that is read from the store. ``on_deleted`` is called for a deleted
     account whose history is to be erased or made anonymous.
 
-    Raises ValueError for keys that can't be used. Raises StoreUnavailable if the database does not answer.
+    Raises ValueError for keys that can't be used, OSError if a file in the data folder can't be used, and
+    StoreUnavailable if the database does not answer.
     """
     settings, metrics, shared = stack.settings, stack.metrics, backends.shared
     users, database, ids = backends.users, backends.database, backends.ids
@@ -127,9 +128,10 @@ async def open_account_services(
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Open the accounts for a command, without the services that only requests need.
+    """Return a context with the accounts for a command, without the services that only requests need.
 
-    Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated.
+    Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated, and
+    OSError if a file in the data folder can't be used.
     """
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
@@ -146,8 +148,8 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
 async def prepare(settings: Settings) -> str | None:
     """Create the missing keys and the bootstrap token that all server processes share. Return the token if it is new.
 
-    Raises ValueError for missing keys that must be set. Raises StoreUnavailable if the database is unreachable or not
-    migrated.
+    Raises ValueError for missing keys that must be set, OSError if a file in the data folder can't be used, and
+    StoreUnavailable if the database is unreachable or not migrated.
     """
     settings.require_keys()
     _signing_key_file(settings)

@@ -35,7 +35,7 @@ class Backends(NamedTuple):
 async def open_backends(stack: ResourceStack) -> Backends:
     """Open the database, the cache and the stream, in this order.
 
-    Raises ValueError for a wrong URL. Raises StoreUnavailable if the database can't be opened.
+    Raises ValueError for a wrong URL. Raises StoreUnavailable if the database can't be opened or read.
     """
     database = await stack.database()
 

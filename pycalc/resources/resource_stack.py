@@ -37,7 +37,10 @@ class ResourceStack:
     """
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
-        """Create the metrics and the tracer. Traces name the process by its command, ``service_name``."""
+        """Create the metrics and the tracer. Traces name the process by its command, ``service_name``.
+
+        Raises ValueError if tracing is set but its packages are not installed.
+        """
         self.settings = settings
         self._command = service_name
         self.metrics = Metrics(settings.metrics_seconds)

@@ -174,7 +174,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     They are closed in reverse order, even if opening fails. At the end, the recorder commits its queue. Then the relay
     publishes committed events for at most 1.5 s. Last, the stream, the cache and the database are closed. Raises
-    StoreUnavailable, and ValueError for a setting that can't be used.
+    StoreUnavailable, ValueError for a setting that can't be used, and OSError for a file that can't be used.
     """
     settings.require_keys()
     async with AsyncExitStack() as exit_stack:
