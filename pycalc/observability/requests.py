@@ -43,7 +43,7 @@ class RequestContext:
     arrived: float = 0.0  # time of ``perf_counter``
     admitted: bool = False  # whether the overload check admitted the request
     content_wanted: bool = True  # False for HEAD
-    release_slot: Callable[[], None] = lambda: None
+    release_slot: Callable[[], None] = lambda: None  # frees the request's calculation slot, if it has one
     # Sends a response by ASGI's ``receive`` and ``send`` after FastAPI has returned without sending one.
     send_rest: Callable[..., Awaitable[None]] | None = None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
@@ -68,7 +68,7 @@ def current_context() -> RequestContext | None:
 
 
 def trace_of(traceparent: bytes | None) -> TraceContext | None:
-    """Return the trace and span in a ``traceparent`` value, or None if the value is missing or invalid."""
+    """Return the trace and span in a ``traceparent`` value, or None if it is missing, invalid or not of version 00."""
     found = _TRACEPARENT.fullmatch(traceparent or b"")
     if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
         return None
@@ -76,7 +76,7 @@ def trace_of(traceparent: bytes | None) -> TraceContext | None:
 
 
 def header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
-    """Return the value of a request's header field, or None if it is missing. ``name`` must be in lower case."""
+    """Return the first value of a request's header field, or None if it is missing. ``name`` must be in lower case."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value for key, value in headers if key == name), None)
 

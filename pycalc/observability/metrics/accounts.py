@@ -14,7 +14,7 @@ class AccountMetrics:
         counter, gauge, _ = constructors(registry)
         self.hashes_waiting = gauge("pycalc_password_hashes_waiting", "Password hashes queued or running")
         self.hashes_refused = counter(
-            "pycalc_password_hashes_refused", "Logins and registrations refused because the queue was full"
+            "pycalc_password_hashes_refused", "Requests refused because too many passwords were being hashed"
         )
         self.rate_limited = counter("pycalc_rate_limited", "Requests refused by a limit or a quota", ("limit",))
         self.audit_suppressed = counter(
@@ -32,7 +32,7 @@ class AccountMetrics:
             "Checks of a limit without the shared counters, which did not answer",
             ("limit",),
         )
-        self.limit_keys = gauge("pycalc_rate_limit_keys", "Counters kept for the limits", ("limit",))
+        self.limit_keys = gauge("pycalc_rate_limit_keys", "Counters kept for the limits and quotas", ("limit",))
         self.revocation_failures = counter("pycalc_revocation_read_failures", "Failed reads of the revocations")
         self.keys_unreadable = gauge(
             "pycalc_key_file_unreadable", "1 while the file of the signing keys cannot be read"

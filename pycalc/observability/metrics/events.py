@@ -20,7 +20,7 @@ class EventMetrics:
             "pycalc_relay_leading", "1 while the relay of this process holds the lease and publishes"
         )
         self.events_published = counter("pycalc_events_published", "Events accepted by the stream")
-        self.relay_failures = counter("pycalc_relay_failures", "Batches that failed in the relay and are retried")
+        self.relay_failures = counter("pycalc_relay_failures", "Failures after which the relay retried")
         self.dead_letters = counter("pycalc_dead_letters", "Events and messages dead-lettered", ("stage",))
         self.events_consumed = counter("pycalc_events_consumed", "Events counted in the usage totals")
         self.events_repeated = counter("pycalc_events_repeated", "Events delivered again, and not counted again")

@@ -38,5 +38,5 @@ class HistoryMetrics:
         self.exports_cut = counter("pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",))
         self.history_pruned = counter(
             "pycalc_history_pruned",
-            "Calculations deleted because of their age, or because their user has more than the history quota",
+            "Calculations deleted because of their age, their user's history quota or the deletion of the account",
         )
