@@ -1,4 +1,4 @@
-"""The database: accounts, sessions, API keys, history, outbox, usage totals and dead letters."""
+"""The database, with the SQL of accounts, history, events, usage totals, quotas and the audit log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ async def open_database(url: str) -> Database:
     """Open the database at a URL. An SQLite file is created and migrated if necessary.
 
     Raises ValueError for an invalid URL. Raises StoreUnavailable if the database is unreachable, read-only or not
-    migrated, belongs to another program, or is an SQLite file in use.
+    migrated, belongs to another program, or is an SQLite file in use. Raises OSError if the folder of an SQLite file
+    can't be created or written.
     """
     with backend_of(url, "database", _DATABASES) as backend:
         database: Database = await backend.open(url)
@@ -28,8 +29,8 @@ async def open_database(url: str) -> Database:
 async def migrate_database(url: str, roles: Sequence[DatabaseRole] = ()) -> None:
     """Migrate a database to the current schema, and give each role its rights in the same transaction.
 
-    Raises ValueError and StoreUnavailable as ``open_database`` does. Raises ValueError too if roles are given for an
-    SQLite file, which has no roles.
+    Raises the errors of ``open_database``, and StoreUnavailable if other processes keep using the tables. Raises
+    ValueError for roles that can't be granted, such as any role of an SQLite file.
     """
     with backend_of(url, "database", _DATABASES) as backend:
         await backend.migrate(url, roles)

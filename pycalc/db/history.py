@@ -14,7 +14,7 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms
 
-# The probe changes a row of its own in the leases table, which no other transaction locks. The row's value alternates,
+# The probe changes a row of its own in the leases table, which only probes lock. The row's value alternates,
 # because SQLite commits an update to the same value without any write, even on a full disk.
 _PROBE = text(
     "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) "
@@ -26,8 +26,8 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
     """Return an unordered query for the selected rows of all users, with ids above ``after`` unless it is None.
 
-    The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
-    the lower one and scan all rows up to the other.
+    The query gives an index search at most one lower and one upper bound on the id. With two lower bounds, the search
+    might begin at the lower one and scan all rows up to the other.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:

@@ -45,7 +45,7 @@ _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner =
 
 
 class SqlOutboxStore(SqlStore):
-    """The outbox in SQL. Its rows are inserted together with the history rows (see ``SqlHistoryStore.append``)."""
+    """The outbox in SQL. A trigger inserts its rows together with the history rows (see ``SqlHistoryStore.append``)."""
 
     async def hold(self, owner: bytes, milliseconds: int) -> bool:
         if not self._database.shared:

@@ -44,7 +44,7 @@ class Timeouts(NamedTuple):
 
     connect: float = 1.0  # for a new connection
     statement: float = 1.0  # for one statement, and for a free connection of the pool
-    answer: float = 1.8  # for a caller's wait in total; work that has begun continues afterwards
+    answer: float = 1.8  # for a caller's wait in total; the work continues afterwards
     unknown: float = 1.5  # for the repetition of an insert whose connection failed
     pause: float = 0.05  # between two tries of an insert
     reconnect: float = 1.0  # the least time between two replacements of the writing connections
@@ -99,7 +99,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
 
 class _ReplyLost(Exception):
-    """A statement was sent, but got no reply, because the connection broke or the time was over."""
+    """A statement got no reply, because the connection broke or the time was over. It may have been executed."""
 
 
 @dataclass
@@ -136,8 +136,8 @@ class PostgresDatabase:
     async def open(cls, url: str) -> PostgresDatabase:
         """Open the database at a URL.
 
-        Raises ValueError if the URL names a file of certificate authorities that is missing. Raises StoreUnavailable if
-        the database is unreachable, read-only or not migrated.
+        Raises ValueError for a malformed URL, and for one that names a missing file of certificate authorities. Raises
+        StoreUnavailable if the database is unreachable, read-only or not migrated, or belongs to another program.
         """
         database = cls(url)
         try:
@@ -161,10 +161,12 @@ class PostgresDatabase:
         """Migrate to the current schema and grant the roles' rights. Only one process at a time does this.
 
         A schema change waits for every transaction on its table. Meanwhile, inserts wait for the change, and fail after
-        1 s. Therefore each try waits for at most ``lock_seconds``. Between two tries, there are ``pause_seconds``.
+        1 s. Therefore a try gives up after it has waited for one lock for ``lock_seconds``. There are ``pause_seconds``
+        between two tries.
 
         Raises ValueError for roles that can't be granted, and for a URL as ``open`` does. Raises StoreUnavailable if
-        the database does not answer, or if its tables are in use at each of ``tries`` tries.
+        the database does not answer, refuses a statement or belongs to another program, or if its tables are in use at
+        each of ``tries`` tries.
         """
         location = location_of(url)
         require_different(roles)
@@ -253,7 +255,7 @@ class PostgresDatabase:
             return await self._transact(name, work)
 
     async def _prove_writable(self) -> None:
-        """Raise StoreReadOnly unless the server accepts writes.
+        """Raise StoreReadOnly if the server refuses writes, and StoreUnavailable if it does not answer.
 
         If the server has refused writes before and accepts them now, replace the writing connections.
         """
@@ -269,7 +271,7 @@ class PostgresDatabase:
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
-        Do nothing if they were replaced within the last ``Timeouts.reconnect`` seconds, because many writes are refused
+        Keep them if they were replaced within the last ``Timeouts.reconnect`` seconds, because many writes are refused
         at the same time. ``at_once`` replaces them in any case.
         """
         self._refused = not at_once

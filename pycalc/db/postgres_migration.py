@@ -44,7 +44,7 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
 
 
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
-    """Return the error for a migration that got no lock. Its message lists the transactions that use the tables."""
+    """Return the error for a migration that got no lock. Its message lists up to three transactions on the tables."""
     async with engine.begin() as connection:
         rows = (await connection.execute(_LOCK_HOLDERS)).all()
     holders = [

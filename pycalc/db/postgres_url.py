@@ -14,8 +14,8 @@ _DEFAULT_PORT = 5432
 def location_of(url: str) -> str:
     """Return the hosts, ports and database in a URL, without credentials. Raises ValueError if the URL is malformed.
 
-    The URL may list several hosts, separated by commas. Its option ``host`` may give the folder of a Unix socket
-    instead.
+    The URL may list several hosts, separated by commas. Without hosts, its option ``host`` may give the folder of a
+    Unix socket; the default is localhost.
     """
     try:
         parts = split_url(url)

@@ -80,10 +80,10 @@ def require_different(roles: Sequence[DatabaseRole]) -> None:
 
 
 def grant(connection: Connection, role: DatabaseRole) -> None:
-    """Give a role exactly its rights on this release's tables, within the caller's transaction.
+    """Replace the rights of a role on each table in ``role.rights``, within the caller's transaction.
 
-    If the role has a password, create the role or set its password. Raises ValueError for the role of the connection,
-    which owns the tables and would lose its rights.
+    Rights on other tables are not revoked. If the role has a password, create the role or set its password. Raises
+    ValueError for the role of the connection, which owns the tables and would lose its rights.
     """
     if connection.scalar(text("SELECT current_user")) == role.name:
         raise ValueError(f"the role {role.name} migrates the database: give servers and consumers roles of their own")

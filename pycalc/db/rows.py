@@ -47,7 +47,7 @@ def arrays_insert(table: Table, first: int = 1) -> str:
 
 @lru_cache(maxsize=16)
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
-    """Return PostgreSQL's INSERT into ``table`` or, in the same statement, into ``table`` and ``also``.
+    """Return PostgreSQL's INSERT into ``table`` and, unless ``also`` is None, into ``also`` in the same statement.
 
     Set ``repeated`` to repeat the statement after a lost reply. Rows that exist are then skipped. But the statement
     fails if ``also`` has a different row with the same primary key: the key would be set to NULL, which is forbidden.
@@ -63,7 +63,7 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
-    """Insert rows, which must have a value for every column. ``then`` may be an ON CONFLICT clause.
+    """Insert one or more rows, which must have a value for every column. ``then`` may be an ON CONFLICT clause.
 
     The caller's transaction on ``connection`` is used.
     """

@@ -150,7 +150,8 @@ class _ThreadQueue:
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
-    Raises StoreUnavailable if another process holds the lock.
+    Raises StoreUnavailable if another process holds the lock, and OSError if the folder or the lock file can't be
+    written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
@@ -224,7 +225,8 @@ class SqliteDatabase:
         """Open or create the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
 
         ``clock`` must return monotonic seconds. Raises ValueError for another form of URL. Raises StoreUnavailable if
-        the file can't be opened or written, or another process uses it.
+        the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
+        if its folder or its lock file can't be written.
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url or "?" in path or "#" in path:
@@ -267,7 +269,7 @@ class SqliteDatabase:
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
-        Raises RowsRejected if the database rejects a row's values, and StoreUnavailable for any other error.
+        Raises RowsRejected if the database rejects a row's values, and StoreUnavailable for any other error of SQLite.
         """
         statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:

@@ -11,11 +11,12 @@ T = TypeVar("T")
 
 Rows = Sequence[tuple[object, ...]]
 
-ROWS_PER_STATEMENT = 125  # an insert of more rows into SQLite takes a multiple of it in one statement, and the rest
+# An insert of more rows into SQLite is split into statements for multiples of this number, and one for the rest.
+ROWS_PER_STATEMENT = 125
 
 
 class Database(Protocol):
-    """A database that runs functions of a connection, each in a transaction and off the event loop.
+    """A database that runs functions of a connection, each in a transaction and without blocking the event loop on I/O.
 
     Reads, reserved reads and writes wait in separate, bounded queues.
     """
@@ -25,26 +26,27 @@ class Database(Protocol):
         """Return whether other processes may use the database at the same time."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a read-only transaction and return its result."""
+        """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice."""
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``read`` does, on a connection that ``read`` does not use."""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and return its result once the transaction is durable. If ``work`` raises, roll back."""
+        """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error."""
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
-        """Insert rows faster than ``write``, all or none, in one transaction, and return once they are durable.
+        """Insert one or more rows, all or none, in one transaction, and return once they are durable.
 
-        Each row must have a value for every column of ``table``. ``also`` is a second table, whose primary key is its
-        first column, with rows for it. Raises RowsRejected if the database rejects a row because of its values.
+        This is faster than ``write``. Each row must have a value for every column of ``table``. ``also`` is a second
+        table, whose primary key is its first column, with one or more rows for it. Raises RowsRejected if the database
+        rejects a row because of its values.
         """
 
     def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting functions in each queue, by the queue's name."""
 
     async def ping(self) -> None:
-        """Check that the database answers. Raises StoreReadOnly if the server accepts only reads."""
+        """Check that the database answers; raises StoreUnavailable if not, and StoreReadOnly if it refuses writes."""
 
     async def aclose(self) -> None:
         """Finish the running and waiting functions, without a time limit, and close all connections."""

@@ -12,7 +12,7 @@ class DeadLetter(NamedTuple):
     number: int  # assigned by the database
     stage: str  # where the event failed: "relay" or "consumer"
     event_id: bytes | None  # None for a message that is not an event of this service
-    origin: str  # the place in the stream
+    origin: str  # the position in the stream, or "outbox" for the relay's
     reason: str
     payload: bytes
     created_ms: int  # since the epoch

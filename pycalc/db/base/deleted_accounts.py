@@ -32,4 +32,7 @@ class DeletedAccountStore(Protocol):
         """Remove an account from the list."""
 
     async def release_names(self, now_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` names whose reservation has ended and that no history shows; return how many."""
+        """Delete up to ``limit`` names whose reservation has ended; return how many.
+
+        Names of accounts whose history was kept are not deleted.
+        """

@@ -52,7 +52,7 @@ class HistoryStore(Protocol):
         """Return the row with this id, or None if there is none."""
 
     async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
-        """Return the rows with these ids, in the order of the ids. Skip ids without a row."""
+        """Return the rows with these ids, in the order of ``identities``. Skip ids without a row."""
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows with ids above ``after``, oldest first."""

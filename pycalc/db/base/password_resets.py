@@ -19,5 +19,5 @@ class PasswordResetStore(Protocol):
     async def use(self, token_hash: bytes, now_ms: int, password_hash: str) -> None:
         """Store the user's new password, delete the token, and end all of the user's sessions.
 
-        Raises Unauthorized if the token is no longer valid.
+        Raises Unauthorized if ``owner`` would return None for the token.
         """

@@ -7,19 +7,19 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """The amount of a quota that a user has used in one window, as counted by one process. It never decreases."""
+    """The amount of a quota used in one window, as counted by one process. The amount never decreases."""
 
     id: bytes
-    user_id: bytes
+    user_id: bytes  # of the user or, for an API key with a quota of its own, of the key
     quota: str  # its name
     ends: int  # the window's end, seconds since the epoch
     used: int  # in millionths of the quota's unit
 
 
 class QuotaTotal(NamedTuple):
-    """The amount of a quota that a user has used in one window in all processes, in millionths of the unit."""
+    """The amount of a quota used in one window in all processes, in millionths of the unit."""
 
-    user_id: bytes
+    user_id: bytes  # as in QuotaUse
     quota: str
     ends: int
     used: int
@@ -32,7 +32,7 @@ class QuotaStore(Protocol):
         """Store uses. A use replaces a stored one with the same id if its amount is larger."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users, without the uses whose ids are in ``but``.
+        """Return the totals of these users and API keys, without the uses whose ids are in ``but``.
 
         Only windows that end after ``now``, in seconds since the epoch, are included.
         """

@@ -17,7 +17,9 @@ class NewSession(NamedTuple):
     family_hash: bytes  # hash of the part that all refresh tokens of the session share
     refresh_hash: bytes
     now_ms: int
-    totp: bool = False  # whether a second factor was verified too; the account must have one if so, else none
+    # Whether a second factor was verified too. If ``password_hash`` is not None, this must be so exactly if the account
+    # has a second factor.
+    totp: bool = False
     device: Device | None = None
 
 

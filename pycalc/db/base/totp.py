@@ -30,14 +30,15 @@ class TotpStore(Protocol):
     ) -> None:
         """Turn the second factor on, and end the user's sessions except ``session_id``.
 
-        Each of ``recovery_hashes`` has 32 bytes. Raises Conflict if the enrolment has another secret or was confirmed
-        already, and InvalidToken if the session ``session_id`` has ended.
+        Each of ``recovery_hashes`` has 32 bytes. Raises Conflict if there is no unconfirmed enrolment with this
+        secret, and InvalidToken if the session ``session_id`` has ended.
         """
 
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
         """Mark the code of a time step as used, and replace the stored secret ``before`` by ``after``.
 
-        Return False if the step is not later than the last used step, or the stored secret is no longer ``before``.
+        Return False if the step is not later than the last used step, if the stored secret is no longer ``before``, or
+        if the second factor is not confirmed.
         """
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:

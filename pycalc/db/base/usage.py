@@ -32,4 +32,4 @@ class UsageStore(Protocol):
         """
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
-        """Return up to ``limit`` totals, summed over users, by day and operation, newest day first."""
+        """Return up to ``limit`` totals by day and operation, summed over the selected users, newest day first."""

@@ -10,7 +10,9 @@ from pycalc.models.auth import ListedUser, UserOrder
 class UserSelection(NamedTuple):
     """A filter and an order of accounts."""
 
-    prefix: str | None = None  # of the username or the email address, in any letter case; None selects all
+    # Of the username or the email address, in any letter case; None selects all. The address of an account from the
+    # identity provider is not searched, because its search key is the account's id in hexadecimal.
+    prefix: str | None = None
     order: UserOrder = UserOrder.USERNAME
     descending: bool = False
     # The last account of the previous page: its value in the order, and its id. None selects the first page.

@@ -21,7 +21,7 @@ class Deletion(NamedTuple):
 
     history: DeletedHistory
     now_ms: int
-    reserved_until_ms: int  # until then nobody else can register the name
+    reserved_until_ms: int  # until then nobody can register the name
     password_hash: str | None = None  # the hash that the account must have; None means any
 
 
@@ -62,7 +62,7 @@ class UserStore(Protocol):
     async def id_of(self, username: str) -> bytes | None:
         """Return the id of the account with this name or, without one, of the last deleted account with this name.
 
-        Only deleted accounts whose history still shows the name are considered. Return None if there is none.
+        Only deleted accounts whose history was kept with the name are considered. Return None if there is none.
         """
 
     async def change(

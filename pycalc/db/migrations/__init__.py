@@ -15,7 +15,7 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the database's revision, or None if it has none; raises StoreUnavailable for another program's."""
+    """Return the database's revision, or None if it has none; raises StoreUnavailable if another program made it."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -25,7 +25,7 @@ def current(connection: Connection) -> str | None:
 
 
 def require_current(revision: str | None) -> None:
-    """Raise StoreUnavailable if a database's revision is older than this program's.
+    """Raise StoreUnavailable if a database's revision is None or older than this program's.
 
     A newer one is accepted, so that a release can be rolled back: revisions only add what older releases ignore.
     """
@@ -36,7 +36,7 @@ def require_current(revision: str | None) -> None:
 def upgrade(connection: Connection) -> None:
     """Migrate to the newest revision within the caller's transaction. A newer database stays unchanged.
 
-    Raises StoreUnavailable for another program's database.
+    Raises StoreUnavailable for another program's revision, and for an SQLite file with another program's tables.
     """
     revision = current(connection)
     if (revision or "") >= HEAD:

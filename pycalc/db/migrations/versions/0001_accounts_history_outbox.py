@@ -29,7 +29,7 @@ def _key(length: int) -> sa.types.TypeEngine[str]:
 
 
 def upgrade() -> None:
-    """Create the first tables."""
+    """Create the first tables, and the trigger that adds each history row to the outbox."""
     op.create_table(
         "users",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

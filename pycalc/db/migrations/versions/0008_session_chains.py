@@ -1,4 +1,4 @@
-"""Chains of refresh tokens: a session's live tokens with their predecessors."""
+"""Chains of refresh tokens: a session's valid tokens with their predecessors."""
 
 from __future__ import annotations
 

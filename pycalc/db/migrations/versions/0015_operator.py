@@ -8,7 +8,7 @@ from alembic import op
 revision = "0015"
 down_revision = "0014"
 
-# The database itself refuses to change entries.
+# The database itself refuses to change entries of the audit log.
 _APPEND_ONLY = {
     "sqlite": [
         "CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit "
@@ -23,7 +23,7 @@ _APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    """Create the tables and indexes. Sign-ins before this revision are unknown."""
+    """Create the tables, the column, their indexes and the trigger. Sign-ins before this revision are unknown."""
     op.add_column("users", sa.Column("signed_in_ms", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("ix_users_created_ms_id", "users", ["created_ms", "id"])
     op.create_index("ix_users_signed_in_ms_id", "users", ["signed_in_ms", "id"])
