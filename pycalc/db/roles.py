@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PASSWORD = re.compile(r"[!-~]{16,}")  # no other characters: these are the same before and after SASLprep (RFC 4013)
 _ITERATIONS = 4096  # PostgreSQL's own default; more would delay each new connection, and the password is random
 
-# A row that is locked (FOR UPDATE) needs UPDATE too.
+# To lock rows (SELECT ... FOR UPDATE), a role needs UPDATE too.
 _ALL, _NO_CHANGES = "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, DELETE"
 _API = {
     "alembic_version": "SELECT",

@@ -14,7 +14,7 @@ from pycalc.services.limits.responses import ReadingSpeed
 
 _CHECK_SECONDS = 0.5
 _MAX_SHARE = 20  # checks take at most 1/20 of the time
-# The application cuts slow responses first, and counts them by route; this guard waits twice as long.
+# The application cuts slow responses first, and logs their routes; this guard waits twice as long.
 _PATIENCE = 2
 
 

@@ -12,7 +12,9 @@ class EventMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, gauge, seconds = constructors(registry)
-        self.outbox_backlog = gauge("pycalc_outbox_backlog", "Recorded events not yet published")
+        self.outbox_backlog = gauge(
+            "pycalc_outbox_backlog", "Recorded events not yet published, or 0 in a process that does not publish"
+        )
         self.outbox_oldest_seconds = gauge(
             "pycalc_outbox_oldest_seconds", "Seconds since the oldest unpublished event was recorded"
         )
