@@ -21,5 +21,5 @@ _ALL = (Fibonacci(), Factorial(), Power(), *(import_module(name).OPERATION for n
 # Every operation by its name.
 OPERATIONS: Mapping[str, Operation[Any]] = MappingProxyType({operation.name: operation for operation in _ALL})
 
-# Everything that a request may calculate, by name: the operations, and expressions over them.
+# Everything that a request may calculate, by name: the operations, and ``evaluate``, which combines them.
 CALCULATIONS: Mapping[str, Calculable[Any]] = MappingProxyType({**OPERATIONS, Evaluate.name: Evaluate(OPERATIONS)})

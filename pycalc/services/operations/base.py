@@ -35,7 +35,7 @@ class Parameter:
 
 
 def parse_all(parameters: Iterable[Parameter], parse: Callable[[Parameter], T]) -> list[T]:
-    """Return the operands that ``parse`` returns for each parameter. Raises one InvalidInput for all its errors."""
+    """Return the results of ``parse`` for all parameters. Raises one InvalidInput with the problems of all of them."""
     values: list[T] = []
     problems: list[FieldProblem] = []
     for parameter in parameters:
@@ -52,7 +52,9 @@ def parse_all(parameters: Iterable[Parameter], parse: Callable[[Parameter], T]) 
 class Estimate:
     """The size and cost of a result, known before the result is computed."""
 
-    digits: int  # of the result's text, or an upper bound; may be 0 if the result is not a number
+    # The digits of the result's text, an upper bound, or a number above every limit. May be 0 if the result is not a
+    # number.
+    digits: int
     seconds: float  # to compute and verify the result on one core, within a factor of about two
     exact: bool  # False if the result is, or may be, rounded to ``precision`` significant digits
     memory: float = 0.0  # bytes of intermediate values
@@ -78,9 +80,9 @@ class Verified(NamedTuple):
 class Calculable(ABC, Generic[ArgsT]):
     """A kind of calculation that a request names: an operation, or ``evaluate``.
 
-    ``ArgsT`` is frozen, hashable and picklable. Instances have no state, so any thread or process may call each method.
+    ``ArgsT`` is frozen, hashable and picklable. Instances never change, so any thread or process may call each method.
     ``precision`` is 1 to 10,000 significant digits, and matters only if the result has no finite exact form. With a
-    precision of 0, ``evaluate`` refuses such a result.
+    precision of 0, which only ``evaluate`` takes, such a result is refused.
     """
 
     name: ClassVar[str]
@@ -94,7 +96,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
-        """Return the arguments. Raises InvalidInput, with JSON pointers, or DomainError if there is no real value."""
+        """Return the arguments. Raises InvalidInput, with JSON pointers, or DomainError if they have no result."""
 
     @abstractmethod
     def input(self, args: ArgsT) -> dict[str, int | str]:
@@ -102,13 +104,15 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """Return the result's cache key, of bounded length. Equal arguments have equal keys."""
+        """Return the result's cache key, of bounded length. With one precision, equal arguments have equal keys."""
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
-        """Estimate the size and cost of the result without computing it, in at most 0.5 s.
+        """Estimate the size and cost of the result without computing it.
 
-        Raises DomainError or ResultTooLarge if the result certainly has no value or too many digits.
+        Raises DomainError if there is certainly no result, and InvalidInput for an operand that is accepted only with
+        ``?mod=``. For an expression, raises ResultTooLarge if a part may be too large to compute, and DomainError if a
+        loop may have too many terms.
         """
 
     @abstractmethod
@@ -119,23 +123,23 @@ class Calculable(ABC, Generic[ArgsT]):
         """
 
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
-        """Return an iterator over partial results and finally the result, or None without partial results.
+        """Return an iterator over partial results and finally the result, or None if there are no partial results.
 
-        Nothing is computed until the first is taken. A request returns the last partial result at its deadline. The
-        caller must check the result with ``verified``.
+        Nothing is computed until the first item is taken. At its deadline, a request returns the last partial result.
+        The caller must check the final result with ``verified``.
         """
         return None
 
     @abstractmethod
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify the text of a computed result, and return it. Raises VerificationFailed if the text is wrong."""
+        """Verify the text of a computed result, and return it. Raises VerificationFailed if the check fails."""
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
         """Compute, verify and return the result. ``exact`` comes from the estimate.
 
-        Raises VerificationFailed if the result fails its check. Raises DomainError or ResultTooLarge if only the
-        computation can show that there is no value or a huge one.
+        Raises VerificationFailed if the result fails its check. Raises DomainError or ResultTooLarge if the computation
+        shows that there is no result, or that it is too large.
         """
 
 
@@ -153,8 +157,8 @@ class Operation(Calculable[ArgsT]):
     def compute(self, args: ArgsT, precision: int) -> bytes:
         """Return the result's text in ASCII: ``-123``, ``15.625``, ``p/q`` in lowest terms, or a rounded decimal.
 
-        If ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON. Raises DomainError if
-        only the computation can show that there is no value.
+        If ``numeric`` is False, the text is ``true``, ``false``, or a list or object in JSON. Raises DomainError if the
+        computation shows that there is no result.
         """
 
     @abstractmethod
@@ -167,7 +171,7 @@ class Operation(Calculable[ArgsT]):
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
         """Return the result modulo ``prime`` by a method independent of ``compute``, or None without such a method.
 
-        Raises ZeroDivisionError in the negligible case that ``prime`` divides an operand.
+        Raises ZeroDivisionError in the negligible case that the method would divide by a multiple of ``prime``.
         """
         return None
 
@@ -178,7 +182,10 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Return a computed text. Raises VerificationFailed if it is longer than ``verified_above`` and wrong."""
+        """Return a computed text. If it is longer than ``verified_above``, ``verify`` checks it first.
+
+        Raises VerificationFailed if that check fails.
+        """
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
@@ -201,13 +208,14 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that can compute the size and the ends of its result without the result (``view=summary``)."""
+    """An operation that finds the size and the ends of its result without computing it (``view=summary``)."""
 
     @abstractmethod
     def summary(self, args: ArgsT) -> Ends:
-        """Return the number of digits of the result, which must be exact, and its first and last digits.
+        """Return the number of digits of the result, and its first and last digits.
 
-        Sign, point and slash are not digits. A long result is not computed for this.
+        Sign, point and slash are not digits. A long result is not computed for this. Raises DomainError if the result
+        is irrational.
         """
 
     @abstractmethod
@@ -224,7 +232,8 @@ class ByResidue(Operation[ArgsT]):
     def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
         """Return whether ``text`` is a number with the same residue modulo ``prime`` as the result.
 
-        A wrong text of d digits passes for at most d/18 of the 2.7·10^16 primes of 61 bits.
+        If neither the text nor the result has over d digits, a wrong text passes for at most d/18 of the 2.7·10^16
+        primes of 61 bits. If the residue cannot be found modulo ``prime``, another random prime is taken.
         """
         try:
             return self._agrees(args, precision, text, prime)
@@ -244,10 +253,10 @@ class Modular(ByResidue[ArgsT]):
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return the method and the cost of ``modulo``, in less than a second for any arguments.
+        """Return the method and the cost of ``modulo``, without computing the residue.
 
-        ``modulus`` must be at least 1. Raises InvalidInput (pointer ``/mod``) for one that would take too long to
-        factor.
+        ``modulus`` must be at least 1. Raises InvalidInput (pointer ``/mod``) if ``modulus`` must be factored and would
+        take too long.
         """
 
     @abstractmethod
@@ -262,18 +271,18 @@ class Modular(ByResidue[ArgsT]):
         return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
     def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
-        """Return whether ``value`` is an exact result modulo ``prime``. Raises the errors of ``residue``."""
+        """Return whether ``value`` is the result modulo ``prime``. Raises the errors of ``residue``."""
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
-        """Return the result modulo ``modulus``, verified if it has over VERIFIED_DIGITS digits.
+        """Return the result modulo ``modulus``, verified if this residue has over VERIFIED_DIGITS digits.
 
-        Raises VerificationFailed, and the errors of ``modulo``.
+        Raises VerificationFailed if the check fails, and the errors of ``modulo``.
         """
         residue = self.modulo(args, modulus, method)
         text = text_of(residue).encode()
         while len(text) > VERIFIED_DIGITS:
-            with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: another will not
+            with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: draw another one
                 if self.modulo_agrees(args, modulus, method, residue, random_prime()):
                     break
                 given = f"{self.name}{self.input(args)} modulo {text_of(modulus)}"

@@ -17,8 +17,9 @@ from pycalc.services.operations.numbers.modular import fibonacci_residue
 from pycalc.services.operations.numbers.texts import ENDS, Ends
 
 LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
-PERIOD = 15 * 10 ** (ENDS - 1)  # the period of the Fibonacci numbers, and of the Lucas numbers, modulo 10^20
-LARGEST_DIRECT = 20_000  # up to this n, a summary is read from the number itself
+# The period of the Fibonacci numbers modulo 10^20. That of the Lucas numbers, 3·10^19, divides it.
+PERIOD = 15 * 10 ** (ENDS - 1)
+LARGEST_DIRECT = 20_000  # below this n, a summary is read from the number itself
 _LOG_SQRT5 = math.log10(5) / 2
 
 
@@ -84,11 +85,11 @@ def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
 def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
     """Return an enclosure of log10(φ^n ± φ^-n), for n >= 1 and both signs.
 
-    L(n) is φ^n ± φ^-n, and F(n) is (φ^n ± φ^-n)/√5. The logarithm differs from n·log10(φ) by less than 2^-n, so the
-    enclosure of n·log10(φ) is widened by 2^-n.
+    L(n) is φ^n ± φ^-n, and F(n) is (φ^n ± φ^-n)/√5; the signs depend on whether n is odd. The logarithm differs from
+    n·log10(φ) by less than 2^-n, so the enclosure of n·log10(φ) is widened by that.
     """
     phi = (arithmetic.integer(5).sqrt() + 1) / 2
-    tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # for a larger n, a wider enclosure is narrow enough
+    tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
     return phi.log10() * n + Interval(arithmetic, -tail, tail)
 
 

@@ -41,10 +41,10 @@ class IntegerOperation(Operation[Integers]):
 
 
 def value_of(text: bytes) -> Any:
-    """Return the GMP integer of a result's text, or None for a text that is not an integer."""
+    """Return the GMP integer of a result's text, or None for a text that is not an integer in canonical form."""
     return mpz(text.decode()) if _INTEGER.fullmatch(text) else None
 
 
 def digits_of_bits(bits: int) -> int:
-    """Return an upper bound of the decimal digits of an integer with ``bits`` bits."""
+    """Return an upper bound for the number of decimal digits of an integer with ``bits`` bits."""
     return bits * 30103 // 100_000 + 1

@@ -14,7 +14,7 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 SMALLEST, LARGEST = 2, 36
 DECIMAL = 10
 _INTEGER = re.compile(rb"-?[0-9]+")
-# Seconds to read the decimal digits, write those of the slowest base and verify them, by the decimal digits.
+# Seconds to convert to the slowest base and to verify the result, by the number of decimal digits.
 _SECONDS: Costs = (
     (30, 3e-6), (1_000, 1.5e-5), (3_000, 9e-5), (10_000, 3e-4), (33_000, 1e-3), (1e5, 5e-3), (1e6, 0.25), (1e7, 5.0),
 )  # fmt: skip
@@ -28,8 +28,8 @@ def base_seconds(digits: int) -> float:
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
     """Convert the decimal text of an integer to another base, with the digits 0-9 and a-z.
 
-    A text of over 1,000 characters is verified modulo a random prime. Raises VerificationFailed if that fails, and
-    InvalidInput for a text that is not an exact integer.
+    If ``text`` has over 1,000 characters, the converted text is verified modulo a random prime. Raises
+    VerificationFailed if that fails, and InvalidInput if ``exact`` is False or ``text`` is not an integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "The result is no integer, which alone is written in another base: leave base out."
@@ -49,6 +49,6 @@ def residue_in_base(text: bytes, base: int, prime: int) -> int:
 
 
 def describe_in_base(text: bytes) -> Ends:
-    """Return the number of digits, and the first and last digits, of an integer's text in any base."""
+    """Return the number of digits, and the first and last 20 digits, of an integer's text in any base."""
     digits = text.removeprefix(b"-")
     return Ends(len(digits), digits[:ENDS].decode(), digits[-ENDS:].decode())
