@@ -1,4 +1,7 @@
-"""n! modulo any m = a·b, where a divides n!. The residue modulo a is 0; the residue modulo b takes O(sqrt(n)) steps."""
+"""n! modulo any m, by a factorization m = a·b where a divides n!.
+
+The residue modulo a is 0. The residue modulo b takes O(sqrt(n) log n) operations. A small n! is computed in full.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,15 @@ class FactorialPlan(NamedTuple):
             return _joined(smooth, rough, value if self.mirror % 2 else -value)
         if rough > n and largest_inverted(n) > self.searched:
             # The factors of ``rough`` that are removed divide n!. Each of their primes p is between 10^6 and
-            # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. A modulus of at most 10,000 digits has fewer
-            # than 2,000 prime factors above 10^6, so no exponent in it is larger.
+            # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. No exponent in ``rough`` is as large, because
+            # p^60,000 has over 360,000 digits, far more than any modulus.
             rest = int(coprime_part(mpz(rough), gmp.primorial(largest_inverted(n))))
             smooth, rough = smooth * (rough // rest), rest
         return _joined(smooth, rough, factorial_by_steps(n, rough)) if rough > n else 0
 
 
 def plan_factorial(n: int, modulus: int) -> FactorialPlan:
-    """Return the method by which to compute ``n``! modulo ``modulus``."""
+    """Return the method to compute ``n``! modulo ``modulus``, which must be at least 1."""
     if n >= modulus:
         return FactorialPlan(modulus, 1)
     limit = min(n, largest_inverted(n), _TRIAL_LIMIT)
@@ -86,13 +89,13 @@ def plan_memory(plan: FactorialPlan, n: int) -> float:
 
 
 def _steps(plan: FactorialPlan, n: int) -> tuple[float, int]:
-    """Return the square root of the number of factors, and the bits of the modulus of their product."""
+    """Return the square root of the number of factors (at most 10^150), and the bits of the modulus."""
     factors = n if plan.mirror is None else plan.mirror
     return sqrt(factors) if factors < 10**300 else 1e150, plan.rough.bit_length()
 
 
 def small_divisors(modulus: Any, limit: int) -> list[int]:
-    """Return the prime factors of ``modulus`` up to ``limit``."""
+    """Return the prime factors of ``modulus`` up to ``limit``, each once, in ascending order."""
     common = gmp.gcd(modulus, gmp.primorial(limit))
     divisors = []
     for prime in primes_up_to(limit) if common > 1 else ():

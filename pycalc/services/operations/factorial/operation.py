@@ -70,7 +70,7 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is n! modulo ``modulus``.
 
-        Without a mirror in the plan, n! is computed modulo ``modulus``·``prime``. With one, ``mirror``! is computed
+        If ``method`` has no ``mirror``, n! is computed modulo ``modulus``·``prime``. Otherwise ``mirror``! is computed
         modulo ``rough``·``prime``, and ``residue`` must agree with it by Wilson's theorem.
         """
         plan: FactorialPlan = method
@@ -94,7 +94,7 @@ def factorial_digits(n: int) -> int:
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
-    """Return the text of ``n``!, with the last ``levels`` squarings done in decimal.
+    """Return the text of ``n``!, with the last ``levels`` squarings done in decimal. Both must be at least 1.
 
     Let L[i] be the product of the i-th list from ``factorial_factors``. Begin with r = 1. For each i, from the last to
     the first, r becomes r·r·L[i], as in Horner's rule. The power of ten is appended as zeros.
@@ -120,7 +120,7 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 def factorial_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
     """Return an enclosure of log10 n! for n >= 1,000, by Stirling's series.
 
-    The error of the series is smaller than its first omitted term, which is below n^-25.
+    The error of the series is smaller than its first omitted term, whose magnitude is below n^-25.
     """
     number, one = arithmetic.integer(n), arithmetic.integer(1)
     log = (number + one / 2) * number.log() - number + (arithmetic.pi() * 2).log() / 2

@@ -1,8 +1,9 @@
-"""n! modulo m in O(sqrt(n)) steps: values of a polynomial on an arithmetic progression, doubled by interpolation.
+"""n! modulo m in O(sqrt(n) log n) operations, from the values of a polynomial on an arithmetic progression.
 
-Bostan, Gaudry, Schost: Linear recurrences with polynomial coefficients and application to integer factorization
-(2007). With v near sqrt(n) and g(x) = (v·x + 1)(v·x + 2)...(v·x + v), the product g(0)·g(1)·... gives n! in runs of v
-factors. Lagrange's formula finds the values of a polynomial at a..a+d from those at 0..d. The formula is a
+Bostan, Gaudry, Schost: Linear recurrences with polynomial coefficients and application to integer factorization and
+Cartier-Manin operator (2007). With v near sqrt(n) and g(x) = (v·x + 1)(v·x + 2)...(v·x + v), each of g(0), g(1), ... is
+the product of the next v factors of n!. The degree of the polynomial is doubled until it is v, by interpolation.
+Lagrange's formula finds the values of a polynomial at a..a+d from those at 0..d. The formula is a
 convolution, which GMP computes as one product of large integers (Kronecker substitution).
 """
 
@@ -23,7 +24,7 @@ def largest_inverted(n: int) -> int:
     """Return an upper bound of the prime factors of all numbers by which ``factorial_by_steps`` divides.
 
     With run <= sqrt(n) < 2·run, these are the numbers up to n/run + run, and fractions (1 + j·2^k)/2^k whose numerators
-    are at most 3·run. Both bounds are below 4·sqrt(n), because n/run < 2·sqrt(n).
+    are at most 3·run + 1. For n >= 1, both bounds are at most 4·sqrt(n), because n/run < 2·sqrt(n).
     """
     return 4 * isqrt(n) + 4
 
@@ -34,7 +35,10 @@ def factorial_residue(n: int, prime: int) -> int:
 
 
 def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
-    """Return n! modulo a prime for each n of ``indices``. All of them take little longer than the largest alone."""
+    """Return n! modulo a prime for each n of ``indices``.
+
+    If all of them are below ``prime``, they take little longer than the largest alone.
+    """
     largest = max(indices)
     if largest >= prime:
         return [factorial_residue(n, prime) if n < prime else 0 for n in indices]
@@ -67,7 +71,10 @@ def factorial_by_steps(n: int, modulus: int) -> int:
 
 
 def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
-    """Return n! modulo ``modulus`` for each n of ``indices``, from the runs of the largest one."""
+    """Return n! modulo ``modulus`` for each n of ``indices``, from one list of products of consecutive factors.
+
+    Raises the errors of ``factorial_by_steps``.
+    """
     largest = max(indices)
     run = 1 << max(0, isqrt(largest).bit_length() - 1)
     values = _run_products(run, largest // run, modulus)
@@ -118,7 +125,7 @@ class _Shift:
         self._weights = gmp.pack([mpz(weight) for weight in weights], self._slot)
 
     def to(self, start: int) -> list[int]:
-        """Return the values at ``start``, ..., ``start`` + d."""
+        """Return the values at ``start``, ..., ``start`` + d. Raises ZeroDivisionError if a divisor has no inverse."""
         modulus, degree, slot = self._modulus, self._degree, self._slot
         points = [(start - degree + j) % modulus for j in range(2 * degree + 1)]
         inverses = _inverses(points, modulus)
@@ -146,7 +153,10 @@ def _inverse_factorials(last: int, modulus: int) -> list[int]:
 
 
 def _inverses(values: list[int], modulus: int) -> list[int]:
-    """Return the inverses of all ``values`` modulo ``modulus``, with a single inversion (Montgomery's trick)."""
+    """Return the inverses of all ``values`` modulo ``modulus``, with a single inversion (Montgomery's trick).
+
+    Raises ZeroDivisionError if one of them has no inverse.
+    """
     products = list(accumulate(values, lambda a, b: a * b % modulus))
     running = inverse(products[-1], modulus)
     result = [0] * len(values)
