@@ -1,1 +1,1 @@
-"""Residues, sizes and first digits of binomial coefficients that are too large to compute."""
+"""Residues, logarithms and costs of binomial coefficients, mostly found without computing the coefficients."""

@@ -8,7 +8,7 @@ from pycalc.services.operations.factorial.residue import factorial_residue_secon
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-# Seconds by the bits of n.
+# Seconds of a summary, by the bits of n.
 _SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
 
 

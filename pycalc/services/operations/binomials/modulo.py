@@ -1,4 +1,4 @@
-"""n over k modulo any m, from its residues modulo the powers of primes in m (Chinese remainder theorem)."""
+"""n over k modulo any m, mostly from its residues modulo the prime powers in m (Chinese remainder theorem)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _SECONDS_PER_FACTOR = 3e-7
 
 
 class BinomialPlan(NamedTuple):
-    """A factorization of m into powers of primes and ``rough``, whose prime factors are above k."""
+    """A factorization of m into powers of primes and ``rough``.
+
+    Unless ``whole`` is set, all prime factors of ``rough`` are above k.
+    """
 
     powers: tuple[tuple[int, int], ...]  # primes with their exponents
     rough: int
@@ -55,8 +58,9 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    The coefficient itself has ``whole_digits`` digits and takes ``whole_seconds``. If that is infinite, a large
-    coefficient is never computed. Raises InvalidInput for a modulus that would take too long to factor.
+    The coefficient itself has ``whole_digits`` digits and takes ``whole_seconds``. If that time is infinite, the
+    coefficient itself is computed only for n < 20,000. Raises InvalidInput if ``modulus`` would take too long to factor
+    and the coefficient is too large to compute.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf

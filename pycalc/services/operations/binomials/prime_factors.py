@@ -1,4 +1,4 @@
-"""Binomial coefficients modulo a number, from their prime factors."""
+"""Binomial coefficients modulo a number, from the prime factors of the coefficients."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from math import isqrt
 from pycalc.services.operations.numbers.primes import factorial_exponent, marked_product, prime_sieve, primes_up_to
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-LARGEST_SIEVED = 500_000  # from about this n on, quotients of factorials are found sooner
-_LARGEST_RATIO = 30  # of n to k; above it, the factors of numerator and denominator are multiplied sooner
+LARGEST_SIEVED = 500_000  # above about this n, a quotient of factorials is faster
+_LARGEST_RATIO = 30  # above about this ratio of n to k, multiplying the factors of numerator and denominator is faster
 _SECONDS: Costs = ((500, 4e-5), (3_400, 1.1e-4), (3.3e4, 5e-4), (3.3e5, 3.4e-3))
 _LARGEST_SMALL = 7  # ``marked_product`` leaves out the primes below 7
 
 
 def is_sieved(n: int, k: int) -> bool:
-    """Return whether the prime factors of n over ``k``, for k <= n/2, are found soonest by a sieve."""
+    """Return whether a sieve of primes is the fastest way to a residue of n over ``k``, for k <= n/2."""
     return n <= min(LARGEST_SIEVED, _LARGEST_RATIO * k)
 
 
@@ -26,8 +26,8 @@ def sieved_residue_seconds(n: int) -> float:
 def sieved_residue(n: int, k: int, modulus: int) -> int:
     """Return n over ``k``, for 0 <= k <= n, modulo any ``modulus``, by Legendre's formula for the exponents of primes.
 
-    A prime p above the square root of n has the exponent n//p - k//p - (n - k)//p, which is 0 or 1. It is the same for
-    all primes between two numbers where one of the quotients changes.
+    A prime p above the square root of n has the exponent n//p - k//p - (n - k)//p, which is 0 or 1. This is the same
+    for all primes in a range where none of the three quotients changes.
     """
     terms = (n, k, n - k)
     start = max(isqrt(n) + 1, _LARGEST_SMALL)

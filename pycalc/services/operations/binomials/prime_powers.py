@@ -70,8 +70,8 @@ class _Units:
     """Products, modulo a power of ``prime``, of the numbers up to some n <= ``largest`` that ``prime`` does not divide.
 
     For each level, the product of (x + i) over the i < prime^level that the prime does not divide is a polynomial in x.
-    If x is a multiple of prime^level, only the first exponent/level coefficients matter. The polynomial of the next
-    level is a product of shifted copies.
+    If x is a multiple of prime^level, only the first exponent/level coefficients (rounded up) matter. The polynomial of
+    the next level is a product of shifted copies.
     """
 
     def __init__(self, prime: int, exponent: int, largest: int) -> None:
@@ -93,7 +93,7 @@ class _Units:
             self._blocks.append(polynomial)
 
     def product(self, n: int) -> int:
-        """Return the product of the numbers up to ``n`` that ``prime`` does not divide, modulo the power of it."""
+        """Return the product of the numbers up to ``n`` that the prime does not divide, modulo the prime's power."""
         modulus, result, done = self._modulus, 1, 0
         for level in range(len(self._blocks), 0, -1):
             polynomial, block = self._blocks[level - 1], self._prime**level
