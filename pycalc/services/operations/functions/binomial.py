@@ -66,10 +66,10 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (gmp.bincoef(n, k) * sign).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the coefficient modulo ``prime``, for a k below ``prime``.
+        """Return the coefficient modulo ``prime``, which must be above k. Here n and k are those of ``_normal``.
 
-        It is a product of prime factors if n is small, of factors of numerator and denominator if k is small or n is at
-        least ``prime``, and otherwise a quotient of factorials. Here n and k are those of ``_normal``.
+        If n is small and not far above k, the prime factors of the coefficient are multiplied. Otherwise, if k is small
+        or n is at least ``prime``, the factors of numerator and denominator are. Else three factorials are used.
         """
         sign, n, k = _normal(args)
         if is_sieved(n, k):
@@ -122,9 +122,10 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 
 
 def _digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k, for k <= 1,000 an upper bound that is little higher.
+    """Return the number of digits of n over k, for 0 <= k <= n/2.
 
-    For k >= 10^300, return k, which is beyond any limit.
+    For k <= 1,000, the number is an upper bound that is little higher. For k >= 10^300, return k, which is no bound but
+    beyond any limit.
     """
     if k == 0:
         return 1

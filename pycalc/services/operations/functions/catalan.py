@@ -51,7 +51,10 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return _catalan(n).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, from prime factors or from factorials modulo ``prime``."""
+        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, which must be above n + 1.
+
+        For a small n, the prime factors of (2n over n) are multiplied. For a larger n, two factorials are used.
+        """
         (n,) = args
         if is_sieved(2 * n, n):
             return sieved_residue(2 * n, n, prime) * inverse(n + 1, prime) % prime
@@ -84,7 +87,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return difference % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is C(2n-1, n-1) - C(2n-1, n-2) modulo ``modulus``, by Pascal's rule."""
+        """Return whether ``residue`` is (2n-1 over n-1) - (2n-1 over n-2) modulo ``modulus``, by Pascal's rule."""
         (n,) = args
         estimate = self.estimate(args, 1)
         near, far = (
@@ -106,7 +109,7 @@ def _digits(n: int) -> int:
 
 
 def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10 C(n) = log10(2n over n) - log10(n + 1)."""
+    """Return an enclosure of log10 C(n) = log10(2n over n) - log10(n + 1), for n >= 1,000."""
     return binomial_logarithm(arithmetic, 2 * n, n) - arithmetic.integer(n + 1).log10()
 
 

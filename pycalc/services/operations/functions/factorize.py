@@ -59,7 +59,10 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
     def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
-        """Yield the factors found so far: the primes below 1,000, then those found with elliptic curves, then all."""
+        """Yield the factors found so far, and finally all of them.
+
+        The primes below 1,000 are found first, then those that elliptic curves find, then the rest.
+        """
         factors, rest = small_factors(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
@@ -77,7 +80,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the product is n, the factors ascend, and each of them is a proved prime."""
+        """Return whether the product of the powers is n, the primes ascend, and each of them is proved to be prime."""
         found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
         primes = [factor for factor, _ in found]
         ascending = all(a < b for a, b in pairwise(primes))
@@ -86,7 +89,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
 
 
 def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:
-    """Search for prime factors of up to ``bits`` bits; return those found, with their exponents, and the cofactor."""
+    """Search for prime factors of up to ``bits`` bits. Return those found, with their exponents, and the cofactor."""
     import flint
 
     found = [(int(factor), int(exponent)) for factor, exponent in flint.fmpz(n).factor_smooth(bits)]

@@ -29,9 +29,9 @@ class Gcd(IntegerOperation):
         return text_of(int(gmp.gcd(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value is positive and divides both operands, and the quotients are coprime (Bézout).
+        """Return whether ``text`` is a positive divisor of both operands with coprime quotients (Bézout).
 
-        If both operands are 0, return whether the value is 0.
+        If both operands are 0, return whether ``text`` is 0.
         """
         value = value_of(text)
         if not any(args):

@@ -11,7 +11,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, integer_json
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-# Seconds for the root, its text and its verification, by the bits of n.
+# Seconds for the root, its text and its verification, by the bits of the largest possible remainder.
 _SECONDS: Costs = (
     (64, 7e-6), (1_000, 1e-5), (3_300, 1.8e-5), (10_000, 6e-5), (33_200, 3e-4), (332_000, 0.012), (3_320_000, 0.3),
 )  # fmt: skip
@@ -51,7 +51,7 @@ class IntegerRootOperation(IntegerOperation):
     def compute(self, args: Integers, precision: int) -> bytes:
         n, k = args
         size = abs(n)
-        # GMP does not take every degree. For the degrees that it refuses, n is below 2^k, so the root is 0 or 1.
+        # GMP refuses huge degrees. If |n| has at most k bits, it is below 2^k, so the root of |n| is 0 or 1.
         root, remainder = gmp.iroot_rem(size, k) if k < size.bit_length() else (min(size, 1), max(size - 1, 0))
         if n < 0:
             root += remainder > 0

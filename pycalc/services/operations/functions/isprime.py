@@ -26,7 +26,7 @@ class IsPrime(IntegerOperation):
         return b"true" if is_proved_prime(args[0]) else b"false"
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the text agrees with GMP's probabilistic test, which finds nearly every composite number."""
+        """Return whether ``text`` agrees with GMP's probabilistic test, which finds nearly every composite number."""
         return text == (b"true" if gmp.is_prime(args[0]) else b"false")
 
 

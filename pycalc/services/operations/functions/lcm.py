@@ -33,9 +33,9 @@ class Lcm(IntegerOperation):
         return text_of(int(gmp.lcm(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value is positive, both operands divide it, and the quotients are coprime (Bézout).
+        """Return whether ``text`` is a positive multiple of both operands with coprime quotients (Bézout).
 
-        If an operand is 0, return whether the value is 0.
+        If an operand is 0, return whether ``text`` is 0.
         """
         value = value_of(text)
         if not all(args):

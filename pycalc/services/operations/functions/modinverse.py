@@ -9,7 +9,7 @@ from pycalc.services.operations.numbers.divisors import gcd_seconds, text_second
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
 
-_INVERSE_FACTOR = 1.3  # how much longer the extended algorithm takes than the greatest common divisor
+_INVERSE_FACTOR = 1.3  # the time of the extended Euclidean algorithm, as a multiple of the time for a gcd
 
 
 class ModularInverse(IntegerOperation):
@@ -41,7 +41,7 @@ class ModularInverse(IntegerOperation):
         raise DomainError(detail)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the value is from 0 to m - 1, and a times the value is 1 modulo m."""
+        """Return whether ``text`` is a number from 0 to m - 1, and a times this number is 1 modulo m."""
         a, m = args
         value = value_of(text)
         return bool(value is not None and 0 <= value < m and (value * a - 1) % m == 0)

@@ -23,7 +23,7 @@ class NextPrime(IntegerOperation):
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         bits = args[0].bit_length()
-        proof = prime_proof_seconds(2 * args[0])  # the prime is below 2n (Bertrand's postulate)
+        proof = prime_proof_seconds(2 * args[0])  # the prime is below 2n if n > 1 (Bertrand's postulate)
         return Estimate(digits_of_bits(bits + 1), seconds(_SEARCH_SECONDS, bits) + proof, True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
@@ -33,7 +33,7 @@ class NextPrime(IntegerOperation):
         return text_of(candidate).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the text is a prime above n, and no number between n and that prime is a prime."""
+        """Return whether ``text`` is a prime above n, and no number between n and that prime is a prime."""
         value = value_of(text)
         if value is None or value <= args[0] or not is_proved_prime(int(value)):
             return False

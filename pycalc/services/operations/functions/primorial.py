@@ -35,7 +35,7 @@ class Primorial(IntegerOperation, ByResidue[Integers]):
         return gmp.primorial(args[0]).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the product modulo ``prime``, over the primes of our own sieve instead of GMP's."""
+        """Return the product modulo ``prime``, with the primes from our own sieve instead of GMP's."""
         (n,) = args
         return prod(small for small in (2, 3, 5) if small <= n) * marked_product(prime_sieve(n), prime) % prime
 
