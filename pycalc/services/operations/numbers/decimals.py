@@ -1,4 +1,4 @@
-"""Exact arithmetic in base 10^19 (libmpdec, by ``decimal``), which multiplies more slowly than GMP but prints fast."""
+"""Exact arithmetic with Python's ``decimal``, which multiplies more slowly than GMP but writes digits faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def decimal_of(value: int) -> Decimal:
 
 
 def power_of_decimal(seed: Decimal, base: Decimal, bits: str) -> Decimal:
-    """Return ``base``^(e·2^len(bits) + int(bits, 2)), where ``seed`` is ``base``^e, by left-to-right squaring."""
+    """Return ``base``^(e·2^len(bits) + int(bits, 2)), where ``seed`` is ``base``^e, by repeated squaring.
+
+    If ``bits`` is empty, return ``seed``.
+    """
     context = exact_context()
     for bit in bits:
         seed = context.multiply(seed, seed)

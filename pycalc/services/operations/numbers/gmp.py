@@ -11,10 +11,10 @@ mpz: Any = gmpy2.mpz
 
 
 def int_of(text: str) -> int:
-    """Return the integer of decimal digits of any length. Python's ``int`` refuses more than 4,300 digits."""
+    """Return the integer of a decimal text of any length. Python's ``int`` refuses more than 4,300 digits."""
     return int(mpz(text)) if len(text) > 300 else int(text)
 
 
 def text_of(value: int) -> str:
-    """Return the decimal digits of an integer of any length."""
+    """Return the decimal text of an integer of any length."""
     return str(mpz(value).digits()) if value.bit_length() > 1000 else str(value)

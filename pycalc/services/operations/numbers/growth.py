@@ -24,8 +24,8 @@ Logarithm = Callable[[IntervalArithmetic], Interval]
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float, whose error is below 1e-4 for logarithms below 10^9. If it does not
-    decide, the enclosure ``logarithm`` does, at a precision of ``bits`` or more.
+    ``approximate`` is the logarithm as a float. Below 10^9, its error must be below 1e-4. If it does not decide, the
+    enclosure ``logarithm`` does, at a precision of ``bits`` or more. Raises the ArithmeticError of ``settled``.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
@@ -35,16 +35,17 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
     """Return the ends of a large integer from its base-10 logarithm, and from its residue ``last`` modulo 10^20.
 
-    ``bits`` is the first precision at which the enclosure ``logarithm`` is tried.
+    The integer must be at least 10^19. The enclosure ``logarithm`` is first tried at a precision of ``bits`` + 160.
+    Raises the ArithmeticError of ``settled``.
     """
     power, leading = settled(lambda arithmetic: logarithm(arithmetic).leading(ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
 
 
 class IntegerPower(NamedTuple):
-    """The power ``base``^``exponent``, which is not computed.
+    """The power ``base``^``exponent``, which is computed only if it is short.
 
-    ``base`` >= 1 is not a multiple of ten, and ``exponent`` >= 0. The only other power is 0^1.
+    ``base`` is at least 1 and not a multiple of ten, and ``exponent`` is at least 0. The only other power is 0^1.
     """
 
     base: int

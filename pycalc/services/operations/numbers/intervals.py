@@ -83,7 +83,7 @@ class Interval:
         return Interval(self._arithmetic, self._arithmetic.down.exp10(self.low), self._arithmetic.up.exp10(self.high))
 
     def leading(self, count: int) -> tuple[int, str] | None:
-        """Return the floor of a base-10 logarithm, and the first ``count`` digits of the number with this logarithm.
+        """Take this interval as a base-10 logarithm: return its floor, and the first ``count`` digits of the number.
 
         Return None if the enclosure does not determine both.
         """

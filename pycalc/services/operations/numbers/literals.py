@@ -81,12 +81,12 @@ class RationalLiteral:
 
 
 def integer_json(value: int) -> int | str:
-    """Return an integer as a JSON number if it is within ±(2^53-1), otherwise as a text."""
+    """Return an integer as a JSON number if it is within ±(2^53-1), otherwise as a string of its digits."""
     return value if abs(value) <= SAFE_INTEGER else text_of(value)
 
 
 def shortened(value: int) -> str:
-    """Return the digits of an integer for a message: of more than 60, only the first and last 20."""
+    """Return an integer's text for a message: if it has over 60 characters, only the first and last 20."""
     text = text_of(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
 
@@ -115,8 +115,8 @@ def _invalid(name: str, problem: str) -> InvalidInput:
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
     """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101, which must be at least ``least``.
 
-    Raises InvalidInput for other texts, for over ``most`` characters, and for an exponent that makes over MAX_LITERAL
-    digits.
+    Raises InvalidInput if the literal is missing or of another form, if it has over ``most`` characters, and if its
+    exponent makes more digits than MAX_LITERAL and than the literal's own characters.
     """
     text = _required(raw, name, most)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
@@ -146,7 +146,10 @@ def _magnitude(name: str, text: str) -> int:
 
 
 def size_of(literal: str) -> int:
-    """Return the approximate number of digits of a literal's number: its characters plus its exponent."""
+    """Return roughly how many digits a literal stands for: its characters plus the magnitude of its exponent.
+
+    An exponent of over five digits counts as 20,000.
+    """
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):
         return len(literal)
@@ -156,7 +159,8 @@ def size_of(literal: str) -> int:
 def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral:
     """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``.
 
-    Raises InvalidInput for other texts, for over ``most`` characters, and for an exponent beyond ±10^18.
+    Raises InvalidInput if the literal is missing or of another form, if it has over ``most`` characters or the
+    denominator 0, and if its exponent is beyond ±10^18.
     """
     match = RATIONAL.fullmatch(_required(raw, name, most))
     if match is None:
@@ -188,7 +192,7 @@ def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
 
 
 def lowest(sign: str, digits: str, exponent: int) -> RationalLiteral:
-    """Return the number with this sign (``-`` or empty), digits and power of ten, in lowest terms."""
+    """Return the number with this sign (``-``, ``+`` or empty), digits and power of ten, in lowest terms."""
     significant = digits.rstrip("0")
     if not significant:
         return RationalLiteral(0, 0)

@@ -25,8 +25,8 @@ _SMALL_PRIMES = gmp.primorial(10_000)
 def is_proved_prime(n: int) -> bool:
     """Return whether ``n`` is prime, proved by strong tests or, if ``n`` is large, by FLINT.
 
-    No composite number below 3.3·10^24 passes the strong tests to the first 13 bases (Sorenson and Webster, 2015).
-    FLINT proves by the method of Pocklington and Morrison, or by APRCL.
+    No composite number below 3.3·10^24 passes the strong tests to the first 13 prime bases (Sorenson and Webster,
+    2015). FLINT proves by the method of Pocklington and Morrison, or by APRCL.
     """
     if n < 2 or n in _BASES:
         return n >= 2
@@ -40,9 +40,10 @@ def is_proved_prime(n: int) -> bool:
 
 
 def proof_seconds(n: int) -> float:
-    """Estimate the seconds of ``is_proved_prime`` for ``n`` on one core.
+    """Estimate the seconds of ``is_proved_prime`` for ``n``, and of the verification, on one core.
 
-    For up to 40,000 bits, the estimate runs the strong test to base 2.
+    If ``n`` has up to 40,000 bits and no small factor, the estimate runs the strong test to base 2, which for 10,000
+    digits takes more than a second.
     """
     if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS

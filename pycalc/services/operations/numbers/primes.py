@@ -1,4 +1,4 @@
-"""Primes and the prime exponents of factorials."""
+"""Primes, prime factors, and the exponents of primes in factorials."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 _CHUNK = 8
-_CLASSES = (1, 7, 11, 13, 17, 19, 23, 29)  # modulo 30
-_FACTORS = 32  # that are multiplied before each division
+_CLASSES = (1, 7, 11, 13, 17, 19, 23, 29)  # the residues modulo 30 of the primes above 5
+_FACTORS = 32  # how many factors are multiplied before each reduction
 
 
 def primes_up_to(limit: int) -> list[int]:
@@ -34,7 +34,7 @@ def prime_sieve(limit: int) -> bytearray:
 def marked_product(sieve: bytearray, modulus: int) -> int:
     """Return the product modulo ``modulus`` of the odd numbers that a sieve marks and 3 and 5 do not divide."""
     result = 1
-    for first in _CLASSES:  # the others have no primes, and each number read makes an object in the interpreter
+    for first in _CLASSES:  # the numbers of other classes would cost time, because reading each makes an object
         marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))
         for start in range(0, len(marked), _FACTORS):
             result = result * prod(marked[start : start + _FACTORS]) % modulus
@@ -80,7 +80,10 @@ def totient(n: int) -> int:
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
-    """Return the exponent of ``prime`` in n! (Legendre), or any number from ``enough`` to the exponent."""
+    """Return the exponent of ``prime`` in n! (Legendre).
+
+    If the exponent is above ``enough``, any number from ``enough`` to the exponent may be returned.
+    """
     exponent = 0
     while n and exponent < enough:
         n //= prime
@@ -110,7 +113,7 @@ def factorial_factors(n: int) -> tuple[list[list[int]], int]:
 
 
 def product(factors: list[int]) -> Any:
-    """Return the product as a GMP integer, multiplied in a balanced tree."""
+    """Return the product of ``factors`` as a GMP integer, multiplied in a balanced tree."""
     # Python multiplies blocks of factors, and GMP multiplies these.
     level = [mpz(prod(factors[start : start + _CHUNK])) for start in range(0, len(factors), _CHUNK)]
     while len(level) > 1:

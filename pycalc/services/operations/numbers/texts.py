@@ -10,11 +10,11 @@ from pycalc.services.operations.numbers.gmp import mpz
 ENDS = 20  # how many leading and trailing digits a summary shows
 
 _PIECE = 800  # digits that are read at once: the time for a piece grows with the square of its length
-_OTHER_BYTES = re.compile(rb"[^0-9]+")  # than digits
+_OTHER_BYTES = re.compile(rb"[^0-9]+")  # all bytes that are not digits
 
 
 class Ends(NamedTuple):
-    """The number of digits in a text, and its first and last digits (up to 20 each)."""
+    """The number of digits in a text, and the first and last of these digits (up to 20 each)."""
 
     digits: int
     leading: str
@@ -32,7 +32,7 @@ class Ends(NamedTuple):
         return cls(count, shown, shown)
 
     def followed_by(self, other: Ends) -> Ends:
-        """Return the ends of this string and another one, joined."""
+        """Return the ends of this string of digits joined with another one."""
         leading = (self.leading + other.leading)[:ENDS] if self.digits < ENDS else self.leading
         trailing = (self.trailing + other.trailing)[-ENDS:] if other.digits < ENDS else other.trailing
         return Ends(self.digits + other.digits, leading, trailing)
@@ -89,7 +89,7 @@ def _decimal_residue(text: bytes, prime: int) -> int:
 
 
 def natural_residue(digits: bytes, prime: int, base: int = 10) -> int:
-    """Return a natural number, of digits in ``base``, modulo ``prime``, in linear time."""
+    """Return the natural number that ``digits`` are in ``base``, modulo ``prime``, in linear time."""
     residue, scale = mpz(0), pow(base, _PIECE, prime)
     for start in range(len(digits) % _PIECE - _PIECE, len(digits), _PIECE):
         if piece := digits[max(0, start) : start + _PIECE]:

@@ -1,6 +1,6 @@
 """Measured constants: the sizes from which decimal arithmetic is faster than GMP, and the costs of operations.
 
-``python benchmarks/thresholds.py`` measures the constants and prints this file's values for the machine it runs on.
+``python benchmarks/thresholds.py`` measures most of them anew and prints the values for the machine it runs on.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from bisect import bisect_left
 from math import exp, log
 
 FIBONACCI_DECIMAL_DIGITS = 700_000  # from this size of F(n) on, the last doublings are done in decimal
-FIBONACCI_SEED_DIGITS = 30_000  # the largest Fibonacci number that is handed from GMP to decimal
+FIBONACCI_SEED_DIGITS = 30_000  # about the largest Fibonacci number that is handed from GMP to decimal
 POWER_DECIMAL_DIGITS = 120_000  # from this size of base^k on, the last squarings are done in decimal
-POWER_SEED_DIGITS = 30_000  # the largest power that is handed from GMP to decimal
+POWER_SEED_DIGITS = 30_000  # about the largest power that is handed from GMP to decimal
 FACTORIAL_DECIMAL_DIGITS = 1_200_000  # from this size of n! on, the last products are done in decimal
-FACTORIAL_SEED_DIGITS = 200_000  # the largest partial product that is handed from GMP to decimal
-# From this n on, n! mod p is reached in O(sqrt(n)) steps rather than by n multiplications.
+FACTORIAL_SEED_DIGITS = 200_000  # about the largest partial product that is handed from GMP to decimal
+# From this n on, n! mod p takes O(sqrt(n) log n) operations instead of n multiplications.
 FACTORIAL_RESIDUE_STEPS = 10_000
 
 Costs = tuple[tuple[float, float], ...]
 
-# Seconds for a value and, above 1,000 digits, its verification, by the digits of the result.
+# Seconds for a value and, if its text has over 1,000 characters, its verification, by the digits of the result.
 FIBONACCI_SECONDS: Costs = (
     (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.1e-4), (2.1e4, 4.5e-4),
     (6.3e4, 2e-3), (2.1e5, 0.0105), (2.1e6, 0.13), (2e7, 2.1),
@@ -60,13 +60,14 @@ POWER_RESIDUE_SECONDS: Costs = (
     (64, 6e-9), (200, 4.5e-8), (600, 1.45e-7), (1_000, 3.2e-7), (2_000, 1.15e-6), (4_000, 4.2e-6), (8_000, 9.5e-6),
     (33_200, 8.2e-5),
 )  # fmt: skip
-RESIDUE_OVERHEAD = 5e-6  # the fixed cost of any residue
+RESIDUE_OVERHEAD = 5e-6  # seconds: the fixed cost of any residue
 TEXT_SECONDS_PER_DIGIT = 5e-9  # for digits that are only written and checked, such as appended zeros
-# Seconds for a step of the O(sqrt(n)) residue of n!, by the bits of the modulus; it has sqrt(n)·log2(n)/20 steps.
+# Seconds for a step of the fast residue of n!, by the bits of the modulus. From n = 2^20 on, the residue takes
+# sqrt(n)·log2(n)/20 such steps; below, it takes sqrt(n).
 FACTORIAL_RESIDUE_SECONDS: Costs = (
     (61, 7e-6), (200, 1.3e-5), (700, 2.8e-5), (1_500, 6.2e-5), (3_300, 1.7e-4), (8_000, 5e-4), (33_000, 3.3e-3),
 )  # fmt: skip
-# Bytes of the O(sqrt(n)) residue of n!, to be multiplied by sqrt(n): a fixed part, and one for each bit of the modulus.
+# Bytes of the fast residue of n!, divided by sqrt(n): a fixed part, and a part for each bit of the modulus.
 FACTORIAL_RESIDUE_BYTES = 400
 FACTORIAL_RESIDUE_BYTES_PER_BIT = 5
 # Seconds for n! by GMP and one division, by n.
@@ -86,11 +87,11 @@ def seconds(costs: Costs, size: float) -> float:
     right = min(bisect_left(costs, (size, 0.0)), len(costs) - 1)
     (x0, y0), (x1, y1) = costs[right - 1], costs[right]
     slope = log(y1 / y0) / log(x1 / x0)
-    return y0 * exp(min(slope * (log(size) - log(x0)), 600.0))
+    return y0 * exp(min(slope * (log(size) - log(x0)), 600.0))  # a larger exponent might overflow
 
 
 def fibonacci_residue_seconds(n: int, modulus: int) -> float:
-    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by doubling."""
+    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by the formulas that double the index."""
     width = modulus.bit_length()
     # The first doublings are cheap, because their values are still shorter than a long modulus.
     wide = max(0, n.bit_length() - width.bit_length())
