@@ -1,4 +1,7 @@
-"""The text of an exact power: an integer, a terminating decimal or a fraction. Its size and ends need no text."""
+"""The text of an exact power: an integer, a terminating decimal or a fraction.
+
+The number of digits, and the first and last of them, are found without the text.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ class ExactText(NamedTuple):
 
 
 def exact_text(value: ExactPower) -> ExactText:
-    """Return an exact power as a terminating decimal if it has one, else as a fraction."""
+    """Return an exact power as an integer or a terminating decimal if it is one, else as a fraction."""
     if value.sign == 0:
         return ExactText(False, (Term(IntegerPower(0, 1), 0),))
     sign, twos, fives, rest, power, below = in_positive_power(value)

@@ -32,7 +32,8 @@ from pycalc.services.operations.power.rounded import encloses, rounded_digits, r
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
-MAX_DIGITS = 10_000  # an exponent y with more digits before the point is accepted only if x is 0, 1 or -1
+# An exponent y whose power of ten makes more digits than this is accepted only if x is 0, 1 or -1.
+MAX_DIGITS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
 
         For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
         modulo ``prime``. If every power of x is 0, 1 or -1, compare the texts. For a rounded value, check with natural
-        logarithms that no other value is nearer.
+        logarithms that no other value of this precision is nearer.
         """
         exact = args.exact
         if exact is None:
@@ -181,7 +182,10 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
 
 
 def _is_root(args: PowerArgs, text: bytes, prime: int) -> bool:
-    """Return whether ``text`` = r satisfies r^b = x^a modulo ``prime``, for y = a/b in lowest terms."""
+    """Return whether ``text`` is a number r with r^b = x^a modulo ``prime``, for y = a/b in lowest terms.
+
+    y must not be an integer. Raises ZeroDivisionError if ``prime`` divides numerator or denominator of x.
+    """
     root = digits_residue(text, prime)
     numerator, _, _, denominator = fraction_of(args.y)
     if root is None or denominator is None:

@@ -11,7 +11,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral, shortened
 
 # The most factors 2, or 5, in the degree of a root. A root of a higher degree is irrational for every literal but 0, 1
-# and -1, because a literal has at most 10,000 digits and an exponent of at most 10^18.
+# and -1, because a literal has at most 1,000,000 characters and an exponent of at most 10^18.
 _LARGEST_ROOT = 34_000
 
 
@@ -35,7 +35,7 @@ class Fraction(NamedTuple):
     numerator: int
     twos: int  # the exponent of 2 in the denominator
     fives: int  # the exponent of 5 in the denominator
-    denominator: int | None  # None: too large for any exact root
+    denominator: int | None  # None: too large for an exact root of any number but 0, 1 and -1
 
 
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:

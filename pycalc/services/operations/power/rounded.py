@@ -36,7 +36,7 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precis
 
 
 def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return the exact number of digit characters in the rounded value's text."""
+    """Return the exact number of digit characters in the rounded value's text, without those of its exponent."""
     # Fewer digits decide the exponent, unless they give a power of ten.
     short = min(precision, _SHORT)
     rounded = rounded_power(x, y, False, short)
@@ -48,8 +48,8 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is ±|``x``|^``y`` rounded to ``precision`` digits, with a minus if ``negative``.
 
-    ln(text - half a unit) and ln(text + half a unit) must enclose y·ln|x|. Unlike ``rounded_power``, this takes natural
-    logarithms of the candidate's bounds, and no exponential.
+    Half a unit of its last digit is subtracted from ``text`` and added to it, without the sign. The logarithms of these
+    two bounds must enclose y·ln|x|. Unlike ``rounded_power``, this takes natural logarithms, and no exponential.
     """
     candidate = _parsed(text, negative, precision)
     if candidate is None:
@@ -97,7 +97,7 @@ def _significand(arithmetic: IntervalArithmetic, x: RationalLiteral) -> Interval
 
 
 def _times(arithmetic: IntervalArithmetic, log: Interval, y: RationalLiteral) -> Interval:
-    """Return ``log``·``y``."""
+    """Return an enclosure of ``log``·``y``."""
     if y.exponent >= _SMALLEST_EXPONENT:
         above: int = y.unscaled * 10 ** max(y.exponent, 0)
         below: int = y.denominator * 10 ** max(-y.exponent, 0)
