@@ -61,9 +61,10 @@ class Arithmetic:
         }
 
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
-        """Return the value of a node with these operands.
+        """Return the value of an operator, a call or a comparison with these operands.
 
-        Raises DomainError or ResultTooLarge, with the position, and UndecidedError if an enclosure is too wide.
+        Raises DomainError or ResultTooLarge, with the position, and UndecidedError if an enclosure is too wide. Raises
+        VerificationFailed if the check of a called operation fails.
         """
         return self._nodes[type(node)](node, operands)
 
@@ -73,7 +74,7 @@ class Arithmetic:
         )
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product. Raises ResultTooLarge if it may be too large."""
+        """Return a product. Raises ResultTooLarge if it may be too large, or is rounded and too close to 0."""
         if not (is_exact(left) and is_exact(right)):
             zero = any(is_exact(factor) and not factor for factor in (left, right))
             return mpz(0) if zero else self._enclosed("*", position, left, right)
@@ -184,7 +185,7 @@ class Arithmetic:
 
 
 def number(position: int, literal: RationalLiteral) -> Value:
-    """Return the value of a literal. Raises ResultTooLarge if it may be too large."""
+    """Return the value of a decimal literal. Raises ResultTooLarge if its exponent is too far from 0."""
     require_size(position, abs(literal.exponent) * 3.33)
     scale = mpz(10) ** abs(literal.exponent)
     return literal.unscaled * scale if literal.exponent >= 0 else fraction(mpz(literal.unscaled), scale)

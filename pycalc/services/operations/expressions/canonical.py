@@ -15,15 +15,16 @@ from pycalc.services.operations.expressions.nodes import (
     Variable,
 )
 
-# Levels of precedence, the lowest first: sums, signs, residues and comparisons have the lowest.
+# Levels of precedence, from the loosest: sums, signs, ``mod`` and comparisons are at the loosest level.
 _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
 
 
 def canonical(node: Node, least: int = _LOOSE) -> str:
     """Return the canonical text of a tree, in parentheses if its precedence is below ``least``.
 
-    Parsing the text gives the same tree. A compound exponent keeps parentheses that precedence does not require,
-    because languages disagree on ``a^b^c``.
+    Parsing this text gives the same tree, but for positions, unless its additional spaces and parentheses exceed the
+    parser's limits. A compound exponent keeps parentheses that precedence does not require, because languages disagree
+    on ``a^b^c``.
     """
     match node:
         case Constant():

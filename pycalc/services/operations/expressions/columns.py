@@ -1,7 +1,7 @@
 """The terms of a sum or a product, a block at a time.
 
-A column is the list of a node's values for a block of values of the loop's variable. ``map`` with a function written in
-C takes some 50 ns for a term of a column, where the interpreter takes a microsecond to evaluate a node.
+A column is the list of a node's values for a block of values of the loop's variable. With a function written in C,
+``map`` takes about 80 ns for each value of a column, where the interpreter takes about 500 ns to evaluate a node.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _STEPS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def varying_nodes(loop: Loop) -> set[int]:
-    """Return the ids of the nodes in a loop's body whose values depend on the loop's variable."""
+    """Return the ids of the nodes in a loop's body whose values may depend on the loop's variable."""
     found: set[int] = set()
 
     def varies(node: Node) -> bool:
@@ -64,7 +64,7 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
     """Return whether the terms of a loop can be computed in columns.
 
     ``size`` must return bounds of a node's value for all values of the variable. Every part must be an exact number of
-    at most FOLDED_BITS bits, made by operators that columns support.
+    at most FOLDED_BITS bits, made by operators that columns support. No inner loop may depend on the variable.
     """
 
     def fits(node: Node) -> bool:
@@ -101,7 +101,7 @@ def joined(loop: Loop, column: Column) -> Value:
         rest = column[-1:] if len(column) % 2 else []
         column = [*map(join, column[::2], column[1::2]), *rest]
     value = lowest(column[0])
-    if not is_exact(value):  # a floating-point number, which GMP returns for some fractions, would make all terms one
+    if not is_exact(value):  # GMP returns floating-point numbers for some fractions, and one would make all inexact
         raise TypeError(f"a column has an inexact term: {value!r}")
     return value
 
@@ -120,7 +120,7 @@ class ValueColumns:
     alone: Callable[[Node], Value]  # returns the value of a node that does not depend on the variable
 
     def of(self, node: Node) -> Column:
-        """Return a node's column."""
+        """Return the column of a node's values."""
         if id(node) not in self.varying:
             return [self.alone(node)] * len(self.indices)
         if isinstance(node, Variable):
@@ -134,7 +134,7 @@ class ValueColumns:
         return column
 
     def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of a chain's first ``steps`` steps, between whole numbers."""
+        """Return the column of a chain that is cut off after ``steps`` steps. Its operands must be whole numbers."""
         operands = children(node)[: steps + 1]
         return self._chain(Chain(node.position, node.first, node.steps[:steps]), [self.of(each) for each in operands])
 
@@ -171,7 +171,7 @@ class ResidueColumns:
     call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of one of ``functions``
 
     def of(self, node: Node) -> Column:
-        """Return a node's column."""
+        """Return the column of a node's residues."""
         if id(node) not in self.values.varying:
             return [self.alone(node)] * len(self.values.indices)
         match node:

@@ -8,12 +8,12 @@ NODE = 5e-7  # the interpreter's share of a node's value, and of its verificatio
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 LOOP = 1e-5  # the fixed cost of a sum or a product
 SIZE = 1.6e-5  # the bounds of a node in a loop's body, which are found each time the loop begins
-FORGET = 5e-6  # the same in a loop that is too short to need the bounds
+FORGET = 5e-6  # the share of a node in the body of a loop that is too short to need the bounds
 COLUMN = 8e-8  # the interpreter's share of a node's value, and of a joined term, in a loop computed in columns
 ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
-PEEK = 4e-6  # the bounds of a small part, which an evaluation needs for a decision
+PEEK = 4e-6  # the bounds of a small part of an expression, which decide how that part is evaluated
 RESIDUE = 1e-6  # the fixed cost of a residue within a tree
-LONG_CALL = 0.03  # the search for a method, if the verification of a function takes long modulo a prime
+LONG_CALL = 0.03  # the choice of a method, for a function whose residue modulo a prime takes long
 WHOLE = 5e-5  # the fixed cost of every expression
 
 _MULTIPLY: Costs = ((20, 4e-8), (1e3, 8.6e-7), (1e4, 2.7e-5), (1e5, 6.7e-4), (1e6, 0.0132), (1e7, 0.173))
@@ -76,7 +76,7 @@ def text(digits: float) -> float:
 
 
 def enclosed(digits: float, *, square_root: bool = False) -> float:
-    """Estimate the seconds for an enclosure of an irrational power with ``digits`` digits."""
+    """Estimate the seconds for an enclosure of an irrational power, or of a square root, with ``digits`` digits."""
     return 2 * ENCLOSE + seconds(_MULTIPLY, digits) if square_root else seconds(_ENCLOSED, digits)
 
 

@@ -33,7 +33,7 @@ class DisagreementError(Exception):
 
 
 class Evaluator:
-    """One evaluation of a tree, with the values of its loops' variables.
+    """An evaluator for one evaluation of a tree, which holds the values of the loops' variables.
 
     ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree, except that of a call, is
     computed modulo its modulus times the prime. Modulo the prime, it must agree with an independent computation.
@@ -61,7 +61,9 @@ class Evaluator:
         """Return a node's value.
 
         Raises DomainError if there is no value, and ResultTooLarge if it is too large, both with positions. Raises
-        UndecidedError if an enclosure is too wide, and DisagreementError if the verification of a residue fails.
+        UndecidedError if an enclosure is too wide. Raises VerificationFailed if an operation's check fails, and
+        DisagreementError if the verification of a residue fails. With a ``prime``, may raise ZeroDivisionError if the
+        prime divides a denominator.
         """
         special = self._special.get(type(node))
         if special is not None:
@@ -76,14 +78,16 @@ class Evaluator:
         *,
         backward: bool = False,
     ) -> Iterator[Value]:
-        """Yield the result of ``evaluate`` for the body of a loop, for each value of the loop's variable.
+        """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
-        If the terms are small and there is an ``evaluate_block``, which returns the column of the body, yield the sum
-        or the product of each block of terms instead. If the terms are values of a polynomial of low degree, yield only
-        their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms and
-        one more, so that a wrong degree gives another sum unless the polynomial is symmetric about the middle term.
+        From 16 terms on, there are two shortcuts. If the terms are values of a polynomial of low degree, yield only
+        their sum, which is found from the first few terms. With ``backward``, the sum is found from the last few terms,
+        one more than needed, so that a wrong degree gives another sum unless the polynomial is symmetric about the
+        middle term. Otherwise, if the terms are exact and small and ``evaluate_block`` is given, which returns the
+        column of the body, yield the sum or the product of each block of terms.
 
-        Raises DomainError for bounds that are not whole numbers, and for too many terms.
+        Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of ``value``
+        and of ``evaluate``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):
@@ -124,7 +128,7 @@ class Evaluator:
             block = indices[start : start + BLOCK]
             if in_columns and evaluate_block:
                 columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
-                with suppress(ZeroDivisionError):  # the single terms report its position
+                with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
                     part = joined(node, evaluate_block(columns))
                     yield part
                     continue
@@ -143,8 +147,8 @@ class Evaluator:
 
     def _loop(self, node: Loop) -> Value:
         join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
-        # The terms are joined in a balanced tree, so that few operations have large operands. A part is a level and the
-        # value of 2^level terms. The highest level comes first.
+        # What ``terms`` yields is joined in a balanced tree, so that few operations have large operands. A part is a
+        # level and the joined value of 2^level items. The highest level comes first.
         parts: list[tuple[int, Value]] = []
         for term in self.terms(node, self.value, lambda columns: columns.of(node.body)):
             level, value = 0, term
@@ -158,7 +162,7 @@ class Evaluator:
         return result
 
     def _chain(self, node: Chain) -> Value:
-        """Return a chain's value; for ``a % m`` with a large whole ``a``, compute the residue without ``a`` itself."""
+        """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
         first = None
         if node.steps[0].operator == "%":
             step = node.steps[0]
@@ -178,7 +182,7 @@ class Evaluator:
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
             if isinstance(node, Call) and node.name in self.functions:
-                # The operation verifies this itself, because the residue modulo a large prime may take far longer.
+                # The operation verifies this residue itself, because one modulo a large prime may take far longer.
                 operands = [self.value(argument) for argument in node.arguments]
                 return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
             if not self._prime:

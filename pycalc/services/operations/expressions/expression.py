@@ -33,8 +33,8 @@ from pycalc.services.operations.numbers.literals import lowest
 from pycalc.services.operations.numbers.texts import digits_residue
 
 _GUARD_BITS = 64
-_MOST_DOUBLINGS = 4
-_MOST_NEEDED = 1_000_000  # bits by which the working precision is raised for long operands of irrational parts
+_MOST_DOUBLINGS = 4  # how often the working precision is doubled if no operand is long
+_MOST_NEEDED = 1_000_000  # the most bits by which the precision is raised for long operands of irrational parts
 _QUICK_SECONDS = 0.01  # the most seconds that an estimate spends on computing values
 _MOST_OPERAND_BITS = 1_000  # the most bits of an operand in the call that ``call`` returns: about 300 digits
 _LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
@@ -72,7 +72,8 @@ class Expressions:
     def estimate(self, expression: Expression, precision: int) -> Estimate:
         """Estimate the size and cost of the value. The number of digits is an upper bound.
 
-        Raises the errors that evaluation would certainly raise, such as ResultTooLarge.
+        Raises DomainError if there is certainly no value or if a loop may have too many terms, and ResultTooLarge if a
+        part may be too large to compute.
         """
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)
@@ -99,10 +100,10 @@ class Expressions:
         return Estimate(digits, seconds, not size.rounded, sizer.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return a call whose value is not a number with its arguments computed, if that is quick.
+        """Return a call whose value is not a number with its arguments computed, and any other root unchanged.
 
-        The cost of such a call depends on the arguments themselves, not only on their sizes. A proof of primality is an
-        example. Return any other root unchanged.
+        The cost of such a call, for example a proof of primality, depends on the arguments themselves, not only on
+        their sizes. If computing them is slow, or if one is too long or not a whole number, return the call unchanged.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
@@ -113,7 +114,10 @@ class Expressions:
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the values of nodes, or None if this is slow or if a value may have over ``most_bits`` bits."""
+        """Return the values of nodes, or None if this may be slow or if a value may have over ``most_bits`` bits.
+
+        Raises the errors of ``estimate`` and of ``compute``.
+        """
         sizer = Sizer(self._functions, precision, {}, strict=True)
         sizes = [sizer.size(node) for node in nodes]
         if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
@@ -127,7 +131,8 @@ class Expressions:
     def call(self, expression: Expression) -> tuple[str, tuple[str, ...]] | None:
         """Return the operation and operands of an expression that is one call with short operands, else None.
 
-        Raises the errors that are certain before evaluation.
+        A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
+        too large to compute.
         """
         match expression.root:
             case Exponentiation(_, base, exponent):
@@ -142,11 +147,14 @@ class Expressions:
         return name, tuple(text_of_value(value) for value in values)
 
     def compute(self, expression: Expression, precision: int) -> Verified:
-        """Return the text of the value, unverified. Raises DomainError or ResultTooLarge, with the position."""
+        """Return the text of the value, unverified. Raises DomainError or ResultTooLarge, with the position.
+
+        Raises VerificationFailed if the check of a called operation fails.
+        """
         return self._settled(precision, lambda arithmetic: self._computed(expression.root, arithmetic))
 
     def steps(self, expression: Expression, precision: int) -> Iterator[bytes] | None:
-        """Return the partial results and the result, or None if the root is not a call with partial results."""
+        """Return an iterator over partial results and the result, or None if the root is no call that has them."""
         root = expression.root
         if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
             return None
@@ -161,7 +169,7 @@ class Expressions:
 
         An exact value is compared with the tree's value modulo ``prime``, for which functions use another method. A
         rounded value, or an exact one with irrational parts, is computed again from narrower enclosures. Raises
-        ZeroDivisionError in the negligible case that the prime divides a denominator.
+        ZeroDivisionError in the negligible case that the prime divides a denominator, and the errors of ``compute``.
         """
         root = expression.root
         try:
@@ -217,8 +225,9 @@ class Expressions:
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
 
-        The precision is raised by the bits that long operands need, and doubled at least four times. ``narrower``
-        begins with over twice as many bits. Raises DomainError, with the position, if the last precision is too low.
+        The precision is doubled, or raised to what long operands need if that is more. The last one is at least 16
+        times the first and twice that need. If it is too low, raises DomainError with the position. ``narrower`` begins
+        with over twice as many bits.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

@@ -15,10 +15,10 @@ from pycalc.services.operations.expressions.values import Value, is_exact, lowes
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
-_PRECISION = 50  # without effect, because a function has exact arguments and values
+_PRECISION = 50  # has no effect, because a function has exact arguments and values
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
 _LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
-_SHORT_ARGUMENT = 10**9  # up to this argument, every such residue takes less
+_SHORT_ARGUMENT = 10**9  # if no argument is larger, such a residue is taken to be shorter
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -39,7 +39,10 @@ class Function:
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> CallEstimate:
-        """Estimate the size and cost of the function's value."""
+        """Estimate the size and cost of the function's value.
+
+        Raises DomainError if an argument is irrational or not accepted, or if there is certainly no value.
+        """
         with _placed(position):
             estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
         digits, least = (float(min(size, _COUNTLESS)) for size in (estimate.digits, estimate.least))
@@ -48,7 +51,8 @@ class Function:
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        Raises VerificationFailed if the operation's check fails, and DomainError if there is no value.
+        Raises VerificationFailed if the operation's check fails. Raises DomainError if an argument is irrational or not
+        accepted, or if there is no value.
         """
         with _placed(position):
             text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
@@ -57,11 +61,14 @@ class Function:
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
-        """Return the partial results and the result of a call, or None if the operation has no partial results."""
+        """Return an iterator over the partial results and the result, or None if the operation has no partial results.
+
+        Raises DomainError if an argument is irrational or not accepted.
+        """
         return self._operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the cost of the function's value modulo ``modulus``.
+        """Return the cost of the function's value modulo ``modulus``, and the method if the operation has a choice.
 
         An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large, and
         DomainError if there is no value or no plan.
@@ -75,20 +82,30 @@ class Function:
         return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
 
     def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
-        """Return whether the value modulo a prime of 61 bits may take over a second to compute, as for (10^12)!."""
+        """Return whether the value modulo a prime of 61 bits probably takes over a second to compute, as for (10^12)!.
+
+        If no argument is above 10^9, return False.
+        """
         if max(values) <= _SHORT_ARGUMENT:
             return False
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the function's value modulo ``modulus``. An operation that is not Modular computes the whole value."""
+        """Return the function's value modulo ``modulus``. An operation that is not Modular computes the whole value.
+
+        Raises DomainError if there is no value or no residue, and the errors of ``value`` if that is computed.
+        """
         if isinstance(self._operation, Modular):
             with _placed(position):
                 return self._operation.modulo(self._arguments(position, values), modulus)
         return int(self.value(position, values) % modulus)
 
     def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the function's value modulo ``modulus``. The operation verifies a long residue."""
+        """Return the function's value modulo ``modulus``. A residue of over 1,000 digits is verified.
+
+        An operation that is not Modular verifies its value instead. Raises VerificationFailed if a check fails, and the
+        errors of ``residue``.
+        """
         if not isinstance(self._operation, Modular):
             return self.residue(position, values, modulus)
         with _placed(position):
@@ -97,7 +114,10 @@ class Function:
             return int(self._operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the function's value modulo a prime, by a method independent of ``value``, or None without one."""
+        """Return the function's value modulo a prime, by a method independent of ``value``, or None if there is none.
+
+        Raises ZeroDivisionError in the negligible case that the method would divide by a multiple of ``prime``.
+        """
         return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
@@ -122,7 +142,10 @@ class Function:
 
 @contextmanager
 def _placed(position: int) -> Iterator[None]:
-    """Return a context that gives the errors of an operation the position of its call."""
+    """Return a context that raises an operation's InvalidInput or DomainError as a DomainError at ``position``.
+
+    An error that already has a position is not changed.
+    """
     try:
         yield
     except (InvalidInput, DomainError) as error:

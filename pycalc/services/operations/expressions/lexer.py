@@ -39,7 +39,10 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text, then an end token. Raises InvalidInput at a character that belongs to no token."""
+    """Yield the tokens of a text, then an end token.
+
+    Raises InvalidInput at a character that belongs to no token, and at a ``'``, ``_`` or ``.`` directly after a number.
+    """
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -55,7 +58,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _refused(text: str, position: int) -> InvalidInput:
-    """Return the error for a character that belongs to no token. If there is a right form, the message shows it."""
+    """Return the error for a refused character. If there is something to write instead, the message shows it."""
     character = text[position]
     if separated := separated_thousands(text, position):
         return separated
@@ -79,7 +82,7 @@ def separated_thousands(text: str, position: int) -> InvalidInput | None:
 
 
 def number_of(token: Token) -> RationalLiteral:
-    """Return the value of a literal; raises InvalidInput for an exponent beyond ±10^18."""
+    """Return the value of a literal. Raises InvalidInput for an exponent beyond ±10^18."""
     try:
         return parse_rational({"literal": token.text}, "literal")
     except InvalidInput:

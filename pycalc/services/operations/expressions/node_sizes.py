@@ -32,13 +32,13 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
 _FOLDED_SECONDS = 5e-5
-LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # bits of an argument, which an operation reads as a literal
+LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # the most bits of an argument: operations read it as a literal
 
 
 class NodeSizes:
     """An estimator of single nodes, from the sizes of their operands.
 
-    If ``strict`` is set, an argument that is too large for a function raises ResultTooLarge.
+    If ``strict`` is set, an argument that may be too large for a function raises ResultTooLarge.
     """
 
     def __init__(self, functions: Mapping[str, Function], precision: int, *, strict: bool) -> None:
@@ -57,9 +57,10 @@ class NodeSizes:
         }
 
     def combined(self, node: Node, sizes: Sequence[Size]) -> Size:
-        """Return a node's size and count its cost. If the operands are known and small, compute the value.
+        """Return a node's size and count its cost. If the operands are known and the value is small, compute the value.
 
-        Raises DomainError if there is certainly no value.
+        Raises DomainError if there is certainly no value. If ``strict`` is set, raises ResultTooLarge if an argument
+        may be too large for a function.
         """
         size = self._combined[type(node)](node, sizes)
         if size.bits + size.places > FOLDED_BITS:
@@ -69,7 +70,8 @@ class NodeSizes:
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
         """Return the size of a node by computing its value. Raises DomainError if the node has no value.
 
-        Return None if an operand is unknown, if the computation is slow, or if the value is not a number.
+        Return None if an operand is unknown, if the computation is slow, or if the value is not a number. For an
+        irrational power, return a bound; without a precision, raise DomainError.
         """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
@@ -205,8 +207,7 @@ class NodeSizes:
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
         """Return the most digits and the mean seconds of a call, over samples of arguments that are not known.
 
-        If an argument may be too long, raise ResultTooLarge if ``strict`` is set. Otherwise return an infinity of
-        digits.
+        If an argument may be too long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):

@@ -1,4 +1,4 @@
-"""The nodes of an expression's tree; each has the position of its operator or first character in the text."""
+"""The nodes of an expression's tree. Each has the position of its operator or first character in the text."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ Node = Constant | Variable | Negation | Chain | Exponentiation | Call | Loop | M
 
 
 def has_call(node: Node) -> bool:
-    """Return whether a tree calls a function."""
+    """Return whether a tree calls a function. A power is not a call."""
     return isinstance(node, Call) or any(map(has_call, children(node)))
 
 
@@ -131,5 +131,8 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return the number of a chain's steps whose exact value its residue needs: all up to the last ``//`` or ``%``."""
+    """Return how many steps of a chain its residue needs exactly, without residues: all up to the last ``//`` or ``%``.
+
+    For the steps after these, the residues of the operands suffice.
+    """
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -15,11 +15,11 @@ from pycalc.services.operations.numbers.literals import key_of
 from pycalc.services.operations.numbers.modular import random_prime
 
 _SHORT_DIGITS = 18
-_PRIMES = 3  # the most primes that a verification draws: another one whenever a prime divides a denominator
+_PRIMES = 3  # the most primes that a verification draws: another one is drawn if a prime divides a denominator
 
 
 class Evaluate(Calculable[Expression]):
-    """The value of an expression. An irrational value is rounded to the precision, or refused without one."""
+    """The value of an expression. An irrational value is rounded to the precision, or refused if that is 0."""
 
     name = "evaluate"
     title = "Expression"
@@ -57,15 +57,19 @@ class Evaluate(Calculable[Expression]):
         return self._expressions.estimate(args, precision)
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
-        """Return the operation and operands of an expression that is one call with short operands, else None."""
+        """Return the operation and operands of an expression that is one call with short operands, else None.
+
+        A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
+        too large to compute.
+        """
         return self._expressions.call(args)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether every argument of a call is a short literal, because other calls may take long to estimate.
+        """Return whether calls of operations have only short literals as arguments. Others may be slow to estimate.
 
         With ``mod`` or ``%``, return whether there is no call at all, because the cost of a call's residue depends on
-        the prime factors of the modulus. Return False for two loops, and for a loop beside a call or a division,
-        because the body of a loop is estimated several times.
+        the prime factors of the modulus. Return False for two or more loops, and for a loop together with a call or a
+        division, because the body of a loop is estimated several times.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))

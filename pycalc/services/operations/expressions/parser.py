@@ -1,7 +1,7 @@
 """The parser of expressions, by recursive descent. Its errors have the position in the text (ADR 25).
 
-Precedence, from loosest to tightest: comparison (at the top only); ``+ -``; ``* / // %`` and ``mod``; unary ``-``;
-``^``, from right to left; ``!``.
+Precedence, from loosest to tightest: comparison (at the top only); ``+ -``; ``mod``; ``* / // %``; unary ``+ -``;
+``^``, from right to left; ``!``. A ``mod`` after a sum, or before another operator, needs parentheses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Signature(NamedTuple):
 
 
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
-    """Return the tree of an expression, which may call the given functions. Raises InvalidInput, with the position."""
+    """Return the tree of an expression, which may call the given functions. Raises InvalidInput with the position."""
     if len(text) > MOST_CHARACTERS:
         raise invalid(MOST_CHARACTERS, f"An expression has at most {MOST_CHARACTERS:,} characters.")
     root = _Parser(text, functions).whole()
@@ -65,7 +65,10 @@ def parse(text: str, functions: Mapping[str, Signature]) -> Node:
 
 
 def _chained(first: Node, steps: tuple[Step, ...]) -> Node:
-    """Return the chain of these operators. ``(a + b) + c`` is the same chain as ``a + b + c``."""
+    """Return the chain of these operators, or ``first`` if there are none.
+
+    ``(a + b) + c`` is the same chain as ``a + b + c``.
+    """
     if not steps:
         return first
     if isinstance(first, Chain) and first.is_sum == (steps[0].operator in "+-"):
@@ -115,7 +118,7 @@ class _Parser:
         return invalid(self._token.position, detail)
 
     def _unexpected(self) -> InvalidInput:
-        """Return the error for a token that cannot follow a complete operand."""
+        """Return the error for a token that the grammar does not allow here, mostly after a complete operand."""
         text, kind = self._token.text, self._token.kind
         if kind == "end":
             return self._error("The expression ends here, but a ) is missing.")

@@ -11,14 +11,15 @@ from pycalc.services.operations.expressions.sizes import Enclosed, Size
 from pycalc.services.operations.expressions.values import Value, lowest
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
-_HUGE = 9  # a power of ten above every degree
+_HUGE = 9  # 10^9 is above every degree that is used
 
 
 def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
     """Return the degree of a sum's body as a polynomial in the variable, or a higher number.
 
-    Return None if the body is no exact polynomial, or if the degree is above the square root of ``terms``, so that the
-    differences would take longer than the terms. ``varying`` has the ids of the nodes that depend on the variable.
+    Return None for a product, and for a body that is no exact polynomial. Also return None if the degree is above the
+    square root of ``terms``, because then the differences take longer than the terms. ``varying`` has the ids of the
+    nodes that depend on the variable.
     """
     if loop.name != "sum":
         return None

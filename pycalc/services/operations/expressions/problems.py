@@ -21,7 +21,10 @@ def undefined(position: int, detail: str) -> DomainError:
 
 
 def too_large(position: int, detail: str = "", bits: int = MOST_BITS) -> ResultTooLarge:
-    """Return the error for a subexpression whose value would have more than ``bits`` bits, too many to compute."""
+    """Return the error for a subexpression whose value may have more than ``bits`` bits, too many to compute.
+
+    ``detail`` replaces the usual message.
+    """
     limit = int(bits * _DIGITS_PER_BIT)
     detail = detail or f"This part has more than {limit:,} digits: make it smaller, or ask for a residue with mod."
     return ResultTooLarge(detail, None, limit, None, None, (FieldProblem(POINTER, detail, position),))

@@ -43,9 +43,9 @@ class Residues:
     With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
     their value.
 
-    ``verified`` is 0, or the modulus of a residue that two computations verify, one of them modulo a prime. In both, a
-    function that takes too long modulo a prime is replaced by its residue modulo ``verified``, and an exponent that
-    Euler's theorem reduces by its residue modulo the totient of ``verified``. This changes no residue modulo
+    ``verified`` is 0, or the modulus of a residue that two computations verify, one of them modulo a prime. Both
+    replace a function that takes too long modulo a prime by its residue modulo ``verified``. Both replace an exponent
+    that Euler's theorem reduces by its residue modulo the totient of ``verified``. This changes no residue modulo
     ``verified``, and everything computed from the replacements is verified as usual.
     """
 

@@ -44,14 +44,15 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.primes import coprime_part, totient
 
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
-# The cost of an operation's residue, as a multiple of that of a power whose exponent has the size of the argument.
+# A guess for an unknown argument: the cost of an operation's residue, as a multiple of that of a power whose exponent
+# has the size of the argument.
 _CALL = 50
 MOST_TERMS = 1_000_000  # the most terms of a sum or a product
 # In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
 EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
-MOST_EXPONENT_BITS = 1 << 24  # 5,050,445 digits
-_SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has at most 11,000 digits, below EULER_BITS
+MOST_EXPONENT_BITS = 1 << 24  # about 5,050,445 digits
+_SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has fewer than 13,000 digits, below EULER_BITS
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _SMALL_PRIMES = gmp.primorial(1_000)
@@ -77,7 +78,7 @@ class Sizer(NodeSizes):
     """An estimator of the size and cost of a tree, for given sizes of its loops' variables.
 
     The attributes add up the costs of all values and residues that were asked for. If ``strict`` is set, a value that
-    is too large raises ResultTooLarge; otherwise the sizes of nodes are cached.
+    may be too large raises ResultTooLarge. Otherwise, the sizes of nodes are cached.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Sizer(NodeSizes):
         self.memory = 0.0  # bytes
         self.typical = inf  # the likely number of digits of the last loop, which may be far below its bound
         self._variables = variables
-        # It finds bounds without counting the costs.
+        # An estimator for bounds alone: the costs that it adds up are not used.
         self._bounds = Sizer(functions, precision, variables, strict=False) if strict else self
         self._found: dict[int, Size] = {}
         self._nested = 0  # loops around the current node whose costs are averaged over samples
@@ -103,8 +104,8 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError if a node certainly has no value or a loop too many terms. Raises ResultTooLarge for an
-        exponent too large for a residue and, if ``strict`` is set, for a value that is too large.
+        Raises DomainError if a node certainly has no value, or if a loop may have too many terms. Raises ResultTooLarge
+        if an exponent may be too large for a residue and, if ``strict`` is set, if a value may be too large.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
@@ -202,7 +203,10 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value. Count the time to find them, once for all terms of a loop."""
+        """Return the bounds of a node's value. Outside loops, count the time to find them.
+
+        Within a loop, ``_entry_seconds`` counts that time.
+        """
         if not self._nested:
             self.seconds += costs.PEEK
         return self._bounds.size(node)
@@ -221,7 +225,7 @@ class Sizer(NodeSizes):
         if bits + places <= MOST_BITS and loop.degree is None:
             if node.name == "prod":
                 self.seconds += costs.join(above, terms)
-            if size.places and loop.nested:  # each denominator divides the next, so that the sum has the last one
+            if size.places and loop.nested:  # each denominator divides the next, and the last is that of the sum
                 self.seconds += 3 * terms * costs.multiply(below / terms, below / terms)
             elif size.places:
                 parts = 1 if node.name == "prod" else 2
@@ -237,12 +241,13 @@ class Sizer(NodeSizes):
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
         ``count`` must add the cost of one term to ``seconds``, and return the term's size, both for the size that the
-        variable has in ``_variables``. It is first called for the whole range of the variable, which gives upper bounds
-        for every term. Then it is called for five single values, whose weighted mean (Simpson's rule) is the cost of a
-        term. If an end of the range is not known, or loops are deeply nested, the upper bound is taken. ``columns``
-        must be False if the terms cannot be computed in columns.
+        variable has in ``_variables``. First, ``count`` is called for the whole range of the variable, which gives
+        upper bounds for every term. Then it is called for five single values, and their weighted mean (Simpson's rule)
+        is taken as the cost of a term. If an end of the range is not known, or if this loop is within two others, the
+        upper bound is taken instead. ``columns`` must be False if the terms cannot be computed in columns.
 
-        Raises DomainError if the first or the last value is not a whole number, and if there may be too many terms.
+        Raises DomainError if the first or the last value is known and not a whole number, and if there may be too many
+        terms.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
@@ -300,7 +305,10 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree of a polynomial to sum, or the ids of the varying nodes of a loop to compute in columns."""
+        """Return the degree of a polynomial to sum, and the varying nodes' ids of a loop to compute in columns.
+
+        At least one of them is None.
+        """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
         varying = varying_nodes(node)
@@ -324,7 +332,7 @@ class Sizer(NodeSizes):
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
         if self._varying is None:
-            self._residue_within(node.operand, modulus)  # a known residue is computed all the same
+            self._residue_within(node.operand, modulus)  # the evaluation computes the residue even if it is known here
         known = modulus.value is not None and operand.value is not None
         if known and gmp.gcd(operand.value.denominator, modulus.value) == 1:
             return size_of(residue_of(operand.value, modulus.value))
@@ -395,20 +403,24 @@ def _nodes_of(node: Node) -> int:
 def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    Both must be exact whole numbers, ``a`` of more than MOST_DIRECT_BITS bits, and ``m`` certainly positive.
+    Both must be exact whole numbers. ``a`` must be one that may have over MOST_DIRECT_BITS bits, and ``m`` must be
+    certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a short literal, whose value is found sooner than its size."""
+    """Return whether an exponent is a variable or a literal without a large power of ten.
+
+    The value of such an exponent is found sooner than its size.
+    """
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for a power a^e modulo m: e is too large, and can't be reduced by Euler's theorem."""
+    """Return the error for a power a^e modulo m whose e may be too large, and can't be reduced by Euler's theorem."""
     detail = (
         "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
         "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."
@@ -431,15 +443,15 @@ def by_euler(exponent: Size, modulus: Size) -> bool:
 
 
 def _factored_bits(modulus: Size) -> float:
-    """Return the bits of a modulus without its prime factors up to 1,000, which are found at once."""
+    """Return the bits of a modulus without its prime factors up to 1,000, or with them if the modulus is unknown."""
     return modulus.bits if modulus.value is None else log2_of(coprime_part(modulus.value, _SMALL_PRIMES))
 
 
 def _order(exponent: Node, modulus: Size) -> Size:
     """Return the size of the totient of a modulus.
 
-    The totient is computed if no factorization is needed for it, or if it determines the cost of a call in the
-    exponent.
+    If the modulus is known, the totient is computed if this needs no large factorization, or if the cost of a call in
+    the exponent depends on it. Otherwise, the size is estimated.
     """
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))

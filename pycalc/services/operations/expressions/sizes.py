@@ -40,7 +40,11 @@ class Size(NamedTuple):
 
     @property
     def digits(self) -> float:
-        """Return the number of digits of the value: exactly for a known integer, otherwise an upper bound."""
+        """Return the number of digits of a known integer.
+
+        Of any other value, return an upper bound for the digits of numerator and denominator together. ``bits`` and
+        ``places`` must be finite.
+        """
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
         return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
@@ -94,7 +98,7 @@ def log2_of(value: Value) -> float:
 
 
 def magnitude(size: Size) -> float:
-    """Return an upper bound of a value's magnitude, or inf if it is too large for a float."""
+    """Return an upper bound for a value's magnitude, or inf if it may be over about 10^300."""
     if size.low is not None:
         return max(_float(abs(size.low)), _float(abs(size.high)))
     return 2.0**size.bits if size.bits < 1000 else inf
@@ -105,7 +109,7 @@ def _float(value: Value) -> float:
 
 
 def times(bits: float, factor: float) -> float:
-    """Return the product, where 0 times infinity is 0."""
+    """Return ``bits``·``factor``, where 0 times infinity is 0."""
     return bits * factor if bits and factor else 0.0
 
 
@@ -115,7 +119,10 @@ def rounded_of(*sizes: Size) -> Enclosed:
 
 
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of a monotone function ``combine`` of two values. Both are None if unknown or large."""
+    """Return the bounds of a function of two values, which must be monotone in each of them.
+
+    Both bounds are None if those of an argument are unknown, or if the values may be large.
+    """
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None

@@ -19,7 +19,7 @@ _EXACT = (_WHOLE, _FRACTION)
 
 
 class UndecidedError(Exception):
-    """An enclosure is too wide for a decision, such as how to round it or which of two values is larger."""
+    """An enclosure is infinite, or too wide for a decision such as how to round it or which of two values is larger."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -42,7 +42,7 @@ def lowest(value: Value) -> Value:
 
 
 def fraction(numerator: Value, denominator: Value) -> Value:
-    """Return the quotient of two exact values. The denominator must not be 0."""
+    """Return the quotient of two exact values. Raises ZeroDivisionError if the denominator is 0."""
     return lowest(gmp.mpq(numerator) / denominator)
 
 
@@ -54,7 +54,7 @@ def residue_of(value: Value, modulus: Value) -> Value:
 
 
 def bits_of(value: Value) -> int:
-    """Return the bits of an exact value: those of its numerator and, if it is a fraction, of its denominator."""
+    """Return the number of bits of an exact value: of its numerator and, if it is a fraction, also its denominator."""
     size: int = value.numerator.bit_length()
     return size if is_whole(value) else size + value.denominator.bit_length()
 
