@@ -208,14 +208,16 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that finds the size and the ends of its result without computing it (``view=summary``)."""
+    """An operation that offers ``view=summary``: the result's number of digits, and its first and last digits.
+
+    A long result is not computed for this.
+    """
 
     @abstractmethod
     def summary(self, args: ArgsT) -> Ends:
         """Return the number of digits of the result, and its first and last digits.
 
-        Sign, point and slash are not digits. A long result is not computed for this. Raises DomainError if the result
-        is irrational.
+        Sign, point and slash are not digits. Raises DomainError if the result is irrational.
         """
 
     @abstractmethod

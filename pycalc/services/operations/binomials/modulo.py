@@ -98,7 +98,7 @@ def _factors(rough: int) -> list[tuple[int, int]] | None:
         return [(rough, 1)]
     if rough.bit_length() > _FACTORED_BITS:
         return None
-    import flint  # this takes 70 ms; only plans made in a worker need it
+    import flint  # this takes 70 ms, but no plan that is made on the event loop needs it
 
     return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
 

@@ -197,7 +197,8 @@ class Expressions:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
         If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
-        Before that, each exact operand is compared with its residue. Raises DisagreementError if an operand differs.
+        Before that, each exact operand is compared with its residue, which is found independently. Raises
+        DisagreementError if they differ.
         """
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
