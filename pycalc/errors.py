@@ -14,7 +14,7 @@ The tree::
     │   ├── MissingScope                               carries the scope that the API key lacks
     │   └── WrongPassword                              an authenticated caller gave a wrong password or code
     ├── NotFound                not-found
-    ├── Conflict                conflict               the request contradicts the stored state
+    ├── Conflict                conflict               the request contradicts the stored state or a concurrent change
     ├── PayloadTooLarge         payload-too-large
     ├── PreconditionFailed      precondition-failed
     ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
@@ -191,7 +191,10 @@ class NotFound(PycalcError):
 
 
 class Conflict(PycalcError):
-    """The request contradicts the stored state: for example, a name is taken, or the last admin would be removed."""
+    """The request contradicts the stored state or a concurrent change.
+
+    For example, a name is taken, or the last admin would be removed.
+    """
 
     code = "conflict"
     title = "In conflict with what is there"

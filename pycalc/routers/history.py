@@ -79,7 +79,7 @@ class HistoryQuery(StrictQuery):
 async def secure_history(
     request: Request, caller: HistoryReadDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
-    """Return one's own calculations, newest first. An admin gets everyone's."""
+    """Return the caller's calculations, newest first. An admin gets those of all users, or only those of `user`."""
     wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *EXPORT_FORMATS)) or JSON
     if media_type == JSON:

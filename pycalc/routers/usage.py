@@ -33,9 +33,9 @@ class UsageQuery(StrictQuery):
     responses={200: {"headers": headers("RateLimit", "RateLimit-Policy")}},
 )
 async def usage(caller: UsageReadDep, resources: ResourcesDep, query: Annotated[UsageQuery, Query()]) -> Response:
-    """Return the caller's quotas, and totals by day and operation, counted from the event stream.
+    """Return the caller's quotas, and usage totals by day and operation.
 
-    An admin sees all totals.
+    The totals are counted from the event stream. An admin gets those of all users, or only those of `user`.
     """
     response = Response(await resources.usage.report(caller, **dict(query)), media_type="application/json")
     rates = [

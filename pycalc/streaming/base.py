@@ -21,10 +21,12 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. Those that are
-        stored are the first ones of their keys. To keep the order, publish the same batch again before later events
-        with these keys; consumers may see duplicates. Raises EventsRefused for events that the stream will never
-        accept, after it has stored all others.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. The
+        stored events of each key are then the first of this key in the batch, unless the stream has refused an event.
+        To keep the order, publish the same batch again before later events with these keys; consumers may see
+        duplicates.
+
+        Raises EventsRefused for events that the stream will never accept, after it has stored all others.
         """
 
     async def ping(self) -> None:
@@ -80,4 +82,7 @@ class Consumable(Protocol):
 
 
 class Stream(Publisher, Consumable, Protocol):
-    """An event stream that delivers each event at least once. Events with the same key keep the order of publishing."""
+    """An event stream that delivers each event at least once.
+
+    Events with the same key keep the order of publishing, except if the stream refuses an event of the same batch.
+    """

@@ -58,7 +58,7 @@ AnyKafka = Kafka | MockKafka
 
 @contextmanager
 def kafka() -> Iterator[Kafka]:
-    """Run a broker on free ports; raises Missing if Java or Maven is not installed."""
+    """Run a broker on free ports; raises Missing without Java, or if ``_jars`` needs Maven and it is not installed."""
     java, jars = program("java"), _jars()
     with TemporaryDirectory(prefix="pycalc-kafka-") as folder:
         data = Path(folder)
@@ -124,7 +124,7 @@ def _properties(data: Path, port: int, secure_port: int, controller_port: int) -
 
 
 def _jars() -> Path:
-    """Return the folder of Kafka's jars, which the first call downloads."""
+    """Return the folder of Kafka's jars in the user's cache. If it is missing, download the jars with Maven."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pycalc"
     jars = cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if jars.exists():

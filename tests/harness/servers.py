@@ -63,7 +63,7 @@ class Server:
                 pending += map(int, children.read_text().split())
 
     def cpu_seconds(self) -> float:
-        """Return the processor time in seconds that the process tree has used."""
+        """Return the processor time in seconds that the present processes of the tree have used."""
         fields = [(process / "stat").read_text().rpartition(")")[2].split() for process in self.processes()]
         return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
 

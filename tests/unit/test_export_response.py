@@ -23,7 +23,7 @@ LAST = {"type": "http.response.body", "body": b""}
 
 
 class Pages:
-    """The pages after the first one, which record whether they were closed."""
+    """The pages after the first one. ``read`` counts those that were read; ``closed`` tells if reading has ended."""
 
     def __init__(self, *pages: bytes, failure: Exception | None = None) -> None:
         self._pages = pages
@@ -32,7 +32,7 @@ class Pages:
         self.closed = False
 
     async def rest(self) -> AsyncGenerator[bytes, None]:
-        """Yield the pages."""
+        """Yield the pages, then raise the failure if there is one."""
         try:
             for page in self._pages:
                 self.read += 1
@@ -44,7 +44,7 @@ class Pages:
 
 
 class Client:
-    """A client that reads until it disconnects or stops reading."""
+    """A client that reads the head and ``reads`` parts of the body, by default all; ``gone`` disconnects it."""
 
     def __init__(self, *, reads: int | None = None) -> None:
         self.messages: list[Message] = []
@@ -105,7 +105,7 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """If a page can't be sent in time, the export ends and its slot is released."""
+    """If a page can't be sent in time, the export ends, its pages are closed, and it is counted as too slow."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
@@ -119,7 +119,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
 
 
 async def test_a_client_that_hangs_up_ends_the_export() -> None:
-    """After the client disconnects, no more pages are read, and the slot is released."""
+    """After the client disconnects, no more pages are read, and the pages are closed."""
     client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
     answering = asyncio.ensure_future(answered(client, pages, Metrics()))
     await until(lambda: pages.read == 1, "the second page is being sent")

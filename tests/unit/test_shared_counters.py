@@ -119,7 +119,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """If the reply is lost, a request is refused if it exceeds the limit by itself or with the local counts."""
+    """If the reply is lost, an amount is refused that is above the limit, alone or added to the local counts."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True

@@ -40,7 +40,7 @@ class CrossOrigin(CORSMiddleware):
         super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight request. Pass all other requests on, and add CORS fields to their responses."""
+        """Answer a preflight request. Pass others on, and add CORS fields to the responses if an Origin is given."""
         headers = Headers(scope=scope)
         if scope["method"] != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:
             await self.simple_response(scope, receive, send, headers)

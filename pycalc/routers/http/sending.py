@@ -75,7 +75,7 @@ class ResponseSender:
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
-        """Send a message. Delay the head until the first part of the body, because a problem may replace both."""
+        """Send an ASGI message. Keep the head until the first part of the body, because a 503 may replace both."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}

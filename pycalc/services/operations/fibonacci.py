@@ -86,7 +86,7 @@ def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
     """Return an enclosure of log10(φ^n ± φ^-n), for n >= 1 and both signs.
 
     L(n) is φ^n ± φ^-n, and F(n) is (φ^n ± φ^-n)/√5; the signs depend on whether n is odd. The logarithm differs from
-    n·log10(φ) by less than 2^-n, so the enclosure of n·log10(φ) is widened by that.
+    n·log10(φ) by less than 2^-n, so the enclosure of n·log10(φ) is widened by at least that.
     """
     phi = (arithmetic.integer(5).sqrt() + 1) / 2
     tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n

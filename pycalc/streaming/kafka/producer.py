@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class _Reports:
-    """The delivery reports of ``count`` events, which the event loop and the driver's thread add."""
+    """The delivery reports of ``count`` events. Both the event loop and the driver's thread call ``add``."""
 
     def __init__(self, count: int) -> None:
         self.outcome = Outcome({}, {})
@@ -62,7 +62,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count a report, and add its error, if it has one, to ``errors``: a dictionary of the outcome."""
+        """Count the report of an event. Put its error, if any, into ``errors``, a dictionary of ``outcome``."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)

@@ -88,7 +88,7 @@ def test_the_measured_switch_over_points(around: int) -> None:
     [("2.5", "3000"), ("-0.3", "2001"), ("0.02", "1500"), ("1200", "700"), ("0.6", "-900"), ("-3e5", "-2000")],
 )
 def test_large_decimals_and_fractions_agree(x: str, y: str) -> None:
-    """Long decimals and fractions have FLINT's value: point, appended zeros, sign and slash are in the right place."""
+    """The texts of long powers, with a sign, a decimal point, a slash or trailing zeros, have FLINT's values."""
     power = THREE["pow"]
     args = power.parse({"x": x, "y": y})
     text = power.compute(args, 50)

@@ -91,7 +91,7 @@ def _bits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
 
 
 def _significand(arithmetic: IntervalArithmetic, x: RationalLiteral) -> Interval:
-    """Return |x| without its power of ten."""
+    """Return an enclosure of |``x``| / 10^``x.exponent``."""
     above = arithmetic.integer(abs(x.unscaled))
     return above if x.denominator == 1 else above / x.denominator
 
