@@ -3,7 +3,7 @@
 The tree::
 
     PycalcError                 internal-error
-    ├── InvalidInput            validation-error       the request is not of the documented form
+    ├── InvalidInput            validation-error       a part of the request is not accepted
     ├── DomainError             domain-error           the operation is not defined for these operands
     ├── ResultTooLarge          result-too-large       the result has, or may have, more digits than the limit
     ├── Unauthorized            unauthorized
@@ -83,7 +83,7 @@ class PycalcError(Exception):
 
 
 class InvalidInput(PycalcError):
-    """The request is not of the documented form."""
+    """A part of the request is not accepted, such as an operand, an option or a header field."""
 
     code = "validation-error"
     title = "The input is not valid"

@@ -1,6 +1,7 @@
-"""``make check-deploy``: check the files for deployment and CI by their own tools or published schemas, offline.
+"""``make check-deploy``: check the files for deployment and CI by their own tools or published schemas.
 
-A check whose tool is not installed is skipped, except in CI, where it fails.
+Only the first run needs the network: it installs tools, and downloads the schema of Google's Terraform provider. A
+check whose tool is not installed is skipped, except in CI, where it fails.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Drills with broker errors: requests continue, and the log, a metric and /readyz report the error."""
+"""Drills with broker errors: requests continue, and the log, a metric and /readyz report the error.
+
+Each drill waits until /readyz reports the error, but at most a minute. At least ``seconds`` seconds later, it repairs
+the error.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +44,9 @@ class _Told:
 
 
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
-    """Delete the topic under load, and repair this at least ``seconds`` seconds after /readyz has reported it.
+    """Delete the topic under load; later create it again in Kafka, or delete its subscriptions in Pub/Sub.
 
-    In Kafka, the service is not allowed to create topics.
+    In Kafka, the option ``create=false`` of the stream's URL keeps the service from creating the topic itself.
     """
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)
@@ -62,10 +66,7 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
 
 
 def over_the_limit(seconds: float = 5.0) -> Finding:
-    """Record a calculation whose event exceeds the broker's message limit; later raise the limit.
-
-    The limit is raised at least ``seconds`` seconds after /readyz has reported the error.
-    """
+    """Record a calculation whose event exceeds the broker's message limit; later raise the limit."""
     with place("kafka", PLAIN) as where:
         return over_the_limit_at(where, seconds)
 
@@ -80,10 +81,7 @@ def over_the_limit_at(where: Place, seconds: float) -> Finding:
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
-    """Run a service with wrong or missing credentials for the broker; later add a relay with valid ones.
-
-    The relay is added at least ``seconds`` seconds after /readyz has reported the error.
-    """
+    """Run a service with wrong or missing credentials for the broker; later add a relay with valid ones."""
     with place(kind) as where:
         return wrong_credentials_at(where, seconds)
 

@@ -62,7 +62,7 @@ class RecordedBackend(NamedTuple):
         )
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        """Calculate one request, and charge the caller's quota for the characters of the result that are sent."""
+        """Calculate one request. If the result is sent whole, its characters are charged to the caller's quota."""
 
         def measure(result: Result) -> int:
             return len(result.text) if len(result.text) <= most_inline else 0
@@ -149,7 +149,7 @@ class RecordedBackend(NamedTuple):
 
 
 def _calculated(answer: Answer) -> Calculated:
-    """Return an answer for a tool, which sends the whole text only if the caller's quota was charged for it."""
+    """Return an answer for a tool. Its text is sent whole only if all of it was charged to the caller's quota."""
     text = answer.result.text
     return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
 

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 class FaultyProxy:
-    """A proxy to a port of 127.0.0.1 that forwards all requests except those for which ``faults`` has a fault."""
+    """A proxy to a port of 127.0.0.1. It applies the faults in ``faults``, and forwards all other requests."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -37,7 +37,7 @@ class FaultyProxy:
         self._lock = threading.Lock()
 
     def receive(self, method: str, path: str, headers: dict[str, str]) -> Fault | None:
-        """Record a request; remove and return the first fault that matches it, or return None."""
+        """Record a request; remove and return the first fault for its path, or return None if there is none."""
         with self._lock:
             self.requests.append((method, path, headers))
             fault = next((fault for fault in self.faults if path.startswith(fault.path)), None)

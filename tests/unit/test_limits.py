@@ -249,7 +249,7 @@ async def test_a_guess_whose_client_hangs_up_counts() -> None:
 
 
 class Distant(Counters):
-    """A counter store that counts at once, but replies when the test allows it."""
+    """A counter store whose ``incr`` counts at once, but replies only after the test has set ``answering``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -420,7 +420,7 @@ async def test_calculations_show_the_remaining_quota() -> None:
 
 
 async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
-    """If one window refuses a calculation, no other window counts it; the longest wait is stated."""
+    """If one window refuses a calculation, no other window counts it; the refusal states the refusing window's wait."""
     clock = Clock()
     limit = calculation_rate("6/day; 4/minute", clock)
     assert await limit.spend(b"ada", 4) == (LimitState(4, 60, 0, 60, "minute"), LimitState(6, 86400, 2, 86400, "day"))
@@ -524,7 +524,7 @@ async def test_concurrent_calculations_keep_their_blocks() -> None:
 
 
 async def test_registrations_have_several_windows() -> None:
-    """An address may register as often as every window allows; a refusal states the longest wait."""
+    """An address may register as often as every window allows; a refusal states the wait for the full window."""
     clock = Clock()
     limit = AddressRateLimit("register", "registrations", "2/hour; 3/day", Metrics(), clock=clock)
     await limit.admit(HERE)

@@ -41,7 +41,10 @@ async def opened() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list of the first 7 characters of each hash that bcrypt checks, which contain the cost factor."""
+    """Return a list to which each check by bcrypt adds the first 7 characters of the hash, such as ``$2b$04$``.
+
+    They contain the cost factor.
+    """
     costs: list[bytes] = []
     real = bcrypt.checkpw
 

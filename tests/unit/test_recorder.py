@@ -45,7 +45,7 @@ async def succeeds(ping: Callable[[], Awaitable[None]]) -> bool | None:
 
 
 async def test_a_row_is_answered_only_after_the_store_has_it() -> None:
-    """The future of ``record`` is done only after ``append`` has returned and ``committed`` was called."""
+    """A caller of ``record`` continues only after ``append`` has returned and ``committed`` was called."""
     store, woken = MemoryHistoryStore(), asyncio.Event()
     store.open.clear()
     async with recording(store, lambda _: woken.set()) as recorder:
@@ -187,7 +187,7 @@ async def test_a_probe_at_the_start_finds_a_read_only_history() -> None:
 
 
 async def test_an_unexpected_exception_of_the_store_is_unavailability_and_not_the_end() -> None:
-    """Any exception of the store becomes StoreUnavailable for the callers, and the recorder continues."""
+    """An unexpected exception of the store becomes StoreUnavailable for the caller, and the recorder continues."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         store.failure = RuntimeError("a bug in the store")

@@ -309,7 +309,7 @@ async def test_users_have_quotas_of_their_own() -> None:
 
 @in_virtual_time
 async def test_without_bounds_everything_is_kept() -> None:
-    """Without an age and a quota, no row is deleted."""
+    """With neither an age nor a quota, no row is deleted."""
     history = MemoryHistoryStore()
     history.rows = [aged(1_000 * DAY, n) for n in range(10)]
     async with retaining(history) as (running, _):

@@ -77,7 +77,7 @@ class IdempotencyKeys:
     """The idempotency keys of the requests that run in this process, and of those that any process has recorded.
 
     A request with the same key may run in another process at the same time. The one that commits first is recorded. The
-    commit of the other fails, and its caller gets the recorded answer.
+    commit of the other fails, and ``once`` then handles it like a retry.
     """
 
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:

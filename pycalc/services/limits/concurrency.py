@@ -34,7 +34,7 @@ class ConcurrencyLimit:
         self.taken = 0
 
     def acquire(self, key: Hashable, amount: int = 1) -> Slot:
-        """Return a slot of size ``amount`` for a key; raises Overloaded if the key may hold no more."""
+        """Return a slot of size ``amount`` for a key. Raises Overloaded if the key may not hold that much more now."""
         slot = self.try_acquire(key, amount)
         if slot is None:
             self._refused.inc()
@@ -42,7 +42,10 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None if the key may hold no more; no refusal is counted."""
+        """Return a slot of size ``amount`` for a key, or None if the key may not hold that much more now.
+
+        No refusal is counted.
+        """
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:

@@ -1,4 +1,7 @@
-"""Rate limits: failed logins by account and address, registrations and pages by address (ADR 12, 20)."""
+"""Rate limits on failed logins, by account and address, and on registrations and requests for pages, by address.
+
+ADR 12 and ADR 20 explain them.
+"""
 
 from __future__ import annotations
 
@@ -200,5 +203,8 @@ def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = Non
 
 
 def page_limit(limit: str, metrics: Metrics) -> AddressLimit:
-    """Return each process's own limit on requests for pages; an empty setting means no limit."""
+    """Return each process's own limit on requests for pages, their files, the OpenAPI document and the list of tools.
+
+    An empty setting means no limit.
+    """
     return AddressRateLimit("pages", "requests for pages", limit, metrics) if limit else NoAddressLimit()

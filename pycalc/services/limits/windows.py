@@ -57,7 +57,8 @@ class Window:
 async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[LimitState], list[LimitState]]:
     """Count ``cost`` in all windows of a key, or in none if a limit would be exceeded.
 
-    Return the states of all windows, and the states of those whose limit would be exceeded.
+    All windows must have the same counters. Return the states of all windows, and the states of those whose limit would
+    be exceeded.
     """
     bounds = [Bound(window.name(key), window.seconds, window.amount) for window in windows]
     spent = await windows[0].counters.spend(cost, bounds)

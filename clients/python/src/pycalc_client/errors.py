@@ -106,13 +106,13 @@ class ProblemError(PycalcError):
 
 
 class BadRequest(ProblemError):
-    """The request's body ended early, or its framing is not valid HTTP."""
+    """The request's body ended early, its framing is not valid HTTP, or it does not have exactly one Host field."""
 
     slug = "bad-request"
 
 
 class ValidationError(ProblemError):
-    """The request does not have the documented form; ``errors`` says where."""
+    """The service does not accept a part of the request, such as an operand; ``errors`` says which and why."""
 
     slug = "validation-error"
 
@@ -124,7 +124,7 @@ class DomainError(ProblemError):
 
 
 class ResultTooLarge(ProblemError):
-    """The result has more than ``limit`` digits.
+    """The result, or a part of an expression, has or may have more than ``limit`` digits.
 
     ``digits``, ``leading`` and ``trailing`` are its size, first and last digits, where the service can give them.
     """
@@ -164,7 +164,7 @@ class TotpRequired(Unauthorized):
 
 
 class Forbidden(ProblemError):
-    """The caller may not do this; for an API key, ``detail`` names the scope that it lacks."""
+    """The caller may not do this, or a password or code is wrong; ``detail`` says why, and names a missing scope."""
 
     slug = "forbidden"
 
@@ -188,7 +188,10 @@ class RequestTimeout(ProblemError):
 
 
 class Conflict(ProblemError):
-    """The request contradicts the stored state: for example, a name is taken."""
+    """The request contradicts the stored state: for example, a name is taken.
+
+    Or a request with the same Idempotency-Key is still running, or the key has just expired.
+    """
 
     slug = "conflict"
 
@@ -204,7 +207,7 @@ class PayloadTooLarge(ProblemError):
 
 
 class UnsupportedMediaType(ProblemError):
-    """The request's body has a content type that the service does not accept."""
+    """The request's body has a content type or a content coding that the service does not accept."""
 
     slug = "unsupported-media-type"
 
@@ -216,7 +219,10 @@ class RateLimited(ProblemError):
 
 
 class QuotaExceeded(ProblemError):
-    """The caller has used up the quota named ``quota``: ``used`` of ``limit``, until ``resets_at``."""
+    """The quota named ``quota`` is used up, or less is left of it than the request needs.
+
+    ``used`` of ``limit`` are used. The quota begins anew at ``resets_at``.
+    """
 
     slug = "quota-exceeded"
 
@@ -229,7 +235,10 @@ class QuotaExceeded(ProblemError):
 
 
 class ComputationTimeout(ProblemError):
-    """The computation was stopped at its deadline; ``factors`` are those that a factorization had found by then."""
+    """The computation reached its deadline or its memory limit, or was refused because it would take far too long.
+
+    ``factors`` are those that a factorization had found at its deadline.
+    """
 
     slug = "computation-timeout"
 
@@ -239,13 +248,13 @@ class ComputationTimeout(ProblemError):
 
 
 class Overloaded(ProblemError):
-    """A bounded queue of the service is full."""
+    """A queue, the memory or a limit on concurrent work is full, or the rest of a quota is reserved."""
 
     slug = "overloaded"
 
 
 class Unavailable(ProblemError):
-    """A dependency of the service does not answer."""
+    """The service can't do this now: for example, a dependency does not answer, or the service is shutting down."""
 
     slug = "unavailable"
 

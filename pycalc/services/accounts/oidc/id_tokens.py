@@ -114,7 +114,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
 
 
 def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
-    """Check the claims that PyJWT does not check, and return the identity."""
+    """Make the checks that PyJWT does not make, and return the identity. Raises Unauthorized if a check fails."""
     given, subject = claims["nonce"], claims["sub"]
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
         raise refused("its nonce is of another sign-in")

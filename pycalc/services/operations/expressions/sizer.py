@@ -403,7 +403,7 @@ def _nodes_of(node: Node) -> int:
 def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    Both must be exact whole numbers. ``a`` must be one that may have over MOST_DIRECT_BITS bits, and ``m`` must be
+    This is so if both are whole and exact, if the upper bound of ``a`` has over MOST_DIRECT_BITS bits, and if ``m`` is
     certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
@@ -429,11 +429,11 @@ def exponent_too_large(position: int) -> ResultTooLarge:
 
 
 def by_euler(exponent: Size, modulus: Size) -> bool:
-    """Return whether to reduce an exponent by Euler's theorem.
+    """Return whether to reduce an exponent by Euler's theorem, for which the modulus is factored.
 
-    The exponent must be an exact whole number that may have over EULER_BITS bits, and is certainly at least 2^20 and
-    above the bits of the modulus. The modulus without its prime factors up to 1,000 must have at most 128 bits, so that
-    it is factored in time.
+    The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
+    2^20, and above the number of bits of the modulus. The modulus must have at most MOST_EULER_MODULUS_BITS bits, so
+    that it is factored in time. If its value is known, its prime factors up to 1,000 are not counted.
     """
     if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
         return False

@@ -54,7 +54,7 @@ class RationalLiteral:
     def text(self) -> str:
         """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        Scientific notation is used if plain digits would need over 100 additional zeros.
+        Scientific notation is used if plain digits would need over 100 additional zeros, besides one before the point.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
@@ -92,7 +92,10 @@ def shortened(value: int) -> str:
 
 
 def key_of(name: str, *operands: str) -> str:
-    """Return the cache key ``name:operand:...``. A SHA-256 hash replaces operands of over 200 characters in total."""
+    """Return the cache key ``name:operand:...``.
+
+    If the operands and the colons between them have over 200 characters in total, a SHA-256 hash replaces them.
+    """
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -113,10 +116,11 @@ def _invalid(name: str, problem: str) -> InvalidInput:
 
 
 def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
-    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101, which must be at least ``least``.
+    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101.
 
-    Raises InvalidInput if the literal is missing or of another form, if it has over ``most`` characters, and if its
-    exponent makes more digits than MAX_LITERAL and than the literal's own characters.
+    Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, or if the number
+    is below ``least``. A literal with an exponent also raises InvalidInput if, written without the exponent, it would
+    have over MAX_LITERAL digits and more digits than the literal has characters.
     """
     text = _required(raw, name, most)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
@@ -125,7 +129,10 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int =
 
 
 def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
-    """Return the integer of a literal, which may have a sign. Raises InvalidInput as ``parse_natural`` does."""
+    """Return the integer of a literal, which may have a sign.
+
+    Raises InvalidInput for the same reasons as ``parse_natural``, except that no number is too small.
+    """
     text = _required(raw, name, most)
     if INTEGER.fullmatch(text):
         value = _magnitude(name, text.lstrip("+-"))
@@ -148,7 +155,8 @@ def _magnitude(name: str, text: str) -> int:
 def size_of(literal: str) -> int:
     """Return roughly how many digits a literal stands for: its characters plus the magnitude of its exponent.
 
-    An exponent of over five digits counts as 20,000.
+    An exponent of over five digits counts as 20,000. A hexadecimal literal may count for too much, because the digit e
+    is taken for the beginning of an exponent.
     """
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):
@@ -159,8 +167,8 @@ def size_of(literal: str) -> int:
 def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral:
     """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``.
 
-    Raises InvalidInput if the literal is missing or of another form, if it has over ``most`` characters or the
-    denominator 0, and if its exponent is beyond ±10^18.
+    Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, if its
+    denominator is 0, or if its exponent is beyond ±10^18.
     """
     match = RATIONAL.fullmatch(_required(raw, name, most))
     if match is None:
