@@ -80,6 +80,7 @@ HOSTILE: dict[str, Forge] = {
     "the issuer with a slash": lambda idp, nonce: idp.signed(idp.claims(nonce, iss=idp.issuer + "/")),
     "another sign-in's nonce": lambda idp, _: idp.signed(idp.claims("another nonce")),
     "a nonce of another type": lambda idp, nonce: idp.signed(idp.claims(nonce, nonce=[nonce])),
+    "a lone surrogate as the nonce": lambda idp, _: idp.signed(idp.claims("\ud800")),
     "no nonce": lambda idp, nonce: idp.signed(idp.claims(nonce, nonce=None)),
     "no subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub=None)),
     "an empty subject": lambda idp, nonce: idp.signed(idp.claims(nonce, sub="")),
@@ -91,6 +92,7 @@ HOSTILE: dict[str, Forge] = {
     "not yet valid": lambda idp, nonce: idp.signed(idp.claims(nonce, nbf=int(time()) + 300)),
     "issued in the future": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=int(time()) + 300)),
     "issued long ago": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=int(time()) - 3600)),
+    "a text as the time of issue": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=str(int(time())))),
     "no time of issue": lambda idp, nonce: idp.signed(idp.claims(nonce, iat=None)),
     "alg none": lambda idp, nonce: idp.unsigned(idp.claims(nonce)),
     "no signature": lambda idp, nonce: idp.unsigned(idp.claims(nonce), "RS256"),
@@ -110,6 +112,7 @@ HOSTILE: dict[str, Forge] = {
         )
     ),
     "no token": lambda *_: "a.b.c",
+    "a lone surrogate in the token": lambda *_: "\ud800.b.c",
     "a long token": lambda idp, nonce: idp.signed(idp.claims(nonce, padding="x" * 40_000)),
 }
 
@@ -141,6 +144,12 @@ async def test_a_key_for_other_uses_signs_nothing(
             client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce), idp.other_key, kid="two")
         )
     assert answer.status_code == 401
+
+
+async def test_an_unreadable_key_is_left_out(client: httpx.AsyncClient, provider: HostileProvider) -> None:
+    """A key with an algorithm that is no text does not keep the provider's other keys from being used."""
+    provider.keys.insert(0, {**provider.keys[0], "kid": "two", "alg": [1]})
+    assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 200
 
 
 async def test_new_keys_are_read_when_they_are_needed(client: httpx.AsyncClient, provider: HostileProvider) -> None:

@@ -64,7 +64,7 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
         if isinstance(key, dict) and key.get("kty") != "oct" and key.get("use", "sig") == "sig":
             try:
                 found.append(jwt.PyJWK.from_dict(key))
-            except jwt.PyJWTError:
+            except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError):
                 continue
     return found
 
@@ -80,7 +80,7 @@ def key_id_of(token: str) -> str | None:
         if len(token) > LONGEST_TOKEN:
             raise jwt.DecodeError("too long")
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError) as error:  # ValueError: a lone surrogate
         raise refused("it is not a signed token") from error
     if header.get("alg") not in ALGORITHMS:
         raise refused("its algorithm is not accepted")
@@ -115,12 +115,12 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
 
 def _identity(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> Identity:
     """Make the checks that PyJWT does not make, and return the identity. Raises Unauthorized if a check fails."""
-    given, subject = claims["nonce"], claims["sub"]
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+    given, subject, issued = claims["nonce"], claims["sub"], claims["iat"]
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(errors="replace"), nonce.encode()):
         raise refused("its nonce is of another sign-in")
     if claims["aud"] not in (client_id, [client_id]) or claims.get("azp", client_id) != client_id:
         raise refused("it is for other clients too")
-    if claims["iat"] < time() - _OLDEST_SECONDS:
+    if not isinstance(issued, int | float) or issued < time() - _OLDEST_SECONDS:
         raise refused("it was issued long ago")
     if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= LONGEST_SUBJECT):
         raise refused("its subject is not 1 to 255 printable ASCII characters")
