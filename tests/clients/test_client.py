@@ -68,7 +68,7 @@ def test_a_summary_has_the_ends(calc: Client) -> None:
 
 
 def test_problems_are_raised_as_their_classes(calc: Client) -> None:
-    """Each of these problems has its exception: invalid operands, no value, a result above the limit."""
+    """Invalid operands, an undefined power and a result above the limit each raise an exception class of their own."""
     with pytest.raises(ValidationError) as invalid:
         calc.fibonacci(-1)
     assert [error.pointer for error in invalid.value.errors] == ["/input/n"]
@@ -80,7 +80,7 @@ def test_problems_are_raised_as_their_classes(calc: Client) -> None:
 
 
 def test_a_long_result_is_downloaded_when_it_is_wanted(calc: Client, tmp_path: Path) -> None:
-    """A long result is downloaded only when it is saved or read, and both give all digits of one calculation."""
+    """The digits of a long result are downloaded only when they are saved or read; one calculation is recorded."""
     calculation = calc.fibonacci(LONG)
     assert (calculation.digits, calculation._held) == (LONG_DIGITS, [])
     positions: list[tuple[int, int | None]] = []
@@ -116,7 +116,7 @@ def test_a_key_that_may_only_calculate_gets_long_results_at_once(calc: Client, s
 
 
 def test_a_batch_of_any_size_is_answered_in_order(calc: Client) -> None:
-    """A batch that is too large for one request is sent in several; a failed item yields its exception in its place."""
+    """A batch that is too large for one request is sent in several; the result of a failed item is its exception."""
     items = [{"operation": "fibonacci", "input": {"n": n, "mod": 1_000}} for n in range(1_500)]
     items[1_200] = {"operation": "pow", "input": {"x": 0, "y": -1}}
     results = calc.batch(items)  # type: ignore[arg-type]  # a dict of these types is no TypedDict

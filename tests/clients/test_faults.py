@@ -98,7 +98,7 @@ def test_a_whole_answer_to_a_range_is_understood(faulty: Client, proxy: FaultyPr
 
 
 def test_a_download_goes_on_after_a_crash(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """After a failed download, the next one of the same calculation continues its file."""
+    """After a failed download, the next download of the same calculation continues the partial file."""
     calculation = faulty.fibonacci(LONG)
     path = f"/calculations/{calculation.id}/digits"
     proxy.faults = [Fault(path, cut=400_000)] + [Fault(path, cut=-1)] * QUICK.attempts

@@ -15,7 +15,7 @@ from pycalc_client.numbers import Rational, Value, integer_of, literal, value_of
 @pytest.mark.parametrize("digits", [1, 1_999, 2_000, 2_001, 4_000, 4_001, 12_345, 100_000])
 @pytest.mark.parametrize(("sign", "base"), [("", 10), ("-", 10), ("", 7), ("", 36)])
 def test_integers_of_any_length_are_converted(digits: int, sign: str, base: int) -> None:
-    """Digits of any length are converted to the same integer as by GMP, and Python's own limit is not changed."""
+    """Digits of any length are converted to the same integer as by GMP, without changing Python's limit on digits."""
     limit = sys.get_int_max_str_digits()
     text = sign + ("1203546" * (digits // 7 + 1))[:digits]
     assert integer_of(text, base) == int(gmpy2.mpz(text, base))

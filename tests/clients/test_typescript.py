@@ -6,5 +6,5 @@ from deploy.api.typescript import TYPES, header
 
 
 def test_types_are_those_of_the_document() -> None:
-    """The file has the digest of the current schemas and problem types. If not, run ``make client-types``."""
+    """The file begins with the digest of the current schemas and problem types. If not, run ``make client-types``."""
     assert TYPES.read_text().startswith(header())
