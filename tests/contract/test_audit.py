@@ -83,7 +83,7 @@ async def test_filters_select(audit: SqlAuditStore) -> None:
 
 
 async def test_the_clock_selects_even_where_an_id_is_ahead(audit: SqlAuditStore) -> None:
-    """Time filters use an entry's time, although its id may be some seconds ahead of it."""
+    """Time filters use an entry's own time, even if the time in its id is some seconds ahead."""
     ahead = entry(100_000)._replace(id=first_id_of_ms(104_999))
     await audit.append([ahead])
     assert await audit.page(AuditFilter(since=at(100_000), until=at(100_001)), None, 10) == [ahead]
@@ -107,7 +107,7 @@ async def test_the_database_refuses_a_change(database: Database, audit: SqlAudit
 
 
 async def test_a_change_and_its_entry_are_stored_together(database: Database, audit: SqlAuditStore, ada: User) -> None:
-    """A refused change stores no entry; a change or deletion stores its entry with the account's name as registered."""
+    """A refused change stores no audit entry. A change or deletion stores one, with the name as it was registered."""
     users = SqlUserStore(database)
     added, changed, deleted = (entry(number, action, "root", "ADA") for number, action in enumerate("abc", 1))
     await users.add(ada, audit=added)

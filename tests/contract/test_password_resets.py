@@ -34,7 +34,7 @@ def resets(database: Database) -> SqlPasswordResetStore:
 
 @pytest.fixture
 async def ada(database: Database, resets: SqlPasswordResetStore, bystander: User) -> User:
-    """Return an account with a session and the password reset FIRST."""
+    """Return an account with a session and a password reset."""
     user = User(ids.next(), "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
     await SqlUserStore(database).add(user)
     await SqlSessionStore(database).open(NewSession(SESSION, user.id, "hash", FIRST, FIRST, NOW), LIMITS)

@@ -41,7 +41,7 @@ async def ada(database: Database, bystander: User) -> User:
 
 
 async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> bytes:
-    """Open a session whose refresh token's hash is FIRST, and return its id."""
+    """Open a session with its first refresh token, and return the session's id."""
     identity = ids.next()
     await sessions.open(NewSession(identity, user.id, user.password_hash, FAMILY, FIRST, now_ms), LIMITS)
     return identity

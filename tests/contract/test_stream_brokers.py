@@ -39,7 +39,7 @@ async def test_events_wait_for_the_first_consumer(another: Another) -> None:
 
 
 async def test_a_commit_is_of_its_batch_and_those_before(another: Another) -> None:
-    """Events received after the committed batch are delivered to another member when this one leaves."""
+    """After a member leaves, another one receives the events that followed the last committed batch."""
     stream, (first, second) = await another(), (numbered(ADA, range(1)), numbered(BOB, range(1, 2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:
         batches = []
@@ -69,7 +69,7 @@ async def test_a_killed_member_s_events_come_again(url: str, another: Another) -
 
 @pytest.mark.parametrize("url", each(REAL), indirect=True)
 async def test_a_member_that_was_away_goes_on(url: str, another: Another) -> None:
-    """A member that hung until another one got its events survives its own late commit, and rejoins the group."""
+    """A member that hangs loses its events to another one. Its late commit does no harm, and it rejoins the group."""
     publisher = await another()
     await publisher.publish(numbered(ADA, range(3)))
     with group_member(url, USAGE_GROUP) as absent:

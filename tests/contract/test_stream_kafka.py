@@ -163,7 +163,7 @@ async def read_on(member: Member) -> None:
 async def test_a_topic_that_is_deleted_meanwhile(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A deleted topic is created again, unless the URL has ``create=false``: then the stream is unavailable."""
+    """A deleted topic is created again; with ``create=false``, the stream is unavailable instead."""
     strict, stream = (opened(real_kafka.url(topic, options), seconds=2.0) for options in ("create=false", ""))
     *first, second = numbered(ADA, range(51))
     async with stream.consume(USAGE_GROUP) as member, asyncio.timeout(3 * SECONDS):
@@ -206,7 +206,10 @@ def make_anew(admin: AdminClient, topic: str) -> None:
 async def test_a_topic_made_anew_is_read_from_its_beginning(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """A recreated topic is read from its beginning, even after a late commit for the old topic; members must rejoin."""
+    """A recreated topic is read from its beginning, even after a late commit for the old topic.
+
+    Members of the old topic get an error, and must rejoin.
+    """
     stream = opened(real_kafka.url(topic, "partitions=1"))
     old, new = numbered(ADA, range(5)), numbered(ADA, range(5, 15))
     await stream.publish(old)

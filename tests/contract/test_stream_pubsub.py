@@ -282,7 +282,7 @@ def service_account(folder: Path) -> Path:
 
 
 async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Without rights to subscriptions or to create topics, each user's events are still sent in one request."""
+    """With no right but to publish, pings succeed, and the events of each user are sent in one request."""
     faked_pubsub.make_topic(topic)
     faked_pubsub.failures = dict.fromkeys(("GetSubscription", "CreateSubscription", "CreateTopic"), DENIED)
     stream = opened(faked_pubsub.url(topic))
@@ -318,7 +318,7 @@ async def test_an_invalid_event_is_refused_alone(faked_pubsub: FakePubSub, topic
 async def test_a_service_that_does_not_take_events(
     faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
 ) -> None:
-    """After these errors no event counts as refused: the stream is unavailable until Pub/Sub accepts events again."""
+    """While Pub/Sub answers with an error such as UNAVAILABLE, the stream is unavailable, and no event is refused."""
     stream = opened(faked_pubsub.url(topic), seconds=1.0)
     events = numbered(ADA, range(2))
     faked_pubsub.failures["Publish"] = grpc.StatusCode[status]

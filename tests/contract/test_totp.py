@@ -60,7 +60,7 @@ async def enrolled(database: Database, factors: SqlTotpStore, user: User) -> byt
 
 
 async def test_a_secret_is_replaced_until_it_is_confirmed(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A new offer replaces an unconfirmed secret; a confirmed one stays, and the account then has ``totp`` set."""
+    """A new secret replaces an unconfirmed one, but not a confirmed one. Confirming sets ``totp`` in the account."""
     session = await session_of(database, ada)
     assert await factors.of_user(ada.id) is None
     await factors.offer(ada.id, SECRET)
@@ -97,7 +97,7 @@ async def test_an_ended_session_confirms_nothing(database: Database, factors: Sq
 async def test_turning_it_on_or_off_ends_the_other_sessions(
     database: Database, factors: SqlTotpStore, ada: User
 ) -> None:
-    """Turning the second factor on or off keeps the asking session, ends all others, and records a revocation."""
+    """Turning the second factor on or off ends all sessions but the one that does so, and records a revocation."""
     sessions, revocations = SqlSessionStore(database), SqlRevocationStore(database)
     other = await session_of(database, ada)
     before = await revocations.newest()
@@ -133,7 +133,7 @@ async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
 
 
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A time step is accepted once, and never after a later one; an accepted use can replace the stored secret."""
+    """A time step is accepted only if later than the last accepted one; the same call can replace the stored secret."""
     await enrolled(database, factors, ada)
     assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
     uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]

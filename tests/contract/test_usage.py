@@ -139,7 +139,7 @@ class TestDeadLetters:
 
 
 async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
-    """Forgetting deletes event ids below a bound in batches; totals stay, and later events still count only once."""
+    """Event ids below a bound are deleted in batches; totals stay, and later events are not counted again."""
     uses = [use() for _ in range(7)]
     await usage.count(uses)
     totals = await usage.totals(ALL, 10)
