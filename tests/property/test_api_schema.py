@@ -38,7 +38,7 @@ def person(server: Server) -> Person:
 
 
 def document_with_short_parameters() -> dict[str, Any]:
-    """Return the OpenAPI document with ``LONGEST`` as the limit of each longer parameter.
+    """Return the OpenAPI document, with higher limits on the length of a parameter lowered to 1,000 characters.
 
     A URL with an operand of a million characters takes its sender seconds to encode. ``make check-api`` sends some.
     """

@@ -48,7 +48,10 @@ def slowness() -> float:
 
 
 def is_good(plan: Plan) -> bool:
-    """Return whether one of several attempts takes the estimated time within FACTOR, or is too short to be judged."""
+    """Return whether one of several attempts takes the estimated time within a factor of four.
+
+    A computation that is too short to be judged is good.
+    """
     for _ in range(ATTEMPTS):
         measured = taken(plan)
         if max(measured, plan.seconds) < JUDGED_SECONDS / FASTEST:

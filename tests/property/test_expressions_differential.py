@@ -50,7 +50,7 @@ def fraction_of(text: str) -> Fraction | bool:
 def compared(trees: Iterable[Drawn]) -> tuple[int, int, int]:
     """Compare the value of each expression tree with the one that Python's fractions give, and return three counts.
 
-    The counts are the trees that agree, those of them without a value, and the trees whose value a limit refuses. Trees
+    The counts are: how many trees agree, how many of these have no value, and how many trees a limit refuses. Trees
     that are too large for the fractions are skipped.
     """
     agreed = without = refused = 0
@@ -75,7 +75,10 @@ def compared(trees: Iterable[Drawn]) -> tuple[int, int, int]:
 
 
 def test_values_are_those_of_fractions() -> None:
-    """Expressions have the value that Python's fractions give, or none in both; limits refuse fewer than 1 %."""
+    """Expressions have the value that Python's fractions give, or no value if these give none.
+
+    Limits refuse fewer than 1 % of the expressions.
+    """
     agreed, _, refused = compared(islice(drawn(), SHORT))
     assert agreed > SHORT * 0.8
     assert refused < SHORT * 0.01
