@@ -25,7 +25,10 @@ def spread(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_delay_is_up_to_twice_as_long_after_each_failure(spread: list[float]) -> None:
-    """The longest delay is 0.2 s at first, or as the caller says. It doubles up to 65,536 times that or to a limit."""
+    """The longest delay begins with 0.2 s, or as the caller says, and doubles with each failure.
+
+    It grows up to the caller's limit, but at most to 65,536 times the first delay.
+    """
     assert [full_jitter(failures, 1e9) for failures in (1, 2, 3, 16, 17, 18, 10**6)] == pytest.approx(
         [0.2, 0.4, 0.8, 6_553.6, 13_107.2, 13_107.2, 13_107.2]
     )

@@ -144,7 +144,7 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
 
 
 async def test_the_command_line_s_first_admin_uses_up_the_token(tmp_path: Path) -> None:
-    """An admin that the command line makes uses up the bootstrap token; another one needs no token."""
+    """The command line creates admins without a token; the first of them makes the bootstrap token invalid."""
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)

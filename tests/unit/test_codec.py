@@ -67,7 +67,7 @@ def test_the_bytes_of_format_1_stay() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """An encoded result takes less than 1,000 bytes plus the length of its text, or 43 % of it if the text is long.
+    """An encoded result takes less than 1,000 bytes plus its text's length, or plus 43 % of the length of a long text.
 
     A text as long as F(10^7) takes less than 900,000 bytes.
     """
@@ -160,7 +160,7 @@ def test_a_decompression_bomb_uses_little_memory(window_log: int, reason: str) -
 
 
 def test_the_stored_text_is_the_text() -> None:
-    """If the history stores the whole text, which is then among the facts, the encoded result has it only once."""
+    """If the history stores the whole text of a result, the encoded result contains this text only once."""
     written = result(b"354224848179261915075")
     assert encode(NAME, written).count(b"354224848179261915075") == 1
     assert decode(NAME, encode(NAME, written), LONGEST).facts.stored == "354224848179261915075"

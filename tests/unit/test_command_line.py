@@ -47,7 +47,7 @@ def test_only_services_skip_the_interpreters_shutdown(
     """
 
     class Ended(Exception):
-        """Stands for the immediate end of the process."""
+        """An exception in place of the immediate end of the process."""
 
     def end(status: int) -> None:
         raise Ended(status)

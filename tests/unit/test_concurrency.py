@@ -90,7 +90,7 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """Slots have sizes: a key gets a slot only if its slots, with the new one, are no larger than what is free."""
+    """Slots have sizes: all slots of a key, with a new one, may together be no larger than the size that is free."""
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None

@@ -114,7 +114,10 @@ def fill(connection: socket.socket) -> None:
 
 
 def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
-    """If a client reads nothing for 20 s, twice the application's limit, its connection is ended; idle ones stay."""
+    """If a client reads none of its data for 20 s, its connection is ended; connections without data stay.
+
+    The application's own limit is half as long.
+    """
     server = Server(stack)
     _, connection = server.connect(buffer=4_096)
     idle = server.connect()

@@ -44,7 +44,7 @@ class Pages:
 
 
 class Client:
-    """A client that reads the head and ``reads`` parts of the body, by default all; ``gone`` disconnects it."""
+    """A client that reads the header and ``reads`` parts of the body, by default all; ``gone`` makes it disconnect."""
 
     def __init__(self, *, reads: int | None = None) -> None:
         self.messages: list[Message] = []

@@ -277,7 +277,7 @@ async def test_a_failed_export_releases_its_slot(
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
-    The shortest time of a full read, doubled, counts as the export's own work. Reads of less than a page are not
+    Twice the time of the shortest full read counts as the export's own work. Reads of less than a page are not
     measured.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))

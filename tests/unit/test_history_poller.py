@@ -264,7 +264,7 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 @in_virtual_time
 async def test_a_client_can_resume_from_the_marker() -> None:
-    """Events that are not delivered yet when a stream begins come after its marker, also after resuming from it."""
+    """Events not yet delivered when a stream begins follow its marker, also if a client resumes from the marker."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])

@@ -1,4 +1,4 @@
-"""Idempotency keys with a history in memory, and the stored form of a batch's problems."""
+"""Idempotency keys with a history in memory, and the stored form of a batch's problem documents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_keys_differ_by_user_name_and_request() -> None:
 
 @pytest.mark.parametrize("items", [2, 3, 5, 21, 1_000])
 def test_problems_never_exceed_their_bound(items: int) -> None:
-    """Problems of any type and length fit into the limit when packed, and are unpacked as they were answered."""
+    """Packed problem documents of any type and length fit into the limit; unpacking returns those that were sent."""
     slugs = list(STATUS)
     problems = {
         place: {
@@ -62,6 +62,6 @@ def test_problems_never_exceed_their_bound(items: int) -> None:
 
 
 def test_a_batch_without_problems_stores_none() -> None:
-    """A batch without problems stores none."""
+    """If a batch has no problem documents, None is stored for them."""
     assert packed({}, 5) == (None, {})
     assert unpacked(None) == {}

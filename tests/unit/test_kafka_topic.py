@@ -61,7 +61,7 @@ async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPa
 
 
 class Admin:
-    """A fake Kafka administrator that gives these answers in turn and repeats the last one."""
+    """A fake Kafka administrator. Each look at a topic reports the next of ``faults``; the last one is repeated."""
 
     def __init__(self, *faults: str | None, controller: int = 1, refusal: str | None = None) -> None:
         self.faults = list(faults)
@@ -71,7 +71,7 @@ class Admin:
         self.looks = 0
 
     def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
-        """Describe a topic whose second partition has this fault."""
+        """Describe a topic whose second partition has the next fault."""
         self.looks += 1
         fault = self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
         error = None if fault is None else KafkaError(getattr(KafkaError, fault))

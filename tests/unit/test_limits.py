@@ -359,7 +359,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_refused_calculation_makes_two_round_trips() -> None:
-    """If the limit has no room for a block, counting takes two round trips: one with a block, and one without."""
+    """If the limit has no room for further calculations in advance, counting takes a second round trip without them."""
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
@@ -437,7 +437,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 
 
 async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() -> None:
-    """After the end of a longer window, a calculation counted in advance shows the reset of the next such window."""
+    """If the hour ends before a calculation counted in advance is made, its reset time is that of a whole new hour."""
     clock = Clock()
     limit = calculation_rate("1000/minute; 10000/hour", clock)
     await limit.spend(b"ada")

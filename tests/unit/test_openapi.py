@@ -180,7 +180,7 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
 
 
 def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) -> None:
-    """Each example of a problem has the type and the status under which it is listed, and its error class's title."""
+    """Each example of a problem document has the type, the status and the title of the error that it illustrates."""
     titles = {
         kind.code: kind.title
         for kind in vars(errors).values()
@@ -297,7 +297,7 @@ def test_servers_and_tags_are_described(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_documents_the_problems_of_its_method_its_body_and_its_caller(document: dict[str, Any]) -> None:
-    """Each operation documents the problems that its method, its request body and its authentication may cause."""
+    """Each operation documents the problem types to which its method, request body and authentication may lead."""
     for name, operation in operations(document).items():
         contents = [response.get("content", {}) for response in operation["responses"].values()]
         found = {

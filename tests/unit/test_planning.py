@@ -125,7 +125,7 @@ def test_integers_take_no_precision(name: str) -> None:
     ],
 )
 def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], options: Options) -> None:
-    """Up to 100 digits of operands and modulus are short, and so is a precision of 100.
+    """Operands and modulus of up to 100 digits in total, and a precision up to 100, are planned on the event loop.
 
     An exponent counts as the zeros that it adds.
     """
@@ -136,7 +136,10 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 
 
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
-    """A literal counts as its length plus its exponent, or plus 20,000 if the exponent has more than five digits."""
+    """The size of a literal is its length plus its exponent without the sign.
+
+    An exponent of more than five digits counts as 20,000.
+    """
     assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
         *(2, 1),
@@ -242,7 +245,7 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
     ids=["summary", "too large"],
 )
 def test_the_ends_of_a_summary_cost_as_much_as_the_summary(plan: Plan) -> None:
-    """Where only a summary is planned, a plan for the number of digits and the ends costs the same, not nothing."""
+    """If only a summary is planned, a plan for its digit count and ends has the same estimated time, above 0."""
     assert ends_of(plan).seconds == plan.seconds > 0
 
 

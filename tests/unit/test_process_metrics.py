@@ -49,7 +49,7 @@ def samples(exposition: bytes) -> dict[str, float]:
 
 
 def test_what_adds_up_is_added() -> None:
-    """Counters, histograms and most gauges are summed. A shared backlog is the maximum, a start time the minimum."""
+    """Counters, histograms and most gauges are summed. The longest backlog and the earliest start time are reported."""
     totals = Totals()
     totals.add(ONE)
     totals.add(OTHER)
@@ -68,7 +68,10 @@ def test_what_adds_up_is_added() -> None:
 
 
 def test_a_process_that_has_ended_has_no_state() -> None:
-    """The totals keep an ended process's counters but not its gauges; adding to a copy does not change the original."""
+    """Totals keep the counters of a process that has ended, but not its gauges.
+
+    Adding to a copy of totals does not change the original.
+    """
     gone = Totals()
     gone.add(ONE, ended=True)
     totals = deepcopy(gone)

@@ -28,13 +28,16 @@ def counters(answer: object) -> RedisCounters:
 
 
 async def test_a_reply_has_three_numbers_for_each_counter() -> None:
-    """The numbers say whether the amount fits, the count (at most the limit), and the milliseconds to the expiry."""
+    """A reply says whether the amount fits, the count, and the milliseconds to the expiry.
+
+    A count above the limit is returned as the limit.
+    """
     assert await counters([[1, 12, 1500]]).spend(1, [BOUND]) == [Spent(True, 10, 1.5)]
 
 
 @pytest.mark.parametrize("answer", [5, b"abc", [b"abc"], ["abc"], [5], [None], [[1, 2]], [[1, b"2", 3]]])
 async def test_a_reply_of_another_kind_is_an_error(answer: object) -> None:
-    """Any other reply raises a TypeError or ValueError, which the client reports as an unavailable server.
+    """A reply of another form raises a TypeError or ValueError, which the client reports as an unavailable server.
 
     Bytes are a sequence of numbers too, so a text of three characters must not pass for a counter.
     """

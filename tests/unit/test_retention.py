@@ -180,7 +180,7 @@ async def test_a_user_keeps_the_newest_rows() -> None:
 @pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
 @in_virtual_time
 async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
-    """A row of more than ``LONG_CHARACTERS`` characters counts as four rows of the quota."""
+    """A row of more than 700 characters counts as four rows of the quota."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -325,7 +325,7 @@ def anonymous(rows: list[HistoryRow]) -> list[bool]:
 
 @in_virtual_time
 async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_does_too() -> None:
-    """All rows of a deleted account lose the username, even late ones; then the account is dropped from the list."""
+    """Rows of a deleted account lose the username, even late ones. Then the account is no longer listed as deleted."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     async with retaining(history, deleted=store) as (running, _):

@@ -154,7 +154,7 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """``put_off`` postpones retries to 1 s from now (a twenty-fifth of 25 s), and brings none forward."""
+    """After ``put_off``, nothing is retried for 1 s, a twenty-fifth of 25 s; later retries keep their time."""
     now = 0.0
     schedule, early, late = (
         RetrySchedule(25.0, clock=lambda: now),
@@ -214,7 +214,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
 
 
 class SlowlyRefusing(ListeningStream):
-    """A stream that is unavailable for a batch of several events if it refuses all of them."""
+    """A stream that raises StreamUnavailable for a batch of several events that are all to be refused."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         if len(events) > 1 and {event.id for event in events} <= self.refused:

@@ -49,7 +49,7 @@ def filled_cache() -> TokenCache:
 
 @asynccontextmanager
 async def watching(store: MemoryRevocationStore) -> AsyncIterator[tuple[TokenCache, RevocationWatcher]]:
-    """Run a watcher of a store in virtual time; yield it after the token cache, which has tokens of Ada and Bob."""
+    """Run a watcher of a store in virtual time; yield a token cache with tokens of Ada and Bob, and the watcher."""
     token_cache = filled_cache()
     opened = RevocationWatcher(store, token_cache, Metrics(), last_seen=await store.newest(), clock=now)
     yield token_cache, opened

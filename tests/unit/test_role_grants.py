@@ -31,7 +31,7 @@ class NotedStatements:
 
 
 def granted(role: DatabaseRole, *, known: bool) -> list[str]:
-    """Return the statements that grant a role its rights; those with `` LOGIN`` are cut before it."""
+    """Return the statements that grant a role its rights, without ``LOGIN`` and the password after it."""
     connection = NotedStatements(known=known)
     grant(cast("Connection", connection), role)
     return [statement.partition(" LOGIN")[0] for statement in connection.noted]

@@ -164,7 +164,7 @@ def test_responses_take_a_quarter_of_a_small_machine(
 
 
 def test_server_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default, the responses and the workers of all server processes together may use as much as those of one."""
+    """By default, several server processes together use as much memory for responses and workers as a single one."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: 4 * 1024**3)
     one = Settings()
     four = Settings(workers=4, database_url="postgresql://127.0.0.1/pycalc")

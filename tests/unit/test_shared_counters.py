@@ -119,7 +119,7 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """If the reply is lost, an amount is refused that is above the limit, alone or added to the local counts."""
+    """After a lost reply, an amount is refused if it exceeds the limit, alone or together with the local counts."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True

@@ -45,7 +45,7 @@ async def joined(
 
 
 async def test_several_callers_are_one_piece_of_work() -> None:
-    """All callers get the same result; before, ``is_running`` returns true for their key."""
+    """All callers get the same result; while they wait, ``is_running`` returns true for their key."""
     single_flight, work = SingleFlight[str](), Work()
     assert not single_flight.is_running("key")
     callers = await joined(single_flight, work, 5)

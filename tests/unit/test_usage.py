@@ -175,7 +175,7 @@ async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
 
 @in_virtual_time
 async def test_only_stored_dead_letters_are_counted() -> None:
-    """A dead letter is counted after it is stored, and not for failed tries, so that an alert means that one exists."""
+    """The metric counts a dead letter only once it is stored, so that an alert means that a dead letter exists."""
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
     letters.failures = 5
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)

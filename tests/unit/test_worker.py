@@ -62,7 +62,7 @@ def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_f
 @pytest.mark.parametrize(("digits", "stored"), [(1, True), (999, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bool, sign: str) -> None:
-    """The facts of a result contain its text for the history if it has at most 1,000 digits, without the sign."""
+    """A result of at most 1,000 digits comes with its text for the history. The sign does not count as a digit."""
     text = sign + "7" + "0" * (digits - 1)
     args = POWER.parse({"x": f"{sign}7e{digits - 1}", "y": "1"})
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)

@@ -89,7 +89,7 @@ def value(text: str, precision: int = 0) -> str:
     ],
 )
 def test_exact_values(text: str, expected: str | None) -> None:
-    """An exact value is written as a decimal, a fraction in lowest terms, a boolean or a list; None: a DomainError."""
+    """An exact value is a decimal, a fraction in lowest terms, a boolean or a list; None stands for a DomainError."""
     if expected is None:
         with pytest.raises(DomainError):
             result(text)
@@ -227,7 +227,7 @@ def test_exponents_that_are_reduced_give_the_residues_of_the_whole_exponents() -
     ],
 )
 def test_an_exponent_that_cannot_be_reduced_is_refused_with_what_would_help(text: str) -> None:
-    """If an exponent can't be reduced, the error says for which moduli it can be."""
+    """If an exponent can't be reduced, the error says which moduli would allow this."""
     with pytest.raises(ResultTooLarge) as refused:
         EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0)
     (problem,) = refused.value.problems
@@ -235,7 +235,7 @@ def test_an_exponent_that_cannot_be_reduced_is_refused_with_what_would_help(text
 
 
 def test_the_residue_of_a_call_within_a_tree_counts_no_verification_by_a_prime() -> None:
-    """A residue of a function within an expression is estimated as cheap, with ``%`` as with ``mod``."""
+    """The residue of a factorial within a larger expression is estimated as cheap, with ``%`` and with ``mod``."""
     texts = ("1 + (10^9)! % (2^61)", "1 + (10^9)! % (2^60)", "((10^9)! mod 2^61) + 1")
     assert all(EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 0.01 for text in texts)
 

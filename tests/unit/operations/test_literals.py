@@ -111,7 +111,10 @@ def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
 
 
 def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
-    """An exponent of 10,001 digits is refused when parsed; a base only by the estimate, because ``mod`` allows it."""
+    """Parsing refuses an exponent of 10,001 digits.
+
+    A base may have so many digits with ``mod``; without, the estimate refuses the base.
+    """
     power, text = THREE["pow"], "7" * 10_001
     with pytest.raises(InvalidInput) as caught:
         power.parse({"x": "1", "y": text})

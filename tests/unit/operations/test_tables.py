@@ -60,7 +60,7 @@ def test_the_sieve_ends_with_its_limit(limit: int) -> None:
 
 @pytest.mark.parametrize(("limit", "count"), [(10**3, 168), (10**4, 1_229), (10**5, 9_592), (10**6, 78_498)])
 def test_the_number_of_primes(limit: int, count: int) -> None:
-    """The numbers of primes equal OEIS A006880."""
+    """The numbers of primes up to powers of ten equal OEIS A006880."""
     assert len(primes_up_to(limit)) == count
 
 
@@ -99,7 +99,7 @@ def test_floor_and_nearest(value: str) -> None:
 
 
 def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
-    """An undecided attempt is repeated with twice the precision, below four million bits (Ziv's strategy)."""
+    """An undecided attempt is repeated with twice the precision (Ziv's strategy), up to almost four million bits."""
     tried: list[int] = []
 
     def decides_above(bits: int) -> Callable[[IntervalArithmetic], bool | None]:

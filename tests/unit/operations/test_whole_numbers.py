@@ -141,7 +141,7 @@ def test_inverses() -> None:
 
 
 def test_a_divisor_that_two_numbers_share_is_shown_by_its_ends() -> None:
-    """Without an inverse, the error shows the common divisor, or the first and last 20 digits of one of 61 or more."""
+    """Without an inverse, the error shows the common divisor; above 60 digits, only its first and last 20 digits."""
     for digits, shown in ((60, "9" * 60), (61, "9" * 20 + "..." + "9" * 20)):
         divisor = 10**digits - 1
         with pytest.raises(DomainError, match=rf"multiples of {shown.replace('.', '[.]')}:"):
