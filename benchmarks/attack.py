@@ -40,7 +40,7 @@ def _client(server_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int]) -> None:
-    """Send requests of all SHAPES, each with a new operand, until cancelled; count their statuses."""
+    """Send expensive requests of each kind in turn, with new operands, until cancelled; count the statuses."""
     attempt = 0
     while True:
         attempt += 1
@@ -74,7 +74,7 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Request a path until a time, each time with a new number for its braces; return the latencies in seconds.
+    """Request a path until a time, each time with a new number in place of ``{}``; return the latencies in seconds.
 
     Raises HTTPStatusError for an error status.
     """

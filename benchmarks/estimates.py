@@ -37,7 +37,7 @@ class Measured(NamedTuple):
 
     @property
     def judged(self) -> bool:
-        """Return whether the computation is long enough to be judged."""
+        """Return whether the computation is long enough for its estimate to be judged."""
         return max(self.estimate, self.computing) > JUDGED_SECONDS
 
     @property
@@ -47,7 +47,7 @@ class Measured(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Return whether the measured time misses the estimate by more than TARGET_FACTOR."""
+        """Return whether the estimate is judged, and differs from the measured time by more than TARGET_FACTOR."""
         return self.judged and not 1 / TARGET_FACTOR <= self.ratio <= TARGET_FACTOR
 
 
@@ -62,9 +62,9 @@ def computing_seconds(plan: Plan) -> float:
 
 
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
-    """Plan and compute each case that has a result and does not take too long.
+    """Plan and compute each case that has a result and is not estimated to take too long.
 
-    All times are scaled so that REFERENCE takes exactly its estimate.
+    Measured times are scaled to the machine's speed, so that REFERENCE takes exactly its estimate.
     """
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:

@@ -59,7 +59,7 @@ def parameters(case: Case) -> dict[str, str]:
 
 
 def batch_of(case: Case) -> dict[str, Any]:
-    """Return a batch that repeats a case BATCHED times, or less often if a request body would get too long."""
+    """Return a batch that repeats a case BATCHED times, or fewer times if the request body would get too long."""
     names = {"pow": ("x", "y")}.get(case.operation, ("n",))
     given = {**dict(zip(names, case.literals, strict=True)), **parameters(case)}
     size = sum(map(len, given.values())) + 100

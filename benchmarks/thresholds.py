@@ -45,9 +45,9 @@ def seconds(task: Task) -> float:
 
 
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of F(n), a task that computes F(n) by GMP, and a function.
+    """Return the number of digits of F(n), a task that computes F(n) by GMP, and a maker of tasks that use ``decimal``.
 
-    The function takes a number, and returns a task that does this many of the last doublings by ``decimal``.
+    The maker takes a number, and returns a task that does this many of the last doublings by ``decimal``.
     """
     return (
         fibonacci_digits(n),
@@ -57,9 +57,9 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of n!, a task that computes n! by GMP, and a function.
+    """Return the number of digits of n!, a task that computes n! by GMP, and a maker of tasks that use ``decimal``.
 
-    The function takes a number, and returns a task that does this many of the last squarings by ``decimal``.
+    The maker takes a number, and returns a task that does this many of the last squarings by ``decimal``.
     """
     return (
         factorial_digits(n),
@@ -69,9 +69,9 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 
 
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
-    """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a function.
+    """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a maker of tasks that use ``decimal``.
 
-    The function takes a number, and returns a task that does this many of the last squarings by ``decimal``.
+    The maker takes a number, and returns a task that does this many of the last squarings by ``decimal``.
     """
     return (
         int(n * LOG_3) + 1,
@@ -112,7 +112,7 @@ def checked(operation: Operation[Any], args: Any, precision: int) -> bool:
 
 
 def residues() -> None:
-    """Print the seconds for n! mod p by the step algorithm, and by computing n! with GMP and dividing once."""
+    """Print the seconds for n! mod p by ``factorial_by_steps``, and by computing n! with GMP and dividing once."""
     prime = random_prime()
     for n in (500, 1_000, 2_000, 4_000, 8_000, 10**5, 10**6, 10**7):
         steps, product = medians([partial(factorial_by_steps, n, prime), partial(product_residue, n, prime)])
