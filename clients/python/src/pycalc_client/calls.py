@@ -46,7 +46,7 @@ class Call:
 
 
 class Answer(NamedTuple):
-    """A successful answer; ``content`` is only its beginning unless it is ``whole``."""
+    """A successful answer; if ``whole`` is false, ``content`` is only the beginning of the body."""
 
     headers: httpx.Headers
     content: bytes

@@ -75,7 +75,7 @@ class Transfer:
         return new
 
     def end(self) -> None:
-        """Note that the response ended properly, which gives the length of a response that did not state it."""
+        """Note that the response ended properly; if it did not state its length, the bytes received are all of them."""
         if self.total is None:
             self.total = self.position
 
@@ -120,13 +120,16 @@ class PartFile:
             self._part.unlink()
 
     def discard(self) -> None:
-        """Delete an incomplete file whose bytes are wrong."""
+        """Close and delete the file ``NAME.ID.part``, whose bytes are wrong."""
         self._file.close()
         self._part.unlink()
 
 
 class Progress:
-    """A display of a download's progress: on standard error, by a function of the received and total bytes, or none."""
+    """A display of a download's progress on standard error, by a given function, or not at all.
+
+    The function is called with the number of bytes received, and with the total, which is None if it is unknown.
+    """
 
     def __init__(self, show: bool | Callable[[int, int | None], None]) -> None:
         self._show = (_show_on_terminal if show else None) if isinstance(show, bool) else show

@@ -190,7 +190,7 @@ class RequestTimeout(ProblemError):
 class Conflict(ProblemError):
     """The request contradicts the stored state: for example, a name is taken.
 
-    Or a request with the same Idempotency-Key is still running, or the key has just expired.
+    Another cause is an Idempotency-Key that has just expired, or whose first request is still running.
     """
 
     slug = "conflict"
