@@ -23,7 +23,7 @@ _JSON: dict[str, type | tuple[type, ...]] = {"string": str, "boolean": bool, "in
 
 @dataclass(slots=True)
 class Comparison:
-    """The result of a comparison: the description's revision, the number of fields compared, and the problems."""
+    """The result of a comparison: the description's revision, the number of compared fields, and the mistakes found."""
 
     revision: str
     fields: int = 0
@@ -44,7 +44,7 @@ def compare(plan: Mapping[str, Any]) -> Comparison:
 
 
 def _compared(schemas: Any, message: str, values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each field that is set, with its problem, or an empty text if there is none."""
+    """Yield the path of each field that is set, and what is wrong with the field, or an empty text if nothing is."""
     for name, value in values.items():
         if value is None or value in ([], {}):
             continue

@@ -1,7 +1,7 @@
 """A Terraform provider that has only the schema of Google's provider, with which Terraform validates and plans offline.
 
 Terraform finds this provider by TF_REATTACH_PROVIDERS and downloads nothing. In its plans, attributes that only Google
-can compute are unknown. It omits the checks that Google's provider makes beyond its schema.
+can compute are unknown. The checks that Google's provider makes beyond its schema are missing.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ class _Module:
 
 
 def _object(block: Block) -> object:
-    """Return the object type of a block, by which computed attributes describe their nested values."""
+    """Return a block as an object type in Terraform's notation, for computed attributes with nested values."""
     attributes = {name: attribute.type for name, attribute in block.attributes.items()}
     nested = {name: [nested.nesting, _object(nested.block)] for name, nested in block.blocks.items()}
     return ["object", attributes | nested]

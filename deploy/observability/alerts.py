@@ -11,7 +11,7 @@ RUNBOOK = "docs/operations.md"
 
 
 class Alert(NamedTuple):
-    """An alerting rule; ``page`` wakes someone, ``ticket`` can wait until the day."""
+    """An alerting rule. The severity ``page`` wakes someone, and ``ticket`` can wait until the morning."""
 
     name: str
     severity: Literal["page", "ticket"]
