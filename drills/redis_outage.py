@@ -108,7 +108,7 @@ def _word(client: httpx.Client) -> str:
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Call ``step``; return the latencies of each service's next answers, even to requests sent before the call."""
+    """Call ``step``; return the latencies of each service's next answers, including those to earlier requests."""
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests

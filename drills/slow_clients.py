@@ -53,7 +53,7 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open the connections, and report when each port was opened; then send or read one byte a second on each."""
+    """Open connections and report the time of each, by its local port; then send or read a byte a second on each."""
     os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
@@ -74,7 +74,7 @@ def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pip
 
 @contextmanager
 def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterator[dict[int, float]]:
-    """Run the slow clients during the ``with`` block; yield the time at which each port was opened."""
+    """Run the slow clients during the ``with`` block; yield the time at which each connection opened, by local port."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     arguments = (server.port, KINDS[kind](token), connections, kind == "readers", remote)
@@ -138,7 +138,7 @@ def _p99(latencies: list[float]) -> float:
 
 
 def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
-    """Measure ordinary clients for ``seconds`` seconds alone, and as long beside clients that send or read slowly."""
+    """Measure ordinary clients for ``seconds`` seconds alone, then again beside clients that send or read slowly."""
     with pycalc() as server, ExitStack() as attacks:
         token = log_in(server)
         asyncio.run(_others(server.port, token, 1))

@@ -1,7 +1,7 @@
 """A drill that sends SIGTERM under load: each accepted request is answered, and the process exits in time with 0.
 
-A request is accepted once the service has read it. A request may also reach a connection just as the service closes it.
-Then its client gets no byte of an answer, no row is recorded, and HTTP allows a retry (RFC 9112 §9.3.1).
+A request is accepted once the service has read it. But a request can reach a connection just as the service closes it.
+Then the client gets no byte of an answer, no row is recorded, and HTTP allows a retry (RFC 9112 §9.3.1).
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class _Stops:
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop ``rounds`` servers under load, every second one by two signals; after every fifth, stop one at its start."""
+    """Stop ``rounds`` servers under load; every other one gets a further signal if it still runs.
+
+    After every fifth server, another one is stopped during its start.
+    """
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()
         start = partial(pycalc, data=data, port=port, log=data / "log", compute_workers="1")

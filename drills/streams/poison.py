@@ -142,7 +142,7 @@ async def too_large(running: Scene) -> tuple[Exchange, str]:
 
 
 def _requeue(where: Place, *numbers: int) -> int:
-    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status, 1 for no letters."""
+    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status, or 1 without letters."""
     with TemporaryDirectory(prefix="drill-") as data:
         environment = {**os.environ, **settings_of(Path(data), 0, **where.settings)}
         command = [sys.executable, "-m", "pycalc", "dead-letters", "requeue"]

@@ -44,7 +44,7 @@ class Topic:
     def overtaken(self) -> int:
         """Return how many events were first delivered after a later event of the same user.
 
-        Ids grow in the order of commits if only one process records.
+        The comparison is by id, so it is valid only if a single process records: then ids grow in commit order.
         """
         newest: dict[str, str] = defaultdict(str)
         seen: set[str] = set()
