@@ -87,7 +87,10 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
 
 
 def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
-    """A refused option is marked only while the address has it; beside an operation's form, its error is an alert."""
+    """A refused option is marked only while the page's address contains the option.
+
+    Beside an operation's form, the error is shown as an alert.
+    """
     console.goto("/?expression=255&base=99")
     console.get_by_role("button", name=CALCULATE, exact=True).click()
     base = console.get_by_label("base")
@@ -120,7 +123,7 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 
 
 def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
-    """An expression's precision and base are kept in the address; an invalid one opens the closed options again."""
+    """An expression's precision and base are kept in the address; if one is refused, the closed options open again."""
     console.get_by_text("Options", exact=True).click()
     precision, base = (console.get_by_label(name, exact=True) for name in ("precision", "base"))
     precision.fill("30")
@@ -287,7 +290,7 @@ def test_twenty_million_digits_are_shown(console: Page) -> None:
 
 
 def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:
-    """Invalid lines are not sent, the others in batches of up to 1,000; a plot and a CSV file show the answers."""
+    """Only valid lines are sent, in batches of up to 1,000; a plot and a CSV file show the answers."""
     console.goto("/console/batch")
     sizes: list[int] = []
 

@@ -158,7 +158,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
-    """The history offers no digits for a summary, and no new run if only the ends of the operands are recorded."""
+    """The history offers no digits for a summary, and no new run if the operands are recorded in abbreviated form."""
     headers = {"Authorization": f"Bearer {token}"}
     for body in (
         {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},
@@ -194,7 +194,7 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
 
 
 def test_history_opens_a_calculation_with_its_options(console: Page, context: BrowserContext, token: str) -> None:
-    """The calculator opens a row with its precision or base, and a summary in the form of its operation."""
+    """The calculator opens a row with the row's precision or base; it opens a summary in the operation's form."""
     body = {"expression": "2^0.5", "precision": 30}
     headers = {"Authorization": f"Bearer {token}"}
     assert context.request.post("/evaluate", data=body, headers=headers).status == 200
@@ -239,7 +239,7 @@ def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserCont
 
 
 def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: BrowserContext) -> None:
-    """A new key works. Renewing replaces it by a second one, removing deletes that one, and then neither key works."""
+    """A new key works. Renewing replaces it by a second key. After the second key is removed, neither works."""
     console.goto("/console/developers")
     console.get_by_role("button", name="New key").click()
     form = console.get_by_role("dialog", name="New key")
@@ -304,7 +304,7 @@ def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, usern
 
 
 def test_sessions_end_and_passwords_change(console: Page, context: BrowserContext, token: str, username: str) -> None:
-    """The button in another session's row ends it. A new password needs the current one, and then logs in."""
+    """The button in another session's row ends that session. With the current password, a new one can be set."""
     console.goto("/console/account")
     rows = console.get_by_role("table", name="Open sessions").get_by_role("row")
     expect(rows).to_have_count(3)  # the header, this session, and that of `token`

@@ -82,7 +82,7 @@ def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[http
 
 
 def test_million_is_exact_and_found_in_the_history(service: tuple[httpx.Client, Path]) -> None:
-    """F(10^6) is answered with 208,988 digits, whose ends are known; the history has the ends instead of the digits."""
+    """F(10^6) is answered with all 208,988 digits; the history has the known first and last 20 digits instead."""
     client, _ = service
     user = log_in(client, register(client))
     answer = client.get("/fibonacci/1000000", headers=user).json()

@@ -512,7 +512,7 @@ def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
 
 
 def test_forced_colours_keep_what_is_chosen_apart(console: Page) -> None:
-    """If the reader forces own colours, buttons have borders, and the selected one has the highlight colour."""
+    """If readers force their own colours, buttons have borders, and the selected one has the highlight colour."""
     console.emulate_media(forced_colors="active")
     chosen, other = (console.get_by_role("button", name=name, exact=True) for name in ("Expression", "pow"))
     for button in (chosen, other):

@@ -19,7 +19,10 @@ _LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not s
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the chosen tests in their order, and new parameters of their functions, because a mutant can change some."""
+    """Keep the chosen tests in their order, then tests of the same functions with new ids.
+
+    A mutant can change the parameters of a test, and therefore its id.
+    """
     if _CHOICE is None:
         return
     choice = json.loads(Path(_CHOICE).read_text())

@@ -33,9 +33,11 @@ class Selection:
         """Return tests that reach a line of code and together took at most ``most_seconds`` when they were recorded.
 
         Tests in files that import the line's module come first, then those that import its package; among equals,
-        faster ones come first. For a statement that runs at import, these are the tests that reach the users of its
-        names, and the tests in files that import its module. If no test reaches the line, these are the tests that
-        reach any line of its file or, if there are none, the tests in files that import the nearest package.
+        faster ones come first.
+
+        A statement that runs at import counts as reached by the tests that reach a use of its names. The tests in files
+        that import its module are added. If no test reaches a line, the tests that reach any line of its file take
+        their place. If there are none either, these are the tests in files that import the nearest package.
         """
         ranks = self._ranks(path)
         _, in_function = _statement(ast.parse(self._sources[path]), line)

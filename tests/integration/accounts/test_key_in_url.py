@@ -220,7 +220,7 @@ async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.Asyn
 
 @pytest.mark.anyio
 async def test_a_key_is_accepted_as_a_password(client: httpx.AsyncClient, key: str) -> None:
-    """HTTP Basic accepts a key as the password with any user name, but no account's password."""
+    """HTTP Basic accepts a key as the password with any user name, but refuses an account's password."""
     for user in ("", "ada", "key"):
         assert (await client.get("/fibonacci/10", auth=(user, key))).status_code == 200
     name = new_name()

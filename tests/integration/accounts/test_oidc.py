@@ -182,7 +182,10 @@ async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
 
 
 async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: Settings) -> None:
-    """An account of the provider gets no password reset. Disabled, it can't sign in; deleted, it is created anew."""
+    """An account of the provider gets no password reset, and can't sign in while it is disabled.
+
+    After its deletion, a sign-in creates a new account.
+    """
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     admin = registration(new_name(), role="admin")
     service = browser.service

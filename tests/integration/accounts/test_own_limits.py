@@ -113,7 +113,7 @@ async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin:
 
 @pytest.mark.parametrize("settings", [{"user": {"digits": "3kB/day"}, "admin": {"digits": "0"}}], indirect=True)
 async def test_a_role_has_limits(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A role's limit replaces the default one, and an account's own limit the role's; a new role applies at once."""
+    """A role's limit replaces the default, and an account's own limit replaces both; a new role applies at once."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/3999", headers=admin)).status_code == 200
     assert (await client.get("/pow/10/3999", headers=headers)).status_code == 429

@@ -150,7 +150,7 @@ async def test_no_key_does_what_needs_a_session(client: httpx.AsyncClient, sessi
 
 
 async def test_all_other_routes_need_a_credential(client: httpx.AsyncClient) -> None:
-    """Without a credential, every route is either public or answers 401."""
+    """Without a credential, public routes are served, and all other routes answer 401."""
     for right in {*KeyScope, SESSION, OF_TOOLS}:
         for method, path in requests_for(right):
             assert (await client.request(method, path, json={})).status_code == 401, path

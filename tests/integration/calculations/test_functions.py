@@ -195,7 +195,10 @@ def test_a_modulus_that_is_too_hard_is_refused(client: httpx.Client, path: str) 
 
 
 def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> None:
-    """A residue of over 1,000 digits, modulo P^30, agrees with that modulo P, the product of the primes up to 100."""
+    """A residue of over 1,000 digits, modulo P^30, agrees with the residue modulo P.
+
+    P is the product of the primes up to 100.
+    """
     base = math.prod(primes_up_to(100))
     long, short = (
         int(client.get(f"/binomial/1e18/3e17?mod={modulus}").raise_for_status().json()["result"])
@@ -277,7 +280,7 @@ def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, k
 @pytest.mark.parametrize("operation", ["gcd/12/18", "factorize/12", "iroot/12/2"])
 @pytest.mark.parametrize(("option", "lacking"), [("mod=7", "residue"), ("view=summary", "summary")])
 def test_an_ability_that_is_lacking_is_refused(client: httpx.Client, operation: str, option: str, lacking: str) -> None:
-    """An option that an operation does not support gets 422 by name, and is not in the OpenAPI document."""
+    """An option that an operation lacks gets 422 with the option's name, and is not in the OpenAPI document."""
     name, option_name = operation.partition("/")[0], option.partition("=")[0]
     sentence = f"{name} has no {lacking} without its value: leave {option_name} out."
     assert errors_of(client.get(f"/{operation}?{option}")) == [{"pointer": f"/{option_name}", "detail": sentence}]

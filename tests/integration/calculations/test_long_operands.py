@@ -38,7 +38,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 def number(seed: int, digits: int = MOST) -> str:
-    """Return a random whole number with so many digits, the same for the same seed."""
+    """Return a random whole number with ``digits`` digits, always the same for the same arguments."""
     drawn = Random(seed)  # noqa: S311  # no secret
     return drawn.choice("123456789") + "".join(drawn.choices("0123456789", k=digits - 1))
 
@@ -60,7 +60,7 @@ async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 
 
 async def user_of(client: httpx.AsyncClient, resources: Resources) -> bytes:
-    """Return the caller's user id, under which the limits count."""
+    """Return the caller's user id, which is the key of the user's limits."""
     await client.get("/me")  # after this request, the token is in the token cache
     token = client.headers["Authorization"].removeprefix("Bearer ").encode()
     user = resources.authenticator.token_cache.user_of(token)

@@ -63,7 +63,7 @@ def test_the_parameter_comes_before_the_header_field(server: Server) -> None:
 
 @pytest.mark.parametrize("query", ["format=", "format=csv", "format=text&format=text", "format=text&view=summary"])
 def test_another_format_is_invalid(server: Server, query: str) -> None:
-    """An unknown or repeated format, or text of a summary, gets 422 and is not recorded."""
+    """An unknown or repeated format, or ``format=text`` for a summary, gets 422 and is not recorded."""
     with httpx.Client(base_url=server.url) as client:
         client.headers.update(new_person(client).headers)
         answer = client.get(f"/fibonacci/100?{query}")

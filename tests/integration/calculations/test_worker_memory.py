@@ -60,7 +60,7 @@ def death(number: int) -> None:
 async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
     computer: Computer, metrics: Metrics
 ) -> None:
-    """If GMP reaches the memory limit, it aborts the worker: ComputationTimeout is raised, and later ones work."""
+    """If GMP reaches the memory limit, the worker aborts and ComputationTimeout is raised; later computations work."""
     plan = plan_for(*EXHAUSTIVE)
     with pytest.raises(ComputationTimeout, match="too much memory"):
         await computer.compute(replace(plan, memory=LITTLE), USER)

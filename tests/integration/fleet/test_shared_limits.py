@@ -190,7 +190,7 @@ async def test_without_redis_each_instance_counts_for_itself(
 
 
 async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
-    """If Redis replies late to a count of six calculations, they are counted once, by Redis; of ten, four remain."""
+    """If Redis replies late to a count of six calculations, only Redis counts them: four of the ten remain."""
     each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # now Redis knows the script
     own_redis.pause()

@@ -97,7 +97,7 @@ def counted(service: Server) -> float:
 
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server) -> None:
-    """Both processes report the sum of all calculations, which does not decrease when one is killed."""
+    """Both processes report the sum of all calculations, which does not decrease when a process is killed."""
     earlier = counted(service)
     with httpx.Client(base_url=service.url, timeout=15) as client:
         person = new_person(client)

@@ -34,7 +34,7 @@ def rows_of_age(days: int, count: int) -> list[HistoryRow]:
 
 
 def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> None:
-    """Store calculations in the database of a data folder; unless ``published``, with unpublished events."""
+    """Store calculations in a data folder's database; if ``published``, remove their events from the outbox."""
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")

@@ -139,7 +139,8 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     """With the default settings, an account's data stay below 250 MB, even if every row is as long as possible.
 
     Between two trims, a history may exceed its quota by a tenth and by one minute's rate limit. Idempotency keys
-    are kept for up to 25 hours, within which up to three daily limits can be used; those of batches include problems.
+    are kept for up to 25 hours. In this time, up to three daily limits can be used. A batch's key is stored with the
+    errors of its items.
     """
     settings = Settings()
     assert settings.history_quota is not None

@@ -250,9 +250,9 @@ def test_bad_input_is_answered_with_its_problem_and_not_recorded(server: Server,
 
 
 def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -> None:
-    """The refusal of F(10^5000 - 1) has the result's digit count: 5,000 digits, which begin as log10(phi) does.
+    """The refusal of F(10^5000 - 1) states the result's number of digits, which is itself a number of 5,000 digits.
 
-    log10(phi) = 0.20898764024997873376... (OEIS A097348).
+    This number begins with the decimals of log10(phi) = 0.20898764024997873376... (OEIS A097348).
     """
     reply = exchange(server.port, "GET", "/fibonacci/" + "9" * 5_000, person.headers)
     assert_problem(reply, Row("", 422, "result-too-large"))
@@ -283,7 +283,7 @@ def test_password_counts_to_its_last_byte(server: Server) -> None:
 
 
 def test_registration_refused_leaves_no_account(server: Server) -> None:
-    """If a registration fails because of its address, the username stays free."""
+    """If a registration fails because of its email address, the username stays free."""
     name = new_name()
     with httpx.Client(base_url=server.url) as client:
         assert client.post("/register", json=registration(name, email="nowhere")).status_code == 422

@@ -62,7 +62,7 @@ async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, co
 @pytest.mark.parametrize("path", UNCHANGING)
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
 async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncClient, path: str, coding: str) -> None:
-    """If-None-Match with the ETag of a coding gets 304 with the same ETag, and with another ETag the document."""
+    """If-None-Match with the ETag of a coding gets 304 with the same ETag; another ETag gets the document."""
     headers = {"Accept": "text/html", "Accept-Encoding": coding}
     tag = (await client.get(path, headers=headers)).headers["ETag"]
     held = await client.get(path, headers={**headers, "If-None-Match": tag})
@@ -73,7 +73,10 @@ async def test_a_good_copy_of_a_document_is_not_sent_again(client: httpx.AsyncCl
 
 
 async def test_browsers_keep_the_files_of_pages(client: httpx.AsyncClient) -> None:
-    """Browsers may keep a page's files, whose addresses contain the release, and revalidate them at other addresses."""
+    """Browsers may keep a page's files for a year, because the addresses of the files contain the release.
+
+    At an address without the release or with another one, a file must be revalidated at each use.
+    """
     named: set[str] = set()
     for page in ("/", "/docs", "/redoc", "/guide", "/docs/problems"):
         answer = await client.get(page, headers={"Accept": "text/html"})

@@ -193,7 +193,10 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     ],
 )
 def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
-    """Batches and calculations have larger limits: a body of that size is accepted, and a longer one gets the limit."""
+    """Batches and calculations have larger limits: a body of exactly the limit is accepted.
+
+    The refusal of a longer body states the limit.
+    """
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers
     assert refused(server, path, body.ljust(limit), headers, chunked=False).status == status

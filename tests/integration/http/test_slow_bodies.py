@@ -48,7 +48,7 @@ async def test_a_body_that_stops_is_answered_with_408(client: httpx.AsyncClient,
 
 
 def arriving(*parts: tuple[float, bytes]) -> Receive:
-    """Return a ``receive`` for an endless body; each part arrives so many seconds after the previous one."""
+    """Return a ``receive`` for an endless body; each part has its delay in seconds after the previous one."""
     came, loop = asyncio.Queue[bytes](), asyncio.get_running_loop()
     after = 0.0
     for seconds, part in parts:

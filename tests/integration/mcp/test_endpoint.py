@@ -125,7 +125,7 @@ async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) -> None:
-    """Of a batch, the digits quota counts only results that are sent in full, not those that are sent by their ends."""
+    """The digits quota counts only the results of a batch that are sent in full, not those sent in abbreviated form."""
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 5000)]
     params = {"name": "batch", "arguments": {"operations": operations}}
     answer = await caller.post("/mcp", json=message("tools/call", params))
@@ -148,7 +148,7 @@ async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient)
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
-    """Without an identity provider, the 401 for missing credentials names no metadata, and their path gets 404."""
+    """Without an identity provider, the 401 for missing credentials names no metadata; the metadata's path gets 404."""
     answer = await call(client)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
     assert answer.json()["type"] == "/docs/problems#unauthorized"

@@ -103,7 +103,10 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(tools: Client) -> Non
 
 
 async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None:
-    """A long result has its size, ends, SHA-256 and a resource link; the tool ``digits`` and the link return digits."""
+    """A long result has its size, its first and last digits, its SHA-256 and a resource link.
+
+    Its digits can be read with the tool ``digits``, and the first 2,000 of them by the link.
+    """
     answer = await tools.call_tool("fibonacci", {"n": "20000"})
     digits = str(gmpy2.fib(20000))
     found = answer.structured_content

@@ -60,7 +60,7 @@ def hanging() -> Iterator[str]:
 def talking(name: str) -> Iterator[str]:
     """Yield the URL of a server that replies PONG to the first command on each connection, and then sends nonsense.
 
-    If the nonsense is a number, only two connections get the PONG, because a counter would accept the number.
+    If the nonsense is a number, which a counter would accept, only the first two connections get the PONG.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
@@ -78,7 +78,10 @@ AILMENTS: dict[str, Callable[[], Url]] = {
 
 @pytest.fixture(params=AILMENTS)
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Return settings with a failing Redis and all limits. A full Redis still counts, so it may reply late."""
+    """Return settings with a failing Redis and all limits.
+
+    A full Redis gets 5 s to reply, because after a late reply a calculation may stay uncounted.
+    """
     require_program("redis-server")
     if request.param == "full":
         request.getfixturevalue("patience")
