@@ -88,7 +88,7 @@ async def _open(server: Server, tokens: list[str], delays: list[float]) -> list[
 
 
 async def _calculate(server: Server, tokens: list[str]) -> list[float]:
-    """Calculate on a fixed schedule, each request as another user; return the latencies in seconds."""
+    """Calculate on a fixed schedule, each request as the next user in turn; return the latencies in seconds."""
     began, times = asyncio.get_running_loop().time(), list[float]()
 
     async def client(number: int) -> None:

@@ -69,7 +69,7 @@ class History(NamedTuple):
 
 
 def made(rows: int) -> History:
-    """Return a history of ``rows`` rows; reuse the one of an earlier run, and complete it if that was interrupted."""
+    """Return a history of ``rows`` rows; reuse that of an earlier run, and complete it if rows are missing."""
     folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
     known = History(rows, folder, URL.format(rows=rows, folder=folder))
     asyncio.run(_make(known))
