@@ -34,8 +34,9 @@ class Calculation(Generic[V_co]):
     ``digits`` counts the digits of the result. ``exact`` is false if the result is rounded to a precision, or is a root
     with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
     service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers above 2^53 as
-    texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``sha256`` of the
-    result's text, ``user`` and ``created_at``. Of these, a summary has ``leading`` and ``trailing`` only.
+    texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``user``,
+    ``created_at``, and ``sha256`` of the result's text, which is None if the text was not computed. The answer to a
+    request for a summary also has ``leading`` and ``trailing``.
     """
 
     id: str
