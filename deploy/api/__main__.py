@@ -92,7 +92,7 @@ def _our_client(folder: Path, tools: Path) -> str:
 
 
 def _generator() -> Path:
-    """Return the path of openapi-generator's jar, downloaded at the first call; raises ValueError for other content."""
+    """Return the path of openapi-generator's jar, downloaded if it is missing; raises ValueError for a wrong digest."""
     _, name, version = _GENERATOR.split(":")
     jar = CACHE / f"{name}-{version}.jar"
     if not jar.exists():
