@@ -67,7 +67,7 @@ def test_a_metric_that_does_not_exist_is_not_named() -> None:
 
 
 def test_the_guide_names_metrics_that_exist(exported: set[str]) -> None:
-    """Every metric that the guide names exists; names of database roles are no metrics."""
+    """Every metric that the guide names exists; names of database roles look like metrics and are ignored."""
     named = set(_SERIES.findall(GUIDE)) - {API_ROLE, CONSUMER_ROLE}
     assert named
     assert named - exported == set()

@@ -35,7 +35,7 @@ RUNNERS: dict[str, Callable[[Sequence[str]], list[str]]] = {
 
 @pytest.mark.parametrize("language", ["sh", "python", pytest.param("js", marks=pytest.mark.programs)])
 def test_examples_print_what_the_guide_shows(server: Server, tmp_path: Path, language: str) -> None:
-    """All examples of a language run in the guide's order, and print the lines after their arrows, apart from ids."""
+    """All examples of a language run in the guide's order, and print what their comments show, apart from ids."""
     if language == "js":
         require_program("node")
     programs = blocks(GUIDE, language)

@@ -163,9 +163,10 @@ def bare(server: str) -> Iterator[Server]:
 
 
 def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
-    """Return a service's environment for tests: cheap password hashes, high limits, and keys for a ``database_url``.
+    """Return a service's environment for tests: cheap password hashes and high limits.
 
-    Each of ``settings`` becomes a variable that overrides these.
+    If ``settings`` has a ``database_url``, the keys of the service are added. Each of ``settings`` becomes a variable
+    that overrides these.
     """
     keys = KEYS if "database_url" in settings else {}
     return {

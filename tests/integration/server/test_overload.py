@@ -55,7 +55,7 @@ def full(limit: ConcurrencyLimit) -> list[Slot]:
 async def test_over_the_bound_a_calculation_is_refused_whoever_asks(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """If all slots are taken, requests with and without a token get a counted 503 with Retry-After.
+    """If all slots are taken, requests with and without a token get 503 with Retry-After, and are counted.
 
     After a release, calculations succeed.
     """
@@ -174,7 +174,7 @@ async def test_requests_that_wait_for_a_worker_hold_no_slot(
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """If other batches hold all slots, a further batch gets a counted 503 with Retry-After."""
+    """If other batches hold all slots, a further batch gets 503 with Retry-After, and is counted."""
     slots = resources.batches.slots
     others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
