@@ -111,7 +111,7 @@ class Claim(Protocol):
         """
 
     def release(self) -> None:
-        """Release the lease in the background, once the result last put under its key is stored or dropped."""
+        """Release the lease in the background, once a pending result under the claim's key is stored or dropped."""
 
 
 class Leases(Protocol):

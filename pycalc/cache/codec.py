@@ -30,7 +30,7 @@ _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more th
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Return ``work(*arguments)``. Run it in a thread if ``size``, its bytes of input, is over INLINE_BYTES."""
+    """Return ``work(*arguments)``. Run it in a thread if its input, of ``size`` bytes, is longer than INLINE_BYTES."""
     return await asyncio.to_thread(work, *arguments) if size > INLINE_BYTES else work(*arguments)
 
 

@@ -28,9 +28,9 @@ def _values_insert(table: Table, rows: int) -> str:
 def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Yield SQLite's INSERT statements for these rows, each with its parameters.
 
-    There are few long statements, because the driver releases the interpreter's lock for each statement, and while the
-    event loop is busy, getting it back is slow. A statement for more than ROWS_PER_STATEMENT rows is for a multiple of
-    this number, so that few different statements are prepared.
+    Each statement inserts many rows, because the driver releases the interpreter's lock for each statement. While the
+    event loop is busy, reacquiring the lock is slow. A statement for more than ROWS_PER_STATEMENT rows is for a
+    multiple of this number, so that few different statements are prepared.
     """
     while rows:
         width = min(len(rows) - len(rows) % ROWS_PER_STATEMENT or len(rows), _MOST_ROWS)

@@ -117,7 +117,8 @@ class RedisClient:
     def post(self, command: Command, *arguments: Any) -> None:
         """Execute a command in the background. Its reply must be an integer.
 
-        The command is dropped unless the breaker is closed, or if too many tasks are running. Failures are ignored.
+        The command is dropped while the breaker is not closed, and while too many tasks are running. Failures are
+        ignored.
         """
 
         async def posted() -> None:

@@ -66,9 +66,8 @@ class SessionStore(Protocol):
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         """Replace a refresh token of a session by ``refresh.replacement``.
 
-        Within the grace time, a replaced token may be used again, unless one of its replacements was used; each use
-        gives it one more replacement. Any other old token ends the session. A token with another ``family_hash``
-        changes nothing.
+        A replaced token may be used again within the grace time, until one of its replacements is used. Each use adds
+        a replacement. Any other old token ends the session. A token with another ``family_hash`` changes nothing.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

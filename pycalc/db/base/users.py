@@ -60,9 +60,10 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name or, without one, of the last deleted account with this name.
+        """Return the id of the account with this name. If there is none, return that of the last deleted account.
 
-        Only deleted accounts whose history was kept with the name are considered. Return None if there is none.
+        Only deleted accounts with this name whose history was kept with the name are considered. Return None if there
+        is no such account either.
         """
 
     async def change(

@@ -1,4 +1,4 @@
-"""The families of refresh tokens, and a second successor of a token if the reply with the first was lost."""
+"""The families of refresh tokens, and a second replacement for a token whose first one was lost with the reply."""
 
 from __future__ import annotations
 
