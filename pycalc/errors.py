@@ -201,7 +201,7 @@ class Conflict(PycalcError):
 
 
 class PayloadTooLarge(PycalcError):
-    """The results of a batch are too long together. The code is also that of a request body above its size limit."""
+    """The results of a batch are too long together. A request whose body is too large gets the same code."""
 
     code = "payload-too-large"
     title = "The request is too large"
@@ -272,7 +272,7 @@ class StillRunning(RetryLater):
 class RateLimited(RetryLater):
     """The caller has reached a rate limit, or has too many login attempts in progress.
 
-    ``limits`` are the states of the rate limit's windows, or empty if clients are not told them.
+    ``limits`` are the states of the rate limit's windows, or empty if the response does not show them.
     """
 
     code = "rate-limited"

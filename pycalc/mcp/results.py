@@ -24,7 +24,8 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
     """Return a calculation as the result of a tool.
 
-    If the text is not sent whole, its ends are, with a link to its first ``most_inline`` characters.
+    If the text is too long to be sent whole, the result has the first and last digits, and a link to the first
+    ``most_inline`` characters.
     """
     if found.whole:
         return answer(_described(found))
@@ -80,7 +81,10 @@ def _sentences(error: PycalcError) -> Iterator[str]:
 
 
 def _described(found: Calculated) -> dict[str, Any]:
-    """Return the fields of a result: its text if it is sent whole, else its ends. A summary has only the ends."""
+    """Return the fields of a result: its text if that is sent whole, else the first and last digits.
+
+    A summary has no text.
+    """
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
     if found.whole and len(found.text) > 0:

@@ -28,7 +28,7 @@ class IdSource:
     def __init__(
         self, newest: bytes | None = None, report_ahead: Callable[[float], None] = lambda seconds: None
     ) -> None:
-        """Continue after ``newest``, the newest stored id, or None if no id is stored.
+        """Continue after ``newest``, the newest stored id. None means that no id is stored.
 
         ``report_ahead`` is called for each ignored id, with the seconds by which the id is ahead of the clock.
         """
@@ -40,9 +40,9 @@ class IdSource:
         self._require_near(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return by how many seconds the largest ignored id is ahead of the clock, or 0 if by at most AHEAD_MS.
+        """Return the seconds by which the largest ignored id is ahead of the clock.
 
-        Return 0 too if no id was ignored.
+        Return 0 if no id was ignored, or if that id is no longer over AHEAD_MS ahead of the clock.
         """
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0

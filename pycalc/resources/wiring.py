@@ -86,7 +86,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of one check of a dependency. ``detail`` is the problem, or None if there is none."""
+    """The result of one check of a dependency. ``detail`` says why it failed, or is None if it succeeded."""
 
     name: str
     ok: bool
