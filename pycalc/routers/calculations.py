@@ -88,8 +88,8 @@ async def calculation(row: RecordedDep) -> Response:
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
     """Return the bare digits of a recorded calculation.
 
-    Digits that the history does not store come from the cache or are computed again. If the operands were too long to
-    be stored too, only the cache can have the digits. Nothing is recorded.
+    Digits that the history does not store come from the cache or are computed again. If the history has abbreviated an
+    operand, only the cache can have the digits. Nothing is recorded.
     """
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)

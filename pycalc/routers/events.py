@@ -50,10 +50,9 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of an event in a stream. HEARTBEAT is a comment.
+    """Return the lines of an event in a stream. HEARTBEAT, and an event without data and id, become comments.
 
-    An event without data tells the client only its id, for Last-Event-ID. An event without data and id is a comment
-    too.
+    An event without data but with an id tells the client only the id, for Last-Event-ID.
     """
     if event is HEARTBEAT:
         return b": heartbeat\n\n"

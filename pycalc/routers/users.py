@@ -80,8 +80,8 @@ async def change_user(
 ) -> UserAccount:
     """Change an account's role or limits, or disable or enable the account (admins only).
 
-    The change holds at once in the process that answers, and within seconds in the others. The last enabled admin must
-    stay one.
+    The change holds at once in the process that answers, and within seconds in the others. The last enabled admin can't
+    be disabled or lose the role.
     """
     return _account(await resources.accounts.change(caller, username, change))
 

@@ -72,7 +72,10 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield connections stalled for twice ReadingSpeed.seconds that have read at less than half its rate."""
+        """Yield connections that were stalled for twice ReadingSpeed.seconds, and meanwhile read too slowly.
+
+        Too slowly means at less than half of ReadingSpeed.rate.
+        """
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:

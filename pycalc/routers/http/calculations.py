@@ -172,7 +172,7 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if the caller may do no further calculation now. This may count a block in advance."""
+    """Raise RateLimited if the caller may do no further calculation now. This may count calculations in advance."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_some(identity)
 

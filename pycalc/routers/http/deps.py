@@ -54,10 +54,10 @@ def route_of(scope: Scope) -> str | None:
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request and return the caller, who must have ``right`` unless it is None.
 
-    Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, if the key must
-    not be sent in a URL, or for an admin who must enrol a second factor, unless ``enrolling`` is set. Raises
-    InvalidInput for two credentials, Overloaded if too many keys are being looked up, and StoreUnavailable if the
-    database does not answer.
+    Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, and if the key
+    must not be sent in a URL. Without ``enrolling``, raises Forbidden for an admin who must enrol a second factor.
+    Raises InvalidInput for two credentials, Overloaded if too many keys are being looked up, and StoreUnavailable if
+    the database does not answer.
     """
     token = token_of(scope)
     if not token:

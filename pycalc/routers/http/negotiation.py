@@ -128,8 +128,9 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
     """Return the start and the end of the requested range, the end excluded, or None for the whole representation.
 
-    The whole is sent without a range, and for several ranges, another unit, a malformed range and a failed If-Range
-    (RFC 9110 §14.2). Raises RangeNotSatisfiable for a range that begins beyond the end.
+    Return None if Range is missing or malformed, or has several ranges or a unit other than bytes. Return None if
+    If-Range does not match ``etag`` (RFC 9110 §14.2). Raises RangeNotSatisfiable for a range that begins beyond the
+    end.
     """
     found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
     if found is None or (conditions.if_range and conditions.if_range != etag):

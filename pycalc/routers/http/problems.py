@@ -71,7 +71,7 @@ async def _expected(request: Request, error: Exception) -> Response:
 
 
 def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return how routes match a path and a method: fully, partially, or both. Empty if none matches the path."""
+    """Return how routes match a path and a method: fully, partially, or both. No match gives an empty set."""
     scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
     return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
 

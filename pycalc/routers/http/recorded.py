@@ -19,10 +19,11 @@ from pycalc.services.calculations.planning import Request as Calculation
 async def recorded_answer(
     scope: Scope, caller: Principal, row: HistoryRow, asked: Calculation | None, client: Client | None
 ) -> PendingAnswer:
-    """Return the answer that has the digits of a recorded calculation, still to be computed.
+    """Return a PendingAnswer that has the digits of a recorded calculation.
 
-    If ``row`` lacks the digits, they are looked up or computed for ``asked``, the row's request. If ``asked`` is None
-    too, they are read from the cache. ``client`` and the errors are those of ``plan_of``.
+    If ``row`` lacks the digits, they are looked up or computed for ``asked``, the request of the calculation. If
+    ``asked`` is None, only the cache can have the digits. ``client`` is as for ``plan_of``. Raises the errors of
+    ``plan_of``.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)

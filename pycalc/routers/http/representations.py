@@ -161,7 +161,7 @@ async def send_text(
 
 
 def validators(etag: str) -> list[Header]:
-    """Return the header fields that let a client cache the digits for a year or, if ``etag`` is "", not at all."""
+    """Return header fields that let a client cache the digits for a year. If ``etag`` is "", they forbid caching."""
     if not etag:
         return [NO_STORE, (b"vary", b"Accept, Accept-Encoding")]
     return [
