@@ -23,8 +23,8 @@ class RevocationWatcher:
     """A task that evicts the cached tokens of users whose access any process has revoked.
 
     Cached tokens are used for ``trust_seconds`` after the beginning of the last successful read of the revocations.
-    After that, each token is looked up in the store until a read succeeds, also in a process that was suspended for a
-    while.
+    After that, each token is looked up in the store until a read succeeds. So a process that was suspended for a while
+    does not trust its cached tokens.
     """
 
     def __init__(

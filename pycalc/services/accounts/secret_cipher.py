@@ -37,7 +37,10 @@ class SecretCipher:
         return self._newest + nonce + AESGCM(self._keys[self._newest]).encrypt(nonce, secret, user_id)
 
     def decrypt(self, encrypted: bytes, user_id: bytes) -> bytes:
-        """Return an account's secret; raises ValueError if its key is not listed, it was changed, or is another's."""
+        """Return an account's secret.
+
+        Raises ValueError if its key is not listed, or if the secret was changed or belongs to another account.
+        """
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

@@ -38,7 +38,10 @@ class TokenCache:
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return a token's principal, or None if it is not cached or expired, or revocations can't be read now."""
+        """Return a token's principal. Return None if the token has expired or is not cached.
+
+        While revocations can't be read, return None for every token.
+        """
         if self._clock() > self.trusted_until:
             return None
         principal = self._principals.get(token)

@@ -66,8 +66,8 @@ class BatchCalculator:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
         The answer to a calculation that fails is its error. The answer to an error among ``requests`` is the same
-        error. A calculation fails too if the batch's deadline is over, or if its result would make all results together
-        longer than one result may be.
+        error. A calculation fails with ComputationTimeout after the batch's deadline. It fails with PayloadTooLarge if
+        its result might make all results together longer than one result may be.
 
         Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
         answers are sent. ``keyed`` is the idempotency key of the batch, and a function that describes an error; None

@@ -105,10 +105,10 @@ class Calculator:
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
-        """Create the plan of a calculation: in a worker process if that may be slow (see ``is_short``).
+        """Create the plan of a calculation. If this may be slow (see ``is_short``), a worker process creates the plan.
 
-        Other plans are cached. An error is counted and raised: InvalidInput, DomainError, ResultTooLarge, or one of
-        ``Computer.call``.
+        Only plans that this process creates are cached. An error is counted and raised: InvalidInput, DomainError,
+        ResultTooLarge, or one of ``Computer.call``.
         """
         try:
             if not is_short(*request):
@@ -294,7 +294,7 @@ class Calculator:
         ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
-        """Count a calculation that failed, but not for KeysTaken, after which the recorded answer is sent."""
+        """Count a calculation that failed. KeysTaken is not counted, because the recorded answer is sent instead."""
         if isinstance(error, KeysTaken):
             return
         if isinstance(error, ComputationTimeout):

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Recorded(NamedTuple):
-    """The history rows of a request, in order, and the JSON of each problem in its batch by the index of its item."""
+    """The recorded outcome of a request: the history rows in order, and the JSON of each error by its item's index."""
 
     rows: list[HistoryRow]
     problems: Mapping[int, bytes]
@@ -41,16 +41,16 @@ def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
 
 
 def problem_bytes(items: int) -> int:
-    """Return the size in bytes above which the stored problems of a batch with this many items are shortened."""
+    """Return the size in bytes above which the stored errors of a batch with this many items are shortened."""
     return 96 + 64 * items
 
 
 def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[bytes | None, Mapping[int, bytes]]:
-    """Return the problems of a batch with ``items`` items as bytes to store, and as JSON to send, by their index.
+    """Return the errors of a batch of ``items`` items twice: packed for the database, and as JSON by the item's index.
 
-    ``problems`` has the members of each problem, by its index in the batch. The bytes are None if there are no
-    problems. If they would exceed ``problem_bytes(items)``, the problems are shortened in both results, because a retry
-    must get the same answer.
+    ``problems`` has the members of each error (RFC 9457), by the item's index. Without errors, the packed bytes are
+    None. If they would exceed ``problem_bytes(items)``, the errors are shortened in both forms, because a retry must
+    get the same answer.
     """
     answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)
@@ -68,7 +68,7 @@ def _pack(problems: Mapping[int, bytes]) -> bytes:
 
 
 def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
-    """Return the JSON of each problem of a batch by the index of its item; ``pack`` comes from ``packed``."""
+    """Return the JSON of each error of a batch by the index of its item; ``pack`` comes from ``packed``."""
     lines = [] if pack is None else zlib.decompress(pack).split(b"\n")
     return {int(index): problem for index, _, problem in (line.partition(b" ") for line in lines)}
 

@@ -119,9 +119,8 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     Raises InvalidInput for an invalid operand or modulus, and for a summary of operands with over LONGEST_RECORDED
     characters. Raises DomainError if the operation has no value for the operands.
 
-    If the result may have over ``max_digits`` digits, the plan is marked ``too_large``, provided that the operation has
-    summaries and the base is 10. Otherwise, such a result raises ResultTooLarge. Neither applies to residues in base 10
-    and to summaries.
+    Raises ResultTooLarge if the result may have over ``max_digits`` digits. If the operation has summaries and the base
+    is 10, the plan is marked ``too_large`` instead. The limit does not apply to summaries and to residues in base 10.
     """
     plan = _make_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:

@@ -47,7 +47,10 @@ def read_calculation(body: bytes) -> Request:
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
-    """Return ``error`` with pointers into a body: that of an operand changes, for example, from /n to /input/n."""
+    """Return ``error`` with its pointers to operands moved into ``input`` of a body: for example, from /n to /input/n.
+
+    Other pointers stay the same.
+    """
     operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
     problems = (
         problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem

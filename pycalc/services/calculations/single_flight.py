@@ -98,7 +98,7 @@ class Coordination:
         )
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
-        """Return the result of a plan: from the cache, from another process or, with its errors, from ``make``."""
+        """Return the result of a plan from the cache, another process or ``make``; raises the errors of ``make``."""
         leases = self._leases
         if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
             result = await look_up()

@@ -100,10 +100,10 @@ class Provider:
         return token
 
     async def key(self, key_id: str | None) -> PyJWK | None:
-        """Return the signing key with this id or, for None, the provider's only key; None if there is no such key.
+        """Return the signing key with this id or, for None, the provider's only key.
 
-        If the id is unknown, the keys are read again, but at most every five seconds. If several keys have it, None is
-        returned. Raises Unavailable if the keys can't be read.
+        If there is no such key, or several keys have the id, the keys are read again, but at most every five seconds.
+        If this does not help, return None. Raises Unavailable if the keys can't be read.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)
