@@ -20,9 +20,9 @@ class Admission:
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
     the queue.
 
-    If the queue is full, a new request displaces the newest request of the user with the most waiting requests. The new
-    request is refused instead if, with it, its own user would have more waiting requests than that user has. If both
-    numbers are equal, the new request is refused unless its user has fewer running requests.
+    If the queue is full, the user of a new request is compared with the user who has the most waiting requests. The new
+    request counts as waiting. If its user has fewer waiting requests, or as many and fewer running ones, it displaces
+    the other user's newest request. Otherwise, it is refused.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:

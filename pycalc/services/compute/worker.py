@@ -108,8 +108,8 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    The process ends if the function takes over ``seconds`` of processor time, by up to two seconds. This matters only
-    if the service itself was killed. Otherwise, the service kills the worker at the deadline.
+    The process ends when the function has used ``seconds`` of processor time and up to two seconds more. This matters
+    only if the service itself was killed. Otherwise, the service kills the worker at the deadline.
 
     The process aborts if its address space exceeds that at its start by more than ``most_bytes``. GMP aborts by itself.
     After a MemoryError this function aborts, because Python would keep objects in memory. Before the abort, the

@@ -64,7 +64,8 @@ class RetrySchedule:
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
-        ``reasons`` maps the ids of refused events to the reasons. The result maps the sequence numbers of rows to them.
+        ``reasons`` has the reason for each refusal, by the event's id. The result has the reason for each row to
+        dead-letter, by the row's sequence number.
         """
         if not (reasons or self._waiting):
             return {}

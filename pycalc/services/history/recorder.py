@@ -168,7 +168,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch, if possible in one transaction, and complete its futures, with an error where this fails."""
+        """Commit a batch, if possible in one transaction. Complete each future, with an error if its entry failed."""
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
@@ -242,7 +242,7 @@ class Recorder:
 
 
 def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
-    """Return the entries without those whose idempotency key a later entry has. Fail those with KeysTaken.
+    """Fail each entry whose idempotency key a later entry has, with KeysTaken, and return the other entries.
 
     A key can appear twice in a batch after the first caller has disconnected. An INSERT of both would fail, and all
     entries would have to be committed one by one.

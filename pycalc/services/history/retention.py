@@ -108,7 +108,7 @@ class Retention:
         ``age`` is the largest age of a calculation. ``quota`` is the default number of rows in a user's history, where
         a long row counts as LONG_WEIGHT rows. ``quota_of`` returns the quota of the user with an id; without it, all
         users have the default quota. None as an age or a quota means unlimited. Entries of ``audit`` older than
-        ``audit_age`` are deleted, and none if either is None. No process may commit a row more than
+        ``audit_age`` are deleted, unless one of the two is None. No process may commit a row more than
         ``settling_seconds`` after the time in its id. ``clock`` must return seconds since the epoch.
         """
         self._history = history

@@ -55,7 +55,7 @@ class CalculationRateLimit:
         self._blocks = blocks
 
     async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited if the user may do no further calculation now. This may count a block in advance."""
+        """Raise RateLimited if the user may do no further calculation now. This may count calculations in advance."""
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:

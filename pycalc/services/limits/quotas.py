@@ -198,7 +198,7 @@ class WindowQuota:
                 use.others = total.used / 1e6
 
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the user's use in the present window of this length, which is created if there is none."""
+        """Return the user's use in the present window of this length. Create the use if there is none."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now or use.seconds != seconds:

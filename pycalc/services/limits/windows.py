@@ -49,7 +49,7 @@ class Window:
         return f"{key}/{self.seconds}"
 
     def state(self, spent: Spent) -> LimitState:
-        """Return the state of a key's window. If none is running, ``reset`` is the length of a whole one."""
+        """Return the state of a key's window. If no window is running, ``reset`` is the window's whole length."""
         reset = max(0, ceil(spent.seconds)) or self.seconds
         return LimitState(self.amount, self.seconds, max(0, self.amount - spent.used), reset, self.title)
 
