@@ -192,7 +192,7 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether an unrounded result is exact. Only an integer root with a remainder is not."""
+        """Return whether a result that was not rounded is exact. An integer root with a remainder is not exact."""
         return True
 
 

@@ -80,11 +80,12 @@ class Evaluator:
     ) -> Iterator[Value]:
         """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
-        From 16 terms on, there are two shortcuts. If the terms are values of a polynomial of low degree, yield only
-        their sum, which is found from the first few terms. With ``backward``, the sum is found from the last few terms,
-        one more than needed, so that a wrong degree gives another sum unless the polynomial is symmetric about the
-        middle term. Otherwise, if the terms are exact and small and ``evaluate_block`` is given, which returns the
-        column of the body, yield the sum or the product of each block of terms.
+        From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
+        only their sum, which is found from the first few terms. ``backward`` takes the last few terms instead, one more
+        than needed. Then a wrong degree gives another sum, unless the polynomial is symmetric about the middle term.
+
+        The second shortcut is for other terms that are exact and small: yield the sum or the product of each block of
+        terms. It needs ``evaluate_block``, which must return the column of the body.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of ``value``
         and of ``evaluate``.

@@ -226,9 +226,9 @@ class Expressions:
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
 
-        The precision is doubled, or raised to what long operands need if that is more. The last one is at least 16
-        times the first and twice that need. If it is too low, raises DomainError with the position. ``narrower`` begins
-        with over twice as many bits.
+        Each try has twice the precision of the one before, or the precision that long operands need if that is more.
+        Raises DomainError, with the position, if 16 times the first precision and twice the needed one are too low.
+        ``narrower`` begins with over twice as many bits.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

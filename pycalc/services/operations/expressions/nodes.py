@@ -131,7 +131,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps of a chain its residue needs exactly, without residues: all up to the last ``//`` or ``%``.
+    """Return how many steps must be computed exactly for the residue of a chain: all up to the last ``//`` or ``%``.
 
     For the steps after these, the residues of the operands suffice.
     """

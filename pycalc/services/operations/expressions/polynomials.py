@@ -15,11 +15,11 @@ _HUGE = 9  # 10^9 is above every degree that is used
 
 
 def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
-    """Return the degree of a sum's body as a polynomial in the variable, or a higher number.
+    """Return an upper bound for the degree of a sum's body as a polynomial in the variable.
 
-    Return None for a product, and for a body that is no exact polynomial. Also return None if the degree is above the
-    square root of ``terms``, because then the differences take longer than the terms. ``varying`` has the ids of the
-    nodes that depend on the variable.
+    Return None for a product, and for a body that is no exact polynomial. Return None for a bound above the square root
+    of ``terms``, because then the differences take longer than the terms. ``varying`` has the ids of the nodes that
+    depend on the variable.
     """
     if loop.name != "sum":
         return None

@@ -43,10 +43,10 @@ class Residues:
     With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
     their value.
 
-    ``verified`` is 0, or the modulus of a residue that two computations verify, one of them modulo a prime. Both
-    replace a function that takes too long modulo a prime by its residue modulo ``verified``. Both replace an exponent
-    that Euler's theorem reduces by its residue modulo the totient of ``verified``. This changes no residue modulo
-    ``verified``, and everything computed from the replacements is verified as usual.
+    ``verified`` is 0, or the modulus m of a residue that a second computation, modulo a prime, may verify. Then both
+    computations replace a function that takes too long modulo a prime by its residue modulo m. They replace an exponent
+    that Euler's theorem reduces by its residue modulo the totient of m. This changes no residue modulo m, and
+    everything computed from the replacements is verified as usual.
     """
 
     def __init__(

@@ -128,7 +128,7 @@ class Sizer(NodeSizes):
             self.forget(child)
 
     def _is_alone(self, node: Node) -> bool:
-        """Return whether a part of a loop that is computed in columns has the same value in all terms."""
+        """Return whether the current loop is computed in columns and this node has the same value in all its terms."""
         return self._varying is not None and id(node) not in self._varying
 
     def _once(self, count: Callable[[], Size]) -> Size:
@@ -305,9 +305,9 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree of a polynomial to sum, and the varying nodes' ids of a loop to compute in columns.
+        """Return the degree if a loop sums a polynomial, or the ids of its varying nodes if columns are computed.
 
-        At least one of them is None.
+        The other value is None. Without a shortcut, both are None.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -450,8 +450,8 @@ def _factored_bits(modulus: Size) -> float:
 def _order(exponent: Node, modulus: Size) -> Size:
     """Return the size of the totient of a modulus.
 
-    If the modulus is known, the totient is computed if this needs no large factorization, or if the cost of a call in
-    the exponent depends on it. Otherwise, the size is estimated.
+    The totient of a known modulus is computed in two cases: it needs no large factorization, or the cost of a call in
+    the exponent depends on the totient. Otherwise, the size is estimated.
     """
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))

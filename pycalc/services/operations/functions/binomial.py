@@ -68,8 +68,9 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         """Return the coefficient modulo ``prime``, which must be above k. Here n and k are those of ``_normal``.
 
-        If n is small and not far above k, the prime factors of the coefficient are multiplied. Otherwise, if k is small
-        or n is at least ``prime``, the factors of numerator and denominator are. Else three factorials are used.
+        If n is small and not far above k, the prime factors of the coefficient are multiplied. Otherwise, the
+        coefficient is computed as a fraction: from two products of k factors if k is small or n is at least ``prime``,
+        else from three factorials.
         """
         sign, n, k = _normal(args)
         if is_sieved(n, k):

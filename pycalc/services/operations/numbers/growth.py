@@ -24,8 +24,9 @@ Logarithm = Callable[[IntervalArithmetic], Interval]
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float. Below 10^9, its error must be below 1e-4. If it does not decide, the
-    enclosure ``logarithm`` does, at a precision of ``bits`` or more. Raises the ArithmeticError of ``settled``.
+    ``approximate`` is the logarithm as a float. Below 10^9, its error must be below 1e-4. For a larger float,
+    and for one too near to an integer, the enclosure ``logarithm`` decides, at a precision of ``bits`` or more. Raises
+    the ArithmeticError of ``settled``.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
