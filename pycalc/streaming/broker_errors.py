@@ -20,7 +20,7 @@ _log = get_logger(__name__)
 class BrokerErrors:
     """A mapping of a driver's exceptions to StreamUnavailable.
 
-    ``errors`` are the classes of these exceptions; ``explain`` returns the name and the reason of one.
+    ``errors`` are the classes of these exceptions. ``explain`` must return the name and the reason of an exception.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the message, and ``call`` the label of the metric. After a failed "publish", ``check`` raises too.
+        ``what`` is the message, and ``call`` the label of the metric. A failure of the call "publish" lets ``check``
+        raise StreamUnavailable for 40 s, or until a publish succeeds.
         """
         try:
             yield
