@@ -441,9 +441,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError if the issuer lacks a setting that it needs, or is missing although password login is off.
+        """Raise ValueError if an OpenID Connect issuer is set without the settings that it needs.
 
-        If admins need a second factor, the issuer also needs ``oidc_factor_claim``.
+        If admins need a second factor, these settings include ``oidc_factor_claim``. Raises ValueError if password
+        login is off and no issuer is set.
         """
         others = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
         if self.oidc_issuer and not all(others):

@@ -26,8 +26,8 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
     """Return an unordered query for the selected rows of all users, with ids above ``after`` unless it is None.
 
-    The query gives an index search at most one lower and one upper bound on the id. With two lower bounds, the search
-    might begin at the lower one and scan all rows up to the other.
+    The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
+    the smaller one and scan all rows up to the larger one.
     """
     query = select(*_COLUMNS)
     if selection.operation is not None:

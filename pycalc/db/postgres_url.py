@@ -32,7 +32,10 @@ def location_of(url: str) -> str:
 
 
 def require_authorities(url: str) -> None:
-    """Raise ValueError if the file of the server's certificate authorities is missing; the driver does not name it."""
+    """Raise ValueError if the file of the server's certificate authorities is missing.
+
+    The driver's own error does not name the file.
+    """
     for file in parse_qs(split_url(url).query).get("sslrootcert", []):
         if not Path(file).is_file():
             raise ValueError(f"sslrootcert names no file: {file}")

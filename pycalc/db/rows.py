@@ -50,7 +50,7 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     """Return PostgreSQL's INSERT into ``table`` and, unless ``also`` is None, into ``also`` in the same statement.
 
     Set ``repeated`` to repeat the statement after a lost reply. Rows that exist are then skipped. But the statement
-    fails if ``also`` has a different row with the same primary key: the key would be set to NULL, which is forbidden.
+    fails if ``also`` has a different row with the same primary key, because it then tries to set this key to NULL.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:

@@ -51,7 +51,10 @@ class McpEndpoint:
         await answer(scope, receive, send)
 
     async def _run(self, started: asyncio.Future[_Handle]) -> None:
-        """Run the SDK's session manager until the task is cancelled. If it fails, the next request starts another."""
+        """Run the SDK's session manager until the task is cancelled.
+
+        If the manager fails, the next request starts a new one.
+        """
         try:
             server: Any = await asyncio.to_thread(import_module, "pycalc.mcp.server")
             manager = server.session_manager(self._most_inline)

@@ -131,7 +131,7 @@ def encode_csv(row: HistoryRow) -> str:
 
     The operands, and a result that is a list, an object or in a base other than ten, are JSON in quotes. Other values
     have no quotes, and null is empty. No cell is a formula to a spreadsheet: names begin with a letter, a digit or a
-    parenthesis, operands with a brace, and what begins with a sign is a number.
+    parenthesis, operands begin with a brace, and a cell that begins with a sign is a number.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

@@ -40,7 +40,7 @@ def _context_of_span(span: Span) -> TraceContext:
 class OpenTelemetryTracer(Tracer):
     """A tracer that queues spans for a sending thread. If the queue is full, spans are dropped.
 
-    ``part`` is the part of the service that this process runs, which all spans name.
+    All spans name ``part``, the part of the service that this process runs.
     """
 
     on = True

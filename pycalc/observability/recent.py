@@ -14,7 +14,7 @@ class Recent(Generic[T]):
     """A cache for the latest result or error of the function ``call``.
 
     ``get`` calls the function again if the last call has ended and began at least ``seconds`` ago. Concurrent callers
-    share one call, which is not cancelled with them.
+    share one call. The call goes on if a caller is cancelled.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Tracer:
     on = False  # False if no span is ever recorded; callers then skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
-        """Begin the span of a request, within the span that its ``traceparent`` header names, if it has one.
+        """Begin the span of a request. If a ``traceparent`` header names a span, that is the parent.
 
         Return the function that ends the span, or None if this tracer records no spans. The RequestContext gets the
         trace.

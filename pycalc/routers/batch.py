@@ -42,7 +42,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep) -> Response:
     """Do up to 1,000 calculations, and record them in one transaction.
 
-    Each answer is a calculation, a summary or a problem, in order.
+    The answers are in the order of the operations. Each is a calculation, a summary or an RFC 9457 problem.
     """
     require_media_type(request, JSON)
     name = key_name(request)

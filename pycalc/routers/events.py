@@ -61,9 +61,9 @@ def _encode(event: Event) -> bytes:
 
 
 class EventStream(Response):
-    """A response that streams events. It ends when these end or raise a PycalcError.
+    """A response that streams events.
 
-    It also ends when the client disconnects or reads too slowly.
+    The response ends when the events end or raise a PycalcError, and when the client disconnects or reads too slowly.
     """
 
     media_type = "text/event-stream"

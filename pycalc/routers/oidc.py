@@ -73,8 +73,8 @@ async def finish(
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    A refused sign-in counts as a failed login of the address. A program gets the problem, and a browser goes to the
-    console, with the kind of failure in the query.
+    A refused sign-in counts as a failed login of the address. A program gets an error response. A browser is redirected
+    to the console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
     try:

@@ -40,7 +40,8 @@ metrics_router = APIRouter(tags=["service"])  # included unless the metrics have
 class _WebPage:
     """A page, as one document for each language of the console's texts.
 
-    The document names the script with its texts, so that the browser loads them without waiting for another script.
+    Each document names the script with the texts of its language, so that the browser loads the texts without waiting
+    for another script.
     """
 
     def __init__(self, name: str, styles: str = "", vary: str = "Accept-Encoding, Accept-Language") -> None:

@@ -2,7 +2,8 @@
 
 The body is the whole event in the JSON format, the same bytes that ``GET /events`` sends. The headers repeat its
 attributes, as CloudEvents allows (Kafka binding §3.3.3, Google Pub/Sub binding §3.2.3), so that a reader can route a
-message without parsing it. This service reads no headers: a header name that is not UTF-8 makes the driver abort.
+message without parsing it. This service reads no headers, because a header name that is not UTF-8 makes the driver
+abort.
 """
 
 from __future__ import annotations

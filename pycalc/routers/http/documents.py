@@ -65,7 +65,10 @@ class Document:
         return _WholeResponse(self._forms[coding], 200, headers, self._media_type)
 
     def _make(self, coding: str | None) -> None:
-        """Make the form in a coding, None for uncompressed, unless another thread has already made it."""
+        """Compress the document with a coding, or read it if ``coding`` is None.
+
+        Do nothing if another thread has already done this.
+        """
         with self._making:
             if coding in self._forms:
                 return

@@ -1,4 +1,4 @@
-"""Representations of results: JSON or bare digits, the latter whole, as a range, or compressed (ADR 10)."""
+"""Representations of results: JSON, or bare digits, which may be a range or compressed (ADR 10)."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ def require_own_page(request: Request) -> None:
     """Raise Forbidden for a request from a page of another origin.
 
     Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST. Programs send neither. The
-    cookie's attribute SameSite is not enough: it admits pages of other hosts of the same domain, which could log the
-    browser in to an account of theirs.
+    cookie's attribute SameSite is not enough: it admits pages of other hosts of the same domain. Such a page could log
+    the browser in to an attacker's account.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is not None:

@@ -131,7 +131,7 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database, or only count it if its actor causes too many or the queue is full."""
+        """Queue an entry for the database. Only count it if its actor causes too many entries, or the queue is full."""
         bucket = self._bucket(entry)
         if bucket is not None and not bucket.take(self._clock()):
             self._unstored.labels("limit").inc()

@@ -40,9 +40,9 @@ async def visible_user_ids(users: UserStore, caller: Principal, user: str | None
     may mean. An unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other caller
     selects only the caller.
 
-    Raises Forbidden if a caller who is not an admin selects another user. An admin's role is read from the store,
-    because the caller's may be outdated: raises Forbidden if the account is no longer an admin's, and Unauthorized if
-    it is deleted or disabled.
+    Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
+    because ``caller`` may be outdated. Raises Forbidden if the account is no longer an admin's, and Unauthorized if it
+    is deleted or disabled.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):

@@ -101,7 +101,7 @@ class Calculator:
         }
 
     def planned(self, request: Request) -> Plan | None:
-        """Return the plan of a request if it is cached, else None: then call ``plan``."""
+        """Return the cached plan of a request. Return None if no plan is cached; the caller must then call ``plan``."""
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:

@@ -35,7 +35,7 @@ _log = get_logger(__name__)
 class Subscriber:
     """A bounded queue of events for one client.
 
-    Their ids ascend and are above ``position``, unless the clock is set back by more than AHEAD_MS.
+    The ids of the events ascend and are above ``position``, unless the clock is set back by more than AHEAD_MS.
     """
 
     def __init__(self, position: bytes) -> None:
@@ -154,7 +154,8 @@ class HistoryPoller:
     def _horizon(self) -> bytes:
         """Return the id below which calculations may be read.
 
-        With several processes, it is HOLD_BACK_SECONDS old. With one, it excludes only ids that a wrong clock made.
+        With several processes, this id is HOLD_BACK_SECONDS old. With one process, it is above all ids except those that
+        a wrong clock made.
         """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)

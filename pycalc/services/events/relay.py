@@ -171,7 +171,7 @@ class Relay:
         return removed
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, exponentially longer and with full jitter. Update the gauges meanwhile.
+        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile.
 
         After a failure of the stream, release the lease and make the next batch smaller.
         """

@@ -130,7 +130,7 @@ class UsageConsumer:
             _log.warning("messages dead-lettered", count=len(dead_letters), origin=first.origin, reason=first.reason)
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, exponentially longer and with full jitter."""
+        """Wait before the next try, with exponential backoff and full jitter."""
         self._failures += 1
         self._metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)

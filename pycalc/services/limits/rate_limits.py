@@ -94,8 +94,9 @@ class _Failures:
 class FailedLogins:
     """A limit on failed password checks, by account name and by address. The limit by address is ten times as high.
 
-    Names without an account are counted too. With a limit of N in a window below an hour, an account sees at most 3 N
-    failures in any 60 minutes, or 3 N + 1 if N is odd. Without a shared cache, each process counts on its own.
+    Names without an account count like the names of accounts. With a limit of N in a window shorter than an hour, an
+    account sees at most 3 N failures in any 60 minutes, or 3 N + 1 if N is odd. Without a shared cache, each process
+    counts on its own.
     """
 
     def __init__(

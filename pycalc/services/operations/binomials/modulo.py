@@ -31,9 +31,9 @@ _SECONDS_PER_FACTOR = 3e-7
 
 
 class BinomialPlan(NamedTuple):
-    """A factorization of m into powers of primes and ``rough``.
+    """A factorization of m into powers of primes and a cofactor ``rough``, whose prime factors are all above k.
 
-    Unless ``whole`` is set, all prime factors of ``rough`` are above k.
+    If ``whole`` is set, ``rough`` is m itself instead.
     """
 
     powers: tuple[tuple[int, int], ...]  # primes with their exponents

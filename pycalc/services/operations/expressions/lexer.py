@@ -31,7 +31,10 @@ _REPLACEMENTS = {
 
 
 class Token(NamedTuple):
-    """A number, a name, an operator, or the end, whose text is empty. ``position`` is its index in the expression."""
+    """A number, a name, an operator, or the end, whose text is empty.
+
+    ``position`` is the index of the token in the expression.
+    """
 
     kind: str
     text: str

@@ -65,7 +65,7 @@ class Evaluate(Calculable[Expression]):
         return self._expressions.call(args)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether calls of operations have only short literals as arguments. Others may be slow to estimate.
+        """Return whether operations are called only with short literals. Other calls may be slow to estimate.
 
         With ``mod`` or ``%``, return whether there is no call at all, because the cost of a call's residue depends on
         the prime factors of the modulus. Return False for two or more loops, and for a loop together with a call or a

@@ -149,7 +149,10 @@ class Sizer(NodeSizes):
         return self.combined(node, sizes)
 
     def _size_of_residue(self, node: Node) -> Size | None:
-        """Return the size of ``a % m`` for a large ``a``, and count its cost, or None if ``a`` itself is computed."""
+        """Return the size of ``a % m`` and count its cost, for an ``a`` so large that ``a`` itself is not computed.
+
+        For any other node, return None.
+        """
         in_full = not self._strict or self._varying is not None
         if in_full or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
