@@ -94,7 +94,7 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for ``problems``. If there are more than three, its detail says only how many."""
+        """Return the error for these problems. For more than three problems, its detail says only how many."""
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)

@@ -70,9 +70,10 @@ def authority(host: str, port: int) -> str:
 
 
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:
-    """Return the options in a URL's query; raises ValueError for an unknown, empty or repeated option.
+    """Return the options in a URL's query.
 
-    The message of this error quotes the name of the option. Raises ValueError for an invalid URL too.
+    Raises ValueError for an unknown, empty or repeated option, whose name the message quotes. Raises ValueError for an
+    invalid URL.
     """
     options: dict[str, str] = {}
     for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):

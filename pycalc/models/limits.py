@@ -117,7 +117,7 @@ UNLIMITED = UserLimits()
 
 
 def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapValidator:
-    """Return a validator of a text that ``parse`` accepts without ValueError. None and ``others`` are valid too."""
+    """Return a validator that accepts None, each of ``others``, and a text for which ``parse`` raises no ValueError."""
 
     def checked(text: str | None) -> str | None:
         if text is not None and text not in others:

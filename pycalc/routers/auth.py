@@ -100,9 +100,9 @@ async def log_in(
 ) -> Session:
     """Open a session.
 
-    If the password is right, but the account has a second factor and `totp` is missing, the problem is `totp-required`.
-    The OAuth2 password form (RFC 6749 section 4.3.2) is accepted too, with a further field `totp`. For an invalid form
-    or wrong credentials, the response is then an OAuth2 error; a missing code is the error `totp_required`.
+    If only the code of a second factor, `totp`, is missing, the type of the problem (RFC 9457) is `totp-required`.
+    Instead of JSON, the OAuth2 password form (RFC 6749 section 4.3.2) is accepted, with a further field `totp`. An
+    invalid form or wrong credentials then get an OAuth2 error. A missing code gets the OAuth2 error `totp_required`.
     """
     if credentials.cookie:
         require_own_page(request)
@@ -139,9 +139,9 @@ async def refresh(
 ) -> Session:
     """Exchange a refresh token for new tokens.
 
-    A replaced token works for 10 s more, unless its replacement is used earlier. Any other use of it ends the session.
-    The OAuth2 form (RFC 6749 section 6) is accepted too. For an invalid form or token, the response is then an OAuth2
-    error.
+    A replaced token works for 10 s more, but only until its replacement is used. Any later use of the replaced token
+    ends the session. Instead of JSON, the OAuth2 form (RFC 6749 section 6) is accepted. An invalid form or token then gets an
+    OAuth2 error.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(address):

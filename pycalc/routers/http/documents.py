@@ -22,8 +22,8 @@ from pycalc.routers.http.sending import PART_BYTES
 class Document:
     """A document that is read once, and compressed once for each coding. Each of these forms has a strong ETag.
 
-    Browsers must revalidate their copy at every use (``no-cache``), unless the headers say otherwise. The number of
-    requests from an address is limited (PYCALC_PAGE_LIMIT).
+    By default, browsers must revalidate their copy at every use (``no-cache``). ``headers`` may change this. The number
+    of requests from an address is limited (PYCALC_PAGE_LIMIT).
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:

@@ -39,7 +39,7 @@ async def export_response(
 ) -> ExportResponse:
     """Return the response that sends the pages of an export as a file called ``name``.
 
-    Read the first page now, so that its error can still be sent as a problem.
+    Read the first page now, so that an error response can still be sent if this fails.
     """
     fields = {
         "Content-Type": f"{media_type}{layout.parameters}",

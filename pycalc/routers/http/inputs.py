@@ -39,7 +39,7 @@ _grants: dict[object, str] = {}  # grant type by endpoint
 def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator for an endpoint that accepts JSON, and the OAuth2 form of the grant ``grant_type`` (RFC 6749).
 
-    An invalid form, or one with wrong credentials, gets an OAuth2 error (section 5.2) instead of a problem.
+    An invalid form, or one with wrong credentials, gets an OAuth2 error (section 5.2) instead of an RFC 9457 problem.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
@@ -109,7 +109,7 @@ def media_type_of(request: Request) -> str:
 def require_media_type(request: Request, *accepted: str) -> None:
     """Raise UnsupportedMediaType unless the body is uncompressed and declared to have one of the types ``accepted``.
 
-    A body without Content-Type is refused too, because it counts as application/octet-stream (RFC 9110 section 8.3).
+    A body without Content-Type is refused, because it counts as application/octet-stream (RFC 9110 section 8.3).
     """
     coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     if coding not in ("", "identity"):

@@ -88,7 +88,7 @@ def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
 def preferred_language(header: str, offered: Sequence[str]) -> str:
     """Return the language in ``offered`` with the highest weight in an Accept-Language, or else ``offered[0]``.
 
-    A range such as ``de-AT`` matches ``de`` too.
+    A language range such as ``de-AT`` selects ``de``.
     """
     weights = _weights(header)
     asked = [name for name in sorted(weights, key=weights.__getitem__, reverse=True) if weights[name]]

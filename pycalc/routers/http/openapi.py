@@ -189,7 +189,10 @@ def _problems(method: str, operation: dict[str, Any]) -> set[str]:
 
 
 def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
-    """Add an example to a response, unless a JSON response has one. The example of a range has four digits."""
+    """Add an example to a response of JSON or text. The text of a range has four digits.
+
+    An example that a JSON response has already is kept.
+    """
     if media_type == "application/json":
         content.setdefault("example", of_answer(operation_id, content["schema"]))
     elif media_type == "text/plain" and operation_id in CALCULATED:

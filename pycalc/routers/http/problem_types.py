@@ -142,7 +142,7 @@ _log = get_logger(__name__)
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problem types ``slugs``, by status.
 
-    A route need not declare the problems that follow from its method, its body and its authentication.
+    A route need not declare the types that follow from its method, its body and its authentication.
     """
     by_status: dict[int, list[str]] = {}
     for slug in filter(slugs.__contains__, STATUS):  # in the order of the table

@@ -124,7 +124,10 @@ def bad_host(request: Request) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Register the handlers that turn every error of the application into a problem, or ClientGone into a bare 499."""
+    """Register the handlers that turn every error of the application into an RFC 9457 problem.
+
+    ClientGone becomes a response with status 499 and no body.
+    """
     for kind in (errors.PycalcError, ClientGone, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)

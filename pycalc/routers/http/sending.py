@@ -63,7 +63,7 @@ class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
     A body that comes in one message and has more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has
-    no room for it, a 503 problem is sent instead. Shorter bodies and streams are not counted.
+    no room for it, an error with status 503 is sent instead. Shorter bodies and streams are not counted.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -152,7 +152,7 @@ class BatchCalculator:
         """Append the outcome of each request to ``found``: what ``find`` returns, or the error of the calculation.
 
         ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
-        is an error or the JSON of a problem is its own outcome.
+        is an error, or an error's JSON, is its own outcome.
         """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()

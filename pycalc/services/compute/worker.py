@@ -52,8 +52,8 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     The result is verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and results that are at
     most as long as the operation's ``verified_above``.
 
-    If ``file`` is given, the partial results of an operation that has them are written to this file. A text over
-    INLINE_BYTES is written to it too, and None is returned instead of the text.
+    If ``file`` is given, the partial results of an operation that has them are written to this file. A final text over
+    INLINE_BYTES is written to the file, and None is returned in its place.
 
     Raises VerificationFailed, InvalidInput if a base other than 10 is wanted and the result is not an exact integer,
     and the operation's errors, such as DomainError.

@@ -14,7 +14,7 @@ _SITE_BITS = 64  # a client can use any address of its IPv6 /64, so the whole /6
 
 
 class ClientAddresses:
-    """A finder of clients' addresses, also of clients behind trusted proxies."""
+    """A finder of clients' addresses. For clients behind trusted proxies, it reads X-Forwarded-For."""
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         """Trust the proxies at these IP addresses and in these CIDR networks; raises ValueError for other texts."""

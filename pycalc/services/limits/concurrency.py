@@ -69,7 +69,7 @@ class ConcurrencyLimit:
 
 
 class Slot:
-    """A slot of a ConcurrencyLimit, held until its release; also a context manager that releases it."""
+    """A slot of a ConcurrencyLimit, held until ``release``, or until the end of a ``with`` statement for the slot."""
 
     __slots__ = ("_amount", "_key", "_release")
 

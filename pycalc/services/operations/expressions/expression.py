@@ -72,8 +72,8 @@ class Expressions:
     def estimate(self, expression: Expression, precision: int) -> Estimate:
         """Estimate the size and cost of the value. The number of digits is an upper bound.
 
-        Raises DomainError if there is certainly no value or if a loop may have too many terms, and ResultTooLarge if a
-        part may be too large to compute.
+        Raises DomainError if it is certain that there is no value. Raises DomainError for a loop that may have too many
+        terms, and ResultTooLarge for a part that may be too large to compute.
         """
         root = self._with_values(expression.root, precision)
         sizer = Sizer(self._functions, precision, {}, strict=True)

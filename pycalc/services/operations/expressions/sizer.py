@@ -104,8 +104,9 @@ class Sizer(NodeSizes):
     def size(self, node: Node) -> Size:
         """Return the bounds of a node's value, and count its cost.
 
-        Raises DomainError if a node certainly has no value, or if a loop may have too many terms. Raises ResultTooLarge
-        if an exponent may be too large for a residue and, if ``strict`` is set, if a value may be too large.
+        Raises DomainError if it is certain that a node has no value, and for a loop that may have too many terms.
+        Raises ResultTooLarge for an exponent that may be too large for a residue. If ``strict`` is set, raises
+        ResultTooLarge for a value that may be too large.
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
