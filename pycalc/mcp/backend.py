@@ -56,7 +56,7 @@ class ToolBackend(Protocol):
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return a page of the recorded calculations that the caller may see.
 
-        Its form is that of HistoryPage, without nulls and with numbers as strings.
+        The page is a HistoryPage without nulls, and with numbers as strings.
         """
 
     def report(self, error: PycalcError) -> None:

@@ -140,8 +140,8 @@ async def refresh(
     """Exchange a refresh token for new tokens.
 
     A replaced token works for 10 s more, but only until its replacement is used. Any later use of the replaced token
-    ends the session. Instead of JSON, the OAuth2 form (RFC 6749 section 6) is accepted. An invalid form or token then gets an
-    OAuth2 error.
+    ends the session. Instead of JSON, the OAuth2 form (RFC 6749 section 6) is accepted. An invalid form or token then
+    gets an OAuth2 error.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(address):

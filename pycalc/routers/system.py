@@ -65,7 +65,7 @@ class _WebPage:
 
 @cache
 def _release() -> str:
-    """Return a digest of the pages' files. Their addresses contain it, so that browsers may keep the files for ever."""
+    """Return a digest of the pages' files. The files' URLs contain it, so that browsers may keep the files for ever."""
     files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 

@@ -60,9 +60,9 @@ class HistoryStore(Protocol):
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
-        With ``user_id``, only rows of that user are deleted. A row whose event is a dead letter is kept. So are the
-        first row with an unpublished event and all later rows. ``before`` must lie in the past, so that no row recorded
-        meanwhile has a lower id.
+        With ``user_id``, only rows of that user are deleted. A row whose event is a dead letter is kept. The first
+        row with an unpublished event is kept, with all later rows. ``before`` must lie in the past, so that no row
+        recorded meanwhile has a lower id.
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:

@@ -47,8 +47,9 @@ def _common_passwords() -> frozenset[str]:
 def require_uncommon(password: str, pointer: str, username: str, email: str) -> None:
     """Raise InvalidInput at the JSON pointer ``pointer`` if a password is easy to guess.
 
-    The 3,000 most common passwords of 8 characters or more are refused. So are those with fewer than 4 characters
-    besides the username, the local part of the e-mail address and words such as "calculator".
+    The 3,000 most common passwords of 8 characters or more are refused. A password must have at least 4 characters
+    besides the username, the local part of the e-mail address and words such as "calculator". For this count, a name or
+    word of fewer than 3 characters is ignored.
     """
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())

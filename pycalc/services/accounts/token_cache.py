@@ -88,7 +88,10 @@ class TokenCache:
         self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict the principals for which ``revoked`` is true. Those being read from the store will not be cached."""
+        """Evict the principals for which ``revoked`` is true.
+
+        Principals that are being read from the store now will not be cached.
+        """
         self.epoch += 1
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]

@@ -60,7 +60,7 @@ class ClientAddresses:
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
         """Return whether ``peer`` is a trusted proxy that reports that the client used https.
 
-        ``forwarded`` are the values of X-Forwarded-Proto. Their first member describes the client's own connection. A
+        ``forwarded`` are the values of X-Forwarded-Proto. The first member describes the client's own connection. A
         client that forges this header misleads only itself.
         """
         nearest = _parsed(peer or "")
