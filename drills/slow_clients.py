@@ -53,7 +53,7 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open connections and report the time of each, by its local port; then send or read a byte a second on each."""
+    """Open connections, and report when each was opened, by local port; then send or read a byte a second on each."""
     os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []
@@ -88,7 +88,7 @@ def _attacked(server: Server, token: str, kind: str, connections: int) -> Iterat
 
 
 def _open_ports(port: int) -> set[int]:
-    """Return the clients' ports of the connections that the service still holds."""
+    """Return the client's port of each connection to ``port`` that the service still holds."""
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, _, _, _, _, _, inode, *_ = line.split()

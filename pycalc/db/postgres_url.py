@@ -12,10 +12,12 @@ _DEFAULT_PORT = 5432
 
 
 def location_of(url: str) -> str:
-    """Return the hosts, ports and database in a URL, without credentials. Raises ValueError if the URL is malformed.
+    """Return the hosts, ports and database in a URL, without credentials.
 
-    The URL may list several hosts, separated by commas. Without hosts, its option ``host`` may give the folder of a
-    Unix socket; the default is localhost.
+    The URL may list several hosts, separated by commas. Without hosts, its option ``host`` is returned without a port;
+    it may be the folder of a Unix socket, and its default is localhost.
+
+    Raises ValueError if the URL is malformed or names no database.
     """
     try:
         parts = split_url(url)

@@ -1,4 +1,4 @@
-"""Usage totals."""
+"""Usage totals, and the caller's quotas."""
 
 from __future__ import annotations
 

@@ -129,7 +129,10 @@ class HttpServer:
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:
-        """Refuse a request, or pass it to the event loop. This runs in the worker's thread and must not raise."""
+        """Refuse a request, or pass it to the event loop, or drop it if the loop has ended.
+
+        This runs in the worker's thread and must not raise.
+        """
         self.arrived += 1
         scope = request.scope
         scope["state"] = self._state

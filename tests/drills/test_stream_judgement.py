@@ -45,7 +45,7 @@ class TestTopic:
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
     def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
-        """An event that first arrives after a later one is overtaken, even if the later one arrives again."""
+        """An event that first arrives after a later event of its user is overtaken, even if that one arrives again."""
         topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 

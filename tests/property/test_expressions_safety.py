@@ -78,7 +78,7 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
-    """Expressions whose planning may take long, because of large arguments or long loops, are left to workers."""
+    """An expression that may take long to plan is left to a worker: for example, if an argument may be large."""
     assert is_short("evaluate", (text,), Options(0)) is short
 
 

@@ -12,7 +12,7 @@ from pycalc.models.json_text import read_json
 
 
 def pointer_of(body: bytes) -> str:
-    """Return the pointer of the only problem with a body."""
+    """Assert that reading a body finds exactly one problem, and return the problem's JSON pointer."""
     with pytest.raises(InvalidInput) as refusal:
         read_json(body)
     (problem,) = refusal.value.problems

@@ -113,7 +113,7 @@ def test_sums_that_are_inexact_are_rounded(quota: WindowQuota) -> None:
 
 
 def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
-    """While the whole quota is reserved, small work is still admitted."""
+    """While the whole quota is reserved, small work that reserves nothing is still admitted."""
     with quota.reserved(ADA, 300.0):
         quota.require(ADA, 0.001)
 

@@ -53,7 +53,7 @@ class Application(FastAPI):
         body_seconds: float,
         **options: Any,
     ) -> None:
-        """Serve ``calculations`` directly. ``options`` are FastAPI's.
+        """Create the application. ``calculations`` are the routes that are called directly; ``options`` go to FastAPI.
 
         Pages of ``cors_origins`` may call the service. ``body_seconds`` is the time limit of RequestBody.
         """

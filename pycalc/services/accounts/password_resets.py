@@ -43,7 +43,8 @@ class PasswordResets:
         """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
 
         Raises Unauthorized and NotFound. Raises Conflict for an account without a password. Raises Forbidden if the
-        caller is not an admin, and for the caller's own account, because ``change_password`` asks for the old password.
+        caller is not an admin or uses an API key. Raises Forbidden for the caller's own account too, because
+        ``change_password`` asks for the old password.
         """
         require_session(caller)
         user = await self._accounts.named(caller, username)

@@ -35,6 +35,8 @@ class EventFeed:
     ) -> AsyncGenerator[Event]:
         """Yield the caller's events with ids above ``last_id`` in ascending order. An admin gets all users' events.
 
+        If ``last_id`` or a yielded id is over AHEAD_MS ahead of the clock, lower ids may follow.
+
         Without ``last_id``, only new events follow. The first event is empty and only marks the position in the feed.
 
         ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost the

@@ -48,7 +48,8 @@ class RetrySchedule:
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Forget the rows that are no longer in the outbox.
 
-        ``oldest`` must be the oldest rows of the outbox. Set ``more`` if the outbox may have more rows.
+        ``oldest`` must be the oldest rows of the outbox. Set ``more`` if the outbox may have more rows: then all rows
+        after ``oldest`` are kept.
         """
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)

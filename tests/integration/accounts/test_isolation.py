@@ -155,7 +155,7 @@ def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) ->
 
 
 def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user gets 403 for changing or deleting another account, as for a missing one; that account still works."""
+    """A user gets 403 for changing or deleting another account, existing or not; an existing one still works."""
     intruder, of = pair
     headers = intruder.person.headers
     require_silence(client.get("/users", headers=headers), of)
@@ -199,7 +199,7 @@ def test_the_list_of_sessions_is_ones_own(client: httpx.Client, pair: tuple[Owne
 
 
 def test_password_resets_are_the_admins(client: httpx.Client, owners: dict[str, Owner]) -> None:
-    """A user gets 403 for resetting another's password or ending another's sessions, as for a missing account."""
+    """A user gets 403 for resetting the password or ending the sessions of another user, existing or not."""
     intruder, of = owners["ada"], owners["bob"]
     for method, path in (("POST", "/users/{}/password-reset"), ("DELETE", "/users/{}/sessions")):
         theirs, nobodys = (

@@ -34,7 +34,7 @@ def shared(real_kafka: Kafka, postgres_url: str) -> dict[str, Any]:
 
 
 def blocks_signals(pid: int) -> bool:
-    """Return whether a process blocks SIGTERM, as it does once it handles its signals."""
+    """Return whether a process blocks SIGTERM, so that the signal waits until the process reads it."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.partition("SigBlk:")[2].split()[0], 16)
     return bool(mask >> signal.SIGTERM - 1 & 1)

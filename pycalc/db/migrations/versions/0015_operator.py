@@ -1,4 +1,4 @@
-"""The audit log, the running processes, and columns by which the list of users is sorted and searched."""
+"""The audit log, the running processes, the times of last sign-ins, and indexes by which users are sorted."""
 
 from __future__ import annotations
 
