@@ -28,7 +28,11 @@ REFERENCE = make_plan(MAX_DIGITS, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 
 
 class Measured(NamedTuple):
-    """The estimate of a calculation, and the processor time of planning and of computing it, in seconds."""
+    """A calculation, its estimate, and the processor time of planning and of computing it, in seconds.
+
+    The times are scaled to the machine's speed. The estimate does not include the time in which long operands are
+    handed over to a worker.
+    """
 
     case: Case
     estimate: float
@@ -47,7 +51,7 @@ class Measured(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Return whether the estimate is judged, and differs from the measured time by more than TARGET_FACTOR."""
+        """Return whether the estimate is judged, and differs from the measured time by a factor above TARGET_FACTOR."""
         return self.judged and not 1 / TARGET_FACTOR <= self.ratio <= TARGET_FACTOR
 
 

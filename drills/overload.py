@@ -1,8 +1,9 @@
 """A drill at three times the capacity: nearly as many requests are accepted as at capacity, and refusals are immediate.
 
 The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients
-offer three times as much. Each of them pauses for longer than an answer takes, so that slow answers hardly reduce the
-load. A few more clients measure the latencies in this process, because the busy load generator notices answers late.
+offer three times as much. Each of them pauses, on average for longer than an answer takes, so that slow answers hardly
+reduce the load. A few more clients measure the latencies in this process, because the busy load generator notices
+answers late.
 """
 
 from __future__ import annotations

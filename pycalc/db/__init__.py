@@ -19,7 +19,7 @@ async def open_database(url: str) -> Database:
 
     Raises ValueError for an invalid URL. Raises StoreUnavailable if the database is unreachable, read-only or not
     migrated, belongs to another program, or is an SQLite file in use. Raises OSError if the folder of an SQLite file
-    can't be created or written.
+    can't be created, or if the lock file there can't be used.
     """
     with backend_of(url, "database", _DATABASES) as backend:
         database: Database = await backend.open(url)

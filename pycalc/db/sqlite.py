@@ -150,8 +150,8 @@ class _ThreadQueue:
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
-    Raises StoreUnavailable if another process holds the lock, and OSError if the folder or the lock file can't be
-    written.
+    Raises StoreUnavailable if another process holds the lock. Raises OSError if the folder can't be created, or if the
+    lock file can't be used.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
@@ -226,7 +226,7 @@ class SqliteDatabase:
 
         ``clock`` must return monotonic seconds. Raises ValueError for another form of URL. Raises StoreUnavailable if
         the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
-        if its folder or its lock file can't be written.
+        if its folder can't be created, or if its lock file can't be used.
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url or "?" in path or "#" in path:

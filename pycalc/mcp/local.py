@@ -59,7 +59,7 @@ class LocalBackend:
         return answers
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of the latest result, or compute an earlier result again.
+        """Return digits of a result. Only the result that was computed last is kept; any other is computed again.
 
         Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process. Raises
         InvalidInput unless ``start`` is within the result, and the errors of a computation.

@@ -39,17 +39,18 @@ _MINIMUM = {"process_start_time_seconds"}
 
 
 class Totals:
-    """A Prometheus collector that sums the metrics of several processes, empty at first."""
+    """A Prometheus collector that combines the metrics of several processes, empty at first."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add metrics in Prometheus' text format to the sums.
+        """Add metrics in Prometheus' text format to the combined ones.
 
         If the process has ``ended``, add only cumulative metrics, and the times at which they began. Counters,
-        histograms and summaries are cumulative. Some gauges are combined by maximum or minimum instead of the sum.
+        histograms and summaries are cumulative. Metrics are summed, except for some gauges, of which the maximum or the
+        minimum is taken.
         """
         for family in text_string_to_metric_families(exposition.decode()):
             # The times at which the series of a counter began are a family of their own, whose type is gauge.
@@ -68,7 +69,7 @@ class Totals:
                 values[key] = combine(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the summed metric families, as prometheus_client requires of a collector."""
+        """Yield the combined metric families, as prometheus_client requires of a collector."""
         for name, family in self._families.items():
             summed = Metric(name, family.documentation, family.type)
             summed.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]

@@ -68,7 +68,7 @@ def test_no_page_links_to_the_metrics() -> None:
 
 
 def test_the_files_of_others_are_those_of_the_notices() -> None:
-    """THIRD_PARTY.md has the SHA-256 of every vendored file."""
+    """THIRD_PARTY.md lists exactly the vendored files, except type declarations, each with its SHA-256."""
     notices = (WEB.parents[1] / "THIRD_PARTY.md").read_text()
     vendored = [file for file in (WEB / "vendor").iterdir() if not file.name.endswith(".d.ts")]
     assert dict(re.findall(r"\| `([\w.-]+)` \| `([0-9a-f]{64})` \|", notices)) == {
@@ -78,7 +78,7 @@ def test_the_files_of_others_are_those_of_the_notices() -> None:
 
 @pytest.mark.parametrize("page", sorted(WEB.glob("*.html")), ids=lambda page: page.name)
 def test_pages_have_no_inline_scripts_or_styles(page: Path) -> None:
-    """No page has a script without a file, a style element, a style attribute or an event handler."""
+    """The scripts of pages are in files of their own; no page has a style element, style attribute or event handler."""
     parser = _Inline()
     parser.feed(page.read_text())
     assert parser.found == []

@@ -93,7 +93,10 @@ def test_a_full_disk_is_unavailability_and_no_more() -> None:
 
 
 def test_a_hanging_sync_is_answered_all_the_same() -> None:
-    """During a hanging sync, requests get 503 in time; some answers say that the outcome is unknown."""
+    """While no sync of a file returns, calculations get 503, and reading works.
+
+    Some of the answers with 503 say that the outcome is unknown.
+    """
     available(cannot_trace())
     finding = hanging(2.5)
     fine(finding)

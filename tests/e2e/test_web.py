@@ -501,7 +501,10 @@ def test_a_german_browser_gets_german_texts_numbers_and_dates(browser: Browser, 
 
 
 def test_a_result_is_printed_in_black_on_white(console: Page) -> None:
-    """In print, the dark theme shows the result dark on white, without the page's header and buttons."""
+    """In print, the dark theme shows the result dark on white.
+
+    The page's header is hidden, and so are all buttons except those that look like links.
+    """
     console.emulate_media(color_scheme="dark")
     calculate(console, "2^100")
     expect(console.locator("#result")).to_be_visible()

@@ -22,7 +22,7 @@ OWNER = "pycalc"
 
 
 def missing() -> str | None:
-    """Return why PostgreSQL can't be started here, or None if it can."""
+    """Return a message if PostgreSQL's server programs are not installed; otherwise None."""
     return None if programs() else "PostgreSQL's server programs (initdb, postgres) are not installed"
 
 

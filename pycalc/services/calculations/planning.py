@@ -212,9 +212,9 @@ def ends_of(plan: Plan) -> Plan:
 
 
 def recorded_key(operation: str, recorded_input: str) -> str:
-    """Return the cache key of a result whose recorded input abbreviates an operand.
+    """Return the cache key of a result whose recorded input abbreviates an operand or an option.
 
-    The key depends only on what the history stores, so the result can be found without the full operands.
+    The key depends only on what the history stores, so the result can be found without the full input.
     """
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 

@@ -24,8 +24,9 @@ class SummaryCall(NamedTuple):
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    If the expression is nothing but a call of an operation with summaries, ``call`` is that call. With
-    ``view=summary``, it gives the first and last digits of the value. For any other expression, ``call`` is None.
+    ``call`` is the calculation that gives the first and last digits of the value with ``view=summary``. It is None
+    unless the whole expression is one call of an operation with summaries, with operands that are exact, short and
+    quickly computed. A power such as 2^100 counts as a call of ``pow``.
     """
 
     expression: str
@@ -36,8 +37,8 @@ class Preview(NamedTuple):
 def make_preview(request: Request) -> Preview:
     """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge.
 
-    ResultTooLarge is not raised if the expression is nothing but a call of an operation with summaries. The estimate is
-    then that of the operation.
+    If the value is too large, but the preview has a ``call``, then ResultTooLarge is not raised, and the estimate is
+    that of the called operation.
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
@@ -53,10 +54,7 @@ def make_preview(request: Request) -> Preview:
 
 
 def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the call and its estimate if the expression is nothing but a call of an operation with summaries.
-
-    For any other expression, return ``(None, None)``.
-    """
+    """Return the ``call`` of an expression's preview and its estimate, or ``(None, None)`` if it has no ``call``."""
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
         return None, None

@@ -24,7 +24,7 @@ _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, pr
 def read_calculation(body: bytes) -> Request:
     """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers.
 
-    Numbers stay texts and are never converted to floats.
+    Numbers are read as strings, so that they keep all their digits.
     """
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
@@ -60,7 +60,7 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
 
 
 def recorded_request(row: HistoryRow) -> Request | None:
-    """Return the request of a recorded calculation, or None if the history has abbreviated an operand.
+    """Return the request of a recorded calculation, or None if the history has abbreviated an operand or an option.
 
     Raises NotFound for a summary, which has no digits.
     """
@@ -88,7 +88,11 @@ def named_request(name: str, given: Mapping[str, Any]) -> Request:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return the requests in a batch's body, as ``batch_requests`` does. Numbers stay texts."""
+    """Return what ``batch_requests`` returns for the JSON document in the body of a batch.
+
+    Numbers are read as strings, so that they keep all their digits. Raises InvalidInput as ``batch_requests`` and
+    ``read_json`` do.
+    """
     return batch_requests(read_json(body, number_literal, 4 * MAX_BATCH))  # twice as many objects as the items need
 
 

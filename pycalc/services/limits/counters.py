@@ -98,8 +98,10 @@ class SharedCounters:
     ) -> None:
         """Combine a shared store with the counters of this process.
 
-        A shared store whose reply is late may have counted the amount. If ``lenient`` is set, ``spend`` does not count
-        such an amount again in this process. Then each key may spend up to its limit uncounted in each second.
+        If a reply of the shared store is late, it is not known whether the store has counted the amount. By default,
+        the amount is then counted in this process too, so it may count twice. If ``lenient`` is set, ``spend`` keeps
+        this process's count of such an amount for one second only. So while replies are late and the store does not
+        count, each key may spend up to its limit in each second.
         """
         self.clock = own.clock
         self._shared = shared

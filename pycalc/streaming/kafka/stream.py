@@ -62,8 +62,8 @@ class KafkaStream:
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Return a context in which this process is a member of the consumer group ``{topic}-{group}-{topic id}``.
 
-        If the topic is deleted and created again, it has a new id. Then the group is new too, so that an offset of the
-        old topic never applies to the new one.
+        A topic that is deleted and created again has a new id, unless the cluster has no topic ids. With a new id the
+        group is new too, so that an offset of the old topic never applies to the new one.
         """
         await self._topic.ensure()
         async with self._topic.generation() as topic:

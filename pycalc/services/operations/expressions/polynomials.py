@@ -17,9 +17,12 @@ _HUGE = 9  # 10^9 is above every degree that is used
 def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
     """Return an upper bound for the degree of a sum's body as a polynomial in the variable.
 
-    Return None for a product, and for a body that is no exact polynomial. Return None for a bound above the square root
-    of ``terms``, because then the differences take longer than the terms. ``varying`` has the ids of the nodes that
-    depend on the variable.
+    The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
+    ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with a literal
+    exponent, which is a whole number above 0. Return None for any other body, and for a product.
+
+    Return None also for a bound above the square root of ``terms``. Computing the differences of so many values would
+    take longer than adding up the terms. ``varying`` has the ids of the nodes that depend on the variable.
     """
     if loop.name != "sum":
         return None
@@ -52,7 +55,8 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
 def polynomial_sum(values: Sequence[Value], terms: int) -> Value:
     """Return f(0) + f(1) + ... + f(``terms`` - 1) for a polynomial f, from ``values`` = f(0), f(1), ..., f(d).
 
-    The degree of f must be at most d. The sum adds up the differences of order k at 0, each times ``terms`` over k + 1.
+    The degree of f must be at most d. For each k from 0 to d, the difference of order k at 0 is multiplied by the
+    binomial coefficient of ``terms`` and k + 1, and the products are added up.
     """
     result, differences = mpz(0), list(values)
     for order in range(1, len(values) + 1):

@@ -1,4 +1,7 @@
-"""The size and the cost of a tree, estimated before anything is computed."""
+"""The size and the cost of a tree, estimated before its value is computed.
+
+Only some small values in the tree are computed for the estimate.
+"""
 
 from __future__ import annotations
 
