@@ -94,7 +94,7 @@ class PowOptions(IntegerOptions, total=False):
 
 
 def require_url(text: str) -> None:
-    """Raise ValueError unless the text is the URL of a service; httpx would raise only at the first request."""
+    """Raise ValueError unless the text is an HTTP URL with a host; httpx would raise only at the first request."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -104,7 +104,7 @@ def require_url(text: str) -> None:
 
 
 def require_key(text: str) -> None:
-    """Raise ValueError unless a header field can carry the API key; httpx's own error would show the key."""
+    """Raise ValueError unless the API key is visible ASCII characters; httpx's own error would show the key."""
     if not _KEY.fullmatch(text):
         raise ValueError("api_key must be ASCII characters without a space: perhaps it ends in a line break.")
 
@@ -121,7 +121,7 @@ def calculation_body(operation: str, operands: Mapping[str, Rational], **options
 
 
 def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]:
-    """Yield the items in lists that are small enough for one batch request."""
+    """Yield the items in lists for one batch request each; an item that is too long is alone in its list."""
     part: list[dict[str, object]] = []
     size = 0
     for item in items:
@@ -137,7 +137,7 @@ def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]
 
 
 def moment(value: datetime | str | None) -> str | None:
-    """Return a datetime as RFC 3339 text, and a text or None unchanged; raises ValueError without a time zone."""
+    """Return a datetime as RFC 3339 text, and a text or None unchanged; raises ValueError for a naive datetime."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("The moment has no time zone: use an aware datetime, such as datetime.now(UTC).")

@@ -106,7 +106,7 @@ class ProblemError(PycalcError):
 
 
 class BadRequest(ProblemError):
-    """The request's body ended early, its framing is not valid HTTP, or it does not have exactly one Host field."""
+    """The request is malformed: its body ended early, its framing is invalid, or it has no or several Host fields."""
 
     slug = "bad-request"
 

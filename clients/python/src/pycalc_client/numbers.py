@@ -26,7 +26,7 @@ class Factor(NamedTuple):
 
 
 class IntegerRoot(NamedTuple):
-    """The floor of a root, and the number minus that floor's power."""
+    """The floor of the k-th root of a number, and the number minus the floor's k-th power."""
 
     root: int
     remainder: int

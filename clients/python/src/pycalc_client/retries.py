@@ -57,8 +57,8 @@ class Attempts:
     def wait(self, error: httpx.RequestError | ProblemError, *, repeatable: bool) -> float:
         """Return the seconds to wait before the next attempt.
 
-        If there is no next attempt, raise ``error`` if it is a ProblemError, or else ConnectionFailed. ``repeatable``
-        says that the request may be sent again even if the service has perhaps carried it out.
+        If there is no next attempt, raise the given ProblemError, or ConnectionFailed for a RequestError.
+        ``repeatable`` allows a retry even if the service may have carried out the request.
         """
         self._failed += 1
         asked = error.retry_after if isinstance(error, ProblemError) else None

@@ -34,9 +34,9 @@ class AsyncCalculation(Generic[V_co]):
     ``digits`` counts the digits of the result. ``exact`` is false if the result is rounded to a precision, or is a root
     with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
     service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers above 2^53 as
-    texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``user``,
-    ``created_at``, and ``sha256`` of the result's text, which is None if the text was not computed. The answer to a
-    request for a summary also has ``leading`` and ``trailing``.
+    texts. A calculation from the history also has ``leading`` and ``trailing`` (20 digits each), ``user`` and
+    ``created_at``. If its text was computed, it also has ``sha256``, the digest of the text. The answer to a request
+    for a summary has ``leading`` and ``trailing``, too.
     """
 
     id: str
@@ -58,9 +58,9 @@ class AsyncCalculation(Generic[V_co]):
     def text(self) -> str:
         """Return the result's text: bare digits, a fraction ``p/q``, a decimal, or JSON.
 
-        Some results are not in memory at first: those of more than a megabyte, and those from the history of more than
-        1,000 digits. The synchronous client downloads them at the first use. The asynchronous client raises NotLoaded:
-        call ``load`` first. A summary has no text, so its download raises NotFound.
+        Long results are usually not in memory at first: answers of more than a megabyte, and calculations from the
+        history with more than 1,000 digits. The synchronous client downloads them at the first use. The asynchronous
+        client raises NotLoaded: call ``load`` first. A summary has no text, so its download raises NotFound.
         """
         return self._held[0] if self._held else async_load_now(self.load)
 
@@ -95,10 +95,11 @@ class AsyncCalculation(Generic[V_co]):
     ) -> Path:
         """Write the result's text to a file, and return its path.
 
-        The digits are streamed. After a lost connection, the download continues at the same position. After a crash, it
-        continues if the same calculation is saved to the same path again. The file gets its final name once
-        the digest is verified. ``progress=True`` shows the progress on standard error. A function as ``progress`` is
-        called with the number of bytes received so far, and with the total, which is None if it is unknown.
+        A result that is not in memory is downloaded in parts. After a lost connection, the download continues at the
+        same position. After a crash, it continues if the same calculation is saved to the same path again. The file
+        gets its final name once the digest is verified. ``progress=True`` shows the download's progress on standard
+        error. A function as ``progress`` is called with the number of bytes received so far, and with the total,
+        which is None if it is unknown.
         """
         target = Path(path)
         if self._held:

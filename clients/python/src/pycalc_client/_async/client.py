@@ -124,7 +124,7 @@ class AsyncClient(AsyncOperations):
             params["cursor"] = page["next_cursor"]
 
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[AsyncEvent]:
-        """Yield calculations as they are recorded, from now on or after ``last_event_id``; reconnect without a gap."""
+        """Yield the events of calculations, from now on or after ``last_event_id``; reconnect without a gap."""
         attempts = Attempts(self._session.policy)
         while True:
             headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}

@@ -51,7 +51,10 @@ class AsyncSession:
         await self._http.aclose()
 
     async def _respond(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Make one attempt; return a successful response, its body unread. Raises RequestError and ProblemError."""
+        """Make one attempt; return a successful response, its body unread.
+
+        Raises RequestError, ProblemError and UnexpectedAnswer.
+        """
         token = self._api_key
         if call.anonymous:
             token = None

@@ -32,7 +32,7 @@ class Operations:
 
     An operand is a number, or a text such as ``"1e6"`` or ``"0xFF"``, for ``pow`` also ``"2.5"`` or ``"1/3"``. ``mod``
     asks for the result modulo a number, and ``view="summary"`` for the size and the first and last digits of the
-    result. Neither of these computes the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
+    result. Neither needs the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
     """
 
     def __init__(self, session: Session) -> None:

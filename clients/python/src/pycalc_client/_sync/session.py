@@ -49,7 +49,10 @@ class Session:
         self._http.close()
 
     def _respond(self, call: Call, attempts: Attempts) -> httpx.Response:
-        """Make one attempt; return a successful response, its body unread. Raises RequestError and ProblemError."""
+        """Make one attempt; return a successful response, its body unread.
+
+        Raises RequestError, ProblemError and UnexpectedAnswer.
+        """
         token = self._api_key
         if call.anonymous:
             token = None

@@ -35,8 +35,8 @@ class Password:
 class Tokens:
     """The tokens of one session. One caller at a time renews them, while other callers wait.
 
-    The wall clock does not matter, because a token's lifetime is measured from its arrival. A token that the service
-    refuses earlier is renewed too.
+    A token is renewed shortly before it expires, or once the service refuses it. Its lifetime is measured from its
+    arrival, so the wall clock does not matter.
     """
 
     def __init__(self, http: httpx.Client, password: Password) -> None:
