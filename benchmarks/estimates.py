@@ -68,7 +68,7 @@ def computing_seconds(plan: Plan) -> float:
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
     """Plan and compute each case that has a result and is not estimated to take too long.
 
-    Measured times are scaled to the machine's speed, so that REFERENCE takes exactly its estimate.
+    Measured times are scaled to the machine's speed, so that F(2,000,000) takes exactly its estimate.
     """
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:

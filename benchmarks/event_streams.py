@@ -34,7 +34,7 @@ class _Listener(asyncio.Protocol):
         self._delays += [now - int(high + low, 16) / 1000 for high, low in _EVENT.findall(data)]
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Fail the wait for the connection if the stream was never opened."""
+        """If the connection ends before any answer, raise the error in the task that waits for the answer."""
         if not self.connected.done():
             self.connected.set_exception(error or ConnectionError("the stream was not opened"))
 

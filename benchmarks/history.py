@@ -55,7 +55,7 @@ SHAPES: dict[str, Callable[[History], Question]] = {
 
 
 class _Reader:
-    """A client on a persistent connection that can act for any user."""
+    """A client with a persistent connection, which requests pages as several users and as the admin."""
 
     def __init__(self, server: Server, history: History) -> None:
         self._history = history
@@ -67,7 +67,7 @@ class _Reader:
         self._connection.close()
 
     def milliseconds(self, shape: Callable[[History], Question]) -> float:
-        """Request a full page; return how many milliseconds its answer took."""
+        """Request a full page; return the milliseconds until all of the page has arrived."""
         user, filters = shape(self._history)
         path = f"/secure-history?{urlencode(filters)}"
         started = perf_counter()

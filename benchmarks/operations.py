@@ -34,7 +34,7 @@ _SEMIPRIME = (10**19 + 51) * (10**20 + 39)
 class Yardstick(NamedTuple):
     """Calls of other libraries that do the work of one operation; None for a library that is left out.
 
-    If the result is a large number, the call also writes its decimal digits.
+    If the result is a large number, the time of writing it in decimal is included.
     """
 
     gmpy2: Callable[..., object] | None

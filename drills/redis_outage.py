@@ -1,7 +1,7 @@
 """A drill in which Redis hangs or dies under load: no request fails, and hardly any is slower.
 
-Clients ask a service with Redis and one without Redis in turn, and the drill compares the latencies. The machine's
-noise is the difference between two halves of the latencies of the service without Redis.
+Clients ask a service with Redis and one without Redis in turn, and the drill compares the latencies. To allow for the
+machine's noise, it splits the latencies without Redis into two halves; the noise is the difference between them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _word(client: httpx.Client) -> str:
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Call ``step``; return the latencies of each service's next answers, including those to earlier requests."""
+    """Call ``step``; return the latencies of each service's next answers. Some requests were sent before the step."""
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests
