@@ -49,7 +49,7 @@ def _html(text: str) -> str:
 
 
 def _examples(fences: Iterator[Token]) -> Iterator[str]:
-    """Yield the HTML of one task's examples, each under its language's name; the page's script makes tabs of them."""
+    """Yield the HTML of adjacent examples, each under its language's name; the page's script makes tabs of them."""
     yield '<div class="examples">\n'
     for fence in fences:
         code = escape(fence.content, quote=False)

@@ -34,7 +34,7 @@ class Missing(Exception):
 
 
 def run(tool: str, *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Return the output of a tool; raises Missing, or ValueError with the output when the tool fails."""
+    """Return a tool's output; raises Missing, ValueError with the output if the tool fails, or TimeoutExpired."""
     program = _OWN / tool if (_OWN / tool).exists() else shutil.which(tool)
     if program is None:
         raise Missing(f"{tool} is not installed: {_WHERE.get(tool, 'run the check by `make`, which installs it')}")

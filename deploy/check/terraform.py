@@ -42,7 +42,7 @@ class Terraform:
         self._environment = {**os.environ, **environment, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
     def __call__(self, *arguments: str) -> str:
-        """Run a Terraform command and return its output; raises Missing or ValueError."""
+        """Run a Terraform command and return its output; raises Missing, ValueError or TimeoutExpired."""
         return run("terraform", *arguments, folder=self.folder, environment=self._environment)
 
     def plan(self, **variables: str) -> Path:
