@@ -53,7 +53,7 @@ class Collector:
         }
 
     def trace(self, trace_id: str) -> dict[str, Span]:
-        """Return the spans of one trace by name; of several spans with one name, the last."""
+        """Return the spans of one trace by name; if several spans have the same name, the last one counts."""
         return {span.name: span for span in self.spans if span.trace_id == trace_id}
 
     def take(self, body: bytes) -> None:

@@ -1,7 +1,7 @@
 """Local servers that pycalc can use, without Docker: ``make services`` and ``make up-local``.
 
-``make services`` starts all of them and prints the settings to export. ``make up-local`` starts Redis, Kafka and
-``pycalc serve``, which uses these and an SQLite file. Ctrl-C stops everything.
+``make services`` starts those that are installed, and prints the settings to export. ``make up-local`` starts Redis,
+Kafka and ``pycalc serve``, which uses these and an SQLite file. Ctrl-C stops everything.
 """
 
 from __future__ import annotations

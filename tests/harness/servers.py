@@ -165,8 +165,8 @@ def bare(server: str) -> Iterator[Server]:
 def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
     """Return a service's environment for tests: cheap password hashes and high limits.
 
-    If ``settings`` has a ``database_url``, the keys of the service are added. Each of ``settings`` becomes a variable
-    that overrides these.
+    If ``settings`` has a ``database_url``, signing and password keys are added. Each of ``settings`` becomes a variable
+    and replaces the default here, if there is one.
     """
     keys = KEYS if "database_url" in settings else {}
     return {
@@ -203,7 +203,7 @@ def pycalc(
 ) -> Iterator[Server]:
     """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn.
 
-    ``prefix`` is a command that runs it, such as strace; ``log`` is the file for its standard error.
+    ``prefix`` is a command that runs pycalc, such as strace; ``log`` is the file for its standard error.
     """
     port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as empty:

@@ -113,13 +113,13 @@ def names_bound(source: str, line: int) -> set[str]:
 
 
 def _own_lines(statement: ast.stmt) -> range:
-    """Return the lines of a statement without those of the statements in it."""
+    """Return the lines of a statement up to the first statement inside it."""
     inner = [child.lineno for child in ast.walk(statement) if isinstance(child, ast.stmt) and child is not statement]
     return range(statement.lineno, min([(statement.end_lineno or statement.lineno) + 1, *inner]))
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement binds."""
+    """Return the names that a statement assigns, and the name of a class that it defines."""
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return names | ({statement.name} if isinstance(statement, ast.ClassDef) else set())
 

@@ -22,7 +22,7 @@ MARKS = {"timestamp", "level", "logger", "event", "request_id", "user_id"}
 
 
 def records_of(log: Path) -> list[dict[str, Any]]:
-    """Return the JSON records of a log, without the start message for the console."""
+    """Return the JSON records of a log; skip the start message, which is plain text."""
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 

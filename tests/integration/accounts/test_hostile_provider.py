@@ -208,7 +208,7 @@ async def test_a_broken_endpoint_is_unavailable(
 
 
 async def test_a_refused_code_is_unauthorized(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """A code that the provider refuses gets 401."""
+    """If the provider refuses the authorization code, the sign-in gets 401."""
     refusal = json.dumps({"error": "invalid_grant"}).encode()
     provider.answers["/token"] = lambda: (400, refusal)
     assert (await finished(client, provider, lambda *_: "")).status_code == 401

@@ -114,7 +114,7 @@ def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Ow
 
 
 def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user reads only their own history, even with another user's cursor; another or an unknown name gets 403."""
+    """Another user's cursor shows only one's own history; a filter by another or an unknown user gets 403."""
     intruder, of = pair
     for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):
         page = client.get("/secure-history", headers=intruder.person.headers, params=query).raise_for_status()
@@ -155,7 +155,7 @@ def test_events_are_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) ->
 
 
 def test_accounts_are_the_admins(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """A user gets 403 for changing or deleting another account, existing or not; an existing one still works."""
+    """A user gets 403 for changing or deleting another account, whether it exists or not, and nothing changes."""
     intruder, of = pair
     headers = intruder.person.headers
     require_silence(client.get("/users", headers=headers), of)

@@ -197,7 +197,10 @@ async def test_an_overloaded_service_does_not_show_the_key(
 
 @pytest.mark.anyio
 async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.AsyncClient, key: str) -> None:
-    """In a URL, a key without the permission gets 403, an access token 401, and a key beside a session 422."""
+    """In a URL, a key without the permission gets 403, and an access token 401.
+
+    A request with a key in the URL and a token in the header gets 422.
+    """
     name = new_name()
     await client.post("/register", json=registration(name))
     token = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()["access_token"]

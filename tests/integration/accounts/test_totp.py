@@ -197,7 +197,7 @@ async def test_an_admin_resets_a_lost_second_factor(ada: Person) -> None:
 
 @pytest.mark.parametrize("settings", [{"admin_totp": "required"}], indirect=True)
 async def test_an_admin_must_enrol_first(client: httpx.AsyncClient) -> None:
-    """If admins need a second factor, an admin without one can only read their own account and enrol."""
+    """If admins need a second factor, an admin without one can read their account and enrol, but not calculate."""
     admin, user = await person(client, role="admin"), await person(client)
     allowed = {"/me": 200, "/users": 403, "/fibonacci/10": 403, "/usage": 403, "/secure-history": 403, "/me/keys": 403}
     for path, status in allowed.items():

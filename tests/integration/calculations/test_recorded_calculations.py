@@ -123,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """With ``mod``, base or exponent of pow may have 10,000 digits; without it, a base of 10,001 is refused."""
+        """With ``mod``, pow takes a base or exponent of 10,000 digits; without it, a base of 10,001 is too long."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()

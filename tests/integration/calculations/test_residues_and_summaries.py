@@ -75,7 +75,7 @@ class TestResidues:
             assert residue(client, f"/pow/-{x}/{y}", m) == pow(-x, y, m)
 
     def test_a_negative_exponent_is_an_inverse(self, client: httpx.Client) -> None:
-        """A negative exponent gives an inverse: 3·5 = 15 = 1 (mod 7); a large one equals Python's ``pow``."""
+        """A negative exponent uses an inverse: 3^-1 is 5 modulo 7, and a power to -10^30 equals Python's ``pow``."""
         assert residue(client, "/pow/3/-1", 7) == 5
         assert residue(client, f"/pow/12345/-{10**30}", PRIME_26) == pow(12345, -(10**30), PRIME_26)
 

@@ -73,7 +73,7 @@ def fleet(postgres_server: Postgres, migrated: str, real_redis: Redis) -> Iterat
 
 
 def made_here(fleet: Fleet, path: str, **headers: str) -> httpx.Response:
-    """Request a result from the first instance; return the response once Redis has it, or a command to Redis failed."""
+    """Get a result from the first instance; return the response once the result is in Redis or Redis was too slow."""
     clients = (fleet.here, fleet.there)
     before, late = fleet.stored(), _disturbances(clients)
     answer = fleet.get(fleet.here, path, **headers)
@@ -230,7 +230,7 @@ class TestLimits:
         assert logins == [401] * 4 + [429] * 2
 
     def test_registrations_add_up(self, narrow: tuple[httpx.Client, httpx.Client]) -> None:
-        """Both instances together admit twenty registrations, and at most one more each time Redis was too slow."""
+        """Both instances together admit at most twenty registrations, plus one each time Redis was too slow."""
 
         def register(client: httpx.Client) -> int:
             account = {"username": new_name(), "email": f"{new_name()}@example.com", "password": PASSWORD}

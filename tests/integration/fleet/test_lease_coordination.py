@@ -223,7 +223,7 @@ async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Insta
 async def test_cheap_and_very_long_results_are_not_coordinated(
     pair: tuple[Instance, Instance], changes: dict[str, Any]
 ) -> None:
-    """A result of less than 20 ms, and one too long to be shared, is computed by each instance."""
+    """A result that takes less than 20 ms, or is too long to be shared, is computed by each instance."""
     here, there = pair
     leading = await led(here)
     there.gate.set()

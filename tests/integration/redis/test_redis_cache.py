@@ -427,7 +427,7 @@ class TestOutages:
     @pytest.mark.programs
     @pytest.mark.usefixtures("unhurried")
     async def test_the_wrong_password(self) -> None:
-        """With a wrong password no commands are sent; with the right one Redis is used."""
+        """With a wrong password, look-ups fail at once; with the right one, Redis is used."""
         with redis("--requirepass", "right") as server:
             for password, right in (("wrong@", False), ("", False), (":right@", True)):
                 async with opened(server.url.replace("//", f"//{password}")) as there:

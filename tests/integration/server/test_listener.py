@@ -27,7 +27,7 @@ last_path = ContextVar("last_path", default="none")
 
 
 async def application(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer with the state's greeting, or on /context with the earlier value of ``last_path``; raise on /fault."""
+    """Answer with the state's greeting; on /context, with the context's last path; on /fault, raise an error."""
     before = last_path.get()
     last_path.set(scope["path"])
     if scope["path"] == "/fault":

@@ -83,7 +83,7 @@ async def connected(port: int) -> Connection:
 
 
 def at_work(pid: int, before: float = 0.0) -> bool:
-    """Return whether a process has used more than ``before`` + 0.5 s of processor time, so that it is computing."""
+    """Return whether a process has computed: it has used more than ``before`` + 0.5 s of processor time."""
     with suppress(FileNotFoundError):
         return cpu_seconds(pid) > before + 0.5
     return False
