@@ -72,7 +72,7 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain"}
 
     def fetch(self, path: str) -> int:
-        """Request a path, read the whole answer, and return its length in bytes; raises RuntimeError for no 200."""
+        """Request a path; return the length of the body in bytes. Raises RuntimeError unless the status is 200."""
         self._connection.request("GET", path, headers=self._headers)
         response = self._connection.getresponse()
         if response.status != 200:
