@@ -74,9 +74,10 @@ class BrokerErrors:
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored a batch of events, except those in ``refused``: its reasons by event id.
+        """Note that the broker has stored a batch of events, except those in ``refused``.
 
-        Raises EventsRefused with the message ``what`` if there are refused events.
+        ``refused`` has the broker's reasons by event id. If it is not empty, raises EventsRefused with the message
+        ``what``.
         """
         self.answered()
         self._stuck_until = None

@@ -31,7 +31,7 @@ class _Group:
         self._changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Queue events, one batch after the other, and return when members of the group have committed them all.
+        """Queue events in batches, each after the commit of the one before. Return after the last commit.
 
         If the call is cancelled, the events that no member has received are withdrawn.
         """
