@@ -81,8 +81,8 @@ class Calculable(ABC, Generic[ArgsT]):
     """A kind of calculation that a request names: an operation, or ``evaluate``.
 
     ``ArgsT`` is frozen, hashable and picklable. Instances never change, so any thread or process may call each method.
-    ``precision`` is 1 to 10,000 significant digits, and matters only if the result has no finite exact form. With a
-    precision of 0, which only ``evaluate`` takes, such a result is refused.
+    ``precision`` is the number of significant digits, 1 to 10,000, of a result without a finite exact form. With the
+    precision 0, which only ``evaluate`` takes, such a result is refused.
     """
 
     name: ClassVar[str]
@@ -192,7 +192,7 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a result that was not rounded is exact. An integer root with a remainder is not exact."""
+        """Return whether an unrounded result counts as exact. Only an integer root with a remainder does not."""
         return True
 
 

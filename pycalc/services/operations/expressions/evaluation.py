@@ -81,8 +81,8 @@ class Evaluator:
         """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
         From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. ``backward`` takes the last few terms instead, one more
-        than needed. Then a wrong degree gives another sum, unless the polynomial is symmetric about the middle term.
+        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms,
+        one more than needed. If the assumed degree is too low, the two sums differ, unless the terms are symmetric.
 
         The second shortcut is for other terms that are exact and small: yield the sum or the product of each block of
         terms. It needs ``evaluate_block``, which must return the column of the body.

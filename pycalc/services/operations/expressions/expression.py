@@ -100,10 +100,10 @@ class Expressions:
         return Estimate(digits, seconds, not size.rounded, sizer.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return a call whose value is not a number with its arguments computed, and any other root unchanged.
+        """Return the root of a tree, with computed arguments if it is a call whose value is not a number.
 
         The cost of such a call, for example a proof of primality, depends on the arguments themselves, not only on
-        their sizes. If computing them is slow, or if one is too long or not a whole number, return the call unchanged.
+        their sizes. If computing them is slow, or if one is too long or not a whole number, they stay as they are.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root

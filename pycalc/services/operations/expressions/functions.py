@@ -125,7 +125,7 @@ class Function:
         return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def is_exact(self, text: bytes) -> bool:
-        """Return whether a value with this text is exact. An integer root with a remainder is not exact."""
+        """Return whether a value with this text counts as exact. Only an integer root with a remainder does not."""
         return self._operation.is_exact(text)
 
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:

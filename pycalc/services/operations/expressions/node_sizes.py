@@ -142,7 +142,7 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return how many digits of a value's numerator and denominator the arithmetic works with."""
+        """Return how many digits a value's numerator and denominator have or, for an enclosure, the precision and 0."""
         if size.rounded is Enclosed.YES:  # an interval
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
@@ -205,7 +205,7 @@ class NodeSizes:
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
-        """Return the most digits and the mean seconds of a call, over samples of arguments that are not known.
+        """Estimate a call: the most digits and the mean seconds of calls with samples of the unknown arguments.
 
         If an argument may be too long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
         """

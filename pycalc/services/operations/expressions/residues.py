@@ -43,10 +43,9 @@ class Residues:
     With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
     their value.
 
-    ``verified`` is 0, or the modulus m of a residue that a second computation, modulo a prime, may verify. Then both
-    computations replace a function that takes too long modulo a prime by its residue modulo m. They replace an exponent
-    that Euler's theorem reduces by its residue modulo the totient of m. This changes no residue modulo m, and
-    everything computed from the replacements is verified as usual.
+    ``verified`` is 0, or a modulus m if a residue modulo m is computed in two ways, to verify it. Both ways take the
+    residue modulo m of a function that takes too long modulo a prime, instead of its value. They reduce an exponent by
+    Euler's theorem, modulo the totient of m. Neither changes the residue modulo m, and the two ways still must agree.
     """
 
     def __init__(
