@@ -15,7 +15,10 @@ class _Number(str):
 
 
 def read_evaluation(body: bytes) -> Request:
-    """Return the request in the body of an evaluation; numbers stay texts. Raises InvalidInput with JSON pointers."""
+    """Return the request in the body of ``POST /evaluate``. Raises InvalidInput with JSON pointers.
+
+    Numbers are read as strings, so that they keep all their digits.
+    """
     document = read_json(body, lambda number: _Number(number_literal(number)))
     if not isinstance(document, dict):
         raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))

@@ -21,8 +21,8 @@ class Admission:
     the queue.
 
     If the queue is full, the user of a new request is compared with the user who has the most waiting requests. The new
-    request counts as waiting. If its user has fewer waiting requests, or as many and fewer running ones, it displaces
-    the other user's newest request. Otherwise, it is refused.
+    request counts as waiting. It displaces the other user's newest request if its own user has fewer waiting requests,
+    or equally many waiting and fewer running ones. Otherwise, it is refused.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:

@@ -80,8 +80,9 @@ class Subscriber:
 class HistoryPoller:
     """A reader of new calculations in the database for subscribers. Without subscribers, it reads nothing.
 
-    With ``shared``, other processes record calculations too. The poller then reads at intervals, and delays each
-    calculation by HOLD_BACK_SECONDS. So events come in the order of their ids, and a client can resume after any id.
+    Without ``shared``, no other process records calculations, and the poller reads when ``wake`` is called. With
+    ``shared``, it also reads at intervals, and delays each calculation by HOLD_BACK_SECONDS. So events come in the
+    order of their ids, and a client can resume after any id.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ _COUNT_SECONDS = 1.0  # the shortest time between counts, because the database r
 class OutboxGauges:
     """The gauges of the outbox, which are 0 while another relay holds the lease.
 
-    After a failure, several relays may show the same rows, so dashboards take the maximum.
+    After a failure, several relays may show the same rows, so dashboards show the maximum of all relays.
     """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:

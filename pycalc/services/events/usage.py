@@ -102,7 +102,10 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service. Dead-letter the other messages, up to about MAX_DEAD_LETTERS."""
+        """Count the valid events of this service, and store the other messages as dead letters.
+
+        If MAX_DEAD_LETTERS dead letters are stored already, only count and log the other messages.
+        """
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []

@@ -141,9 +141,9 @@ class Exports:
         the newest of all. The first call gets ``before``. A ``limit``, at least 1, is the most records to yield.
         ``require_rights`` is called before each part, and must raise an error if the caller has lost its rights.
 
-        Without records, the content is the header line, or empty if the format has none. A record that exists from the
-        start to the end appears exactly once. Later records are left out, except those that another process commits
-        within about 2 s of the start. No transaction is open during a yield.
+        Without records, the content is the header line, or empty if the format has none. A record within these bounds
+        that exists from the start to the end of the export appears exactly once. Later records are left out, except
+        those that another process commits within about 2 s of the start. No transaction is open during a yield.
 
         Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, StoreUnavailable,
         and the errors of ``require_rights``. An exception after the first yield means that the export is incomplete.

@@ -242,7 +242,7 @@ class Recorder:
 
 
 def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
-    """Fail each entry whose idempotency key a later entry has, with KeysTaken, and return the other entries.
+    """Return the entries to commit. Of entries with the same idempotency key, all but the last fail with KeysTaken.
 
     A key can appear twice in a batch after the first caller has disconnected. An INSERT of both would fail, and all
     entries would have to be committed one by one.

@@ -154,7 +154,7 @@ class WindowQuota:
         return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Return the ids of this process's uses for the user and for the API key, by the id of the user or key."""
+        """Return the ids of this process's uses, by the id of the user or of the API key that a use is counted for."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
