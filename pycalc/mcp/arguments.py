@@ -12,9 +12,9 @@ from pycalc.services.calculations.requests import batch_requests
 
 
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
-    """Return the requests, or their errors, in the arguments of the tool ``batch``.
+    """Return the requests in the arguments of the tool ``batch``, with an error in place of each invalid request.
 
-    Raises InvalidInput as ``batch_requests`` and ``literals`` do.
+    Raises the InvalidInput of ``batch_requests`` and ``literals``.
     """
     operations = arguments.get("operations")
     if isinstance(operations, list):
@@ -29,9 +29,10 @@ def _item(place: int, item: Any) -> Any:
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return arguments as texts: strings, and integers that JSON readers do not round. Null means omitted.
+    """Return the strings and integers in ``given`` as strings, without members that are null.
 
-    Raises InvalidInput for another value. ``at`` is the JSON pointer to ``given``.
+    Raises InvalidInput for other values, and for integers beyond ±(2^53 - 1), which a JSON reader may have rounded.
+    ``at`` is the JSON pointer to ``given``.
     """
     found = {}
     for name, value in given.items():

@@ -60,7 +60,7 @@ class ToolBackend(Protocol):
         """
 
     def report(self, error: PycalcError) -> None:
-        """Log an internal error of a tool, or write a refusal to the audit log, if the backend has one."""
+        """Log an internal error of a tool, and write a refusal to the audit log. A backend may do neither."""
 
 
 class InlineBudget:

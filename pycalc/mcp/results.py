@@ -81,10 +81,7 @@ def _sentences(error: PycalcError) -> Iterator[str]:
 
 
 def _described(found: Calculated) -> dict[str, Any]:
-    """Return the fields of a result: its text if that is sent whole, else the first and last digits.
-
-    A summary has no text.
-    """
+    """Return the fields of a result: its text, or the first and last digits for a summary or a text not sent whole."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
     if found.whole and len(found.text) > 0:

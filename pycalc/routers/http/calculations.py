@@ -163,7 +163,7 @@ async def posted(
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
     """Return the caller's rate limits, each with the id under which the caller's calculations are counted.
 
-    The limit of an API key comes first, so that a key beyond its own limit uses up nothing of its owner's.
+    The limit of an API key comes first, so that a request beyond this limit does not count towards the owner's.
     """
     found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
@@ -238,7 +238,7 @@ async def _calculate_once(
     unchanged: bool = False,
     measure: Measure | None = None,
 ) -> Answer:
-    """Calculate as ``Calculator.calculate`` does, or return the recorded answer."""
+    """Return the recorded answer to a request with an idempotency key. If there is none yet, calculate and record."""
     calculate = partial(calculator.calculate, caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
 
     async def again(recorded: Recorded) -> Answer:

@@ -181,8 +181,8 @@ class Application(FastAPI):
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation route of a request, or None for other requests.
 
-        Put the route and its operands into the scope. If a calculation's path has an escaped slash and does not match,
-        put the path with its escapes into the scope, for the router.
+        Put the route and its operands into the scope. If the path of an operation has an escaped slash but does not
+        match the operation's route, put the path with its escapes into the scope, for the router.
         """
         if scope["method"] != "GET":
             return None

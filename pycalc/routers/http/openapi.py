@@ -189,9 +189,9 @@ def _problems(method: str, operation: dict[str, Any]) -> set[str]:
 
 
 def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
-    """Add an example to a response of JSON or text. The text of a range has four digits.
+    """Add an example to a JSON response that has none, or to the bare digits of a calculation.
 
-    An example that a JSON response has already is kept.
+    The example of a range (status 206) has four digits.
     """
     if media_type == "application/json":
         content.setdefault("example", of_answer(operation_id, content["schema"]))
