@@ -66,8 +66,7 @@ class CircuitBreaker:
     def late(self, sent: float) -> None:
         """Count a late reply to a command sent at ``sent``, a time of the clock. The third in a row opens the breaker.
 
-        A command that was already waiting at the last counted late reply is not counted, because both waited for the
-        same stall.
+        A command that was sent before the last count is not counted, because the same stall has delayed both commands.
         """
         if sent < self._late_at:
             return

@@ -56,8 +56,8 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session. Delete the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized if the account is deleted or disabled, or has another password or second factor than
-        ``session`` says.
+        Raises Unauthorized if the account is deleted or disabled. After a login by password, raises Unauthorized if the
+        account has another password or second factor than ``session`` says.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:

@@ -60,10 +60,9 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name. If there is none, return that of the last deleted account.
+        """Return the id of the account with this name, or else of the last deleted one whose history kept the name.
 
-        Only deleted accounts with this name whose history was kept with the name are considered. Return None if there
-        is no such account either.
+        Return None if there is no such account.
         """
 
     async def change(

@@ -1,4 +1,4 @@
-"""The families of refresh tokens, and a second replacement for a token whose first one was lost with the reply."""
+"""The families of refresh tokens, and a second replacement of a token, for a client that did not get the first."""
 
 from __future__ import annotations
 
