@@ -94,7 +94,7 @@ class InvalidInput(PycalcError):
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
-        """Return the error for these problems. For more than three problems, its detail says only how many."""
+        """Return an error that lists ``problems``. If there are more than three, ``detail`` only gives their number."""
         if len(problems) <= _MOST_IN_DETAIL:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
@@ -353,7 +353,7 @@ class RowsRejected(PycalcError):
 
 
 class KeysTaken(PycalcError):
-    """Requests were not recorded, because other requests with the same idempotency keys are.
+    """Requests were not recorded, because requests with the same idempotency keys are recorded already.
 
     ``ids`` are the ids of these keys.
     """

@@ -16,10 +16,11 @@ _LAST_PORT = 65_535
 
 @contextmanager
 def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any]:
-    """Import the class that ``backends`` names for a URL's scheme, as ``module:class``, and yield it.
+    """Return a context with the class that ``backends`` names for a URL's scheme, as ``module:class``.
 
-    ``kind`` is "cache", "database" or "stream". Raises ValueError for an unknown scheme. The message of this error, and
-    of every ValueError in the context, begins with the name of the setting, such as PYCALC_CACHE_URL.
+    The class is imported when the context begins. ``kind`` is "cache", "database" or "stream". Raises ValueError for an
+    unknown scheme. The message of this error, and of every ValueError in the context, begins with the name of the
+    setting, such as PYCALC_CACHE_URL.
     """
     found = _SCHEME.match(url)
     scheme = found[1] if found else ""

@@ -27,8 +27,8 @@ def evaluate(
     """Print the value of ``expression``, or of the expression in the UTF-8 file ``file``; ``-`` is standard input.
 
     The service at the URL ``server`` evaluates it; with None, this process does. Raises ValueError or InvalidInput for
-    invalid input. Raises ValueError for a result that is too large, a missing package, and a failed request to the
-    service.
+    invalid input. Raises ValueError for an unreadable file, a result that is too large, a missing package, and a failed
+    request to the service.
     """
     if file is not None:
         try:

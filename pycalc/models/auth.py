@@ -69,7 +69,7 @@ class User:
 
     @property
     def second_factor(self) -> bool:
-        """Return whether a second factor, or the identity provider instead of a password, protects the sign-ins."""
+        """Return whether logins need a second factor, or there is no password, because a provider signs the user in."""
         return self.totp or not self.has_password
 
 

@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return the time of the recording in milliseconds since the epoch. For JSON content, return the id's time."""
+        """Return the time of the recording in milliseconds since the epoch, or the id's time if ``content`` is JSON."""
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property

@@ -105,7 +105,7 @@ def _too_many() -> InvalidInput:
 
 
 def _number(text: str) -> int | float | str:
-    """Return a number's value. An integer of over 4,000 characters stays a text, which is too long for every field."""
+    """Return a number's value, or ``text`` itself for an integer of over 4,000 characters, too long for any field."""
     if text.lstrip("-").isdigit():
         return int(text) if len(text) <= _LONGEST_INTEGER else text
     return float(text)

@@ -26,11 +26,11 @@ class _Kind(NamedTuple):
 
 
 class RepeatFilter(logging.Filter):
-    """A filter that passes ``most`` identical records in ``seconds``, counts the others, and then logs their number.
+    """A filter that passes up to ``most`` identical records in ``seconds``, and later logs how many it has dropped.
 
-    Records of structlog are identical if their logger, level and fields are equal, apart from the time and the
-    request's fields; with an exception, if logger, event and traceback are equal. Records of the standard library are
-    identical if logger, level, message and exception are equal.
+    Records of structlog are identical if they have the same logger, level and fields, except for the time and the
+    fields of the request. If they have tracebacks, only logger, event and traceback are compared. Records of the
+    standard library are identical if logger, level, message and exception are equal. Audit records always pass.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
