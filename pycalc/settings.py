@@ -361,7 +361,7 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="deadline of one computation, and of a whole batch, seconds"
     )
     response_memory: int = Field(
-        default_factory=lambda given: max(min(1024**3, memory() // 4) // given["workers"], 1024**2),
+        default_factory=lambda given: max(min(1024**3, memory() // 4) // given.get("workers", 1), 1024**2),
         ge=1024**2,
         description="memory of each server process for all responses and bodies over 64 KiB together, bytes; "
         "default: its share of a quarter of the memory that the service may use, 1 GiB at most",
@@ -379,7 +379,7 @@ class Settings(BaseSettings):
         description="worker processes of each server process; default: one per core, 256 at most",
     )
     compute_memory: int = Field(
-        default_factory=lambda given: max(memory() // 2 // given["workers"], 64 * 1024**2),
+        default_factory=lambda given: max(memory() // 2 // given.get("workers", 1), 64 * 1024**2),
         ge=64 * 1024**2,
         description="memory for the worker processes of a server process together, beyond what they use at their "
         "start, bytes; default: its share of half of the memory that the service may use",
