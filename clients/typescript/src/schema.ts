@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 1474867c1fc6377de8e69f80905b769ed1ce346d07f62536638d0f6f75eb3863
+// Made by `make client-types` of schemas with the SHA-256 2cf07ff6922746bb3ca3bc8c3bdb35f093650bd1395f494c673b0d031bfdeba3
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -65,7 +65,7 @@ export interface components {
              * Format: int64
              */
             calculations: number;
-            /** @description digits delivered */
+            /** @description digits of the results */
             digits: components["schemas"]["Number"];
             /**
              * Compute Ms
@@ -157,12 +157,12 @@ export interface components {
             action: string;
             /**
              * Actor
-             * @description the user who did it; null: unknown, or the service itself
+             * @description the user who did it, or for example `the service`; null: unknown
              */
             actor: string | null;
             /**
              * Subject
-             * @description the account that it was done to, or the name that was tried
+             * @description the account that it was done to, or the name that was tried; null: none
              */
             subject: string | null;
             /**
@@ -246,7 +246,7 @@ export interface components {
             /**
              * Digits
              * Format: int64
-             * @description number of digits in the result
+             * @description number of digits in the result; 0 if it is no number
              */
             digits: number;
             /**
@@ -278,7 +278,7 @@ export interface components {
         Confirmation: {
             /**
              * Totp
-             * @description 6 digits of the authenticator app, or a recovery code
+             * @description 6 digits of the authenticator app or, once it is confirmed, a recovery code
              * @example 492039
              */
             totp: string;
@@ -362,7 +362,7 @@ export interface components {
         };
         /**
          * Credentials
-         * @description The username and password of a login.
+         * @description The username and the password of a login, and a code if the account needs one.
          * @example {
          *       "password": "correct horse battery staple",
          *       "username": "ada"
@@ -395,7 +395,7 @@ export interface components {
             /**
              * Id
              * Format: int64
-             * @description its number
+             * @description the dead letter's number
              */
             id: number;
             /**
@@ -475,7 +475,7 @@ export interface components {
             password: string;
             /**
              * Totp
-             * @description 6 digits of the authenticator app, or a recovery code
+             * @description 6 digits of the authenticator app or, once it is confirmed, a recovery code
              * @example 492039
              */
             totp: string;
@@ -520,7 +520,7 @@ export interface components {
              * @description the expression in canonical form
              */
             expression: string;
-            /** @description at most so many decimal digits; 0 where the value is no number */
+            /** @description an upper bound of the decimal digits; 0 where the value is no number */
             digits: components["schemas"]["Number"];
             /**
              * Exact
@@ -529,7 +529,7 @@ export interface components {
             exact: boolean;
             /**
              * Too Large
-             * @description whether the value has too many digits to be written out
+             * @description whether the value may have too many digits to be written out
              */
             too_large: boolean;
             /**
@@ -541,7 +541,7 @@ export interface components {
             /**
              * Seconds
              * Format: double
-             * @description about as long on one core, within a factor of two
+             * @description the estimated time on one core, within a factor of two; 1e12 at most
              */
             seconds: number;
             /**
@@ -555,7 +555,7 @@ export interface components {
         };
         /**
          * Figures
-         * @description The key figures of a process. A figure that does not apply to the process is 0.
+         * @description The key figures of a process. A count or an age that does not apply to the process is 0.
          */
         Figures: {
             /**
@@ -632,7 +632,7 @@ export interface components {
             cache_circuit: "closed" | "half-open" | "open";
             /**
              * Disk Free Bytes
-             * @description on the disk of an SQLite file; null: no such file
+             * @description on the disk of an SQLite file; null: no such file, or no reserve
              */
             disk_free_bytes: number | null;
             /**
@@ -674,14 +674,14 @@ export interface components {
             operation: string;
             /**
              * Input
-             * @description the operands; those over 1,000 characters by their ends and SHA-256
+             * @description operands and options; those over 1,000 characters by their ends and SHA-256
              */
             input: {
                 [key: string]: components["schemas"]["Number"];
             };
             /**
              * Result
-             * @description null when over 1,000 digits
+             * @description null for a summary, and for a result of over 1,000 digits
              */
             result: components["schemas"]["Number"] | boolean | components["schemas"]["PrimePower"][] | components["schemas"]["IntegerRoot"] | null;
             digits: components["schemas"]["Number"];
@@ -699,7 +699,7 @@ export interface components {
             trailing: string;
             /**
              * Sha256
-             * @description SHA-256 of the result's text
+             * @description SHA-256 of the result's text; null: it was not computed
              */
             sha256: string | null;
             /** Cached */
@@ -825,7 +825,7 @@ export interface components {
             detail: string;
             /**
              * Position
-             * @description index of the character in the text there, counted from 0
+             * @description index of the wrong character in the field's text, from 0
              */
             position?: number | null;
         };
@@ -950,7 +950,7 @@ export interface components {
              */
             status: "ok";
         };
-        /** @description a JSON number within ±(2^53 - 1), else a string (RFC 7493) */
+        /** @description a JSON integer within ±(2^53 - 1), else a string (RFC 7493) */
         Number: number | string;
         /**
          * OpenSession
@@ -1017,7 +1017,7 @@ export interface components {
             /**
              * Dead Letters
              * Format: int64
-             * @description events that could not be delivered
+             * @description the number of dead letters
              */
             dead_letters: number;
             /**
@@ -1141,7 +1141,7 @@ export interface components {
             instance: string;
             /**
              * Errors
-             * @description what is invalid, for validation-error
+             * @description what is wrong and where, at most 20 entries
              */
             errors?: components["schemas"]["InvalidField"][] | null;
         } & {
@@ -1306,7 +1306,7 @@ export interface components {
             expires_in: number;
             /**
              * Refresh Token
-             * @description opens the next access token at POST /token/refresh; replaced at each use; absent with `cookie`
+             * @description send it to POST /token/refresh for new tokens; replaced at each use; absent with `cookie`
              * @example pcr_AZqrEnwA...
              */
             refresh_token?: string | null;
@@ -1406,7 +1406,7 @@ export interface components {
             secret: string;
             /**
              * Uri
-             * @description the same for a QR code
+             * @description the secret as an otpauth URI, for a QR code
              * @example otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc
              */
             uri: string;
@@ -1435,7 +1435,7 @@ export interface components {
              * @description how many of them a cache answered
              */
             cached: number;
-            /** @description digits delivered: of a summary, those of its two ends */
+            /** @description digits of the results: of a summary, those of its two ends */
             digits: components["schemas"]["Number"];
             /**
              * Compute Ms
