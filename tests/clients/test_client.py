@@ -80,7 +80,7 @@ def test_problems_are_raised_as_their_classes(calc: Client) -> None:
 
 
 def test_a_long_result_is_downloaded_when_it_is_wanted(calc: Client, tmp_path: Path) -> None:
-    """The digits of a long result are downloaded only when they are saved or read; one calculation is recorded."""
+    """The digits of a long result are downloaded only when they are saved or read; the calculation is recorded once."""
     calculation = calc.fibonacci(LONG)
     assert (calculation.digits, calculation._held) == (LONG_DIGITS, [])
     positions: list[tuple[int, int | None]] = []

@@ -46,7 +46,7 @@ def test_a_problem_is_one_line(server: Server) -> None:
 
 
 def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:
-    """The message about a wrong character has its position in the expression, counted from 1."""
+    """The message about a wrong character states where in the expression the character is, counted from 1."""
     key = calc.create_api_key("command line").key
     wrong = run("-m", "pycalc", "eval", "1 + ?", "--server", server.url, key=key)
     assert (wrong.returncode, wrong.stderr.startswith("pycalc: at character 5: ")) == (1, True)

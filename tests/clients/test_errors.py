@@ -27,9 +27,9 @@ def test_every_problem_type_of_the_service_has_an_exception() -> None:
 
 
 def test_an_unknown_type_is_a_problem_still() -> None:
-    """A problem document of an unknown type becomes a ProblemError that has all its members.
+    """A problem document of an unknown type becomes a plain ProblemError with all members of the document.
 
-    A document of a known type becomes a ProblemError too, if it lacks members of that type.
+    So does a document of a known type that lacks members of the type.
     """
     unknown = problem_error({"type": "/docs/problems#later", "status": 418, "detail": "Later.", "tea": 1}, 2.0)
     assert type(unknown) is ProblemError
@@ -60,7 +60,7 @@ def test_problems_have_their_fields() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{"])
 def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
-    """A response that is not a problem document, for example a proxy's page, becomes a ProblemError with its status."""
+    """A response without a problem document, such as a proxy's page, becomes a ProblemError with the same status."""
     fields = {"content-type": "application/problem+json"}
     error = error_of(httpx.Response(502, headers=fields, content=body))
     assert (type(error), error.status, error.title) == (ProblemError, 502, "Bad Gateway")

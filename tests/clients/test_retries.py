@@ -84,7 +84,7 @@ def test_what_was_not_sent_is_repeated(error: httpx.RequestError) -> None:
     ],
 )
 def test_problems_that_pass_are_repeated(error: ProblemError, always: bool, repeatable: bool) -> None:
-    """A temporary problem is retried if the service has not begun the request, or if repeating it is harmless."""
+    """After a temporary error, a request is retried if the service has not begun it, or if repeating it is harmless."""
     for harmless, expected in ((False, always), (True, repeatable)):
         repeated = True
         try:

@@ -6,5 +6,5 @@ from deploy.api.typescript import TYPES, header
 
 
 def test_types_are_those_of_the_document() -> None:
-    """The file begins with the digest of the current schemas and problem types. If not, run ``make client-types``."""
+    """The generated types begin with the digest of the current schemas. If this fails, run ``make client-types``."""
     assert TYPES.read_text().startswith(header())
