@@ -31,7 +31,7 @@ _WITHOUT_PROGRAM = {"memory", "sqlite", "fake redis", "fake redis alone", "mock 
 
 
 def each(kinds: Iterable[str]) -> list[object]:
-    """Return a test parameter for each name; those that need a server program have the mark ``programs``."""
+    """Return a test parameter for each backend; those that need a server program have the mark ``programs``."""
     return [pytest.param(kind, marks=[] if kind in _WITHOUT_PROGRAM else pytest.mark.programs) for kind in kinds]
 
 

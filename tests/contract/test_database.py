@@ -82,7 +82,7 @@ class TestUsers:
         assert await users.by_username("bob") is None
 
     async def test_an_account_keeps_its_own_limits(self, users: SqlUserStore) -> None:
-        """A change of limits replaces only those that it names, and None removes one; other changes keep all limits."""
+        """A change of limits replaces only those that it names. None removes a limit; other changes keep all."""
         await users.add(user("ada"))
         first = OwnLimits(rate_limit="60/minute; 1000/day", history=10**12)
         assert (await users.change("ada", None, None, first)).limits == first

@@ -47,7 +47,7 @@ async def ada(users: SqlUserStore, bystander: User) -> User:
 
 
 def user(name: str, age: timedelta = timedelta()) -> User:
-    """Return an account that is created ``age`` after MOMENT."""
+    """Return an account whose creation time is MOMENT plus ``age``."""
     return User(ids.next(), name, f"{name}{age.seconds}@example.com", "hash", Role.USER, MOMENT + age)
 
 
@@ -74,7 +74,7 @@ async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, h
 async def test_nothing_leads_from_the_name_to_the_history(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User, history: DeletedHistory
 ) -> None:
-    """A deleted account is listed until its history is anonymised or erased; its name selects no history."""
+    """A deleted account's name selects no history. The account is listed until its history is anonymised or erased."""
     await users.delete("ada", deletion(history))
     assert await users.id_of("ada") is None
     assert await deleted.following(NOBODY) == DeletedAccount(ada.id, history == "erase", DELETED_MS)
@@ -86,7 +86,7 @@ async def test_nothing_leads_from_the_name_to_the_history(
 async def test_a_history_that_is_kept_is_found_by_name(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """If the history is kept, the deleted account's name still selects it, and nothing is listed to be erased."""
+    """If the history is kept, the deleted account's name still selects it, and the account is not listed as deleted."""
     await users.delete("ada", deletion("keep"))
     assert await users.id_of("ada") == ada.id
     assert await deleted.following(NOBODY) is None
