@@ -85,7 +85,7 @@ def test_values_are_those_of_fractions() -> None:
 
 
 def test_long_sums_and_products_are_those_of_fractions() -> None:
-    """Long sums and products, computed in blocks of terms or from differences, equal those by Python's fractions."""
+    """Long sums and products, computed in blocks or by Newton's differences, equal those by Python's fractions."""
     seeds = (SEED * 10**7 + number for number in range(SHORT))
     agreed, without, _ = compared(draw_long_loop(Random(seed)) for seed in seeds)  # noqa: S311  # no secrets
     assert agreed > SHORT * 0.6
