@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class SlowUserStore(MemoryUserStore):
-    """A store whose ``by_id`` reads the account ``held`` at once, but returns it only after ``released`` is set."""
+    """A store that reads the account ``held`` at once, but delays its return until ``released`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
-    """Every refused login makes one read and one password check.
+    """A refused login makes one read and one password check, for each of three causes.
 
     The causes are a wrong password, an unknown name, and a disabled account with the right password.
     """

@@ -62,7 +62,7 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 
 
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """The first call returns a token; later ones return None while the file exists, and the token stays valid."""
+    """The first call returns a token; later ones return None while the file is unchanged, and the token stays valid."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     file = tmp_path / "bootstrap-token"

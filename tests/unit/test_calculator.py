@@ -163,7 +163,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
-    """The cache of plans holds 4,096; another plan displaces the oldest."""
+    """At most 4,096 plans are cached; another one displaces the oldest."""
     requests = [("fibonacci", (str(number),), DEFAULT_OPTIONS) for number in range(4_097)]
     for request in requests[:-1]:
         await service.calculator.plan(ADA, request)

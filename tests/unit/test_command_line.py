@@ -47,7 +47,7 @@ def test_only_services_skip_the_interpreters_shutdown(
     """
 
     class Ended(Exception):
-        """An exception in place of the immediate end of the process."""
+        """An exception that the test raises instead of ending the process."""
 
     def end(status: int) -> None:
         raise Ended(status)

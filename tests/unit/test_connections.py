@@ -114,9 +114,9 @@ def fill(connection: socket.socket) -> None:
 
 
 def test_a_client_that_takes_nothing_is_ended_when_it_is_too_late(stack: ExitStack) -> None:
-    """If a client reads none of its data for 20 s, its connection is ended; connections without data stay.
+    """If a client reads nothing for 20 s, twice the application's own limit, its connection is ended.
 
-    The application's own limit is half as long.
+    Connections without data to be read stay.
     """
     server = Server(stack)
     _, connection = server.connect(buffer=4_096)

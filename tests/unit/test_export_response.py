@@ -23,7 +23,7 @@ LAST = {"type": "http.response.body", "body": b""}
 
 
 class Pages:
-    """The pages after the first one. ``read`` counts those that were read; ``closed`` tells if reading has ended."""
+    """An export's pages after the first one. ``read`` counts the pages read; ``closed`` tells if reading has ended."""
 
     def __init__(self, *pages: bytes, failure: Exception | None = None) -> None:
         self._pages = pages

@@ -70,7 +70,7 @@ class Following:
         self.poller.wake()
 
     async def begin(self, last_id: bytes | None = None, user: bytes = ADA) -> AsyncIterator[Event]:
-        """Subscribe, and return once the stream's first marker has arrived."""
+        """Subscribe, wait for the empty event that marks the stream's position, and return the later events."""
         events = self.feed.subscribe(caller(user), last_id)
         assert (await anext(events)).payload == b""
         return events
@@ -264,7 +264,7 @@ async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
 
 @in_virtual_time
 async def test_a_client_can_resume_from_the_marker() -> None:
-    """Events not yet delivered when a stream begins follow its marker, also if a client resumes from the marker."""
+    """A stream begins with an empty event, the marker. A client that resumes from it receives the same later events."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])

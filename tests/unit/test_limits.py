@@ -359,7 +359,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_refused_calculation_makes_two_round_trips() -> None:
-    """If the limit has no room for further calculations in advance, counting takes a second round trip without them."""
+    """If a calculation does not fit into the limit together with a block, a second round trip tries it alone."""
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
@@ -437,7 +437,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 
 
 async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() -> None:
-    """If the hour ends before a calculation counted in advance is made, its reset time is that of a whole new hour."""
+    """If the hour ends before a calculation that was counted in advance, the stated reset is a whole hour away."""
     clock = Clock()
     limit = calculation_rate("1000/minute; 10000/hour", clock)
     await limit.spend(b"ada")
@@ -488,7 +488,7 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
-    """If a user's limit becomes stricter, the rest of the old limit's block is not used."""
+    """If a user's limit becomes stricter, calculations counted in advance under the old limit are not used."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     generous, strict = limits.of("1000/day"), limits.of("2/hour")
     assert generous is not None
@@ -501,7 +501,10 @@ async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> Non
 
 
 async def test_most_calculations_ask_no_counter() -> None:
-    """Calculations are counted in blocks of 1 % of the smallest limit; longer windows get an unused rest back."""
+    """Calculations are counted in blocks of 1 % of the smallest limit.
+
+    When the shortest window ends, the unused rest of a block is subtracted from the longer windows.
+    """
     clock = Clock()
     limit = calculation_rate("6000/minute; 100000/day", clock)
     asked = 0
@@ -516,7 +519,7 @@ async def test_most_calculations_ask_no_counter() -> None:
 
 
 async def test_concurrent_calculations_keep_their_blocks() -> None:
-    """If concurrent requests count blocks at the same time, the blocks add up."""
+    """If concurrent requests count blocks at the same time, the unused calculations of all these blocks are kept."""
     limit = calculation_rate("1000/hour")
     await asyncio.gather(*(limit.spend(b"ada") for _ in range(50)))
     (state,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")

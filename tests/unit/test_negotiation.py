@@ -96,7 +96,7 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """A chosen coding has at least the weight of ``identity``, or more if only ``*`` covers the coding (§12.5.3)."""
+    """A named coding needs at least the weight of ``identity``; one that only ``*`` covers needs more (§12.5.3)."""
     assert preferred_coding(header, CODINGS) == expected
 
 

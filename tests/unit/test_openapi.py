@@ -251,7 +251,7 @@ def test_every_schema_of_a_component_has_a_description(document: dict[str, Any])
 
 
 def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
-    """Every operation declares its authentication: none, a session, or either a session or an API key.
+    """Every operation declares its authentication: none, a session (required or optional), or a session or an API key.
 
     Only operations that calculate accept an API key in the URL.
     """
@@ -347,9 +347,9 @@ def test_every_parameter_is_bounded(document: dict[str, Any]) -> None:
 
 
 def test_every_text_in_a_body_is_bounded(document: dict[str, Any]) -> None:
-    """Each text in a request body has a maximum length or a list of values.
+    """Each text in a request body, except operands, has a maximum length or a list of values.
 
-    Operands have neither: an operand that is too long makes only its own calculation fail, not the whole batch.
+    An operand that is too long makes only its own calculation fail, not the whole batch.
     """
     schemas = document["components"]["schemas"]
     pending = [operation["requestBody"] for operation in operations(document).values() if "requestBody" in operation]

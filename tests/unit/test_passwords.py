@@ -108,9 +108,9 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
 
 
 async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
-    """Every check computes one hash with the same cost factor.
+    """A failed check computes one hash with the same cost factor, whichever key the stored hash was made with.
 
-    This holds for a wrong password, an unknown user, an older or removed key, and a hash without a key.
+    The key is the newest, an older or a removed one, or there was none. An unknown user, without a hash, costs as much.
     """
     passwords = opened(NEW, OLD)
     hashes: list[Any] = [await opened(key).hash(PASSWORD) for key in (NEW, OLD, "g" * 32)]

@@ -107,7 +107,7 @@ async def test_ended_windows_are_forgotten() -> None:
 
 @in_virtual_time
 async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -> None:
-    """A process knows a user's earlier use 1.5 s after the user's first request, even if it charged nothing."""
+    """A process knows a user's earlier use 1.5 s after the user's first request, even if that request costs nothing."""
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)

@@ -28,7 +28,7 @@ def counters(answer: object) -> RedisCounters:
 
 
 async def test_a_reply_has_three_numbers_for_each_counter() -> None:
-    """A reply says whether the amount fits, the count, and the milliseconds to the expiry.
+    """A reply has three numbers: whether the amount fits, the count, and the milliseconds until the counter expires.
 
     A count above the limit is returned as the limit.
     """

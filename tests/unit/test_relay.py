@@ -219,7 +219,7 @@ class NotingLeases(MemoryOutboxStore):
 
 @pytest.mark.anyio
 async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
-    """The lease lasts 10 s, and is renewed when less than 6 s are left, which is longer than publishing may take."""
+    """The lease lasts 10 s, and is renewed when less than 6 s are left, because publishing may take almost as long."""
     now = 1_000.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)
@@ -237,7 +237,7 @@ async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
 
 @pytest.mark.anyio
 async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
-    """A relay leads only while it holds a lease, and not at the moment of its expiry."""
+    """A relay leads only while it holds the lease, and no longer at the moment when the lease expires."""
     now = 0.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)

@@ -203,7 +203,7 @@ async def test_a_single_row_stays_whatever_it_counts() -> None:
 
 @in_virtual_time
 async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
-    """A user who has recorded a tenth of the quota is trimmed to the quota, without waiting for the hourly pass."""
+    """Once a user has recorded a tenth of the quota, the history is trimmed to the quota before the hourly pass."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=1_000) as (running, _):
         await asyncio.sleep(60)

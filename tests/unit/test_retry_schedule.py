@@ -154,7 +154,10 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """After ``put_off``, nothing is retried for 1 s, a twenty-fifth of 25 s; later retries keep their time."""
+    """If the stream fails, nothing is retried for 1 s, which is a twenty-fifth of the schedule's 25 s.
+
+    Retries that are due later keep their time.
+    """
     now = 0.0
     schedule, early, late = (
         RetrySchedule(25.0, clock=lambda: now),

@@ -71,7 +71,7 @@ async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
 
 
 async def test_an_earlier_release_s_refresh_token_fits() -> None:
-    """A token is split into the session's id, 16 bytes that stay and 16 that change, as in earlier releases."""
+    """As in earlier releases, a token has the session's id, 16 bytes that refreshes keep, and 16 that they replace."""
     store = NotingStore()
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):

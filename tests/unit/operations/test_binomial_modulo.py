@@ -80,7 +80,7 @@ def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
 
 
 def test_the_residue_of_a_negative_n_has_its_sign() -> None:
-    """For a negative n, and for k > n, ``modulo`` equals ``residue``, and ``modulo_agrees`` accepts no other value."""
+    """For a negative n and for k > n, two methods give the same residue, and its verification rejects a wrong one."""
     for n, k in ((-30, 7), (-30, 8), (30, 7), (7, 30), (0, 0), (-1, 5), (-40_000, 21_001)):
         args = BINOMIAL.parse({"n": str(n), "k": str(k)})
         value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)

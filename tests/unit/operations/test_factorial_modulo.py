@@ -80,7 +80,7 @@ def test_factors_beyond_trial_division() -> None:
 
 
 def test_exponents_are_not_counted_further_than_needed() -> None:
-    """Planning alone finds that n! is 0 modulo n + 1, a number of 7,500 digits that consists of small primes."""
+    """Planning alone finds that n! is 0 modulo n + 1, where n + 1 has 7,500 digits and only small prime factors."""
     modulus = math.prod(primes_up_to(17_377))
     plan = plan_factorial(2 * modulus - 1, 2 * modulus)
     assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
