@@ -119,3 +119,13 @@ def test_threads_lose_no_slot(metrics: Metrics) -> None:
     for thread in threads:
         thread.join()
     assert (limit.taken, limit._taken_by) == (0, {})
+
+
+def test_a_slot_beyond_the_limit_counts_like_others(metrics: Metrics) -> None:
+    """``take`` gives a slot even beyond the limit; until it is released, no other slot is free."""
+    limit = limit_of(4, metrics)
+    limit.acquire(ADA, 2)
+    with limit.take(ADA, 3):
+        assert limit.taken == 5
+        assert limit.try_acquire(BOB) is None
+    assert limit.try_acquire(BOB) is not None

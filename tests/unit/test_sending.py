@@ -101,7 +101,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 class Exchange:
     """A response to a client. It records each message that is sent, and the response memory that is held then."""
 
-    def __init__(self, memory: int = TOTAL, user: int = 1) -> None:
+    def __init__(self, memory: int = TOTAL, user: int = 1, method: str = "GET") -> None:
         self.metrics = Metrics()
         self.memory = response_memory(self.metrics, memory)
         self.sent: list[Message] = []
@@ -112,7 +112,7 @@ class Exchange:
         caller = Principal(bytes([user]) * 16, "ada", Role.USER, bytes(16), 0.0)
         self.scope: Scope = {
             "type": "http",
-            "method": "GET",
+            "method": method,
             "path": "/secure-history",
             "headers": [],
             REQUEST: RequestContext(caller=caller),
@@ -187,3 +187,13 @@ async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
     with pytest.raises(ClientTooSlow):
         await exchange.whole(2 * UNCOUNTED_BYTES)
     assert exchange.memory.taken == 0
+
+
+async def test_without_memory_the_response_to_a_post_is_still_sent() -> None:
+    """A long response to a POST is counted but never refused, because the 503 would say that nothing was done."""
+    exchange = Exchange(method="POST")
+    exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
+    await exchange.whole(TOTAL)
+    assert (exchange.sender.status, len(exchange.body)) == (200, TOTAL)
+    assert set(exchange.held) == {TOTAL // 2 + TOTAL}
+    assert exchange.memory.taken == TOTAL // 2

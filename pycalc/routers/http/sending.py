@@ -63,7 +63,8 @@ class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
     A body that comes in one message and has more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has
-    no room for it, an error with status 503 is sent instead. Shorter bodies and streams are not counted.
+    no room for the response to a GET, an error with status 503 is sent instead. Responses to other methods are always
+    sent, because a 503 would say that nothing was done. Shorter bodies and streams are not counted.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,8 +95,9 @@ class ResponseSender:
         resources = resources_of(self._scope)
         caller = context_of(self._scope).caller
         key = key_of(self._scope, resources) if caller is None else caller.user_id
+        memory = resources.response_memory
         try:
-            slot = resources.response_memory.acquire(key, len(body))
+            slot = (memory.acquire if self._scope["method"] == "GET" else memory.take)(key, len(body))
         except Overloaded as error:
             response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None

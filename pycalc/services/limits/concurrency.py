@@ -16,7 +16,7 @@ class ConcurrencyLimit:
 
     A key gets another slot only if more slots are free than the key holds. So a single key gets about half of all
     slots, and each of two keys about a third. A key without a slot gets any free slot. A slot may have a size, such as
-    a number of bytes. Any thread may take and release slots.
+    a number of bytes; it is at least 1. Any thread may take and release slots.
     """
 
     def __init__(self, total: int, refused: Counter, detail: str, *, each: int | None = None, seconds: int = 5) -> None:
@@ -51,6 +51,13 @@ class ConcurrencyLimit:
             if taken > self._each or taken > self.total - self.taken:
                 return None
             self._taken_by[key] = taken
+            self.taken += amount
+        return Slot(self._release, key, amount)
+
+    def take(self, key: Hashable, amount: int = 1) -> Slot:
+        """Return a slot of size ``amount`` for a key, even beyond the limit, for work that can no longer be refused."""
+        with self._lock:
+            self._taken_by[key] = self._taken_by.get(key, 0) + amount
             self.taken += amount
         return Slot(self._release, key, amount)
 
