@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from pycalc.routers.http.connection import Client, ClientGone
+from pycalc.routers.http.connection import MAX_BODY_BYTES, Client, ClientGone, most_bytes_of_body
 
 pytestmark = pytest.mark.anyio
 
@@ -63,3 +63,19 @@ async def test_a_disconnect_cancels_the_work() -> None:
         await working
     async with asyncio.timeout(5):
         await cancelled.wait()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([], MAX_BODY_BYTES),
+        ([b"0"], 0),
+        ([b"7"], 7),
+        ([b"%d" % (MAX_BODY_BYTES + 1)], MAX_BODY_BYTES),
+        ([b"-1"], MAX_BODY_BYTES),
+    ],
+)
+def test_a_body_has_at_most_its_declared_length(lengths: list[bytes], expected: int) -> None:
+    """A body counts by its Content-Length, also 0; without a valid one, or beyond it, by the limit of its route."""
+    scope = {"type": "http", "headers": [(b"content-length", length) for length in lengths]}
+    assert most_bytes_of_body(scope) == expected

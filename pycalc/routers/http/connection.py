@@ -140,7 +140,7 @@ class RequestBody:
         if self._whole:
             return await self._receive()
         limit, declared = _limit_and_length(self._scope)
-        if declared > limit:  # the received bytes are counted below in any case
+        if declared is not None and declared > limit:  # the received bytes are counted below in any case
             raise BodyTooLarge(limit)
         message = await self._next()
         if message["type"] == "http.disconnect":
@@ -174,13 +174,13 @@ class RequestBody:
 def most_bytes_of_body(scope: Scope) -> int:
     """Return the most bytes that a request's body can have: its Content-Length, or its route's limit if that is lower.
 
-    Without a Content-Length above 0, return the limit.
+    Without a valid Content-Length, return the limit.
     """
     limit, declared = _limit_and_length(scope)
-    return min(declared or limit, limit)
+    return limit if declared is None else min(declared, limit)
 
 
-def _limit_and_length(scope: Scope) -> tuple[int, int]:
-    """Return the limit of a request's route, and the Content-Length, or 0 if it is missing or invalid."""
+def _limit_and_length(scope: Scope) -> tuple[int, int | None]:
+    """Return the limit of a request's route, and the Content-Length, or None if it is missing or invalid."""
     declared = header(scope, b"content-length") or b""
-    return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else 0
+    return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else None
