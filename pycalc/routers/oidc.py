@@ -21,6 +21,8 @@ from pycalc.services.accounts.sessions import Tokens
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
 _COOKIE_SECONDS = 600  # for the sign-in at the provider
+# The kinds of failure that the console explains, by the problem's status; all other failures are "unavailable".
+_FAILURES = {401: "refused", 403: "refused", 409: "last-admin", 429: "limited"}
 # A page without text, whose script stores the session and opens the console.
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -87,7 +89,7 @@ async def finish(
         if not prefers_html(request.scope):
             raise
         answer = await response_to(request, failure)  # writes the audit entry and the log, as for a program
-        kind = "refused" if answer.status_code in (401, 403) else "unavailable"
+        kind = _FAILURES.get(answer.status_code, "unavailable")
         return RedirectResponse(f"/?error=sign-in-{kind}", 303, {"Vary": "Accept"})
     response = _answer(request, tokens)
     response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")

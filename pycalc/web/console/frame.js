@@ -112,7 +112,7 @@ effect(() => {
   offered = now;
 });
 resume();
-const refusal = /^sign-in-(refused|unavailable)$/.exec(address.value.searchParams.get("error") ?? "");
+const refusal = /^sign-in-(refused|last-admin|limited|unavailable)$/.exec(address.value.searchParams.get("error") ?? "");
 if (refusal) { // the identity provider's callback comes back with it
   navigate(address.value.pathname, { replace: true });
   toast(t(`session.provider-${refusal[1]}`));

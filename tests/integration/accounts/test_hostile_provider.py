@@ -244,13 +244,13 @@ async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settin
 
 
 async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, settings: Settings) -> None:
-    """After a failed sign-in, a browser is redirected to the console with the reason: refused, or unavailable."""
+    """After a failed sign-in, a browser is redirected to the console with the reason: refused, or too many failures."""
     browser = {"Accept": "text/html,*/*;q=0.8"}
     with capture_logs() as logs:
         answers = [await client.get("/oidc/callback?state=a&code=b", headers=browser) for _ in range(11)]
     assert {answer.status_code for answer in answers} == {303}
     assert [answer.headers["Location"] for answer in answers] == ["/?error=sign-in-refused"] * 10 + [
-        "/?error=sign-in-unavailable"
+        "/?error=sign-in-limited"
     ]
     refusals = [entry["status"] for entry in logs if entry["event"] == "request refused"]
     assert refusals == [401] * 10 + [429]

@@ -170,6 +170,10 @@ async def test_the_role_follows_the_claim(browser: Browser) -> None:
     assert (await browser.me(await browser.sign_in(second, groups=["staff"])))["role"] == "user"
     last = await browser.sign_in(first, groups=[])
     assert (last.status_code, last.json()["type"]) == (409, "/docs/problems#conflict")
+    browser.provider.cookies.clear()
+    back = await browser.back(first, groups=[])
+    page = await browser.service.get(back, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.headers["Location"]) == (303, "/?error=sign-in-last-admin")
 
 
 @pytest.mark.parametrize("settings", [{"oidc_factor_claim": "acr=mfa", "admin_totp": "required"}], indirect=True)

@@ -81,6 +81,8 @@ export default {
   "session.still-in": "Sie sind noch angemeldet: Der Dienst konnte die Sitzung nicht beenden.",
   "session.unreachable": "Der Dienst ist nicht erreichbar. Deshalb ist nicht bekannt, ob Sie angemeldet sind.",
   "session.provider-refused": "Die Anmeldung über Ihre Organisation wurde abgewiesen. Versuchen Sie es noch einmal, oder fragen Sie Ihren Administrator.",
+  "session.provider-last-admin": "Sie wurden nicht angemeldet: Ihre Organisation macht Sie nicht mehr zum Administrator, und Sie sind hier der letzte. Zuerst muss ein anderes Konto Administrator werden.",
+  "session.provider-limited": "Von Ihrem Netz aus sind zu viele Anmeldungen fehlgeschlagen. Versuchen Sie es später.",
   "session.provider-unavailable": "Die Anmeldung über Ihre Organisation ist im Moment nicht möglich. Versuchen Sie es später.",
   "sign-in.title": "Anmelden",
   "sign-in.action": "Anmelden",

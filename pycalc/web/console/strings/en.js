@@ -81,6 +81,8 @@ export default {
   "session.still-in": "You are still signed in: the service could not end the session.",
   "session.unreachable": "The service could not be reached, so it is not known whether you are signed in.",
   "session.provider-refused": "The sign-in through your organisation was refused. Try again, or ask your administrator.",
+  "session.provider-last-admin": "You were not signed in: your organisation no longer makes you an administrator, and you are the last one here. Another account must become an administrator first.",
+  "session.provider-limited": "There were too many failed sign-ins from your network. Try again later.",
   "session.provider-unavailable": "The sign-in through your organisation is not possible at the moment. Try again later.",
   "sign-in.title": "Sign in",
   "sign-in.action": "Sign in",
