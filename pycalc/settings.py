@@ -123,13 +123,13 @@ def _expanded(path: str) -> str:
     """Return a path with ``~`` and variables expanded. Docker and systemd do not expand them in environment files.
 
     Raises ValueError for a path that begins with a quotation mark. Raises ValueError if ``$`` or a leading ``~``
-    remains, for example because the variable or the user does not exist.
+    remains, because it does not name an existing variable or user. So the name of a file can't contain ``$``.
     """
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
     expanded = os.path.expandvars(os.path.expanduser(path))
     if "$" in expanded or expanded.startswith("~"):
-        raise ValueError(f"{path!r} names a variable or a user that does not exist")
+        raise ValueError(f"{path!r}: $ must begin the name of a set variable, and ~ that of an existing user")
     return expanded
 
 
@@ -441,16 +441,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError if an OpenID Connect issuer is set without the settings that it needs.
+        """Raise ValueError if an OpenID Connect issuer is set without the settings that it needs, or these without it.
 
         If admins need a second factor, these settings include ``oidc_factor_claim``. Raises ValueError if password
         login is off and no issuer is set.
         """
-        others = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
-        if self.oidc_issuer and not all(others):
+        needed = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
+        if self.oidc_issuer and not all(needed):
             raise ValueError(
                 "PYCALC_OIDC_ISSUER needs PYCALC_OIDC_CLIENT_ID, PYCALC_OIDC_CLIENT_SECRET and PYCALC_OIDC_REDIRECT_URL"
             )
+        if not self.oidc_issuer and any((*needed, self.oidc_role_claim, self.oidc_factor_claim)):
+            raise ValueError("settings of an identity provider (PYCALC_OIDC_...) need PYCALC_OIDC_ISSUER, its URL")
         if not self.password_login and not self.oidc_issuer:
             raise ValueError("PYCALC_PASSWORD_LOGIN=false leaves no way in: it needs PYCALC_OIDC_ISSUER")
         if self.admin_totp == "required" and self.oidc_issuer and not self.oidc_factor_claim:

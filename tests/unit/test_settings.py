@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -280,11 +281,22 @@ def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, variable: str) -> N
 
 
 @pytest.mark.parametrize("name", ["PYCALC_DATA_DIR", "PYCALC_SECRET_KEYS_FILE", "PYCALC_DATABASE_URL"])
-@pytest.mark.parametrize("path", ["$UNSET_HERE/calc", "~nobody-of-this-name/calc", "'/srv/calc'", '"/srv/calc"'])
-def test_paths_that_can_not_be_meant_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
-    """Unset variables, unknown users and quotation marks in paths are refused."""
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("$UNSET_HERE/calc", "$ must begin the name of a set variable"),
+        ("/srv/calc$", "$ must begin the name of a set variable"),
+        ("~nobody-of-this-name/calc", "and ~ that of an existing user"),
+        ("'/srv/calc'", "write it without quotation marks"),
+        ('"/srv/calc"', "write it without quotation marks"),
+    ],
+)
+def test_paths_that_can_not_be_meant_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, path: str, message: str
+) -> None:
+    """Unset variables, a ``$`` without a variable, unknown users and quotation marks in paths are refused."""
     monkeypatch.setenv(name, f"sqlite:///{path}" if name.endswith("URL") else path)
-    with pytest.raises(ValueError, match=f"bad settings: {name}: "):
+    with pytest.raises(ValueError, match=f"bad settings: {name}: .*{re.escape(message)}"):
         read_settings()
 
 

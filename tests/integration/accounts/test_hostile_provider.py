@@ -261,6 +261,8 @@ async def test_settings_must_be_whole(settings: Settings) -> None:
     for name in ("oidc_client_id", "oidc_client_secret", "oidc_redirect_url"):
         with pytest.raises(ValueError, match="PYCALC_OIDC_ISSUER needs"):
             changed(settings, **{name: ""})
+        with pytest.raises(ValueError, match="need PYCALC_OIDC_ISSUER, its URL"):
+            Settings.model_validate({name: "https://calc.example/oidc/callback"})
     for wrong in (
         {"oidc_issuer": "http://idp.example"},
         {"oidc_issuer": "https://idp.example?tenant=1"},
