@@ -13,7 +13,7 @@ export async function* digitsOf(
   transport: Transport, policy: RetryPolicy, id: string, signal?: AbortSignal,
 ): AsyncGenerator<string, void, void> {
   const path = `/calculations/${encodeURIComponent(id)}`;
-  // Not from Repr-Digest: in a browser, which compresses downloads, that is the digest of the compressed digits.
+  // Not from Repr-Digest: the service sends none with compressed digits, which browsers always ask for.
   const { sha256 } = await transport.json<components["schemas"]["HistoryItem"]>(path, { signal });
   const retries = new Retries(policy, signal);
   const decoder = new TextDecoder();
