@@ -11,7 +11,7 @@ from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import quota_uses
 
-# A use only grows: a write that was delayed does not replace a later one.
+# The largest amount stays, so that a delayed write does not replace a later one. A refund is lost by this.
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 

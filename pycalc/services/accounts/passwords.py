@@ -25,7 +25,9 @@ from pycalc.observability.metrics import AccountMetrics
 
 T = TypeVar("T")
 
-MAX_HASHES = 32  # hashes that run or are queued
+# The most hashes that run or are queued. A running hash whose caller was cancelled is not counted, so that there may be
+# up to _THREADS more.
+MAX_HASHES = 32
 _THREADS = max(1, cores() // 2)  # leaves the other cores to calculations during a flood of logins
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")

@@ -50,7 +50,7 @@ def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[by
 
     ``problems`` has the members of each error (RFC 9457), by the item's index. Without errors, the packed bytes are
     None. If they would exceed ``problem_bytes(items)``, the errors are shortened in both forms, because a retry must
-    get the same answer.
+    get the same answer. Shortened, they fit unless every item has an error. Such a batch is not stored.
     """
     answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)

@@ -83,7 +83,8 @@ class CalculationRateLimit:
     async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
         """Count ``operations`` calculations in every window or, if a window would exceed its limit, in none.
 
-        Return the states of the limits. Raises RateLimited if a limit would be exceeded.
+        Return the states of the limits. Raises RateLimited if a limit would be exceeded. A cancelled call may leave the
+        rest of the user's block, and the calculations that it counted, counted without being used.
         """
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:

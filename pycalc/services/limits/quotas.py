@@ -98,7 +98,11 @@ class WindowQuota:
         raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
+        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own.
+
+        A negative amount is a refund. If the refunded charge is stored already, other processes learn of the refund
+        only through later charges, because a stored amount never decreases.
+        """
         limit = self._limit_of(caller.limits)
         if limit is not None:
             use = self._use_of(caller.user_id, limit.seconds)
@@ -184,7 +188,10 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark ``uses`` as stored, except those that were charged while they were being stored."""
+        """Mark ``uses`` as stored, except those that were charged while they were being stored.
+
+        After a refund, the store may have kept a larger amount.
+        """
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and _millionths(use.charged) == stored.used:
