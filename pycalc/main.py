@@ -119,7 +119,7 @@ def __getattr__(name: str) -> Any:
         configure_logging(form=settings.log_format)
         for sentence in unknown_settings():
             get_logger(__name__).warning("unknown setting", detail=sentence)
-        application = create_app(settings)
+        application = globals()["app"] = create_app(settings)  # later accesses find it there
         collect_garbage_rarely()
         return application
     raise AttributeError(name)
