@@ -18,6 +18,7 @@ from pycalc_client import (
     Factor,
     Forbidden,
     IntegerRoot,
+    NotFound,
     NotLoaded,
     ResultTooLarge,
     Unauthorized,
@@ -61,10 +62,12 @@ def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
 
 
 def test_a_summary_has_the_ends(calc: Client) -> None:
-    """``view="summary"`` returns the size and the first and last digits of a result that is never computed."""
+    """``view="summary"`` returns the size and the ends of a result that is never computed, so its download fails."""
     summary = calc.fibonacci("1e18", view="summary")
     assert (summary.digits, summary.leading) == (208987640249978734, "26289788186792204674")
     assert int(summary.trailing or "") == fibonacci_modulo(10**18, 10**20)
+    with pytest.raises(NotFound):
+        summary.load()
 
 
 def test_problems_are_raised_as_their_classes(calc: Client) -> None:
