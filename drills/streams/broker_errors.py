@@ -124,7 +124,8 @@ async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[N
         told.seconds = monotonic() - began
         await asyncio.sleep(seconds)
         while not told.counted and monotonic() < began + seconds + _WAIT_SECONDS:
-            told.counted = sum([await asyncio.to_thread(value_of, running.server, name) for name in _METRICS])
+            counts = [await asyncio.to_thread(value_of, running.server, name) for name in _METRICS]
+            told.counted = sum(count or 0.0 for count in counts)
         told.log = running.log.read_text()
         if context is not None:
             await asyncio.to_thread(context.__exit__, None, None, None)

@@ -97,8 +97,9 @@ async def _leader(relays: list[Server]) -> Server:
             for relay in relays:
                 if await asyncio.to_thread(value_of, relay, "pycalc_relay_leading"):
                     before = await asyncio.to_thread(value_of, relay, _PUBLISHED)
-                    await reaches(relay, _PUBLISHED, before + 1)
-                    return relay
+                    if before is not None:
+                        await reaches(relay, _PUBLISHED, before + 1)
+                        return relay
             await asyncio.sleep(0.1)
 
 

@@ -85,7 +85,8 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
             await asyncio.sleep(seconds)
             seen.away.append((began, monotonic()))
             seen.told.append(await ready(running.server))
-            seen.backlogs.append(await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog"))
+            backlog = await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog")
+            seen.backlogs.append(backlog or 0.0)
             if ending:
                 # The broker must not be started in another thread, because its process ends with the thread that starts
                 # it.
@@ -100,11 +101,12 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
 async def _up_to_date(running: Scene) -> float:
     """Wait until no event has waited longer than a second to be published; return the seconds that this took.
 
-    Give up after twice the time that is allowed for draining the backlog.
+    A service that does not answer has not drained its backlog. Give up after twice the time that is allowed for this.
     """
     began = monotonic()
-    while await asyncio.to_thread(value_of, running.server, _OLDEST) > _UP_TO_DATE_SECONDS:
-        if monotonic() - began > 2 * _DRAINED_SECONDS:
+    while monotonic() - began <= 2 * _DRAINED_SECONDS:
+        oldest = await asyncio.to_thread(value_of, running.server, _OLDEST)
+        if oldest is not None and oldest <= _UP_TO_DATE_SECONDS:
             break
         await asyncio.sleep(0.1)
     return monotonic() - began

@@ -184,13 +184,13 @@ def scene(where: Place, environment: Mapping[str, str] | None = None, **settings
         yield Scene(server, tokens, topic, log, where.connections)
 
 
-def value_of(server: Server, name: str, **labels: str) -> float:
-    """Return the sum of a metric's samples with these labels; 0 if the process does not answer."""
+def value_of(server: Server, name: str, **labels: str) -> float | None:
+    """Return the sum of a metric's samples with these labels, or None if the process does not answer."""
     try:
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as answer:
             families = text_string_to_metric_families(answer.read().decode())
     except OSError:
-        return 0.0
+        return None
     samples = (sample for family in families for sample in family.samples)
     return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
@@ -212,7 +212,7 @@ async def ready(server: Server) -> tuple[int, str, set[str]]:
 async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.0, **labels: str) -> None:
     """Wait until a metric is at least ``fewest``; raises AssertionError after ``seconds``."""
     deadline = monotonic() + seconds
-    while await asyncio.to_thread(value_of, server, name, **labels) < fewest:
+    while (await asyncio.to_thread(value_of, server, name, **labels) or 0.0) < fewest:
         if monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {name} >= {fewest:g}")
         await asyncio.sleep(_STEP_SECONDS / 4)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drills.streams.scene import Scene
+from drills.streams.scene import Scene, value_of
 from drills.streams.topic_reader import Topic
 from drills.support.load import Ledger
 from tests.harness.servers import Server, free_port, running
@@ -198,3 +198,12 @@ class TestFaults:
         """An answered calculation that is not in the history is lost, its event has no row, and the totals differ."""
         answer(answers, HISTORY[:1], [total()])
         assert found(scene) == {"lost": 1, "events_without_a_calculation": 1, "totals_unlike_the_history": 1}
+
+
+def test_a_metric_that_can_not_be_read_has_no_value(server: Server, answers: Path) -> None:
+    """A metric is the sum of its samples, 0 without samples, and None if the service does not answer with metrics."""
+    metrics = answers / "metrics"
+    metrics.write_text('waiting{worker="1"} 2\nwaiting{worker="2"} 3\n')
+    assert [value_of(server, "waiting"), value_of(server, "waiting", worker="2"), value_of(server, "none")] == [5, 3, 0]
+    metrics.unlink()
+    assert value_of(server, "waiting") is None
