@@ -72,8 +72,9 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     raw = argparse.RawDescriptionHelpFormatter
     serve = _add(commands, "serve", "serve:serve", help="run the HTTP service", epilog=epilog, formatter_class=raw)
     serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # passed by the supervisor
-    _add(commands, "relay", "workers:relay", help="publish recorded events, in a separate process (PostgreSQL)")
-    meaning = "add up events to usage totals, in a separate process (PostgreSQL)"
+    meaning = "publish recorded events, in a separate process (PostgreSQL with a broker)"
+    _add(commands, "relay", "workers:relay", help=meaning)
+    meaning = "add up events to usage totals, in a separate process (PostgreSQL with a broker)"
     _add(commands, "consume", "workers:consume", help=meaning)
 
     meaning = "evaluate an expression, such as '3^(10^12) mod 10^20'"

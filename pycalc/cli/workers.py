@@ -22,7 +22,7 @@ from pycalc.urls import authority
 def relay() -> None:
     """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease.
 
-    Raises StoreUnavailable for an SQLite database.
+    Raises StoreUnavailable for an SQLite database, and StreamUnavailable if the stream is in memory.
     """
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
@@ -30,22 +30,16 @@ def relay() -> None:
 def consume() -> None:
     """Add events to the usage totals until SIGTERM or SIGINT. Then finish the batch and leave the consumer group.
 
-    A batch that takes over 2 s more is given up, and delivered again later. Raises StreamUnavailable if the stream is
-    in memory, and StoreUnavailable for an SQLite database.
+    A batch that takes over 2 s more is given up, and delivered again later. Raises the errors of ``relay``.
     """
-    settings = configure()
-    if settings.stream_url.startswith("memory:"):
-        raise StreamUnavailable(
-            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the consumer itself."
-        )
-    uvloop.run(_run("consume", settings, ResourceStack.consumer))
+    uvloop.run(_run("consume", configure(), ResourceStack.consumer))
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
     """Start the relay or the consumer, and wait for a signal.
 
-    Raises StoreUnavailable for an SQLite database or one that can't be opened, ValueError for an invalid setting, and
-    OSError if the port of the metrics is in use.
+    Raises StoreUnavailable for an SQLite database or one that can't be opened, StreamUnavailable if the stream is in
+    memory, ValueError for an invalid setting, and OSError if the port of the metrics is in use.
     """
     stop = asyncio.Event()
     watch(stop)
@@ -53,6 +47,11 @@ async def _run(command: str, settings: Settings, start: Callable[[ResourceStack,
         raise StoreUnavailable(
             "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
             "consumer itself. Beside servers on PostgreSQL they are processes of their own."
+        )
+    if settings.stream_url.startswith("memory:"):
+        raise StreamUnavailable(
+            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the consumer "
+            "itself."
         )
     port, setting = settings.metrics_port, "PYCALC_METRICS_PORT"
     if port is None:

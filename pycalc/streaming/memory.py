@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -95,16 +95,17 @@ class MemoryStream:
         self._failures = metrics.stream_failures
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when every group has committed them. If no group was ever joined, drop them.
+        """Publish events, and return when every group has committed them.
 
-        Raises StreamUnavailable if this takes longer than ``publish_seconds``.
+        Raises StreamUnavailable if this takes longer than ``publish_seconds``, or if no group was ever joined.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._publish_seconds):
                 await asyncio.gather(*(group.hand_over(events) for group in self._groups.values()))
-        except TimeoutError:
-            self._failures.labels("publish").inc()
-            raise StreamUnavailable("Events are not being consumed.") from None
+            if self._groups:
+                return
+        self._failures.labels("publish").inc()
+        raise StreamUnavailable("Events are not being consumed.")
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:

@@ -67,13 +67,6 @@ async def publishing(stream: Stream, events: Sequence[Event]) -> AsyncIterator[N
         yield
 
 
-async def test_nobody_consuming_is_nothing_wrong(stream: Stream) -> None:
-    """Events, or an empty batch, are accepted without any consumer."""
-    await stream.publish(numbered(ADA, range(3)))
-    await stream.publish([])
-    await stream.ping()
-
-
 async def test_a_group_gets_every_event_in_the_order_of_its_key(stream: Stream) -> None:
     """While a group has a member, it receives every event unchanged, in order for each key, and in bounded batches."""
     ada, bob = numbered(ADA, range(1_200)), numbered(BOB, range(1_200))

@@ -79,3 +79,11 @@ async def test_a_commit_covers_the_batches_before_it_and_none_after_it() -> None
         assert not publishing[2].done()
         await member.commit(batches[2])
         await publishing[2]
+
+
+async def test_events_that_nobody_will_count_are_refused() -> None:
+    """Before a group is joined, publishing fails, so that no relay deletes events that no consumer has counted."""
+    metrics = Metrics()
+    with pytest.raises(StreamUnavailable, match="not being consumed"):
+        await MemoryStream("memory://", metrics).publish(numbered(ADA, range(1)))
+    assert metrics.registry.get_sample_value("pycalc_stream_failures_total", {"call": "publish"}) == 1

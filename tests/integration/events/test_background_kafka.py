@@ -97,6 +97,20 @@ def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -
     )
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_stream_in_memory_is_served_by_one_process(tmp_path: Path, command: str) -> None:
+    """A separate relay or consumer with memory:// is refused, because no event reaches another process."""
+    environment = settings_of(tmp_path, free_port(), database_url="postgresql://ada@127.0.0.1:1/pycalc")
+    told = subprocess.run(
+        background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 1
+    assert told.stderr == (
+        "pycalc: PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the "
+        "consumer itself.\n"
+    )
+
+
 @contextmanager
 def hanging(broker: Kafka) -> Iterator[None]:
     """Stop a broker by SIGSTOP during the ``with`` block."""

@@ -115,6 +115,7 @@ def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated
     """A relay uses PYCALC_METRICS_PORT rather than PYCALC_PORT, so that one setting fits all processes."""
     database = postgres_server.new_database(migrated)
     port = free_port()
-    with background("relay", port=port, metrics_port=str(port), database_url=database) as relay:
+    stream = "kafka://127.0.0.1:9/events"
+    with background("relay", port=port, metrics_port=str(port), database_url=database, stream_url=stream) as relay:
         families = {family.name for family in text_string_to_metric_families(httpx.get(f"{relay.url}/metrics").text)}
         assert "pycalc_outbox_backlog" in families
