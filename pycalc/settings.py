@@ -161,7 +161,7 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 def _require_origin(text: str) -> None:
     found = _ORIGIN.fullmatch(text)
     if found is None or found[2] == _OWN_PORT[found[1]]:  # browsers omit the scheme's default port (RFC 6454 §6.2)
-        raise ValueError(f"{text!r} is not an origin such as https://app.example; there are no wildcards")
+        raise ValueError("each origin is of the form https://app.example, without a path; there are no wildcards")
 
 
 def _of_roles(value: object) -> object:

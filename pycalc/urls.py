@@ -1,4 +1,7 @@
-"""URLs in settings: their parsing, and the choice of the backend by the scheme."""
+"""URLs in settings: their parsing, and the choice of the backend by the scheme.
+
+Error messages never contain a part of a password. So they quote no part of a URL but its scheme.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any
 def split_url(url: str) -> SplitResult:
     """Return the components of a URL; raises ValueError for an invalid URL or one with a fragment.
 
-    The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
+    The only @ of a valid URL ends the login. So no part of a password is in the path or the query, except if the URL
+    has no @. The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
     """
     try:
         parts = urlsplit(url)
@@ -44,10 +48,11 @@ def split_url(url: str) -> SplitResult:
         raise ValueError(
             "it is not a valid URL; percent-encode brackets and special characters in the user's name and the password"
         ) from None
-    unescaped_question_mark = parts.netloc and not parts.path and "@" in parts.query
     login = parts.netloc.rpartition("@")[0]
-    if "@" in login or "@" in parts.path or parts.fragment or unescaped_question_mark:
-        raise ValueError("@, /, ? and # in the user's name or the password are written %40, %2F, %3F and %23")
+    if parts.fragment or any("@" in part for part in (login, parts.path, parts.query)):
+        raise ValueError(
+            "@, /, ? and # in the user's name or the password are written %40, %2F, %3F and %23, and @ in an option %40"
+        )
     return parts
 
 
@@ -73,13 +78,13 @@ def authority(host: str, port: int) -> str:
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:
     """Return the options in a URL's query.
 
-    Raises ValueError for an unknown, empty or repeated option, whose name the message quotes. Raises ValueError for an
-    invalid URL.
+    Raises ValueError for an unknown, empty or repeated option, and for an invalid URL. The message does not quote an
+    unknown option, which may be a part of a password.
     """
     options: dict[str, str] = {}
     for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
-            raise ValueError(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
+            raise ValueError(f"it has an unknown option; known: {', '.join(sorted(known))}")
         if name in options or not value:
             raise ValueError(f"the option {name!r} needs one value")
         options[name] = value

@@ -230,7 +230,7 @@ class SqliteDatabase:
         """
         path = url.removeprefix("sqlite:///")
         if not path or path == url or "?" in path or "#" in path:
-            raise ValueError(f"not of the form sqlite:///PATH, without options and without ? and # in it: {url}")
+            raise ValueError("it is not of the form sqlite:///PATH, without options and without ? and # in it")
         database = cls(Path(path), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.

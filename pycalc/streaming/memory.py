@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pycalc.errors import StreamUnavailable
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.base import MAX_MESSAGES, PUBLISH_SECONDS, RECEIVE_SECONDS, Delivery, Member, MessageBatch
+from pycalc.urls import split_url
 
 
 @dataclass(eq=False)
@@ -88,7 +88,7 @@ class MemoryStream:
         self, url: str, metrics: EventMetrics, _credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
         """Create the stream for ``memory://``; raises ValueError if ``url`` has more than the scheme."""
-        if any(urlsplit(url)[1:]):
+        if any(split_url(url)[1:]):
             raise ValueError("memory:// has no host, name or option")
         self._publish_seconds = publish_seconds
         self._groups: dict[str, _Group] = {}

@@ -111,7 +111,7 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
     ("url", "sentence"),
     [
         ("memory://?max_bytes=-1", "max_bytes must be a whole number from 0"),
-        ("memory://?size=1", "no option 'size'"),
+        ("memory://?size=1", "an unknown option; known: max_bytes"),
         ("redis://127.0.0.1:1/?max_value=0", "max_value must be a whole number from 1"),
         ("redis://127.0.0.1:1/?ttl=0", "ttl must be a whole number from 1"),
         ("redis://127.0.0.1:1/?ttl=1000000000000000", "ttl must be a whole number from 1"),
@@ -130,6 +130,8 @@ async def test_an_option_at_its_bound_is_taken(option: str) -> None:
         ("redis://:[hush]@127.0.0.1:1/0", "not a valid URL"),
         ("redis://ada:hush/0", "the port is a number"),
         ("redis//:hush@127.0.0.1:1/0", "no cache for ''"),
+        ("redis://ada:1/a?hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
+        ("redis://ada:1/a?ttl=hush@127.0.0.1:1/0", "written %40, %2F, %3F and %23"),
     ],
 )
 async def test_a_bad_option_is_a_sentence(url: str, sentence: str) -> None:

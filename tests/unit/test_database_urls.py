@@ -44,6 +44,9 @@ MISTAKES = {
     "postgresql://ada:hunter2@host/": "it names no database",
     "postgresql://ada:hunter2@host/name?sslmode=no": "sslmode",
     "sqlite:pycalc.db": "sqlite:///PATH",
+    "sqlite://ada:hunter2@host/name": "sqlite:///PATH",
+    "postgresql://ada:hunt/a?er2@host/name": "written %40, %2F, %3F",
+    "postgresql://ada:1/a?host=hunter2@host/name": "written %40, %2F, %3F",
     "sqlite:////tmp/pycalc.db?mode=ro": "without options",
 }
 

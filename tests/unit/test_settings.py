@@ -436,6 +436,14 @@ def test_what_no_browser_would_send_as_an_origin_is_refused(origin: str) -> None
         Settings(cors_origins=(origin,))
 
 
+def test_a_password_in_an_origin_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message for an origin with a user and a password contains neither."""
+    monkeypatch.setenv("PYCALC_CORS_ORIGINS", "https://ada:hunter2@app.example")
+    with pytest.raises(ValueError, match=r"PYCALC_CORS_ORIGINS: each origin") as refusal:
+        read_settings()
+    assert "hunter2" not in str(refusal.value)
+
+
 def test_settings_do_not_change() -> None:
     """Settings are immutable."""
     with pytest.raises(ValidationError, match="frozen"):

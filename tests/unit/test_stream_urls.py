@@ -76,7 +76,7 @@ def test_a_pubsub_url() -> None:
         ("kafka:///events", "needs a broker"),
         ("kafka://one:9092/", "name of a Kafka topic"),
         ("kafka://one:9092/a/b", "name of a Kafka topic"),
-        ("kafka://one:9092/events?acks=0", "no option 'acks'"),
+        ("kafka://one:9092/events?acks=0", "an unknown option"),
         ("kafka://one:9092/events?client.id=", "'client.id' needs one value"),
         ("kafka://one:9092/events?partitions=2&partitions=3", "'partitions' needs one value"),
         ("kafka://one:9092/events?partitions=many", "partitions must be a whole number"),
@@ -87,8 +87,8 @@ def test_a_pubsub_url() -> None:
         ("pubsub://my-project/", "name of a Pub/Sub topic"),
         ("pubsub://my-project/ab", "name of a Pub/Sub topic"),
         ("pubsub://my-project/google-events", "name of a Pub/Sub topic"),
-        ("pubsub://my-project/events?dead_letter_topic=x", "no option 'dead_letter_topic'"),
-        ("pubsub://my-project/events?ordering=false", "no option 'ordering'"),
+        ("pubsub://my-project/events?dead_letter_topic=x", "an unknown option"),
+        ("pubsub://my-project/events?ordering=false", "an unknown option"),
         ("memory://host", "no host"),
         ("memory://?size=1", "no host"),
     ],
@@ -114,6 +114,11 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
         ("kafka//ada:hunter2@one:9093/events", "there is no stream for ''"),
         ("pubsub://ada:hunt\N{ACCOUNT OF}er2@my-project/events", "not a valid URL"),
         ("pubsub://ada:hunter2@my-project/events", "Google Cloud project"),
+        ("kafka://ada:hunt/a?er2@one:9092/events", "written %40, %2F, %3F"),
+        ("kafka://ada:1/hunt er2", "the path is not the name of a Kafka topic"),
+        ("kafka:ada:hunter2", "the path is not the name of a Kafka topic"),
+        ("pubsub://my-project/hunt er2", "the path is not the name of a Pub/Sub topic"),
+        ("memory://[hunter2]", "not a valid URL"),
     ],
 )
 async def test_a_mistake_in_a_url_shows_no_password(url: str, what: str) -> None:
@@ -128,3 +133,23 @@ async def test_a_password_for_pubsub_is_refused() -> None:
     """Separate credentials for a Pub/Sub stream are refused, because Pub/Sub would silently ignore them."""
     with pytest.raises(ValueError, match=r"PYCALC_STREAM_URL.*application default credentials"):
         await open_stream("pubsub://my-project/events", Metrics(), "ada:secret")
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials"),
+    [("kafka://:secret@one:9092/events", "ada:other"), ("kafka://ada@one:9092/events", "bob:secret")],
+)
+def test_half_a_login_in_the_url_is_completed(url: str, credentials: str) -> None:
+    """A user or a password in the URL takes precedence over that of the separate setting, which has the other one."""
+    client = kafka_options(url, credentials).client
+    assert (client["sasl.username"], client["sasl.password"]) == ("ada", "secret")
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials"), [("kafka://:secret@one:9092/events", ""), ("kafka://one:9092/events", ":secret")]
+)
+def test_a_password_without_a_user_is_refused(url: str, credentials: str) -> None:
+    """A password without a user is an error, because Kafka would be used without login."""
+    with pytest.raises(ValueError, match="without a user's name") as refusal:
+        kafka_options(url, credentials)
+    assert "secret" not in str(refusal.value)

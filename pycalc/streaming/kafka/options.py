@@ -41,12 +41,13 @@ class KafkaOptions:
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
     """Return the options in a URL; raises ValueError for a malformed URL, an unknown option or a wrong value.
 
-    ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence.
+    ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence. A password without
+    a user is an error.
     """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")
     if not _TOPIC.fullmatch(topic):
-        raise ValueError(f"{topic!r} is not the name of a Kafka topic")
+        raise ValueError("the path is not the name of a Kafka topic")
     options = url_options(url, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
     return KafkaOptions(
         topic=topic,
@@ -60,7 +61,7 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
 
 
 def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
-    """Return the settings of addresses, encryption and login; raises ValueError for a wrong address."""
+    """Return the settings of addresses, encryption and login; raises ValueError for a wrong address or login."""
     userinfo, _, servers = parts.netloc.rpartition("@")
     if not servers:
         raise ValueError("kafka:// needs a broker: kafka://host:port/topic")
@@ -69,8 +70,10 @@ def _client(parts: SplitResult, credentials: str) -> dict[str, str]:
     tls = parts.scheme == "kafka+ssl"
     user, _, password = credentials.partition(":")
     if userinfo:
-        user, colon, own_password = (unquote(part) for part in userinfo.partition(":"))
-        password = own_password if colon else password
+        own_user, colon, own_password = (unquote(part) for part in userinfo.partition(":"))
+        user, password = own_user or user, own_password if colon else password
+    if password and not user:
+        raise ValueError("there is a password without a user's name; the form is user:password")
     client = {"bootstrap.servers": servers, "security.protocol": "SSL" if tls else "PLAINTEXT"}
     if user:
         client["security.protocol"] = f"SASL_{client['security.protocol']}"

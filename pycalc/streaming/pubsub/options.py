@@ -40,7 +40,7 @@ def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
     if not _PROJECT.fullmatch(parts.netloc):
         raise ValueError("pubsub:// needs the id of a Google Cloud project: pubsub://project/topic")
     if not _TOPIC.fullmatch(topic):
-        raise ValueError(f"{topic!r} is not the name of a Pub/Sub topic")
+        raise ValueError("the path is not the name of a Pub/Sub topic")
     options = url_options(url, {"create", "endpoint"})
     return PubSubOptions(
         project=parts.netloc,
