@@ -18,7 +18,7 @@ _ITERATIONS = 4096  # PostgreSQL's own default; more would delay each new connec
 
 # To lock rows (SELECT ... FOR UPDATE), a role needs UPDATE too.
 _ALL, _NO_CHANGES = "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, DELETE"
-_API = {
+_API = {  # every table of this release
     "alembic_version": "SELECT",
     "users": _ALL,
     "totp": _ALL,
@@ -80,7 +80,7 @@ def require_different(roles: Sequence[DatabaseRole]) -> None:
 
 
 def grant(connection: Connection, role: DatabaseRole) -> None:
-    """Replace the rights of a role on each table in ``role.rights``, within the caller's transaction.
+    """Replace the rights of a role on all tables of this release, within the caller's transaction.
 
     Rights on other tables are not revoked. If the role has a password, create the role or set its password. Raises
     ValueError for the role of the connection, which owns the tables and would lose its rights.
@@ -93,8 +93,9 @@ def grant(connection: Connection, role: DatabaseRole) -> None:
         connection.exec_driver_sql(f"{verb} ROLE {role.name} LOGIN PASSWORD '{_verifier(role.password)}'")
     schema = connection.scalar(text("SELECT quote_ident(current_schema())"))
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {role.name}")
+    connection.exec_driver_sql(f"REVOKE ALL ON {', '.join(_API)} FROM {role.name}")
+    connection.exec_driver_sql(f"REVOKE ALL ON SEQUENCE {', '.join(_SEQUENCES.values())} FROM {role.name}")
     for table, rights in role.rights.items():
-        connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM {role.name}")
         connection.exec_driver_sql(f"GRANT {rights} ON {table} TO {role.name}")
         if table in _SEQUENCES and "INSERT" in rights:
             connection.exec_driver_sql(f"GRANT USAGE ON SEQUENCE {_SEQUENCES[table]} TO {role.name}")

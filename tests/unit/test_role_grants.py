@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
-from pycalc.db.roles import DatabaseRole, grant
+from pycalc.db.roles import DatabaseRole, api_role, grant
 
 RIGHTS = {"outbox": "SELECT, INSERT"}
 
@@ -39,7 +39,8 @@ def granted(role: DatabaseRole, *, known: bool) -> list[str]:
 
 GRANTS = [
     "GRANT USAGE ON SCHEMA public TO api",
-    "REVOKE ALL ON outbox FROM api",
+    f"REVOKE ALL ON {', '.join(api_role('api').rights)} FROM api",
+    "REVOKE ALL ON SEQUENCE outbox_seq_seq, dead_letters_number_seq FROM api",
     "GRANT SELECT, INSERT ON outbox TO api",
     "GRANT USAGE ON SEQUENCE outbox_seq_seq TO api",
 ]

@@ -150,3 +150,25 @@ async def test_an_sqlite_file_has_no_roles(tmp_path: Path) -> None:
     """Roles for an SQLite file are refused with a message."""
     with pytest.raises(ValueError, match="an SQLite file has no roles"):
         await migrate_database(f"sqlite:///{tmp_path}/pycalc.db", [api_role(API_ROLE)])
+
+
+async def test_the_former_role_of_servers_has_no_right_left_as_that_of_consumers(
+    postgres_server: Postgres, migrated: str
+) -> None:
+    """If the role of servers becomes that of consumers, a migration revokes its rights on accounts and sequences."""
+    owner = postgres_server.new_database(migrated).replace(f"//{API_ROLE}@", "//pycalc@")
+    await migrate_database(owner, [consumer_role(API_ROLE)])
+    connection = await asyncpg.connect(owner)
+    try:
+        readable = {
+            table
+            for table in metadata.tables
+            if await connection.fetchval("SELECT has_any_column_privilege($1, $2, 'SELECT')", API_ROLE, table)
+        }
+        query = "SELECT has_sequence_privilege($1, $2, 'USAGE')"
+        sequences = ("outbox_seq_seq", "dead_letters_number_seq")
+        usable = [await connection.fetchval(query, API_ROLE, sequence) for sequence in sequences]
+    finally:
+        await connection.close()
+    assert readable == consumer_role(API_ROLE).rights.keys() - {"alembic_version"}
+    assert usable == [False, True]
