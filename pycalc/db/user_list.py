@@ -12,7 +12,7 @@ from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import usage, users
 from pycalc.db.usage import LOW
 from pycalc.db.users import user_of
-from pycalc.models.auth import ListedUser, User, UserOrder
+from pycalc.models.auth import NO_PASSWORD, ListedUser, User, UserOrder
 
 _LAST_CHARACTER = "\U0010ffff"
 _USAGE = (usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us)
@@ -30,7 +30,9 @@ def _listing(selection: UserSelection) -> Select[tuple[Any, ...]]:
     if selection.prefix is not None:
         first = search_key(selection.prefix)
         # A range, because the indexes of both databases search for ranges. No text with the prefix sorts after the end.
-        query = query.where(or_(*((name >= first) & (name < first + _LAST_CHARACTER) for name in names)))
+        begins = [(name >= first) & (name < first + _LAST_CHARACTER) for name in names]
+        begins[1] &= users.c.password_hash != NO_PASSWORD  # the others' address key is the account's id
+        query = query.where(or_(*begins))
     if selection.after is not None:
         place = tuple_(value, users.c.id)
         last = tuple_(*(literal(part) for part in selection.after))

@@ -42,7 +42,12 @@ class UsersQuery(StrictQuery):
         str | None, Field(max_length=200, description="`next_cursor` of the page before, in the same order")
     ] = None
     search: Annotated[
-        str | None, Field(max_length=254, description="only accounts whose name or email address begins with this")
+        str | None,
+        Field(
+            max_length=254,
+            description="only accounts whose name or email address begins with this; accounts from the identity "
+            "provider are found by their name only",
+        ),
     ] = None
     sort: Annotated[
         Literal["username", "-username", "created_at", "-created_at", "last_sign_in_at", "-last_sign_in_at"],

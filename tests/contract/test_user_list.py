@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pycalc.db.base import Database, NewSession, SessionLimits, UserSelection
+from pycalc.db.base import Database, NewSession, ProviderIdentity, SessionLimits, UserSelection
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
-from pycalc.models.auth import ListedUser, Role, User, UserOrder
+from pycalc.models.auth import NO_PASSWORD, ListedUser, Role, User, UserOrder
 from pycalc.models.ids import IdSource
 from pycalc.models.usage import Use
 
@@ -95,3 +95,12 @@ async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users:
         ListedUser(users[2], "al-khwarizmi", 0, 1, 1, 1),
     ]
     assert (await listed(database, order=UserOrder.LAST_SIGN_IN_AT, descending=True))[0] == "Ada"
+
+
+async def test_an_account_of_the_provider_is_found_by_its_name_only(database: Database) -> None:
+    """A search finds an account from the identity provider by its name, but neither by its address nor by its id."""
+    user = User(ids.next(), "grace", "hopper@example.com", NO_PASSWORD, Role.USER, MOMENT)
+    await SqlUserStore(database).add(user, identity=ProviderIdentity("https://sign-in.example", "1"))
+    assert await listed(database, "GRA") == ["grace"]
+    assert await listed(database, "hopper") == []
+    assert await listed(database, user.id.hex()[:2]) == []

@@ -11,7 +11,7 @@ class UserSelection(NamedTuple):
     """A filter and an order of accounts."""
 
     # Of the username or the email address, in any letter case; None selects all. The address of an account from the
-    # identity provider is not searched, because its search key is the account's id in hexadecimal.
+    # identity provider is not searched, because such addresses have no index.
     prefix: str | None = None
     order: UserOrder = UserOrder.USERNAME
     descending: bool = False

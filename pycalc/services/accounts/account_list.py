@@ -33,7 +33,8 @@ class AccountList:
         """Return up to ``limit`` accounts with today's usage, and the next page's cursor, or None on the last page.
 
         The day begins at midnight UTC. Select the accounts whose name or email address begins with ``prefix``, or all
-        if it is None. Raises InvalidInput for a malformed cursor, and for a cursor of another order.
+        if it is None; accounts from the identity provider are found by their name only. Raises InvalidInput for a
+        malformed cursor, and for a cursor of another order.
         """
         after = None if cursor is None else _position_of(cursor, order)
         selection = UserSelection(prefix, order, descending, after)
