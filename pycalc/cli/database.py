@@ -44,8 +44,11 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
     if password_file is not None:
         password = password_file.read_text().partition("\n")[0].removesuffix("\r")
     elif sys.stdin.isatty():
-        password = getpass("Password: ")
-        if getpass("Again: ") != password:
+        try:
+            password, again = getpass("Password: "), getpass("Again: ")
+        except EOFError:
+            raise ValueError("no password was typed") from None
+        if again != password:
             raise ValueError("the passwords are not the same")
     else:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")

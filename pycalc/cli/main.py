@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -149,13 +150,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _replace_closed_streams() -> None:
+    """Replace each standard stream that the caller has closed by an empty one, which also takes its descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
 def entry() -> NoReturn:
-    """Run the command in ``sys.argv``, and end the process with the command's exit status."""
+    """Run the command in ``sys.argv``, and end the process with the command's exit status.
+
+    The status is 130 if SIGINT ends the command.
+    """
+    _replace_closed_streams()
     status = 0
     try:
         status = main()
-        if sys.stdout is not None:  # None when the caller has closed standard output
-            sys.stdout.flush()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # ``| head`` closes its end early, which is not an error
             sys.stderr.write(f"pycalc: {error}\n")

@@ -130,3 +130,14 @@ def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:
     assert told.startswith(b"\rcomputing for 1 s, of about ")
     assert told.endswith(b"\r\x1b[K")
     assert (tmp_path / "digits").stat().st_size > 24_000_000
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "status"), [("<&-", ("eval", "-f", "-"), 1), (">&-", ("fibonacci", "9"), 0)]
+)
+def test_a_closed_standard_stream_is_an_empty_one(closed: str, words: tuple[str, ...], status: int) -> None:
+    """An expression from a closed standard input is empty; a result for a closed standard output is discarded."""
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr

@@ -45,13 +45,13 @@ class DeadLetters:
 
         Raises NotFound if there is no dead letter with this number, or the history has no calculation for it.
         """
-        if number > _LARGEST_NUMBER or not await self._store.requeue(number):
+        if not 0 < number <= _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
         self._audit.record("dead letter requeued", actor=actor, number=number)
 
     async def discard(self, number: int, actor: str) -> None:
         """Delete a dead letter; raises NotFound if there is none with this number."""
-        if number > _LARGEST_NUMBER or not await self._store.discard(number):
+        if not 0 < number <= _LARGEST_NUMBER or not await self._store.discard(number):
             raise NotFound(f"There is no dead letter {number}.")
         self._audit.record("dead letter discarded", actor=actor, number=number)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,3 +177,36 @@ def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, st
     assert command.wait(30) == status
     assert told in shown.decode()
     assert PASSWORD not in shown.decode()
+
+
+@pytest.mark.parametrize(("typed", "status", "told"), [(b"\x04", 1, "pycalc: no password was typed"), (None, 130, "")])
+def test_a_password_that_is_not_typed(tmp_path: Path, typed: bytes | None, status: int, told: str) -> None:
+    """Ctrl-D instead of a password is an error of one line; SIGINT ends the command with status 130."""
+    here, there = pty.openpty()
+    command = subprocess.Popen(
+        [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)
+    )
+    os.close(there)
+    shown = b""
+    while b"Password: " not in shown:
+        shown += os.read(here, 1024)
+    if typed is None:
+        command.send_signal(signal.SIGINT)
+    else:
+        os.write(here, typed)
+    with suppress(OSError):  # as above
+        while part := os.read(here, 1024):
+            shown += part
+    os.close(here)
+    assert command.wait(30) == status
+    assert told in shown.decode()
+    assert "Traceback" not in shown.decode()
+
+
+def test_a_closed_standard_input_has_no_password(tmp_path: Path) -> None:
+    """If standard input is closed, the command fails with one line, as for an empty password."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *ROOT]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pycalc: password: ")
+    assert done.stderr.count("\n") == 1

@@ -73,7 +73,10 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
     assert asyncio.run(pending()) == 1
     assert command(tmp_path, "discard", "2")[:2] == (0, "")
     assert command(tmp_path, "list") == (0, "", "")
-    assert command(tmp_path, "discard", "2") == (1, "", "pycalc: There is no dead letter 2.\n")
+    for number in ("2", str(2**63), str(-(2**64))):  # the databases store integers of 64 bits
+        none = f"pycalc: There is no dead letter {number}"
+        assert command(tmp_path, "discard", number) == (1, "", f"{none}.\n")
+        assert command(tmp_path, "requeue", number) == (1, "", f"{none} that can be published.\n")
 
 
 def test_an_admin_lists_requeues_and_discards_over_http(tmp_path: Path) -> None:
