@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = frozenset({"-", "-f", "-h", "--base", "--file", "--help", "--precision", "--server"})
+_EVAL_OPTIONS = ("-h", "--base", "--file", "--help", "--precision", "--server")
+_EVAL_FILE = re.compile(r"-f(?!\w*\s*\()")  # -f, or -fFILE, which is no call such as -fibonacci(10)
 _COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead-letters")  # not operations
 
 
@@ -113,9 +115,14 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
 
 
 def _is_negative(command: str, word: str) -> bool:
-    """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option."""
+    """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option.
+
+    The name of an option may be abbreviated. The word ``-`` stands for standard input.
+    """
     if command == "eval":
-        return word.startswith("-") and word.partition("=")[0] not in _EVAL_OPTIONS
+        name = word.partition("=")[0]
+        option = _EVAL_FILE.match(word) or any(option.startswith(name) for option in _EVAL_OPTIONS)
+        return word.startswith("-") and not option
     return word.startswith("-") and word[1:2] in set(".0123456789")
 
 

@@ -30,6 +30,10 @@ def run(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         (("eval", "--base", "2", "--", "-fibonacci(10)"), "-110111"),
         (("eval", "2^0.5", "--precision", "10"), "1.414213562"),
         (("eval", "--precision=10", "-2^0.5"), "-1.414213562"),
+        (("eval", "--prec", "5", "2^0.5"), "1.4142"),
+        (("eval", "--b=2", "9"), "1001"),
+        (("eval", "-fibonacci (10)"), "-55"),
+        (("eval", "--floor(2.5)"), "2"),
         (("eval", "1 < 2"), "true"),
         (("fibonacci", "100"), "354224848179261915075"),
         (("fibonacci", "1000000000000000000", "--mod", "10"), "5"),
@@ -76,7 +80,9 @@ def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path
     file = tmp_path / "input.txt"
     file.write_text("fibonacci(10) +\n  2^10\n", encoding="utf-8")
     assert run("eval", "-f", str(file)).stdout == "1079\n"
+    assert run("eval", f"-f{file}").stdout == "1079\n"
     assert run("eval", "-f", "-", given="6 * 7\n").stdout == "42\n"
+    assert run("eval", "-f-", given="6 * 7\n").stdout == "42\n"
 
 
 @pytest.mark.parametrize(
