@@ -55,7 +55,8 @@ async def metrics_served(
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
+        # The text of other errors than an unknown host repeats the address.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise OSError(f"can't serve metrics on {authority(host, port)}: {reason}; see {setting}") from error
     server = await asyncio.start_server(answer, sock=listener)
     try:

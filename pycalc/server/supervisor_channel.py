@@ -49,15 +49,15 @@ class SupervisorChannel:
     async def request(self, seconds: float = 3.0) -> bytes:
         """Return the metrics of the other end in Prometheus' text format. Concurrent callers share one request.
 
-        The metrics are empty if the other end could not render them. Raises Unavailable if there is no response within
-        ``seconds``, or the other end is closed.
+        Raises Unavailable if there is no response within ``seconds``, the other end can't render its metrics, or it is
+        closed.
         """
         if self._response is None or self._response.done():
             self._response = asyncio.get_running_loop().create_future()
             self._send(_REQUEST, b"")
         with suppress(TimeoutError):
             response = None if self._serving.done() else await asyncio.wait_for(asyncio.shield(self._response), seconds)
-            if response is not None:
+            if response:  # an empty one says that there are no metrics
                 return response
         raise Unavailable("Another process of this service does not report its metrics; retry in 1 s.")
 
@@ -83,7 +83,7 @@ class SupervisorChannel:
     async def _respond(self) -> None:
         try:
             body = b"" if self.respond is None else await self.respond()
-        except Exception:  # an empty response lets the other end make its next request
+        except Exception:
             _log.exception("the metrics could not be rendered")
             body = b""
         self._send(_RESPONSE, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 
 import httpx
@@ -119,3 +120,16 @@ def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated
     with background("relay", port=port, metrics_port=str(port), database_url=database, stream_url=stream) as relay:
         families = {family.name for family in text_string_to_metric_families(httpx.get(f"{relay.url}/metrics").text)}
         assert "pycalc_outbox_backlog" in families
+
+
+@pytest.mark.anyio
+async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the host of the port is unknown, the error names the host, the reason and the setting."""
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(OSError, match=r"on nowhere:9101: Name or service not known; see PYCALC_METRICS_PORT$"):
+        async with metrics_served("nowhere", 9101, _exposition, "PYCALC_METRICS_PORT"):
+            pass
