@@ -150,8 +150,8 @@ class _ThreadQueue:
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
-    Raises StoreUnavailable if another process holds the lock. Raises OSError if the folder can't be created, or if the
-    lock file can't be used.
+    Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
+    folder can't be created, or if the lock file can't be opened or written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
@@ -162,6 +162,10 @@ def _lock(path: Path) -> IO[str]:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
         lock.close()
+        if not isinstance(error, BlockingIOError):
+            raise StoreUnavailable(
+                f"{path}.lock can't be locked ({error.strerror}): PYCALC_DATA_DIR must be on a file system with locks."
+            ) from error
         raise StoreUnavailable(
             f"{path} is in use by process {owner}: one process serves an SQLite file. "
             "Stop that one, or give this one its own PYCALC_DATA_DIR."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import sqlite3
 import threading
@@ -243,3 +245,15 @@ def test_a_file_that_cannot_be_written_is_refused_with_its_name(suffix: str) -> 
                     asyncio.run(open_and_close(file))
                 Path(f"{file}{suffix}").chmod(0o600)
                 asyncio.run(open_and_close(file))
+
+
+async def test_a_file_system_without_locks_is_no_other_process(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the file can't be locked, the error names the lock file and the reason, and no other process."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreUnavailable, match=r"pycalc\.db\.lock can't be locked \(No locks available\)") as refusal:
+        await open_database(f"sqlite:///{file}")
+    assert "process" not in str(refusal.value)
