@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from time import monotonic
 
+from structlog import get_logger
+
 from pycalc.observability.metrics import Metrics
 from pycalc.server.client_sockets import ClientConnection, ClientSockets
 from pycalc.services.limits.client_address import ClientAddresses
@@ -16,6 +18,8 @@ _CHECK_SECONDS = 0.5
 _MAX_SHARE = 20  # checks take at most 1/20 of the time
 # The application cuts slow responses first, and logs their routes; this guard waits twice as long.
 _PATIENCE = 2
+
+_log = get_logger(__name__)
 
 
 class ConnectionGuard:
@@ -47,10 +51,13 @@ class ConnectionGuard:
         self._waiting: dict[tuple[str, int], tuple[float, int]] = {}
 
     async def watch(self) -> None:
-        """Check the connections at intervals, in a thread, until this call is cancelled."""
+        """Check the connections at intervals, in a thread, until this call is cancelled. Log the checks that fail."""
         while True:
             began = monotonic()
-            await asyncio.to_thread(self.check)
+            try:
+                await asyncio.to_thread(self.check)
+            except Exception:
+                _log.exception("the connections could not be checked")
             await asyncio.sleep(max(self._check_seconds, _MAX_SHARE * (monotonic() - began)))
 
     def check(self) -> None:

@@ -72,7 +72,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 def max_connections() -> int:
     """Return the largest number of connections of this process. Further connections wait in the backlog."""
-    return min(_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if descriptors == resource.RLIM_INFINITY else min(_CONNECTIONS, descriptors // 2)
 
 
 def refuse_connections(listener: socket.socket) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,6 +16,7 @@ from structlog.testing import capture_logs
 from pycalc.observability.metrics import Metrics
 from pycalc.server.client_sockets import ClientSockets
 from pycalc.server.connections import ConnectionGuard
+from pycalc.server.granian_worker import max_connections
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.responses import ReadingSpeed
 
@@ -171,3 +174,32 @@ def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack) -> None:
     assert [record["event"].partition(":")[0] for record in records] == [
         "the kernel does not report what clients have read"
     ]
+
+
+@pytest.mark.anyio
+async def test_a_check_that_fails_is_logged_and_repeated(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error in a check, the guard logs the error and goes on checking."""
+    server = Server(stack)
+    sockets, speed = ClientSockets(server.listener, 2 * TOTAL), ReadingSpeed(seconds=10, rate=1_000)
+    guard = ConnectionGuard(sockets, TOTAL, ClientAddresses(()), speed, server.metrics, check_seconds=0.0)
+    failures, checked, loop = [RuntimeError("a bug")], asyncio.Event(), asyncio.get_running_loop()
+
+    def check() -> None:
+        if failures:
+            raise failures.pop()
+        loop.call_soon_threadsafe(checked.set)
+
+    monkeypatch.setattr(guard, "check", check)
+    with capture_logs() as logs:
+        watching = asyncio.create_task(guard.watch())
+        async with asyncio.timeout(10):
+            await checked.wait()
+        watching.cancel()
+    assert [entry["event"] for entry in logs] == ["the connections could not be checked"]
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(1_000, 500), (1_000_000, 8_192), (resource.RLIM_INFINITY, 8_192)])
+def test_connections_take_half_of_the_descriptors(descriptors: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has at most 8,192 connections, and at most half as many as its limit of descriptors, if it has one."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert max_connections() == most

@@ -45,12 +45,12 @@ class ReadHistoryStore(MemoryHistoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.reads = 0
-        self.failing = False
+        self.read_failure: Exception | None = None
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         self.reads += 1
-        if self.failing:
-            raise StoreUnavailable("The database is not available.")
+        if self.read_failure is not None:
+            raise self.read_failure
         return await super().following(selection, after, limit)
 
 
@@ -189,15 +189,16 @@ async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
     assert alone.history.reads == reads
 
 
-async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following) -> None:
+@pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
+async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following, failure: Exception) -> None:
     """While the store fails, subscribers wait; afterwards they receive the rows recorded in the meantime."""
     events = await alone.begin()
-    alone.history.failing = True
+    alone.history.read_failure = failure
     row = history_row(user_id=ADA)
     reads = alone.history.reads
     await alone.record(row)
     await until(lambda: alone.history.reads > reads, "a failure")
-    alone.history.failing = False
+    alone.history.read_failure = None
     assert await take(events, 1) == [row.id]
 
 

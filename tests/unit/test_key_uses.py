@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pycalc.db.base import KeyUse
@@ -55,14 +57,16 @@ async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeyp
     assert uses.latest(key(8)) == key(8)
 
 
-async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore) -> None:
+@pytest.mark.parametrize("failure", [StoreUnavailable("The database is away."), RuntimeError("a bug")])
+async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failure: Exception) -> None:
     """Uses that can't be stored now are stored in a later round, or at the end."""
     uses = KeyUses(store, Metrics())
     uses.note(ADA, "192.0.2.1")
-    store.failure = StoreUnavailable("The database is away.")
-    with pytest.raises(StoreUnavailable):
+    store.failure = failure
+    with pytest.raises(type(failure)):
         await uses.store()
     writer = KeyUseWriter(uses)
+    await asyncio.sleep(0)
     store.failure = None
     await writer.aclose()
     assert [[use.key_id for use in round_] for round_ in store.noted] == [[ADA]]

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
 
+import pytest
+
 from pycalc.db.base import Revocations
 from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import Principal, Role
@@ -26,7 +28,7 @@ class MemoryRevocationStore:
         self.revoked: list[bytes] = []
         # Set if the store has dropped its list, and knows only the number of revocations.
         self.forgotten = False
-        self.failing = False
+        self.failure: Exception | None = None
         self.reads = 0
 
     async def newest(self) -> int:
@@ -34,8 +36,8 @@ class MemoryRevocationStore:
 
     async def since(self, number: int) -> Revocations:
         self.reads += 1
-        if self.failing:
-            raise StoreUnavailable("The database is not available.")
+        if self.failure is not None:
+            raise self.failure
         return Revocations(len(self.revoked), None if self.forgotten else frozenset(self.revoked[number:]))
 
 
@@ -80,20 +82,21 @@ async def test_without_a_list_the_whole_cache_is_cleared() -> None:
         assert token_cache.get(ADA) is None
 
 
+@pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
-async def test_what_can_not_be_read_is_not_believed() -> None:
+async def test_what_can_not_be_read_is_not_believed(failure: Exception) -> None:
     """If revocations can't be read for 5 s, no cached token is accepted until they can be read again."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         began = now()
-        store.failing = True
+        store.failure = failure
         reads = store.reads
         await until(lambda: store.reads > reads + 1, "a failure")
         assert token_cache.get(ADA) is not None
         await until(lambda: token_cache.get(BOB) is None, "the time limit is over")
         assert 4.9 < now() - began < 5.1
         store.revoked.append(ADA)
-        store.failing = False
+        store.failure = None
         await until(lambda: token_cache.get(BOB) is not None, "revocations are read again")
         assert token_cache.get(ADA) is None
 

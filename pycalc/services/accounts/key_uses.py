@@ -9,7 +9,6 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import KeyStore, KeyUse
-from pycalc.errors import PycalcError
 from pycalc.models.auth import StoredKey
 from pycalc.models.ids import now_ms
 from pycalc.observability.metrics import AccountMetrics
@@ -72,7 +71,7 @@ class KeyUseWriter:
             last = self._closing.is_set()
             try:
                 await self._uses.store()
-            except PycalcError as error:  # the next round stores them
+            except Exception as error:  # the next round stores them
                 _log.warning("the last uses of API keys were not stored", error=str(error))
             if last:
                 return

@@ -10,7 +10,6 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import RevocationStore
-from pycalc.errors import PycalcError
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -66,7 +65,7 @@ class RevocationWatcher:
             self._wake.clear()
             try:
                 await self._read()
-            except PycalcError as error:
+            except Exception as error:  # the next read may succeed
                 self._failures.inc()
                 _log.warning("revocations can't be read", error=str(error))
 

@@ -13,7 +13,6 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import HistoryFilter, HistoryStore
-from pycalc.errors import StoreUnavailable
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
@@ -168,7 +167,7 @@ class HistoryPoller:
             try:
                 async with self._reading:
                     more = self._count() > 0 and await self._read()
-            except StoreUnavailable as error:
+            except Exception as error:  # the events are in the database, so every error is retried
                 _log.warning("subscribers wait for the database", error=str(error))
                 more = True
                 await asyncio.sleep(_POLL_SECONDS)
