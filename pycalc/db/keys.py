@@ -37,9 +37,9 @@ class SqlKeyStore(SqlStore):
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
         def work(connection: Connection) -> None:
-            owner = select(users.c.id).where(users.c.id == key.user_id).with_for_update()
+            owner = select(users.c.id).where((users.c.id == key.user_id) & ~users.c.disabled).with_for_update()
             if connection.scalar(owner) is None:
-                raise InvalidToken("The account no longer exists.")
+                raise InvalidToken("The account was deleted or disabled meanwhile.")
             of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
             if (connection.scalar(of_user) or 0) >= limit:
                 raise Conflict(f"An account has at most {limit} keys: delete one first.")

@@ -27,7 +27,10 @@ class KeyStore(Protocol):
     """The store of API keys. ``key_hash`` is the SHA-256 of a key's secret text."""
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
-        """Add a key; raises Conflict if the user has ``limit`` keys already, InvalidToken if the user was deleted."""
+        """Add a key.
+
+        Raises Conflict if the user has ``limit`` keys already, and InvalidToken if the user was deleted or disabled.
+        """
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         """Return a user's keys, oldest first."""

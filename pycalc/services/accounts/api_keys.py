@@ -59,7 +59,7 @@ class ApiKeys:
         """Create a key for the caller. Return its record and its secret text, which is only stored as a hash.
 
         Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
-        Conflict if the caller has 50 keys, and Unauthorized if the account is deleted.
+        Conflict if the caller has 50 keys, and Unauthorized if the account is deleted or disabled.
         """
         require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
