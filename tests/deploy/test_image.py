@@ -17,7 +17,7 @@ from tests.deploy.containers import Container, run, running
 from tests.deploy.images import Image, image, missing
 from tests.harness.accounts import new_person
 from tests.harness.processes import children
-from tests.harness.servers import free_port
+from tests.harness.servers import answers, free_port
 from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.skipif("PYCALC_CHECK_IMAGE" not in os.environ, reason="slow; run by make check-image")
@@ -70,15 +70,8 @@ def served(built: Image, data: Path, tmp_path: Path) -> Iterator[tuple[Container
         running(built, data, log=tmp_path / "log", PORT=str(port), PYCALC_COMPUTE_WORKERS="1") as container,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
     ):
-        wait_until(lambda: _answers(client), "an answer on $PORT")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "an answer on $PORT")
         yield container, client
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _zombies(pid: int) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 from pycalc.server import granian_worker
 from tests.deploy.images import ROOT
 from tests.harness.accounts import new_name, new_person, registration
-from tests.harness.servers import Server, free_port, pycalc
+from tests.harness.servers import Server, answers, free_port, pycalc
 from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.programs
@@ -36,18 +36,11 @@ def _nginx(folder: Path, service: Server) -> Iterator[httpx.Client]:
     process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")])
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            wait_until(lambda: _answers(client), "an answer by way of nginx")
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "an answer by way of nginx")
             yield client
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture

@@ -89,6 +89,15 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path | No
         )
 
 
+def answers(url: str) -> bool:
+    """Return whether a GET of this URL succeeds."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  # one of our own servers
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def running(
     name: str,
@@ -103,15 +112,11 @@ def running(
     process = spawn(command, environment or {}, log)
     try:
         deadline = started + _START_SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
-                break
-            except OSError:
-                if process.poll() is not None or perf_counter() > deadline:
-                    said = log.read_text(errors="replace")[-2_000:] if log is not None else ""
-                    raise RuntimeError(f"{name} did not start, status {process.poll()}\n{said}") from None
-                sleep(0.005)
+        while not answers(f"http://127.0.0.1:{port}{path}"):
+            if process.poll() is not None or perf_counter() > deadline:
+                said = log.read_text(errors="replace")[-2_000:] if log is not None else ""
+                raise RuntimeError(f"{name} did not start, status {process.poll()}\n{said}")
+            sleep(0.005)
         yield Server(name, port, process.pid, perf_counter() - started, process)
     finally:
         process.send_signal(signal.SIGTERM)
