@@ -440,7 +440,7 @@ class TestUnitsOfWork:
         assert await users.by_username("ada") is not None
 
     async def test_a_write_that_raises_leaves_nothing(self, database: Database, users: SqlUserStore) -> None:
-        """An exception inside a write is raised to the caller and rolls the write back."""
+        """An exception inside a write is raised to the caller and rolls the write back; the next write works."""
         await users.add(user("ada"))
 
         def fail(connection: Connection) -> None:
@@ -450,6 +450,8 @@ class TestUnitsOfWork:
         with pytest.raises(LookupError):
             await database.write(fail)
         assert await users.by_username("ada") is not None
+        await users.add(user("bob"))
+        assert await users.by_username("bob") is not None
 
     async def test_what_is_committed_outlives_the_database_object(self, database_url: str, database: Database) -> None:
         """Committed rows are there after the database is reopened."""

@@ -111,7 +111,7 @@ async def test_old_keys_are_forgotten(history: SqlHistoryStore, keys: SqlIdempot
 
 
 @pytest.mark.programs
-async def test_several_processes_record_a_key_once(postgres_url: str) -> None:
+async def test_several_clients_record_a_key_once(postgres_url: str) -> None:
     """If several database clients append batches with the same keys at once, exactly one batch is stored."""
     databases = [await open_database(postgres_url) for _ in range(3)]
     rounds = 20

@@ -210,6 +210,16 @@ async def test_sessions_of_a_user_are_bounded(sessions: SqlSessionStore, ada: Us
     assert [await bearer(sessions, ada.id, each) for each in (first, second, third, fourth)] == [ada, None, ada, ada]
 
 
+async def test_an_expired_session_goes_before_those_that_are_open(sessions: SqlSessionStore, ada: User) -> None:
+    """At the limit, a session past its maximum age goes first, even if it was used more recently than the others."""
+    expired = await opened(sessions, ada)
+    for step in range(1, 6):
+        assert await rotated(sessions, expired, FIRST, FIRST, START + step * 1_000) == (ada, False)
+    others = [await opened(sessions, ada, START + 4_500) for _ in range(2)]
+    others.append(await opened(sessions, ada, START + 5_001))
+    assert [await bearer(sessions, ada.id, each, START + 5_001) for each in others] == [ada] * 3
+
+
 async def test_a_new_password_ends_the_other_sessions(database: Database, sessions: SqlSessionStore, ada: User) -> None:
     """Changing the password ends all sessions except the one that changed it."""
     kept, ended = await opened(sessions, ada), await opened(sessions, ada)
@@ -223,14 +233,15 @@ async def test_a_new_password_ends_the_other_sessions(database: Database, sessio
 
 @pytest.mark.parametrize("how", ["logged out", "changed already", "somebody else's"])
 async def test_a_password_is_changed_by_an_open_session_that_knew_it(
-    database: Database, sessions: SqlSessionStore, ada: User, how: str
+    database: Database, sessions: SqlSessionStore, ada: User, bystander: User, how: str
 ) -> None:
-    """A password change raises Unauthorized if its session is closed or unknown, or the old hash is wrong."""
+    """A password change raises Unauthorized if its session is closed or another user's, or the old hash is wrong."""
     users = SqlUserStore(database)
     session, other = await opened(sessions, ada), await opened(sessions, ada)
     if how == "logged out":
         await sessions.close(ada.id, session)
-    asking = ids.next() if how == "somebody else's" else session
+    (foreign,) = await sessions.of_user(bystander.id, START, LIMITS)
+    asking = foreign.id if how == "somebody else's" else session
     with pytest.raises(Unauthorized):
         await users.set_password(ada.id, "older" if how == "changed already" else "hash", "new", asking)
     assert await bearer(sessions, ada.id, other) == ada

@@ -137,7 +137,13 @@ async def test_a_message_carries_its_trace(
 async def test_what_is_missing_is_made(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """A ping creates the topic, and the usage group's subscription, which is ordered and never expires."""
+    """A ping creates the topic, and the usage group's subscription, which is ordered and never expires.
+
+    Further pings, also of another instance, find both.
+    """
+    stream = opened(pubsub.url(topic))
+    await stream.ping()
+    await stream.ping()
     await opened(pubsub.url(topic)).ping()
     made = subscriber.get_subscription(subscription=subscription(topic, "usage"), timeout=SECONDS)
     assert made.topic == f"projects/{PROJECT}/topics/{topic}"

@@ -78,7 +78,7 @@ async def test_a_search_finds_what_begins_so(database: Database, prefix: str, na
 
 
 async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users: list[User]) -> None:
-    """The list has each account's last sign-in, which is 0 if there was none, and its usage of one day."""
+    """The list has each account's last sign-in and its usage of one day, which are 0 if there was none."""
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
     session = NewSession(ids.next(), users[1].id, "hash", b"F" * 32, b"R" * 32, 1_700_000_000_000)
     await SqlSessionStore(database).open(session, limits)
@@ -89,10 +89,11 @@ async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users:
         Use(ids.next(), users[2].id, DAY, "pow", False, 1, 1),
     ]
     await SqlUsageStore(database).count(uses)
-    page = await SqlUserListStore(database).page(UserSelection("a"), 2, DAY)
+    page = await SqlUserListStore(database).page(UserSelection("a"), 3, DAY)
     assert page == [
         ListedUser(users[1], "ada", 1_700_000_000_000, 2, 10**13 + 2, 12),
         ListedUser(users[2], "al-khwarizmi", 0, 1, 1, 1),
+        ListedUser(users[3], "al.gauss", 0, 0, 0, 0),
     ]
     assert (await listed(database, order=UserOrder.LAST_SIGN_IN_AT, descending=True))[0] == "Ada"
 
