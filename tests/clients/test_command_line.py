@@ -11,10 +11,18 @@ import pytest
 from pycalc_client import Client
 
 from pycalc.settings import unknown_settings
-from tests.harness.servers import Server
+from tests.harness.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 PATH = os.pathsep.join([str(ROOT), str(ROOT / "clients/python/src")])
+# A program that runs the command line, whose client tries again at once.
+IMPATIENT = """
+from functools import partial
+import pycalc_client
+pycalc_client.RetryPolicy = partial(pycalc_client.RetryPolicy, first_wait=0.0)
+from pycalc.cli.main import entry
+entry()
+"""
 HIDDEN = "import sys; sys.modules['pycalc_client'] = None; from pycalc.cli.main import entry; entry()"
 
 
@@ -43,6 +51,13 @@ def test_a_problem_is_one_line(server: Server) -> None:
     refused = run("-m", "pycalc", "eval", "1", "--server", server.url, key=None)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert refused.stderr.startswith("pycalc: ")
+
+
+def test_an_unreachable_service_is_one_line() -> None:
+    """If the service can't be reached, stderr has one line, stdout is empty, and the exit status is 1."""
+    failed = run("-c", IMPATIENT, "eval", "1", "--server", f"http://127.0.0.1:{free_port()}", key="pck_unused")
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (1, "", 1)
+    assert failed.stderr.startswith("pycalc: The service does not answer: ")
 
 
 def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:

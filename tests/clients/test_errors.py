@@ -16,11 +16,17 @@ from pycalc.routers.http.problem_types import STATUS, TYPE_BASE
 NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 
 
+def subclasses(kind: type[ProblemError]) -> set[type[ProblemError]]:
+    """Return all subclasses of an exception class."""
+    return {found for child in kind.__subclasses__() for found in (child, *subclasses(child))}
+
+
 def test_every_problem_type_of_the_service_has_an_exception() -> None:
-    """Each problem type has its own exception class, which the tree in the module's docstring shows."""
+    """Each problem type, and no other, has its own exception class, which the tree in the module's docstring shows."""
     own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
     classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
     assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}
+    assert subclasses(ProblemError) == {*classes.values()}
     assert pycalc_client.errors.__doc__ is not None
     for kind in classes.values():
         assert f"── {kind.__name__} " in pycalc_client.errors.__doc__

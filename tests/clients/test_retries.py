@@ -40,14 +40,18 @@ def test_waits_double_up_to_the_longest() -> None:
 
 
 def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
-    """Receiving a part of the answer restarts the count of attempts; a wait beyond the deadline raises the error."""
+    """Receiving a part of the answer restarts the count of attempts and the deadline.
+
+    A wait beyond the deadline raises the error.
+    """
     clock = Clock()
     tries = attempts(RetryPolicy(attempts=3, deadline=10.0, first_wait=1.0), clock)
     tries.wait(SENT[0], repeatable=True)
     tries.wait(SENT[0], repeatable=True)
+    clock.now = 5.0
     tries.progressed()
     tries.wait(SENT[0], repeatable=True)
-    clock.now = 8.5
+    clock.now = 13.5
     assert tries.remaining == 1.5
     with pytest.raises(ConnectionFailed, match="cut"):
         tries.wait(SENT[0], repeatable=True)
