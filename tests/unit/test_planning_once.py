@@ -21,12 +21,13 @@ LONG = 101
 
 
 def naturals() -> st.SearchStrategy[str]:
-    """Return long literals of natural numbers: a repeated digit, leading zeros, or a 1 followed by zeros."""
+    """Return long literals of natural numbers: any digits, a repeated digit, leading zeros, or a 1 before zeros."""
     lengths = st.integers(LONG, 2_000)
     runs = st.builds(lambda first, digit, length: first + digit * length, *[st.sampled_from("123789")] * 2, lengths)
     padded = st.builds(lambda length, n: "0" * length + str(n), lengths, st.integers(0, 10**6))
     round_ones = st.builds(lambda length, n: f"1{'0' * length}{n}", lengths, st.integers(0, 9))
-    return st.one_of(runs, padded, round_ones)
+    any_digits = st.integers(10 ** (LONG - 1), 10**2_000).map(str)
+    return st.one_of(any_digits, runs, padded, round_ones)
 
 
 def long_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:

@@ -185,7 +185,7 @@ def test_summary_of_a_power_that_nobody_can_write(x: int, y: int) -> None:
     assert summary.trailing == str(pow(x, y, 10**20)).rjust(20, "0")
 
 
-def test_the_summary_of_an_endless_decimal_says_how_long_it_is() -> None:
+def test_the_summary_of_a_long_decimal_counts_its_digits() -> None:
     """The summary of 0.5^(10^18) counts 10^18 + 1 digits, and its last digits are those of 5^(10^18)."""
     operation = THREE["pow"]
     args = operation.parse({"x": "0.5", "y": "1e18"})

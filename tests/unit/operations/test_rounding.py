@@ -40,7 +40,7 @@ def test_a_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
 
 
 @pytest.mark.parametrize("distance", [30, 300, 4_000])
-def test_a_value_beside_a_power_of_ten_keeps_its_digits(distance: int) -> None:
+def test_a_root_beside_a_power_of_ten_is_rounded_correctly(distance: int) -> None:
     """Square roots just above or below 1 and 0.1 are correctly rounded to 20 digits."""
     epsilon = Fraction(1, 10**distance)
     assert root_of(1 + epsilon, 20) == root_of(1 - epsilon, 20) == "1." + "0" * 19
