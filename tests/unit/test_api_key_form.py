@@ -54,6 +54,7 @@ async def test_only_what_looks_like_a_key_is_looked_up() -> None:
     store = NotingStore()
     keys = keys_in(store, Metrics())
     right = "pck_" + "a" * 43
-    for text in (right, right[:-1], right + "a", right[:-1] + "=", "pcx_" + "a" * 43):
+    others = ("pck_", right[:-1], right + "a", right[:-1] + "=", right[:-1] + "+", right + "\n", "pcx_" + "a" * 43)
+    for text in (right, *others):
         assert await keys.bearer(text) is None
     assert store.asked == [sha256(right.encode()).digest()]

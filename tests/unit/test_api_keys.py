@@ -93,7 +93,7 @@ async def _is_refused(task: asyncio.Future[KeyBearer | None]) -> bool:
     return task.done() and isinstance(task.exception(), Overloaded)
 
 
-async def test_a_key_works_at_once_when_its_account_is_enabled_again() -> None:
+async def test_unknown_keys_can_be_forgotten() -> None:
     """After ``forget_unknown``, which the enabling of an account calls, an unknown key is looked up again at once."""
     store = Store()
     keys = keys_in(store, Metrics(), Clock())

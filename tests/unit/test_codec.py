@@ -69,12 +69,13 @@ def test_the_bytes_of_format_1_stay() -> None:
 def test_texts_of_every_size(size: int) -> None:
     """An encoded result takes less than 1,000 bytes plus its text's length, or plus 43 % of the length of a long text.
 
-    A text as long as F(10^7) takes less than 900,000 bytes.
+    A short text is not compressed. A text as long as F(10^7) takes less than 900,000 bytes.
     """
     written = result(digits(size))
     stored = encode(NAME, written)
     assert decode(NAME, stored, LONGEST) == written
     assert len(stored) < 1_000 + size * (0.43 if size > COMPRESSED_BYTES else 1)
+    assert stored.endswith(b"\n" + written.text) is (size <= COMPRESSED_BYTES)
     assert size < 2_000_000 or len(stored) < 900_000
 
 

@@ -140,7 +140,7 @@ async def test_a_head_response_keeps_no_slot() -> None:
     answering.cancel()
 
 
-async def test_a_head_alone_follows_nothing() -> None:
+async def test_a_head_response_has_no_content() -> None:
     """A HEAD request gets the header and no content, without waiting for events."""
     following, sent = Following(told=3), list[Message]()
 

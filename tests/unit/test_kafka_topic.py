@@ -134,7 +134,7 @@ async def test_a_missing_topic_is_made_and_waited_for(monkeypatch: pytest.Monkey
     topic.close()
 
 
-async def test_a_topic_that_stays_invisible_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_topic_that_stays_invisible_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for a new topic that the broker does not list ends after a time limit, without an error."""
     admin = Admin(MISSING)
     topic = topic_of(admin, monkeypatch, seconds=0.2)

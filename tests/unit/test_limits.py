@@ -358,7 +358,7 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
     assert [await far.during(fail()) for _ in range(10)] == [5] * 9 + [7]
 
 
-async def test_a_refused_calculation_makes_two_round_trips() -> None:
+async def test_a_limit_without_room_for_a_block_takes_two_round_trips() -> None:
     """If a calculation does not fit into the limit together with a block, a second round trip tries it alone."""
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
@@ -631,6 +631,7 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
     ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    """The text of an invalid limit raises ValueError."""
-    with pytest.raises(ValueError, match="limit"):
+    """An invalid limit raises ValueError with a message that begins with its text."""
+    with pytest.raises(ValueError, match="limit") as refusal:
         parse_limit(text)
+    assert str(refusal.value).startswith(f"{text!r} ")

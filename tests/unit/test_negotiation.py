@@ -60,6 +60,8 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/*;q=0, */*;q=0.5", "application/json"),
         ("text/plain;q=, application/json;q=0.1", "application/json"),
         ("text/plain;q=high, application/json;q=0.1", "application/json"),
+        ("text/plain;q=high, */*;q=0.1", "application/json"),
+        ("application/json;q=high, */*", "text/plain"),
         ("text/plain;q=nan", None),
         ("text/plain;q=-1", None),
         (",, ;q=1, text/plain,", "text/plain"),
@@ -68,7 +70,7 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """The weight of a type is that of its most specific media range; a malformed weight is 0 (§12.4.2, §12.5.1)."""
+    """The weight of a type is that of its most specific media range (§12.5.1). A malformed weight counts as 0."""
     assert preferred(header, MEDIA) == expected
 
 

@@ -182,6 +182,10 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
 def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) -> None:
     """Each example of a problem document has the type, the status and the title of the error that it illustrates."""
     titles = {
+        "bad-request": "The request could not be read",
+        "method-not-allowed": "Method not allowed",
+        "request-timeout": "The request came too slowly",
+    } | {
         kind.code: kind.title
         for kind in vars(errors).values()
         if inspect.isclass(kind) and issubclass(kind, errors.PycalcError)
@@ -192,26 +196,30 @@ def test_examples_of_problems_are_those_of_their_type(document: dict[str, Any]) 
                 problem = example["value"]
                 assert problem["type"] == f"/docs/problems#{slug}", name
                 assert str(problem["status"]) == status, name
-                assert problem["title"] == titles.get(slug, problem["title"]), name
+                assert problem["title"] == titles[slug], name
 
 
 _POSTED = (("calculations", "201"), ("evaluate", "200"))
 
 
 def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
-    """The results in the examples are correct, and the example of a history item has the digest of its result."""
+    """Examples have the right results for their operands; that of a history item has the digest of its result."""
     found = {name: operation["responses"] for name, operation in operations(document).items()}
     fibonacci = found["GET /fibonacci/{n}"]
-    assert fibonacci["200"]["content"]["application/json"]["example"]["result"] == "354224848179261915075"
+    calculated = fibonacci["200"]["content"]["application/json"]["example"]
+    assert (calculated["input"], calculated["result"]) == ({"n": 100}, "354224848179261915075")
     assert fibonacci["200"]["content"]["text/plain"]["example"] == "354224848179261915075"
     assert fibonacci["206"]["content"]["text/plain"]["example"] == "3542"
     evaluated = found["POST /evaluate"]["200"]["content"]["application/json"]["example"]
-    assert evaluated["result"] == "78655220000000000001"
+    assert evaluated["input"] == {"expression": "3^(10^12) mod 10^20"}
+    assert evaluated["result"] == str(pow(3, 10**12, 10**20))
     posted = found["POST /calculations"]["201"]["content"]["application/json"]["example"]
+    assert posted["input"] == {"x": 2, "y": "0.5", "precision": 30}
     assert (posted["result"], posted["exact"]) == ("1.41421356237309504880168872421", False)
     texts = [found[f"POST /{path}"][status]["content"]["text/plain"] for path, status in _POSTED]
     assert [each["example"] for each in texts] == [posted["result"], evaluated["result"]]
     item = document["components"]["schemas"]["HistoryItem"]["example"]
+    assert (item["input"], item["result"]) == (calculated["input"], calculated["result"])
     assert item["sha256"] == sha256(item["result"].encode()).hexdigest()
 
 
@@ -234,6 +242,10 @@ def test_examples_of_exports_and_events_can_be_read(document: dict[str, Any]) ->
 def test_a_login_is_documented_in_one_form(document: dict[str, Any]) -> None:
     """The login documents only a JSON body, because generators fail with two media types."""
     assert list(operations(document)["POST /login"]["requestBody"]["content"]) == ["application/json"]
+
+
+def test_a_result_of_a_batch_may_be_a_problem(document: dict[str, Any]) -> None:
+    """The schema of a batch's results allows a problem in place of a calculation."""
     choices = document["components"]["schemas"]["BatchResult"]["anyOf"]
     assert {"$ref": "#/components/schemas/Problem"} in choices
 

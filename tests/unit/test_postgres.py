@@ -178,6 +178,24 @@ async def test_more_work_than_may_wait_is_refused_at_once(silent: PostgresDataba
     assert [type(outcome) for outcome in outcomes[256:]] == [OutcomeUnknown, OutcomeUnknown]
 
 
+async def test_a_queue_that_has_drained_takes_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the 256 pending reads have ended, further reads are accepted."""
+    database, answered = PostgresDatabase("postgresql://127.0.0.1:1/nowhere"), asyncio.Event()
+
+    async def transact(_name: str, _work: object) -> int:
+        await answered.wait()
+        return 1
+
+    monkeypatch.setattr(database, "_transact", transact)
+    reads = [asyncio.create_task(database.read(one)) for _ in range(257)]
+    await asyncio.sleep(0)
+    answered.set()
+    outcomes = await asyncio.gather(*reads, return_exceptions=True)
+    assert outcomes[:-1] == [1] * 256
+    assert isinstance(outcomes[-1], StoreUnavailable)
+    assert await database.read(one) == 1
+
+
 async def test_each_kind_of_work_has_connections_of_its_own() -> None:
     """There are six connections for reading, one reserved, three for writing, two for inserting, one for readiness."""
     accepted: list[asyncio.StreamWriter] = []

@@ -338,17 +338,6 @@ async def test_a_commit_is_noted_in_each_trace_once() -> None:
     assert tracer.recorded == [("commit", "trace 1"), ("commit", "trace 2")]
 
 
-async def test_a_bad_row_takes_no_other_one_along() -> None:
-    """If one of two rows in a commit can't be stored, the other one is."""
-    store = MemoryHistoryStore()
-    async with recording(store) as recorder:
-        rows = [history_row(n) for n in range(2)]
-        store.refused = {rows[1].id}
-        outcomes = await asyncio.gather(*[recorder.record([row]) for row in rows], return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [type(None), RowsRejected]
-        assert store.rows == rows[:1]
-
-
 class ProbedHistoryStore(MemoryHistoryStore):
     """A history that notes when it is probed."""
 

@@ -360,6 +360,7 @@ async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() 
         await asyncio.sleep(60)
         assert history.rows == [rows[-1], other]
         assert store.totals == {USER_ID: 0}
+        assert store.accounts
         history.unpublished.clear()
         await asyncio.sleep(3_600)
         assert history.rows == [other]

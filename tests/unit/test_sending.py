@@ -174,6 +174,15 @@ async def test_without_memory_a_long_response_becomes_a_problem() -> None:
     assert value("pycalc_response_bytes") == TOTAL // 2
 
 
+async def test_without_memory_a_short_response_is_sent() -> None:
+    """If a user's share of the response memory is used up, a short response is sent all the same."""
+    exchange = Exchange()
+    exchange.memory.acquire(bytes([1]) * 16, TOTAL // 2)
+    await exchange.whole(UNCOUNTED_BYTES)
+    assert exchange.sender.status == 200
+    assert exchange.body == bytes(UNCOUNTED_BYTES)
+
+
 @pytest.mark.parametrize("more", [True, False], ids=["a part", "the last part"])
 async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
     """If the client is cut off, the memory of its long response is no longer counted."""

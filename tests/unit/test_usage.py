@@ -38,11 +38,6 @@ def event(identity: bytes = ID, /, **changes: object) -> Event:
     return Event(identity, USER, json.dumps({"data": {**GOOD, **changes}}).encode())
 
 
-def last_of_day(unix_ms: int) -> bytes:
-    """Return the smallest id of this millisecond, given in Unix time."""
-    return unix_ms.to_bytes(6) + bytes(10)
-
-
 BAD = {
     "infinite time": Event(ID, USER, b'{"data":{"operation":"pow","cached":false,"digits":3,"elapsed_ms":1e999}}'),
     "no time at all": event(elapsed_ms=float("nan")),
@@ -62,7 +57,7 @@ BAD = {
     "nothing": Event(ID, USER, b"{}"),
     "a list": Event(ID, USER, b"[]"),
     "no UTF-8": Event(ID, USER, b'"\xff"'),
-    "after the last day that has a date": event(last_of_day(253_402_300_800_000)),
+    "after the last day that has a date": event(first_id_of_ms(253_402_300_800_000)),
 }
 
 
@@ -75,8 +70,8 @@ def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
 
 def test_the_last_day_is_counted() -> None:
     """An event on 9999-12-31 with the most digits and the longest name can be counted, and its day can be reported."""
-    use = use_of(event(last_of_day(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
-    assert use == Use(last_of_day(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
+    use = use_of(event(first_id_of_ms(253_402_300_799_999), digits=10**24 - 1, operation="x" * 32))
+    assert use == Use(first_id_of_ms(253_402_300_799_999), USER, 2_932_896, "x" * 32, False, 10**24 - 1, 20)
     assert '"day":"9999-12-31"' in encode_report([Total(use.day, use.operation, 1, 0, 3, 20)], [])
 
 
@@ -399,19 +394,21 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
 
 @in_virtual_time
 async def test_a_report_has_10000_totals_at_most() -> None:
-    """A report asks the store for at most 10,000 totals."""
+    """A report asks the store for at most 10,000 totals, and returns them."""
     asked: list[int] = []
 
     class NotingTotals(MemoryTotals):
         async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
             asked.append(limit)
-            return []
+            return [Total(20_414, "pow", 2, 1, 3, 20)]
 
     quotas = QuotaKeeper(MemoryQuotaStore(), [])
     reader = UsageReader(NotingTotals(), MemoryUserStore(), quotas)
-    await reader.report(Principal(USER, "ada", Role.USER, USER, 0.0))
+    report = json.loads(await reader.report(Principal(USER, "ada", Role.USER, USER, 0.0)))
     await quotas.aclose()
     assert asked == [10_000]
+    total = {"day": "2025-11-22", "operation": "pow", "count": 2, "cached": 1, "digits": 3, "compute_ms": 0.02}
+    assert report == {"items": [total], "quotas": []}
 
 
 @in_virtual_time
@@ -422,7 +419,7 @@ async def test_the_lag_is_the_age_of_the_oldest_event() -> None:
     await asyncio.sleep(0)
     before_ms = time_ns() // 1_000_000
     async with asyncio.timeout(5):
-        await stream.publish([event(last_of_day(before_ms - age)) for age in (3_000, 10_000)])
+        await stream.publish([event(first_id_of_ms(before_ms - age)) for age in (3_000, 10_000)])
     await consumer.aclose()
     lag = metrics.registry.get_sample_value("pycalc_consumer_lag_seconds_sum")
     assert lag is not None
