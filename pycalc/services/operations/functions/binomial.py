@@ -31,6 +31,7 @@ _SECONDS_PER_FACTOR = 3e-7  # of the verification, for each of the k factors
 _LARGEST_FLOAT = 10**15
 _SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
 _COUNTLESS = 10**300
+_LONG_BITS = 10_000  # the logarithm of an n with more bits takes long
 
 
 class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
@@ -125,12 +126,12 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 def _digits(n: int, k: int) -> int:
     """Return the number of digits of n over k, for 0 <= k <= n/2.
 
-    For k <= 1,000, the number is an upper bound that is little higher. For k >= 10^300, return k, which is no bound but
-    beyond any limit.
+    For k <= 1,000, and for an n of over 10,000 bits, the number is an upper bound that is little higher. For
+    k >= 10^300, return k, which is no bound but beyond any limit.
     """
     if k == 0:
         return 1
-    if _SHORT < k < _COUNTLESS:
+    if _SHORT < k < _COUNTLESS and n.bit_length() <= _LONG_BITS:
         approximate = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10) if n < 10**9 else 1e9
         return digits_by_logarithm(
             approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 60

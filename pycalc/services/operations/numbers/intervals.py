@@ -111,9 +111,10 @@ def nearest_of(value: Any, factor: int) -> int:
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
     """Return the first result of ``attempt`` that is not None, at precisions that double from ``bits`` on (Ziv).
 
-    Raises ArithmeticError if there is none below 4,000,000 bits.
+    Raises ArithmeticError if there is none below 4,000,000 bits, or below 4·``bits`` if that is more.
     """
-    while bits < _MAX_BITS:
+    limit = max(_MAX_BITS, 4 * bits)
+    while bits < limit:
         result = attempt(IntervalArithmetic(bits))
         if result is not None:
             return result
