@@ -603,3 +603,11 @@ def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
 def test_other_expressions_have_no_steps(text: str) -> None:
     """An expression that is not a call of an operation with steps, such as ``factorize``, has no steps."""
     assert EVALUATE.steps(EVALUATE.parse({"expression": text}), 0) is None
+
+
+@pytest.mark.parametrize("text", ["((10^12)! + 1) mod 97", "(binomial(-(10^12), 5*10^8) + 1) mod 97"])
+def test_a_residue_that_takes_long_modulo_a_prime_is_verified_by_the_operation(text: str) -> None:
+    """A function of an argument of large magnitude is not computed modulo a large prime: the estimate is below 1 s."""
+    args = EVALUATE.parse({"expression": text})
+    assert EVALUATE.estimate(args, 0).seconds < 1
+    assert EVALUATE.result(args, 0, exact=True).exact

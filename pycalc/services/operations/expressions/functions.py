@@ -18,7 +18,7 @@ from pycalc.services.operations.numbers.modular import PRIME_BITS
 _PRECISION = 50  # has no effect, because a function has exact arguments and values
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
 _LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
-_SHORT_ARGUMENT = 10**9  # if no argument is larger, such a residue is taken to be shorter
+_SHORT_ARGUMENT = 10**9  # if no magnitude of an argument is larger, such a residue is taken to be shorter
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -84,9 +84,9 @@ class Function:
     def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
         """Return whether the value modulo a prime of 61 bits probably takes over a second to compute, as for (10^12)!.
 
-        If no argument is above 10^9, return False.
+        If no argument has a magnitude above 10^9, return False.
         """
-        if max(values) <= _SHORT_ARGUMENT:
+        if max(map(abs, values)) <= _SHORT_ARGUMENT:
             return False
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
