@@ -611,3 +611,10 @@ def test_a_residue_that_takes_long_modulo_a_prime_is_verified_by_the_operation(t
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 1
     assert EVALUATE.result(args, 0, exact=True).exact
+
+
+def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
+    """An exponent above all floating-point numbers is accepted in a sum."""
+    exponent = 10**400 + 1
+    expected = sum(pow(i, exponent, 97) for i in range(1, 101)) % 97
+    assert value(f"sum(i, 1, 100, i^{exponent}) mod 97") == str(expected)

@@ -44,8 +44,8 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
                     found = max(found, right) if step.operator in "+-" else found + right
                 return found
             case Exponentiation(_, base, Constant(_, literal)) if literal.is_integer and literal.unscaled > 0:
-                power = literal.unscaled * 10.0 ** min(literal.exponent, _HUGE)
-                return degree(base) * power
+                power = literal.unscaled * 10 ** min(literal.exponent, _HUGE)
+                return degree(base) * float(min(power, 10**_HUGE))  # a literal may be too large for a float
         return inf
 
     found = degree(loop.body)
