@@ -101,7 +101,7 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
     """Return whether the literals, the modulus and the precision are small, and the operation is quick to plan.
 
-    If so, planning takes well under a millisecond. With large operands, planning takes up to 0.5 s.
+    If so, planning takes well under a millisecond. With large operands, planning may take seconds.
     """
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
