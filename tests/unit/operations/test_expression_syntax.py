@@ -183,3 +183,20 @@ def test_what_is_within_the_bounds_has_a_value(text: str) -> None:
 def test_a_comma_between_arguments_is_no_thousands_separator() -> None:
     """``max(1,200)`` has two arguments."""
     assert value("max(1,200)") == "200"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1^" * 60 + "1",
+        "1^" * 99 + "1",
+        "pow(1, " * 99 + "1" + ")" * 99,
+        "2*-(" * 70 + "1" + ")" * 70,
+        "+".join("1" * 5_000),
+    ],
+)
+def test_an_expression_is_recorded_as_a_text_that_can_be_parsed(text: str) -> None:
+    """If the canonical form exceeds the limits of depth or length, the recorded text is the one that was sent."""
+    args = EVALUATE.parse({"expression": text})
+    assert EVALUATE.parse({"expression": canonical(text)}) == args
+    assert canonical(text) == text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pycalc.errors import DomainError
+from pycalc.errors import DomainError, InvalidInput
 from pycalc.services.operations.base import Estimate, Verified
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
@@ -23,7 +23,7 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     children,
 )
-from pycalc.services.operations.expressions.parser import Signature, parse
+from pycalc.services.operations.expressions.parser import MOST_CHARACTERS, MOST_DEPTH, Signature, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
 from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
@@ -45,9 +45,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed expression. Expressions are equal if their canonical texts, ``text``, are equal."""
+    """A parsed expression. Expressions are equal if their texts are equal."""
 
-    text: str
+    text: str  # the canonical text or, if that exceeds the parser's limits, the text that was parsed
     root: Node = field(compare=False, repr=False)
 
 
@@ -67,7 +67,19 @@ class Expressions:
     def read(self, text: str) -> Expression:
         """Parse a text and return its expression. Raises InvalidInput, with the position."""
         root = parse(text, self._signatures)
-        return Expression(canonical(root), root)
+        written = canonical(root)
+        # A recorded calculation is made again from this text, so the parser must accept it.
+        return Expression(written if self._is_readable(written) else text, root)
+
+    def _is_readable(self, written: str) -> bool:
+        """Return whether a canonical text is within the parser's limits of length and depth."""
+        if len(written) <= MOST_CHARACTERS and written.count("(") + written.count("^") <= MOST_DEPTH:
+            return True
+        try:
+            parse(written, self._signatures)
+        except InvalidInput:
+            return False
+        return True
 
     def estimate(self, expression: Expression, precision: int) -> Estimate:
         """Estimate the size and cost of the value. The number of digits is an upper bound.
