@@ -126,7 +126,7 @@ class Expressions:
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the values of nodes, or None if this may be slow or if a value may have over ``most_bits`` bits.
+        """Return the exact values of nodes, or None if this may be slow or if a value may have over ``most_bits`` bits.
 
         Raises the errors of ``estimate`` and of ``compute``.
         """
@@ -154,7 +154,7 @@ class Expressions:
             case _:
                 return None
         values = self._quick_values(arguments, 0, _MOST_OPERAND_BITS)
-        if values is None or not all(isinstance(value, bool | bytes) or is_exact(value) for value in values):
+        if values is None:
             return None
         return name, tuple(text_of_value(value) for value in values)
 
