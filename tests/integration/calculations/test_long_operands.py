@@ -132,7 +132,7 @@ async def test_every_form_of_a_literal(caller: httpx.AsyncClient) -> None:
     ("operation", "operands", "detail"),
     [
         ("gcd", {"a": "7" * (MOST + 1), "b": "1"}, "a must have at most 1,000,000 characters."),
-        ("gcd", {"a": "1e20000", "b": "1"}, "a must have at most 10,000 digits."),
+        ("gcd", {"a": "1e20000", "b": "1"}, "a must have at most 10,000 digits with its exponent written out."),
         ("gcd", {"a": "7" * (MOST - 1) + "x", "b": "1"}, "a must be a whole number such as 12, -12, 1e6 or 0xFF."),
         ("fibonacci", {"n": "7" * 10_001}, "n must have at most 10,000 characters."),
         ("pow", {"x": "7" * MOST, "y": "2"}, "x must have at most 10,000 digits, or be taken with mod."),

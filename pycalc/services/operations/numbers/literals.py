@@ -148,7 +148,7 @@ def _magnitude(name: str, text: str) -> int:
     digits, _, power = plain.lower().partition("e")
     zeros = int_of(power or "0")
     if len(digits) + zeros > max(MAX_LITERAL, len(text)):  # a short text never stands for a long number
-        raise _invalid(name, f"must have at most {MAX_LITERAL:,} digits.")
+        raise _invalid(name, f"must have at most {MAX_LITERAL:,} digits with its exponent written out.")
     return int_of(digits + "0" * zeros)
 
 

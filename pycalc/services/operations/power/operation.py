@@ -32,7 +32,7 @@ from pycalc.services.operations.power.rounded import encloses, rounded_digits, r
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
-# An exponent y whose power of ten makes more digits than this is accepted only if x is 0, 1 or -1.
+# An exponent y with more digits before its point than this is accepted only if x is 0, 1 or -1.
 MAX_DIGITS = 10_000
 
 
@@ -62,8 +62,9 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
 
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
         x, y = parse_all(self.parameters, lambda operand: parse_rational(raw, operand.name, operand.longest))
-        if not _is_trivial(x) and y.exponent > 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
-            raise InvalidInput.of(FieldProblem("/y", f"y must be below 10^{MAX_DIGITS} unless x is 0, 1 or -1."))
+        if not _is_trivial(x) and y.exponent >= 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
+            detail = f"y must be between -10^{MAX_DIGITS} and 10^{MAX_DIGITS} unless x is 0, 1 or -1."
+            raise InvalidInput.of(FieldProblem("/y", detail))
         value = exact_power(x, y)
         return PowerArgs(x, y, value, None if value is None else exact_text(value))
 
