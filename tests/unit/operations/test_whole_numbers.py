@@ -227,6 +227,7 @@ def test_factorizations() -> None:
             {"prime": 3, "exponent": 2},
             {"prime": 5, "exponent": 1},
         ],
+        [*factored(360), {"prime": 7, "exponent": 0}],
     ):
         assert not factorize.verify(args, 50, json.dumps(wrong).encode(), PRIME)
     assert is_refused_when_read("factorize", 0)

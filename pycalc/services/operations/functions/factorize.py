@@ -80,12 +80,16 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the product of the powers is n, the primes ascend, and each of them is proved to be prime."""
+        """Return whether the product of the powers is n, the primes ascend, and each of them is proved to be prime.
+
+        Each exponent must be at least 1.
+        """
         found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
         primes = [factor for factor, _ in found]
         ascending = all(a < b for a, b in pairwise(primes))
         product = prod(factor**exponent for factor, exponent in found)
-        return ascending and product == args[0] and all(map(is_proved_prime, primes))
+        positive = all(exponent >= 1 for _, exponent in found)
+        return ascending and positive and product == args[0] and all(map(is_proved_prime, primes))
 
 
 def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:
