@@ -17,7 +17,7 @@ class ModularInverse(IntegerOperation):
 
     name = "modinverse"
     title = "Modular inverse"
-    description = "The x from 0 to m - 1 for which a times x leaves the remainder 1 when divided by m."
+    description = "The x from 0 to m - 1 for which a times x leaves the remainder 1 when divided by m; 0 for m = 1."
     parameters = (
         Parameter("a", "integer", "The number to invert.", "3", LONGEST_OPERAND),
         Parameter("m", "natural", "The modulus, from 1.", "11", LONGEST_OPERAND),
