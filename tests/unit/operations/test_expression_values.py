@@ -618,3 +618,19 @@ def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
     exponent = 10**400 + 1
     expected = sum(pow(i, exponent, 97) for i in range(1, 101)) % 97
     assert value(f"sum(i, 1, 100, i^{exponent}) mod 97") == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("primorial(prod(i, 1, 20, 10)) mod 7", 0),
+        ("1 + binomial(prod(i, 1, 30, 10), prod(i, 1, 30, 10) // 2)", 4),
+        ("((1e400)! mod (9^9^9^9)) mod 7", 18),
+        ("5! mod (2^0.5)^(10^400)", 3),
+    ],
+)
+def test_what_only_the_computation_finds_too_large_is_refused_at_its_place(text: str, position: int) -> None:
+    """A part that is too large is refused with its position, even if its size is unknown before the computation."""
+    with pytest.raises(ResultTooLarge) as refused:
+        result(text, 50)
+    assert [problem.position for problem in refused.value.problems] == [position]

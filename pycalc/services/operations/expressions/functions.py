@@ -52,10 +52,13 @@ class Function:
         """Return the function's value, or its text if the value is not a number.
 
         Raises VerificationFailed if the operation's check fails. Raises DomainError if an argument is irrational or not
-        accepted, or if there is no value.
+        accepted, or if there is no value. Raises ResultTooLarge if an argument is too large for GMP.
         """
         with _placed(position):
-            text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+            try:
+                text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+            except OverflowError:  # estimates only sample the arguments that they do not know
+                raise too_large(position) from None
         if not self.signature.numeric:
             return text
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())

@@ -338,7 +338,7 @@ class Sizer(NodeSizes):
         operand = (self._bounds if self._varying is None else self).size(node.operand)
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
-        if self._varying is None:
+        if self._strict and self._varying is None:
             self._residue_within(node.operand, modulus)  # the evaluation computes the residue even if it is known here
         known = modulus.value is not None and operand.value is not None
         if known and gmp.gcd(operand.value.denominator, modulus.value) == 1:
@@ -384,7 +384,7 @@ class Sizer(NodeSizes):
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
             # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
-            number = (1 << ceil(modulus.bits)) - 1 if modulus.value is None else int(modulus.value)
+            number = (1 << ceil(min(modulus.bits, MOST_BITS))) - 1 if modulus.value is None else int(modulus.value)
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
             self.seconds += plan.seconds
             self.memory += plan.memory
