@@ -627,6 +627,7 @@ def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
         ("1 + binomial(prod(i, 1, 30, 10), prod(i, 1, 30, 10) // 2)", 4),
         ("((1e400)! mod (9^9^9^9)) mod 7", 18),
         ("5! mod (2^0.5)^(10^400)", 3),
+        ("(10^400)! % (10^5000)!", 8),
     ],
 )
 def test_what_only_the_computation_finds_too_large_is_refused_at_its_place(text: str, position: int) -> None:

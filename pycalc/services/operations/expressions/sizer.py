@@ -161,7 +161,7 @@ class Sizer(NodeSizes):
         if in_full or not isinstance(node, Chain) or node.steps[0].operator != "%":
             return None
         modulus = self._peek(node.steps[0].operand)
-        if not takes_residue(self._peek(node.first), modulus):
+        if not takes_residue(self._peek(node.first), modulus) or modulus.bits > MOST_BITS:
             return None
         self._residue_within(node.first, modulus)
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
