@@ -74,6 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _broker(item.nodeid) is None)
 
 
+def pytest_configure() -> None:
+    """Remove the developer's settings from the environment of the tests and of the servers that they start."""
+    for name in [name for name in os.environ if name.upper().startswith("PYCALC_") and name != "PYCALC_CHECK_IMAGE"]:
+        del os.environ[name]
+
+
 def pytest_collection_finish() -> None:
     """Exclude the collected tests from garbage collection, because scanning them would pause a process for a second."""
     gc.collect()

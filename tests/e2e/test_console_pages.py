@@ -324,16 +324,22 @@ def test_sessions_end_and_passwords_change(console: Page, context: BrowserContex
 
 
 def test_an_account_is_deleted_by_its_owner(console: Page, context: BrowserContext, username: str) -> None:
-    """The account is deleted only once the user has typed its exact name; then the console is signed out."""
+    """The account is deleted only with its exact name and the password; then the console is signed out."""
     console.goto("/console/account")
     console.get_by_role("button", name="Delete my account").click()
     dialog = console.get_by_role("dialog")
-    dialog.get_by_label("Type").fill("someone")
-    dialog.get_by_label("Current password").fill(PASSWORD)
-    dialog.get_by_role("button", name="Delete my account").click()
-    expect(dialog.get_by_label("Type")).to_have_attribute("aria-invalid", "true")
-    dialog.get_by_label("Type").fill(username)
-    dialog.get_by_role("button", name="Delete my account").click()
+    name, password = dialog.get_by_label("Type"), dialog.get_by_label("Current password")
+    delete = dialog.get_by_role("button", name="Delete my account")
+    name.fill("someone")
+    password.fill(PASSWORD)
+    delete.click()
+    expect(name).to_have_attribute("aria-invalid", "true")
+    name.fill(username)
+    password.fill("")
+    delete.click()
+    expect(password).to_have_attribute("aria-invalid", "true")
+    password.fill(PASSWORD)
+    delete.click()
     expect(console.get_by_role("banner").get_by_role("button", name="Sign in")).to_be_visible()
     assert context.request.post("/login", data={"username": username, "password": PASSWORD}).status == 401
 

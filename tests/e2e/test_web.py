@@ -469,15 +469,20 @@ def test_pages_belong_to_an_account(page: Page, username: str) -> None:
 
 
 def test_language_and_theme_are_kept(page: Page) -> None:
-    """The chosen language and theme apply to the pages that are opened later, also to those of the documentation."""
+    """The chosen language and theme apply at once, and to pages that are opened later, also of the documentation."""
+
+    def expect_the_choice() -> None:
+        expect(page.get_by_role("link", name="Verlauf")).to_be_visible()
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
     page.goto("/")
     page.locator(".menu-button").click()
     page.get_by_label("Theme").select_option("dark")
     page.get_by_label("Language").select_option("de")
+    expect_the_choice()
     for path in ("/", "/docs/problems"):
         page.goto(path)
-        expect(page.get_by_role("link", name="Verlauf")).to_be_visible()
-        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+        expect_the_choice()
 
 
 def test_a_german_browser_gets_german_texts_numbers_and_dates(browser: Browser, server: Server) -> None:

@@ -83,6 +83,8 @@ def collector() -> Iterator[Collector]:
         collected.port = server.server_address[1]
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield collected
-        server.shutdown()
-        thread.join()
+        try:
+            yield collected
+        finally:
+            server.shutdown()
+            thread.join()

@@ -32,20 +32,22 @@ def exchange(
     port: int,
     method: str,
     target: str | bytes,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | bytes] | None = None,
     body: bytes = b"",
     *,
     chunked: bool = False,
 ) -> Reply:
-    """Send a request with exactly this target, and return the response; raises if the connection ends without one."""
-    raw_target = target.encode() if isinstance(target, str) else target
-    fields = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
+    """Send a request with exactly this target, and return the response; raises if the connection ends without one.
+
+    Text in the target and the header is encoded as UTF-8; bytes are sent as they are.
+    """
+    fields: dict[str, str | bytes] = {"Host": "127.0.0.1", "Connection": "close", **(headers or {})}
     if chunked:
         fields["Transfer-Encoding"] = "chunked"
     elif body or method in ("POST", "PUT", "PATCH"):
         fields["Content-Length"] = str(len(body))
-    head = b"%b %b HTTP/1.1\r\n" % (method.encode(), raw_target)
-    head += b"".join(f"{name}: {value}\r\n".encode() for name, value in fields.items()) + b"\r\n"
+    head = b"%b %b HTTP/1.1\r\n" % (method.encode(), _raw(target))
+    head += b"".join(b"%b: %b\r\n" % (name.encode(), _raw(value)) for name, value in fields.items()) + b"\r\n"
     with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
         with suppress(ConnectionError):  # a server may answer, and stop reading, before the whole body was sent
             for part in (head, *(_chunks(body) if chunked else (body,))):
@@ -53,6 +55,10 @@ def exchange(
         response = HTTPResponse(connection, method=method)
         response.begin()
         return Reply(response.status, response.headers, response.read())
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def _chunks(body: bytes) -> Iterable[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
 import httpx
@@ -108,12 +109,15 @@ async def test_the_last_use_outlasts_the_process(settings: Settings) -> None:
     assert (after["last_used_from"], after["last_used_at"] is None) == ("127.0.0.1", False)
 
 
-async def test_a_key_expires(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An expired key gets 401."""
+async def test_a_key_expires(client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expired key gets 401, even if it was cached before."""
     session = await logged_in(client)
     key = await made(client, session, expires_in=60)
     assert key["expires_at"] is not None
-    monkeypatch.setattr(api_keys, "now_ms", lambda: 2**42)
+    assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 200
+    now = time() + 60
+    monkeypatch.setattr(api_keys, "now_ms", lambda: int(now * 1000))
+    monkeypatch.setattr(resources.authenticator.token_cache, "_wall_clock", lambda: now)
     assert (await client.get("/me", headers=bearer(key["key"]))).status_code == 401
 
 

@@ -120,7 +120,7 @@ async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
     for name in ("state", "nonce", "code_challenge"):
         assert queries[0][name] != queries[1][name]
         assert len(queries[0][name][0]) == 43
-        assert cookie.value not in queries[1][name]
+        assert cookie.value not in queries[1][name][0]
 
 
 async def test_a_code_and_its_state_work_once_in_one_browser(browser: Browser) -> None:

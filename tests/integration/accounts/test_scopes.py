@@ -111,8 +111,16 @@ def requests_for(right: str) -> list[tuple[str, str]]:
 
 
 def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
-    """The table lists exactly the application's routes."""
+    """The table lists exactly the application's routes, and the OpenAPI document names the same scopes for API keys."""
     assert routes(app) == RIGHTS.keys()
+    documented = {
+        f"{method.upper()} {path}": re.findall(r"An API key needs the scope `(.+)`", operation["description"])
+        for path, item in app.openapi()["paths"].items()
+        for method, operation in item.items()
+    }
+    assert {route: scopes for route, scopes in documented.items() if scopes and route in RIGHTS} == {
+        route: [right] for route, right in RIGHTS.items() if right in {*KeyScope}
+    }
 
 
 @pytest.mark.parametrize("scope", KeyScope)

@@ -223,12 +223,22 @@ async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None
 
 
 async def test_it_outlasts_a_new_password_key(settings: Settings) -> None:
-    """After a new password key is added before the old one, codes and recovery codes are still accepted."""
+    """While the old password key is listed after a new one, codes and recovery codes are accepted.
+
+    Once the old key is removed, codes are refused whose secret is still encrypted with it.
+    """
     old, new = "o" * 32, "n" * 32
     async with in_process(changed(settings, password_keys=old)) as client:
-        ada = await person(client)
+        ada, bob = await person(client), await person(client)
         await ada.enrol()
+        await bob.enrol()
     async with in_process(changed(settings, password_keys=f"{new},{old}")) as client:
-        ada.client = client
+        ada.client = bob.client = client
         assert (await ada.log_in(totp=ada.next_code())).status_code == 200
         assert (await ada.post("/me/totp/disable", password=PASSWORD, totp=ada.recovery[0])).status_code == 204
+        # This encrypts the password's hash with the new key, but not the secret of the codes.
+        assert (await bob.log_in(totp=bob.recovery[0])).status_code == 200
+    async with in_process(changed(settings, password_keys=new)) as client:
+        bob.client = client
+        assert (await bob.log_in(totp=bob.next_code())).status_code == 401
+        assert (await bob.log_in(totp=bob.recovery[1])).status_code == 200

@@ -280,7 +280,7 @@ async def test_deleted_calculations_are_not_repeated(caller: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("database_url", each(["postgresql"]), indirect=True)
-async def test_several_processes_record_once(settings: Settings) -> None:
+async def test_several_instances_record_once(settings: Settings) -> None:
     """If requests with one key reach two instances at once, one row is recorded, and both get the same answer."""
     name = new_name()
     async with in_process(settings) as one, in_process(settings) as two:

@@ -19,7 +19,6 @@ from tests.harness.in_process import changed
 pytestmark = pytest.mark.anyio
 
 MOST = 1_000_000  # the most characters of an operand
-JSON = {"Content-Type": "application/json"}
 NOT_CACHED = {"cache_url": "memory://?max_bytes=0"}
 
 

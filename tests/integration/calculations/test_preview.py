@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import httpx
+import mpmath
 import pytest
 
 from tests.harness.accounts import new_person
@@ -33,21 +34,26 @@ def preview(client: httpx.Client, expression: str, **more: object) -> dict[str, 
 
 
 def test_a_preview_gives_the_size_and_records_nothing(client: httpx.Client) -> None:
-    """A preview of 2^256 - 1 says that it has 78 digits (OEIS A034887), and the history stays empty."""
+    """A preview of 2^256 - 1 says that it has 78 digits (OEIS A034887); history, usage and quotas are unchanged."""
     found = preview(client, "2**256-1")
     assert (found["expression"], found["digits"], found["exact"], found["too_large"]) == ("2^256 - 1", 78, True, False)
     assert found["timeout"] > found["seconds"] > 0
     assert "call" not in found
     assert client.get("/secure-history").json()["items"] == []
+    usage = client.get("/usage").json()
+    assert (usage["items"], [quota["used"] for quota in usage["quotas"]]) == ([], [0, 0])
 
 
 def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) -> None:
-    """A preview of 3^(10^12) has its number of digits, and offers a call for a summary, which has the last digits."""
+    """A preview of 3^(10^12) has its number of digits, and offers a call for a summary with first and last digits."""
     found = preview(client, "3^(10^12)")
     assert (found["digits"], found["too_large"]) == (477_121_254_720, True)
     assert found["call"] == {"operation": "pow", "input": {"x": 3, "y": MILLION_MILLION}}
     summary = client.post("/calculations", json={**found["call"], "view": "summary"}).json()
     assert (summary["digits"], summary["trailing"]) == (477_121_254_720, str(pow(3, MILLION_MILLION, 10**20)))
+    with mpmath.workdps(60):
+        fraction = mpmath.frac(MILLION_MILLION * mpmath.log10(3))
+        assert summary["leading"] == str(int(mpmath.power(10, fraction + 19)))
 
 
 @pytest.mark.parametrize(

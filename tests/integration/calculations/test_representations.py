@@ -99,7 +99,7 @@ class TestBareDigits:
         assert answer.headers["Content-Length"] == "208988"
         assert answer.headers["Repr-Digest"] == f"sha-256=:{base64.b64encode(sha256(DIGITS).digest()).decode()}:"
 
-    def test_the_tag_names_the_result(self, client: httpx.Client) -> None:
+    def test_the_tag_names_the_calculation(self, client: httpx.Client) -> None:
         """A calculation has one strong ETag for all spellings of its operands; another calculation has another one."""
         tag = client.get("/pow/2/10", headers=TEXT).headers["ETag"]
         for same in ("/pow/2/10", "/pow/2.0/1e1", "/pow/02/10"):
@@ -329,7 +329,7 @@ def test_head_is_get_without_the_content(client: httpx.Client) -> None:
 
 
 def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
-    """A process that may open only 160 files answers and caches 200 long results."""
+    """A process that may open only 160 files answers 200 long results, and then the first one is still cached."""
     command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
     port = free_port()
     environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}
@@ -340,3 +340,4 @@ def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
         own.headers.update(new_person(own).headers)
         answers = [own.get(f"/fibonacci/{320_000 + n}?view=full").status_code for n in range(200)]
         assert answers == [200] * 200
+        assert own.get("/fibonacci/320000?view=full").json()["cached"] is True

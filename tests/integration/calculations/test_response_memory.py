@@ -63,7 +63,10 @@ class TestBudget:
     async def test_over_the_bound_it_is_refused_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A user who holds half of the memory gets 503 for a long result; short results and other users are served."""
+        """A user who holds half of the memory gets 503 for a long result, but a short one, which takes none, is sent.
+
+        Other users are served.
+        """
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
         user = resources.authenticator.token_cache.user_of(headers["Authorization"].removeprefix("Bearer ").encode())

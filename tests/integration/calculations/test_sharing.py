@@ -78,7 +78,6 @@ class TestSingleFlight:
         """Eight requests of two users share one computation, and record eight calculations."""
         person, other = new_person(one.client), new_person(one.client)
         path = "/fibonacci/3000000"
-        before = computed(one.client)
         with ThreadPoolExecutor(8) as threads:
             with stopped(one.worker()):
                 before = computed(one.client)

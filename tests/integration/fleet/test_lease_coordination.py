@@ -150,7 +150,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=0.3)], indirect=True)
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
-    """If the holder of a lease dies without releasing it, the lease expires, and another instance computes."""
+    """If the holder of a lease disconnects without releasing it, it expires, and another instance computes."""
     here, there = pair
     assert await here.cache.leases.claim(PLAN.key).take() is True
     await here.cache.aclose()

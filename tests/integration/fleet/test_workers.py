@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -142,10 +143,11 @@ def test_they_end_together_while_they_start(postgres_url: str, tmp_path: Path) -
 
 
 def test_without_their_supervisor_they_end(ending: Server) -> None:
-    """If the supervisor is killed, its processes end."""
+    """If the supervisor is killed, its processes end and release the port."""
     processes = children(ending.pid)
     os.kill(ending.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(alive, processes)), "the processes have ended")
+    socket.create_server(("127.0.0.1", ending.port)).close()
 
 
 @pytest.mark.parametrize(

@@ -147,10 +147,11 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
     assert kept(tmp_path) == rows[: -100 - 1 : -1]
 
 
-def test_without_a_retention_all_is_kept(tmp_path: Path) -> None:
-    """With an empty PYCALC_HISTORY_RETENTION, a service keeps even very old calculations."""
+def test_without_a_retention_only_the_quota_deletes(tmp_path: Path) -> None:
+    """With an empty PYCALC_HISTORY_RETENTION, a service deletes only what exceeds the quota, and keeps old rows."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
-    with pycalc(data=tmp_path, history_retention="") as server, httpx.Client(base_url=server.url) as client:
-        assert metric(client, "pycalc_history_pruned_total") == 0
-    assert kept(tmp_path) == old[::-1]
+    settings = {"history_retention": "", "history_quota": "3"}
+    with pycalc(data=tmp_path, **settings) as server, httpx.Client(base_url=server.url) as client:
+        wait_until(lambda: metric(client, "pycalc_history_pruned_total") > 0, "rows are deleted")
+    assert kept(tmp_path) == old[:1:-1]

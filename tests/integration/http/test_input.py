@@ -380,9 +380,10 @@ async def test_a_refused_oauth2_form_gets_an_oauth2_error(
 
 
 async def test_a_refused_form_is_in_the_audit_log(client: httpx.AsyncClient) -> None:
-    """A refused login by form is logged with its status, route and username, and without the password."""
+    """A refused login by form is logged with its status, route, username and reason, and without the password."""
     with capture_logs() as records:
         await client.post("/login", data={"username": "eve", "password": "guess"})
     (refusal,) = [record for record in records if record["event"] == "request refused"]
     assert (refusal["status"], refusal["route"], refusal["tried"]) == (400, "/login", "eve")
+    assert refusal["reason"] == "The username or the password is wrong."
     assert "guess" not in str(records)

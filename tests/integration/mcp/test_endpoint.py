@@ -138,13 +138,15 @@ async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) ->
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 2_000, "digits_quota": "3000B/day"}], indirect=True)
 async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient) -> None:
     """If the digits quota refuses a result of a batch, that result has an error, and no other one is sent in full."""
-    operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (1899, 1898, 1897)]
+    powers = (1899, 499, 498)  # the last two would fit into the 1,100 bytes that the first call leaves of the quota
+    operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in powers]
     params = {"name": "batch", "arguments": {"operations": operations}}
     for expected in ([1_900, 0, 0], [0, 0, 0]):
         answer = await caller.post("/mcp", json=message("tools/call", params))
         results = answer.json()["result"]["structuredContent"]["results"]
         assert [len(each.get("result", "")) for each in results] == expected
     assert "1,100 are left" in results[0]["error"]
+    assert ["error" in each for each in results] == [True, False, False]
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:

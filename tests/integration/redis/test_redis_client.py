@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -115,13 +115,24 @@ async def test_what_is_posted_at_the_bound_is_lost(own_redis: AnyRedis) -> None:
     await client.aclose()
 
 
-async def test_a_script_that_redis_has_forgotten_is_sent_again(client: RedisClient) -> None:
-    """A script is executed whether Redis knows its digest or has forgotten it."""
+async def test_a_script_that_redis_has_forgotten_is_sent_again(
+    client: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script is called by its digest, and its text is sent only if Redis does not know it."""
+    sent: list[object] = []
+    execute: Callable[..., Awaitable[object]] = client.redis.execute_command
+
+    def noting(*command: object, **options: object) -> Awaitable[object]:
+        sent.append(command[0])
+        return execute(*command, **options)
+
     script = client.redis.register_script("return {ARGV[1], redis.call('GET', KEYS[1])}")
+    monkeypatch.setattr(client.redis, "execute_command", noting)
     for _ in range(2):
         await client.execute(bool, client.redis.script_flush)
         for _ in range(2):
             assert await client.execute(list, script, ["no key"], [5]) == [b"5", None]
+    assert sent == ["SCRIPT FLUSH", "EVALSHA", "SCRIPT LOAD", "EVALSHA", "EVALSHA"] * 2
 
 
 @pytest.mark.programs

@@ -99,11 +99,15 @@ async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
 
 
 async def test_a_port_that_is_taken_is_explained() -> None:
-    """If the port is taken, the error's message has the address and the reason."""
+    """If the port is taken, the error's message has address and reason; the other socket still accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):
             bind("127.0.0.1", port)
+        with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as connection:
+            accepted, address = taken.accept()
+            accepted.close()
+            assert address == connection.getsockname()
 
 
 async def test_a_kernel_without_an_option_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -99,10 +100,12 @@ async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
         writer.close()
 
 
-def test_a_port_that_is_taken_is_named() -> None:
-    """If the separate port is taken, the service does not start."""
-    with pycalc() as other, pytest.raises(RuntimeError, match="did not start"), pycalc(metrics_port=str(other.port)):
-        pass
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    """If the separate port is taken, the service does not start, and its message names the port and the setting."""
+    with pycalc() as other:
+        message = rf"metrics on 127\.0\.0\.1:{other.port}: Address already in use; see PYCALC_METRICS_PORT"
+        with pytest.raises(RuntimeError, match=message), pycalc(log=tmp_path / "log", metrics_port=str(other.port)):
+            pass
 
 
 def test_without_the_setting_the_path_is_the_services_own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

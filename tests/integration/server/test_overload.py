@@ -174,16 +174,23 @@ async def test_requests_that_wait_for_a_worker_hold_no_slot(
 async def test_batches_are_bounded_together(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """If other batches hold all slots, a further batch gets 503 with Retry-After, and is counted."""
+    """If other batches hold all slots, a further batch gets a counted 503 with Retry-After before its body is read."""
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b"{"
+
     slots = resources.batches.slots
     others = slots.acquire(b"others", slots.total - 3)
     slow = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in (10_000_000, 1, 2)]}
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": n}} for n in range(3)]}
     first = asyncio.create_task(client.post("/batch", headers=headers, json=slow))
     await until(lambda: slots.taken == slots.total, "the first one runs")
-    second = await client.post("/batch", headers=headers, json=quick)
+    second = await client.post("/batch", headers={**headers, "Content-Type": "application/json"}, content=body())
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
-    assert second.headers["Retry-After"] == "1"
+    assert (second.headers["Retry-After"], read) == ("1", 0)
     assert await refused(client, "batches") == "1.0"
     others.release()
     assert (await client.post("/batch", headers=headers, json=quick)).status_code == 200

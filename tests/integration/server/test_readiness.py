@@ -52,8 +52,9 @@ async def test_a_component_that_is_not_well_is_named(
 
 
 async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient, resources: Resources) -> None:
-    """If the stream's health check fails, registration, login and calculations still work."""
+    """If the stream's health check fails, /readyz says degraded, and registration, login and calculations work."""
     resources.pings["stream"] = failing("It is away.")
+    assert (await client.get("/readyz")).json()["status"] == "degraded"
     name = new_name()
     assert (await client.post("/register", json=registration(name))).status_code == 201
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
