@@ -151,7 +151,7 @@ def test_without_a_retention_only_the_quota_deletes(tmp_path: Path) -> None:
     """With an empty PYCALC_HISTORY_RETENTION, a service deletes only what exceeds the quota, and keeps old rows."""
     old = rows_of_age(4_000, 5)
     store(tmp_path, old)
-    settings = {"history_retention": "", "history_quota": "3"}
-    with pycalc(data=tmp_path, **settings) as server, httpx.Client(base_url=server.url) as client:
+    server = pycalc(data=tmp_path, history_retention="", history_quota="3")
+    with server as running, httpx.Client(base_url=running.url) as client:
         wait_until(lambda: metric(client, "pycalc_history_pruned_total") > 0, "rows are deleted")
     assert kept(tmp_path) == old[:1:-1]

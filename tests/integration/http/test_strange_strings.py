@@ -108,7 +108,7 @@ def test_a_body_that_no_database_holds(service: Service, path: str, body: object
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "traceparent", "X-Request-ID", "User-Agent", "X-Bootstrap-Token"])
 def test_a_header_in_no_encoding(service: Service, name: str) -> None:
     """A header field that is neither ASCII nor UTF-8 causes no error."""
-    headers = {**service.admin.headers, **JSON, name: b"\xff\xfe"}
+    headers: dict[str, str | bytes] = {**service.admin.headers, **JSON, name: b"\xff\xfe"}
     body = json.dumps(registration(new_name())).encode()
     assert exchange(service.server.port, "POST", "/register", headers, body).status == 201
     assert exchange(service.server.port, "GET", "/fibonacci/10", headers).status == 200
