@@ -104,9 +104,10 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return a message that names the invalid fields, and repeats a value only if its validator's message does.
+    """Return the message of each error, after the name of its field if it has one.
 
-    With ``prefix``, a field is named as an environment variable: the prefix followed by its name in upper case.
+    A value is repeated only if the message of its validator repeats it. With ``prefix``, a field is named as its
+    environment variable: the prefix followed by its name in upper case, or PORT.
     """
     problems = []
     for entry in error.errors():

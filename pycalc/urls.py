@@ -37,7 +37,7 @@ def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the components of a URL; raises ValueError for an invalid URL or one with a fragment.
+    """Return the components of a URL.
 
     The only @ of a valid URL ends the login. So no part of a password is in the path or the query, except if the URL
     has no @. The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
@@ -107,7 +107,7 @@ def require_server(text: str) -> tuple[str, int | None]:
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
     """Return the whole number in an option, or ``default`` if the option is missing.
 
-    Raises ValueError if the option is not a whole number from ``least`` to ``most``.
+    Raises ValueError if the option is not a whole number from ``least`` to ``most``, written with up to 15 digits.
     """
     text = options.get(name)
     if text is None:

@@ -95,7 +95,7 @@ async def test_reuse_ends_the_session(sessions: SqlSessionStore, ada: User) -> N
 
 
 async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: User) -> None:
-    """A session lasts while it is used within the idle time, up to its maximum age."""
+    """A session ends if it is not used for the idle time, and at its maximum age even if it is used."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await rotated(sessions, idle, FIRST, SECOND, START + 1_001) == (None, False)
     for step in range(1, 6):
@@ -104,7 +104,7 @@ async def test_a_session_ends_idle_and_of_age(sessions: SqlSessionStore, ada: Us
 
 
 async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: User) -> None:
-    """An idle or old session refuses even an access token that has not expired."""
+    """A session beyond its idle time or its maximum age authenticates nobody."""
     idle, used = await opened(sessions, ada), await opened(sessions, ada)
     assert await bearer(sessions, ada.id, idle, START + 1_000) == ada
     assert await bearer(sessions, ada.id, idle, START + 1_001) is None

@@ -1,7 +1,7 @@
 """Image builds without Docker: buildah runs the Dockerfile's steps on a base made by debootstrap.
 
-The base replaces the official Python image where no image registry can be reached. It is Debian trixie with its own
-Python 3.13 as ``python``, so only the size of the base differs.
+The base replaces the official Python image, so that no image registry is needed. Like that image, it is Debian trixie
+with Python 3.13 as ``python``. But this Python is Debian's own, and the packages and the size of the base differ.
 """
 
 from __future__ import annotations

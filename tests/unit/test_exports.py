@@ -39,7 +39,7 @@ def accounts() -> MemoryUserStore:
 
 
 class Caller:
-    """A caller whose rights can change."""
+    """A caller who can lose rights: ``lost`` is the error that then replaces the principal."""
 
     def __init__(self, user_id: bytes = USER_ID, role: Role = Role.USER) -> None:
         self.principal = Principal(user_id, "ada", role, bytes(16), 2e9)
@@ -47,7 +47,7 @@ class Caller:
         self.asked = 0
 
     async def identify(self) -> Principal:
-        """Return the caller."""
+        """Return the caller's principal, or raise ``lost``."""
         self.asked += 1
         if self.lost is not None:
             raise self.lost

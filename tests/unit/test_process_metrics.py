@@ -40,7 +40,7 @@ OTHER = (
 
 
 def samples(exposition: bytes) -> dict[str, float]:
-    """Return the values in a metrics text, by name and labels."""
+    """Return the values in a metrics text; a key is a sample's name followed by the values of its labels."""
     return {
         sample.name + "".join(sample.labels.values()): sample.value
         for family in text_string_to_metric_families(exposition.decode())

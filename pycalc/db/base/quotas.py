@@ -17,7 +17,7 @@ class QuotaUse(NamedTuple):
 
 
 class QuotaTotal(NamedTuple):
-    """The amount of a quota used in one window in all processes, in millionths of the unit."""
+    """The sum of the stored amounts of a quota used in one window, in millionths of the unit."""
 
     user_id: bytes  # as in QuotaUse
     quota: str

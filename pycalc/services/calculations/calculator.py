@@ -189,7 +189,8 @@ class Calculator:
     ) -> Answer:
         """Return the answer to a recorded calculation.
 
-        If the history does not store its result, call ``make_again``, and raise its errors.
+        If the history does not store its result, and the result is not a summary, call ``make_again``, and raise its
+        errors.
         """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
@@ -201,8 +202,8 @@ class Calculator:
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation whose operands the history has abbreviated.
 
-        ``measure`` and the charge are as for ``calculate``. Raises NotFound if the result is not cached, QuotaExceeded,
-        and the errors of ``measure``.
+        ``measure`` and the charge are as for ``calculate``. Raises NotFound if no result with the recorded digest is
+        cached. Raises QuotaExceeded, and the errors of ``measure``.
         """
         result = await self._results.kept(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:

@@ -83,7 +83,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     """Return the option ``name`` as a whole number, or ``default`` if it is not given.
 
-    Raises InvalidInput unless the number is ``least`` to ``most``.
+    Raises InvalidInput unless the number is ``least`` to ``most``, written with up to 5 digits.
     """
     text = given.get(name)
     if text is None:
@@ -134,7 +134,8 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
     """Return ``plan`` changed to another base.
 
-    Raises ResultTooLarge if the result may have more than ``max_digits`` digits in decimal or in that base.
+    Raises ResultTooLarge if ``plan`` is marked ``too_large``, or if the result may have more than ``max_digits`` digits
+    in that base.
     """
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:

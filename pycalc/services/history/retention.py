@@ -235,7 +235,10 @@ class Retention:
                 await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
-        """Erase a deleted account's history and totals, or make its history anonymous."""
+        """Erase a deleted account's history and totals, or make its history anonymous, as far as this is possible now.
+
+        Take the account off the list if no more rows, and no more events to count, can follow.
+        """
         user_id = account.user_id
         if account.erase:
             while gone := await self._history.prune(self._settled(), BATCH, user_id):

@@ -32,7 +32,7 @@ def outcome(told: dict[str, Any]) -> object:
 
 
 def history(client: httpx.Client) -> list[dict[str, Any]]:
-    """Return the caller's calculations, newest first."""
+    """Return the caller's last 1,000 calculations, newest first."""
     items: list[dict[str, Any]] = (
         client.get("/secure-history", params={"limit": 1000}).raise_for_status().json()["items"]
     )

@@ -23,7 +23,7 @@ from tests.harness.stores import history_row
 
 
 def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the command on the database in a folder; return its status and its output."""
+    """Run ``pycalc dead-letters`` on the database in a folder; return the exit status, the output and the errors."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "dead-letters", *arguments],
         env={"PYCALC_DATA_DIR": str(folder), "PYTHONPATH": ":".join(sys.path)},

@@ -138,7 +138,10 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
-    """A result of exactly the allowed length is inline; in a batch, the inline results share the limit."""
+    """An answer contains a result of up to ``mcp_inline_digits`` characters; the results of a batch share the limit.
+
+    The tool ``digits`` returns at most as many digits in one call.
+    """
     assert len((await value_of(tools, "evaluate", expression="10^99"))["result"]) == 100
     assert "result" not in await value_of(tools, "evaluate", expression="10^100")
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in (59, 49, 39, 39)]

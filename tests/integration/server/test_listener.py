@@ -1,4 +1,4 @@
-"""The HTTP server on a socket: it serves an application, and refuses requests without the event loop."""
+"""The HTTP server on a socket: it serves an application, and refuses requests even while the event loop is blocked."""
 
 from __future__ import annotations
 

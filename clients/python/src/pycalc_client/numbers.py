@@ -1,7 +1,8 @@
 """Conversions between the service's texts and Python's numbers.
 
-Python refuses to convert texts of more than 4,300 digits to integers, because its algorithm is quadratic. These
-functions convert shorter pieces and join them, and change no global setting.
+By default, Python refuses to convert between integers and decimal texts of more than 4,300 digits, because its
+algorithms are quadratic. These functions convert integers of any length, and change no global setting: they join
+shorter pieces of a text, and write long integers in hexadecimal or by Decimal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The residue of a tree, computed without values larger than the modulus if the arithmetic allows this."""
+"""The residue of an expression: each part is reduced by the modulus, unless only its exact value gives the residue."""
 
 from __future__ import annotations
 
