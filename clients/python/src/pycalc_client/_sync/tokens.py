@@ -19,7 +19,7 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Password:
-    """A user's name and password, and the code of the second factor or a function that returns a new code."""
+    """A user's name and password, and the second factor's code, a function that returns a new code, or None."""
 
     username: str
     password: str
@@ -55,7 +55,7 @@ class Tokens:
             return self._access
 
     def end_session(self) -> None:
-        """Log out, if there is a session; connection errors are ignored."""
+        """Log out, if there is a session; connection errors and refusals are ignored."""
         if self._access is not None:
             try:
                 fields = {"Authorization": f"Bearer {self._access}"}
