@@ -64,7 +64,7 @@ class History(NamedTuple):
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return the cursor of a page that begins with the newest of the oldest ``share`` (0 to 1) of the rows."""
+        """Return a cursor after which only the oldest rows follow: ``share``, from 0 to 1, of all rows."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 

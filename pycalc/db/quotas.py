@@ -11,7 +11,8 @@ from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import quota_uses
 
-# The largest amount stays, so that a delayed write does not replace a later one. A refund is lost by this.
+# The largest amount stays, so that a delayed write does not replace a later one. After a refund, the stored amount is
+# too large until further charges exceed it.
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 

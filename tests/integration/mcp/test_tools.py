@@ -140,7 +140,7 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
 async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
     """An answer contains a result of up to ``mcp_inline_digits`` characters; the results of a batch share the limit.
 
-    The tool ``digits`` returns at most as many digits in one call.
+    The tool ``digits`` refuses a larger ``count``.
     """
     assert len((await value_of(tools, "evaluate", expression="10^99"))["result"]) == 100
     assert "result" not in await value_of(tools, "evaluate", expression="10^100")

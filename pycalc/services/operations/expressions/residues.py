@@ -1,4 +1,4 @@
-"""The residue of an expression: each part is reduced by the modulus, unless only its exact value gives the residue."""
+"""The residue of an expression. Its parts are reduced by the modulus, except those that must be computed exactly."""
 
 from __future__ import annotations
 
