@@ -6,7 +6,6 @@ The relay and the consumer serve nothing else, so they need not import the web s
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -55,8 +54,8 @@ async def metrics_served(
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        # The text of other errors than an unknown host repeats the address.
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        # ``create_server`` appends the address, and its error for an unknown host is an OSError, not a gaierror.
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
         raise OSError(f"can't serve metrics on {authority(host, port)}: {reason}; see {setting}") from error
     server = await asyncio.start_server(answer, sock=listener)
     try:

@@ -129,10 +129,13 @@ def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated
 async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the host of the port is unknown, the error names the host, the reason and the setting."""
 
-    def refuse(*_: object, **__: object) -> socket.socket:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    class Unresolved(socket.socket):
+        """A socket whose address can't be looked up, so that ``create_server`` itself makes its error of this."""
 
-    monkeypatch.setattr(socket, "create_server", refuse)
+        def bind(self, _address: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "socket", Unresolved)
     with pytest.raises(OSError, match=r"on nowhere:9101: Name or service not known; see PYCALC_METRICS_PORT$"):
         async with metrics_served("nowhere", 9101, _exposition, "PYCALC_METRICS_PORT"):
             pass
