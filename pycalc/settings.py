@@ -362,10 +362,13 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="deadline of one computation, and of a whole batch, seconds"
     )
     response_memory: int = Field(
-        default_factory=lambda given: max(min(1024**3, memory() // 4) // given.get("workers", 1), 1024**2),
+        default_factory=lambda given: max(
+            min(1024**3, memory() // 4) // given.get("workers", 1), given.get("max_digits", 1024**2), 1024**2
+        ),
         ge=1024**2,
         description="memory of each server process for all responses and bodies over 64 KiB together, bytes; "
-        "default: its share of a quarter of the memory that the service may use, 1 GiB at most",
+        "default: its share of a quarter of the memory that the service may use, or of 1 GiB if that is less; at least "
+        "enough for the largest result",
     )
     response_seconds: float = Field(
         30.0, gt=0, le=3600, description="how long a client may read nothing of its response, seconds"
@@ -374,10 +377,10 @@ class Settings(BaseSettings):
         16_384, ge=1, description="slowest rate at which a client may read a long response, bytes a second"
     )
     compute_workers: int = Field(
-        default_factory=lambda: min(cores(), 256),
+        default_factory=lambda given: max(min(cores(), 256) // given.get("workers", 1), 1),
         ge=1,
         le=256,
-        description="worker processes of each server process; default: one per core, 256 at most",
+        description="worker processes of each server process; default: its share of one per core, 256 at most",
     )
     compute_memory: int = Field(
         default_factory=lambda given: max(memory() // 2 // given.get("workers", 1), 64 * 1024**2),

@@ -70,7 +70,6 @@ class CalculationRoute(APIRoute):
         """Authenticate, plan, calculate and respond; return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
         context = context_of(scope)
-        query = query_of(scope["query_string"]) if scope["query_string"] else None  # checked first, as by StrictRoute
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)
         limit = resources.calculation_limits.of(caller.limits.rate_limit)
         if caller.key is not None:
@@ -78,9 +77,10 @@ class CalculationRoute(APIRoute):
         elif limit is not None:
             context.limits = limit.spend_ahead(caller.user_id) or await limit.spend(caller.user_id)
         options, form = DEFAULT_OPTIONS, None
-        if query is not None:
-            form = query.pop("format", None)
-            options = options_of(OPERATIONS[self.name], query)
+        if query := scope["query_string"]:
+            given = query_of(query)
+            form = given.pop("format", None)
+            options = options_of(OPERATIONS[self.name], given)
         request = (self.name, tuple(scope["path_params"].values()), options)
         return await calculate_and_respond(scope, receive, send, caller, request, form=form)
 

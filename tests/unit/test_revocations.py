@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.db.base import Revocations
 from pycalc.errors import StoreUnavailable
@@ -85,20 +86,26 @@ async def test_without_a_list_the_whole_cache_is_cleared() -> None:
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_what_can_not_be_read_is_not_believed(failure: Exception) -> None:
-    """If revocations can't be read for 5 s, no cached token is accepted until they can be read again."""
+    """If revocations can't be read for 5 s, no cached token is accepted until they can be read again.
+
+    The log has the traceback of an error that is not the database's.
+    """
     store = MemoryRevocationStore()
-    async with watching(store) as (token_cache, _):
-        began = now()
-        store.failure = failure
-        reads = store.reads
-        await until(lambda: store.reads > reads + 1, "a failure")
-        assert token_cache.get(ADA) is not None
-        await until(lambda: token_cache.get(BOB) is None, "the time limit is over")
-        assert 4.9 < now() - began < 5.1
-        store.revoked.append(ADA)
-        store.failure = None
-        await until(lambda: token_cache.get(BOB) is not None, "revocations are read again")
-        assert token_cache.get(ADA) is None
+    with capture_logs() as logs:
+        async with watching(store) as (token_cache, _):
+            began = now()
+            store.failure = failure
+            reads = store.reads
+            await until(lambda: store.reads > reads + 1, "a failure")
+            assert token_cache.get(ADA) is not None
+            await until(lambda: token_cache.get(BOB) is None, "the time limit is over")
+            assert 4.9 < now() - began < 5.1
+            store.revoked.append(ADA)
+            store.failure = None
+            await until(lambda: token_cache.get(BOB) is not None, "revocations are read again")
+            assert token_cache.get(ADA) is None
+    trace = failure if isinstance(failure, RuntimeError) else None
+    assert {entry["exc_info"] for entry in logs if entry["event"] == "revocations can't be read"} == {trace}
 
 
 @in_virtual_time

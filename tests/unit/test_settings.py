@@ -164,12 +164,22 @@ def test_responses_take_a_quarter_of_a_small_machine(
     assert Settings().response_memory == share * 1024**2
 
 
-def test_server_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default, several server processes together use as much memory for responses and workers as a single one."""
-    monkeypatch.setattr("pycalc.settings.memory", lambda: 4 * 1024**3)
-    one = Settings()
-    four = Settings(workers=4, database_url="postgresql://127.0.0.1/pycalc")
-    assert (4 * four.response_memory, 4 * four.compute_memory) == (one.response_memory, one.compute_memory)
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_server_processes_share_cores_and_memory(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """By default, all server processes together have as many workers as one, each worker with as much memory."""
+    monkeypatch.setattr("pycalc.settings.memory", lambda: 16 * 1024**3)
+    monkeypatch.setattr("pycalc.settings.cores", lambda: 8)
+    each = Settings(workers=processes, database_url="postgresql://127.0.0.1/pycalc")
+    assert (processes * each.compute_workers, each.compute_memory // each.compute_workers) == (8, 1024**3)
+    assert processes * each.response_memory == 1024**3
+
+
+def test_the_largest_result_can_be_sent_and_computed_by_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small machine, each of many server processes has a worker, and memory for the largest result."""
+    monkeypatch.setattr("pycalc.settings.memory", lambda: 1024**3)
+    monkeypatch.setattr("pycalc.settings.cores", lambda: 2)
+    each = Settings(workers=32, database_url="postgresql://127.0.0.1/pycalc")
+    assert (each.compute_workers, each.response_memory) == (1, each.max_digits)
 
 
 def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:

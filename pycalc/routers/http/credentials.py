@@ -49,7 +49,7 @@ def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
     The query is changed in the scope itself, from which an HTTP server may write its access log. A repeated key is
-    replaced by empty values: they are never valid keys, and routes refuse them as a repeated parameter.
+    replaced by empty values, which are never valid keys.
     """
     query: bytes = scope["query_string"]
     if _PARAMETER not in query and b"%" not in query:

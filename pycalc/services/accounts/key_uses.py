@@ -9,6 +9,7 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import KeyStore, KeyUse
+from pycalc.errors import PycalcError
 from pycalc.models.auth import StoredKey
 from pycalc.models.ids import now_ms
 from pycalc.observability.metrics import AccountMetrics
@@ -72,7 +73,8 @@ class KeyUseWriter:
             try:
                 await self._uses.store()
             except Exception as error:  # the next round stores them
-                _log.warning("the last uses of API keys were not stored", error=str(error))
+                trace = None if isinstance(error, PycalcError) else error
+                _log.warning("the last uses of API keys were not stored", error=str(error), exc_info=trace)
             if last:
                 return
             await wait_until_set(self._closing, self._seconds)

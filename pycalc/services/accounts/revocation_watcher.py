@@ -10,6 +10,7 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import RevocationStore
+from pycalc.errors import PycalcError
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.token_cache import TokenCache
 
@@ -67,7 +68,8 @@ class RevocationWatcher:
                 await self._read()
             except Exception as error:  # the next read may succeed
                 self._failures.inc()
-                _log.warning("revocations can't be read", error=str(error))
+                trace = None if isinstance(error, PycalcError) else error
+                _log.warning("revocations can't be read", error=str(error), exc_info=trace)
 
     async def _read(self) -> None:
         began = self._clock()

@@ -13,6 +13,7 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import HistoryFilter, HistoryStore
+from pycalc.errors import PycalcError
 from pycalc.models.events import Event, event_of
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
@@ -168,7 +169,8 @@ class HistoryPoller:
                 async with self._reading:
                     more = self._count() > 0 and await self._read()
             except Exception as error:  # the events are in the database, so every error is retried
-                _log.warning("subscribers wait for the database", error=str(error))
+                trace = None if isinstance(error, PycalcError) else error
+                _log.warning("subscribers wait for events", error=str(error), exc_info=trace)
                 more = True
                 await asyncio.sleep(_POLL_SECONDS)
             if more:

@@ -36,10 +36,12 @@ def test_a_cell_reads_a_result_from_a_url(server: Server, key: str) -> None:
     assert (media_type, text) == ("text/plain; charset=utf-8", F_100)
     assert list(csv.reader([text])) == [[F_100]]
     assert read(f"{server.url}/pow/2/-1?key={key}&format=text") == ("text/plain; charset=utf-8", "0.5")
-    assert read(f"{server.url}/fibonacci/1000000?mod=97&format=text&key={key}")[1] == str(pow_mod(1_000_000, 97))
+    assert read(f"{server.url}/fibonacci/1000000?mod=97&format=text&key={key}")[1] == str(
+        fibonacci_modulo(1_000_000, 97)
+    )
 
 
-def pow_mod(n: int, modulus: int) -> int:
+def fibonacci_modulo(n: int, modulus: int) -> int:
     """Return F(n) modulo a number, by plain addition."""
     a, b = 0, 1
     for _ in range(n):

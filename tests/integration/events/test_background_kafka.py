@@ -84,31 +84,31 @@ def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_sqlite_file_is_served_by_one_process(tmp_path: Path, command: str) -> None:
-    """A separate relay or consumer with SQLite is refused, because the server does this work itself."""
-    environment = settings_of(tmp_path, free_port(), stream_url="kafka://127.0.0.1:9/events")
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (
+            {"stream_url": "kafka://127.0.0.1:9/events"},
+            "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
+            "consumer itself. Beside servers on PostgreSQL they are processes of their own.",
+        ),
+        (
+            {"database_url": "postgresql://ada@127.0.0.1:1/pycalc"},
+            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the consumer "
+            "itself.",
+        ),
+    ],
+    ids=["SQLite", "memory://"],
+)
+def test_what_one_process_serves_has_no_other(
+    tmp_path: Path, command: str, setting: dict[str, str], sentence: str
+) -> None:
+    """A separate relay or consumer is refused with SQLite and with memory://, because the server does its work."""
+    environment = settings_of(tmp_path, free_port(), **setting)
     told = subprocess.run(
         background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 1
-    assert told.stderr == (
-        "pycalc: PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and "
-        "the consumer itself. Beside servers on PostgreSQL they are processes of their own.\n"
-    )
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_stream_in_memory_is_served_by_one_process(tmp_path: Path, command: str) -> None:
-    """A separate relay or consumer with memory:// is refused, because no event reaches another process."""
-    environment = settings_of(tmp_path, free_port(), database_url="postgresql://ada@127.0.0.1:1/pycalc")
-    told = subprocess.run(
-        background_command(command), env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 1
-    assert told.stderr == (
-        "pycalc: PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the "
-        "consumer itself.\n"
-    )
+    assert (told.returncode, told.stderr) == (1, f"pycalc: {sentence}\n")
 
 
 @contextmanager

@@ -111,4 +111,6 @@ def test_a_header_in_no_encoding(service: Service, name: str) -> None:
     headers: dict[str, str | bytes] = {**service.admin.headers, **JSON, name: b"\xff\xfe"}
     body = json.dumps(registration(new_name())).encode()
     assert exchange(service.server.port, "POST", "/register", headers, body).status == 201
+    login = json.dumps({"username": service.admin.name, "password": PASSWORD}).encode()
+    assert exchange(service.server.port, "POST", "/login", headers, login).status == 200
     assert exchange(service.server.port, "GET", "/fibonacci/10", headers).status == 200
