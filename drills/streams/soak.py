@@ -97,7 +97,7 @@ def _servers(where: Place, database: Postgres, cache: Redis) -> list[Restart]:
 
 
 async def _soak(running: Scene, samples: _Samples, restarts: Sequence[Restart], seconds: float, clients: int) -> float:
-    """Find the capacity, then load the service at half of it; return when that load began, by ``monotonic``."""
+    """Find the capacity, then load the service at half of it. Return the ``monotonic`` time when that load began."""
     load = PacedLoad(running.ledger, running.tokens[0], patient=True)
     load.interval_seconds = 0.0
     trial = min(20.0, seconds * _WARM_UP)

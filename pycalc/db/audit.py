@@ -17,7 +17,7 @@ _COLUMNS = [audit.c[name] for name in AuditEntry._fields]
 
 
 def insert_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    """Add audit entries within a transaction, such as that of the change that they describe."""
+    """Add audit entries in the caller's transaction, usually the one that makes the change that they describe."""
     rows = [(*entry, _key(entry.actor), _key(entry.subject)) for entry in entries]
     insert_rows(connection, audit, rows, "ON CONFLICT (id) DO NOTHING")
 

@@ -17,7 +17,7 @@ from pycalc.urls import split_url
 
 @dataclass(eq=False)
 class _Handover:
-    """Published events for one group, whose publisher waits until they are committed."""
+    """Published events for one group. Their publisher waits until the group has committed them."""
 
     events: Sequence[Event]
     committed: asyncio.Future[None]  # cancelled if the publisher stops waiting

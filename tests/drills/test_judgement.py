@@ -22,7 +22,7 @@ def answer(status: int, body: object) -> Answer:
 
 
 def calculation(exchange: Exchange) -> dict[str, object]:
-    """Return the body of the answer to a request for one calculation; its id contains the operand."""
+    """Return a made-up answer to a request for one calculation. The id in the answer contains the operand."""
     (operand,) = exchange.operands
     return {"id": f"id-{operand}", "input": {"x": operand, "y": 1}}
 

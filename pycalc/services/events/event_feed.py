@@ -35,9 +35,11 @@ class EventFeed:
     ) -> AsyncGenerator[Event]:
         """Yield the caller's events with ids above ``last_id`` in ascending order. An admin gets all users' events.
 
-        If ``last_id`` or a yielded id is over AHEAD_MS ahead of the clock, lower ids may follow.
+        The first event is always empty and only marks the position in the feed. Without ``last_id``, only new events
+        follow it.
 
-        Without ``last_id``, only new events follow. The first event is empty and only marks the position in the feed.
+        An id begins with a time. If that of ``last_id`` or of a yielded id is over AHEAD_MS ahead of the clock, events
+        with lower ids may follow.
 
         ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost the
         right to read events. The feed ends when the service stops, when the caller's role changes, or when the client

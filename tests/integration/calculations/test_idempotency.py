@@ -109,7 +109,10 @@ async def test_a_retry_gets_the_same_answer(caller: httpx.AsyncClient, path: str
 
 
 async def test_a_retry_may_ask_for_the_bare_digits(caller: httpx.AsyncClient) -> None:
-    """A retry for text gets the same digits, digest and id; a retry for JSON gets the same result."""
+    """A retry that asks for plain text gets the first answer's digits, digest and id.
+
+    A retry that asks for JSON gets the first answer's result.
+    """
     body = {"operation": "factorial", "input": {"n": 1_000}}
     first = await post(caller, "/calculations", body, "digits", Accept="text/plain")
     again = await post(caller, "/calculations", body, "digits", Accept="text/plain")

@@ -100,7 +100,10 @@ def test_what_one_computes_the_other_has(fleet: Fleet) -> None:
 
 
 def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
-    """A conditional request with the other instance's ETag gets 304 without computing; the digest is recorded."""
+    """A conditional request with the other instance's ETag gets 304 without computing.
+
+    Its history item has the result's SHA-256.
+    """
     numbers = count(21_000)
 
     def asked() -> tuple[int, httpx.Response, float]:

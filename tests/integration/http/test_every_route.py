@@ -143,7 +143,7 @@ async def test_head_has_the_header_fields_of_get(caller: httpx.AsyncClient) -> N
 
 
 async def test_an_answer_without_content_has_no_content_type(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A 204 has no Content-Type, because a client that trusts it would look for JSON."""
+    """A 204 has no Content-Type. With ``application/json``, some clients would try to parse the empty body."""
     token = (settings.data_dir / "bootstrap-token").read_text().strip()
     name = new_name()
     await client.post("/register", json=registration(name, role="admin"), headers={"X-Bootstrap-Token": token})

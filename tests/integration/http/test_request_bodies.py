@@ -198,7 +198,7 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     ],
 )
 def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
-    """Batches and calculations have larger limits: a body of exactly the limit is accepted.
+    """Each of these routes has a limit of its own. A body of exactly the limit is accepted.
 
     The refusal of a longer body states the limit.
     """

@@ -50,7 +50,7 @@ class Transfer:
         return fields
 
     def begin(self, response: httpx.Response) -> None:
-        """Read a response's header; if its body starts before the position, skip the bytes received earlier."""
+        """Read a response's header fields. Bytes in its body that were received before will be skipped."""
         part = _RANGE.fullmatch(response.headers.get("content-range", ""))
         first, self.total = 0, int(response.headers.get("content-length", -1))
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
