@@ -114,8 +114,10 @@ class WindowQuota:
 
         If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
         """
-        self.require(caller, amount)
-        charge = Charge(amount, [use for _, use, _ in self._uses_of(caller)])
+        uses = self._uses_of(caller)
+        for counted, use, limit in uses:
+            self._require(counted, use, limit, amount)
+        charge = Charge(amount, [use for _, use, _ in uses])
         self._add(charge.uses, amount)
         return charge
 
@@ -172,11 +174,10 @@ class WindowQuota:
 
     def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
         """Return each limited use of the user and of the API key, with its principal and its limit."""
-        found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
         return [
             (counted, self._use_of(counted.user_id, limit.seconds), limit)
-            for counted, limit in found
-            if limit is not None
+            for counted in (caller, caller.key)
+            if counted is not None and (limit := self._limit_of(counted.limits)) is not None
         ]
 
     def now(self) -> int:
