@@ -128,6 +128,13 @@ ALERTS = (
         "{{ $value | humanize }} events or messages were dead-lettered by the {{ $labels.stage }}",
     ),
     Alert(
+        "PycalcMessagesDropped",
+        "ticket",
+        "sum(increase(<messages_dropped>[1h])) > 0",
+        "",
+        "{{ $value | humanize }} messages were dropped, because there are 100,000 dead letters",
+    ),
+    Alert(
         "PycalcConsumerFailing",
         "ticket",
         "rate(<consumer_failures>[5m]) > 0",

@@ -219,7 +219,14 @@ EVENTS = Dashboard(
                 "refused events": _rate("events_refused"),
             },
         ),
-        Panel("Dead letters", "short", {"{{stage}}, in an hour": "sum by (stage) (increase(<dead_letters>[1h]))"}),
+        Panel(
+            "Dead letters",
+            "short",
+            {
+                "{{stage}}, in an hour": "sum by (stage) (increase(<dead_letters>[1h]))",
+                "dropped in an hour": "sum(increase(<messages_dropped>[1h]))",
+            },
+        ),
         Panel(
             "Subscribers",
             "short",

@@ -41,10 +41,22 @@ def evaluate(
         except UnicodeDecodeError as error:
             detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
             raise ValueError(detail) from None
+    elif expression is not None and expression.lstrip().startswith("-f"):
+        _require_expression(expression.strip())
     if server is None:
         calculate("evaluate", expression=expression, precision=precision, base=base)
     else:
-        _evaluate_at(server, expression or "", precision, base)
+        _evaluate_at(server, (expression or "").strip(), precision, base)
+
+
+def _require_expression(text: str) -> None:
+    """Raise ValueError if a text is no expression. The error explains the option -f, because -fFILE may be meant."""
+    try:
+        CALCULATIONS["evaluate"].parse({"expression": text})
+    except InvalidInput as error:
+        place = _place(problem.position for problem in error.problems)
+        advice = "To read the expression from a file, write -f and the file's name as two words."
+        raise ValueError(f"{place}{error} {advice}") from None
 
 
 def _evaluate_at(server: str, expression: str, precision: str | None, base: str | None) -> None:

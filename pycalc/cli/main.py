@@ -20,7 +20,8 @@ from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
 _EVAL_OPTIONS = ("-h", "--base", "--file", "--help", "--precision", "--server")
-_EVAL_FILE = re.compile(r"-f(?!\w*\s*\()")  # -f, or -fFILE, which is no call such as -fibonacci(10)
+_FILE_OPTIONS = ("-f", "--f", "--fi", "--fil", "--file")
+_EVAL_FILE = re.compile(r"-f(?!\w*\s*\()")  # -fFILE, which looks like no call such as -fibonacci(10)
 _COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead-letters")  # not operations
 
 
@@ -114,6 +115,16 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     return parser
 
 
+def _with_file(words: Sequence[str]) -> list[str]:
+    """Return the words of ``eval`` with ``-f`` and its file joined, because the file's name may begin with ``-``."""
+    for index, word in enumerate(words[:-1]):
+        if word == "--":
+            break
+        if word in _FILE_OPTIONS:
+            return [*words[:index], f"--file={words[index + 1]}", *words[index + 2 :]]
+    return list(words)
+
+
 def _is_negative(command: str, word: str) -> bool:
     """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option.
 
@@ -133,6 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command that is not long-running writes to a pipe that its reader has closed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["eval"]:
+        words = _with_file(words)
     # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are
     # operands; argparse would take the -- itself for the operand of a command.
     end = words.index("--") if "--" in words else len(words)

@@ -44,15 +44,21 @@ from pycalc.services.history.reader import HistorySelection
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 _DEFAULT_ITEMS = 10
+_COPIES = 2  # an answer has each result twice: in an object, and in the same object as JSON text
 
 _log = get_logger(__name__)
 
 
 class RecordedBackend(NamedTuple):
-    """The backend of one HTTP request, which calculates for its caller."""
+    """The backend of one HTTP request, which calculates for its caller.
+
+    Its methods push reservations of memory for a long answer onto the stack ``reservations``, before they record or
+    charge anything. Close the stack when the answer is sent.
+    """
 
     scope: Scope
     caller: Principal
+    reservations: ExitStack
 
     async def offers(self) -> Callable[[str], bool]:
         resources = resources_of(self.scope)
@@ -65,7 +71,7 @@ class RecordedBackend(NamedTuple):
         """Calculate one request. If the result is sent whole, its characters are charged to the caller's quota."""
 
         def measure(result: Result) -> int:
-            return len(result.text) if len(result.text) <= most_inline else 0
+            return self._for_answer(len(result.text)) if len(result.text) <= most_inline else 0
 
         began = perf_counter()
         with ExitStack() as reserved:
@@ -82,14 +88,14 @@ class RecordedBackend(NamedTuple):
         inline = InlineBudget(most_inline)
 
         def measure(result: Result) -> int:
-            return len(result.text) if inline.takes(len(result.text)) else 0
+            return self._for_answer(len(result.text), BATCH_ITEM_BYTES) if inline.takes(len(result.text)) else 0
 
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
         resources.batches.slots.require_free(1)
+        size = BATCH_ITEM_BYTES * len(requests)
+        self.reservations.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
         with ExitStack() as reserved:
-            size = BATCH_ITEM_BYTES * len(requests)
-            reserved.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
             await spend(self.scope, self.caller, resources, len(requests))
             answers = await resources.batches.calculate(self.caller, requests, reserved, measure=measure)
             return [_calculated(each) if isinstance(each, Answer) else each for each in answers]  # type: ignore[misc]
@@ -99,7 +105,7 @@ class RecordedBackend(NamedTuple):
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))
-            return min(count, len(result.text) - start)
+            return self._for_answer(min(count, len(result.text) - start))
 
         require_right(self.caller, KeyScope.HISTORY_READ)
         row = await resources_of(self.scope).history.one(self.caller, id_in_path(calculation_id, "calculation"))
@@ -122,8 +128,9 @@ class RecordedBackend(NamedTuple):
         except ValidationError as error:
             raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-        with resources.response_memory.acquire(self.caller.user_id, query.limit * ROW_BYTES):
-            return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
+        size = query.limit * ROW_BYTES
+        self.reservations.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
+        return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
 
     def report(self, error: PycalcError) -> None:
         """Write a refusal to the audit log, as for HTTP requests, and log an internal error."""
@@ -141,8 +148,18 @@ class RecordedBackend(NamedTuple):
         slot = reserved.enter_context(resources.calculator.slots.acquire(self.caller.user_id))
         context_of(self.scope).release_slot = slot.release
 
+    def _for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
+        """Return ``sent``, the number of characters of a result that the answer contains, and reserve memory for them.
+
+        Nothing is reserved if they take up to ``most_uncounted`` bytes. Raises Overloaded if no memory is left.
+        """
+        if _COPIES * sent > most_uncounted:
+            memory = resources_of(self.scope).response_memory
+            self.reservations.enter_context(memory.acquire(self.caller.user_id, _COPIES * sent))
+        return sent
+
     def _reserve(self, digits: int, reserved: ExitStack) -> None:
-        """Reserve memory for a result of ``digits`` digits, if it is long."""
+        """Reserve memory for a result of ``digits`` digits while it is computed, if it is long."""
         if digits > UNCOUNTED_BYTES:
             memory = resources_of(self.scope).response_memory
             reserved.enter_context(memory.acquire(self.caller.user_id, digits))

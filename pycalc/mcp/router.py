@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -97,7 +98,7 @@ class _McpResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the SDK answer. Raises ClientGone if the client disconnects, Unavailable if the SDK does not start."""
-        client = Client(receive)
+        client, reservations = Client(receive), ExitStack()
         unread = [self._message]
 
         async def receive_body() -> Message:
@@ -109,10 +110,13 @@ class _McpResponse(Response):
             if message["type"] == "http.response.start":
                 fields = rate_limit_fields(context_of(scope).limits)
                 message = {**message, "headers": [*message["headers"], *fields]}
+            else:
+                reservations.close()  # ``send`` counts the body itself
             await send(message)
 
-        scope[BACKEND] = RecordedBackend(scope, self._caller)
+        scope[BACKEND] = RecordedBackend(scope, self._caller, reservations)
         try:
             await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
         finally:
+            reservations.close()
             client.let_go()

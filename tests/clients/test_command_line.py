@@ -63,8 +63,9 @@ def test_an_unreachable_service_is_one_line() -> None:
 def test_the_place_in_an_expression_is_told(calc: Client, server: Server) -> None:
     """The message about a wrong character states where in the expression the character is, counted from 1."""
     key = calc.create_api_key("command line").key
-    wrong = run("-m", "pycalc", "eval", "1 + ?", "--server", server.url, key=key)
-    assert (wrong.returncode, wrong.stderr.startswith("pycalc: at character 5: ")) == (1, True)
+    for expression, place in (("1 + ?", 5), ("-1 + ?", 6)):
+        wrong = run("-m", "pycalc", "eval", expression, "--server", server.url, key=key)
+        assert (wrong.returncode, wrong.stderr.startswith(f"pycalc: at character {place}: ")) == (1, True)
 
 
 def test_a_missing_client_is_a_clear_sentence() -> None:

@@ -22,9 +22,9 @@ class Case(NamedTuple):
 
 def primorial(digits: int) -> int:
     """Return the product of the first primes, as many as fit into ``digits`` decimal digits."""
-    product = gmp.mpz(1)
+    product, limit = gmp.mpz(1), gmp.mpz(10) ** digits
     for prime in primes_up_to(10 * digits):
-        if (product * prime).num_digits() > digits:
+        if product * prime >= limit:
             break
         product *= prime
     return int(product)
@@ -182,7 +182,7 @@ class Drawing:
         if form == 0:
             return "9" * length
         if form == 1:
-            return "1" + "0" * (length - 2) + "1"
+            return text_of(10 ** (length - 1) + 1)
         if form == 2:
             return power_of(self._random.choice([2, 3, 5, 7, 1_000_003]), length)
         if form == 3:

@@ -86,6 +86,44 @@ def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("-f", "input (1).txt"), "input (1).txt"),
+        (("-f", "-2.txt"), "-2.txt"),
+        (("-f", "-fibonacci(10)"), "-fibonacci(10)"),
+        (("-f", "--"), "--"),
+        (("--base", "10", "--file", "--base"), "--base"),
+        (("--fi", "-x", "--base=10"), "-x"),
+        (("--file=-x y",), "-x y"),
+        (("-f-x=y (1",), "-x=y (1"),
+    ],
+)
+def test_a_file_may_have_any_name(words: tuple[str, ...], name: str, tmp_path: Path) -> None:
+    """The word after -f is the name of a file, even if it looks like an expression or an option."""
+    (tmp_path / name).write_text("6 * 7", encoding="utf-8")
+    command = [*COMMAND, "eval", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("-finput (1).txt", "at character 2: There is no function or variable finput: "),
+        ("-f(1).txt", "at character 2: There is no function or variable f: "),
+        ("-floor (1).txt", "at character 11: "),
+    ],
+)
+def test_a_file_that_looks_like_a_call_is_written_as_a_word_of_its_own(word: str, sentence: str) -> None:
+    """If -fFILE looks like a call but is no expression, the error says how to name the file."""
+    done = run("eval", word)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"pycalc: {sentence}")
+    assert done.stderr.endswith(" To read the expression from a file, write -f and the file's name as two words.\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("eval", "2 + (3 * 4"), "at character 11: The expression ends here, but a ) is missing."),

@@ -106,6 +106,25 @@ async def test_ended_windows_are_forgotten() -> None:
 
 
 @in_virtual_time
+async def test_a_refund_after_the_window_s_end_is_stored_nowhere() -> None:
+    """If a charge is refunded in the next window, every process still admits exactly the next window's quota."""
+    store = MemoryQuotaStore()
+    async with process(store) as first, process(store) as second:
+        await asyncio.sleep(3_600 - now() % 3_600 - 1)
+        charge = first.spend(ADA, 200.0)
+        await asyncio.sleep(2)
+        first.refund(charge)
+        await asyncio.sleep(3)
+        second.require(ADA)
+        await asyncio.sleep(3)
+        for each in (first, second):
+            each.require(ADA, 300.0)
+            with pytest.raises(QuotaExceeded):
+                each.require(ADA, 300.5)
+            assert used(each) == 0.0
+
+
+@in_virtual_time
 async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -> None:
     """A process knows a user's earlier use 1.5 s after the user's first request, even if that request costs nothing."""
     store = MemoryQuotaStore()

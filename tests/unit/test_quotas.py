@@ -144,6 +144,36 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
     quota.require(ADA, 210.0)
 
 
+def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock: Clock) -> None:
+    """A refund in the next window adds nothing to it: neither to an unused quota nor to one that is used in part."""
+    key = key_of(ADA, UserLimit(120, HOUR))
+    charges = [quota.spend(key, 50.0), quota.spend(ADA, 100.0)]
+    clock.now += HOUR
+    quota.refund(charges[0])
+    assert [state.used for state in quota.states(key)] == [0.0, 0.0]
+    quota.spend(key, 120.0)
+    quota.refund(charges[1])
+    assert [state.used for state in quota.states(key)] == [120.0, 120.0]
+    with pytest.raises(QuotaExceeded):
+        quota.spend(key, 1.0)
+    with pytest.raises(QuotaExceeded):
+        quota.spend(ADA, 181.0)
+
+
+def test_a_refund_gives_back_what_was_charged(quota: WindowQuota) -> None:
+    """A refund within the window returns the amount to user and key, even if their limits have changed since."""
+    key = key_of(ADA, UserLimit(10, DAY))
+    charge = quota.spend(key, 9.0)
+    quota.charge(key, 0.5)
+    quota.refund(charge)
+    assert [state.used for state in quota.states(key)] == [0.5, 0.5]
+    charge = quota.spend(key, 9.0)
+    free = caller(ADA.user_id)
+    assert quota.spend(free, 1e30).uses == []
+    quota.refund(charge)
+    assert [state.used for state in quota.states(key)] == [0.5, 0.5]
+
+
 def test_a_quota_that_no_database_counts_is_refused() -> None:
     """A quota is refused if it does not fit into 64 bits when it is counted in millionths."""
     assert parse_bytes("9TB/day").amount == 9 * 10**12

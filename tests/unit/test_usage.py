@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from time import time_ns
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.db.base import DeadLetter, UsageFilter
 from pycalc.errors import StoreUnavailable, StreamUnavailable
@@ -371,10 +372,21 @@ async def well(consumer: UsageConsumer) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("waiting", "put"), [(99_999, 1), (100_000, 0)])
+@pytest.mark.parametrize(
+    ("waiting", "put", "event_name"),
+    [
+        (99_999, 1, "messages dead-lettered"),
+        (100_000, 0, "messages dropped, because there are too many dead letters"),
+    ],
+)
 @in_virtual_time
-async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch, waiting: int, put: int) -> None:
-    """At 100,000 stored dead letters, further ones are only counted. A stored one has up to 8 KiB of the message."""
+async def test_foreign_messages_do_not_fill_the_disk(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, put: int, event_name: str
+) -> None:
+    """At 100,000 stored dead letters, further messages are dropped: they are counted and logged as dropped.
+
+    A dead letter has up to 8 KiB of the message.
+    """
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 
     async def size() -> int:
@@ -384,10 +396,14 @@ async def test_foreign_messages_do_not_fill_the_disk(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(usage_module, "now_ms", lambda: 1_700_000_000_123)
     consumer = UsageConsumer(stream, MemoryTotals(), letters, metrics)
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await stream.publish([Event(ID, USER, b"x" * 9_000)])
-    await consumer.aclose()
-    assert metrics.registry.get_sample_value("pycalc_dead_letters_total", {"stage": "consumer"}) == 1
+    with capture_logs() as logs:
+        async with asyncio.timeout(5):
+            await stream.publish([Event(ID, USER, b"x" * 9_000)])
+        await consumer.aclose()
+    told = metrics.registry.get_sample_value
+    dead_lettered = told("pycalc_dead_letters_total", {"stage": "consumer"}) or 0
+    assert (dead_lettered, told("pycalc_messages_dropped_total")) == (put, 1 - put)
+    assert [(line["event"], line["count"]) for line in logs] == [(event_name, 1)]
     stored = [(letter.stage, letter.payload, *letter[-1:]) for letter in letters.letters]
     assert stored == [("consumer", b"x" * 8_192, 1_700_000_000_123)] * put
 

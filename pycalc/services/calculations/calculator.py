@@ -32,7 +32,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.quotas import WindowQuota
+from pycalc.services.limits.quotas import Charge, WindowQuota
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.numbers.gmp import int_of
 
@@ -63,7 +63,12 @@ class Unrecorded(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int  # as in Answer
-    sent: int  # bytes of the result that will be sent, already charged to the caller's quota
+    charge: Charge | None  # to the caller's quota, for the bytes of the result that will be sent; None: for none
+
+    @property
+    def sent(self) -> int:
+        """Return how many bytes of the result will be sent."""
+        return 0 if self.charge is None else int(self.charge.amount)
 
 
 class Calculator:
@@ -233,18 +238,16 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
-        sent = self._charge(caller, found.result, measure)
-        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent)
+        charge = self._charge(caller, found.result, measure)
+        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), charge)
 
-    def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> int:
-        """Charge the bytes of a result that will be sent, and return their number.
+    def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> Charge | None:
+        """Charge the bytes of a result that will be sent. If none will be sent, return None.
 
         Raises QuotaExceeded if the quota has fewer bytes left, and the errors of ``measure``.
         """
         sent = len(result.text) if measure is None else measure(result)
-        if sent:
-            self._quota.spend(caller, sent)
-        return sent
+        return self._quota.spend(caller, sent) if sent else None
 
     async def _record(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
@@ -272,7 +275,9 @@ class Calculator:
                 ]
                 await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
-            self._quota.charge(caller, -sum([each.sent for each in calculations]))
+            for each in calculations:
+                if each.charge is not None:
+                    self._quota.refund(each.charge)
             raise
         return rows
 

@@ -24,7 +24,7 @@ from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, Mes
 _LONGEST_BACKOFF = 10.0
 _FINISH_SECONDS = 2.0  # for the current batch when closing, and again for leaving the group
 _PAYLOAD_BYTES = 8 * 1024
-MAX_DEAD_LETTERS = 100_000  # further invalid messages are only counted, so that a flood does not fill the disk
+MAX_DEAD_LETTERS = 100_000  # further invalid messages are dropped, so that a flood does not fill the disk
 MAX_ITEMS = 10_000
 
 _log = get_logger(__name__)
@@ -104,7 +104,7 @@ class UsageConsumer:
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
         """Count the valid events of this service, and store the other messages as dead letters.
 
-        If MAX_DEAD_LETTERS dead letters are stored already, only count and log the other messages.
+        If MAX_DEAD_LETTERS dead letters are stored already, drop the other messages: only count and log them.
         """
         began_ns = time_ns()
         uses: list[Use] = []
@@ -126,11 +126,15 @@ class UsageConsumer:
             traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
             record_each(self._tracer, "count", "process", traceparents, began_ns)
         if dead_letters:
+            count, first = len(dead_letters), dead_letters[0]
             if await self._dead_letters.size() < MAX_DEAD_LETTERS:
                 await self._dead_letters.put(dead_letters)
-            self._metrics.dead_letters.labels("consumer").inc(len(dead_letters))
-            first = dead_letters[0]
-            _log.warning("messages dead-lettered", count=len(dead_letters), origin=first.origin, reason=first.reason)
+                self._metrics.dead_letters.labels("consumer").inc(count)
+                _log.warning("messages dead-lettered", count=count, origin=first.origin, reason=first.reason)
+            else:
+                self._metrics.messages_dropped.inc(count)
+                message = "messages dropped, because there are too many dead letters"
+                _log.error(message, count=count, origin=first.origin, reason=first.reason, most=MAX_DEAD_LETTERS)
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, with exponential backoff and full jitter."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import time
+from typing import NamedTuple
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
@@ -39,6 +40,13 @@ class _WindowUse:
     @property
     def used(self) -> float:
         return self.charged + self.others
+
+
+class Charge(NamedTuple):
+    """An amount that was charged, and the uses to which it was added. A caller without limits has no uses."""
+
+    amount: float
+    uses: Sequence[_WindowUse]
 
 
 class WindowQuota:
@@ -98,28 +106,31 @@ class WindowQuota:
         raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own.
+        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
+        self._add([use for _, use, _ in self._uses_of(caller)], amount)
 
-        A negative amount is a refund. If the refunded charge is stored already, other processes learn of the refund
-        only through later charges, because a stored amount never decreases.
+    def spend(self, caller: Principal, amount: float) -> Charge:
+        """Charge ``amount`` and return the charge.
+
+        If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
         """
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            use = self._use_of(caller.user_id, limit.seconds)
-            use.charged += amount
-            self._store_later(use)
-        if caller.key is not None:
-            self.charge(caller.key, amount)
+        uses = self._uses_of(caller)
+        for counted, use, limit in uses:
+            self._require(counted, use, limit, amount)
+        charge = Charge(amount, [use for _, use, _ in uses])
+        self._add(charge.uses, amount)
+        return charge
 
-    def spend(self, caller: Principal, amount: float) -> None:
-        """Charge ``amount``. If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded."""
-        limit = self._limit_of(caller.limits)
-        if caller.key is not None:
-            self.require(caller, amount)
-            self.spend(caller.key, amount)
-        if limit is not None:
-            use = self._use_of(caller.user_id, limit.seconds)
-            self._require(caller, use, limit, amount)
+    def refund(self, charge: Charge) -> None:
+        """Take back a charge, in the window in which it was made.
+
+        If that window has ended, a later one does not change. If the charge is stored already, other processes learn of
+        the refund only through later charges, because a stored amount never decreases.
+        """
+        self._add(charge.uses, -charge.amount)
+
+    def _add(self, uses: Sequence[_WindowUse], amount: float) -> None:
+        for use in uses:
             use.charged += amount
             self._store_later(use)
 
@@ -163,11 +174,10 @@ class WindowQuota:
 
     def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
         """Return each limited use of the user and of the API key, with its principal and its limit."""
-        found = [(counted, self._limit_of(counted.limits)) for counted in (caller, caller.key) if counted is not None]
         return [
             (counted, self._use_of(counted.user_id, limit.seconds), limit)
-            for counted, limit in found
-            if limit is not None
+            for counted in (caller, caller.key)
+            if counted is not None and (limit := self._limit_of(counted.limits)) is not None
         ]
 
     def now(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 from typing import Any
 
 import gmpy2
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.types import Message
+from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 from pycalc.mcp import endpoint
@@ -61,6 +62,18 @@ async def key_of(caller: httpx.AsyncClient, **body: object) -> str:
 async def call(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
     """Call the tool ``fibonacci``, and return the HTTP answer."""
     return await client.post("/mcp", json=message("tools/call", FIBONACCI), headers=headers)
+
+
+def scope_of(app: FastAPI, request: httpx.Request) -> Scope:
+    """Return the ASGI scope of a request to the endpoint."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "state": app.state.lifespan,
+    }
 
 
 async def test_every_credential_of_http_is_taken(caller: httpx.AsyncClient) -> None:
@@ -211,6 +224,90 @@ async def test_a_hundred_calls_at_once(server: Server) -> None:
     assert results == [str(gmpy2.fib(n)) for n in range(100)]
 
 
+class Unread:
+    """A call of a tool whose client reads nothing of the answer's body before ``read``."""
+
+    def __init__(self, app: FastAPI, request: httpx.Request) -> None:
+        self.begun = False
+        self._read = b""
+        self._body = [request.content]
+        self._reading = asyncio.Event()
+        self._answering = asyncio.create_task(app(scope_of(app, request), self._receive, self._send))
+
+    async def _receive(self) -> Message:
+        if not self._body:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": self._body.pop(), "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            self.begun = True
+            await self._reading.wait()
+            self._read += message.get("body", b"")
+
+    async def read(self) -> Any:
+        """Read the whole answer, and return the tool's result."""
+        self._reading.set()
+        await self._answering
+        return json.loads(self._read)["result"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("evaluate", {"expression": "10^49999"}),
+        ("digits", {"count": "50000"}),
+    ],
+)
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000, "response_memory": 1_048_576}], indirect=True)
+async def test_answers_that_nobody_reads_hold_half_of_the_memory(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources, tool: str, arguments: dict[str, Any]
+) -> None:
+    """An account's unread answers hold half of the response memory at most; five of 100 kB fit into half of 1 MiB.
+
+    A further tool call reports that it can be repeated later, and records nothing. Short answers are still sent.
+    """
+    first = await caller.post("/calculations", json={"operation": "pow", "input": {"x": "10", "y": "49999"}})
+    if tool == "digits":
+        arguments = {**arguments, "id": first.json()["id"]}
+    wanted = message("tools/call", {"name": tool, "arguments": arguments})
+    memory, unread = resources.response_memory, []
+    for _ in range(5):
+        unread.append(Unread(app, caller.build_request("POST", "/mcp", json=wanted)))
+        await until(lambda: unread[-1].begun, "the answer is being sent")
+    assert 500_000 <= memory.taken <= memory.total // 2
+    usage = (await caller.get("/usage")).json()
+    refused = (await caller.post("/mcp", json=wanted)).json()["result"]
+    assert (refused["isError"], refused["content"][0]["text"]) == (
+        True,
+        "Too many long responses are being made or sent. Retry in 5 s.",
+    )
+    assert (await caller.get("/usage")).json() == usage
+    assert (await call(caller)).json()["result"]["isError"] is False
+    for each in unread:
+        assert (await each.read())["isError"] is False
+    assert memory.taken == 0
+    assert (await caller.post("/mcp", json=wanted)).json()["result"]["isError"] is False
+
+
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000, "response_memory": 1_048_576}], indirect=True)
+async def test_batches_that_nobody_reads_hold_half_of_the_memory(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources
+) -> None:
+    """The results of unread batches hold half of the response memory at most; a further result becomes an error."""
+    operations = [{"operation": "evaluate", "input": {"expression": "10^9999"}}] * 5
+    wanted = message("tools/call", {"name": "batch", "arguments": {"operations": operations}})
+    memory, unread = resources.response_memory, []
+    for _ in range(6):
+        unread.append(Unread(app, caller.build_request("POST", "/mcp", json=wanted)))
+        await until(lambda: unread[-1].begun, "the answer is being sent")
+        assert memory.taken <= memory.total // 2
+    answers = [(await each.read())["structuredContent"]["results"] for each in unread]
+    assert [len(result["result"]) for result in answers[0]] == [10_000] * 5
+    assert answers[-1][-1] == {"error": "Too many long responses are being made or sent. Retry in 5 s."}
+    assert memory.taken == 0
+
+
 async def test_a_client_that_hangs_up_stops_its_computation(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
@@ -233,15 +330,7 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/mcp",
-        "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "state": app.state.lifespan,
-    }
-    asked = asyncio.create_task(app(scope, receive, send))
+    asked = asyncio.create_task(app(scope_of(app, request), receive, send))
 
     def running() -> float:
         return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -557,6 +558,23 @@ def test_the_residue_of_a_call_takes_no_more_than_the_operation_s(text: str, exp
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 10
     assert value(text) == expected
+
+
+@pytest.mark.parametrize("call", ["factorial(20)", "fibonacci(10^18)", "(10^5)!"])
+def test_an_estimate_builds_no_long_modulus(call: str) -> None:
+    """The estimate of a residue modulo 3^600000000 takes less than 16 MB, although the modulus alone has 119 MB.
+
+    A modulus of half the length is estimated to take less time.
+    """
+    half, whole = (EVALUATE.parse({"expression": f"{call} mod 3^{power}"}) for power in (300_000_000, 600_000_000))
+    tracemalloc.start()
+    try:
+        longer = EVALUATE.estimate(whole, 0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16_000_000
+    assert EVALUATE.estimate(half, 0).seconds < longer.seconds
 
 
 def test_the_verification_modulo_a_prime_is_estimated() -> None:

@@ -257,10 +257,30 @@ def test_powers_without_a_real_value_are_outside_the_domain(x: str, y: str) -> N
         THREE["pow"].parse({"x": x, "y": y})
 
 
-def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
-    """An exponent of magnitude 10^10000 or more is refused in any form, unless the base is 0, 1 or -1."""
+@pytest.mark.parametrize(
+    ("largest", "above"),
+    [
+        ("9" * 10_000, "1e10000"),
+        (hex(10**10_000 - 1), hex(10**10_000)),
+        (hex(10**10_000 - 1).replace("0x", "-0x"), hex(10**10_000).replace("0x", "-0x")),
+    ],
+    ids=["decimal", "hexadecimal", "negative"],
+)
+def test_an_exponent_has_one_bound_in_every_notation(largest: str, above: str) -> None:
+    """An exponent of magnitude 10^10000 - 1 is accepted in each notation, and one of 10^10000 is refused."""
     operation = THREE["pow"]
-    for beyond in ("1e999999999", "-1e999999999", "1e10000", "0x" + "f" * 9_998):
+    power = operation.parse({"x": "2", "y": largest})
+    # The totient of 97 is 96, and 10^10000 - 1 modulo 96 is 63.
+    assert operation.modulo(power, 97) == pow(2, -63 if largest.startswith("-") else 63, 97)
+    with pytest.raises(InvalidInput) as refused:
+        operation.parse({"x": "2", "y": above})
+    assert refused.value.detail == "y must be above -10^10000 and below 10^10000, unless x is 0, 1 or -1."
+
+
+def test_an_exponent_without_bound_needs_a_trivial_base() -> None:
+    """An exponent of magnitude 10^10000 or more is refused, unless the base is 0, 1 or -1."""
+    operation = THREE["pow"]
+    for beyond in ("1e999999999", "-1e999999999", "0x" + "f" * 9_998):
         with pytest.raises(InvalidInput) as caught:
             operation.parse({"x": "2", "y": beyond})
         assert caught.value.problems[0].pointer == "/y"

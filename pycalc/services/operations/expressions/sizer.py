@@ -56,6 +56,8 @@ EULER_BITS = 65_536
 MOST_EULER_MODULUS_BITS = 128
 MOST_EXPONENT_BITS = 1 << 24  # about 5,050,445 digits
 _SHORT_EXPONENT = 1_000  # a literal with a smaller power of ten has fewer than 13,000 digits, below EULER_BITS
+# The most bits of the number that stands for an unknown modulus when a call's residue is planned.
+_MOST_PLANNED_BITS = 1 << 24
 MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
 PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _SMALL_PRIMES = gmp.primorial(1_000)
@@ -384,15 +386,19 @@ class Sizer(NodeSizes):
         values = [size.value for size in sizes]
         if all(value is not None for value in values):
             # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
-            number = (1 << ceil(min(modulus.bits, MOST_BITS))) - 1 if modulus.value is None else int(modulus.value)
+            # If it is very long, a shorter one is planned, and the cost is taken to grow with the length.
+            bits = min(modulus.bits, MOST_BITS)
+            longer = max(1.0, bits / _MOST_PLANNED_BITS)
+            number = (1 << ceil(bits / longer)) - 1 if modulus.value is None else int(modulus.value)
             plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
-            self.seconds += plan.seconds
-            self.memory += plan.memory
+            seconds = plan.seconds * longer
+            self.seconds += seconds
+            self.memory += plan.memory * longer
             if alone or modulus is PRIME_SIZE:
                 return
             if self._functions[node.name].is_long_modulo_prime(node.position, values):
                 # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.
-                self.seconds += 4 * plan.seconds + costs.LONG_CALL
+                self.seconds += 4 * seconds + costs.LONG_CALL
                 return
             plan = self._functions[node.name].residue_plan(node.position, values, LARGEST_PRIME)
             self.seconds += plan.seconds

@@ -32,7 +32,8 @@ from pycalc.services.operations.power.rounded import encloses, rounded_digits, r
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
-# An exponent y with more digits before its point than this is accepted only if x is 0, 1 or -1.
+# An exponent y with more digits before its point than this is accepted only if x is 0, 1 or -1. The length of a literal
+# does not bound these digits, because a hexadecimal one of 10,000 characters has up to 12,039 of them.
 MAX_DIGITS = 10_000
 
 
@@ -63,7 +64,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
         x, y = parse_all(self.parameters, lambda operand: parse_rational(raw, operand.name, operand.longest))
         if not _is_trivial(x) and y.exponent >= 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
-            detail = f"y must be between -10^{MAX_DIGITS} and 10^{MAX_DIGITS} unless x is 0, 1 or -1."
+            detail = f"y must be above -10^{MAX_DIGITS} and below 10^{MAX_DIGITS}, unless x is 0, 1 or -1."
             raise InvalidInput.of(FieldProblem("/y", detail))
         value = exact_power(x, y)
         return PowerArgs(x, y, value, None if value is None else exact_text(value))
