@@ -71,7 +71,8 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _QUOTA = ("RateLimit", "RateLimit-Policy")
-_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the rate limit has counted
+# Problems of calculations that the rate limit has counted.
+_AFTER_SPENDING = {"403", "412", "416", "422", "500", "503", "504"}
 # The responses of the HTTP server itself, which has no hook to give them a body (ADR 2).
 _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},
