@@ -12,8 +12,7 @@ The tree::
     │   └── TotpRequired        totp-required          the password is right, and a code is missing
     ├── Forbidden               forbidden
     │   ├── MissingScope                               carries the scope that the API key lacks
-    │   ├── WrongPassword                              an authenticated caller gave a wrong password or code
-    │   └── BeyondLimit                                one request needs more than a rate limit or quota ever allows
+    │   └── WrongPassword                              an authenticated caller gave a wrong password or code
     ├── NotFound                not-found
     ├── Conflict                conflict               the request contradicts the stored state or a concurrent change
     ├── PayloadTooLarge         payload-too-large
@@ -182,10 +181,6 @@ class MissingScope(Forbidden):
 
 class WrongPassword(Forbidden):
     """An authenticated caller gave a wrong password or a wrong code."""
-
-
-class BeyondLimit(Forbidden):
-    """One request needs more than a whole rate limit or quota of the caller, so that waiting would not help."""
 
 
 class NotFound(PycalcError):

@@ -71,8 +71,7 @@ _OF_PROBLEMS = {
     "503": ("Retry-After",),
 }
 _QUOTA = ("RateLimit", "RateLimit-Policy")
-# Problems of calculations that the rate limit has counted.
-_AFTER_SPENDING = {"403", "412", "416", "422", "500", "503", "504"}
+_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the rate limit has counted
 # The responses of the HTTP server itself, which has no hook to give them a body (ADR 2).
 _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},

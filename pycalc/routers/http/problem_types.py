@@ -54,8 +54,7 @@ MEANING: Mapping[str, str] = {
     "range-not-satisfiable": "The range begins beyond the end; `Content-Range` tells the length. Nothing was recorded.",
     "unauthorized": "Valid credentials are needed: a token, a key, or the right password.",
     "totp-required": "The password is right, and the account needs a code too: send it as `totp`.",
-    "forbidden": "The token is valid and does not allow this, the request needs more than a limit of the caller ever "
-    "allows, or a password or a code is wrong; `detail` says which.",
+    "forbidden": "The token is valid and does not allow this, or a password or a code is wrong; `detail` says which.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "The resource does not know this method; `Allow` lists those it does.",
     "request-timeout": "The request's body came too slowly.",

@@ -6,7 +6,7 @@ from math import inf
 from mmap import mmap
 
 from pycalc.cache.base import LOCAL_TIER, Cache
-from pycalc.errors import BeyondLimit, CacheUnavailable, Overloaded, QuotaExceeded
+from pycalc.errors import CacheUnavailable, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.results import Facts, Result
@@ -63,7 +63,7 @@ class ResultFinder:
             found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
-        except (BeyondLimit, Overloaded, QuotaExceeded):
+        except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
             # The error concerns the queue or quota of the user who started the computation, not necessarily this one.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from operator import attrgetter
 from time import monotonic
 
 from pycalc.cache.base import CounterStore, Shared
-from pycalc.errors import BeyondLimit, LimitState, RateLimited
+from pycalc.errors import LimitState, RateLimited
 from pycalc.models.limits import each_window, parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS
@@ -52,8 +51,7 @@ class CalculationRateLimit:
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
         self._windows = [Window(each, counters, prefix) for each in parse_limits(limit)]
-        self._smallest = min(self._windows, key=attrgetter("amount"))
-        self._ahead = self._smallest.amount // _BLOCKS
+        self._ahead = min(window.amount for window in self._windows) // _BLOCKS
         self._blocks = blocks
 
     async def require_some(self, user_id: bytes) -> None:
@@ -61,7 +59,7 @@ class CalculationRateLimit:
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:
-                raise self._refusal(full, states)
+                raise self._refusal(1, full, states)
 
     async def limit_states(self, user_id: bytes) -> tuple[LimitState, ...]:
         """Return the states of the user's limits without counting anything."""
@@ -85,14 +83,9 @@ class CalculationRateLimit:
     async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
         """Count ``operations`` calculations in every window or, if a window would exceed its limit, in none.
 
-        Return the states of the limits. Raises RateLimited if a limit would be exceeded, and BeyondLimit if one allows
-        fewer calculations in all. A cancelled call may leave the rest of the user's block, and the calculations that it
-        counted, counted without being used.
+        Return the states of the limits. Raises RateLimited if a limit would be exceeded. A cancelled call may leave the
+        rest of the user's block, and the calculations that it counted, counted without being used.
         """
-        if operations > self._smallest.amount:
-            self._refused.inc()
-            rule = f"No more than {self._smallest.amount:,} calculations {each_window(self._smallest.seconds)}"
-            raise BeyondLimit(f"{rule}, and this batch has {operations:,}: send smaller batches.")
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
             before = None  # the block belongs to the user's former limit
@@ -108,13 +101,19 @@ class CalculationRateLimit:
         left = before.left if full and before else extra + max(0, -missing)
         block = self._keep(user_id, left, states)
         if full:
-            raise self._refusal(full, self._states(block))
+            raise self._refusal(operations, full, self._states(block))
         return self._states(block)
 
-    def _refusal(self, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
+    def _refusal(self, operations: int, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
         """Count a refusal and return its error. ``full`` are the limits that would be exceeded."""
         self._refused.inc()
-        detail = " ".join(f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full)
+        smallest = min(window.amount for window in self._windows)
+        if operations > smallest:
+            detail = f"A batch of {operations:,} is more than the limit of {smallest:,} calculations ever allows."
+        else:
+            detail = " ".join(
+                f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full
+            )
         return RateLimited(detail, max(state.reset for state in full), states)
 
     def _block_of(self, user_id: bytes) -> _Block | None:

@@ -13,7 +13,7 @@ from time import time
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
-from pycalc.errors import BeyondLimit, LimitState, Overloaded, QuotaExceeded
+from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits, each_window
 from pycalc.models.usage import QuotaState
@@ -72,10 +72,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left.
-
-        Raise BeyondLimit if ``amount`` is more than the whole quota of the user, or of the API key.
-        """
+        """Raise QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left."""
         limit = self._limit_of(caller.limits)
         if limit is not None:
             self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
@@ -86,20 +83,19 @@ class WindowQuota:
         left = limit.amount - use.used
         if left > _ROUNDING and amount <= left + _ROUNDING:
             return
-        self._refused.inc()
-        for counted, _, whole in self._uses_of(caller):  # also the API key's own: its quota may be the smaller one
-            if amount > whole.amount + _ROUNDING:
-                about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
-                raise BeyondLimit(f"{self._rule(counted, whole)}, and this would take about {about}: ask for less.")
         left = _shown(left)
-        advice = f"; {left:,} are left: wait for the reset, or ask for less." if left > 0 else ": wait for the reset."
-        detail = self._rule(caller, limit) + advice
+        self._refused.inc()
+        detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
+        if caller.limits.prefix:
+            detail += " with this API key"
+        if amount > limit.amount:
+            about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+            detail += f", and this would take about {about}: ask for less."
+        elif left > 0:
+            detail += f"; {left:,} are left: wait for the reset, or ask for less."
+        else:
+            detail += ": wait for the reset."
         raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
-
-    def _rule(self, caller: Principal, limit: UserLimit) -> str:
-        """Return a limit of the caller in words, without a full stop."""
-        rule = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
-        return f"{rule} with this API key" if caller.limits.prefix else rule
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own.
@@ -116,7 +112,7 @@ class WindowQuota:
             self.charge(caller.key, amount)
 
     def spend(self, caller: Principal, amount: float) -> None:
-        """Charge ``amount``, or raise an error of ``require`` and charge nothing."""
+        """Charge ``amount``. If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded."""
         limit = self._limit_of(caller.limits)
         if caller.key is not None:
             self.require(caller, amount)
@@ -131,7 +127,7 @@ class WindowQuota:
     def reserved(self, caller: Principal, amount: float) -> Iterator[None]:
         """Return a context in which an estimated amount is reserved.
 
-        Raises the errors of ``require``. Raises Overloaded if other reservations leave too little.
+        Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little.
         """
         self.require(caller, amount)
         uses = self._uses_of(caller)

@@ -116,7 +116,7 @@ async def test_a_role_has_limits(client: httpx.AsyncClient, admin: Headers) -> N
     """A role's limit replaces the default, and an account's own limit replaces both; a new role applies at once."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/3999", headers=admin)).status_code == 200
-    assert (await client.get("/pow/10/3999", headers=headers)).status_code == 403
+    assert (await client.get("/pow/10/3999", headers=headers)).status_code == 429
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "5kB/day"}})
     assert (await client.get("/pow/10/3999", headers=headers)).status_code == 200
     assert (await client.get("/pow/10/3999", headers=headers)).status_code == 429

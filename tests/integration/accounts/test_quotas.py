@@ -127,30 +127,6 @@ async def test_items_of_a_batch_are_refused_one_by_one(client: httpx.AsyncClient
     assert results[1]["quota"] == "digits"
 
 
-@limited(digits_quota="10kB/day", rate_limit="3/minute")
-async def test_a_request_beyond_a_whole_limit_is_forbidden(client: httpx.AsyncClient, resources: Resources) -> None:
-    """A request that needs more than a whole quota or rate limit gets 403 without Retry-After, and is not recorded.
-
-    The answer says how much is allowed, and how much the request needs.
-    """
-    ada = await bearer(client)
-    calculation = {"operation": "pow", "input": {"x": 10, "y": 10_999}}
-    answers = [
-        await client.get("/pow/10/10999", headers=ada),
-        await client.post("/calculations", json=calculation, headers=ada),
-        await client.post("/batch", json={"operations": [calculation] * 4}, headers=ada),
-    ]
-    too_long = "No more than 10,000 bytes of results a day, and this would take about 11,000: ask for less."
-    too_many = "No more than 3 calculations a minute, and this batch has 4: send smaller batches."
-    for answer, detail in zip(answers, (too_long, too_long, too_many), strict=True):
-        assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")
-        assert (answer.json()["detail"], answer.headers.get("Retry-After")) == (detail, None)
-    (item,) = (await client.post("/batch", json={"operations": [calculation]}, headers=ada)).json()["results"]
-    assert (item["status"], item["detail"]) == (403, too_long)
-    assert (await client.get("/secure-history", headers=ada)).json()["items"] == []
-    assert (refused(resources.metrics, "digits"), refused(resources.metrics, "calculations")) == (3, 1)
-
-
 async def id_of(client: httpx.AsyncClient, headers: dict[str, str]) -> bytes:
     """Return the caller's id."""
     return id_of_text((await client.get("/me", headers=headers)).json()["id"])

@@ -164,10 +164,7 @@ class TotpRequired(Unauthorized):
 
 
 class Forbidden(ProblemError):
-    """The caller may not do this, or a password or code is wrong; ``detail`` says why, and names a missing scope.
-
-    Also a request that needs more than a whole rate limit or quota, so that no retry can succeed.
-    """
+    """The caller may not do this, or a password or code is wrong; ``detail`` says why, and names a missing scope."""
 
     slug = "forbidden"
 
