@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -17,9 +18,9 @@ from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import Client, max_body
-from pycalc.routers.http.deps import ResourcesDep, caller_of
+from pycalc.routers.http.deps import AnyCallerDep
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
+from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
@@ -27,32 +28,44 @@ PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"
 _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POST /calculations
 
-# OpenAPI does not describe the protocol's messages; the message tools/list describes the tools.
-router = APIRouter(route_class=StrictRoute, include_in_schema=False)
-
 
 def _endpoint_of(request: Request) -> McpEndpoint:
     endpoint: McpEndpoint = request.scope["state"]["mcp"]
     return endpoint
 
 
-@router.post(PATH)
+class _McpRoute(StrictRoute):
+    """The route of the endpoint. A 401 names the endpoint's metadata."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return a handler that checks SDK and Origin, and then calls StrictRoute's handler."""
+        handle = super().get_route_handler()
+
+        async def handle_mcp(request: Request) -> Response:
+            endpoint = _endpoint_of(request)
+            endpoint.require_installed()
+            _require_allowed_origin(request, endpoint.origins)
+            try:
+                return await handle(request)
+            except Unauthorized as error:
+                response = await response_to(request, error)
+                if endpoint.public_url is not None:  # RFC 9728 section 5.1
+                    where = f'resource_metadata="{endpoint.public_url}{METADATA}{PATH}"'
+                    response.headers["WWW-Authenticate"] += f", {where}"
+                return response
+
+        return handle_mcp
+
+
 @max_body(_MAX_BODY)
-async def mcp(request: Request, resources: ResourcesDep) -> Response:
+async def mcp(request: Request, caller: AnyCallerDep) -> Response:
     """Answer one message of the Model Context Protocol (streamable HTTP, without sessions)."""
-    endpoint = _endpoint_of(request)
-    endpoint.require_installed()
-    _require_allowed_origin(request, endpoint.origins)
-    try:
-        caller = await caller_of(request.scope, resources, None)
-    except Unauthorized as error:
-        response = await response_to(request, error)
-        if endpoint.public_url is not None:  # RFC 9728 section 5.1
-            where = f'resource_metadata="{endpoint.public_url}{METADATA}{PATH}"'
-            response.headers["WWW-Authenticate"] += f", {where}"
-        return response
-    require_media_type(request, JSON)
-    return _McpResponse(endpoint, caller, await request.body())
+    return _McpResponse(_endpoint_of(request), caller, await request.body())
+
+
+# OpenAPI does not describe the protocol's messages; the message tools/list describes the tools.
+router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+router.add_api_route(PATH, mcp, methods=["POST"], route_class_override=_McpRoute)
 
 
 @router.get(METADATA)

@@ -17,7 +17,7 @@ from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, key_name, keyed_request
-from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
+from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problem_types import problem_body, responses
 from pycalc.routers.http.representations import BatchResponse, Piece, json_around
@@ -44,7 +44,6 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
 
     The answers are in the order of the operations. Each is a calculation, a summary or an RFC 9457 problem.
     """
-    require_media_type(request, JSON)
     name = key_name(request)
     resources.batches.slots.require_free(1)
     await require_some(caller, resources)

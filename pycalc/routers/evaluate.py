@@ -11,7 +11,7 @@ from pycalc.routers.http.calculations import CALCULATION_PROBLEMS, POSTED_RESPON
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER
-from pycalc.routers.http.inputs import JSON, StrictRoute, require_media_type
+from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import json_body
 from pycalc.services.calculations.evaluation import read_evaluation
 
@@ -48,7 +48,6 @@ async def preview(request: Request, caller: CalculateDep, resources: ResourcesDe
 
     A preview counts towards the rate limit as a calculation does.
     """
-    require_media_type(request, JSON)
     await spend(request.scope, caller, resources)
     evaluation = read_evaluation(await request.body())
     found = await while_connected(request.receive, resources.calculator.preview(caller, evaluation))

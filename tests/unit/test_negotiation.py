@@ -38,8 +38,11 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/plain;q=0", None),
         ("text/plain;q=inf", None),
         ("text/plain;q=1e0", None),
-        ("text/plain;q=2", None),
-        ("text/plain;q=0.1234", None),
+        ("text/plain;q=2", "text/plain"),
+        ("text/plain;q=0.1234", "text/plain"),
+        ("text/plain;q=0.33333, application/json;q=0.3333", "text/plain"),
+        ("text/plain;q=1.5, application/json", "application/json"),
+        ("text/plain;q=.5, application/json;q=.25", "text/plain"),
         ("text/plain;q=1.000, application/json;q=0.999", "text/plain"),
         ("text/plain, application/json;q=1", "application/json"),
         ("text/plain;charset=utf-8, application/json;q=1", "application/json"),
@@ -60,8 +63,8 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
         ("text/*;q=0, */*;q=0.5", "application/json"),
         ("text/plain;q=, application/json;q=0.1", "application/json"),
         ("text/plain;q=high, application/json;q=0.1", "application/json"),
-        ("text/plain;q=high, */*;q=0.1", "application/json"),
-        ("application/json;q=high, */*", "text/plain"),
+        ("application/json;q=0.1, text/plain;q=high, text/*;q=0.2", "text/plain"),
+        ("application/json;q=high, */*", "application/json"),
         ("text/plain;q=nan", None),
         ("text/plain;q=-1", None),
         (",, ;q=1, text/plain,", "text/plain"),
@@ -70,7 +73,10 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """The weight of a type is that of its most specific media range (§12.5.1). A malformed weight counts as 0."""
+    """The weight of a type is that of its most specific media range (§12.5.1).
+
+    A weight above 1 counts as 1. A weight that is no number is ignored together with its range.
+    """
     assert preferred(header, MEDIA) == expected
 
 
@@ -95,6 +101,8 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
         ("identity;q=0, *", "zstd"),
         ("identity;q=0.5, *;q=0.6, zstd;q=0", "gzip"),
         ("zstd;q=0, *", None),
+        ("zstd;q=high, gzip;q=0.5", "gzip"),
+        ("gzip;q=9, zstd;q=0.9999", "gzip"),
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
@@ -114,7 +122,8 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
         ("fr, de;q=0.5, en;q=0.4", "de"),
         ("fr-FR, *;q=0.1", "en"),
         ("de;q=0, fr", "en"),
-        ("de;q=2, fr", "en"),
+        ("de;q=high, fr", "en"),
+        ("de;q=2, fr", "de"),
     ],
 )
 def test_the_language_with_the_highest_weight_that_is_offered(header: str, expected: str) -> None:

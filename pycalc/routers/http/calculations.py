@@ -20,7 +20,6 @@ from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_bod
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import Header, rate_limit_fields, with_headers
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
-from pycalc.routers.http.inputs import JSON, require_media_type
 from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
@@ -137,9 +136,8 @@ async def posted(
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
     errors point to operands in the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
-    UnsupportedMediaType, RateLimited, Overloaded, and the errors of RequestBody.
+    RateLimited, Overloaded, and the errors of RequestBody.
     """
-    require_media_type(request, JSON)
     name = key_name(request)
     await require_some(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
@@ -180,8 +178,9 @@ async def require_some(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded. If the owner's limit
-    refuses, calculations counted by the API key's own limit stay counted.
+    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded, and BeyondLimit if one
+    allows fewer calculations in all. If the owner's limit refuses, calculations counted by the API key's own limit stay
+    counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

@@ -83,9 +83,9 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
 
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
-    """Return a decorator for an endpoint that accepts bodies of up to ``size`` bytes instead of MAX_BODY_BYTES.
+    """Return a decorator for an endpoint that accepts JSON of up to ``size`` bytes instead of MAX_BODY_BYTES.
 
-    The endpoint must read the body itself, after it has authenticated the caller and checked the limits.
+    The endpoint must read the body itself, after it has checked the caller's limits.
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
@@ -93,6 +93,11 @@ def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
         return endpoint
 
     return declare
+
+
+def reads_body(endpoint: Callable[..., object]) -> bool:
+    """Return whether an endpoint reads its body itself, as ``max_body`` declares."""
+    return endpoint in _max_bodies
 
 
 class BodyTooLarge(HTTPException):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Security
-from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from fastapi.dependencies.models import Dependant
+from fastapi.security import OAuth2PasswordBearer
 from starlette.types import Scope
 
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, NotFound, Unauthorized
@@ -105,33 +106,52 @@ async def _resources(request: Request) -> Resources:
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 
 
-async def _caller(
-    request: Request, resources: ResourcesDep, scopes: SecurityScopes, _: Annotated[str | None, Security(BEARER)]
-) -> Principal:
-    (right,) = scopes.scopes or (SESSION,)
-    return await caller_of(request.scope, resources, right)
+class CallerRule:
+    """The rule by which a route's caller is authenticated, and the FastAPI dependency that returns this caller."""
+
+    def __init__(self, right: str | None, *, enrolling: bool = False) -> None:
+        """Require ``right``, as ``caller_of`` does."""
+        self._right = right
+        self._enrolling = enrolling
+
+    async def authenticate(self, scope: Scope) -> None:
+        """Authenticate a request's caller, and put the caller into its context. Raises the errors of ``caller_of``."""
+        await caller_of(scope, resources_of(scope), self._right, enrolling=self._enrolling)
+
+    async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal:
+        """Return the caller, whom StrictRoute has authenticated before it read the rest of the request."""
+        caller = context_of(request.scope).caller
+        assert caller is not None  # noqa: S101  # StrictRoute raises otherwise
+        return caller
 
 
-# The caller of a route. A route that declares no scope is closed to API keys.
-CallerDep = Annotated[Principal, Security(_caller)]
-CalculateDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.CALCULATE])]
-HistoryReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.HISTORY_READ])]
-UsageReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.USAGE_READ])]
-EventsReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.EVENTS_READ])]
-AccountReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ACCOUNT_READ])]
-AdminReadDep = Annotated[Principal, Security(_caller, scopes=[KeyScope.ADMIN_READ])]
+def caller_rules(dependant: Dependant) -> list[CallerRule]:
+    """Return the rules for the callers that a route's parameters need, in the order of the parameters."""
+    found = []
+    for each in dependant.dependencies:
+        if isinstance(each.call, CallerRule):
+            found.append(each.call)
+        found += caller_rules(each)
+    return list(dict.fromkeys(found))
 
 
-async def _enrolling_caller(
-    request: Request, resources: ResourcesDep, scopes: SecurityScopes, _: Annotated[str | None, Security(BEARER)]
-) -> Principal:
-    (right,) = scopes.scopes or (SESSION,)
-    return await caller_of(request.scope, resources, right, enrolling=True)
+def _key_with(scope: KeyScope, *, enrolling: bool = False) -> Any:
+    """Return the dependency for a caller with a session, or with an API key that has ``scope``."""
+    return Security(CallerRule(scope, enrolling=enrolling), scopes=[scope])  # ``scopes`` is for the OpenAPI document
 
+
+CallerDep = Annotated[Principal, Security(CallerRule(SESSION))]  # closed to API keys
+CalculateDep = Annotated[Principal, _key_with(KeyScope.CALCULATE)]
+HistoryReadDep = Annotated[Principal, _key_with(KeyScope.HISTORY_READ)]
+UsageReadDep = Annotated[Principal, _key_with(KeyScope.USAGE_READ)]
+EventsReadDep = Annotated[Principal, _key_with(KeyScope.EVENTS_READ)]
+AccountReadDep = Annotated[Principal, _key_with(KeyScope.ACCOUNT_READ)]
+AdminReadDep = Annotated[Principal, _key_with(KeyScope.ADMIN_READ)]
+AnyCallerDep = Annotated[Principal, Security(CallerRule(None))]  # open to every API key
 
 # For routes that are open to an admin who must still enrol a second factor.
-EnrollingCallerDep = Annotated[Principal, Security(_enrolling_caller)]
-EnrollingReadDep = Annotated[Principal, Security(_enrolling_caller, scopes=[KeyScope.ACCOUNT_READ])]
+EnrollingCallerDep = Annotated[Principal, Security(CallerRule(SESSION, enrolling=True))]
+EnrollingReadDep = Annotated[Principal, _key_with(KeyScope.ACCOUNT_READ, enrolling=True)]
 
 
 async def _admin(caller: CallerDep, resources: ResourcesDep) -> Principal:
@@ -139,9 +159,14 @@ async def _admin(caller: CallerDep, resources: ResourcesDep) -> Principal:
     return caller
 
 
+async def _admin_reader(caller: AdminReadDep, resources: ResourcesDep) -> Principal:
+    await resources.accounts.require_admin(caller)
+    return caller
+
+
 # A caller whose role in the store is admin: with a session, or for reading also with a key that has admin:read.
 AdminDep = Annotated[Principal, Depends(_admin)]
-AdminReaderDep = Annotated[Principal, Security(_admin, scopes=[KeyScope.ADMIN_READ])]
+AdminReaderDep = Annotated[Principal, Depends(_admin_reader)]
 
 
 async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:

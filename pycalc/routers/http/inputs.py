@@ -25,6 +25,8 @@ from pycalc.errors import (
 )
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.routers.http.audit import audit_refusal
+from pycalc.routers.http.connection import reads_body
+from pycalc.routers.http.deps import caller_rules
 from pycalc.routers.http.sentences import invalid_input
 
 JSON = "application/json"
@@ -59,29 +61,36 @@ class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
     It also refuses an If-Match with an ETag on methods other than GET, because resources that can be changed have no
-    ETag.
+    ETag. Before all this it authenticates the caller, so that a request without valid credentials is always a 401, and
+    its body is not read.
     """
 
     def get_route_handler(self) -> _Handler:
-        """Return a handler that checks the query, If-Match and the body, and then calls FastAPI's handler."""
+        """Return a handler that authenticates, checks query, If-Match and body, and then calls FastAPI's handler."""
         handle = super().get_route_handler()
+        rules = caller_rules(self.dependant)
         takes_body = self.body_field is not None
+        endpoint_reads = reads_body(self.endpoint)
         grant = _grants.get(self.endpoint)
         accepted = (JSON, FORM) if grant else (JSON,)
 
         async def handle_strictly(request: Request) -> Response:
+            for rule in rules:
+                await rule.authenticate(request.scope)
             if query := request.scope["query_string"]:
                 query_of(query)
             if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
                 raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
+            if endpoint_reads:
+                _require_media_type(request, JSON)
             if not takes_body:
                 return await handle(request)
-            if media_type_of(request):  # a wrong type is refused before the body is read
-                require_media_type(request, *accepted)
+            if _media_type_of(request):  # a wrong type is refused before the body is read
+                _require_media_type(request, *accepted)
             body = await request.body()
             if body:
-                require_media_type(request, *accepted)
-            if grant and media_type_of(request) == FORM:
+                _require_media_type(request, *accepted)
+            if grant and _media_type_of(request) == FORM:
                 return await _answer_form(request, body, grant, handle)
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
 
@@ -101,12 +110,12 @@ def query_of(query: bytes) -> dict[str, str]:
     return given
 
 
-def media_type_of(request: Request) -> str:
+def _media_type_of(request: Request) -> str:
     """Return the declared media type of a request's body, without parameters and in lower case; "" if there is none."""
     return ", ".join(request.headers.getlist("content-type")).partition(";")[0].strip().lower()
 
 
-def require_media_type(request: Request, *accepted: str) -> None:
+def _require_media_type(request: Request, *accepted: str) -> None:
     """Raise UnsupportedMediaType unless the body is uncompressed and declared to have one of the types ``accepted``.
 
     A body without Content-Type is refused, because it counts as application/octet-stream (RFC 9110 section 8.3).
@@ -114,7 +123,7 @@ def require_media_type(request: Request, *accepted: str) -> None:
     coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedCoding("The body is compressed: send it without Content-Encoding.", ("identity",))
-    given = media_type_of(request)
+    given = _media_type_of(request)
     if given not in accepted:
         found = "has no Content-Type" if not given else "is of a type that this route does not take"
         wanted = " or ".join(f"Content-Type: {name}" for name in accepted)

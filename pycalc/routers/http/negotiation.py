@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the relay and the consumer import this module, but no web f
     from starlette.types import Scope
 
 ANY = "*"  # in If-Match and If-None-Match: every representation
-_QVALUE = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
@@ -100,12 +100,16 @@ def _weights(header: str) -> Mapping[str, float]:
     weights = {}
     for member in header.split(","):
         name, *parameters = member.split(";")
-        weight = 1.0
+        weight: float | None = 1.0
         for parameter in reversed(parameters):  # the first "q" counts
             key, _, value = parameter.strip().partition("=")
             if key.strip().lower() == "q":
-                weight = float(value) if _QVALUE.fullmatch(value.strip()) else 0.0  # 0 for a malformed weight
-        weights[name.strip().lower()] = weight
+                # The RFC forbids numbers above 1 and more than three decimals, but their meaning is clear. It has no
+                # rule for other texts: their member is ignored, because 0 would refuse what the client names, and 1
+                # would prefer it to all others.
+                weight = min(1.0, float(value)) if _NUMBER.fullmatch(value.strip()) else None
+        if weight is not None:
+            weights[name.strip().lower()] = weight
     return weights
 
 

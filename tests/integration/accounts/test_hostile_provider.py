@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -235,6 +236,38 @@ async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
         await client.aclose()
     assert len(provider.requests) == 1
     assert b"pycalc_identity_provider_failures_total 1.0" in metrics.render()
+
+
+async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: HostileProvider) -> None:
+    """Concurrent and later sign-ins share one failed read of the keys; the next read is five seconds later.
+
+    Keys that are known stay usable. The five seconds also hold for an unknown key id.
+    """
+    good = provider.answers["/keys"]
+    provider.answers["/keys"] = lambda: (500, b"oops")
+    settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
+    now = [1_000.0]
+    client = Provider(settings, Metrics(), clock=lambda: now[0])
+
+    async def reads_after(*key_ids: str) -> tuple[list[bool], int]:
+        """Ask for keys at the same time; return which are unavailable, and the number of all reads so far."""
+        answers = await asyncio.gather(*map(client.key, key_ids), return_exceptions=True)
+        return [isinstance(answer, Unavailable) for answer in answers], provider.requests.count("/keys")
+
+    try:
+        assert await reads_after("one", "one", "two") == ([True] * 3, 1)
+        now[0] += 4.0
+        assert await reads_after("one") == ([True], 1)
+        now[0] += 1.0
+        assert await reads_after("one") == ([True], 2)
+        provider.answers["/keys"] = good
+        now[0] += 5.0
+        assert await reads_after("one", "one") == ([False, False], 3)
+        provider.answers["/keys"] = lambda: (500, b"oops")
+        now[0] += 5.0
+        assert await reads_after("two", "two", "one") == ([True, True, False], 4)
+    finally:
+        await client.aclose()
 
 
 async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:

@@ -217,7 +217,7 @@ async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.Asyn
     assert (await client.get("/fibonacci/10", params=[("key", key), ("key", key)])).status_code == 401
     assert (await client.get("/fibonacci/10", params=[("mod", "7"), ("mod", "8")])).status_code == 401
     repeated = await client.post("/evaluate", params=[("key", key), ("key", key)], json={"expression": "1"})
-    assert [error["pointer"] for error in repeated.json()["errors"]] == ["/key"]
+    assert repeated.status_code == 401
     narrow = await client.get("/secure-history", params={"key": key})
     assert (narrow.status_code, "history:read" in narrow.json()["detail"]) == (403, True)
 

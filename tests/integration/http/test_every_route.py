@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -126,6 +126,58 @@ async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx
             answer = await caller.request(method, target(template), params=[("a", "1"), ("a", "2")])
             assert answer.status_code == 422, template
             assert [error["pointer"] for error in answer.json()["errors"]] == ["/a"], template
+
+
+def routes_for_callers() -> Iterator[tuple[str, str]]:
+    """Yield method and path of each route that needs a credential: those of the document, and the MCP endpoint."""
+    for method, template, operation in operations():
+        if operation["security"] and {} not in operation["security"]:
+            yield method, target(template)
+    yield "POST", "/mcp"
+
+
+@pytest.mark.parametrize("credential", [{}, {"Authorization": "Bearer unknown"}], ids=["none", "bad"])
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?a=1&a=1", {}),
+        ("?limit=x", {}),
+        ("", {"If-Match": '"x"'}),
+        ("", {"Content-Type": "application/json"}),
+        ("", {"Content-Type": "text/plain"}),
+        ("", {}),
+    ],
+    ids=["repeated parameter", "bad parameter", "If-Match", "malformed JSON", "wrong type", "no type"],
+)
+async def test_without_a_valid_token_everything_is_401(
+    client: httpx.AsyncClient, credential: Mapping[str, str], query: str, headers: Mapping[str, str]
+) -> None:
+    """A request without a valid token gets 401, whatever else is wrong with it, and its body is not read."""
+    read = []
+
+    async def malformed() -> AsyncIterator[bytes]:
+        read.append(path)
+        yield b"{"
+
+    tested = [*routes_for_callers()]
+    assert len(tested) > 40
+    for method, path in tested:
+        answer = await client.request(method, path + query, headers={**headers, **credential}, content=malformed())
+        assert (answer.status_code, answer.json()["type"]) == (401, "/docs/problems#unauthorized"), (method, path)
+        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="pycalc"')
+    assert read == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_missing_scope_is_403_before_the_request_is_judged(client: httpx.AsyncClient, method: str) -> None:
+    """A key without the needed scope gets 403, even if the query, the type and the body are wrong too."""
+    await new_session(client)
+    key = (await client.post("/me/keys", json={"name": "narrow", "scopes": ["account:read"]})).json()["key"]
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/plain"}
+    for of_route, path in routes_for_callers():
+        if of_route == method and not path.startswith(("/me", "/mcp")):
+            answer = await client.request(method, f"{path}?a=1&a=1", headers=headers, content=b"{")
+            assert answer.status_code == 403, path
 
 
 async def test_head_has_the_header_fields_of_get(caller: httpx.AsyncClient) -> None:

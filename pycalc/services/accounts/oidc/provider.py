@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _MOST_BYTES = 262_144  # the largest response
-_RETRY_SECONDS = 5.0  # between two failing discoveries, and between two reads of the keys because of unknown key ids
+_RETRY_SECONDS = 5.0  # after a failed read, and between two reads of the keys because of unknown key ids
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 _log = get_logger(__name__)
@@ -103,17 +104,19 @@ class Provider:
         """Return the signing key with this id or, for None, the provider's only key.
 
         If there is no such key, or several keys have the id, the keys are read again, but at most every five seconds.
-        If this does not help, return None. Raises Unavailable if the keys can't be read.
+        If this does not help, return None. Raises Unavailable if the keys can't be read, and for five seconds after
+        that.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)
             if now < self._keys_until and (found or now < self._keys_again_at):
                 return found
-            status, document = await self._fetch("GET", (await self._endpoints_now())["jwks_uri"])
-            try:
-                self._keys = signing_keys(document)
-            except ValueError as error:
-                raise self._failed(f"{error} (status {status})") from error
+            with self._failing_fast():
+                status, document = await self._fetch("GET", (await self._endpoints_now())["jwks_uri"])
+                try:
+                    self._keys = signing_keys(document)
+                except ValueError as error:
+                    raise self._failed(f"{error} (status {status})") from error
             self._keys_until = self._clock() + self._fresh_seconds
             self._keys_again_at = self._clock() + _RETRY_SECONDS
             return self._known(key_id)
@@ -128,26 +131,34 @@ class Provider:
 
     async def _endpoints_now(self) -> dict[str, str]:
         """Return the provider's endpoints by name. The caller must hold the lock ``_reading``."""
-        now = self._clock()
-        if now < self._endpoints_until:
+        if self._clock() < self._endpoints_until:
             return self._endpoints
-        if now < self._failed_until:
-            raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
         issuer = self.settings.issuer
-        try:
+        with self._failing_fast():
             status, document = await self._fetch("GET", issuer.removesuffix("/") + _DISCOVERY)
             if status != 200 or document.get("issuer") != issuer:
                 raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
             endpoints = {name: document.get(name) for name in _ENDPOINTS}
             if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
                 raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
-        except Unavailable:
-            # Sign-ins that wait for the lock now fail at once instead of trying too.
-            self._failed_until = self._clock() + _RETRY_SECONDS
-            raise
         self._endpoints = {name: str(url) for name, url in endpoints.items()}
         self._endpoints_until = self._clock() + self._fresh_seconds
         return self._endpoints
+
+    @contextmanager
+    def _failing_fast(self) -> Iterator[None]:
+        """Return a context for a read of the discovery document or the keys.
+
+        For five seconds after a failed read, raise Unavailable instead, so that neither new sign-ins nor those that
+        wait for the lock read again.
+        """
+        if self._clock() < self._failed_until:
+            raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
+        try:
+            yield
+        except Unavailable:
+            self._failed_until = self._clock() + _RETRY_SECONDS
+            raise
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a response; raises Unavailable for any other response or none."""
