@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -105,10 +105,16 @@ class _ThreadQueue:
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
         self._clock = clock
+        self._turn = asyncio.Lock()
         self.entered = 0
 
-    async def run(self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
+    async def run(
+        self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT, *, in_turn: bool = False
+    ) -> T:
         """Run ``work`` in a thread and return its result. Work that has begun is never cancelled.
+
+        With ``in_turn``, work is handed to the threads only after all earlier work of this kind is done. So other work
+        waits for one piece of it at most.
 
         Raises StoreUnavailable if the queue is closed, if ``limit`` functions are running or waiting, or if the work
         has waited for longer than ``longest_wait`` seconds when its turn comes.
@@ -117,29 +123,41 @@ class _ThreadQueue:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
-        def in_time() -> T:
+        def require_time() -> None:
             if self._clock() > latest:
                 raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
+
+        def in_time() -> T:
+            require_time()
             return work()
 
         self.entered += 1  # before the work can begin
         try:
-            try:
-                future = self._threads.submit(in_time)
-            except RuntimeError as error:
-                raise StoreUnavailable("The database is closed.") from error
-            return await asyncio.wrap_future(future)
+            async with self._turn if in_turn else nullcontext():
+                require_time()  # late work must not take the time of the work behind it
+                try:
+                    future = self._threads.submit(in_time)
+                except RuntimeError as error:
+                    raise StoreUnavailable("The database is closed.") from error
+                return await asyncio.wrap_future(future)
         finally:
             self.entered -= 1
 
-    async def transact(self, work: Callable[[Connection], T], limit: int, longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in a transaction of its own. The limits and errors are those of ``run``."""
+    async def transact(
+        self,
+        work: Callable[[Connection], T],
+        limit: int,
+        longest_wait: float = _LONGEST_WAIT,
+        *,
+        in_turn: bool = False,
+    ) -> T:
+        """Run ``work`` in a transaction of its own. The parameters and errors are those of ``run``."""
 
         def transaction() -> T:
             with _mapped(self._path), self._engine.begin() as connection:
                 return work(connection)
 
-        return await self.run(transaction, limit, longest_wait)
+        return await self.run(transaction, limit, longest_wait, in_turn=in_turn)
 
     def close(self) -> None:
         """Finish the running and waiting functions, stop the threads and close their connections."""
@@ -251,7 +269,8 @@ class SqliteDatabase:
         return await self._queues["reserved"].transact(work, _WAITING_RESERVED)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        return await self._queues["write"].transact(work, _WAITING_UNITS)
+        # A flood of these must not delay the recorder, whose rows every calculation waits for.
+        return await self._queues["write"].transact(work, _WAITING_UNITS, in_turn=True)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import datetime
 from io import StringIO
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,7 +18,9 @@ from pycalc.models.times import timestamp
 
 AuditOutcome = Literal["done", "refused"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins with one of these is a formula to a spreadsheet
+# Where a spreadsheet sees a formula: at a sign with which a cell, or a line of a cell, begins. In some languages a
+# semicolon separates cells. East Asian editions accept full-width signs too.
+_FORMULA = re.compile("(^|[;\t\r\n])(?=[-=+@\uff1d\uff0b\uff0d\uff20])")
 
 
 class AuditEntry(NamedTuple):
@@ -90,9 +93,11 @@ AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 def encode_entry_csv(entry: AuditEntry) -> str:
     """Return an entry as a line of CSV (RFC 4180), in which no text is a formula to a spreadsheet.
 
-    An apostrophe precedes a text that begins as a formula does, because strangers choose some of the logged names.
+    An apostrophe precedes what would begin a formula, because strangers choose some of the logged names. Semicolons in
+    the details are escaped in JSON, because they separate cells in some languages.
     """
-    cells = [f"'{text}" if text and text.startswith(_FORMULA) else text for text in entry[2:]]
+    texts = [text and _FORMULA.sub(r"\1'", text) for text in entry[2:-1]]
+    details = entry.details.replace(";", "\\u003b")
     line = StringIO()
-    csv.writer(line).writerow([text_of_id(entry.id), timestamp(entry.created_ms), *cells])
+    csv.writer(line).writerow([text_of_id(entry.id), timestamp(entry.created_ms), *texts, details])
     return line.getvalue()

@@ -35,10 +35,10 @@ from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
 # A natural number above 0, in the forms of NATURAL.
 _POSITIVE = (
-    "^(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
-    "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)$"
+    "(?:0[xX](?:0_?)*[1-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB](?:0_?)*1(?:_?[01])*|"
+    "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)"
 )
-_FORMS = {"natural": NATURAL, "integer": INTEGER, "rational": RATIONAL}
+_FORMS = {"natural": NATURAL.pattern, "positive": _POSITIVE, "integer": INTEGER.pattern, "rational": RATIONAL.pattern}
 
 
 class _Segment(Convertor[str]):
@@ -96,12 +96,12 @@ def _documented(operation: Operation[Any]) -> Any:
 
     parameters = []
     for operand in operation.parameters:
-        limits: Any = {"max_length": operand.longest, "pattern": f"^{_FORMS[operand.kind].pattern}$"}
+        limits: Any = {"max_length": operand.longest, "pattern": f"^{_FORMS[operand.kind]}$"}
         path = Annotated[str, Path(description=operand.description, examples=[operand.example], **limits)]
         parameters.append(parameter(operand.name, path))
     if isinstance(operation, Modular):
         described = "the result modulo this whole number, for operands far beyond what could be written out"
-        limits = {"max_length": MAX_LITERAL, "pattern": _POSITIVE}
+        limits = {"max_length": MAX_LITERAL, "pattern": f"^{_POSITIVE}$"}
         modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
         parameters.append(parameter("mod", modulus, None))
     if isinstance(operation, Summarisable):

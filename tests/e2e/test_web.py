@@ -393,6 +393,7 @@ def test_a_reset_link_sets_a_new_password(browser: Browser, tmp_path: Path) -> N
         page = browser.new_page(base_url=own.url)
         page.goto(made["link"])
         field = page.get_by_label("New password", exact=True)
+        expect(field).to_be_focused()
         field.fill("password")
         page.get_by_role("button", name="Set the password").click()
         expect(field).to_have_accessible_description(re.compile("too easy to guess"))

@@ -10,6 +10,7 @@ import re
 import pytest
 from pydantic import TypeAdapter
 
+from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, encode_entry_csv
 from pycalc.models.events import CloudEvent, event_of
 from pycalc.models.history import CSV_HEADER, HistoryItem, HistoryRow, encode_csv, encode_item
 from pycalc.models.ids import text_of_id
@@ -117,6 +118,37 @@ def test_no_cell_is_a_formula(row: HistoryRow) -> None:
     (cells,) = csv.reader(io.StringIO(encode_csv(row), newline=""), strict=True)
     assert not [text for text in cells if text.startswith(("=", "+", "@", "\t", "\r"))]
     assert all(re.fullmatch(r"-[0-9]+([./][0-9]+)?(e-?[0-9]+)?", text) for text in cells if text.startswith("-"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "cell"),
+    [
+        ("ada", "ada"),
+        ("ada;bob", "ada;bob"),
+        ("=1+1", "'=1+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "\t'=1"),
+        ("\uff1d1+1", "'\uff1d1+1"),  # full-width signs begin formulas in East Asian editions
+        ("a;=1+1;b", "a;'=1+1;b"),  # some languages separate cells by semicolons
+        ("a\r\n+1", "a\r\n'+1"),
+    ],
+)
+def test_a_name_in_the_audit_log_is_no_formula(subject: str, cell: str) -> None:
+    """An apostrophe precedes what a spreadsheet would take for the beginning of a formula, in any language."""
+    entry = AuditEntry(b"\x01" * 16, 0, "login refused", None, subject, None, "refused", "{}")
+    (cells,) = csv.reader(io.StringIO(encode_entry_csv(entry), newline=""), strict=True)
+    assert dict(zip(AUDIT_CSV_HEADER.removesuffix("\r\n").split(","), cells, strict=True))["subject"] == cell
+
+
+def test_the_details_in_the_audit_log_are_one_cell_of_json_in_any_language() -> None:
+    """A semicolon in the details, which separates cells in some languages, is escaped as JSON allows."""
+    details = {"name": "a;=1+1;b"}
+    entry = AuditEntry(b"\x01" * 16, 0, "key created", "ada", "ada", None, "done", json.dumps(details))
+    line = encode_entry_csv(entry)
+    assert ";" not in line
+    (cells,) = csv.reader(io.StringIO(line, newline=""), strict=True)
+    assert json.loads(cells[-1]) == details
 
 
 def test_an_event_is_a_cloud_event_around_the_item() -> None:

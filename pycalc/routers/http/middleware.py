@@ -24,7 +24,7 @@ from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
 from pycalc.routers.http.openapi import complete
-from pycalc.routers.http.problem_types import STATUS, problem_body, quoted
+from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
 from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
@@ -175,7 +175,7 @@ class Application(FastAPI):
             return None
         resources.metrics.requests_refused.labels("overload").inc()
         resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
-        content = to_json(problem_body(_OVERLOAD, quoted(path))) if scope["method"] == "GET" else b""
+        content = to_json(problem_body(_OVERLOAD, instance_of(scope))) if scope["method"] == "GET" else b""
         return _OVERLOAD_START, {"type": "http.response.body", "body": content}
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
+from starlette.types import Scope
 from structlog import get_logger
 
 from pycalc import errors
@@ -136,6 +138,7 @@ _PATHS = {
     "computation-timeout": "/primorial/300000000",
 }
 _PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
+_ESCAPED_SLASH = re.compile(b"%2[fF]")
 
 _log = get_logger(__name__)
 
@@ -162,13 +165,23 @@ def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def quoted(path: str) -> str:
-    """Return a request's path, cut to MAX_ECHO characters, as a URI reference for ``instance``.
+def path_of(scope: Scope) -> str:
+    """Return a request's path, cut to MAX_ECHO characters, with the escapes that RFC 3986 requires.
+
+    An escaped slash stays escaped, because it separates no segments.
+    """
+    path = (scope.get("raw_path") or quote(scope["path"]).encode())[:MAX_ECHO]
+    parts = (unquote_to_bytes(part).decode(errors="replace") for part in _ESCAPED_SLASH.split(path))
+    return "%2F".join(quote(part, safe=_PATH_CHARACTERS) for part in parts) or "/"
+
+
+def instance_of(scope: Scope) -> str:
+    """Return a request's path as a URI reference for ``instance``.
 
     ``/.`` precedes a path that begins with two slashes, because its first segment would be a host (RFC 3986 §4.2).
     """
-    reference = quote(path[:MAX_ECHO], safe=_PATH_CHARACTERS) or "/"
-    return "/." + reference if reference.startswith("//") else reference
+    path = path_of(scope)
+    return "/." + path if path.startswith("//") else path
 
 
 def body_of(slug: str, title: str, detail: str, instance: str, **members: object) -> dict[str, object]:

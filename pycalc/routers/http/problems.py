@@ -17,7 +17,7 @@ from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.problem_types import FRAMEWORK, MAX_ECHO, STATUS, body_of, problem_body, quoted
+from pycalc.routers.http.problem_types import FRAMEWORK, MAX_ECHO, STATUS, body_of, instance_of, path_of, problem_body
 from pycalc.routers.http.sentences import invalid_input
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
@@ -29,7 +29,7 @@ _log = get_logger(__name__)
 def _problem(
     request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
-    body = body_of(slug, title, detail, quoted(request.scope["path"]), **members)
+    body = body_of(slug, title, detail, instance_of(request.scope), **members)
     return Response(to_json(body), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
 
 
@@ -57,7 +57,7 @@ async def _expected(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
-    body = problem_body(error, quoted(request.scope["path"]))
+    body = problem_body(error, instance_of(request.scope))
     status = STATUS[error.code]
     if status in AUDITED:
         audit_refusal(request.scope, status, error.detail)
@@ -90,10 +90,11 @@ async def _framework_error(request: Request, error: Exception) -> Response:
         return _problem(request, "validation-error", errors.InvalidInput.title, detail, None, **members)
     if error.status_code == 404:
         detail = "There is no such path."
-        without_empty_segments = "/" + "/".join(filter(None, path.split("/")))
-        differs = path not in ("", without_empty_segments) and len(without_empty_segments) <= MAX_ECHO
+        asked = path_of(request.scope)
+        without_empty_segments = "/" + "/".join(filter(None, asked.split("/")))
+        differs = asked != without_empty_segments and len(path) <= MAX_ECHO
         if differs and _matches(request, without_empty_segments, "GET"):
-            detail += f" Did you mean {quoted(without_empty_segments)}?"
+            detail += f" Did you mean {without_empty_segments}?"
         return _problem(request, "not-found", errors.NotFound.title, detail)
     if error.status_code == 405:
         methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]

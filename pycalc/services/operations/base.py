@@ -14,7 +14,7 @@ from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import Ends, digits_residue
 
-Kind = Literal["natural", "integer", "rational", "expression"]
+Kind = Literal["natural", "positive", "integer", "rational", "expression"]
 View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 T = TypeVar("T")

@@ -26,8 +26,9 @@ class IntegerOperation(Operation[Integers]):
 
     def parse(self, raw: Mapping[str, str]) -> Integers:
         def value(operand: Parameter) -> int:
-            read = parse_natural if operand.kind == "natural" else parse_integer
-            return read(raw, operand.name, most=operand.longest)
+            if operand.kind == "integer":
+                return parse_integer(raw, operand.name, operand.longest)
+            return parse_natural(raw, operand.name, int(operand.kind == "positive"), operand.longest)
 
         args = tuple(parse_all(self.parameters, value))
         self.check(args)

@@ -265,13 +265,17 @@ def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, pat
     [
         ("iroot/-4/2", "domain-error", "k must be odd"),
         ("iroot/4/0", "validation-error", "k must be a whole number of 1 or more"),
-        ("iroot/4/-1", "validation-error", "k must be a whole number of 0 or more"),
+        ("iroot/4/-1", "validation-error", "k must be a whole number of 1 or more"),
+        ("modinverse/4/0", "validation-error", "m must be a whole number of 1 or more, such as 12, 1e6 or 0xFF."),
+        ("modinverse/4/-1", "validation-error", "m must be a whole number of 1 or more, such as 12, 1e6 or 0xFF."),
         ("iroot/-2/1e18", "domain-error", "k must be odd"),
         ("iroot/-2/1000000000000000001", "result-too-large", "more than 25,000,000 digits"),
     ],
 )
-def test_a_root_that_is_not_served_is_refused(client: httpx.Client, path: str, kind: str, sentence: str) -> None:
-    """A root that does not exist, has an invalid degree or has too large a remainder gets 422 with the reason."""
+def test_a_root_or_an_inverse_that_is_not_served_is_refused(
+    client: httpx.Client, path: str, kind: str, sentence: str
+) -> None:
+    """A root that does not exist, an invalid degree or modulus, and too large a remainder get 422 with the reason."""
     answer = client.get(f"/{path}")
     assert (answer.status_code, answer.json()["type"]) == (422, f"/docs/problems#{kind}")
     assert sentence in answer.json()["detail"]

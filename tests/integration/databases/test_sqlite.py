@@ -141,6 +141,24 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
     await asyncio.gather(*units, return_exceptions=True)
 
 
+async def test_the_recorder_waits_for_one_unit_of_work(database: Database) -> None:
+    """Rows of the history are written right after the unit that is running, before the units that wait."""
+    begun, release = threading.Event(), threading.Event()
+
+    def rows_before(connection: Connection) -> object:
+        begun.set()
+        release.wait(10)
+        return connection.exec_driver_sql("SELECT count(*) FROM history").scalar()
+
+    units = [asyncio.create_task(database.write(rows_before)) for _ in range(20)]
+    await until(begun.is_set, "the first has begun")
+    recording = asyncio.create_task(SqlHistoryStore(database).append([history_row()]))
+    await until(lambda: database.queue_lengths()["write"] == 21, "the rows are in the queue")
+    release.set()
+    await recording
+    assert await asyncio.gather(*units) == [0, *[1] * 19]
+
+
 async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
     """A write that waits for over a second behind a long write raises StoreUnavailable, and is never carried out."""
     moment = 1_000.0

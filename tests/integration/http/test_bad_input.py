@@ -261,10 +261,28 @@ def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -
     assert reply.json()["digits"] == gmpy2.mpz(digits).digits()
 
 
-def test_instance_is_the_path_as_a_uri_reference(server: Server, person: Person) -> None:
-    """``instance`` is the request's path, escaped as RFC 3986 requires."""
-    reply = exchange(server.port, "GET", "/fibonacci/5%0A%3C%C3%A9", person.headers)
-    assert reply.json()["instance"] == "/fibonacci/5%0A%3C%C3%A9"
+@pytest.mark.parametrize(
+    ("target", "instance"),
+    [
+        ("/fibonacci/5%0A%3C%C3%A9", "/fibonacci/5%0A%3C%C3%A9"),
+        ("/fibonacci/%zz%ff", "/fibonacci/%25zz%EF%BF%BD"),
+        ("/pow/1%2F0/2", "/pow/1%2F0/2"),
+        ("/pow/1%2f0/2?mod=7", "/pow/1%2F0/2"),
+        ("/pow/1%2F2", "/pow/1%2F2"),
+        ("/users/a%2Fb", "/users/a%2Fb"),
+        ("/%2Fevil.example/", "/%2Fevil.example/"),
+    ],
+)
+def test_instance_is_the_path_as_a_uri_reference(server: Server, person: Person, target: str, instance: str) -> None:
+    """``instance`` is the request's path, escaped as RFC 3986 requires; an escaped slash separates no segments."""
+    assert exchange(server.port, "GET", target, person.headers).json()["instance"] == instance
+
+
+def test_a_suggested_path_keeps_its_escapes(server: Server, person: Person) -> None:
+    """The path that a 404 suggests can be requested as it is."""
+    reply = exchange(server.port, "GET", "/pow/2%2F3//5/", person.headers)
+    assert reply.json()["detail"] == "There is no such path. Did you mean /pow/2%2F3/5?"
+    assert exchange(server.port, "GET", "/pow/2%2F3/5", person.headers).json()["result"] == "32/243"
 
 
 def test_bytes_that_are_not_http_are_refused_before_the_application(server: Server, person: Person) -> None:

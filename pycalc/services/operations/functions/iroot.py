@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pycalc.errors import DomainError, FieldProblem, InvalidInput
+from pycalc.errors import DomainError
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -29,14 +29,12 @@ class IntegerRootOperation(IntegerOperation):
     )
     parameters = (
         Parameter("n", "integer", "The number to take the root of.", "1000003", LONGEST_OPERAND),
-        Parameter("k", "natural", "The degree of the root, from 1; odd for a negative n.", "3"),
+        Parameter("k", "positive", "The degree of the root; odd for a negative n.", "3"),
     )
     numeric = False
 
     def check(self, args: Integers) -> None:
         n, k = args
-        if k < 1:
-            raise InvalidInput.of(FieldProblem("/k", "k must be a whole number of 1 or more, such as 2 or 3."))
         if n < 0 and k % 2 == 0:
             raise DomainError("A negative n has no real root of an even degree: k must be odd.")
 

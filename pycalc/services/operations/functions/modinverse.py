@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycalc.errors import DomainError, FieldProblem, InvalidInput
+from pycalc.errors import DomainError
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.divisors import gcd_seconds, text_seconds
@@ -20,12 +20,8 @@ class ModularInverse(IntegerOperation):
     description = "The x from 0 to m - 1 for which a times x leaves the remainder 1 when divided by m; 0 for m = 1."
     parameters = (
         Parameter("a", "integer", "The number to invert.", "3", LONGEST_OPERAND),
-        Parameter("m", "natural", "The modulus, from 1.", "11", LONGEST_OPERAND),
+        Parameter("m", "positive", "The modulus.", "11", LONGEST_OPERAND),
     )
-
-    def check(self, args: Integers) -> None:
-        if args[1] < 1:
-            raise InvalidInput.of(FieldProblem("/m", "m must be a whole number of 1 or more, in the digits 0-9."))
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         bits = args[1].bit_length()

@@ -5,21 +5,26 @@ import { t } from "../app.js";
 import { useElementId } from "./ids.js";
 
 /**
- * A modal dialog, open as long as it is rendered. With `side` it is a drawer at the edge of the page.
+ * A modal dialog, open as long as it is rendered. With `side` it is a drawer at the edge of the page. The focus is at first on
+ * the element with `autofocus`, without one on the heading.
  * @param {{title: string, onClose: () => void, side?: boolean, children?: any}} props
  */
 export function Dialog({ title, onClose, side = false, children }) {
   const place = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const heading = useRef(/** @type {HTMLElement | null} */ (null));
+  const closing = useRef(/** @type {HTMLElement | null} */ (null));
   const id = useElementId();
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     place.current?.showModal();
+    // A second Enter from the form before must not close what is shown only once.
+    if (document.activeElement === closing.current) heading.current?.focus();
     return () => before?.focus();
   }, []);
   const outside = (/** @type {MouseEvent} */ event) => { if (event.target === place.current) place.current?.close(); };
   return html`<dialog ref=${place} class=${side ? "drawer" : ""} aria-labelledby=${id} onClose=${onClose} onMouseDown=${outside}>
-    <div class="dialog-body"><div class="row"><h2 id=${id}>${title}</h2><span class="spring"></span>
-      <button type="button" class="quiet" aria-label=${t("app.close")} onClick=${() => place.current?.close()}>✕</button></div>
+    <div class="dialog-body"><div class="row"><h2 id=${id} ref=${heading} tabindex="-1">${title}</h2><span class="spring"></span>
+      <button ref=${closing} type="button" class="quiet" aria-label=${t("app.close")} onClick=${() => place.current?.close()}>✕</button></div>
     ${children}</div></dialog>`;
 }
 

@@ -82,6 +82,6 @@ export function openReset(token) {
     return html`<${Dialog} title=${t("reset.title")} onClose=${() => close(false)}>
       <${Form} submit=${submit} action=${t("reset.action")}>${(/** @type {any} */ errors) => html`
         <${PasswordField} name="new_password" label=${t("reset.password")} error=${errors.new_password} hint=${t("reset.hint")}
-          autocomplete="new-password" />`}<//><//>`;
+          autocomplete="new-password" autofocus />`}<//><//>`;
   });
 }
