@@ -285,6 +285,40 @@ async def test_a_batch_is_kept_while_the_database_is_away() -> None:
     await consumer.aclose()
 
 
+class QuietStream(RememberingStream):
+    """A stream without messages, which cannot be joined during an outage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outage = True
+
+    async def receive(self) -> MessageBatch:
+        await asyncio.sleep(1)
+        return MessageBatch([], None)
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        if self.outage:
+            raise StreamUnavailable("The broker does not answer.")
+        yield self
+
+
+@in_virtual_time
+async def test_an_outage_is_over_although_no_event_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ping fails during an outage of the broker, and succeeds 40 s after the last failure without any event."""
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest backoff
+    stream, metrics = QuietStream(), Metrics()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), metrics)
+    await until(lambda: failures_of(metrics) > 20, "joining was tried many times", step=0.1)
+    assert not await well(consumer)
+    stream.outage = False
+    await asyncio.sleep(39)
+    assert not await well(consumer)
+    await asyncio.sleep(1)
+    assert await well(consumer)
+    await consumer.aclose()
+
+
 class HangingMember:
     """A consumer whose commits to the broker hang."""
 
