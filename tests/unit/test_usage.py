@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import time_ns
@@ -66,6 +67,19 @@ def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
     """An event that is malformed, or has values that no total can hold, raises ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         use_of(bad)
+
+
+@pytest.mark.parametrize("elapsed_ms", ["x" * 100_000, [0] * 100_000], ids=["a text", "a list"])
+def test_an_event_without_a_number_takes_little_memory(elapsed_ms: object) -> None:
+    """An event whose time is a long text or list is refused without a thousandfold copy of it."""
+    bad = event(elapsed_ms=elapsed_ms)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="not an event of a calculation"):
+            use_of(bad)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_last_day_is_counted() -> None:
