@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Connection, insert, text
@@ -234,6 +234,16 @@ class TestHistory:
             await history.append([*(history_row(n) for n in range(300)), known])
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
+
+    @pytest.mark.parametrize("changes", [{"input": "\ud800"}, {"elapsed_us": 2**63}], ids=["no UTF-8", "65 bits"])
+    async def test_a_value_that_no_database_can_store_is_rejected(
+        self, history: SqlHistoryStore, outbox: SqlOutboxStore, changes: dict[str, Any]
+    ) -> None:
+        """A lone surrogate or an integer beyond 64 bits raises RowsRejected, and no row of its batch is stored."""
+        with pytest.raises(RowsRejected):
+            await history.append([history_row(), history_row()._replace(**changes)])
+        assert await history.page(ALL, None, 10) == []
+        assert await outbox.backlog() == 0
 
     async def test_after_a_batch_that_can_not_be_stored_others_can(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
