@@ -235,11 +235,11 @@ class TestHistory:
         assert await history.page(ALL, None, 10) == [known]
         assert await outbox.backlog() == 1
 
-    @pytest.mark.parametrize("changes", [{"input": "\ud800"}, {"elapsed_us": 2**63}], ids=["no UTF-8", "65 bits"])
+    @pytest.mark.parametrize("changes", [{"input": "\ud800"}, {"elapsed_us": 2**63}], ids=["no UTF-8", "64 bits"])
     async def test_a_value_that_no_database_can_store_is_rejected(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore, changes: dict[str, Any]
     ) -> None:
-        """A lone surrogate or an integer beyond 64 bits raises RowsRejected, and no row of its batch is stored."""
+        """A lone surrogate or an integer beyond 63 bits raises RowsRejected, and no row of its batch is stored."""
         with pytest.raises(RowsRejected):
             await history.append([history_row(), history_row()._replace(**changes)])
         assert await history.page(ALL, None, 10) == []
