@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, text, true
+from sqlalchemy import Connection, Select, delete, exists, func, select, text, true
 
 from pycalc.db.base import HistoryFilter, RowSize
 from pycalc.db.sql_store import SqlStore
@@ -63,8 +63,8 @@ def _ids(connection: Connection, query: Select[Any]) -> Sequence[bytes]:
     return connection.scalars(query).all()
 
 
-# The ids of calculations whose events are dead letters: an event has the id of its calculation.
-_dead = select(dead_letters.c.event_id).where(dead_letters.c.event_id.is_not(None))
+# Whether the calculation's event is a dead letter: an event has the id of its calculation.
+_dead = exists().where(dead_letters.c.event_id == history.c.id)
 _characters = (
     func.length(history.c.input) + func.coalesce(func.length(history.c.result), 0) + func.length(history.c.digits)
 )
@@ -132,7 +132,7 @@ class SqlHistoryStore(SqlStore):
         waiting = select(outbox.c.history_id).where(outbox.c.history_id < before).order_by(outbox.c.history_id).limit(1)
         bound = func.coalesce(waiting.scalar_subquery(), before)
         mine = true() if user_id is None else history.c.user_id == user_id
-        prunable = select(history.c.id).where(mine & history.c.id.not_in(_dead)).order_by(history.c.id)
+        prunable = select(history.c.id).where(mine & ~_dead).order_by(history.c.id)
         oldest = prunable.where(history.c.id < bound).limit(limit)
         chosen = partial(_ids, query=oldest)
 
