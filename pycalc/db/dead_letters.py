@@ -32,7 +32,7 @@ class SqlDeadLetterStore(SqlStore):
         def work(connection: Connection) -> bool:
             numbered = dead_letters.c.number == number
             recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
-            # A concurrent prune of the history skips locked rows, so that the outbox entry keeps its row.
+            # The lock waits for a concurrent prune of the row, so that no outbox entry is without its row.
             event_id = connection.scalar(recorded.with_for_update(of=history))
             if event_id is None:
                 return False

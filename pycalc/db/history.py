@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, select, text, true
+from sqlalchemy import Connection, Select, delete, exists, func, select, text, true
 
 from pycalc.db.base import HistoryFilter, RowSize
 from pycalc.db.sql_store import SqlStore
@@ -57,8 +59,12 @@ def _rows(
     return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
 
 
-# The ids of calculations whose events are dead letters: an event has the id of its calculation.
-_dead = select(dead_letters.c.event_id).where(dead_letters.c.event_id.is_not(None))
+def _ids(connection: Connection, query: Select[Any]) -> Sequence[bytes]:
+    return connection.scalars(query).all()
+
+
+# Whether the calculation's event is a dead letter: an event has the id of its calculation.
+_dead = exists().where(dead_letters.c.event_id == history.c.id)
 _characters = (
     func.length(history.c.input) + func.coalesce(func.length(history.c.result), 0) + func.length(history.c.digits)
 )
@@ -120,26 +126,25 @@ class SqlHistoryStore(SqlStore):
         return await self._database.read(lambda connection: [RowSize(*row) for row in connection.execute(query)])
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
-        # The outbox has no index by history id, and other writers wait for the transaction that deletes. So the whole
-        # outbox is read before that transaction, and only entries added since are read within it.
-        # PostgreSQL before 18 has no min() of bytes.
-        lowest = select(outbox.c.history_id).order_by(outbox.c.history_id).limit(1).scalar_subquery()
-        waiting = select(lowest, select(func.max(outbox.c.seq)).scalar_subquery())
-        first, newest = await self._database.read(lambda connection: connection.execute(waiting).one())
-        bound = before if first is None else min(before, first)
-        requeued = select(outbox.c.history_id).where(outbox.c.seq > (newest or 0))
+        # The outbox has no index by history id, and other writers wait for the transaction that deletes. So the rows
+        # are chosen before it. One statement reads outbox and dead letters, so that it sees an event that is requeued
+        # meanwhile either as a dead letter or in the outbox. PostgreSQL before 18 has no min() of bytes.
+        waiting = select(outbox.c.history_id).where(outbox.c.history_id < before).order_by(outbox.c.history_id).limit(1)
+        bound = func.coalesce(waiting.scalar_subquery(), before)
         mine = true() if user_id is None else history.c.user_id == user_id
+        prunable = select(history.c.id).where(mine & ~_dead).order_by(history.c.id)
+        oldest = prunable.where(history.c.id < bound).limit(limit)
+        chosen = partial(_ids, query=oldest)
 
-        def work(connection: Connection) -> int:
-            oldest = (
-                select(history.c.id)
-                .where((history.c.id < bound) & mine & history.c.id.not_in(_dead) & history.c.id.not_in(requeued))
-                .order_by(history.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)  # concurrent prunes delete different rows
-            )
-            ids = connection.scalars(oldest).all()
-            connection.execute(delete(history).where(history.c.id.in_(ids)))
-            return len(ids)
+        def work(connection: Connection, ids: Sequence[bytes]) -> int:
+            # Another process may delete the same rows, or dead-letter an event.
+            left = _ids(connection, prunable.where(history.c.id.in_(ids)).with_for_update())
+            connection.execute(delete(history).where(history.c.id.in_(left)))
+            return len(left)
 
-        return await self._database.write(work)
+        tried: Sequence[bytes] = ()
+        while (ids := await self._database.read(chosen)) and ids != tried:
+            if gone := await self._database.write(partial(work, ids=ids)):
+                return gone
+            tried = ids  # all were deleted by another process: choose others
+        return 0

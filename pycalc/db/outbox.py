@@ -36,10 +36,12 @@ _PENDING = {
     "postgresql": _pending("coalesce(json_agg({})::text, '[]')", "encode({}, 'hex')"),
 }
 _REMOVE = text("DELETE FROM outbox WHERE seq BETWEEN :first AND :last")
-# The lease uses the database's clock, because the clocks of the processes may differ.
+# The lease uses the database's clock, because the clocks of the processes may differ. A lease that ends too far ahead
+# counts as expired: the clock was set back, by a failover for example, and nobody renews the lease.
 _HOLD = text("""
-UPDATE leases SET owner = :owner, until_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + :lasting
-WHERE name = 'relay' AND (owner = :owner OR until_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+UPDATE leases SET owner = :owner, until_ms = now_ms + :lasting
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms) AS clock
+WHERE name = 'relay' AND (owner = :owner OR until_ms NOT BETWEEN now_ms AND now_ms + 2 * :lasting)
 """)
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
 

@@ -303,7 +303,7 @@ class SqliteDatabase:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for statement in statements:
                     self._connection.execute(*statement)
-        except (sqlite3.IntegrityError, sqlite3.DataError) as error:
+        except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
             raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             raise unavailable(str(self._path), error) from error

@@ -209,7 +209,9 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # the number of a deleted dead letter is never given again
 )
+Index(None, dead_letters.c.event_id)
 
 leases = Table(
     "leases",

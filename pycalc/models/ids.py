@@ -33,8 +33,7 @@ class IdSource:
         ``report_ahead`` is called for each ignored id, with the seconds by which the id is ahead of the clock.
         """
         self._ms = 0 if newest is None else unix_ms_of_id(newest) + 1
-        self._counter = 0
-        self._tail = 0
+        self._start_counter()  # at random here too, because other processes may continue from the same id
         self._report_ahead = report_ahead
         self._furthest_ms = 0
         self._require_near(now_ms())
@@ -58,8 +57,7 @@ class IdSource:
             self._require_near(now)
         if now > self._ms:
             self._ms = now
-            seed = _random.getrandbits(_COUNTER_BITS - 1 + _TAIL_BITS)  # top bit clear: room to count up
-            self._counter, self._tail = seed >> _TAIL_BITS, seed & 0xFFFFFFFF
+            self._start_counter()
         fixed = self._ms << 80 | 0x7 << 76 | 0b10 << 62 | self._tail
         first = self._counter + 1
         self._counter += count
@@ -67,6 +65,10 @@ class IdSource:
             (fixed | counter >> 30 << 64 | (counter & 0x3FFFFFFF) << _TAIL_BITS).to_bytes(16)
             for counter in range(first, first + count)
         ]
+
+    def _start_counter(self) -> None:
+        seed = _random.getrandbits(_COUNTER_BITS - 1 + _TAIL_BITS)  # top bit clear: room to count up
+        self._counter, self._tail = seed >> _TAIL_BITS, seed & 0xFFFFFFFF
 
     def _require_near(self, now_ms: int) -> None:
         """If the last id is over AHEAD_MS ahead of the clock, report and ignore it."""

@@ -102,11 +102,14 @@ def use_of(event: Event) -> Use:
         return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)
     try:
         item = json.loads(event.content)["data"]
-        digits, elapsed_us = int(item["digits"]), round(item["elapsed_ms"] * 1000)
+        digits, elapsed_ms = int(item["digits"]), item["elapsed_ms"]
+        if not isinstance(elapsed_ms, int | float):  # a thousand times a long text or list would fill the memory
+            raise TypeError("elapsed_ms is not a number")
         if "created_at" in item:
             day = day_of(date.fromisoformat(item["created_at"][:10]))
         if item.get("sha256", "") is None:
             digits = _at_ends(digits, item["leading"], item["trailing"])
+        elapsed_us = round(elapsed_ms * 1000)
         use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event of a calculation: {error!r}") from error

@@ -82,6 +82,7 @@ class Recording(NamedTuple):
     poller: HistoryPoller
     retention: Retention
     pings: Pings
+    wake_relay: Callable[[], None]  # does nothing if this process has no relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +229,12 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
         )
     )
 
-    def committed(rows: Sequence[HistoryRow]) -> None:
+    def wake_relay() -> None:
         if relay is not None:
             relay.wake()
+
+    def committed(rows: Sequence[HistoryRow]) -> None:
+        wake_relay()
         poller.wake()
         retention.recorded(rows)
 
@@ -242,7 +246,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
-    return Recording(recorder, poller, retention, pings)
+    return Recording(recorder, poller, retention, pings, wake_relay)
 
 
 async def _require_clock(ids: IdSource) -> None:
@@ -262,7 +266,7 @@ def _services(
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
     database, users, history, ids, cache, shared, stream = backends
-    recorder, poller, _, pings = recording
+    recorder, poller, _, pings, wake_relay = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
     computer = Computer(
@@ -305,7 +309,7 @@ def _services(
         refusal_log=RefusalLog(metrics, audit),
         audit=AuditReader(SqlAuditStore(database)),
         account_list=AccountList(SqlUserListStore(database)),
-        dead_letters=DeadLetters(SqlDeadLetterStore(database), audit),
+        dead_letters=DeadLetters(SqlDeadLetterStore(database), audit, wake_relay),
         instances=InstanceList(SqlInstanceStore(database)),
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),

@@ -111,6 +111,16 @@ class TestDeadLetters:
         assert [entry.row for entry in await outbox.pending(10)] == [rows[0], rows[2], rows[1]]
         assert not await letters.requeue(put.number)
 
+    async def test_a_number_is_never_given_again(self, database: Database) -> None:
+        """The number of a discarded dead letter is not given again, so a repeated request hits no other one."""
+        letters = SqlDeadLetterStore(database)
+        await letters.put([self.letter(None)])
+        (first,) = await letters.page(0, 10)
+        assert await letters.discard(first.number)
+        await letters.put([self.letter(None)])
+        assert not await letters.discard(first.number)
+        assert await letters.size() == 1
+
     async def test_what_is_no_event_can_only_be_discarded(self, database: Database) -> None:
         """A message that is not an event, or an event without a calculation in the history, can't be requeued."""
         letters = SqlDeadLetterStore(database)

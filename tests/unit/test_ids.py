@@ -88,6 +88,15 @@ def test_a_few_seconds_are_built_upon_across_a_restart(monkeypatch: pytest.Monke
     assert (IdSource(newest).next() > newest) is kept
 
 
+def test_two_processes_that_start_at_the_same_time_make_different_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that continue from the same stored id, which is ahead of their clocks, make different ids."""
+    at(monkeypatch, MS_2026 + 300)
+    newest = IdSource().next()
+    at(monkeypatch, MS_2026)
+    first, second = IdSource(newest), IdSource(newest)
+    assert {*first.take(100)}.isdisjoint(second.take(100))
+
+
 def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first id of a millisecond is at most any id of it, and greater than all ids of the millisecond before."""
     at(monkeypatch, MS_2026)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -40,6 +41,28 @@ async def test_entries_are_removed_only_after_the_stream_took_them() -> None:
     async with relaying(outbox, stream):
         await until(lambda: not outbox.entries, "the outbox is empty")
     assert stream.in_outbox == [1]
+
+
+@in_virtual_time
+async def test_events_are_not_repeated_while_the_outbox_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If published entries can't be removed, only their removal is retried. New entries are published meanwhile."""
+    rows = [history_row(n) for n in range(3)]
+    outbox = MemoryOutboxStore(rows[:2])
+    stream, removals = ListeningStream(outbox), list[list[int]]()
+
+    async def failing(seqs: Sequence[int]) -> None:
+        removals.append(list(seqs))
+        raise StoreUnavailable("The database is not available.")
+
+    with monkeypatch.context() as patching:
+        patching.setattr(outbox, "remove", failing)
+        async with relaying(outbox, stream):
+            await until(lambda: len(removals) >= 20, "the removal was tried 20 times")
+            outbox.add(rows[2:])
+            await until(lambda: removals[-1] == [1, 2, 3], "the removal includes the new entry")
+            patching.undo()
+            await until(lambda: not outbox.entries, "the outbox is empty")
+    assert [event.id for event in stream.events] == [row.id for row in rows]
 
 
 @in_virtual_time

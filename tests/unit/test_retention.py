@@ -10,7 +10,7 @@ from time import time
 
 import pytest
 
-from pycalc.db.base import DeletedAccount
+from pycalc.db.base import DeletedAccount, RowSize
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
@@ -342,6 +342,62 @@ async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_doe
         await asyncio.sleep(3_600)
         assert anonymous(history.rows) == [True] * (2 * BATCH + 7) + [False, True]
         assert not store.accounts
+
+
+class BusyHistoryStore(MemoryHistoryStore):
+    """A history whose user records further rows whenever the history is measured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: Retention | None = None
+
+    async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
+        if self.running is not None:
+            self.running.recorded([history_row()])
+        return await super().sizes(user_id, before, limit)
+
+
+@in_virtual_time
+async def test_a_user_who_never_stops_delays_nothing_else() -> None:
+    """While one user is measured again and again, a deleted account becomes anonymous and the hourly pass begins."""
+    history, theirs = BusyHistoryStore(), history_row(user_id=OTHER)
+    history.rows = [history_row(), theirs]
+    store = MemoryDeletedAccountStore(history)
+    async with retaining(history, age=DAY, quota=10, deleted=store) as (running, _):
+        await asyncio.sleep(3_540)  # the next pass begins a minute later
+        history.running = running
+        running.recorded([history_row()])
+        await asyncio.sleep(1)
+        account = DeletedAccount(OTHER, False, unix_ms(datetime.now(UTC)))
+        store.accounts[OTHER] = account
+        running.account_deleted(account)
+        await asyncio.sleep(1)
+        assert anonymous(history.rows) == [False, True]
+        history.rows.append(aged(2 * DAY))
+        await asyncio.sleep(60)
+        assert len(history.rows) == 2
+
+
+class UnprunableHistoryStore(MemoryHistoryStore):
+    """A history whose rows can't be deleted."""
+
+    async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
+        raise StoreUnavailable("The database does not answer in time.")
+
+
+@in_virtual_time
+async def test_rows_that_cannot_be_deleted_delay_nothing_else() -> None:
+    """If the deletion of old rows fails, a pass still deletes idempotency keys and makes deleted accounts anonymous."""
+    history, keys = UnprunableHistoryStore(), MemoryIdempotencyStore()
+    history.rows = [history_row(user_id=OTHER)]
+    store = MemoryDeletedAccountStore(history)
+    store.accounts[OTHER] = DeletedAccount(OTHER, False, unix_ms(datetime.now(UTC)))
+    keys.stored[b"k" * 16] = KeyRow(b"k" * 16, bytes(16), bytes(16), None, 0)
+    running = Retention(history, MemoryUsageStore(), keys, store, Metrics(), age=DAY)
+    await asyncio.sleep(60)
+    assert anonymous(history.rows) == [True]
+    assert not keys.stored
+    await running.aclose()
 
 
 @in_virtual_time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import time_ns
@@ -67,6 +68,19 @@ def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
     """An event that is malformed, or has values that no total can hold, raises ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         use_of(bad)
+
+
+@pytest.mark.parametrize("elapsed_ms", ["x" * 100_000, [0] * 100_000], ids=["a text", "a list"])
+def test_an_event_without_a_number_takes_little_memory(elapsed_ms: object) -> None:
+    """An event whose time is a long text or list is refused without a thousandfold copy of it."""
+    bad = event(elapsed_ms=elapsed_ms)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="not an event of a calculation"):
+            use_of(bad)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_last_day_is_counted() -> None:
@@ -283,6 +297,40 @@ async def test_a_batch_is_kept_while_the_database_is_away() -> None:
     totals.failure = None
     await until(lambda: stream.committed, "the batch is committed")
     assert (stream.given, len(totals.uses)) == (1, 1)
+    await consumer.aclose()
+
+
+class QuietStream(RememberingStream):
+    """A stream without messages, which cannot be joined during an outage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outage = True
+
+    async def receive(self) -> MessageBatch:
+        await asyncio.sleep(1)
+        return MessageBatch([], None)
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Member]:
+        if self.outage:
+            raise StreamUnavailable("The broker does not answer.")
+        yield self
+
+
+@in_virtual_time
+async def test_an_outage_is_over_although_no_event_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ping fails during an outage of the broker, and succeeds 40 s after the last failure without any event."""
+    monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest backoff
+    stream, metrics = QuietStream(), Metrics()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), metrics)
+    await until(lambda: failures_of(metrics) > 20, "joining was tried many times", step=0.1)
+    assert not await well(consumer)
+    stream.outage = False
+    await asyncio.sleep(39)
+    assert not await well(consumer)
+    await asyncio.sleep(1)
+    assert await well(consumer)
     await consumer.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from pycalc.db.base import DeadLetterStore
@@ -18,9 +19,11 @@ _CONTENT_BYTES = 8_192  # no event of this service is longer, but a message of a
 class DeadLetters:
     """The service that lists, requeues and discards dead letters. Its callers must check the actor's rights."""
 
-    def __init__(self, store: DeadLetterStore, audit: AuditLog) -> None:
+    def __init__(self, store: DeadLetterStore, audit: AuditLog, requeued: Callable[[], None] = lambda: None) -> None:
+        """Use ``store``. ``requeued`` is called after an event was moved into the outbox."""
         self._store = store
         self._audit = audit
+        self._requeued = requeued
 
     async def items(self, after: int, limit: int) -> list[DeadLetterItem]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
@@ -47,6 +50,7 @@ class DeadLetters:
         """
         if not 0 < number <= _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
+        self._requeued()
         self._audit.record("dead letter requeued", actor=actor, number=number)
 
     async def discard(self, number: int, actor: str) -> None:

@@ -19,7 +19,8 @@ from pycalc.models.ids import AHEAD_MS, first_id_of_ms
 from pycalc.observability.metrics import EventMetrics
 
 # With several processes, subscribers get a calculation once it is this old. Until then, another process may commit a
-# calculation with a lower id, because a row is committed at most 2 s after its id is made.
+# calculation with a lower id. A row is answered, and so committed, within about 1.4 s after its id is made. A row whose
+# outcome was unknown then may be committed later, and is not sent live.
 HOLD_BACK_SECONDS = 2.5
 _POLL_SECONDS = 0.25
 _GATHER_SECONDS = 0.02

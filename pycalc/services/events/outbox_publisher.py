@@ -30,6 +30,8 @@ class OutboxPublisher:
         self._metrics = metrics
         self._schedule = schedule
         self._tracer = tracer
+        # The ids of published events whose rows could not be deleted, by the rows' sequence numbers.
+        self._unremoved: dict[int, bytes] = {}
 
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
@@ -37,21 +39,13 @@ class OutboxPublisher:
         Raises StreamUnavailable if the stream may not have stored all events. Raises StoreUnavailable if the rows can't
         be deleted or kept as dead letters.
         """
-        reasons: Mapping[bytes, str] = {}
-        began_ns = time_ns()
-        try:
-            await self._stream.publish([event_of(entry.row) for entry in entries])
-        except EventsRefused as error:
-            reasons = error.refused
-            if not self._schedule:  # log once for a burst of refusals
-                examples = sorted(set(reasons.values()))[:5]
-                _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
-        if self._tracer.on:
-            record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in entries), began_ns)
-        taken = [entry.seq for entry in entries if entry.row.id not in reasons]
-        self._metrics.events_published.inc(len(taken))
-        if taken:
-            await self._outbox.remove(taken)
+        # While the outbox can't be written, repeat only the deletion, because each repetition would publish duplicates.
+        reasons = await self._send([entry for entry in entries if self._unremoved.get(entry.seq) != entry.row.id])
+        self._unremoved = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
+        removed = len(self._unremoved)
+        if removed:
+            await self._outbox.remove(list(self._unremoved))
+            self._unremoved.clear()
         given_up = self._schedule.settle(entries, reasons)
         if given_up:
             created_ms = now_ms()
@@ -63,4 +57,22 @@ class OutboxPublisher:
             await self._outbox.dead_letter(dead_letters)
             self._metrics.dead_letters.labels("relay").inc(len(dead_letters))
             _log.error("events dead-lettered", count=len(dead_letters), reasons=sorted(set(given_up.values()))[:5])
-        return len(taken) + len(given_up)
+        return removed + len(given_up)
+
+    async def _send(self, entries: Sequence[OutboxRow]) -> Mapping[bytes, str]:
+        """Publish the events of rows. Return the reasons for refused events, by event id."""
+        if not entries:
+            return {}
+        reasons: Mapping[bytes, str] = {}
+        began_ns = time_ns()
+        try:
+            await self._stream.publish([event_of(entry.row) for entry in entries])
+        except EventsRefused as error:
+            reasons = error.refused
+            if not self._schedule:  # log once for a burst of refusals
+                examples = sorted(set(reasons.values()))[:5]
+                _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
+        if self._tracer.on:
+            record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in entries), began_ns)
+        self._metrics.events_published.inc(len(entries) - len(reasons))
+        return reasons

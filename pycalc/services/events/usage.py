@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import date
+from math import inf
 from time import time, time_ns
 
 from structlog import get_logger
@@ -22,6 +23,9 @@ from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
+# The ping ignores failures that are older than this. Without events, no success would follow them. The consumer retries
+# sooner than this, so lasting errors are newer.
+_RECOVERY_SECONDS = 40.0
 _FINISH_SECONDS = 2.0  # for the current batch when closing, and again for leaving the group
 _PAYLOAD_BYTES = 8 * 1024
 MAX_DEAD_LETTERS = 100_000  # further invalid messages are dropped, so that a flood does not fill the disk
@@ -51,11 +55,14 @@ class UsageConsumer:
         self._metrics = metrics
         self._closing = asyncio.Event()
         self._failures = 0
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="usage consumer")
+        self._failed_at = -inf
+        self._loop = asyncio.get_running_loop()
+        self._runner = self._loop.create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
-        """Raise StreamUnavailable if the task has ended or has failed twice in a row."""
-        if self._runner.done() or self._failures > 1:
+        """Raise StreamUnavailable if the task has ended, or has failed twice in a row and within the last 40 s."""
+        recovered = self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
+        if self._runner.done() or (self._failures > 1 and not recovered):
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
@@ -139,6 +146,7 @@ class UsageConsumer:
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, with exponential backoff and full jitter."""
         self._failures += 1
+        self._failed_at = self._loop.time()
         self._metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from time import time
 
 from structlog import get_logger
@@ -19,6 +20,7 @@ from pycalc.db.base import (
     IdempotencyStore,
     UsageStore,
 )
+from pycalc.errors import PycalcError
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms
 from pycalc.observability.metrics import HistoryMetrics
@@ -190,33 +192,42 @@ class Retention:
         next_pass = self._loop.time()
         while not self._closing.is_set():
             self._wake.clear()
-            try:
-                if self._loop.time() >= next_pass:
-                    next_pass += _PERIOD_SECONDS
-                    await self._look_at_everything()
-                while self._just_deleted:
-                    await self._forget_account(self._just_deleted.pop())
-                while self._due:
-                    await self._trim(self._due.pop())
-            except _ClosingError:
-                return
-            except Exception as error:  # the next pass may succeed
-                _log.warning("the history was not pruned", error=str(error))
-            if not (self._due or self._just_deleted):
+            if self._loop.time() >= next_pass:
+                next_pass += _PERIOD_SECONDS
+                # The steps are independent: one that fails, such as on a huge outbox, does not delay the others.
+                steps = [self._prune_old, self._trim_all, self._forget_old_records, self._forget_accounts]
+            elif self._just_deleted:
+                steps = [partial(self._forget_account, self._just_deleted.pop())]
+            elif self._due:  # one at a time, because busy users may be due again at once
+                steps = [partial(self._trim, self._due.pop())]
+            else:
                 await wait_until_set(self._wake, next_pass - self._loop.time())
+                continue
+            for step in steps:
+                try:
+                    await step()
+                except _ClosingError:
+                    return
+                except Exception as error:  # the next pass may succeed
+                    trace = None if isinstance(error, PycalcError) else error
+                    _log.warning("the history was not pruned", error=str(error), exc_info=trace)
 
-    async def _look_at_everything(self) -> None:
-        self._recorded.clear()  # this pass measures every user; clearing bounds the counters
+    async def _prune_old(self) -> None:
         if self._age is not None:
             async for gone in prune(self._history, self._age):
                 await self._deleted(gone)
+
+    async def _trim_all(self) -> None:
+        self._recorded.clear()  # this pass measures every user; clearing bounds the counters
         user_id: bytes | None = bytes(16)
         while user_id is not None:
             user_id = await self._history.user_after(user_id)
             if user_id is not None:
                 await self._trim(user_id)
                 await self._pause(_READ_PAUSE_SECONDS)
-        await self._forget_old_records()
+
+    async def _forget_accounts(self) -> None:
+        """Process the listed deleted accounts, and release names whose reservation has ended."""
         user_id = bytes(16)
         while (account := await self._deleted_accounts.following(user_id)) is not None:
             user_id = account.user_id

@@ -21,7 +21,8 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, migrations, open_database
-from pycalc.db.base import HistoryFilter
+from pycalc.db.base import DeadLetter, HistoryFilter
+from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.postgres import PostgresDatabase
@@ -246,6 +247,25 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
         rows = await SqlHistoryStore(database).page(HistoryFilter(), None, 10)
         assert [(row.id, row.result, row.sha256) for row in rows] == [(row, "55", bytes(32)) for row in ROWS[::-1]]
         assert [entry.row.id for entry in await SqlOutboxStore(database).pending(10)] == ROWS
+    finally:
+        await database.aclose()
+
+
+async def test_dead_letters_keep_their_numbers(bare_url: str) -> None:
+    """Revision 0017 copies SQLite's dead letters: they keep their numbers and values, and the next number follows."""
+    await _on(bare_url, _upgrade_to("0016"))
+    letter = DeadLetter(1, "consumer", b"e" * 16, "topic/0/7", "not ours", b"junk\xff\0", 1_700_000_000_123)
+    insertion = (
+        "INSERT INTO dead_letters (stage, event_id, origin, reason, payload, created_ms) "
+        "VALUES (:stage, :event_id, :origin, :reason, :payload, :created_ms)"
+    )
+    await _on(bare_url, lambda connection: connection.execute(text(insertion), letter._asdict()))
+    await migrate_database(bare_url)
+    database = await open_database(bare_url)
+    try:
+        letters = SqlDeadLetterStore(database)
+        await letters.put([letter])
+        assert await letters.page(0, 10) == [letter, letter._replace(number=2)]
     finally:
         await database.aclose()
 

@@ -145,6 +145,13 @@ async def test_everyones_newest_are_the_end_of_the_table(database: ExplainedData
     assert not any(mark in plans[0] for mark in FORBIDDEN[kind]), plans[0]
 
 
+async def test_a_prune_looks_up_dead_letters_by_an_index(database: ExplainedDatabase) -> None:
+    """A prune does not read all dead letters, of which there may be many after a stream refused everything."""
+    _, plans = await plans_of(database, lambda store: store.prune(CURSOR, 200))
+    assert len(plans) == 1
+    assert "ix_dead_letters_event_id" in plans[0], plans[0]
+
+
 async def test_an_equality_is_part_of_the_search(database: ExplainedDatabase) -> None:
     """On SQLite, a page of one user and operation is read by the index of user, operation and id."""
     kind, (plan,) = await plans_of(database, lambda store: store.page(HistoryFilter(OWN, "pow"), CURSOR, 51))

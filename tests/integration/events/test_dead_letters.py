@@ -18,8 +18,10 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.models.ids import text_of_id
 from tests.harness.accounts import new_admin
+from tests.harness.metrics import metric
 from tests.harness.servers import pycalc
 from tests.harness.stores import history_row
+from tests.harness.waiting import wait_until
 
 
 def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -80,7 +82,10 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
 
 
 def test_an_admin_lists_requeues_and_discards_over_http(tmp_path: Path) -> None:
-    """Over HTTP, a dead letter is shown with its content; after requeueing or discarding it is gone and gets 404."""
+    """Over HTTP, a dead letter is shown with its content; after requeueing or discarding it is gone and gets 404.
+
+    A requeued event is published soon, although no calculation follows.
+    """
     row = history_row()
 
     async def prepare() -> None:
@@ -113,6 +118,7 @@ def test_an_admin_lists_requeues_and_discards_over_http(tmp_path: Path) -> None:
         ):
             assert client.request(method, path).status_code == status, (method, path)
         assert client.get("/admin/dead-letters").json() == {"items": [], "next_cursor": None}
+        wait_until(lambda: metric(client, "pycalc_events_published_total") == 1, "the requeued event is published", 10)
     database = sqlite3.connect(tmp_path / "pycalc.db")
     entries = database.execute("SELECT action, actor, details FROM audit WHERE action LIKE 'dead letter%' ORDER BY id")
     assert entries.fetchall() == [

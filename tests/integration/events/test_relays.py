@@ -71,6 +71,15 @@ async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
     assert await outboxes[0].hold(first, 60_000)
 
 
+async def test_a_lease_of_a_clock_that_was_ahead_is_not_waited_for(outboxes: list[SqlOutboxStore]) -> None:
+    """A lease that ends more than two durations ahead is free, because the database's clock was set back since."""
+    first, second = b"1" * 16, b"2" * 16
+    assert await outboxes[0].hold(first, 3_600_000)
+    assert not await outboxes[1].hold(second, 1_810_000)
+    assert await outboxes[1].hold(second, 10_000)
+    assert not await outboxes[0].hold(first, 10_000)
+
+
 async def test_order_is_kept_by_user_whoever_publishes(outboxes: list[SqlOutboxStore]) -> None:
     """With three relays, a failing broker and leaders that stop, each user's events are first sent in commit order."""
     stream, recorded = SharedStream(), list[HistoryRow]()

@@ -1,0 +1,19 @@
+"""Dead letters with an index by event, and numbers that SQLite never gives again."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+
+
+def upgrade() -> None:
+    """Create the index. In SQLite, copy the table to one whose numbers are never given again.
+
+    PostgreSQL's sequence does not repeat numbers.
+    """
+    if op.get_bind().dialect.name == "sqlite":
+        with op.batch_alter_table("dead_letters", recreate="always", table_kwargs={"sqlite_autoincrement": True}):
+            pass
+    op.create_index("ix_dead_letters_event_id", "dead_letters", ["event_id"])
