@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 from pycalc.db.base import KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import api_keys, users
+from pycalc.db.tables import api_keys, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
@@ -35,11 +35,15 @@ def _key_of(row: Row[Any]) -> StoredKey:
 class SqlKeyStore(SqlStore):
     """API keys in SQL."""
 
-    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
+        asking = select(sessions.c.id).where((sessions.c.id == session_id) & (sessions.c.user_id == key.user_id))
+
         def work(connection: Connection) -> None:
             owner = select(users.c.id).where((users.c.id == key.user_id) & ~users.c.disabled).with_for_update()
             if connection.scalar(owner) is None:
                 raise InvalidToken("The account was deleted or disabled meanwhile.")
+            if session_id is not None and connection.scalar(asking.with_for_update()) is None:
+                raise InvalidToken("The session has ended.")
             of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
             if (connection.scalar(of_user) or 0) >= limit:
                 raise Conflict(f"An account has at most {limit} keys: delete one first.")

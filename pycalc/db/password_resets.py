@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import password_resets, sessions, users
-from pycalc.db.users import user_of
+from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
 from pycalc.models.auth import NO_PASSWORD, User
 
@@ -17,8 +17,10 @@ _REFUSAL = "The password reset was used or replaced meanwhile, or the account is
 class SqlPasswordResetStore(SqlStore):
     """Password resets in SQL."""
 
-    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int) -> None:
+    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int, granted_by: bytes | None = None) -> None:
         def work(connection: Connection) -> None:
+            if granted_by is not None:
+                lock_admins(connection, granted_by)
             owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
             if connection.scalar(owner) is None:
                 raise NotFound("There is no such user.")

@@ -11,7 +11,7 @@ from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import sessions, users
-from pycalc.db.users import user_of
+from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
 from pycalc.models.auth import Device, StoredSession, User
 
@@ -168,5 +168,10 @@ class SqlSessionStore(SqlStore):
         if not await self._database.write(lambda connection: _close(connection, this)):
             raise NotFound("There is no such session.")
 
-    async def close_all(self, user_id: bytes) -> None:
-        await self._database.write(lambda connection: _close(connection, sessions.c.user_id == user_id))
+    async def close_all(self, user_id: bytes, granted_by: bytes | None = None) -> None:
+        def work(connection: Connection) -> None:
+            if granted_by is not None:
+                lock_admins(connection, granted_by)
+            _close(connection, sessions.c.user_id == user_id)
+
+        await self._database.write(work)

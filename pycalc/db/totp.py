@@ -11,6 +11,7 @@ from pycalc.db.base import StoredTotp
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import sessions, totp, users
+from pycalc.db.users import lock_admins
 from pycalc.errors import Conflict, InvalidToken, NotFound
 
 _HASH_BYTES = 32
@@ -85,8 +86,10 @@ class SqlTotpStore(SqlStore):
 
         return await self._database.write(work)
 
-    async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
+    async def remove(self, user_id: bytes, session_id: bytes | None, granted_by: bytes | None = None) -> None:
         def work(connection: Connection) -> None:
+            if granted_by is not None:
+                lock_admins(connection, granted_by)
             if not _locked(connection, user_id):
                 raise NotFound("The account has no second factor.")
             connection.execute(delete(totp).where(totp.c.user_id == user_id))

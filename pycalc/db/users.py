@@ -48,10 +48,15 @@ def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
     return User(row.id, row.username, row.email, row.password_hash, role, created_at, row.disabled, limits, row.totp)
 
 
-def _admins(connection: Connection) -> int:
-    """Lock the enabled admins until the transaction ends, and return their number."""
-    query = select(users.c.id).where(_ENABLED_ADMIN).order_by(users.c.id).with_for_update()
-    return len(connection.scalars(query).all())
+def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
+    """Lock the enabled admins until the transaction ends, and return their number.
+
+    Raises Forbidden if ``granted_by`` is an id, but not that of an enabled admin.
+    """
+    admins = connection.scalars(select(users.c.id).where(_ENABLED_ADMIN).order_by(users.c.id).with_for_update()).all()
+    if granted_by is not None and granted_by not in admins:
+        raise Forbidden("Only an admin may do this.")
+    return len(admins)
 
 
 def _locked(connection: Connection, username: str) -> User:
@@ -94,12 +99,10 @@ class SqlUserStore(SqlStore):
     ) -> None:
         def work(connection: Connection) -> None:
             if granted_by is not None:
-                admin = select(users.c.id).where((users.c.id == granted_by) & _ENABLED_ADMIN).with_for_update()
-                if connection.scalar(admin) is None:
-                    raise Forbidden("Only an admin may do this.")
+                lock_admins(connection, granted_by)
             if burn_bootstrap is not None:
                 burned = connection.execute(delete(bootstrap).where(bootstrap.c.token_hash == burn_bootstrap))
-                if burned.rowcount != 1 or _admins(connection):
+                if burned.rowcount != 1 or lock_admins(connection):
                     raise Forbidden("The bootstrap token is not valid.")
             row = insert(users).values(
                 id=user.id,
@@ -153,10 +156,14 @@ class SqlUserStore(SqlStore):
         role: Role | None,
         disabled: bool | None,
         limits: OwnLimits | None = None,
+        *,
+        granted_by: bytes | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
         def work(connection: Connection) -> User:
-            admins = _admins(connection)  # every change locks the admins first, which rules out deadlocks
+            admins = lock_admins(
+                connection, granted_by
+            )  # every change locks the admins first, which rules out deadlocks
             user = _locked(connection, username)
             new_disabled = user.disabled if disabled is None else disabled
             given = {} if limits is None else limits.model_dump(exclude_unset=True)
@@ -201,9 +208,16 @@ class SqlUserStore(SqlStore):
 
         await self._database.write(work)
 
-    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
+    async def delete(
+        self,
+        username: str,
+        deletion: Deletion,
+        *,
+        granted_by: bytes | None = None,
+        audit: AuditEntry | None = None,
+    ) -> User:
         def work(connection: Connection) -> User:
-            admins = _admins(connection)
+            admins = lock_admins(connection, granted_by)
             user = _locked(connection, username)
             if deletion.password_hash not in (None, user.password_hash):
                 raise InvalidToken("The password was changed meanwhile.")
@@ -228,7 +242,7 @@ class SqlUserStore(SqlStore):
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         def work(connection: Connection) -> bool:
-            if _admins(connection):
+            if lock_admins(connection):
                 return False
             if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
                 connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))

@@ -47,6 +47,7 @@ class RequestContext:
     # Sends a response by ASGI's ``receive`` and ``send`` after FastAPI has returned without sending one.
     send_rest: Callable[..., Awaitable[None]] | None = None
     query_key: bytes | None = field(default=None, repr=False)  # the API key in the URL, a secret; empty if repeated
+    origin_allowed: bool = False  # whether the request is from a page of an origin that PYCALC_CORS_ORIGINS names
     caller: Principal | None = None
     limits: tuple[LimitState, ...] = ()  # the caller's rate limits after this request
     tried: str | None = None  # the user name of an attempted login, for the audit log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +16,13 @@ from prometheus_client import Counter
 from pycalc.db.audit import SqlAuditStore
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
+from pycalc.db.history import SqlHistoryStore
 from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.user_list import SqlUserListStore
+from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
@@ -29,6 +31,7 @@ from pycalc.models.limits import KEY_NAME
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
+from pycalc.observability.requests import current_context
 from pycalc.observability.tracing import Tracer
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
@@ -63,6 +66,7 @@ from pycalc.services.instances.instance_list import InstanceList
 from pycalc.services.limits.calculation_rate import CalculationRateLimits
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, login_limit, page_limit, registration_limit
@@ -185,9 +189,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
         recording = await _start_recording(stack, backends, limits)
         addresses = ClientAddresses(settings.trusted_proxies)
-        audit_store = SqlAuditStore(backends.database)
+        audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
         audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
         retention = recording.retention
+        backends = _shared_fairly(backends, addresses, stack.metrics)
 
         def identified(caller: Principal) -> None:
             retention.learn(caller.user_id, caller.limits.history)
@@ -247,6 +252,17 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
     return Recording(recorder, poller, retention, pings, wake_relay)
+
+
+def _shared_fairly(backends: Backends, addresses: ClientAddresses, metrics: Metrics) -> Backends:
+    """Return backends whose database is shared fairly between users, and between addresses before authentication."""
+
+    def client() -> Hashable | None:
+        context = current_context()
+        return addresses.current() if context is None or context.caller is None else context.caller.user_id
+
+    database = FairDatabase(backends.database, client, metrics.requests_refused.labels("database"))
+    return backends._replace(database=database, users=SqlUserStore(database), history=SqlHistoryStore(database))
 
 
 async def _require_clock(ids: IdSource) -> None:

@@ -75,16 +75,18 @@ async def finish(
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    A refused sign-in counts as a failed login of the address. A program gets an error response. A browser is redirected
-    to the console, with the kind of failure in the query.
+    A sign-in that is refused after this browser has begun it counts as a failed login of the address. A program gets an
+    error response. A browser is redirected to the console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
     try:
-        async with resources.login_limit.attempt(f"sign-in from {address}", address):
-            if error:
-                raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
+        # Not within the limit on logins, because any page can send a browser here.
+        if error:
+            raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
+        attempt = sign_in.resume(request.cookies.get(name), state)
+        async with resources.login_limit.attempt(None, address):
             with resources.sign_ins.acquire(address):
-                tokens = await sign_in.finish(request.cookies.get(name), state, code, device)
+                tokens = await sign_in.finish(attempt, code, device)
     except PycalcError as failure:
         if not prefers_html(request.scope):
             raise

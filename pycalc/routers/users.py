@@ -114,4 +114,4 @@ async def end_sessions(username: Username, caller: CallerDep, resources: Resourc
     The tokens of the sessions are refused at once by the process that answers, and within seconds by the others.
     """
     user = await resources.accounts.named(caller, username)
-    await resources.authenticator.end_sessions(user, caller.username)
+    await resources.authenticator.end_sessions(caller, user)

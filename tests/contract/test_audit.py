@@ -116,9 +116,9 @@ async def test_a_change_and_its_entry_are_stored_together(database: Database, au
     with pytest.raises(NotFound):
         await users.change("nobody", None, True, audit=entry(9))
     with pytest.raises(NotFound):
-        await users.delete("nobody", KEEPING, entry(9))
+        await users.delete("nobody", KEEPING, audit=entry(9))
     await users.change("ADA", None, True, audit=changed)
-    await users.delete("ADA", KEEPING, deleted)
+    await users.delete("ADA", KEEPING, audit=deleted)
     spelt = [deleted._replace(subject="ada"), changed._replace(subject="ada"), added]
     assert await audit.page(ALL, None, 10) == spelt
 

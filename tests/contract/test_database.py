@@ -18,7 +18,10 @@ from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.password_resets import SqlPasswordResetStore
+from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.tables import outbox as outbox_table
+from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
@@ -165,6 +168,30 @@ class TestUsers:
         with pytest.raises(Forbidden):
             await users.add(user("eve", Role.ADMIN), granted_by=ada.id)
         assert await users.by_username("eve") is None
+
+    async def test_accounts_are_changed_by_one_who_still_is_an_admin(
+        self, database: Database, users: SqlUserStore
+    ) -> None:
+        """A caller who was demoted since authentication can't change, delete or open another account."""
+        ada, bob = user("ada", Role.ADMIN), user("bob")
+        for account in (ada, user("ida", Role.ADMIN), bob):
+            await users.add(account)
+        stores = SqlPasswordResetStore(database), SqlTotpStore(database), SqlSessionStore(database)
+        resets, factors, sessions = stores
+        await resets.offer(bob.id, bytes(32), 1, ada.id)
+        await sessions.close_all(bob.id, ada.id)
+        await users.change("bob", None, True, granted_by=ada.id)
+        await users.change("ada", Role.USER, None)
+        for act in (
+            users.change("bob", Role.ADMIN, False, granted_by=ada.id),
+            users.delete("bob", KEEPING, granted_by=ada.id),
+            resets.offer(bob.id, b"1" * 32, 1, ada.id),
+            factors.remove(bob.id, None, ada.id),
+            sessions.close_all(bob.id, ada.id),
+        ):
+            with pytest.raises(Forbidden):
+                await act
+        assert await users.by_username("bob") == replace(bob, disabled=True)
 
     async def test_a_refused_registration_does_not_burn_the_token(self, users: SqlUserStore) -> None:
         """A registration that fails because of its name, or of a wrong token, leaves the bootstrap token valid."""

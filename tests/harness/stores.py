@@ -276,9 +276,7 @@ class MemoryUserStore:
         identity: ProviderIdentity | None = None,
         audit: AuditEntry | None = None,
     ) -> None:
-        admin = None if granted_by is None else self.users.get(granted_by)
-        if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
-            raise Forbidden("Only an admin may do this.")
+        self._require_admin(granted_by)
         if burn_bootstrap is not None and (burn_bootstrap != self.token_hash or await self.has_admin()):
             raise Forbidden("The bootstrap token is not valid.")
         taken = {name for known in self.users.values() for name in (known.username.lower(), known.email.lower())}
@@ -305,8 +303,11 @@ class MemoryUserStore:
         role: Role | None,
         disabled: bool | None,
         limits: OwnLimits | None = None,
+        *,
+        granted_by: bytes | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
+        self._require_admin(granted_by)
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -339,7 +340,15 @@ class MemoryUserStore:
         everyone = (*self.users.values(), *reversed(self.retired))
         return next((user.id for user in everyone if user.username.lower() == username.lower()), None)
 
-    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
+    async def delete(
+        self,
+        username: str,
+        deletion: Deletion,
+        *,
+        granted_by: bytes | None = None,
+        audit: AuditEntry | None = None,
+    ) -> User:
+        self._require_admin(granted_by)
         user = await self.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
@@ -350,6 +359,11 @@ class MemoryUserStore:
         self.retired.append(self.users.pop(user.id))
         self.audit += [] if audit is None else [audit]
         return user
+
+    def _require_admin(self, granted_by: bytes | None) -> None:
+        admin = None if granted_by is None else self.users.get(granted_by)
+        if granted_by is not None and (admin is None or admin.role is not Role.ADMIN or admin.disabled):
+            raise Forbidden("Only an admin may do this.")
 
     async def has_admin(self) -> bool:
         return any(user.role is Role.ADMIN for user in self.users.values())
@@ -400,7 +414,7 @@ class MemorySessionStore:
             raise NotFound("There is no such session.")
         del self.open_ones[session_id]
 
-    async def close_all(self, user_id: bytes) -> None:
+    async def close_all(self, user_id: bytes, granted_by: bytes | None = None) -> None:
         self.open_ones = {key: session for key, session in self.open_ones.items() if session.user_id != user_id}
 
 
@@ -439,7 +453,7 @@ class MemoryTotpStore:
         self.recovery[user_id] -= {code_hash}
         return known
 
-    async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
+    async def remove(self, user_id: bytes, session_id: bytes | None, granted_by: bytes | None = None) -> None:
         if not self._users.users[user_id].totp:
             raise NotFound("The account has no second factor.")
         self.stored.pop(user_id)
@@ -456,7 +470,7 @@ class MemoryKeyStore:
         self.noted: list[list[KeyUse]] = []
         self.failure: Exception | None = None
 
-    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
         self.stored[key_hash] = key
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:

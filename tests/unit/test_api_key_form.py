@@ -26,9 +26,9 @@ class NotingStore(MemoryKeyStore):
         self.limits: list[int] = []
         self.asked: list[bytes] = []
 
-    async def add(self, key: StoredKey, key_hash: bytes, limit: int) -> None:
+    async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
         self.limits.append(limit)
-        await super().add(key, key_hash, limit)
+        await super().add(key, key_hash, limit, session_id)
 
     async def bearer(self, key_hash: bytes, now_ms: int) -> None:
         self.asked.append(key_hash)

@@ -27,25 +27,45 @@ async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
     metrics = Metrics()
     log = RefusalLog(metrics, audit_in(MemoryAuditStore(), metrics, lambda: now), clock=lambda: now)
 
-    def written(user: str | None, tries: int) -> int:
+    def written(known: bool, tries: int) -> int:
         with capture_logs() as logs:
-            for _ in range(tries):
-                log.refused(user, path="/me")
-        assert all((entry["event"], entry["user"], entry["path"]) == ("request refused", user, "/me") for entry in logs)
+            for number in range(tries):
+                log.refused(f"user{number}" if known else None, f"10.0.0.{number}", path="/me")
+        assert all((entry["event"], entry["path"]) == ("request refused", "/me") for entry in logs)
+        assert all(known == (entry["user"] is not None) for entry in logs)
         return len(logs)
 
-    assert (written(None, 101), written("ada", 100)) == (100, 100)
+    assert (written(False, 101), written(True, 100)) == (100, 100)
     now = 5.0625
-    assert written(None, 1) == 0
+    assert written(False, 1) == 0
     now = 5.125
-    assert written(None, 2) == 1
+    assert written(False, 2) == 1
     now = 7.125
-    assert written(None, 30) == 20
+    assert written(False, 30) == 20
     now = 1_000.0
-    assert written(None, 150) == 100
+    assert written(False, 150) == 100
     suppressed = metrics.registry.get_sample_value
     assert suppressed("pycalc_audit_suppressed_total", {"caller": "unknown"}) == 1 + 1 + 1 + 10 + 50
     assert suppressed("pycalc_audit_suppressed_total", {"caller": "known"}) == 0
+
+
+@pytest.mark.parametrize(("flooding", "others"), [("eve", "ada"), (None, None), ("eve", None), (None, "ada")])
+async def test_one_caller_does_not_crowd_out_the_refusals_of_others(flooding: str | None, others: str | None) -> None:
+    """Of one user, or of one stranger's address, the log takes 20 refusals at once and one a second."""
+    now = 5.0
+    metrics = Metrics()
+    log = RefusalLog(metrics, audit_in(MemoryAuditStore(), metrics, lambda: now), clock=lambda: now)
+
+    def written(user: str | None, address: str, tries: int) -> int:
+        with capture_logs() as logs:
+            for _ in range(tries):
+                log.refused(user, address, path="/me")
+        assert all((entry["user"], entry["address"]) == (user, address) for entry in logs)
+        return len(logs)
+
+    assert (written(flooding, "10.0.0.1", 500), written(others, "10.0.0.2", 1)) == (20, 1)
+    now = 15.0
+    assert (written(flooding, "10.0.0.1", 500), written(others, "10.0.0.2", 1)) == (10, 1)
 
 
 async def test_entries_are_stored_in_order_although_the_database_fails() -> None:

@@ -126,6 +126,21 @@ async def test_a_missing_user_costs_what_is_set(opened: Open, checked: list[byte
     assert checked == [b"$2b$05$"]
 
 
+@pytest.mark.parametrize("password", [PASSWORD, "a wrong password"])
+async def test_an_outdated_hash_costs_what_is_set(opened: Open, checked: list[bytes], password: str) -> None:
+    """After the cost was raised, a check takes as long for an outdated hash as for an unknown user.
+
+    Each cost factor doubles the time: 2^4 + 2^4 + 2^5 = 2^6.
+    """
+    outdated = await opened(rounds=4).hash(PASSWORD)
+    raised = opened(rounds=6)
+    assert await raised.check(password, outdated) is (password == PASSWORD)
+    assert checked == [b"$2b$04$", b"$2b$04$", b"$2b$05$"]
+    checked.clear()
+    assert not await raised.check(password, None)
+    assert checked == [b"$2b$06$"]
+
+
 def test_without_a_key_there_is_no_hasher() -> None:
     """Without keys the hasher does not start, so that nothing is hashed with an empty key."""
     with pytest.raises(ValueError, match="key"):
@@ -143,10 +158,10 @@ async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bcrypt, "checkpw", slow)
     metrics = Metrics()
     passwords = opened(metrics=metrics)
-    accepted = [asyncio.create_task(passwords.check("a", "$b")) for _ in range(32)]
+    accepted = [asyncio.create_task(passwords.check("a", "$2b$04$b")) for _ in range(32)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await passwords.check("a", "$b")
+        await passwords.check("a", "$2b$04$b")
     value = metrics.registry.get_sample_value
     assert value("pycalc_password_hashes_waiting") == 32
     assert value("pycalc_password_hashes_refused_total") == 1

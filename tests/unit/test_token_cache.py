@@ -74,7 +74,29 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
     """A token that was being verified during a revocation is not cached, because that token may be revoked."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
-    token_cache.evict(lambda bearer: False)
+    token_cache.evict(lambda principal: principal.user_id == ADA.user_id)
+    token_cache.put(b"token", ADA, before)
+    assert token_cache.get(b"token") is None
+
+
+def test_revocations_of_others_do_not_keep_a_token_out() -> None:
+    """A principal is cached if up to 64 revocations since it was read concern others only."""
+    token_cache = TokenCache(Metrics())
+    before = token_cache.epoch
+    for _ in range(64):
+        token_cache.evict(lambda principal: principal.username == "eve")
+    token_cache.put(b"token", ADA, before)
+    assert token_cache.get(b"token") == ADA
+
+
+@pytest.mark.parametrize("others", [63, 64])
+def test_one_of_many_revocations_is_not_missed(others: int) -> None:
+    """A principal that was read before its revocation is not cached, even after many revocations of others."""
+    token_cache = TokenCache(Metrics())
+    before = token_cache.epoch
+    token_cache.evict(lambda principal: principal.username == "ada")
+    for _ in range(others):
+        token_cache.evict(lambda principal: principal.username == "eve")
     token_cache.put(b"token", ADA, before)
     assert token_cache.get(b"token") is None
 

@@ -10,8 +10,11 @@ from pycalc.models.auth import User
 class PasswordResetStore(Protocol):
     """The store of password-reset tokens, at most one for each user. Times are in milliseconds since the epoch."""
 
-    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int) -> None:
-        """Store a token in place of the user's earlier one. Raises NotFound if the account is deleted."""
+    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int, granted_by: bytes | None = None) -> None:
+        """Store a token in place of the user's earlier one.
+
+        Raises Forbidden if ``granted_by`` is not an enabled admin's id, and NotFound if the account is deleted.
+        """
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
         """Return the user of a valid token; None for any other token, a disabled user, or a user without a password."""

@@ -76,5 +76,5 @@ class SessionStore(Protocol):
     async def close(self, user_id: bytes, session_id: bytes) -> None:
         """End a session; raises NotFound if the user has no such session."""
 
-    async def close_all(self, user_id: bytes) -> None:
-        """End all sessions of a user."""
+    async def close_all(self, user_id: bytes, granted_by: bytes | None = None) -> None:
+        """End all sessions of a user. Raises Forbidden if ``granted_by`` is not an enabled admin's id."""

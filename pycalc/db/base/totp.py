@@ -44,8 +44,9 @@ class TotpStore(Protocol):
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:
         """Delete the recovery code with this hash. Return False if there is none."""
 
-    async def remove(self, user_id: bytes, session_id: bytes | None) -> None:
+    async def remove(self, user_id: bytes, session_id: bytes | None, granted_by: bytes | None = None) -> None:
         """Turn the second factor off, and end the user's sessions except ``session_id``; None ends all sessions.
 
-        Raises NotFound if the account has no second factor.
+        Raises Forbidden if ``granted_by`` is not an enabled admin's id, and NotFound if the account has no second
+        factor.
         """

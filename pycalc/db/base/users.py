@@ -71,12 +71,14 @@ class UserStore(Protocol):
         role: Role | None,
         disabled: bool | None,
         limits: OwnLimits | None = None,
+        *,
+        granted_by: bytes | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
         """Change an account and return it. A parameter that is None, or an unset field of ``limits``, changes nothing.
 
-        Disabling ends the user's sessions and deletes an open password reset. Raises NotFound if there is no such
-        account, and Conflict if no enabled admin would be left.
+        Disabling ends the user's sessions and deletes an open password reset. Raises Forbidden if ``granted_by`` is not
+        an enabled admin's id, NotFound if there is no such account, and Conflict if no enabled admin would be left.
         """
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
@@ -88,13 +90,20 @@ class UserStore(Protocol):
         Raises InvalidToken if the stored hash is no longer ``before``, or if the session ``session_id`` has ended.
         """
 
-    async def delete(self, username: str, deletion: Deletion, audit: AuditEntry | None = None) -> User:
+    async def delete(
+        self,
+        username: str,
+        deletion: Deletion,
+        *,
+        granted_by: bytes | None = None,
+        audit: AuditEntry | None = None,
+    ) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 
         Unless ``deletion.history`` is "keep", the account is added to the list of ``DeletedAccountStore``.
 
-        Raises NotFound if there is no such account, Conflict for the last enabled admin, and InvalidToken if the
-        account's password hash is not ``deletion.password_hash``.
+        Raises Forbidden if ``granted_by`` is not an enabled admin's id, NotFound if there is no such account, Conflict
+        for the last enabled admin, and InvalidToken if the account's password hash is not ``deletion.password_hash``.
         """
 
     async def has_admin(self) -> bool:

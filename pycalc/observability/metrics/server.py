@@ -30,7 +30,8 @@ class ServerMetrics:
         )
         self.requests_refused = counter(
             "pycalc_requests_refused",
-            "Requests refused because too much is in progress: overload (calculations), batches, memory (responses)",
+            "Requests refused because too much is in progress: overload (calculations), batches, memory (responses), "
+            "database (of one user or address)",
             ("reason",),
         )
         self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory that long responses in progress use")

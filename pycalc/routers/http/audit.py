@@ -24,11 +24,11 @@ def audit_refusal(scope: Scope, status: int, reason: str) -> None:
     tried = {} if context.tried is None else {"tried": context.tried}
     resources.refusal_log.refused(
         caller.username if caller else None,
+        resources.addresses.of(scope),
         status=status,
         method=scope["method"],
         route=route_of(scope) or "(none)",
         reason=reason,
         credential=credential,
-        address=resources.addresses.of(scope),
         **tried,
     )

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import Forbidden
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.headers import send_response
 from pycalc.routers.http.openapi import HEADERS
 from pycalc.routers.http.problems import response_to
@@ -42,6 +43,7 @@ class CrossOrigin(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight request. Pass others on, and add CORS fields to the responses if an Origin is given."""
         headers = Headers(scope=scope)
+        context_of(scope).origin_allowed = self.is_allowed_origin(headers.get("origin", ""))
         if scope["method"] != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:
             await self.simple_response(scope, receive, send, headers)
             return

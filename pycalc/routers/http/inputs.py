@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from pycalc.errors import (
     FieldProblem,
+    Forbidden,
     InvalidInput,
     PreconditionFailed,
     TotpRequired,
@@ -24,10 +25,12 @@ from pycalc.errors import (
     UnsupportedMediaType,
 )
 from pycalc.models.json_text import pointer_step, read_json, shown
+from pycalc.observability.requests import context_of
 from pycalc.routers.http.audit import audit_refusal
 from pycalc.routers.http.connection import reads_body
 from pycalc.routers.http.deps import caller_rules
 from pycalc.routers.http.sentences import invalid_input
+from pycalc.routers.http.session_cookie import is_foreign
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -60,9 +63,9 @@ class StrictQuery(BaseModel):
 class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
-    It also refuses an If-Match with an ETag on methods other than GET, because resources that can be changed have no
-    ETag. Before all this it authenticates the caller, so that a request without valid credentials is always a 401, and
-    its body is not read.
+    It also refuses forms from pages of unknown origins, and an If-Match with an ETag on methods other than GET, because
+    resources that can be changed have no ETag. Before all this it authenticates the caller, so that a request without
+    valid credentials is always a 401, and its body is not read.
     """
 
     def get_route_handler(self) -> _Handler:
@@ -87,6 +90,8 @@ class StrictRoute(APIRoute):
                 return await handle(request)
             if _media_type_of(request):  # a wrong type is refused before the body is read
                 _require_media_type(request, *accepted)
+            if grant and _media_type_of(request) == FORM:
+                _require_known_page(request)
             body = await request.body()
             if body:
                 _require_media_type(request, *accepted)
@@ -149,6 +154,16 @@ class _ReadRequest(Request):
 
     async def json(self) -> Any:
         return self._document
+
+
+def _require_known_page(request: Request) -> None:
+    """Raise Forbidden for a form from a page of an unknown origin.
+
+    Browsers let any page post a form, but not JSON. A page could so let its visitors' addresses fail at logins, until
+    nobody could log in from there.
+    """
+    if is_foreign(request) and not context_of(request.scope).origin_allowed:
+        raise Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
 
 
 class _InvalidForm(Exception):

@@ -39,12 +39,19 @@ def refresh_token_of(request: Request) -> str:
 def require_own_page(request: Request) -> None:
     """Raise Forbidden for a request from a page of another origin.
 
-    Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST. Programs send neither. The
-    cookie's attribute SameSite is not enough: it admits pages of other hosts of the same domain. Such a page could log
-    the browser in to an attacker's account.
+    The cookie's attribute SameSite is not enough: it admits pages of other hosts of the same domain. Such a page could
+    log the browser in to an attacker's account.
+    """
+    if is_foreign(request):
+        raise Forbidden("The cookie is for the service's own pages; others send and get the refresh token as JSON.")
+
+
+def is_foreign(request: Request) -> bool:
+    """Return whether a POST is from a page of another origin.
+
+    Browsers send Sec-Fetch-Site to https and to localhost, and Origin with every POST. Programs send neither.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is not None:
         site = "same-origin" if urlsplit(origin).netloc == request.headers.get("host") else "cross-site"
-    if site not in (None, "same-origin"):
-        raise Forbidden("The cookie is for the service's own pages; others send and get the refresh token as JSON.")
+    return site not in (None, "same-origin")

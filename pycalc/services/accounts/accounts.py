@@ -149,7 +149,9 @@ class Accounts:
         await self.require_admin(caller)
         changed = change.model_dump(mode="json", exclude_unset=True)
         entry = self._audit.entry("account changed", subject=username, actor=caller.username, changed=changed)
-        changing = self._users.change(username, change.role, change.disabled, change.quota, entry)
+        changing = self._users.change(
+            username, change.role, change.disabled, change.quota, granted_by=caller.user_id, audit=entry
+        )
         user = await self._token_cache.revoke(changing, _is_named(username))
         self._keys.forget_unknown()
         self._audit.write(entry._replace(subject=user.username))
@@ -162,7 +164,7 @@ class Accounts:
         """
         require_session(caller)
         await self.require_admin(caller)
-        await self._delete(username, caller.username, None)
+        await self._delete(username, caller.username, None, caller.user_id)
 
     async def delete_own(self, caller: Principal, password: str) -> None:
         """Delete the caller's account, as ``delete`` does.
@@ -179,12 +181,13 @@ class Accounts:
             raise WrongPassword("The password is wrong.")
         await self._delete(user.username, user.username, user.password_hash)
 
-    async def _delete(self, username: str, by: str, password_hash: str | None) -> None:
+    async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
         """Delete an account; raises the errors of ``UserStore.delete``. A ``password_hash`` of None means any hash."""
         history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
-        deleting = self._users.delete(username, Deletion(history, now, until, password_hash), entry)
+        deletion = Deletion(history, now, until, password_hash)
+        deleting = self._users.delete(username, deletion, granted_by=granted_by, audit=entry)
         user = await self._token_cache.revoke(deleting, _is_named(username))
         if history != "keep":
             self._policy.on_deleted(DeletedAccount(user.id, history == "erase", now))

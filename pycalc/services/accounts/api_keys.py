@@ -59,7 +59,8 @@ class ApiKeys:
         """Create a key for the caller. Return its record and its secret text, which is only stored as a hash.
 
         Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
-        Conflict if the caller has 50 keys, and Unauthorized if the account is deleted or disabled.
+        Conflict if the caller has 50 keys, and Unauthorized if the session has ended, or the account is deleted or
+        disabled.
         """
         require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
@@ -78,7 +79,7 @@ class ApiKeys:
             allow_query=wanted.allow_query,
             limits=wanted.limits,
         )
-        await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER)
+        await self._store.add(key, sha256(text.encode()).digest(), _MAX_PER_USER, caller.credential_id)
         user, query = caller.username, key.allow_query
         self._audit.record_own(user, "key created", key=key.prefix, scopes=scopes, allow_query=query)
         return key, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from itertools import islice
 from time import monotonic
 
@@ -19,8 +19,9 @@ from pycalc.models.ids import IdSource, now_ms
 from pycalc.observability.metrics import AccountMetrics
 
 COMMAND_LINE = "the command line"  # the actor of the operator's commands
-_RECORDS_PER_SECOND = 10.0
-_BURST_RECORDS = 100.0
+# Refusals in the log, of all known or all unknown callers, and of one user or one address.
+_RECORDS_PER_SECOND, _BURST_RECORDS = 10.0, 100.0
+_OWN_RECORDS_PER_SECOND, _OWN_BURST_RECORDS = 1.0, 20.0
 SERVICE = "the service"  # the actor of the service's own actions
 # Entries that users and strangers cause are limited, because the database keeps them for months. A user's acts and
 # refused requests have separate limits, so that refusals do not crowd out acts.
@@ -55,6 +56,24 @@ class _TokenBucket:
         return True
 
 
+class _TokenBuckets:
+    """Equal limits for many keys, such as usernames. Above _MAX_BUCKETS keys, the one unused for longest is dropped."""
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._buckets: OrderedDict[Hashable, _TokenBucket] = OrderedDict()
+
+    def take(self, key: Hashable, now: float) -> bool:
+        """Count an event of this key at the time ``now`` and return True. If its bucket is empty, return False."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _TokenBucket(self._burst, self._per_second, now)
+            if len(self._buckets) > _MAX_BUCKETS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(key)
+        return bucket.take(now)
+
+
 class AuditLog:
     """The writer of the audit log. A task stores entries from a bounded queue, and runs only while entries wait."""
 
@@ -79,7 +98,7 @@ class AuditLog:
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._unstored = metrics.audit_unstored
-        self._buckets: OrderedDict[tuple[str, str], _TokenBucket] = OrderedDict()
+        self._own = _TokenBuckets(USER_BURST, USER_ENTRIES_PER_DAY / _DAY_SECONDS)
         self._strangers = _TokenBucket(STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY / _DAY_SECONDS, clock())
         self._queue: deque[AuditEntry] = deque()
         self._closing = asyncio.Event()
@@ -132,8 +151,7 @@ class AuditLog:
 
     def store_soon(self, entry: AuditEntry) -> None:
         """Queue an entry for the database. Only count it if its actor causes too many entries, or the queue is full."""
-        bucket = self._bucket(entry)
-        if bucket is not None and not bucket.take(self._clock()):
+        if not self._is_within_limits(entry):
             self._unstored.labels("limit").inc()
         elif len(self._queue) >= _QUEUE_ENTRIES:
             self._unstored.labels("queue").inc()
@@ -148,21 +166,13 @@ class AuditLog:
         if self._writer is not None:
             await self._writer
 
-    def _bucket(self, entry: AuditEntry) -> _TokenBucket | None:
-        """Return the limit on stored entries like this one, or None if there is no limit."""
+    def _is_within_limits(self, entry: AuditEntry) -> bool:
+        """Count an entry towards the limit on stored entries like this one; return False if that is exceeded."""
         if entry.actor is None:
-            return self._strangers
+            return self._strangers.take(self._clock())
         if entry.outcome == "done" and entry.actor != entry.subject:
-            return None  # an act of an admin, an operator's command or the service itself
-        key = entry.actor, entry.outcome
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = _TokenBucket(USER_BURST, USER_ENTRIES_PER_DAY / _DAY_SECONDS, self._clock())
-            self._buckets[key] = bucket
-            if len(self._buckets) > _MAX_BUCKETS:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(key)
-        return bucket
+            return True  # an act of an admin, an operator's command or the service itself is not limited
+        return self._own.take((entry.actor, entry.outcome), self._clock())
 
     async def _write(self) -> None:
         while self._queue:
@@ -189,33 +199,33 @@ def _name(text: str | None) -> str | None:
 
 
 class RefusalLog:
-    """The writer of refused requests to the audit log, at a limited rate.
+    """The writer of refused requests to the audit log, at limited rates.
 
-    Known and unknown callers have separate limits, so that unknown callers can't crowd out the entries of users.
+    Known and unknown callers have separate limits, so that unknown callers can't crowd out the entries of users. Each
+    user and each unknown caller's address has a lower limit, so that none of them can crowd out the others.
     """
 
     def __init__(self, metrics: AccountMetrics, audit: AuditLog, clock: Callable[[], float] = monotonic) -> None:
         """Create the writer; ``clock`` must return seconds since an arbitrary moment."""
         self._audit = audit
         self._clock = clock
-        self._buckets = {
-            caller: _TokenBucket(_BURST_RECORDS, _RECORDS_PER_SECOND, clock()) for caller in ("known", "unknown")
-        }
-        self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in self._buckets}
+        self._own = _TokenBuckets(_OWN_BURST_RECORDS, _OWN_RECORDS_PER_SECOND)
+        self._all = _TokenBuckets(_BURST_RECORDS, _RECORDS_PER_SECOND)
+        self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in ("known", "unknown")}
 
-    def refused(self, user: str | None, **facts: str | int) -> None:
-        """Record a refused request of a user, or of an unknown caller if ``user`` is None.
+    def refused(self, user: str | None, address: str, **facts: str | int) -> None:
+        """Record a refused request of a user, or of an unknown caller at ``address`` if ``user`` is None.
 
-        Above the limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried``, the
+        Above a limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried``, the
         username of a refused login, becomes the entry's subject.
         """
-        caller = "unknown" if user is None else "known"
-        if not self._buckets[caller].take(self._clock()):
+        caller, own = ("unknown", address) if user is None else ("known", user)
+        now = self._clock()
+        if not self._own.take((caller, own), now) or not self._all.take(caller, now):
             self._suppressed[caller].inc()
             return
-        _audit.warning("request refused", user=user, **facts)
+        _audit.warning("request refused", user=user, address=address, **facts)
         tried = facts.pop("tried", None)
-        facts.pop("address", None)  # the entry has a field for the address
         subject = None if tried is None else str(tried)
         self._audit.store_soon(
             self._audit.entry("request refused", subject=subject, actor=user, outcome="refused", **facts)

@@ -187,9 +187,12 @@ class Authenticator:
         require_session(caller)
         await self._close_all(caller.user_id, caller.username, caller.username)
 
-    async def end_sessions(self, user: User, by: str) -> None:
-        """End all sessions of a user on behalf of the admin called ``by``, but keep the user's API keys valid."""
-        await self._close_all(user.id, user.username, by)
+    async def end_sessions(self, admin: Principal, user: User) -> None:
+        """End all sessions of a user on behalf of an admin, but keep the user's API keys valid.
+
+        Raises Forbidden if the admin has lost the role.
+        """
+        await self._close_all(user.id, user.username, admin.username, admin.user_id)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
         """From now on, sign access tokens with the first of ``keys``, and refuse tokens that none of them has signed.
@@ -201,6 +204,7 @@ class Authenticator:
         newest = self._sessions.signer.newest
         self._audit.record("signing keys replaced", actor=SERVICE, newest=newest, listed=len(keys))
 
-    async def _close_all(self, user_id: bytes, username: str, by: str) -> None:
-        await self.token_cache.revoke(self._sessions.store.close_all(user_id), is_session_of(user_id))
+    async def _close_all(self, user_id: bytes, username: str, by: str, granted_by: bytes | None = None) -> None:
+        closing = self._sessions.store.close_all(user_id, granted_by)
+        await self.token_cache.revoke(closing, is_session_of(user_id))
         self._audit.record("all sessions ended", subject=username, actor=by)

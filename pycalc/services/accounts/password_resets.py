@@ -53,7 +53,7 @@ class PasswordResets:
         if not user.has_password:
             raise Conflict("The account has no password: the identity provider signs it in.")
         token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
-        await self._store.offer(user.id, sha256(token.encode()).digest(), expires_ms)
+        await self._store.offer(user.id, sha256(token.encode()).digest(), expires_ms, caller.user_id)
         self._audit.record("password reset created", subject=user.username, actor=caller.username)
         return token, expires_ms
 

@@ -68,6 +68,10 @@ def _lower_thread_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
+def _dummy(rounds: int) -> str:
+    return f"$2b${rounds:02d}${_DUMMY_HASH}"
+
+
 class PasswordHasher:
     """A thread pool that hashes and checks passwords, with a bounded queue.
 
@@ -92,7 +96,7 @@ class PasswordHasher:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bcrypt", initializer=_lower_thread_priority)
         self._pending = 0
         self._refused = metrics.hashes_refused
-        self._dummy = f"{self._newest}$2b${rounds:02d}${_DUMMY_HASH}"
+        self._dummy = self._newest + _dummy(rounds)
         metrics.hashes_waiting.set_function(lambda: self._pending)
 
     async def hash(self, password: str) -> str:
@@ -104,6 +108,8 @@ class PasswordHasher:
     async def check(self, password: str, hashed: str | None) -> bool:
         """Return whether the password has this hash. Every call, unless refused, takes the time of one hash.
 
+        Only a hash of a higher cost than the present one takes longer.
+
         Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed. Raises
         Overloaded if the queue is full.
         """
@@ -113,8 +119,15 @@ class PasswordHasher:
         if key_id not in self._keys:
             _log.error("a password's key is not listed in PYCALC_PASSWORD_KEYS", key=key_id)
             key_id, _, bcrypt_hash = self._dummy.partition("$")
-        prehash = self._prehash(key_id, password)
-        return await self._run(lambda: bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())) and known
+        prehash, rounds = self._prehash(key_id, password), int(bcrypt_hash.split("$")[1])
+
+        def compare() -> bool:
+            right = bcrypt.checkpw(prehash, b"$" + bcrypt_hash.encode())
+            for lower in range(rounds, self._rounds):  # a hash of a lower cost would tell that the user exists
+                bcrypt.checkpw(prehash, _dummy(lower).encode())
+            return right
+
+        return await self._run(compare) and known
 
     def outdated(self, hashed: str) -> bool:
         """Return whether a hash was made with another key than the newest, or with another cost factor."""

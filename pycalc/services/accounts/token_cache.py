@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from time import monotonic, time
 from typing import TypeVar
 
@@ -15,6 +16,8 @@ from pycalc.observability.metrics import AccountMetrics
 T = TypeVar("T")
 
 _MAX_TOKENS = 10_000
+# So that a user who ends sessions or removes keys all the time does not keep the tokens of others out of the cache.
+_REMEMBERED_EVICTIONS = 64
 
 
 class TokenCache:
@@ -33,7 +36,8 @@ class TokenCache:
         self._notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
-        self.epoch = 0  # the number of evictions; ``put`` refuses a principal that was read before the last eviction
+        self.epoch = 0  # the number of evictions
+        self._evictions: deque[Callable[[Principal], bool]] = deque(maxlen=_REMEMBERED_EVICTIONS)
         self.trusted_until = math.inf  # by ``clock``; the revocation watcher extends it after each read
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
@@ -59,8 +63,14 @@ class TokenCache:
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store at ``epoch``, unless there was an eviction since then."""
-        if epoch != self.epoch:
+        """Cache a principal that was read from the store at ``epoch``.
+
+        Do nothing if an eviction since then concerns it, or if there were too many evictions to know.
+        """
+        missed = self.epoch - epoch
+        if missed > len(self._evictions):
+            return
+        if missed and any(revoked(principal) for revoked in islice(reversed(self._evictions), missed)):
             return
         self._principals[token] = principal
         if len(self._principals) > _MAX_TOKENS:
@@ -90,9 +100,11 @@ class TokenCache:
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
         """Evict the principals for which ``revoked`` is true.
 
-        Principals that are being read from the store now will not be cached.
+        Those that are being read from the store now will not be cached. The result of ``revoked`` must depend only on
+        what never changes, such as ids and names.
         """
         self.epoch += 1
+        self._evictions.append(revoked)
         for token in [token for token, principal in self._principals.items() if revoked(principal)]:
             del self._principals[token]
 

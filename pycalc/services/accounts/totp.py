@@ -110,11 +110,12 @@ class Totp:
     async def reset(self, admin: Principal, user: User) -> None:
         """Turn off a user's second factor on behalf of an admin, and end all of the user's sessions.
 
-        Raises Conflict for the admin's own account, and NotFound if there is no second factor.
+        Raises Conflict for the admin's own account, NotFound if there is no second factor, and Forbidden if the admin
+        has lost the role.
         """
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
-        await self._remove(user.id, None)
+        await self._remove(user.id, None, admin.user_id)
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
@@ -141,8 +142,9 @@ class Totp:
             raise WrongPassword("The password is wrong.")
         return user
 
-    async def _remove(self, user_id: bytes, kept: bytes | None) -> None:
-        await self._token_cache.revoke(self._store.remove(user_id, kept), lambda other: other.user_id == user_id)
+    async def _remove(self, user_id: bytes, kept: bytes | None, granted_by: bytes | None = None) -> None:
+        removing = self._store.remove(user_id, kept, granted_by)
+        await self._token_cache.revoke(removing, lambda other: other.user_id == user_id)
 
     async def _accepts(self, user: User, code: str) -> bool:
         """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, ensure_future, gather, shield
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from math import ceil
 from sys import maxsize
 from time import monotonic
@@ -124,34 +124,40 @@ class FailedLogins:
         self._attempts = ConcurrencyLimit(maxsize, refused, detail, each=_AT_ONCE)
 
     @asynccontextmanager
-    async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
+    async def attempt(self, username: str | None, address: str) -> AsyncIterator[None]:
         """Return a context for one check of a password or a code; raises RateLimited on entry if a limit is reached.
 
-        The check has failed if the context ends with Unauthorized, WrongPassword or a cancellation. It has not failed
-        if the context ends with TotpRequired, because then the password was right.
+        If ``username`` is None, the check counts by address alone. The check has failed if the context ends with
+        Unauthorized, WrongPassword or a cancellation. It has not failed if the context ends with TotpRequired, because
+        then the password was right.
         """
-        account = username.lower()
+        keys = [(self._addresses, address)]
+        if username is not None:
+            keys.append((self._accounts, username.lower()))
         try:
             slot = self._attempts.acquire(address)
         except Overloaded as error:  # the client's fault, not the service's
             raise RateLimited(error.detail) from None
-        with slot:
-            async with self._addresses.trying(address), self._accounts.trying(account):
-                try:
-                    yield
-                except TotpRequired:  # a right password without its code: neither a failure nor a success
-                    raise
-                except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
-                    await shield(gather(self._addresses.failed(address), self._accounts.failed(account)))
-                    raise
-        await self._accounts.succeeded(account)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(slot)
+            for failures, key in keys:
+                await stack.enter_async_context(failures.trying(key))
+            try:
+                yield
+            except TotpRequired:  # a right password without its code: neither a failure nor a success
+                raise
+            except (Unauthorized, WrongPassword, CancelledError):  # hanging up must not make a guess free
+                await shield(gather(*(failures.failed(key) for failures, key in keys)))
+                raise
+        if username is not None:
+            await self._accounts.succeeded(username.lower())
 
 
 class NoLoginLimit:
     """A replacement for FailedLogins that limits nothing."""
 
     @asynccontextmanager
-    async def attempt(self, username: str, address: str) -> AsyncIterator[None]:
+    async def attempt(self, username: str | None, address: str) -> AsyncIterator[None]:
         yield
 
 

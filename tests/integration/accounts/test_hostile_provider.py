@@ -17,8 +17,11 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import Unavailable
 from pycalc.observability.metrics import Metrics
+from pycalc.resources.wiring import Resources
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
+from pycalc.services.limits.rate_limits import FailedLogins
 from pycalc.settings import Settings
+from tests.harness.accounts import PASSWORD
 from tests.harness.hostile_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -26,7 +29,7 @@ from tests.harness.hostile_provider import (
     elliptic_key,
     hostile_provider,
 )
-from tests.harness.in_process import changed
+from tests.harness.in_process import changed, new_user
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +56,7 @@ async def finished(client: httpx.AsyncClient, provider: HostileProvider, forge: 
     assert begun.status_code == 303, begun.text
     query = parse_qs(urlsplit(begun.headers["Location"]).query)
     cookie = begun.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
-    provider.token = lambda: forge(provider, query["nonce"][0])
+    provider.token, provider.form = (lambda: forge(provider, query["nonce"][0])), {}
     parameters = {"state": query["state"][0], "code": "the code"}
     answer = await client.get("/oidc/callback", params=parameters, headers={"Cookie": f"{COOKIE}={cookie}"})
     if provider.form:
@@ -71,6 +74,42 @@ async def test_a_good_token_opens_a_session(client: httpx.AsyncClient, provider:
     assert "; Path=/;" in begun.headers["Set-Cookie"]
     answer = await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))
     assert answer.status_code == 200, answer.text
+
+
+async def test_redirects_that_no_browser_began_keep_nobody_out(
+    client: httpx.AsyncClient, provider: HostileProvider
+) -> None:
+    """Pages of others may send a browser to the callback as often as they want: logins from there still work."""
+    name, _ = await new_user(client)
+    for number in range(120):
+        query = ("error=access_denied", "code=abc&state=abc", "")[number % 3]
+        assert (await client.get(f"/oidc/callback?{query}")).status_code == 401
+    assert (await client.post("/login", json={"username": name, "password": PASSWORD})).status_code == 200
+    answer = await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))
+    assert answer.status_code == 200, answer.text
+
+
+async def test_no_login_keeps_an_address_from_the_provider(
+    client: httpx.AsyncClient, provider: HostileProvider
+) -> None:
+    """Failed logins from elsewhere do not keep an address from signing in, whatever username they have."""
+    address = "127.0.0.1"
+    for _ in range(10):
+        for name in (f"sign-in from {address}", address):
+            await client.post("/login", json={"username": name, "password": "a wrong password"})
+    answer = await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))
+    assert answer.status_code == 200, answer.text
+
+
+async def test_refused_codes_count_as_failed_logins(
+    client: httpx.AsyncClient, provider: HostileProvider, resources: Resources
+) -> None:
+    """With a limit of one failed login an hour, an address gets ten refused codes, which cost requests elsewhere."""
+    resources.login_limit = FailedLogins("1/hour", resources.metrics)
+    provider.answers["/token"] = lambda: (400, b'{"error": "invalid_grant"}')
+    assert [(await finished(client, provider, lambda *_: "")).status_code for _ in range(10)] == [401] * 10
+    assert (await finished(client, provider, lambda *_: "")).status_code == 429
+    assert provider.form == {}
 
 
 HOSTILE: dict[str, Forge] = {
@@ -270,23 +309,21 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
         await client.aclose()
 
 
-async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A redirect without a matching sign-in counts as a failed login of the client's address."""
-    statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
-    assert statuses == [401] * 10 + [429]
-
-
-async def test_a_browser_is_led_back_to_the_console(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_a_browser_is_led_back_to_the_console(
+    client: httpx.AsyncClient, provider: HostileProvider, resources: Resources
+) -> None:
     """After a failed sign-in, a browser is redirected to the console with the reason: refused, or too many failures."""
-    browser = {"Accept": "text/html,*/*;q=0.8"}
+    resources.login_limit = FailedLogins("1/hour", resources.metrics)
+    client.headers["Accept"] = "text/html,*/*;q=0.8"
     with capture_logs() as logs:
-        answers = [await client.get("/oidc/callback?state=a&code=b", headers=browser) for _ in range(11)]
+        answers = [await client.get("/oidc/callback?state=a&code=b")]
+        answers += [await finished(client, provider, lambda *_: "a.b.c") for _ in range(11)]
     assert {answer.status_code for answer in answers} == {303}
-    assert [answer.headers["Location"] for answer in answers] == ["/?error=sign-in-refused"] * 10 + [
+    assert [answer.headers["Location"] for answer in answers] == ["/?error=sign-in-refused"] * 11 + [
         "/?error=sign-in-limited"
     ]
     refusals = [entry["status"] for entry in logs if entry["event"] == "request refused"]
-    assert refusals == [401] * 10 + [429]
+    assert refusals == [401] * 11 + [429]
 
 
 async def test_settings_must_be_whole(settings: Settings) -> None:

@@ -180,3 +180,24 @@ async def test_what_ends_the_session_removes_the_cookie(
     assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/token")
     assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "strict")
     assert (await refreshed(client, cookie_in(login).value)).status_code == 401
+
+
+@pytest.mark.parametrize("headers", FOREIGN[:-1])
+async def test_no_page_of_others_makes_logins_fail(
+    client: httpx.AsyncClient, name: str, headers: dict[str, str]
+) -> None:
+    """A form that another page lets the browser post is refused as such, so that it counts as no failed login."""
+    form = {"username": name, "password": "a wrong password"}
+    for _ in range(11):
+        answer = await client.post("/login", data=form, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (403, "/docs/problems#forbidden")
+    assert (await signed_in(client, name)).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [FOREIGN[-1], OWN, {"Origin": "http://pycalc.test"}, {}])
+async def test_known_pages_and_programs_log_in_by_form(
+    client: httpx.AsyncClient, name: str, headers: dict[str, str]
+) -> None:
+    """A page of an origin that CORS allows, an own page and a program may log in by the OAuth2 form."""
+    answer = await client.post("/login", data={"username": name, "password": PASSWORD}, headers=headers)
+    assert answer.status_code == 200, answer.text

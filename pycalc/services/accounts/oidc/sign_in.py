@@ -31,7 +31,7 @@ class ClaimRules(NamedTuple):
     factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
 
 
-class _Attempt:
+class Attempt:
     """The values of one sign-in, derived from a secret in the browser's cookie, so that the service stores none."""
 
     def __init__(self, secret: str) -> None:
@@ -68,7 +68,7 @@ class ProviderSignIn:
 
     async def begin(self) -> tuple[str, str]:
         """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
-        attempt = _Attempt(secrets.token_urlsafe(_SECRET_BYTES))
+        attempt = Attempt(secrets.token_urlsafe(_SECRET_BYTES))
         parameters = {
             "scope": "openid profile email",
             "state": attempt.state,
@@ -80,17 +80,24 @@ class ProviderSignIn:
             parameters["acr_values"] = self._claims.factor.value
         return await self._provider.authorization_url(parameters), attempt.secret
 
-    async def finish(self, secret: str | None, state: str, code: str, device: Device | None = None) -> Tokens:
-        """Open a session on a device for the user whom the provider has sent back with this state and code.
+    @staticmethod
+    def resume(secret: str | None, state: str) -> Attempt:
+        """Return the sign-in with this state; raises Unauthorized if another browser, or none, has begun it.
 
-        ``secret`` is the value of the browser's cookie, or None without one. Raises Unauthorized if the sign-in is not
-        valid, lacks a needed second factor, or is for a disabled account. Raises Unavailable if the provider does not
-        answer, or no username is free. Raises Conflict if the claims would make the last admin a user, and NotFound
-        if the account is deleted meanwhile.
+        ``secret`` is the value of the browser's cookie, or None without one.
         """
-        attempt = _Attempt(secret or "")
+        attempt = Attempt(secret or "")
         if not secret or not hmac.compare_digest(attempt.state.encode(), state.encode()):
             raise Unauthorized("This browser has begun no such sign-in, or too long ago: begin with GET /oidc/login.")
+        return attempt
+
+    async def finish(self, attempt: Attempt, code: str, device: Device | None = None) -> Tokens:
+        """Open a session on a device for the user whom the provider has sent back with this code.
+
+        Raises Unauthorized if the sign-in is not valid, lacks a needed second factor, or is for a disabled account.
+        Raises Unavailable if the provider does not answer, or no username is free. Raises Conflict if the claims would
+        make the last admin a user, and NotFound if the account is deleted meanwhile.
+        """
         settings = self._provider.settings
         token = await self._provider.id_token(code, attempt.verifier)
         key = await self._provider.key(key_id_of(token))

@@ -1,0 +1,118 @@
+"""A database whose queues are shared fairly, so that one user's requests can't keep others waiting (ADR 18)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from prometheus_client import Counter
+from sqlalchemy import Connection, Table
+
+from pycalc.db.base import Database, Rows
+from pycalc.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+# The most reads and writes of one client that the database runs or queues. More than its threads or connections of each
+# kind, so that a single client can keep them busy.
+_READS, _WRITES = 32, 8
+_WAITING = 1_024  # the most reads, and the most writes, of one client that run or wait
+
+
+class _Share:
+    """The part of a queue that one client may use."""
+
+    def __init__(self, at_once: int) -> None:
+        self.free = asyncio.Semaphore(at_once)
+        self.entered = 0
+
+
+class FairDatabase:
+    """A database that runs only a few reads and writes of each client at once. Further ones wait outside its queues.
+
+    ``read_reserved`` and ``insert`` are not limited.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        client: Callable[[], Hashable | None],
+        refused: Counter,
+        *,
+        wait_seconds: float = 1.0,
+    ) -> None:
+        """Share ``database`` between clients, whose reads and writes wait outside its queues for ``wait_seconds``.
+
+        ``client`` must return a key of the user, or of the address, whose request is being handled. It must return None
+        outside of requests, where nothing is limited.
+        """
+        self._database = database
+        self._client = client
+        self._refused = refused
+        self._wait_seconds = wait_seconds
+        self._reads: dict[Hashable, _Share] = {}
+        self._writes: dict[Hashable, _Share] = {}
+
+    @property
+    def shared(self) -> bool:
+        return self._database.shared
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        async with self._turn(self._reads, _READS):
+            return await self._database.read(work)
+
+    async def read_reserved(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.read_reserved(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        async with self._turn(self._writes, _WRITES):
+            return await self._database.write(work)
+
+    async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
+        await self._database.insert(table, rows, also)
+
+    def queue_lengths(self) -> Mapping[str, int]:
+        return self._database.queue_lengths()
+
+    async def ping(self) -> None:
+        await self._database.ping()
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+    @asynccontextmanager
+    async def _turn(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
+        """Wait until the client may use the database, and return a context of this use.
+
+        Raises StoreUnavailable if _WAITING uses of the client run or wait, or if this one waits too long.
+        """
+        client = self._client()
+        if client is None:
+            yield
+            return
+        share = shares.get(client)
+        if share is None:
+            share = shares[client] = _Share(at_once)
+        elif share.entered >= _WAITING:
+            raise self._refusal()
+        share.entered += 1
+        try:
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    await share.free.acquire()
+            except TimeoutError:
+                raise self._refusal() from None
+            try:
+                yield
+            finally:
+                share.free.release()
+        finally:
+            share.entered -= 1
+            if not share.entered:
+                del shares[client]
+
+    def _refusal(self) -> StoreUnavailable:
+        self._refused.inc()
+        return StoreUnavailable("Too many of your requests wait for the database; retry in 1 s.")

@@ -1,0 +1,111 @@
+"""A database that is shared fairly: a client's work beyond its share waits for its own turn, or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pycalc.errors import StoreUnavailable
+from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.fair_database import FairDatabase
+
+pytestmark = pytest.mark.anyio
+
+READS, WRITES, WAITING = 32, 8, 1_024
+
+
+class _StoppedDatabase:
+    """A database whose work does not end before ``go`` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.running = 0
+
+    async def read(self, work: Callable[[Any], object]) -> object:
+        self.running += 1
+        await self.go.wait()
+        self.running -= 1
+        return work(None)
+
+    write = read
+
+
+class _Clients:
+    """A fair database, and the client whose request is being handled."""
+
+    def __init__(self, wait_seconds: float = 60.0) -> None:
+        self.stopped = _StoppedDatabase()
+        self.metrics = Metrics()
+        refused = self.metrics.requests_refused.labels("database")
+        database: Any = self.stopped
+        self._fair = FairDatabase(database, lambda: self._client, refused, wait_seconds=wait_seconds)
+        self._client: str | None = None
+
+    async def start(self, client: str | None, times: int, *, write: bool = False) -> list[asyncio.Task[int]]:
+        """Let a client begin some work; return once all of it has begun or waits."""
+        self._client = client
+        begin = self._fair.write if write else self._fair.read
+        tasks = [asyncio.create_task(begin(lambda _connection: 1)) for _ in range(times)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return tasks
+
+    @property
+    def refused(self) -> float | None:
+        """Return how much work was refused."""
+        return self.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": "database"})
+
+
+@pytest.mark.parametrize(("write", "share"), [(False, READS), (True, WRITES)])
+async def test_a_client_uses_only_its_share_at_once(write: bool, share: int) -> None:
+    """A client's work beyond its share waits; the work of others, and work outside of requests, begins at once."""
+    clients = _Clients()
+    tasks = await clients.start("ada", share + 10, write=write)
+    assert clients.stopped.running == share
+    tasks += await clients.start("bob", 1, write=write)
+    assert clients.stopped.running == share + 1
+    tasks += await clients.start(None, share + 10, write=write)
+    assert clients.stopped.running == 2 * share + 11
+    clients.stopped.go.set()
+    assert sum(await asyncio.gather(*tasks)) == 2 * share + 21
+    assert clients.refused == 0
+
+
+async def test_what_waits_for_one_client_is_bounded() -> None:
+    """At most 1,024 reads of a client run or wait; a further one is refused at once and counted."""
+    clients = _Clients()
+    tasks = await clients.start("ada", WAITING)
+    (refused,) = await clients.start("ada", 1)
+    with pytest.raises(StoreUnavailable, match="Too many of your requests wait"):
+        await refused
+    assert clients.refused == 1
+    clients.stopped.go.set()
+    assert sum(await asyncio.gather(*tasks)) == WAITING
+
+
+async def test_nothing_waits_for_too_long() -> None:
+    """Work that waits too long for its client's turn is refused and counted, and the client's other work goes on."""
+    clients = _Clients(wait_seconds=0.0)
+    tasks = await clients.start("ada", READS)
+    (refused,) = await clients.start("ada", 1)
+    with pytest.raises(StoreUnavailable, match="Too many of your requests wait"):
+        await refused
+    assert clients.refused == 1
+    clients.stopped.go.set()
+    assert sum(await asyncio.gather(*tasks)) == READS
+
+
+async def test_a_cancelled_wait_leaves_no_trace() -> None:
+    """After waiting and running work was cancelled, the client gets its whole share again."""
+    clients = _Clients()
+    for task in await clients.start("ada", READS + 1):
+        task.cancel()
+    await asyncio.sleep(0)
+    clients.stopped.running = 0
+    tasks = await clients.start("ada", READS + 1)
+    assert clients.stopped.running == READS
+    clients.stopped.go.set()
+    assert sum(await asyncio.gather(*tasks)) == READS + 1
