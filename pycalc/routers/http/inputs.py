@@ -80,10 +80,7 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             for rule in rules:
                 await rule.authenticate(request.scope)
-            if query := request.scope["query_string"]:
-                query_of(query)
-            if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
-                raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
+            _require_strict_head(request)
             if endpoint_reads:
                 _require_media_type(request, JSON)
             if not takes_body:
@@ -100,6 +97,14 @@ class StrictRoute(APIRoute):
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
 
         return handle_strictly
+
+
+def _require_strict_head(request: Request) -> None:
+    """Raise InvalidInput for a repeated query parameter, and PreconditionFailed for an If-Match with an ETag."""
+    if query := request.scope["query_string"]:
+        query_of(query)
+    if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
+        raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
 
 
 def query_of(query: bytes) -> dict[str, str]:
