@@ -161,9 +161,8 @@ class SqlUserStore(SqlStore):
         audit: AuditEntry | None = None,
     ) -> User:
         def work(connection: Connection) -> User:
-            admins = lock_admins(
-                connection, granted_by
-            )  # every change locks the admins first, which rules out deadlocks
+            # Every change locks the admins first, which rules out deadlocks.
+            admins = lock_admins(connection, granted_by)
             user = _locked(connection, username)
             new_disabled = user.disabled if disabled is None else disabled
             given = {} if limits is None else limits.model_dump(exclude_unset=True)
