@@ -382,6 +382,13 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
     assert result(text, 10) == Verified(expected.encode(), exact)
 
 
+@pytest.mark.parametrize("distance", [10, 60, 500, 4_000])
+def test_an_irrational_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
+    """sqrt(1.23455² ± 10^-d), just above or below a tie, rounds to 1.2346 or 1.2345."""
+    assert value(f"(1.23455^2 + 10^-{distance})^0.5", 5) == "1.2346"
+    assert value(f"(1.23455^2 - 10^-{distance})^0.5", 5) == "1.2345"
+
+
 @pytest.mark.parametrize(
     ("text", "position"),
     [
