@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import floor, lgamma, log, log10
 from typing import Any
 
@@ -63,6 +64,13 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             time += _SECONDS_PER_FACTOR * min(k, _COUNTLESS) if direct else binomial_residue_seconds(n, k)
         # n over k is at least (n/k)^k, and so at least 2^k.
         return Estimate(digits, time, True, least=k * 3 // 10 if sign > 0 else 0)
+
+    def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[Integers]:
+        (least_n, most_n), (least_k, most_k) = ranges
+        # For n >= 0, the coefficient grows with n, and also with k up to n/2. For n < 0, it grows with -n and k.
+        yield most_n, max(least_k, min(most_k, most_n // 2))
+        if least_n < 0:
+            yield least_n, most_k
 
     def compute(self, args: Integers, precision: int) -> bytes:
         sign, n, k = _normal(args)
