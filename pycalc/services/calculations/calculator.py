@@ -227,7 +227,8 @@ class Calculator:
             self._quota.require(caller, plan.digits)  # before an expensive computation
         found = await self._results.find(plan, caller, facts_only=facts_only)
         facts = found.result.facts
-        if plan.too_large:
+        # The size of an expression with irrational parts may be underestimated.
+        if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > self.max_digits):
             detail = "The result has more digits than are written out here."
             raise ResultTooLarge(detail, int_of(facts.digits), self.max_digits, facts.leading, facts.trailing)
         if len(facts.digits) > LONGEST_RECORDED:

@@ -89,7 +89,7 @@ class NodeSizes:
         if not self._precision:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
-        return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Enclosed.YES)
+        return Size(None, None, max(1.0, log2_of(base) * float(exponent) * MARGIN), rounded=Enclosed.YES)
 
     def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
         size = sizes[0]
