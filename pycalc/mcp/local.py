@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pycalc.errors import NotFound, PycalcError, ResultTooLarge
+from pycalc.errors import NotFound, PycalcError
 from pycalc.mcp.backend import HISTORY, Calculated, DigitRange, InlineBudget, part_of
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource, text_of_id
 from pycalc.models.limits import UNLIMITED
-from pycalc.services.calculations.planning import Request, is_short, make_plan
+from pycalc.services.calculations.planning import Request, is_short, make_plan, require_size
 from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
-from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_REQUESTS = 1_000  # how many of the latest results the tool ``digits`` can read
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
@@ -87,7 +86,5 @@ class LocalBackend:
         else:
             plan = await self._computer.call(_USER, make_plan, self._max_digits, *request)
         text, facts = await self._computer.compute(plan, _USER)
-        if plan.too_large:
-            detail = "The result has more digits than are written out."
-            raise ResultTooLarge(detail, int_of(facts.digits), self._max_digits, facts.leading, facts.trailing)
+        require_size(plan, facts, self._max_digits)
         return Calculated(identity, text, facts, whole=len(text) <= most_inline)

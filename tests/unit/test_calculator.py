@@ -182,6 +182,18 @@ async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(serv
     assert (service.history.rows, service.outcomes("pow")) == ([], {"refused": 1})
 
 
+async def test_a_value_that_turns_out_to_be_too_large_is_refused(service: Service) -> None:
+    """The quotient of 1 and an irrational number has an unknown size; if it exceeds the limit, it is not returned."""
+    options = Options(precision=5)
+    with pytest.raises(ResultTooLarge) as refused:
+        await service.one("evaluate", "floor(1 / 10^(-1000.5) / 10^(-1000.2))", options=options)
+    assert (refused.value.digits, refused.value.limit) == (2_001, MAX_DIGITS)
+    assert refused.value.leading == "50118723362727228500"  # 10^0.7
+    assert not service.history.rows
+    answer = await service.one("evaluate", "floor(1 / 10^(-1000.5) / 10^(-999.2))", options=options)
+    assert answer.result.facts.digits == "2000"
+
+
 async def test_a_summary_is_an_answer_without_the_value(service: Service) -> None:
     """A summary has the size, first and last digits of a result without its value, and is recorded in this form."""
     answer = await service.one("fibonacci", "1000", options=Options(summary=True))

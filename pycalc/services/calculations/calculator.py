@@ -14,7 +14,6 @@ from pycalc.errors import (
     KeysTaken,
     NotFound,
     PycalcError,
-    ResultTooLarge,
     RetryLater,
     VerificationFailed,
 )
@@ -25,7 +24,14 @@ from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.calculations.planning import LONGEST_RECORDED, Request, is_short, make_plan, recorded_key
+from pycalc.services.calculations.planning import (
+    LONGEST_RECORDED,
+    Request,
+    is_short,
+    make_plan,
+    recorded_key,
+    require_size,
+)
 from pycalc.services.calculations.preview import Preview, make_preview
 from pycalc.services.calculations.result_finder import ResultFinder, result_of
 from pycalc.services.compute.computer import INLINE_SECONDS, Computer
@@ -34,7 +40,6 @@ from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.quotas import Charge, WindowQuota
 from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.numbers.gmp import int_of
 
 _KEPT_PLANS = 4_096  # only plans of short operands are cached, which bounds their memory
 OVERLOADED = "The service is overloaded; retry in 1 s."
@@ -224,17 +229,14 @@ class Calculator:
 
         Nothing is recorded. ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``.
 
-        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises ResultTooLarge, with the
-        number of digits and the first and last digits, if the plan is marked ``too_large``. Raises InvalidInput if the
-        number of digits itself has over LONGEST_RECORDED digits.
+        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises the error of
+        ``require_size``. Raises InvalidInput if the number of digits itself has over LONGEST_RECORDED digits.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation
         found = await self._results.find(plan, caller, facts_only=facts_only)
         facts = found.result.facts
-        if plan.too_large:
-            detail = "The result has more digits than are written out here."
-            raise ResultTooLarge(detail, int_of(facts.digits), self.max_digits, facts.leading, facts.trailing)
+        require_size(plan, facts, self.max_digits)
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))

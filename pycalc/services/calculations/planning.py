@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from pycalc.errors import FieldProblem, InvalidInput, ResultTooLarge
 from pycalc.models.json_text import json_literal, pointer_step, shown
+from pycalc.models.results import Facts
 from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.compute.worker import Task
 from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
 from pycalc.services.operations.expressions.operation import Evaluate
-from pycalc.services.operations.numbers.gmp import text_of
+from pycalc.services.operations.numbers.gmp import int_of, text_of
 from pycalc.services.operations.numbers.literals import parse_natural, size_of
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST, base_seconds
 
@@ -197,6 +198,17 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         return Plan(summary, f"{key}?ends", *texts, seconds, summary_seconds=seconds, too_large=True)
     memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
     return Plan(summary._replace(view="value"), key, *texts, estimate.seconds, estimate.digits, seconds, memory)
+
+
+def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
+    """Raise ResultTooLarge, with the ends, if a plan for a value has a result of over ``max_digits`` digits.
+
+    Such a plan is marked ``too_large``, or its size was underestimated. An irrational part of an expression has no
+    certain size.
+    """
+    if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
+        detail = "The result has more digits than are written out here."
+        raise ResultTooLarge(detail, int_of(facts.digits), max_digits, facts.leading, facts.trailing)
 
 
 def ends_of(plan: Plan) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -190,6 +190,13 @@ class Operation(Calculable[ArgsT]):
             given = str(self.input(args))[:_LONGEST_SHOWN]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
         return Verified(text, exact and self.is_exact(text))
+
+    def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[tuple[int, ...]]:
+        """Return operands that include those of the longest result, for operands from ``ranges`` of whole numbers.
+
+        This is needed only if the longest result may be elsewhere than at the ends of the ranges.
+        """
+        return ()
 
     def is_exact(self, text: bytes) -> bool:
         """Return whether an unrounded result counts as exact. Only an integer root with a remainder does not."""

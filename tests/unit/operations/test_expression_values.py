@@ -384,6 +384,39 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
 
 
 @pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("binomial(-prod(i, 1, 3, 2), 30)", 8),  # 37 over 30
+        ("sum(i, 1, 9, binomial(100, i!))", 23),  # 100 over 24 is 8·10^22
+        ("gcd(prod(i, 0, 3, i), 10^30)", 31),
+    ],
+)
+def test_a_call_with_unknown_arguments_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
+    """The estimate is an upper bound even if a function's longest value is not at the ends of its arguments' ranges."""
+    args = EVALUATE.parse({"expression": text})
+    assert len(value(text)) == digits
+    assert EVALUATE.estimate(args, 0).digits >= digits
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("floor(0.001^(-100.5))", 302), ("floor(0.001^(-1/2))", 2), ("floor(1000^100.5)", 302), ("floor(8^(-0.5))", 1)],
+)
+def test_the_whole_part_of_an_irrational_power_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
+    """The estimate is an upper bound for a base below 1, too, whose negative powers are large."""
+    args = EVALUATE.parse({"expression": text})
+    assert len(value(text, 5)) == digits
+    assert digits <= EVALUATE.estimate(args, 5).digits <= digits + 2
+
+
+@pytest.mark.parametrize("distance", [10, 60, 500, 4_000])
+def test_an_irrational_value_beside_a_tie_is_rounded_to_its_own_side(distance: int) -> None:
+    """sqrt(1.23455² ± 10^-d), just above or below a tie, rounds to 1.2346 or 1.2345."""
+    assert value(f"(1.23455^2 + 10^-{distance})^0.5", 5) == "1.2346"
+    assert value(f"(1.23455^2 - 10^-{distance})^0.5", 5) == "1.2345"
+
+
+@pytest.mark.parametrize(
     ("text", "position"),
     [
         ("2^0.5 * 2^0.5 == 2", 14),

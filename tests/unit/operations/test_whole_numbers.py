@@ -68,11 +68,26 @@ def test_binomial_coefficients() -> None:
     ("n", "k"), [(30_000, 12_000), (30_000, 10_001), (30_000, 29_990), (10**18, 3), (10**30, 2), (2**61 + 5, 400)]
 )
 def test_large_binomial_coefficients(n: int, k: int) -> None:
-    """Large coefficients equal ``math.comb``, and the estimate is at most about a tenth too large."""
+    """Large coefficients equal ``math.comb``."""
     assert checked("binomial", n, k) == math.comb(n, k)
-    digits = len(mpz(math.comb(n, k)).digits())
-    estimate = OPERATIONS["binomial"].estimate(parsed("binomial", n, k), 50).digits
-    assert digits <= estimate <= digits + 3 + digits // 10
+
+
+def test_the_estimated_digits_of_coefficients() -> None:
+    """The estimated number of digits of a binomial coefficient and of a Catalan number is exact.
+
+    Otherwise a result with exactly the most digits allowed would be refused.
+    """
+    short = product(range(-40, 400, 3), range(50))
+    large = [
+        (30_000, 29_990), (999_998, 997), (10**9 - 1, 1), (10**9, 1), (10**9 + 7, 900), (10**18, 3), (10**30, 2),
+        (2**61 + 5, 400), (10**400, 999), (10**3_200 - 1, 1), (10**3_200 + 1, 12), (10**3_200, 1_001),
+    ]  # fmt: skip
+    for n, k in (*short, *large):
+        digits = len(mpz(math.comb(n if n >= 0 else k - n - 1, k)).digits())
+        assert OPERATIONS["binomial"].estimate(parsed("binomial", n, k), 50).digits == digits, (n, k)
+    for n in range(1_100):
+        digits = len(str(math.comb(2 * n, n) // (n + 1)))
+        assert OPERATIONS["catalan"].estimate(parsed("catalan", n), 50).digits == digits, n
 
 
 def test_catalan_numbers() -> None:

@@ -51,7 +51,7 @@ class Arithmetic:
         # The bits that a difference of nearly equal values may cancel: the largest size of the exact values that were
         # combined with enclosures, and of the whole parts of enclosures.
         self.needed = 0
-        self._bits = bits
+        self.bits = bits
         self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
             Negation: lambda node, operands: self.negate(node.position, operands[0]),
             Chain: self._chain,
@@ -179,7 +179,7 @@ class Arithmetic:
 
         for operand in filter(is_exact, (left, right)):
             self.needed = max(self.needed, operand.numerator.bit_length(), operand.denominator.bit_length())
-        found = combined(sign, position, left, right, self._bits)
+        found = combined(sign, position, left, right, self.bits)
         self.needed = max(self.needed, magnitude(found))
         return found
 

@@ -7,6 +7,7 @@ from typing import Any
 import flint
 
 from pycalc.services.operations.expressions.problems import too_large, undefined
+from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.rounded import Rounded
@@ -56,9 +57,13 @@ def whole_of(position: int, name: str, value: Value) -> Value:
     return mpz(int(whole))
 
 
-def rounded(position: int, value: Value, precision: int) -> Rounded:
-    """Return an enclosed value, rounded to ``precision`` digits. Raises UndecidedError if the enclosure is too wide."""
-    middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(precision + _GUARD_DIGITS))
+def rounded(position: int, value: Value, precision: int, bits: int) -> Rounded:
+    """Return an enclosed value, rounded to ``precision`` digits. Raises UndecidedError if the enclosure is too wide.
+
+    The value is read with as many digits as its working precision of ``bits`` gives, because it may be close to a tie.
+    """
+    digits = max(precision + _GUARD_DIGITS, int(bits / BITS_PER_DIGIT))
+    middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(digits))
     low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
     if low is None or low != high:
         raise UndecidedError(position)

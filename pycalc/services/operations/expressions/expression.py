@@ -203,7 +203,8 @@ class Expressions:
             return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
 
-        return Verified(rounded(root.position, value, arithmetic.precision).text().encode(), False)
+        number = rounded(root.position, value, arithmetic.precision, arithmetic.bits)
+        return Verified(number.text().encode(), False)
 
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``.

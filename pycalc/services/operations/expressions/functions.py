@@ -48,6 +48,12 @@ class Function:
         digits, least = (float(min(size, _COUNTLESS)) for size in (estimate.digits, estimate.least))
         return CallEstimate(digits, estimate.seconds, least)
 
+    def longest_values(self, ranges: Sequence[tuple[Value, Value]]) -> Iterator[list[Value]]:
+        """Yield arguments from ``ranges`` of whole numbers that have the longest value, if the ends may not have it."""
+        ends = [(int(low), int(high)) for low, high in ranges]
+        for operands in self._operation.longest_results(ends):
+            yield list(map(mpz, operands))
+
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 

@@ -89,7 +89,7 @@ class NodeSizes:
         if not self._precision:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
-        return Size(None, None, max(1.0, log2_of(base) * float(abs(exponent))), rounded=Enclosed.YES)
+        return Size(None, None, max(1.0, log2_of(base) * float(exponent) * MARGIN), rounded=Enclosed.YES)
 
     def _chain(self, node: Chain, sizes: Sequence[Size]) -> Size:
         size = sizes[0]
@@ -219,7 +219,8 @@ class NodeSizes:
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return CallEstimate(inf, 0.0, 0.0)
         found = []
-        for values in product(*map(_samples, sizes)):
+        longest = function.longest_values([_range(size) for size in sizes])
+        for values in (*product(*map(_samples, sizes)), *longest):
             with suppress(DomainError):
                 found.append(function.estimate(node.position, values))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
@@ -231,8 +232,14 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument's values, which are likely to include the value with the largest result."""
+    """Return samples of an argument's values: the ends and the middle of its range, or the end of an unknown one."""
+    low, high = _range(size)
+    return [high] if size.low is None else [low, (low + high) // 2, high]
+
+
+def _range(size: Size) -> tuple[Value, Value]:
+    """Return the smallest and the largest whole number that an argument of this size may be."""
     if size.low is not None:
-        low, high = size.low // 1, size.high // 1
-        return [low, (low + high) // 2, high]
-    return [(mpz(1) << ceil(size.bits)) - 1]
+        return size.low // 1, size.high // 1
+    high = (mpz(1) << ceil(size.bits)) - 1
+    return mpz(0) if size.least > -inf else -high, high

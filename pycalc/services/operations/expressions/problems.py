@@ -26,5 +26,5 @@ def too_large(position: int, detail: str = "", bits: int = MOST_BITS) -> ResultT
     ``detail`` replaces the usual message.
     """
     limit = int(bits * _DIGITS_PER_BIT)
-    detail = detail or f"This part has more than {limit:,} digits: make it smaller, or ask for a residue with mod."
+    detail = detail or f"This part may have more than {limit:,} digits: make it smaller, or ask for a residue with mod."
     return ResultTooLarge(detail, None, limit, None, None, (FieldProblem(POINTER, detail, position),))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import ceil, lgamma, log, log10
+from collections.abc import Iterable, Sequence
+from math import floor, lgamma, log, log10
 from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
@@ -28,7 +29,9 @@ _SECONDS: Costs = (
 )  # fmt: skip
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
 _SECONDS_PER_FACTOR = 3e-7  # of the verification, for each of the k factors
-_LARGEST_FLOAT = 10**15
+_LARGEST_LGAMMA = 10**9  # from this n on, the error of ``lgamma`` may be too large
+_MARGIN = 1e-4  # above the error of a logarithm
+_MOST_COUNTED = 100_000  # up to this number, digits that the logarithm does not decide are counted
 _SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
 _COUNTLESS = 10**300
 _LONG_BITS = 10_000  # the logarithm of an n with more bits takes long
@@ -61,6 +64,13 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             time += _SECONDS_PER_FACTOR * min(k, _COUNTLESS) if direct else binomial_residue_seconds(n, k)
         # n over k is at least (n/k)^k, and so at least 2^k.
         return Estimate(digits, time, True, least=k * 3 // 10 if sign > 0 else 0)
+
+    def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[Integers]:
+        (least_n, most_n), (least_k, most_k) = ranges
+        # For n >= 0, the coefficient grows with n, and also with k up to n/2. For n < 0, it grows with -n and k.
+        yield most_n, max(least_k, min(most_k, most_n // 2))
+        if least_n < 0:
+            yield least_n, most_k
 
     def compute(self, args: Integers, precision: int) -> bytes:
         sign, n, k = _normal(args)
@@ -126,21 +136,31 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 def _digits(n: int, k: int) -> int:
     """Return the number of digits of n over k, for 0 <= k <= n/2.
 
-    For k <= 1,000, and for an n of over 10,000 bits, the number is an upper bound that is little higher. For
-    k >= 10^300, return k, which is no bound but beyond any limit.
+    Above 100,000 digits, the number may be one too high if n over k is very close to a power of ten, and k is at most
+    1,000 or n has over 10,000 bits. For k >= 10^300, return k, which is no bound but beyond any limit.
     """
-    if k == 0:
-        return 1
-    if _SHORT < k < _COUNTLESS and n.bit_length() <= _LONG_BITS:
-        approximate = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10) if n < 10**9 else 1e9
+    if k >= _COUNTLESS:
+        return k
+    if k > _SHORT and n.bit_length() <= _LONG_BITS:
+        approximate = _logarithm(n, k) if n < _LARGEST_LGAMMA else 1e9
         return digits_by_logarithm(
             approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 60
         )
-    if n < _LARGEST_FLOAT:
-        logarithm = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
-        return ceil(logarithm * (1 + 1e-9) + n * 1e-14) + 1
-    # n over k is at most (3n/k)^k, since k! is at least (k/e)^k.
-    return ceil(k * (log10(3 * n) - log10(k)) * (1 + 1e-9)) + 1 if k < _COUNTLESS else k
+    approximate = _logarithm(n, k)
+    if approximate > _MOST_COUNTED or _MARGIN < approximate % 1 < 1 - _MARGIN:
+        return floor(approximate + _MARGIN) + 1
+    return len(gmp.bincoef(n, k).digits())
+
+
+def _logarithm(n: int, k: int) -> float:
+    """Return log10 of n over k, for 0 <= k <= n/2, with an error below 10^-4 if it is below 10^9.
+
+    n must be below 10^9, k at most 1,000, or n above 2^10,000.
+    """
+    if n < _LARGEST_LGAMMA:
+        return (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
+    # The logarithm of n·(n - 1)...(n - k + 1) is k·log(n) - k(k - 1)/2n, but for terms like k³/n².
+    return k * log10(n) - (lgamma(k + 1) + k * (k - 1) / (2 * n)) / log(10)
 
 
 OPERATION = Binomial()

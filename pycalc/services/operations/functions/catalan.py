@@ -43,8 +43,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         digits = _digits(n)
         verification = binomial_residue_seconds(2 * n, n) if digits > self.verified_above else 0.0
         time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
-        # ``digits`` may be one too high for a short number.
-        return Estimate(digits, time, True, least=max(0, digits - 2))
+        return Estimate(digits, time, True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
@@ -103,7 +102,7 @@ def _catalan(n: int) -> Any:
 
 def _digits(n: int) -> int:
     if n < _SMALL:
-        return int(_catalan(n).num_digits())
+        return len(_catalan(n).digits())
     approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
     return digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 60)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds, text_seconds
@@ -24,6 +26,13 @@ class Gcd(IntegerOperation):
         short, long = sorted(value.bit_length() for value in args)
         time = gcd_seconds(*args) if short else max(gcd_seconds(*args), text_seconds(long))
         return Estimate(digits_of_bits(short or long), time, True)
+
+    def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[Integers]:
+        (least_a, most_a), (least_b, most_b) = ranges
+        if least_a <= 0 <= most_a:  # gcd(0, b) is |b|
+            yield 0, max(-least_b, most_b)
+        if least_b <= 0 <= most_b:
+            yield max(-least_a, most_a), 0
 
     def compute(self, args: Integers, precision: int) -> bytes:
         return text_of(int(gmp.gcd(*args))).encode()
