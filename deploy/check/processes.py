@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 
@@ -57,18 +58,25 @@ def lines(*command: str) -> str:
     return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
 
 
-def report(checks: Mapping[str, Callable[[], str]]) -> int:
+def report(*groups: Mapping[str, Callable[[], str]]) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    A check whose tool is not installed is skipped, except in CI, where it fails.
+    The groups run at the same time, and the checks of a group one after the other. A check whose tool is not installed
+    is skipped, except in CI, where it fails.
     """
+    with ThreadPoolExecutor(len(groups)) as threads:
+        return max(threads.map(_report_group, groups))
+
+
+def _report_group(checks: Mapping[str, Callable[[], str]]) -> int:
     failed = 0
     for name, check in checks.items():
         started = perf_counter()
         state, told = _outcome(check)
-        failed += state == "FAILED"
-        print(f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}", flush=True)  # noqa: T201
-    return 1 if failed else 0
+        failed |= state == "FAILED"
+        line = f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}\n"
+        print(line, end="", flush=True)  # noqa: T201  # one write, so that two groups do not mix their lines
+    return failed
 
 
 def _outcome(check: Callable[[], str]) -> tuple[str, str]:
