@@ -18,6 +18,9 @@ _SECONDS = 600.0
 # The longest line that is printed, in characters; generated requests can be far longer.
 _WIDTH = 400
 
+# The niceness of the groups that give way to the first one.
+_NICE = 10
+
 _OWN = Path(sys.executable).parent
 _WHERE = {
     "go": "apt-get install golang-go",
@@ -61,14 +64,15 @@ def lines(*command: str) -> str:
 def report(*groups: Mapping[str, Callable[[], str]]) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    The groups run at the same time, and the checks of a group one after the other. A check whose tool is not installed
-    is skipped, except in CI, where it fails.
+    The groups run at the same time, and the checks of a group one after the other. The first group has priority for the
+    processor. A check whose tool is not installed is skipped, except in CI, where it fails.
     """
     with ThreadPoolExecutor(len(groups)) as threads:
-        return max(threads.map(_report_group, groups))
+        return max(threads.map(_report_group, groups, [0, *[_NICE] * (len(groups) - 1)]))
 
 
-def _report_group(checks: Mapping[str, Callable[[], str]]) -> int:
+def _report_group(checks: Mapping[str, Callable[[], str]], nice: int) -> int:
+    os.nice(nice)  # on Linux, this affects only the calling thread and the programs that it starts
     failed = 0
     for name, check in checks.items():
         started = perf_counter()
