@@ -55,6 +55,8 @@ _PROGRAM_FIXTURES = {
 }
 # Folders whose tests depend on how the HTTP server starts the task of a request, which differs since Python 3.12.
 _HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
+# Folders with the files that take longest. Begun last, such a file would run alone at the end.
+_LONG_FOLDERS = {Path(__file__).parent / name for name in ("drills", "e2e", "property")}
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
@@ -65,13 +67,13 @@ hypothesis.settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need programs and those of the HTTP server; run the tests of message brokers first."""
+    """Mark the tests that need programs and those of the HTTP server; run the tests of the longest groups first."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
         if item.path.parent in _HTTP_SERVER_FOLDERS:
             item.add_marker(pytest.mark.http_server)
-    items.sort(key=lambda item: _broker(item.nodeid) is None)
+    items.sort(key=lambda item: (_broker(item.nodeid) is None, item.path.parent not in _LONG_FOLDERS))
 
 
 def pytest_configure() -> None:

@@ -128,17 +128,15 @@ def _schemathesis(url: str, token: str, seconds: str, folder: Path, *selection: 
     return next(line.strip() for line in output.splitlines() if "generated, " in line)
 
 
-def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[], str]]:
-    folder = Path(mkdtemp(dir=tools))  # beside node_modules, where Node.js looks for packages
-    stack.callback(shutil.rmtree, folder)
-    data = folder / "data"
+def _served(stack: ExitStack, data: Path) -> str:
+    """Run a service on a new data folder until the stack closes, and return its URL."""
     data.mkdir()
-    server = stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS, compute_timeout=_COMPUTE_TIMEOUT))
-    clients = _Clients(server.url, folder)
+    return stack.enter_context(pycalc(data=data, max_digits=_MAX_DIGITS, compute_timeout=_COMPUTE_TIMEOUT)).url
+
+
+def _clients_and_linters(stack: ExitStack, folder: Path, tools: Path) -> dict[str, Callable[[], str]]:
+    clients = _Clients(_served(stack, folder / "data-clients"), folder)
     document = str(clients.document)
-    session, key = _tokens(server.url, data)
-    without = [flag for name in _LOGOUTS for flag in ("--exclude-operation-id", name)]
-    only = [flag for name in _LOGOUTS for flag in ("--include-operation-id", name)]
     return {
         "redocly": lambda: lines("redocly", "lint", "--config", str(_HERE / "redocly.yaml"), document),
         "spectral": lambda: lines(
@@ -148,23 +146,35 @@ def _checks(stack: ExitStack, tools: Path, seconds: str) -> dict[str, Callable[[
         "clients/typescript": lambda: _our_client(folder, tools),
         "openapi-python-client": lambda: clients.python(tools / "bin" / "python"),
         "openapi-generator, Go": clients.go,
+    }
+
+
+def _generated_requests(stack: ExitStack, folder: Path, seconds: str) -> dict[str, Callable[[], str]]:
+    data = folder / "data-schemathesis"
+    url = _served(stack, data)
+    session, key = _tokens(url, data)
+    without = [flag for name in _LOGOUTS for flag in ("--exclude-operation-id", name)]
+    only = [flag for name in _LOGOUTS for flag in ("--include-operation-id", name)]
+    return {
         # This runs first, because the other run may remove the key.
-        "schemathesis, logout": lambda: _schemathesis(server.url, key, _LOGOUT_SECONDS, folder, *only),
-        "schemathesis": lambda: _schemathesis(
-            server.url, session, seconds, folder, "--exclude-path", "/events", *without
-        ),
+        "schemathesis, logout": lambda: _schemathesis(url, key, _LOGOUT_SECONDS, folder, *only),
+        "schemathesis": lambda: _schemathesis(url, session, seconds, folder, "--exclude-path", "/events", *without),
     }
 
 
 def main(tools: Path, seconds: str) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    ``tools`` is the virtual environment that holds the tools; ``seconds`` limits the longer run of schemathesis.
+    Schemathesis runs beside the other checks. ``tools`` is the virtual environment that holds the tools; ``seconds``
+    limits the longer run of schemathesis.
     """
     folders = (tools / "node_modules" / ".bin", tools / "bin")
     os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
     with ExitStack() as stack:
-        return report(_checks(stack, tools, seconds))
+        folder = Path(mkdtemp(dir=tools))  # beside node_modules, where Node.js looks for packages
+        stack.callback(shutil.rmtree, folder)
+        # Each group has a service of its own: schemathesis, as an admin, may change what the clients need.
+        return report(_generated_requests(stack, folder, seconds), _clients_and_linters(stack, folder, tools))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 
@@ -16,6 +17,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyca
 _SECONDS = 600.0
 # The longest line that is printed, in characters; generated requests can be far longer.
 _WIDTH = 400
+
+# The niceness of the groups that give way to the first one.
+_NICE = 10
 
 _OWN = Path(sys.executable).parent
 _WHERE = {
@@ -57,18 +61,26 @@ def lines(*command: str) -> str:
     return "; ".join(line.strip() for line in run(*command).splitlines() if line.strip()) or "nothing found"
 
 
-def report(checks: Mapping[str, Callable[[], str]]) -> int:
+def report(*groups: Mapping[str, Callable[[], str]]) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    A check whose tool is not installed is skipped, except in CI, where it fails.
+    The groups run at the same time, and the checks of a group one after the other. The first group has priority for the
+    processor. A check whose tool is not installed is skipped, except in CI, where it fails.
     """
+    with ThreadPoolExecutor(len(groups)) as threads:
+        return max(threads.map(_report_group, groups, [0, *[_NICE] * (len(groups) - 1)]))
+
+
+def _report_group(checks: Mapping[str, Callable[[], str]], nice: int) -> int:
+    os.nice(nice)  # on Linux, this affects only the calling thread and the programs that it starts
     failed = 0
     for name, check in checks.items():
         started = perf_counter()
         state, told = _outcome(check)
-        failed += state == "FAILED"
-        print(f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}", flush=True)  # noqa: T201
-    return 1 if failed else 0
+        failed |= state == "FAILED"
+        line = f"{state:8} {name:34} {perf_counter() - started:5.1f} s  {told}\n"
+        print(line, end="", flush=True)  # noqa: T201  # one write, so that two groups do not mix their lines
+    return failed
 
 
 def _outcome(check: Callable[[], str]) -> tuple[str, str]:
