@@ -50,8 +50,8 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
     """Return the document in a body. ``number`` converts the text of each number, by default as ``_number`` does.
 
     Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member, with a pointer to it.
-    Raises InvalidInput for more than ``most_objects`` objects, or over four times as many numbers or ``[``, because
-    reading them would block the event loop.
+    Raises InvalidInput for more than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or arrays,
+    because reading them would block the event loop.
     """
     if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
         raise _too_many()

@@ -36,7 +36,7 @@ class _Inline(HTMLParser):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(WEB)))
 def test_modules_are_short(module: Path) -> None:
-    """A module has at most 200 lines; the texts of a language are data and may have more."""
+    """A module has at most 200 lines. A file of translated texts is data and may have more."""
     if module.parent.name != "strings":
         assert len(module.read_text().splitlines()) <= LONGEST
 

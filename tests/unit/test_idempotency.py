@@ -42,7 +42,10 @@ def test_keys_differ_by_user_name_and_request() -> None:
 
 @pytest.mark.parametrize("items", [2, 3, 5, 21, 1_000])
 def test_problems_never_exceed_their_bound(items: int) -> None:
-    """Packed problem documents of any type and length fit into the limit; unpacking returns those that were sent."""
+    """A batch's packed problems fit into the limit, whatever their types and lengths.
+
+    Unpacking them returns the documents that the client received.
+    """
     slugs = list(STATUS)
     problems = {
         place: {

@@ -476,7 +476,7 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
 
 
 async def test_many_other_limits_cost_nobody_a_block() -> None:
-    """A user keeps the calculations counted in advance, however many other limits are created in between."""
+    """Creating many other limits does not discard the block of calculations that is counted in advance for a user."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
     for done in range(1, 31):
         limit = limits.of("1000/day")

@@ -47,7 +47,7 @@ class CalculationMetrics:
 
 
 class CacheMetrics:
-    """Metrics of the cache of results, in this process and shared."""
+    """Metrics of the result cache: this process's own tier and the shared one."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, gauge, _ = constructors(registry)

@@ -129,7 +129,10 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: f
 @pytest.mark.parametrize("_", range(20))
 @in_virtual_time
 async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
-    """A part that arrives before the deadline is read, even if the server's pause of 0.5 to 1.5 s would end later."""
+    """A part of the body that arrives before the deadline is accepted.
+
+    The server may be pausing its reads (for 0.5 to 1.5 s) until after the deadline.
+    """
     receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"
     assert (await receive_in_time())["body"] == b"2"

@@ -9,9 +9,10 @@ down_revision = "0016"
 
 
 def upgrade() -> None:
-    """Create the index. In SQLite, copy the table to one whose numbers are never given again.
+    """Create an index of dead letters by event.
 
-    PostgreSQL's sequence does not repeat numbers.
+    In SQLite, also copy the table to one that never reuses the number of a deleted row (AUTOINCREMENT). PostgreSQL's
+    sequence never reuses numbers anyway.
     """
     if op.get_bind().dialect.name == "sqlite":
         with op.batch_alter_table("dead_letters", recreate="always", table_kwargs={"sqlite_autoincrement": True}):

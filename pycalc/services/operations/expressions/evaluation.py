@@ -81,14 +81,15 @@ class Evaluator:
         """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
         From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms,
-        one more than needed. If the assumed degree is too low, the two sums differ, unless the terms are symmetric.
+        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms
+        and one term more. Callers compare the two sums: if the assumed degree is too low, they differ, unless the terms
+        are symmetric.
 
         The second shortcut is for other terms that are exact and small: yield the sum or the product of each block of
         terms. It needs ``evaluate_block``, which must return the column of the body.
 
-        Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of ``value``
-        and of ``evaluate``.
+        Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of
+        ``self.value`` and of ``evaluate``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):

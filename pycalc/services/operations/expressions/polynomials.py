@@ -19,10 +19,12 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
 
     The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
     ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with a literal
-    exponent, which is a whole number above 0. Return None for any other body, and for a product.
+    exponent, which is a whole number above 0. Return None for any other body, and for a ``prod`` instead of a ``sum``.
 
-    Return None also for a bound above the square root of ``terms``. Computing the differences of so many values would
-    take longer than adding up the terms. ``varying`` has the ids of the nodes that depend on the variable.
+    Return None also for a bound above the square root of ``terms``. The caller finds the sum from the differences of
+    the first values, and for such a degree this would take longer than adding up all terms.
+
+    ``varying`` has the ids of the nodes that depend on the variable.
     """
     if loop.name != "sum":
         return None

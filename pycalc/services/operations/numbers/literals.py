@@ -54,7 +54,8 @@ class RationalLiteral:
     def text(self) -> str:
         """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        Scientific notation is used if plain digits would need over 100 additional zeros, besides one before the point.
+        Scientific notation is used if plain digits would need over 100 zeros of padding, not counting one before the
+        point.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)

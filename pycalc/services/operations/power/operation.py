@@ -109,8 +109,8 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         """Return whether ``text`` is the result.
 
         For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
-        modulo ``prime``. If every power of x is 0, 1 or -1, compare the texts. For a rounded value, check with natural
-        logarithms that no other value of this precision is nearer.
+        modulo ``prime``; but if x is 0, 1 or -1, compare ``text`` with the known root. For a rounded value, check with
+        natural logarithms that no other value of this precision is nearer.
         """
         exact = args.exact
         if exact is None:
