@@ -270,6 +270,33 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
         await client.aclose()
 
 
+async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: HostileProvider) -> None:
+    """Known keys and endpoints are used for less than an hour, whatever the clock shows when the service starts.
+
+    An unknown key id causes another read of the keys five seconds after the last.
+    """
+    settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
+    now = [-10_000.0]
+    client = Provider(settings, Metrics(), clock=lambda: now[0])
+
+    async def reads_at(moment: float, key_id: str) -> tuple[bool, int, int]:
+        """Ask for a key; return whether it is known, and the numbers of reads of the keys and of the endpoints."""
+        now[0] = moment
+        known = await client.key(key_id) is not None
+        paths = provider.requests
+        return known, paths.count("/keys"), paths.count("/.well-known/openid-configuration")
+
+    try:
+        assert await reads_at(-10_000.0, "one") == (True, 1, 1)
+        assert await reads_at(-6_401.0, "one") == (True, 1, 1)
+        assert await reads_at(-6_400.0, "one") == (True, 2, 2)
+        assert await reads_at(-6_396.0, "two") == (False, 2, 2)
+        assert await reads_at(-6_395.0, "two") == (False, 3, 2)
+        assert await reads_at(-6_395.0, "one") == (True, 3, 2)
+    finally:
+        await client.aclose()
+
+
 async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
     """A redirect without a matching sign-in counts as a failed login of the client's address."""
     statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
