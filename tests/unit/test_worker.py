@@ -68,6 +68,26 @@ def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bo
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
 
 
+def test_the_steps_of_a_factorization_are_written_to_the_file(tmp_path: Path) -> None:
+    """With a file, the partial results are written to it, and the last one is verified and returned.
+
+    2^64 + 1 = 274177 * 67280421310721 (Landry, 1880).
+    """
+    file, factorize = tmp_path / "result", OPERATIONS["factorize"]
+    task = Task("factorize", factorize.parse({"n": str(2**64 + 1)}), 50)
+    text = b'[{"prime":274177,"exponent":1},{"prime":67280421310721,"exponent":1}]'
+    assert execute(task, str(file))[0] == text
+    assert file.read_bytes() == text
+
+
+def test_the_last_step_of_a_factorization_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong last step raises an error."""
+    factorize = OPERATIONS["factorize"]
+    monkeypatch.setattr(type(factorize), "steps", lambda *_: iter([b"[]", b'[{"prime":2,"exponent":1}]']))
+    with pytest.raises(VerificationFailed):
+        execute(Task("factorize", factorize.parse({"n": "6"}), 50), str(tmp_path / "result"))
+
+
 def test_a_rounded_summary_says_so() -> None:
     """The summary of sqrt(2) is marked as rounded, that of a power of ten as exact."""
     root = Task("pow", POWER.parse({"x": "2", "y": "0.5"}), 5, "summary", exact=False)
