@@ -22,7 +22,7 @@ ID = text_of_id(USER_ID)
 
 
 class Store:
-    """A store that notes what it is asked for, and has one account more than a page."""
+    """A store of three accounts, which records the arguments of each call."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[UserSelection, int, int]] = []
@@ -51,7 +51,7 @@ def cursor(*position: object) -> str:
 async def test_a_cursor_leads_behind_the_last_account_of_its_page(
     order: UserOrder, limit: int, last: str | int
 ) -> None:
-    """A page has as many accounts as were asked for, and its cursor selects what follows its last account."""
+    """A page has as many accounts as requested, and its cursor selects the accounts after its last one."""
     store = Store()
     users = AccountList(store)
     page, after = await users.page("b", order, None, limit, descending=True)
@@ -65,7 +65,7 @@ async def test_a_cursor_leads_behind_the_last_account_of_its_page(
 
 
 async def test_the_last_page_has_no_cursor() -> None:
-    """If no account follows, there is no cursor."""
+    """A page without further accounts has no cursor."""
     page, after = await AccountList(Store()).page(None, UserOrder.USERNAME, None, 3, descending=False)
     assert ([each.order_value for each in page], after) == (["b", "bb", "bbb"], None)
 
@@ -74,7 +74,7 @@ async def test_the_last_page_has_no_cursor() -> None:
 async def test_the_figures_are_those_of_the_day_in_utc(
     monkeypatch: pytest.MonkeyPatch, seconds: float, day: int
 ) -> None:
-    """The day of the usage begins at midnight UTC; 2024-10-04 is the 20,000th day after 1970-01-01."""
+    """The usage is that of the day in UTC. The day 2024-10-04 begins 20,000 days after 1970-01-01."""
     monkeypatch.setattr(account_list, "time", lambda: seconds)
     store = Store()
     await AccountList(store).page(None, UserOrder.USERNAME, None, 3, descending=False)
@@ -83,7 +83,7 @@ async def test_the_figures_are_those_of_the_day_in_utc(
 
 @pytest.mark.parametrize("value", ["", " ~", 0, 2**63 - 1])
 async def test_the_least_and_the_largest_position_are_accepted(value: str | int) -> None:
-    """A cursor may hold any name in printable ASCII, and any time that the databases store."""
+    """A cursor may contain any name in printable ASCII, and any time that the databases can store."""
     store = Store()
     order = UserOrder.USERNAME if isinstance(value, str) else UserOrder.CREATED_AT
     await AccountList(store).page(None, order, cursor(order, value, ID), 3, descending=False)
@@ -112,7 +112,7 @@ async def test_the_least_and_the_largest_position_are_accepted(value: str | int)
     ],
 )
 async def test_a_forged_cursor_reaches_no_database(order: UserOrder, forged: str) -> None:
-    """A position that no page can end with is refused, whatever is wrong with it."""
+    """A cursor that no page can have is refused before the store is asked."""
     store = Store()
     with pytest.raises(InvalidInput) as refused:
         await AccountList(store).page(None, order, forged, 3, descending=False)

@@ -125,7 +125,7 @@ async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
 
 @pytest.mark.parametrize(("seconds", "stored"), [(9_999.95, 999), (10_000.05, 1_000)])
 async def test_strangers_get_an_entry_every_ten_seconds(seconds: float, stored: int) -> None:
-    """The 1,000 entries that strangers may cause at once are there again after 10,000 seconds, and not before."""
+    """The allowance of unknown callers, 1,000 entries, is restored after 10,000 seconds, and not earlier."""
     now, metrics = 0.0, Metrics()
     log = audit_in(MemoryAuditStore(), metrics, lambda: now)
     for moment in (0.0, seconds):
@@ -162,7 +162,10 @@ async def test_an_entry_has_a_limited_size_and_any_database_takes_it() -> None:
 
 
 async def test_a_refused_request_is_stored_with_the_name_that_was_tried() -> None:
-    """The username of a refused login is its entry's subject; other refusals have none. Details repeat neither."""
+    """The username of a refused login is its entry's subject; other refusals have none.
+
+    The details contain neither this name nor the client's address.
+    """
     store, metrics = MemoryAuditStore(), Metrics()
     audit = AuditLog(store, IdSource(), metrics, lambda: "192.0.2.7")
     log = RefusalLog(metrics, audit)

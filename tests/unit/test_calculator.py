@@ -227,7 +227,7 @@ async def test_a_batch_yields_after_two_milliseconds(service: Service, monkeypat
 async def test_so_many_calculations_are_under_way_and_no_more(service: Service, of: str, most: int) -> None:
     """At most 512 single calculations and batches, and 8,000 calculations in batches, are under way at a time.
 
-    Another one is to be sent again after one second.
+    Another one is refused, with the advice to retry after one second.
     """
     slots = getattr(service, of).slots
     with slots.take(b"others", most - 1):
@@ -295,9 +295,9 @@ TEN_BYTES = UserLimits(digits=UserLimit(10, 86_400))  # fewer than the 21 digits
 async def test_what_is_expensive_needs_quota_before_it_is_computed(
     service: Service, monkeypatch: pytest.MonkeyPatch, seconds: float, summary: bool, sent: int | None, found: bool
 ) -> None:
-    """An expensive result that the quota does not allow to send in full is not even looked up.
+    """An expensive result is not even looked up if it is larger than the caller's quota.
 
-    A cheap result, a part of a result and a summary are, because they may be sent.
+    A cheap result, a part of a result and a summary are looked up first.
     """
     caller, looked_up = replace(ADA, limits=TEN_BYTES), []
 
@@ -317,7 +317,7 @@ async def test_what_is_expensive_needs_quota_before_it_is_computed(
 async def test_the_bytes_that_are_sent_are_charged_unless_nothing_is_recorded(
     service: Service, sent: int | None, charged: int
 ) -> None:
-    """What is sent of the 21 digits of F(100) is charged to the quota; if the history fails, it is taken back."""
+    """The bytes of F(100) that are sent are charged to the quota. If recording fails, the charge is taken back."""
     caller = replace(ADA, limits=UserLimits(digits=UserLimit(100, 86_400)))
     measure = None if sent is None else lambda _: sent
     plan = await service.calculator.plan(caller, ("fibonacci", ("100",), DEFAULT_OPTIONS))

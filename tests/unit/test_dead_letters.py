@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store:
-    """A store that notes the numbers that it is asked for, and has the largest one only."""
+    """A store with one dead letter, of the largest number. It records the number of each call."""
 
     def __init__(self, event_id: bytes | None = None, payload: bytes = b"{}") -> None:
         self.asked: list[int] = []
@@ -40,9 +40,9 @@ class Store:
 
 @pytest.mark.parametrize("action", ["requeue", "discard"])
 async def test_only_numbers_that_a_database_stores_reach_it(action: str) -> None:
-    """A number that the store does not have is not found; one below 1 or above 63 bits is not even looked up.
+    """An unknown number is not found. A number below 1 or of more than 63 bits is not even looked up.
 
-    Only what is done is recorded.
+    Only a successful action is recorded.
     """
     store, entries, metrics = Store(), MemoryAuditStore(), Metrics()
     audit = audit_in(entries, metrics)
@@ -60,7 +60,7 @@ async def test_only_numbers_that_a_database_stores_reach_it(action: str) -> None
 
 @pytest.mark.parametrize(("length", "shown"), [(8_192, 8_192), (8_193, 8_192)])
 async def test_a_long_message_is_cut(length: int, shown: int) -> None:
-    """Of a message from elsewhere, the first 8 KiB are shown, which is as much as any event has."""
+    """Only the first 8 KiB of a message are shown, because no event of the service is longer."""
     letters = DeadLetters(Store(None, b"x" * length), audit_in(MemoryAuditStore(), Metrics()))
     (item,) = await letters.items(0, 10)
     assert item["content"] == "x" * shown

@@ -221,8 +221,8 @@ def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed:
         ("abcabcabc123", "abc", "x@example.com", True),
     ],
 )
-def test_the_longest_name_is_left_out_first(password: str, username: str, email: str, guessed: bool) -> None:
-    """A name within a longer one does not break it up, and a name of two characters is not left out at all."""
+def test_the_longest_name_is_removed_first(password: str, username: str, email: str, guessed: bool) -> None:
+    """A name is removed before the shorter names that it contains. A name of two characters is not removed."""
     if guessed:
         with pytest.raises(InvalidInput):
             require_uncommon(password, "/password", username, email)

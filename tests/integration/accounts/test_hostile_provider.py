@@ -297,6 +297,22 @@ async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: Hostile
         await client.aclose()
 
 
+@pytest.mark.parametrize(("query", "separator"), [("", "?"), ("?policy=strict", "&")])
+async def test_the_sign_in_page_keeps_its_own_query(provider: HostileProvider, query: str, separator: str) -> None:
+    """The parameters of a sign-in are appended to those that the provider's endpoint has."""
+    provider.discovery["authorization_endpoint"] += query
+    settings = ProviderSettings(provider.issuer, "a client", CLIENT_SECRET, "https://calc.example/oidc/callback")
+    client = Provider(settings, Metrics())
+    try:
+        url = await client.authorization_url({"state": "a&b"})
+    finally:
+        await client.aclose()
+    assert url == (
+        f"{provider.issuer}/authorize{query}{separator}response_type=code&client_id=a+client"
+        "&redirect_uri=https%3A%2F%2Fcalc.example%2Foidc%2Fcallback&state=a%26b"
+    )
+
+
 async def test_guesses_are_throttled(client: httpx.AsyncClient, settings: Settings) -> None:
     """A redirect without a matching sign-in counts as a failed login of the client's address."""
     statuses = [(await client.get("/oidc/callback?state=a&code=b")).status_code for _ in range(11)]
