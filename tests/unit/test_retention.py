@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from time import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.db.base import DeletedAccount, RowSize
 from pycalc.errors import StoreUnavailable
+from pycalc.models.audit import AuditEntry
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
@@ -20,6 +22,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.history.retention import BATCH, Retention, prune
 from tests.harness.stores import (
     USER_ID,
+    MemoryAuditStore,
     MemoryDeletedAccountStore,
     MemoryHistoryStore,
     MemoryIdempotencyStore,
@@ -253,16 +256,15 @@ async def test_a_failure_for_one_user_does_not_delay_the_others() -> None:
 async def test_long_rows_are_measured_by_their_weight() -> None:
     """A long row counts as four towards the tenth of the quota after which a history is trimmed."""
     history = MemoryHistoryStore()
-    async with retaining(history, quota=900) as (running, _):
+    async with retaining(history, quota=400) as (running, _):
         await asyncio.sleep(60)
-        most = 0
-        for number in range(60):
-            rows = [history_row(number)._replace(result="5" * 700) for _ in range(10)]
-            await history.append(rows)
-            running.recorded(rows)
+        for rows, kept in ((100, 100), (9, 109), (1, 100)):
+            # 701 characters: 7 of the input {"n":0}, 1 of the number of digits, and those of the result
+            recorded = [history_row()._replace(result="5" * 693) for _ in range(rows)]
+            await history.append(recorded)
+            running.recorded(recorded)
             await asyncio.sleep(1)
-            most = max(most, len(history.rows))
-        assert most <= 330
+            assert len(history.rows) == kept
 
 
 @in_virtual_time
@@ -438,4 +440,27 @@ async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
     running = Retention(history, MemoryUsageStore(), keys, MemoryDeletedAccountStore(history), Metrics())
     await asyncio.sleep(60)
     assert list(keys.stored) == [bytes(16)]
+    await running.aclose()
+
+
+@pytest.mark.parametrize(("age", "kept"), [(DAY, 1), (None, 2 * BATCH + 2)])
+@in_virtual_time
+async def test_old_audit_entries_are_deleted(age: timedelta | None, kept: int) -> None:
+    """Entries of the audit log that are older than the largest age, if there is one, are deleted in batches."""
+    history, audit = MemoryHistoryStore(), MemoryAuditStore()
+    entry = AuditEntry(b"", 0, "key created", "ada", "ada", None, "done", "{}")
+    ids = [aged(DAY - timedelta(minutes=1)).id, *(aged(DAY + timedelta(minutes=1), n).id for n in range(2 * BATCH + 1))]
+    audit.entries = [entry._replace(id=identity) for identity in ids]
+    running = Retention(
+        history,
+        MemoryUsageStore(),
+        MemoryIdempotencyStore(),
+        MemoryDeletedAccountStore(history),
+        Metrics(),
+        audit=audit,
+        audit_age=age,
+    )
+    with capture_logs() as logs:
+        await asyncio.sleep(60)
+    assert ([each.id for each in audit.entries], logs) == (ids[:kept], [])
     await running.aclose()

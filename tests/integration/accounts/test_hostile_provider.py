@@ -194,7 +194,8 @@ async def test_a_broken_provider_is_unavailable(
     [
         ("/token", (500, b"{}")),
         ("/token", (200, b"{}")),
-        ("/token", (401, b'{"error": "invalid_client"}')),
+        ("/token", (400, b'{"error": "invalid_client"}')),
+        ("/token", (401, b'{"error": "invalid_grant"}')),
         ("/keys", (200, b"{}")),
         ("/keys", (200, b'{"keys": 1}')),
         ("/keys", (500, b"oops")),
