@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import StoreUnavailable
 from pycalc.models.audit import AuditOutcome
+from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts.audit_log import RefusalLog
+from pycalc.services.accounts.audit_log import AuditLog, RefusalLog
 from tests.harness.authentication import audit_in
 from tests.harness.stores import MemoryAuditStore
 from tests.harness.waiting import until
@@ -142,10 +143,74 @@ async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
     await log.aclose()
 
 
+@pytest.mark.parametrize(("seconds", "stored"), [(9_999.95, 999), (10_000.05, 1_000)])
+async def test_strangers_get_an_entry_every_ten_seconds(seconds: float, stored: int) -> None:
+    """The allowance of unknown callers, 1,000 entries, is restored after 10,000 seconds, and not earlier."""
+    now, metrics = 0.0, Metrics()
+    log = audit_in(MemoryAuditStore(), metrics, lambda: now)
+    for moment in (0.0, seconds):
+        now = moment
+        for _ in range(1_000):
+            log.store_soon(log.entry("login refused", outcome="refused"))
+    assert metrics.registry.get_sample_value("pycalc_audit_waiting") == 1_000 + stored
+    await log.aclose()
+
+
+@pytest.mark.parametrize(("others", "limited"), [(19_999, 1), (20_000, 0)])
+async def test_the_limits_of_the_last_20000_users_are_known(others: int, limited: int) -> None:
+    """After 20,000 other users, the limit of the user who acted least recently begins anew."""
+    store, metrics = MemoryAuditStore(), Metrics()
+    store.error = StoreUnavailable("away")  # so that nothing is stored meanwhile, which is slow
+    log = audit_in(store, metrics, lambda: 0.0)
+    entry = log.entry("session opened", actor="ada", subject="ada")
+    for _ in range(50):
+        log.store_soon(entry)
+    for number in range(others):
+        log.store_soon(entry._replace(actor=f"user {number}", subject=f"user {number}"))
+    log.store_soon(entry)
+    assert (metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "limit"}) or 0) == limited
+    await log.aclose()
+
+
 async def test_an_entry_has_a_limited_size_and_any_database_takes_it() -> None:
     """Long names and details are cut; NUL and lone surrogates are replaced, so that every database accepts them."""
     log = audit_in(MemoryAuditStore(), Metrics())
-    entry = log.entry("login refused", subject="a\x00\ud800" + "b" * 300, reason="x" * 2_000)
+    entry = log.entry("login refused", subject="a\x00\ud800" + "b" * 300, reason='"' * 2_000)
     assert entry.subject == "a??" + "b" * 251
     assert len(entry.details) < 1_100
     assert json.loads(entry.details)
+
+
+async def test_a_refused_request_is_stored_with_the_name_that_was_tried() -> None:
+    """The username of a refused login is its entry's subject; other refusals have none.
+
+    The details contain neither this name nor the client's address.
+    """
+    store, metrics = MemoryAuditStore(), Metrics()
+    audit = AuditLog(store, IdSource(), metrics, lambda: "192.0.2.7")
+    log = RefusalLog(metrics, audit)
+    log.refused(None, tried="ada", address="192.0.2.7", path="/login", status=401)
+    log.refused("bob", address="192.0.2.7", path="/users", status=403)
+    await audit.aclose()
+    assert [
+        (entry.action, entry.actor, entry.subject, entry.address, entry.outcome, json.loads(entry.details))
+        for entry in store.entries
+    ] == [
+        ("request refused", None, "ada", "192.0.2.7", "refused", {"path": "/login", "status": 401}),
+        ("request refused", "bob", None, "192.0.2.7", "refused", {"path": "/users", "status": 403}),
+    ]
+
+
+async def test_the_log_names_an_actor_only_if_it_is_another() -> None:
+    """The log names the subject and, if somebody else acted, the actor; a refusal is a warning."""
+    audit = audit_in(MemoryAuditStore(), Metrics())
+    with capture_logs() as logs:
+        audit.record_own("ada", "key created", name="program")
+        audit.record("account changed", subject="ada", actor="root")
+        audit.record("login refused", subject="ada", outcome="refused")
+    await audit.aclose()
+    assert logs == [
+        {"event": "key created", "log_level": "info", "user": "ada", "name": "program"},
+        {"event": "account changed", "log_level": "info", "user": "ada", "by": "root"},
+        {"event": "login refused", "log_level": "warning", "user": "ada"},
+    ]

@@ -6,26 +6,43 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import count
 from time import perf_counter, time_ns
 
 import pytest
 
 from pycalc.cache import open_cache
-from pycalc.errors import ComputationTimeout, InvalidInput, PayloadTooLarge, RangeNotSatisfiable, ResultTooLarge
+from pycalc.errors import (
+    ComputationTimeout,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    QuotaExceeded,
+    RangeNotSatisfiable,
+    ResultTooLarge,
+    StoreUnavailable,
+    VerificationFailed,
+)
 from pycalc.models.auth import Principal, Role
-from pycalc.models.ids import IdSource
-from pycalc.models.results import Result
+from pycalc.models.ids import IdSource, id_of_text
+from pycalc.models.limits import UserLimit, UserLimits
+from pycalc.models.results import Facts, Result
 from pycalc.observability.metrics import Metrics
-from pycalc.services.calculations.batch import BatchCalculator
+from pycalc.services.calculations import batch, calculator
+from pycalc.services.calculations.batch import BatchCalculator, BatchRequest
 from pycalc.services.calculations.calculator import Answer, Calculator
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
+from pycalc.services.calculations.preview import Preview
 from pycalc.services.calculations.result_finder import ResultFinder
-from pycalc.services.calculations.single_flight import Coordination
-from pycalc.services.compute.computer import Computer
+from pycalc.services.calculations.single_flight import Coordination, Found
+from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.loop_scheduler import LoopScheduler
+from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.quotas import compute_quota, digits_quota
+from pycalc.services.limits.quotas import WindowQuota, compute_quota, digits_quota
 from tests.harness.stores import USER_ID, MemoryHistoryStore
 
 pytestmark = pytest.mark.anyio
@@ -38,8 +55,16 @@ class Service:
     """The calculators of single requests and of batches, with their history and metrics."""
 
     def __init__(
-        self, calculator: Calculator, batches: BatchCalculator, history: MemoryHistoryStore, metrics: Metrics
+        self,
+        calculator: Calculator,
+        results: ResultFinder,
+        quota: WindowQuota,
+        batches: BatchCalculator,
+        history: MemoryHistoryStore,
+        metrics: Metrics,
     ) -> None:
+        self.results = results
+        self.quota = quota
         self.calculator = calculator
         self.batches = batches
         self.history = history
@@ -70,7 +95,7 @@ async def service() -> AsyncIterator[Service]:
     digits = digits_quota(metrics)
     calculator = Calculator(results, computer, recorder, ids, metrics, max_digits=MAX_DIGITS, quota=digits)
     batches = BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=30.0)
-    yield Service(calculator, batches, history, metrics)
+    yield Service(calculator, results, digits, batches, history, metrics)
     await recorder.aclose()
     await cache.aclose()
 
@@ -142,6 +167,19 @@ async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Ser
     assert [isinstance(answer, PayloadTooLarge) for answer in answers] == [False, False, True, False, True]
 
 
+@pytest.mark.parametrize(("digits", "taken"), [(1_024, 0), (1_025, 1_025)])
+async def test_a_batch_reserves_memory_for_its_long_results(service: Service, digits: int, taken: int) -> None:
+    """Each result of more than 1,024 digits takes its length of the response memory until the batch is sent."""
+    memory = ConcurrencyLimit(10_000, Metrics().exports_refused, "Too much at once.")
+    batches = BatchCalculator(service.calculator, LoopScheduler(), memory, Metrics(), seconds=30.0)
+    requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in (21, digits)]
+    with ExitStack() as reservations:
+        answers = await batches.calculate(ADA, list(requests), reservations)
+        assert [isinstance(answer, Answer) for answer in answers] == [True, True]
+        assert memory.taken == taken
+    assert memory.taken == 0
+
+
 async def hang(*_: object) -> None:
     """Wait until the caller is cancelled."""
     await asyncio.Event().wait()
@@ -150,16 +188,53 @@ async def hang(*_: object) -> None:
 async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a batch's deadline, an unfinished item is answered with a timeout, an invalid one with its own error."""
+    """After a batch's deadline, an unfinished item is answered with a timeout, an invalid one with its own error.
+
+    Only the calculation that the deadline interrupts is counted.
+    """
     metrics = Metrics()
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
     monkeypatch.setattr(service.calculator, "find", hang)
     batches = BatchCalculator(service.calculator, LoopScheduler(), memory, metrics, seconds=0.0)
     wrong = InvalidInput("n is missing.")
-    seven = ("fibonacci", ("7",), DEFAULT_OPTIONS)
-    answers = await batches.calculate(ADA, [wrong, seven, wrong, seven], ExitStack())
-    assert [type(answer) for answer in answers] == [InvalidInput, ComputationTimeout] * 2
-    assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"timeout": 1})
+    seven, power = ("fibonacci", ("7",), DEFAULT_OPTIONS), ("pow", ("2", "3"), DEFAULT_OPTIONS)
+    mixed: list[list[BatchRequest]] = [[wrong, seven, wrong, power], [wrong, seven, power, wrong]]
+    for requests in mixed:
+        answers = await batches.calculate(ADA, requests, ExitStack())
+        assert [isinstance(answer, ComputationTimeout) for answer in answers] == [
+            each is not wrong for each in requests
+        ]
+    assert (service.history.rows, service.outcomes("fibonacci"), service.outcomes("pow")) == ([], {"timeout": 2}, {})
+
+
+async def test_a_batch_yields_after_two_milliseconds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After more than 2 ms of work, a batch waits for a time slice as long as the work that it has done."""
+    slices: list[float] = []
+
+    class Scheduler(LoopScheduler):
+        async def time_slice(self, seconds: float) -> None:
+            slices.append(seconds)
+
+    moments = count()  # each reading of the clock is a 1,024th of a second after the last
+    monkeypatch.setattr(batch, "perf_counter", lambda: next(moments) / 1024)
+    memory = ConcurrencyLimit(1 << 30, Metrics().exports_refused, "Too much at once.")
+    batches = BatchCalculator(service.calculator, Scheduler(), memory, Metrics(), seconds=30.0)
+    await batches.calculate(ADA, [("fibonacci", ("7",), DEFAULT_OPTIONS)] * 7, ExitStack())
+    assert slices == [3 / 1024] * 2
+
+
+@pytest.mark.parametrize(("of", "most"), [("calculator", 512), ("batches", 8_000)])
+async def test_so_many_calculations_are_under_way_and_no_more(service: Service, of: str, most: int) -> None:
+    """At most 512 single calculations and batches, and 8,000 calculations in batches, are under way at a time.
+
+    Another one is refused, with the advice to retry after one second.
+    """
+    slots = getattr(service, of).slots
+    with slots.take(b"others", most - 1):
+        slots.acquire(b"ada").release()
+    with slots.take(b"others", most), pytest.raises(Overloaded, match="retry in 1 s") as refused:
+        slots.acquire(b"ada")
+    assert refused.value.retry_after == 1
 
 
 async def test_so_many_plans_are_kept_and_no_more(service: Service) -> None:
@@ -215,3 +290,161 @@ async def test_a_result_that_is_not_what_was_asked_for_is_not_recorded(service: 
             await service.calculator.calculate(ADA, plan, perf_counter(), measure=measure)
         assert refused.value.length == 21
     assert (service.history.rows, service.outcomes("fibonacci")) == ([], {"refused": 2})
+
+
+TEN_BYTES = UserLimits(digits=UserLimit(10, 86_400))  # fewer than the 21 digits of F(100)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "summary", "sent", "found"),
+    [
+        (INLINE_SECONDS, False, None, True),
+        (2 * INLINE_SECONDS, False, None, False),
+        (2 * INLINE_SECONDS, False, 5, True),
+        (2 * INLINE_SECONDS, True, None, True),
+    ],
+)
+async def test_what_is_expensive_needs_quota_before_it_is_computed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, seconds: float, summary: bool, sent: int | None, found: bool
+) -> None:
+    """An expensive result is not even looked up if it is larger than the caller's quota.
+
+    A cheap result, a part of a result and a summary are looked up first.
+    """
+    caller, looked_up = replace(ADA, limits=TEN_BYTES), []
+
+    async def find(plan: Plan, *_: object, **__: object) -> Found:
+        looked_up.append(plan)
+        raise ComputationTimeout("Not in this test.")
+
+    plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), Options(summary=summary)))
+    monkeypatch.setattr(service.results, "find", find)
+    measure = None if sent is None else lambda _: sent
+    with pytest.raises(ComputationTimeout if found else QuotaExceeded):
+        await service.calculator.find(caller, replace(plan, seconds=seconds), perf_counter(), measure)
+    assert len(looked_up) == found
+
+
+@pytest.mark.parametrize(("sent", "charged"), [(None, 21), (5, 5), (0, 0)])
+async def test_the_bytes_that_are_sent_are_charged_unless_nothing_is_recorded(
+    service: Service, sent: int | None, charged: int
+) -> None:
+    """The bytes of F(100) that are sent are charged to the quota. If recording fails, the charge is taken back."""
+    caller = replace(ADA, limits=UserLimits(digits=UserLimit(100, 86_400)))
+    measure = None if sent is None else lambda _: sent
+    plan = await service.calculator.plan(caller, ("fibonacci", ("100",), DEFAULT_OPTIONS))
+    service.history.failure = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        await service.calculator.calculate(caller, plan, perf_counter(), measure=measure)
+    assert [state.used for state in service.quota.states(caller)] == [0]
+    service.history.failure = None
+    answer = await service.calculator.calculate(caller, plan, perf_counter(), measure=measure)
+    assert (answer.charged, [state.used for state in service.quota.states(caller)]) == (charged, [charged])
+
+
+async def test_an_answer_has_the_time_since_the_request_came(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The elapsed time counts from the request's arrival, in microseconds."""
+    plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
+    monkeypatch.setattr(calculator, "perf_counter", lambda: 1_100.25)
+    answer = await service.calculator.calculate(ADA, plan, 1_000.0)
+    assert (answer.elapsed_us, service.history.rows[0].elapsed_us) == (100_250_000, 100_250_000)
+
+
+@pytest.mark.parametrize(
+    ("unchanged", "summary_seconds", "facts_only"), [(True, 0.5, True), (True, 1.0, False), (False, 0.5, False)]
+)
+async def test_of_a_result_that_the_client_has_only_the_facts_are_computed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, unchanged: bool, summary_seconds: float, facts_only: bool
+) -> None:
+    """If the client has the result and its facts are cheaper than its value, only the facts are computed."""
+    asked = []
+
+    async def find(*_: object, facts_only: bool) -> Found:
+        asked.append(facts_only)
+        raise ComputationTimeout("Not in this test.")
+
+    plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))
+    monkeypatch.setattr(service.results, "find", find)
+    costly = replace(plan, seconds=1.0, summary_seconds=summary_seconds)
+    with pytest.raises(ComputationTimeout):
+        await service.calculator.calculate(ADA, costly, perf_counter(), unchanged=unchanged)
+    assert asked == [facts_only]
+
+
+@pytest.mark.parametrize(("length", "refused"), [(1_000, False), (1_001, True)])
+async def test_a_number_of_digits_must_be_short_enough_to_write_out(
+    service: Service, monkeypatch: pytest.MonkeyPatch, length: int, refused: bool
+) -> None:
+    """A summary whose number of digits has over 1,000 digits itself is refused, and not recorded."""
+    facts = Facts(None, "9" * length, True, "1" * 20, "0" * 20, None)
+
+    async def find(*_: object, **__: object) -> Found:
+        return Found(Result(b"", facts, b"", b""), cached=False)
+
+    monkeypatch.setattr(service.results, "find", find)
+    if refused:
+        with pytest.raises(InvalidInput):
+            await service.one("fibonacci", "1000", options=Options(summary=True))
+    else:
+        await service.one("fibonacci", "1000", options=Options(summary=True))
+    assert len(service.history.rows) == (0 if refused else 1)
+
+
+async def test_a_recorded_calculation_is_answered_again_from_its_row(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored result and a summary are answered without a calculation; nothing is recorded or charged again."""
+    value = await service.one("fibonacci", "100")
+    summary = await service.one("fibonacci", "1000", options=Options(summary=True))
+    monkeypatch.setattr(service.results, "find", hang)
+    for answer, options, n in ((value, DEFAULT_OPTIONS, "100"), (summary, Options(summary=True), "1000")):
+        plan = await service.calculator.plan(ADA, ("fibonacci", (n,), options))
+        row = await service.history.find(id_of_text(answer.id))
+        assert row is not None
+        assert await service.calculator.answer_again(ADA, row, plan) == answer._replace(charged=0)
+    assert len(service.history.rows) == 2
+
+
+async def test_a_result_that_is_not_stored_is_made_again_and_compared(service: Service) -> None:
+    """A result of 1,001 digits is looked up or computed again; one with another digest than recorded is an error."""
+    answer = await service.one("pow", "10", "1000")
+    plan = await service.calculator.plan(ADA, ("pow", ("10", "1000"), DEFAULT_OPTIONS))
+    (row,) = service.history.rows
+    assert (await service.calculator.answer_again(ADA, row, plan)).result == answer.result
+    unknown = row._replace(sha256=None)
+    assert (await service.calculator.answer_again(ADA, unknown, plan)).result == answer.result
+    with pytest.raises(VerificationFailed):
+        await service.calculator.answer_again(ADA, row._replace(sha256=bytes(32)), plan)
+
+
+async def test_the_cached_result_of_a_recorded_calculation_is_sent_if_it_is_the_same(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cached result is sent only if it has the recorded digest; without one, it is not found."""
+    answer = await service.one("fibonacci", "100")
+    (row,) = service.history.rows
+    kept: list[Result | None] = [answer.result, answer.result, None]
+
+    async def cached(key: str) -> Result | None:
+        return kept.pop(0)
+
+    monkeypatch.setattr(service.results, "kept", cached)
+    assert await service.calculator.kept(ADA, row) == answer.result
+    for other in (row._replace(sha256=bytes(32)), row):
+        with pytest.raises(NotFound):
+            await service.calculator.kept(ADA, other)
+
+
+async def test_a_short_expression_is_previewed_in_this_process(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preview of a short expression is made without a worker process, that of a long one in a worker process."""
+
+    async def call(*_: object) -> Preview:
+        raise Overloaded("No worker is free.")
+
+    monkeypatch.setattr(Computer, "call", call)
+    short = await service.calculator.preview(ADA, ("evaluate", ("2 + 2",), DEFAULT_OPTIONS))
+    assert short.expression == "2 + 2"
+    with pytest.raises(Overloaded):
+        await service.calculator.preview(ADA, ("evaluate", ("1 + " * 30 + "1",), DEFAULT_OPTIONS))

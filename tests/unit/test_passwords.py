@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -141,6 +143,28 @@ async def test_an_outdated_hash_costs_what_is_set(opened: Open, checked: list[by
     assert checked == [b"$2b$06$"]
 
 
+async def test_a_hash_that_fits_by_accident_lets_nobody_in(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if bcrypt accepted the password, an unknown user, no password and an unlisted key are refused."""
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: True)
+    passwords = opened(NEW)
+    listed, unlisted = await passwords.hash("x"), await opened(OLD).hash("x")
+    assert [await passwords.check("y", hashed) for hashed in (listed, None, "!", unlisted)] == [True] + [False] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+async def test_a_hash_leaves_the_processor_to_requests(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes run in threads whose niceness is 10, or that of the process if this is higher."""
+    found: list[int] = []
+
+    def watched(*_: bytes) -> bool:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return True
+
+    monkeypatch.setattr(bcrypt, "checkpw", watched)
+    await opened().check("x", None)
+    assert found == [max(10, os.getpriority(os.PRIO_PROCESS, 0))]
+
+
 def test_without_a_key_there_is_no_hasher() -> None:
     """Without keys the hasher does not start, so that nothing is hashed with an empty key."""
     with pytest.raises(ValueError, match="key"):
@@ -201,3 +225,21 @@ def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed:
         assert [problem.pointer for problem in refused.value.problems] == ["/password"]
     else:
         require_uncommon(password, "/password", "Ada", "lovelace@example.com")
+
+
+@pytest.mark.parametrize(
+    ("password", "username", "email", "guessed"),
+    [
+        ("adalovelace123", "ada", "adalovelace@example.com", True),
+        ("adalovelace123", "adalovelace", "ada@example.com", True),
+        ("abababab12", "ab", "ab@example.com", False),
+        ("abcabcabc123", "abc", "x@example.com", True),
+    ],
+)
+def test_the_longest_name_is_removed_first(password: str, username: str, email: str, guessed: bool) -> None:
+    """A name is removed before the shorter names that it contains. A name of two characters is not removed."""
+    if guessed:
+        with pytest.raises(InvalidInput):
+            require_uncommon(password, "/password", username, email)
+    else:
+        require_uncommon(password, "/password", username, email)

@@ -9,17 +9,20 @@ from datetime import UTC, datetime, timedelta
 from time import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.db.base import DeletedAccount, RowSize
 from pycalc.errors import StoreUnavailable
+from pycalc.models.audit import AuditEntry
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
-from pycalc.services.history.retention import BATCH, LAST_ROWS, LONG_CHARACTERS, REDELIVERY, Retention, prune
+from pycalc.services.history.retention import BATCH, Retention, prune
 from tests.harness.stores import (
     USER_ID,
+    MemoryAuditStore,
     MemoryDeletedAccountStore,
     MemoryHistoryStore,
     MemoryIdempotencyStore,
@@ -136,6 +139,19 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == BATCH + 2
 
 
+@in_virtual_time
+async def test_the_whole_history_is_examined_once_an_hour() -> None:
+    """A row that becomes too old is deleted an hour after the start, and not earlier."""
+    history = MemoryHistoryStore()
+    async with retaining(history, DAY):
+        await asyncio.sleep(60)
+        history.rows.append(aged(2 * DAY))
+        await asyncio.sleep(3_539.5)
+        assert len(history.rows) == 1
+        await asyncio.sleep(1)
+        assert history.rows == []
+
+
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
 @in_virtual_time
 async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
@@ -177,7 +193,7 @@ async def test_a_user_keeps_the_newest_rows() -> None:
     assert metrics.registry.get_sample_value("pycalc_history_pruned_total") == 2_295
 
 
-@pytest.mark.parametrize(("characters", "kept"), [(LONG_CHARACTERS, 90), (LONG_CHARACTERS + 1, 22)])
+@pytest.mark.parametrize(("characters", "kept"), [(700, 90), (701, 22)])
 @in_virtual_time
 async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
     """A row of more than 700 characters counts as four rows of the quota."""
@@ -207,31 +223,48 @@ async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
     history = MemoryHistoryStore()
     async with retaining(history, quota=1_000) as (running, _):
         await asyncio.sleep(60)
-        most = 0
-        for number in range(50):
-            rows = [history_row(number) for _ in range(100)]
-            await history.append(rows)
-            running.recorded(rows)
+        for rows, kept in ((1_000, 1_000), (99, 1_099), (1, 1_000), (99, 1_099), (1, 1_000)):
+            recorded = [history_row() for _ in range(rows)]
+            await history.append(recorded)
+            running.recorded(recorded)
             await asyncio.sleep(1)
-            most = max(most, len(history.rows))
-        assert len(history.rows) == 1_000
-        assert most <= 1_100
+            assert len(history.rows) == kept
+
+
+@in_virtual_time
+async def test_a_failure_for_one_user_does_not_delay_the_others() -> None:
+    """If the database fails while one user's history is trimmed, the next user's is trimmed at once."""
+    history = MemoryHistoryStore()
+    async with retaining(history, quota=10) as (running, _):
+        await asyncio.sleep(60)
+        rows = [history_row(n, user_id=user_id) for user_id in (USER_ID, OTHER) for n in range(15)]
+        await history.append(rows)
+        sizes, failures = history.sizes, [StoreUnavailable("away")]
+
+        async def failing_once(user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
+            if failures:
+                raise failures.pop()
+            return await sizes(user_id, before, limit)
+
+        history.sizes = failing_once  # type: ignore[method-assign]
+        running.recorded(rows)
+        await asyncio.sleep(1)
+        assert len(history.rows) == 15 + 10
 
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
     """A long row counts as four towards the tenth of the quota after which a history is trimmed."""
     history = MemoryHistoryStore()
-    async with retaining(history, quota=900) as (running, _):
+    async with retaining(history, quota=400) as (running, _):
         await asyncio.sleep(60)
-        most = 0
-        for number in range(60):
-            rows = [history_row(number)._replace(result="5" * LONG_CHARACTERS) for _ in range(10)]
-            await history.append(rows)
-            running.recorded(rows)
+        for rows, kept in ((100, 100), (9, 109), (1, 100)):
+            # 701 characters: 7 of the input {"n":0}, 1 of the number of digits, and those of the result
+            recorded = [history_row()._replace(result="5" * 693) for _ in range(rows)]
+            await history.append(recorded)
+            running.recorded(recorded)
             await asyncio.sleep(1)
-            most = max(most, len(history.rows))
-        assert most <= 330
+            assert len(history.rows) == kept
 
 
 @in_virtual_time
@@ -331,14 +364,14 @@ async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_doe
     async with retaining(history, deleted=store) as (running, _):
         await asyncio.sleep(60)  # the first pass has ended
         history.rows = [*(history_row(n) for n in range(2 * BATCH + 7)), other]
-        account = DeletedAccount(USER_ID, False, unix_ms(datetime.now(UTC) - LAST_ROWS) + 3_600_000)
+        account = DeletedAccount(USER_ID, False, unix_ms(datetime.now(UTC) - timedelta(hours=2)) + 60_000)
         store.accounts[USER_ID] = account
         running.account_deleted(account)
         await asyncio.sleep(60)
         assert anonymous(history.rows) == [True] * (2 * BATCH + 7) + [False]
         assert store.accounts
         history.rows.append(history_row())
-        store.accounts[USER_ID] = account._replace(deleted_ms=account.deleted_ms - 3_600_001)
+        store.accounts[USER_ID] = account._replace(deleted_ms=account.deleted_ms - 60_001)
         await asyncio.sleep(3_600)
         assert anonymous(history.rows) == [True] * (2 * BATCH + 7) + [False, True]
         assert not store.accounts
@@ -405,7 +438,7 @@ async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() 
     """The rows and totals of an erased account are deleted, but a row only once its event is published."""
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
-    long_ago = unix_ms(datetime.now(UTC) - REDELIVERY) - 1
+    long_ago = unix_ms(datetime.now(UTC) - 14 * DAY) - 1
     account = DeletedAccount(USER_ID, True, long_ago)
     async with retaining(history, deleted=store) as (running, metrics):
         await asyncio.sleep(60)
@@ -429,7 +462,7 @@ async def test_totals_that_are_counted_late_are_erased_too() -> None:
     """While events of an erased account may still be counted, its new usage totals are erased once an hour."""
     history = MemoryHistoryStore()
     store = MemoryDeletedAccountStore(history)
-    store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - REDELIVERY) + 86_400_000)
+    store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - 14 * DAY) + 4_000_000)
     async with retaining(history, deleted=store):
         await asyncio.sleep(60)
         store.totals[USER_ID] = 3
@@ -440,10 +473,10 @@ async def test_totals_that_are_counted_late_are_erased_too() -> None:
 
 @in_virtual_time
 async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> None:
-    """The ids of counted events are deleted once no stream can deliver the events again, even without other limits."""
+    """The ids of counted events are deleted after 14 days, when no stream can deliver them again."""
     usage = MemoryUsageStore()
-    young = aged(REDELIVERY - timedelta(hours=1)).id
-    usage.counted = {young, *(aged(REDELIVERY + timedelta(hours=1), n).id for n in range(2 * BATCH + 1))}
+    young = aged(14 * DAY - timedelta(minutes=1)).id
+    usage.counted = {young, *(aged(14 * DAY + timedelta(minutes=1), n).id for n in range(2 * BATCH + 1))}
     history = MemoryHistoryStore()
     running = Retention(history, usage, MemoryIdempotencyStore(), MemoryDeletedAccountStore(history), Metrics())
     await asyncio.sleep(60)
@@ -455,12 +488,35 @@ async def test_counted_events_are_forgotten_when_they_cannot_come_again() -> Non
 async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
     """Idempotency keys older than 24 hours are deleted in batches."""
     keys = MemoryIdempotencyStore()
-    for number, hours in enumerate([23, *[25] * (2 * BATCH + 1)]):
-        created = unix_ms(datetime.now(UTC) - timedelta(hours=hours))
+    for number, minutes in enumerate([24 * 60 - 1, *[24 * 60 + 1] * (2 * BATCH + 1)]):
+        created = unix_ms(datetime.now(UTC) - timedelta(minutes=minutes))
         row = KeyRow(number.to_bytes(16), bytes(16), bytes(16), None, created)
         keys.stored[row.id] = row
     history = MemoryHistoryStore()
     running = Retention(history, MemoryUsageStore(), keys, MemoryDeletedAccountStore(history), Metrics())
     await asyncio.sleep(60)
     assert list(keys.stored) == [bytes(16)]
+    await running.aclose()
+
+
+@pytest.mark.parametrize(("age", "kept"), [(DAY, 1), (None, 2 * BATCH + 2)])
+@in_virtual_time
+async def test_old_audit_entries_are_deleted(age: timedelta | None, kept: int) -> None:
+    """Entries of the audit log that are older than the largest age, if there is one, are deleted in batches."""
+    history, audit = MemoryHistoryStore(), MemoryAuditStore()
+    entry = AuditEntry(b"", 0, "key created", "ada", "ada", None, "done", "{}")
+    ids = [aged(DAY - timedelta(minutes=1)).id, *(aged(DAY + timedelta(minutes=1), n).id for n in range(2 * BATCH + 1))]
+    audit.entries = [entry._replace(id=identity) for identity in ids]
+    running = Retention(
+        history,
+        MemoryUsageStore(),
+        MemoryIdempotencyStore(),
+        MemoryDeletedAccountStore(history),
+        Metrics(),
+        audit=audit,
+        audit_age=age,
+    )
+    with capture_logs() as logs:
+        await asyncio.sleep(60)
+    assert ([each.id for each in audit.entries], logs) == (ids[:kept], [])
     await running.aclose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from hashlib import sha256
@@ -68,6 +70,26 @@ def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bo
     assert execute(Task("pow", args, 50))[1].stored == (text if stored else None)
 
 
+def test_the_steps_of_a_factorization_are_written_to_the_file(tmp_path: Path) -> None:
+    """With a file, the partial results are written to it, and the last one is verified and returned.
+
+    2^64 + 1 = 274177 * 67280421310721 (Landry, 1880).
+    """
+    file, factorize = tmp_path / "result", OPERATIONS["factorize"]
+    task = Task("factorize", factorize.parse({"n": str(2**64 + 1)}), 50)
+    text = b'[{"prime":274177,"exponent":1},{"prime":67280421310721,"exponent":1}]'
+    assert execute(task, str(file))[0] == text
+    assert file.read_bytes() == text
+
+
+def test_the_last_step_of_a_factorization_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong last step raises an error."""
+    factorize = OPERATIONS["factorize"]
+    monkeypatch.setattr(type(factorize), "steps", lambda *_: iter([b"[]", b'[{"prime":2,"exponent":1}]']))
+    with pytest.raises(VerificationFailed):
+        execute(Task("factorize", factorize.parse({"n": "6"}), 50), str(tmp_path / "result"))
+
+
 def test_a_rounded_summary_says_so() -> None:
     """The summary of sqrt(2) is marked as rounded, that of a power of ten as exact."""
     root = Task("pow", POWER.parse({"x": "2", "y": "0.5"}), 5, "summary", exact=False)
@@ -87,8 +109,8 @@ import resource
 from pathlib import Path
 from pycalc.services.compute.worker import be_ready, limited
 
-be_ready()
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+be_ready()
 limit = limited(10, 64 << 20, "/dev/null", lambda: resource.getrlimit(resource.RLIMIT_AS)[0])
 print(limit - int(status["VmSize"].split()[0]) * 1024)
 """
@@ -97,4 +119,31 @@ print(limit - int(status["VmSize"].split()[0]) * 1024)
 def test_a_computation_gets_its_memory_beside_that_of_the_worker() -> None:
     """A worker's address space is limited to its size at the start plus the memory that the plan allows."""
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
-    assert 48 << 20 < int(done.stdout) <= 64 << 20
+    assert 62 << 20 < int(done.stdout) < 66 << 20
+
+
+READY = """
+import json, os, resource, signal
+from types import SimpleNamespace
+from pycalc.services.compute.worker import be_ready, limited
+
+os.nice(3)
+be_ready()
+ignored = [signal.getsignal(number) == signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+resource.setrlimit(resource.RLIMIT_CPU, (1000, hard))
+resource.getrusage = lambda _: SimpleNamespace(ru_utime=100.5, ru_stime=7.25)
+soft, kept = limited(20, 64 << 20, "/dev/null", lambda: resource.getrlimit(resource.RLIMIT_CPU))
+core = resource.getrlimit(resource.RLIMIT_CORE)
+print(json.dumps([ignored, core, os.getpriority(os.PRIO_PROCESS, 0), soft, kept == hard]))
+"""
+
+
+def test_a_worker_is_ready() -> None:
+    """A worker ignores signals to the whole process group, dumps no core, and has a niceness of 10 or more.
+
+    After 107.75 s of processor time, a task of 20 s may use it up to 129 s.
+    """
+    done = subprocess.run([sys.executable, "-c", READY], capture_output=True, text=True, check=True)
+    niceness = max(10, os.getpriority(os.PRIO_PROCESS, 0) + 3)
+    assert json.loads(done.stdout) == [[True, True], [0, 0], niceness, 129, True]

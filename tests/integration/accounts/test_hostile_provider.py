@@ -233,7 +233,8 @@ async def test_a_broken_provider_is_unavailable(
     [
         ("/token", (500, b"{}")),
         ("/token", (200, b"{}")),
-        ("/token", (401, b'{"error": "invalid_client"}')),
+        ("/token", (400, b'{"error": "invalid_client"}')),
+        ("/token", (401, b'{"error": "invalid_grant"}')),
         ("/keys", (200, b"{}")),
         ("/keys", (200, b'{"keys": 1}')),
         ("/keys", (500, b"oops")),
@@ -307,6 +308,49 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
         assert await reads_after("two", "two", "one") == ([True, True, False], 4)
     finally:
         await client.aclose()
+
+
+async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: HostileProvider) -> None:
+    """Known keys and endpoints are used for less than an hour, whatever the clock shows when the service starts.
+
+    An unknown key id causes another read of the keys five seconds after the last.
+    """
+    settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
+    now = [-10_000.0]
+    client = Provider(settings, Metrics(), clock=lambda: now[0])
+
+    async def reads_at(moment: float, key_id: str) -> tuple[bool, int, int]:
+        """Ask for a key; return whether it is known, and the numbers of reads of the keys and of the endpoints."""
+        now[0] = moment
+        known = await client.key(key_id) is not None
+        paths = provider.requests
+        return known, paths.count("/keys"), paths.count("/.well-known/openid-configuration")
+
+    try:
+        assert await reads_at(-10_000.0, "one") == (True, 1, 1)
+        assert await reads_at(-6_401.0, "one") == (True, 1, 1)
+        assert await reads_at(-6_400.0, "one") == (True, 2, 2)
+        assert await reads_at(-6_396.0, "two") == (False, 2, 2)
+        assert await reads_at(-6_395.0, "two") == (False, 3, 2)
+        assert await reads_at(-6_395.0, "one") == (True, 3, 2)
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize(("query", "separator"), [("", "?"), ("?policy=strict", "&")])
+async def test_the_sign_in_page_keeps_its_own_query(provider: HostileProvider, query: str, separator: str) -> None:
+    """The parameters of a sign-in are appended to those that the provider's endpoint has."""
+    provider.discovery["authorization_endpoint"] += query
+    settings = ProviderSettings(provider.issuer, "a client", CLIENT_SECRET, "https://calc.example/oidc/callback")
+    client = Provider(settings, Metrics())
+    try:
+        url = await client.authorization_url({"state": "a&b"})
+    finally:
+        await client.aclose()
+    assert url == (
+        f"{provider.issuer}/authorize{query}{separator}response_type=code&client_id=a+client"
+        "&redirect_uri=https%3A%2F%2Fcalc.example%2Foidc%2Fcallback&state=a%26b"
+    )
 
 
 async def test_a_browser_is_led_back_to_the_console(

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_plus, urlencode
@@ -59,9 +60,9 @@ class Provider:
         self._client: httpx.AsyncClient | None = None
         self._reading = asyncio.Lock()  # lets concurrent sign-ins share one read
         self._endpoints: dict[str, str] = {}
-        self._endpoints_until = self._failed_until = 0.0
+        self._endpoints_until = self._failed_until = -inf
         self._keys: Sequence[PyJWK] = ()
-        self._keys_until = self._keys_again_at = 0.0
+        self._keys_until = self._keys_again_at = -inf
 
     async def aclose(self) -> None:
         """Close the connections to the provider."""

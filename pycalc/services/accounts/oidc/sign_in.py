@@ -131,8 +131,8 @@ class ProviderSignIn:
         return user
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
-        """Create an account whose name is the first free one of ``_names_of``; raises Unavailable if none is free."""
-        for name in _names_of(identity):
+        """Create an account whose name is the first free one of ``names_of``; raises Unavailable if none is free."""
+        for name in names_of(identity):
             user = User(
                 id=self._ids.next(),
                 username=name,
@@ -158,7 +158,7 @@ def _base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _names_of(identity: Identity) -> list[str]:
+def names_of(identity: Identity) -> list[str]:
     """Return usernames to try for a new account.
 
     The first is the preferred username up to an ``@`` and without invalid characters, if this has a valid length. Three
