@@ -134,17 +134,15 @@ class SqlHistoryStore(SqlStore):
         mine = true() if user_id is None else history.c.user_id == user_id
         prunable = select(history.c.id).where(mine & ~_dead).order_by(history.c.id)
         oldest = prunable.where(history.c.id < bound).limit(limit)
-        chosen = partial(_ids, query=oldest)
 
         def work(connection: Connection, ids: Sequence[bytes]) -> int:
-            # Another process may delete the same rows, or dead-letter an event.
-            left = _ids(connection, prunable.where(history.c.id.in_(ids)).with_for_update())
+            # Another process may delete or lock the same rows, or dead-letter an event.
+            left = _ids(connection, prunable.where(history.c.id.in_(ids)).with_for_update(skip_locked=True))
             connection.execute(delete(history).where(history.c.id.in_(left)))
             return len(left)
 
-        tried: Sequence[bytes] = ()
-        while (ids := await self._database.read(chosen)) and ids != tried:
+        while ids := await self._database.read(partial(_ids, query=oldest)):
             if gone := await self._database.write(partial(work, ids=ids)):
                 return gone
-            tried = ids  # all were deleted by another process: choose others
+            oldest = oldest.where(history.c.id > ids[-1])  # others delete or lock all of these: choose later ones
         return 0

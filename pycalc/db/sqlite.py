@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -133,12 +133,18 @@ class _ThreadQueue:
 
         self.entered += 1  # before the work can begin
         try:
-            async with self._turn if in_turn else nullcontext():
+            async with AsyncExitStack() as turn:
+                if in_turn:
+                    await turn.enter_async_context(self._turn)
                 require_time()  # late work must not take the time of the work behind it
                 try:
                     future = self._threads.submit(in_time)
                 except RuntimeError as error:
                     raise StoreUnavailable("The database is closed.") from error
+                if in_turn:  # the turn ends with the work, which may be later than a cancelled call
+                    turn.pop_all()
+                    loop = asyncio.get_running_loop()
+                    future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._turn.release))
                 return await asyncio.wrap_future(future)
         finally:
             self.entered -= 1

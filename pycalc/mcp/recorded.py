@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -41,6 +42,7 @@ from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import Request
 from pycalc.services.calculations.requests import recorded_request
 from pycalc.services.history.reader import HistorySelection
+from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 _DEFAULT_ITEMS = 10
@@ -49,16 +51,37 @@ _COPIES = 2  # an answer has each result twice: in an object, and in the same ob
 _log = get_logger(__name__)
 
 
+class AnswerMemory:
+    """The response memory that one user's request reserves for its answer, until ``close``."""
+
+    def __init__(self, limit: ConcurrencyLimit, user_id: bytes) -> None:
+        self._limit = limit
+        self._user_id = user_id
+        self._slots = ExitStack()
+        self._closed = False
+
+    def reserve(self, size: int) -> None:
+        """Reserve ``size`` more bytes. Raises Overloaded if they are not free, and CancelledError after ``close``."""
+        if self._closed:  # the client has gone, but the SDK cancels the tool some iterations of the event loop later
+            raise asyncio.CancelledError
+        self._slots.enter_context(self._limit.acquire(self._user_id, size))
+
+    def close(self) -> None:
+        """Release the memory. Closing again does nothing."""
+        self._closed = True
+        self._slots.close()
+
+
 class RecordedBackend(NamedTuple):
     """The backend of one HTTP request, which calculates for its caller.
 
-    Its methods push reservations of memory for a long answer onto the stack ``reservations``, before they record or
-    charge anything. Close the stack when the answer is sent.
+    Its methods reserve memory for a long answer in ``memory``, before they record or charge anything. Close it when the
+    answer is sent, or the client has gone.
     """
 
     scope: Scope
     caller: Principal
-    reservations: ExitStack
+    memory: AnswerMemory
 
     async def offers(self) -> Callable[[str], bool]:
         resources = resources_of(self.scope)
@@ -93,8 +116,7 @@ class RecordedBackend(NamedTuple):
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
         resources.batches.slots.require_free(1)
-        size = BATCH_ITEM_BYTES * len(requests)
-        self.reservations.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
+        self.memory.reserve(BATCH_ITEM_BYTES * len(requests))
         with ExitStack() as reserved:
             await spend(self.scope, self.caller, resources, len(requests))
             answers = await resources.batches.calculate(self.caller, requests, reserved, measure=measure)
@@ -128,8 +150,7 @@ class RecordedBackend(NamedTuple):
         except ValidationError as error:
             raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-        size = query.limit * ROW_BYTES
-        self.reservations.enter_context(resources.response_memory.acquire(self.caller.user_id, size))
+        self.memory.reserve(query.limit * ROW_BYTES)
         return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
 
     def report(self, error: PycalcError) -> None:
@@ -154,8 +175,7 @@ class RecordedBackend(NamedTuple):
         Nothing is reserved if they take up to ``most_uncounted`` bytes. Raises Overloaded if no memory is left.
         """
         if _COPIES * sent > most_uncounted:
-            memory = resources_of(self.scope).response_memory
-            self.reservations.enter_context(memory.acquire(self.caller.user_id, _COPIES * sent))
+            self.memory.reserve(_COPIES * sent)
         return sent
 
     def _reserve(self, digits: int, reserved: ExitStack) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,12 +12,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import Forbidden, NotFound, Unauthorized
 from pycalc.mcp.endpoint import BACKEND, McpEndpoint
-from pycalc.mcp.recorded import RecordedBackend
+from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import Client, max_body
-from pycalc.routers.http.deps import AnyCallerDep
+from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.problems import response_to
@@ -111,7 +110,7 @@ class _McpResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the SDK answer. Raises ClientGone if the client disconnects, Unavailable if the SDK does not start."""
-        client, reservations = Client(receive), ExitStack()
+        client, memory = Client(receive), AnswerMemory(resources_of(scope).response_memory, self._caller.user_id)
         unread = [self._message]
 
         async def receive_body() -> Message:
@@ -124,12 +123,12 @@ class _McpResponse(Response):
                 fields = rate_limit_fields(context_of(scope).limits)
                 message = {**message, "headers": [*message["headers"], *fields]}
             else:
-                reservations.close()  # ``send`` counts the body itself
+                memory.close()  # ``send`` counts the body itself
             await send(message)
 
-        scope[BACKEND] = RecordedBackend(scope, self._caller, reservations)
+        scope[BACKEND] = RecordedBackend(scope, self._caller, memory)
         try:
             await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
         finally:
-            reservations.close()
+            memory.close()
             client.let_go()

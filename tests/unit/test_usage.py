@@ -334,6 +334,41 @@ async def test_an_outage_is_over_although_no_event_follows(monkeypatch: pytest.M
     await consumer.aclose()
 
 
+class FaultyStream(QuietStream):
+    """A stream without messages, which fails when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outage = False
+        self.error: Exception | None = None
+
+    async def receive(self) -> MessageBatch:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return await super().receive()
+
+
+@in_virtual_time
+async def test_a_failure_long_after_an_outage_is_the_first_of_its_own() -> None:
+    """The ping succeeds after a single failure, 40 s or more after two others, although no event came in between."""
+    stream, metrics = FaultyStream(), Metrics()
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), metrics)
+
+    async def fail(times: int) -> None:
+        stream.error = StreamUnavailable("The broker does not answer.")
+        await until(lambda: failures_of(metrics) == times, "a failure", step=0.1)
+
+    await fail(1)
+    assert await well(consumer)
+    await fail(2)
+    assert not await well(consumer)
+    await asyncio.sleep(40)
+    await fail(3)
+    assert await well(consumer)
+    await consumer.aclose()
+
+
 class HangingMember:
     """A consumer whose commits to the broker hang."""
 

@@ -23,7 +23,7 @@ from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
-# The ping ignores failures that are older than this. Without events, no success would follow them. The consumer retries
+# Failures that are older than this are forgotten. Without events, no success would follow them. The consumer retries
 # sooner than this, so lasting errors are newer.
 _RECOVERY_SECONDS = 40.0
 _FINISH_SECONDS = 2.0  # for the current batch when closing, and again for leaving the group
@@ -61,8 +61,7 @@ class UsageConsumer:
 
     async def ping(self) -> None:
         """Raise StreamUnavailable if the task has ended, or has failed twice in a row and within the last 40 s."""
-        recovered = self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
-        if self._runner.done() or (self._failures > 1 and not recovered):
+        if self._runner.done() or (self._failures > 1 and not self._recovered()):
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
@@ -145,13 +144,17 @@ class UsageConsumer:
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, with exponential backoff and full jitter."""
-        self._failures += 1
+        self._failures = 1 if self._recovered() else self._failures + 1
         self._failed_at = self._loop.time()
         self._metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         await wait_until_set(self._closing, delay)
+
+    def _recovered(self) -> bool:
+        """Return whether the last failure, if there was one, is at least 40 s old."""
+        return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
 
 
 def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:

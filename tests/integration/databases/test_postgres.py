@@ -1,4 +1,4 @@
-"""Failures of PostgreSQL: a server that stops, restarts, hangs, is overloaded or read-only, or whose answer is lost."""
+"""PostgreSQL: a server that stops, restarts, hangs, is overloaded or read-only, lost answers, and locked rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.history import HistoryRow
+from pycalc.models.ids import IdSource
 from pycalc.resources import accounts
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
 from pycalc.settings import Settings
@@ -188,6 +191,22 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)
     assert sum("is overloaded" in str(outcome) for outcome in refused) == 400 - 256
+
+
+async def test_a_prune_does_not_wait_for_another(url: str, database: Database) -> None:
+    """While a transaction has locked the oldest rows to delete them, a prune deletes later ones. Then it returns 0."""
+    history, outbox = SqlHistoryStore(database), SqlOutboxStore(database)
+    rows = [history_row(number) for number in range(5)]
+    await history.append(rows)
+    await outbox.remove([entry.seq for entry in await outbox.pending(10)])
+    before = IdSource().next()
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with asyncio.timeout(SECONDS), engine.begin() as other:
+        await other.execute(text("SELECT id FROM history ORDER BY id LIMIT 2 FOR UPDATE"))
+        assert [await history.prune(before, 2) for _ in range(3)] == [2, 1, 0]
+    await engine.dispose()
+    assert await history.page(ALL, None, 10) == rows[1::-1]
+    assert await history.prune(before, 2) == 2
 
 
 async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:

@@ -159,6 +159,32 @@ async def test_the_recorder_waits_for_one_unit_of_work(database: Database) -> No
     assert await asyncio.gather(*units) == [0, *[1] * 19]
 
 
+async def test_the_recorder_waits_for_one_unit_of_work_whose_caller_is_cancelled(database: Database) -> None:
+    """If the caller of the running unit is cancelled, the rows are still written before the units that wait."""
+    begun, release = threading.Event(), threading.Event()
+
+    def block(_: object) -> None:
+        begun.set()
+        release.wait(10)
+
+    running = asyncio.create_task(database.write(block))
+    await until(begun.is_set, "the first unit has begun")
+    counting = "SELECT count(*) FROM history"
+    units = [
+        asyncio.create_task(database.write(lambda connection: connection.exec_driver_sql(counting).scalar()))
+        for _ in range(3)
+    ]
+    await until(lambda: database.queue_lengths()["write"] == 4, "the others wait")
+    running.cancel()
+    await asyncio.wait({running})
+    await asyncio.sleep(0)  # lets another unit take its turn, if it can
+    recording = asyncio.create_task(SqlHistoryStore(database).append([history_row()]))
+    await until(lambda: database.queue_lengths()["write"] == 4, "the rows are in the queue")
+    release.set()
+    await recording
+    assert await asyncio.gather(*units) == [1, 1, 1]
+
+
 async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Path) -> None:
     """A write that waits for over a second behind a long write raises StoreUnavailable, and is never carried out."""
     moment = 1_000.0

@@ -272,17 +272,22 @@ async def test_answers_that_nobody_reads_hold_half_of_the_memory(
         arguments = {**arguments, "id": first.json()["id"]}
     wanted = message("tools/call", {"name": tool, "arguments": arguments})
     memory, unread = resources.response_memory, []
+
+    async def recorded() -> tuple[Any, Any]:
+        """Return the history, and the state of the quotas."""
+        return (await caller.get("/secure-history")).json(), (await caller.get("/usage")).json()["quotas"]
+
     for _ in range(5):
         unread.append(Unread(app, caller.build_request("POST", "/mcp", json=wanted)))
         await until(lambda: unread[-1].begun, "the answer is being sent")
     assert 500_000 <= memory.taken <= memory.total // 2
-    usage = (await caller.get("/usage")).json()
+    before = await recorded()
     refused = (await caller.post("/mcp", json=wanted)).json()["result"]
     assert (refused["isError"], refused["content"][0]["text"]) == (
         True,
         "Too many long responses are being made or sent. Retry in 5 s.",
     )
-    assert (await caller.get("/usage")).json() == usage
+    assert await recorded() == before
     assert (await call(caller)).json()["result"]["isError"] is False
     for each in unread:
         assert (await each.read())["isError"] is False
@@ -342,6 +347,43 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     assert sent[0]["status"] == 499  # a status for log and metrics; the client does not receive it
     items = (await caller.get("/secure-history")).json()["items"]
     assert [item["input"] for item in items] == [{"n": 100_000}]
+
+
+@pytest.mark.parametrize("tool", ["batch", "evaluate"])
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000}], indirect=True)
+async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources, tool: str
+) -> None:
+    """A disconnect releases the memory of an answer in each phase of its tool, and logs no error."""
+    gcd = {"operation": "gcd", "input": {"a": "6", "b": "4"}}
+    arguments = {"batch": {"operations": [gcd] * 100}, "evaluate": {"expression": "10^49999"}}[tool]
+    wanted = message("tools/call", {"name": tool, "arguments": arguments})
+    request = caller.build_request("POST", "/mcp", json=wanted)
+    first = await caller.post("/mcp", json=wanted)  # starts the SDK, and caches the result
+    assert first.json()["result"]["isError"] is False
+
+    async def hang_up(iterations: int) -> None:
+        """Send the request, disconnect after some iterations of the event loop, and wait for the SDK's tasks."""
+        body = [{"type": "http.request", "body": request.content, "more_body": False}]
+
+        async def receive() -> Message:
+            if body:
+                return body.pop()
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Message) -> None:
+            pass
+
+        await app(scope_of(app, request), receive, send)
+        await until(lambda: not any("mcp." in task.get_name() for task in asyncio.all_tasks()), "the tool has ended")
+
+    with capture_logs() as logs:
+        for iterations in range(11):
+            await hang_up(iterations)
+    assert resources.response_memory.taken == 0
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
 @pytest.fixture

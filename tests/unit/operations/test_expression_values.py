@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import isqrt
 from random import Random
 
+import flint
 import gmpy2
 import mpmath  # type: ignore[import-untyped,unused-ignore]
 import pytest
@@ -18,6 +19,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import evaluation
+from pycalc.services.operations.expressions.enclosures import rounded
 from pycalc.services.operations.expressions.expression import Expressions
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.operation import Evaluate
@@ -414,6 +416,33 @@ def test_an_irrational_value_beside_a_tie_is_rounded_to_its_own_side(distance: i
     """sqrt(1.23455² ± 10^-d), just above or below a tie, rounds to 1.2346 or 1.2345."""
     assert value(f"(1.23455^2 + 10^-{distance})^0.5", 5) == "1.2346"
     assert value(f"(1.23455^2 - 10^-{distance})^0.5", 5) == "1.2345"
+
+
+class CountedEnclosure:
+    """An enclosure of a square root, which counts the digits that are read."""
+
+    def __init__(self, square: Fraction, bits: int) -> None:
+        with flint.ctx.workprec(bits):
+            self._root = flint.arb(flint.fmpq(square.numerator, square.denominator)).sqrt()
+        self.read = 0
+
+    def mid_rad_10exp(self, digits: int) -> object:
+        self.read += digits
+        return self._root.mid_rad_10exp(digits)
+
+
+@pytest.mark.parametrize(
+    ("square", "nearest", "most"),
+    [
+        (Fraction(2), "1.4142", 15),
+        (Fraction("1.23455") ** 2 + Fraction(1, 10**999), "1.2346", 15 + 30_102),
+    ],
+)
+def test_rounding_reads_all_digits_only_beside_a_tie(square: Fraction, nearest: str, most: int) -> None:
+    """Of an enclosure of 100,000 bits, which are 30,102 digits, 15 are read unless the value is beside a tie."""
+    enclosure = CountedEnclosure(square, 100_000)
+    assert rounded(0, enclosure, 5, 100_000).text() == nearest
+    assert enclosure.read <= most
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ class Arithmetic:
     def __init__(self, functions: Mapping[str, Function], precision: int = 0, bits: int = 0) -> None:
         self.functions = functions
         self.precision = precision
+        self.bits = bits  # public, because a value close to a tie is rounded by all its bits
         # The bits that a difference of nearly equal values may cancel: the largest size of the exact values that were
         # combined with enclosures, and of the whole parts of enclosures.
         self.needed = 0
-        self.bits = bits
         self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
             Negation: lambda node, operands: self.negate(node.position, operands[0]),
             Chain: self._chain,

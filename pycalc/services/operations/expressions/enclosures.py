@@ -60,14 +60,15 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 def rounded(position: int, value: Value, precision: int, bits: int) -> Rounded:
     """Return an enclosed value, rounded to ``precision`` digits. Raises UndecidedError if the enclosure is too wide.
 
-    The value is read with as many digits as its working precision of ``bits`` gives, because it may be close to a tie.
+    ``bits`` is the value's working precision.
     """
-    digits = max(precision + _GUARD_DIGITS, int(bits / BITS_PER_DIGIT))
-    middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(digits))
-    low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
-    if low is None or low != high:
-        raise UndecidedError(position)
-    return low
+    # A few digits decide, unless the value is close to a tie. To read all of them takes long.
+    for digits in (precision + _GUARD_DIGITS, int(bits / BITS_PER_DIGIT)):
+        middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(digits))
+        low, high = (_nearest(end, exponent, precision) for end in (middle - radius, middle + radius))
+        if low is not None and low == high:
+            return low
+    raise UndecidedError(position)
 
 
 def magnitude(value: Any) -> int:
