@@ -140,13 +140,29 @@ def test_the_size_of_a_power_with_a_huge_exponent() -> None:
         assert IntegerPower(2, 10**400).digits() == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
 
 
+@pytest.mark.parametrize(("base", "exponent"), [(1, 10**18), (5, 0)])
+def test_a_power_that_is_one(base: int, exponent: int) -> None:
+    """Powers of 1 and zeroth powers are 1, whatever the size of the other operand."""
+    power = IntegerPower(base, exponent)
+    assert power.is_one
+    assert (power.digits(), power.ends()) == (1, (1, "1", "1"))
+
+
+@pytest.mark.parametrize("exponent", [13_301, 28_738])
+def test_a_power_beside_a_power_of_ten_has_the_right_size(exponent: int) -> None:
+    """The exponents are denominators of convergents of log10(2), so 2^n is just below or just above a power of ten."""
+    assert IntegerPower(2, exponent).digits() == len(mpz(2**exponent).digits())
+
+
 def test_the_time_for_the_ends_of_a_power() -> None:
-    """The ends of a power take 0.6 s if its long base needs a high precision, and less than 0.1 ms for a short base.
+    """The ends of a power take 0.6 s if its long base needs a high precision, and little time otherwise.
 
     The estimate is within a factor of two of the measured time.
     """
     assert 0.3 < IntegerPower(10**100_000 + 1, 3).ends_seconds() < 1.2
+    assert IntegerPower(10**130 + 7, 4_001).ends_seconds() < 1e-3
     assert IntegerPower(2, 10**18).ends_seconds() < 1e-4
+    assert IntegerPower(1, 10**18).ends_seconds() < 1e-4
 
 
 @pytest.mark.parametrize(
