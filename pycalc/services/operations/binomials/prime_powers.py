@@ -61,7 +61,8 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
     digits = max(1, int(log(n + 1) / log(prime)))
     longest = exponent.bit_length()  # prime^longest exceeds the exponent
     # A polynomial's degree is below prime^level, and only the first exponent/level coefficients matter.
-    terms = [min(-(-exponent // level), prime ** min(level, longest)) for level in range(1, min(digits, exponent) + 1)]
+    levels = range(1, min(digits, exponent) + 1)
+    terms: list[int] = [min(-(-exponent // level), prime ** min(level, longest)) for level in levels]
     products = exponent + sum((a * a + b * b) / 2 for a, b in pairwise(terms))
     values = 3 * (digits + 1) / 2 * sum(terms) / 2
     wide = 1 + exponent * log2(prime) / _BITS
