@@ -326,6 +326,8 @@ def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> Non
         ("sum(i, 1, 3000, 1 / (7^i + 1))", 3.1),
         ("sum(i, 1, 2000, 1 / 2^i)", 3.7e-3),
         ("sum(i, 1, 2000, i! / 3^i)", 0.5),
+        ("sum(i, 1, 3000, 7^i + 1)", 0.021),
+        ("prod(i, 1, 3000, 7^i + 1)", 0.42),
         ("prod(i, 1, 20000, i^2 + 3)", 0.023),
         ("prod(i, 1, 20000, (i^2 + 3) / (i^2 + 1))", 0.11),
     ],
