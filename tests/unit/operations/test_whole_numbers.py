@@ -263,3 +263,9 @@ def test_the_time_for_a_summary(name: str, operands: tuple[int, ...], seconds: f
     operation = OPERATIONS[name]
     assert isinstance(operation, Summarisable)
     assert seconds / 2.5 < operation.summary_seconds(parsed(name, *operands)) < seconds * 2.5
+
+
+def test_the_time_for_a_binomial_coefficient() -> None:
+    """The estimate of a large coefficient is within a factor of two of the measured time, which is 26 ms."""
+    args = parsed("binomial", 10**6, 5 * 10**5)
+    assert 0.013 < OPERATIONS["binomial"].estimate(args, 50).seconds < 0.052
