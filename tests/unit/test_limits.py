@@ -14,7 +14,7 @@ from pycalc.cache.base import Bound, Spent
 from pycalc.errors import LimitState, Overloaded, RateLimited, Unauthorized
 from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits, _Block
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
@@ -443,13 +443,14 @@ async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() ->
     await limit.spend(b"ada")
     clock.now += HOUR - 10
     await limit.spend(b"ada")
-    clock.now += 15
-    ahead = limit.spend_ahead(b"ada")
-    assert ahead is not None
-    assert [state.reset for state in ahead] == [45, HOUR]
+    for seconds, left in ((10, 50), (5, 45)):  # the hour ends now, or has ended
+        clock.now += seconds
+        ahead = limit.spend_ahead(b"ada")
+        assert ahead is not None
+        assert [state.reset for state in ahead] == [left, HOUR]
 
 
-@pytest.mark.parametrize("size", [1, 7, 150])
+@pytest.mark.parametrize("size", [1, 3, 7, 150])
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
     """Counting in blocks admits exactly the limit, states the exact remainder, and gives unused calculations back."""
     clock = Clock()
@@ -487,6 +488,64 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
             limits.of(f"{number}/hour")
 
 
+@pytest.mark.parametrize("amount", [10, 1_000])
+async def test_the_states_of_a_limit_are_read_without_counting(amount: int) -> None:
+    """The states are exact with and without calculations counted in advance, and reading them counts nothing."""
+    limit = calculation_rate(f"{amount}/hour", Clock())
+    for done in range(3):
+        for _ in range(2):
+            assert [state.remaining for state in await limit.limit_states(b"ada")] == [amount - done]
+        await limit.spend(b"ada")
+
+
+async def test_a_user_must_have_a_calculation_left() -> None:
+    """``require_some`` counts nothing, and refuses a user for whom a window is full, with that window's wait."""
+    clock = Clock()
+    limit = calculation_rate("1/minute; 20/day", clock)
+    for _ in range(2):
+        await limit.require_some(b"ada")
+    await limit.spend(b"ada")
+    clock.now += 20
+    with pytest.raises(RateLimited, match="No more than 1 ") as refusal:
+        await limit.require_some(b"ada")
+    assert refusal.value.retry_after == 40
+    assert [state.remaining for state in refusal.value.limits] == [0, 19]
+    clock.now += 40
+    await limit.require_some(b"ada")
+
+
+async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> None:
+    """An unused block takes one more round trip for each longer window that has not ended."""
+    far, clock = RoundTrips(), Clock()
+    limit = CalculationRateLimit("1000/minute; 10000/hour", Metrics(), far, {}, clock=clock)
+    trips = []
+    for seconds in (0, 60, HOUR):
+        clock.now += seconds
+        trips.append(await far.during(attempt(limit.spend(b"ada"))))
+    assert trips == [1, 2, 1]
+
+
+async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -> None:
+    """The fifty-thousand-and-first block removes the oldest one."""
+    blocks = {b"%d" % user: _Block("1000/hour", 1, []) for user in range(50_000)}
+    limit = CalculationRateLimit("1000/hour", Metrics(), Counters(), blocks)
+    await limit.spend(b"ada")
+    assert len(blocks) == 50_000
+    assert b"0" not in blocks
+    assert b"ada" in blocks
+
+
+async def test_equal_limits_are_shared_until_there_are_1000() -> None:
+    """Callers with equal limits share one object. The thousandth different limit removes the others from memory."""
+    limits = CalculationRateLimits(Metrics(), clock=Clock())
+    first = limits.of("1/day")
+    for number in range(2, 1_000):
+        limits.of(f"{number}/day")
+    assert limits.of("1/day") is first
+    limits.of("1000/day")
+    assert limits.of("1/day") is not first
+
+
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
     """If a user's limit becomes stricter, calculations counted in advance under the old limit are not used."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
@@ -508,14 +567,14 @@ async def test_most_calculations_ask_no_counter() -> None:
     clock = Clock()
     limit = calculation_rate("6000/minute; 100000/day", clock)
     asked = 0
-    for _ in range(610):
+    for _ in range(605):
         if limit.spend_ahead(b"ada") is None:
             await limit.spend(b"ada")
             asked += 1
     assert asked == 10
     clock.now += 60
     assert limit.spend_ahead(b"ada") is None
-    assert [state.remaining for state in await limit.spend(b"ada")] == [5_999, 100_000 - 611]
+    assert [state.remaining for state in await limit.spend(b"ada")] == [5_999, 100_000 - 606]
 
 
 async def test_concurrent_calculations_keep_their_blocks() -> None:
@@ -543,8 +602,11 @@ async def test_registrations_have_several_windows() -> None:
 
 
 async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
-    """A batch above the whole limit is refused with the reason, because waiting would not help."""
+    """A batch above the whole limit is refused with the reason, because waiting would not help; one of 10 may wait."""
     limit = calculation_rate("10/minute")
+    await limit.spend(b"ada")
+    with pytest.raises(RateLimited, match="No more than 10 calculations a minute"):
+        await limit.spend(b"ada", 10)
     with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
         await limit.spend(b"ada", 11)
 

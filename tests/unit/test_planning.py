@@ -307,3 +307,20 @@ def test_base_10_is_the_default_of_a_summary_too() -> None:
     assert options_of(power, {"view": "summary", "base": "10"}) == options_of(power, {"view": "summary"})
     with pytest.raises(InvalidInput, match="decimal digits"):
         options_of(power, {"view": "summary", "base": "16"})
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "refused"),
+    [
+        ("base", ["2", "36", "00016"], ["1", "37", "000016", "", "-2", "+2", "2.0", "\u0662"]),
+        ("precision", ["1", "10000"], ["0", "10001", "000001"]),
+    ],
+)
+def test_a_base_is_2_to_36_and_a_precision_1_to_10000(name: str, accepted: list[str], refused: list[str]) -> None:
+    """Both options have at most five ASCII digits; another text is refused with a pointer to the option."""
+    power = OPERATIONS["pow"]
+    assert [getattr(options_of(power, {name: text}), name) for text in accepted] == list(map(int, accepted))
+    for text in refused:
+        with pytest.raises(InvalidInput) as caught:
+            options_of(power, {name: text})
+        assert [problem.pointer for problem in caught.value.problems] == [f"/{name}"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
-from pycalc.cache.base import Bound, Spent
+from pycalc.cache.base import Bound, Shared, Spent
 from pycalc.errors import AnswerLost, CacheUnavailable, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
+from pycalc.services.limits.calculation_rate import CalculationRateLimits
 from pycalc.services.limits.counters import Counters, SharedCounters
 from pycalc.services.limits.rate_limits import FailedLogins
 from tests.harness.counting import spend_one
@@ -116,6 +118,31 @@ async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
     assert [fits for fits, _ in answers] == [True] * 10 + [False] * 90
     assert answers[-1] == (False, 10)
     assert len(here.counters) == 1
+
+
+class Cache:
+    """A shared cache of which only the counters are used."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def counters(self, name: str) -> Remote:
+        assert name == "calculations"
+        return self._remote
+
+
+async def test_a_lost_answer_does_not_use_up_the_limit_of_calculations() -> None:
+    """A calculation whose counting lost its reply counts in this process for a second only."""
+    time = 1000.0
+    remote = Remote(clock=lambda: time)
+    limit = CalculationRateLimits(Metrics(), cast("Shared", Cache(remote)), clock=lambda: time).of("10/hour")
+    assert limit is not None
+    remote.unheard = True
+    await limit.spend(b"ada", 10)
+    with pytest.raises(RateLimited):
+        await limit.spend(b"ada")
+    time += 1
+    await limit.spend(b"ada", 10)
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:

@@ -15,7 +15,13 @@ from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
 from pycalc.services.operations.binomials.prime_factors import sieved_residue
-from pycalc.services.operations.binomials.prime_powers import carries, modulo_prime, modulo_prime_power
+from pycalc.services.operations.binomials.prime_powers import (
+    carries,
+    modulo_prime,
+    modulo_prime_power,
+    modulo_prime_power_seconds,
+    modulo_prime_seconds,
+)
 from pycalc.services.operations.integer_operation import Integers
 
 BINOMIAL, CATALAN = (cast("Modular[Integers]", OPERATIONS[name]) for name in ("binomial", "catalan"))
@@ -65,6 +71,27 @@ def test_prime_powers_agree_with_the_coefficients() -> None:
                 assert modulo_prime_power(n, k, prime, exponent) == expected % modulus
                 if carried == 0:
                     assert modulo_prime(n, k, prime) == expected % prime
+
+
+@pytest.mark.parametrize(
+    ("n", "prime", "exponent", "seconds"),
+    [
+        (10**18, 2, 64, 4.1e-3), (10**18, 2, 1_000, 0.12), (10**6, 2, 1_000, 0.057), (10**18, 3, 500, 0.077),
+        (10**18, 5, 40, 2.8e-3), (10**18, 7, 300, 0.13), (20_000, 7, 3, 5.6e-5), (10**6, 101, 20, 5.0e-3),
+        (10**18, 997, 3, 7.1e-3), (10**18, 30_011, 2, 0.085), (10**100, 2, 64, 0.033), (10**100, 2, 1_000, 1.26),
+    ],
+)  # fmt: skip
+def test_the_time_for_a_residue_modulo_a_prime_power(n: int, prime: int, exponent: int, seconds: float) -> None:
+    """The estimate is within a factor of two of the time measured for k = n/3, also where the exponent is large."""
+    assert seconds / 2 < modulo_prime_power_seconds(n, prime, exponent) < seconds * 2
+
+
+@pytest.mark.parametrize(
+    ("n", "prime", "seconds"), [(10**18, 997, 1.0e-4), (10**18, 30_011, 1.8e-3), (10**1_000, 7, 2.1e-3)]
+)
+def test_the_time_for_a_residue_modulo_a_prime(n: int, prime: int, seconds: float) -> None:
+    """The estimate is above the time measured for digits of k that are half those of n, and below eight times it."""
+    assert seconds < modulo_prime_seconds(n, prime) < seconds * 8
 
 
 @pytest.mark.parametrize("modulus", MODULI)

@@ -320,6 +320,25 @@ def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> Non
     assert long > 0.1
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("sum(i, 1, 10000, 1 / i)", 0.0155),
+        ("sum(i, 1, 20000, 1 / (i^2 + 1))", 0.066),
+        ("sum(i, 1, 3000, 1 / (7^i + 1))", 3.1),
+        ("sum(i, 1, 2000, 1 / 2^i)", 3.7e-3),
+        ("sum(i, 1, 2000, i! / 3^i)", 0.5),
+        ("sum(i, 1, 3000, 7^i + 1)", 0.021),
+        ("prod(i, 1, 3000, 7^i + 1)", 0.42),
+        ("prod(i, 1, 20000, i^2 + 3)", 0.023),
+        ("prod(i, 1, 20000, (i^2 + 3) / (i^2 + 1))", 0.11),
+    ],
+)
+def test_the_time_for_sums_and_products(text: str, seconds: float) -> None:
+    """The estimate is within a factor of two of the measured time, also if the terms have long denominators."""
+    assert seconds / 2 < EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < seconds * 2
+
+
 @pytest.mark.parametrize("precision", [1, 5, 50, 1_000])
 @pytest.mark.parametrize(
     ("text", "reference"),

@@ -14,8 +14,8 @@ from gmpy2 import mpz
 
 from pycalc.services.operations.factorial import operation as factorial
 from pycalc.services.operations.numbers import thresholds
-from pycalc.services.operations.numbers.growth import IntegerPower
-from pycalc.services.operations.numbers.intervals import IntervalArithmetic, floor_of, nearest_of, settled
+from pycalc.services.operations.numbers.growth import IntegerPower, digits_by_logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.primes import (
     factorial_exponent,
     factorial_factors,
@@ -124,7 +124,7 @@ def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
     assert tried == [4_000_000, 8_000_000]
 
 
-@pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789])
+@pytest.mark.parametrize("base", [2, 3, 7, 11, 99, 101, 123_456_789, 10**130 + 7])
 @pytest.mark.parametrize("exponent", [0, 1, 2, 19, 20, 21, 300, 1_999, 2_000, 4_000, 4_001])
 def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
     """The size and the first and last digits of a power equal those of the exact power, for short and long powers."""
@@ -132,6 +132,56 @@ def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
     power = IntegerPower(base, exponent)
     assert power.digits() == len(text)
     assert power.ends() == (len(text), text[:20], text[-20:])
+
+
+def test_the_size_of_a_power_with_a_huge_exponent() -> None:
+    """The size of 2^(10^400) equals that by mpmath, although the exponent is too large for a float."""
+    with mpmath.workprec(1_500):
+        assert IntegerPower(2, 10**400).digits() == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
+
+
+@pytest.mark.parametrize(("base", "exponent"), [(1, 10**18), (5, 0)])
+def test_a_power_that_is_one(base: int, exponent: int) -> None:
+    """Powers of 1 and zeroth powers are 1, whatever the size of the other operand."""
+    power = IntegerPower(base, exponent)
+    assert power.is_one
+    assert (power.digits(), power.ends()) == (1, (1, "1", "1"))
+
+
+@pytest.mark.parametrize("exponent", [13_301, 28_738])
+def test_a_power_beside_a_power_of_ten_has_the_right_size(exponent: int) -> None:
+    """The exponents are denominators of convergents of log10(2), so 2^n is just below or just above a power of ten."""
+    assert IntegerPower(2, exponent).digits() == len(mpz(2**exponent).digits())
+
+
+def test_the_time_for_the_ends_of_a_power() -> None:
+    """The ends of a power take 0.6 s if its long base needs a high precision, and little time otherwise.
+
+    The estimate is within a factor of two of the measured time.
+    """
+    assert 0.3 < IntegerPower(10**100_000 + 1, 3).ends_seconds() < 1.2
+    assert IntegerPower(10**130 + 7, 4_001).ends_seconds() < 1e-3
+    assert IntegerPower(2, 10**18).ends_seconds() < 1e-4
+    assert IntegerPower(1, 10**18).ends_seconds() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("approximate", "integer", "digits"),
+    [(3.99995, 10_000, 5), (4.00005, 9_999, 4), (4.00005, 10_000, 5), (10**9 + 0.5, 10**20, 21)],
+)
+def test_a_doubtful_logarithm_is_enclosed(approximate: float, integer: int, digits: int) -> None:
+    """The enclosure gives the number of digits if the approximation is near an integer, or too large to be precise."""
+    assert digits_by_logarithm(approximate, lambda arithmetic: arithmetic.integer(integer).log10(), 100) == digits
+
+
+@pytest.mark.parametrize(("approximate", "digits"), [(0.5, 1), (3.001, 4), (3.999, 4), (10**9 - 0.5, 10**9)])
+def test_a_certain_logarithm_is_not_enclosed(approximate: float, digits: int) -> None:
+    """An approximation that is not near an integer gives the number of digits by itself, without the slow enclosure."""
+
+    def never(arithmetic: IntervalArithmetic) -> Interval:
+        raise AssertionError("the enclosure is not needed")
+
+    assert digits_by_logarithm(approximate, never, 100) == digits
 
 
 @pytest.mark.parametrize(

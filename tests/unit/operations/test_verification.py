@@ -80,3 +80,22 @@ def test_the_residue_of_a_root_of_0_or_1_is_verified(x: str, y: str, value: int)
     assert isinstance(power, Modular)
     args = power.parse({"x": x, "y": y})
     assert [power.agrees_modulo(args, (value + wrong) % prime, prime) for wrong in range(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "unrounded", "exact"),
+    [
+        ("pow", {"x": "2", "y": "0.5"}, False, False),
+        ("pow", {"x": "4", "y": "0.5"}, True, True),
+        ("iroot", {"n": "27", "k": "3"}, True, True),
+        ("iroot", {"n": "28", "k": "3"}, True, False),
+    ],
+)
+def test_a_result_is_exact_if_it_is_neither_rounded_nor_has_a_remainder(
+    name: str, raw: dict[str, str], unrounded: bool, exact: bool
+) -> None:
+    """A rounded result is not exact, and neither is an integer root with a remainder."""
+    operation = OPERATIONS[name]
+    args = operation.parse(raw)
+    assert operation.estimate(args, 20).exact == unrounded
+    assert operation.result(args, 20, exact=unrounded).exact == exact

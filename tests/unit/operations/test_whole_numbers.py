@@ -262,3 +262,25 @@ def test_the_most_digits_of_so_many_bits(bits: int) -> None:
     """The bound on decimal digits is the digit count of the largest number with this many bits, or one more."""
     longest = len(mpz(2**bits - 1).digits())
     assert longest <= digits_of_bits(bits) <= longest + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "operands", "seconds"),
+    [
+        ("fibonacci", (19_999,), 2.8e-5), ("fibonacci", (10**18,), 7e-5), ("lucas", (10**18,), 6e-5),
+        ("factorial", (999,), 1.5e-5), ("factorial", (10**18,), 2e-4), ("pow", (2, 10**18), 4e-5),
+        ("binomial", (10**18, 1_000), 4e-4), ("binomial", (10**18, 10**17), 1.8e-3), ("catalan", (1_000,), 5e-6),
+        ("catalan", (10**18,), 2.6e-3),
+    ],
+)  # fmt: skip
+def test_the_time_for_a_summary(name: str, operands: tuple[int, ...], seconds: float) -> None:
+    """The estimate of a summary is within a factor of 2.5 of the measured time."""
+    operation = OPERATIONS[name]
+    assert isinstance(operation, Summarisable)
+    assert seconds / 2.5 < operation.summary_seconds(parsed(name, *operands)) < seconds * 2.5
+
+
+def test_the_time_for_a_binomial_coefficient() -> None:
+    """The estimate of a large coefficient is within a factor of two of the measured time, which is 26 ms."""
+    args = parsed("binomial", 10**6, 5 * 10**5)
+    assert 0.013 < OPERATIONS["binomial"].estimate(args, 50).seconds < 0.052

@@ -59,7 +59,10 @@ def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
 def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
     """Estimate the seconds of ``modulo_prime_power`` on one core."""
     digits = max(1, int(log(n + 1) / log(prime)))
-    terms = [-(-exponent // level) for level in range(1, min(digits, exponent) + 1)]
+    longest = exponent.bit_length()  # prime^longest exceeds the exponent
+    # A polynomial's degree is below prime^level, and only the first exponent/level coefficients matter.
+    levels = range(1, min(digits, exponent) + 1)
+    terms: list[int] = [min(-(-exponent // level), prime ** min(level, longest)) for level in levels]
     products = exponent + sum((a * a + b * b) / 2 for a, b in pairwise(terms))
     values = 3 * (digits + 1) / 2 * sum(terms) / 2
     wide = 1 + exponent * log2(prime) / _BITS

@@ -237,8 +237,9 @@ class Sizer(NodeSizes):
             if size.places and loop.nested:  # each denominator divides the next, and the last is that of the sum
                 self.seconds += 3 * terms * costs.multiply(below / terms, below / terms)
             elif size.places:
-                parts = 1 if node.name == "prod" else 2
-                self.seconds += parts * (costs.join(below, terms) + costs.gcd(above / 2, below / 2))
+                # Sums get a common denominator; of two products, each numerator is reduced by the other denominator.
+                joins, other = (1, above) if node.name == "prod" else (2, below)
+                self.seconds += joins * costs.join(below, terms) + 2 * costs.gcd(other / 2, below / 2)
         if node.name == "prod":
             return Size(None, None, bits, places, rounded=size.rounded)
         low, high = (

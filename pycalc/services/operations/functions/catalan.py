@@ -68,7 +68,8 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return ends_by_logarithm(lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 20, last)
 
     def summary_seconds(self, args: Integers) -> float:
-        return 2 * binomial_summary_seconds(args[0])
+        (n,) = args
+        return self.estimate(args, 1).seconds if n < _SMALL else 2 * binomial_summary_seconds(n)
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         (n,) = args
