@@ -60,14 +60,14 @@ class FairDatabase:
         return self._database.shared
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        async with self._turn(self._reads, _READS):
+        async with self._share_of(self._reads, _READS):
             return await self._database.read(work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read_reserved(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        async with self._turn(self._writes, _WRITES):
+        async with self._share_of(self._writes, _WRITES):
             return await self._database.write(work)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
@@ -83,7 +83,7 @@ class FairDatabase:
         await self._database.aclose()
 
     @asynccontextmanager
-    async def _turn(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
+    async def _share_of(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
         """Wait until the client may use the database, and return a context of this use.
 
         Raises StoreUnavailable if _WAITING uses of the client run or wait, or if this one waits too long.
