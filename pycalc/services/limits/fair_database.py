@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Table
 
 from pycalc.db.base import Database, Rows
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import Overloaded
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class FairDatabase:
     async def _share_of(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
         """Wait until the client may use the database, and return a context of this use.
 
-        Raises StoreUnavailable if _WAITING uses of the client run or wait, or if this one waits too long.
+        Raises Overloaded if _WAITING uses of the client run or wait, or if this one waits too long.
         """
         client = self._client()
         if client is None:
@@ -113,6 +113,6 @@ class FairDatabase:
             if not share.entered:
                 del shares[client]
 
-    def _refusal(self) -> StoreUnavailable:
+    def _refusal(self) -> Overloaded:
         self._refused.inc()
-        return StoreUnavailable("Too many of your requests wait for the database; retry in 1 s.")
+        return Overloaded("Too many of your requests wait for the database; retry in 1 s.")
