@@ -276,13 +276,13 @@ async def test_answers_that_nobody_reads_hold_half_of_the_memory(
         unread.append(Unread(app, caller.build_request("POST", "/mcp", json=wanted)))
         await until(lambda: unread[-1].begun, "the answer is being sent")
     assert 500_000 <= memory.taken <= memory.total // 2
-    usage = (await caller.get("/usage")).json()
+    recorded = (await caller.get("/secure-history")).json()
     refused = (await caller.post("/mcp", json=wanted)).json()["result"]
     assert (refused["isError"], refused["content"][0]["text"]) == (
         True,
         "Too many long responses are being made or sent. Retry in 5 s.",
     )
-    assert (await caller.get("/usage")).json() == usage
+    assert (await caller.get("/secure-history")).json() == recorded
     assert (await call(caller)).json()["result"]["isError"] is False
     for each in unread:
         assert (await each.read())["isError"] is False
