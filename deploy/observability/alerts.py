@@ -54,7 +54,7 @@ ALERTS = (
         "ticket",
         "sum by (instance, reason) (rate(<requests_refused>[5m])) > 0",
         "5m",
-        "{{ $labels.instance }} refuses requests, because it is overloaded ({{ $labels.reason }})",
+        "{{ $labels.instance }} refuses requests ({{ $labels.reason }})",
     ),
     Alert(
         "PycalcComputeRefusing",

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import KeyBearer, KeyUse
+from pycalc.db.base import Database, KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import api_keys, sessions, users
@@ -34,6 +34,11 @@ def _key_of(row: Row[Any]) -> StoredKey:
 
 class SqlKeyStore(SqlStore):
     """API keys in SQL."""
+
+    def __init__(self, database: Database, lookups: Database | None = None) -> None:
+        """Store keys in ``database``. ``lookups`` is a handle of the same database for ``bearer``, if given."""
+        super().__init__(database)
+        self._lookups = lookups or database
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
         asking = select(sessions.c.id).where((sessions.c.id == session_id) & (sessions.c.user_id == key.user_id))
@@ -71,7 +76,7 @@ class SqlKeyStore(SqlStore):
             owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())
             return None if owner is None or owner.disabled else KeyBearer(owner, key)
 
-        return await self._database.read(find)
+        return await self._lookups.read(find)
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
         # Concurrent processes lock rows in the same order, which rules out deadlocks.

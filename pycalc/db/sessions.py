@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
+from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import sessions, users
@@ -116,6 +116,11 @@ def _close(connection: Connection, which: ColumnElement[bool]) -> int:
 class SqlSessionStore(SqlStore):
     """Sessions in SQL."""
 
+    def __init__(self, database: Database, lookups: Database | None = None) -> None:
+        """Store sessions in ``database``. ``lookups`` is a handle of the same database for ``rotate``, if given."""
+        super().__init__(database)
+        self._lookups = lookups or database
+
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         def work(connection: Connection) -> None:
             verified = users.c.id == session.user_id
@@ -154,9 +159,10 @@ class SqlSessionStore(SqlStore):
         return user_of(await self._row(query))
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
-        if await self._row(select(sessions.c.id).where(_session_of(refresh))) is None:
+        known = select(sessions.c.id).where(_session_of(refresh))
+        if await self._lookups.read(lambda connection: connection.scalar(known)) is None:
             return Rotation(None, False)  # a forged token causes no write
-        return await self._database.write(lambda connection: _rotate(connection, refresh, limits))
+        return await self._lookups.write(lambda connection: _rotate(connection, refresh, limits))
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
         mine = (sessions.c.user_id == user_id) & ~_expired(now_ms, limits)

@@ -105,16 +105,16 @@ class _ThreadQueue:
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._unit_lock = asyncio.Lock()
         self.entered = 0
 
     async def run(
-        self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT, *, in_turn: bool = False
+        self, work: Callable[[], T], limit: int, longest_wait: float = _LONGEST_WAIT, *, one_at_a_time: bool = False
     ) -> T:
         """Run ``work`` in a thread and return its result. Work that has begun is never cancelled.
 
-        With ``in_turn``, work is handed to the threads only after all earlier work of this kind is done. So other work
-        waits for one piece of it at most.
+        With ``one_at_a_time``, work is handed to the threads only after all earlier work of this kind is done. So other
+        work waits for one piece of it at most.
 
         Raises StoreUnavailable if the queue is closed, if ``limit`` functions are running or waiting, or if the work
         has waited for longer than ``longest_wait`` seconds when its turn comes.
@@ -133,18 +133,18 @@ class _ThreadQueue:
 
         self.entered += 1  # before the work can begin
         try:
-            async with AsyncExitStack() as turn:
-                if in_turn:
-                    await turn.enter_async_context(self._turn)
+            async with AsyncExitStack() as held:
+                if one_at_a_time:
+                    await held.enter_async_context(self._unit_lock)
                 require_time()  # late work must not take the time of the work behind it
                 try:
                     future = self._threads.submit(in_time)
                 except RuntimeError as error:
                     raise StoreUnavailable("The database is closed.") from error
-                if in_turn:  # the turn ends with the work, which may be later than a cancelled call
-                    turn.pop_all()
+                if one_at_a_time:  # the lock is released when the work ends, which may be later than a cancelled call
+                    held.pop_all()
                     loop = asyncio.get_running_loop()
-                    future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._turn.release))
+                    future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._unit_lock.release))
                 return await asyncio.wrap_future(future)
         finally:
             self.entered -= 1
@@ -155,7 +155,7 @@ class _ThreadQueue:
         limit: int,
         longest_wait: float = _LONGEST_WAIT,
         *,
-        in_turn: bool = False,
+        one_at_a_time: bool = False,
     ) -> T:
         """Run ``work`` in a transaction of its own. The parameters and errors are those of ``run``."""
 
@@ -163,7 +163,7 @@ class _ThreadQueue:
             with _mapped(self._path), self._engine.begin() as connection:
                 return work(connection)
 
-        return await self.run(transaction, limit, longest_wait, in_turn=in_turn)
+        return await self.run(transaction, limit, longest_wait, one_at_a_time=one_at_a_time)
 
     def close(self) -> None:
         """Finish the running and waiting functions, stop the threads and close their connections."""
@@ -276,7 +276,7 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         # A flood of these must not delay the recorder, whose rows every calculation waits for.
-        return await self._queues["write"].transact(work, _WAITING_UNITS, in_turn=True)
+        return await self._queues["write"].transact(work, _WAITING_UNITS, one_at_a_time=True)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)

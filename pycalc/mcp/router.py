@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import Forbidden, NotFound, Unauthorized
+from pycalc.errors import NotFound, Unauthorized
 from pycalc.mcp.endpoint import BACKEND, McpEndpoint
 from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
@@ -19,7 +19,7 @@ from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import Client, max_body
 from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.inputs import StrictRoute
+from pycalc.routers.http.inputs import StrictRoute, unknown_origin
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
@@ -96,7 +96,7 @@ def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
     """
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:
-        raise Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
+        raise unknown_origin()
 
 
 class _McpResponse(Response):

@@ -94,9 +94,9 @@ async def open_account_services(
     watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
-    keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
+    keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
     stack.closing(KeyUseWriter(keys.uses))
-    sessions = Sessions(SqlSessionStore(database), tokens, ids, metrics, audit, limits)
+    sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit, limits)
     cipher = SecretCipher(_password_keys(settings))
     totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
     authenticator = Authenticator(

@@ -30,6 +30,7 @@ class Backends(NamedTuple):
     cache: Cache
     shared: Shared | None  # the cache if instances share it, else None
     stream: Stream
+    unshared: Database  # for work whose concurrency all users together limit: a share would make others wait for it
 
 
 async def open_backends(stack: ResourceStack) -> Backends:
@@ -50,7 +51,7 @@ async def open_backends(stack: ResourceStack) -> Backends:
     stack.metrics.ids_ahead.set_function(ids.ahead_seconds)
     cache = stack.closing(await open_cache(stack.settings.cache_url, stack.metrics, arithmetic_version))
     shared = cache if isinstance(cache, Shared) else None
-    return Backends(database, SqlUserStore(database), history, ids, cache, shared, await stack.stream())
+    return Backends(database, SqlUserStore(database), history, ids, cache, shared, await stack.stream(), database)
 
 
 def _log_ids_ahead(seconds: float) -> None:

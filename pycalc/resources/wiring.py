@@ -281,7 +281,7 @@ def _services(
     addresses: ClientAddresses,
 ) -> Resources:
     settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
-    database, users, history, ids, cache, shared, stream = backends
+    database, users, history, ids, cache, shared, stream, unshared = backends
     recorder, poller, _, pings, wake_relay = recording
     workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
     seconds, digits = compute_quota(metrics), digits_quota(metrics)
@@ -320,7 +320,7 @@ def _services(
         history=HistoryReader(history, users),
         usage=UsageReader(SqlUsageStore(database), users, quotas),
         feed=EventFeed(history, poller, metrics, settings.event_streams),
-        exports=Exports(history, users, metrics, digits),
+        exports=Exports(SqlHistoryStore(unshared), users, metrics, digits),
         addresses=addresses,
         refusal_log=RefusalLog(metrics, audit),
         audit=AuditReader(SqlAuditStore(database)),

@@ -21,7 +21,6 @@ from pycalc.models.ids import text_of_id, unix_ms
 from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import (
-    BEARER,
     AddressDep,
     CallerDep,
     DeviceDep,
@@ -56,7 +55,7 @@ def account_of(user: User) -> Account:
 @router.post(
     "/register",
     status_code=201,
-    openapi_extra={"security": [{}, {BEARER.scheme_name: []}]},
+    openapi_extra={"security": [{}]},  # besides the bearer token
     responses={201: {"headers": headers("Location")}, **responses("conflict", "rate-limited", "overloaded")},
 )
 async def register(

@@ -91,6 +91,15 @@ def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> N
     assert anchor in headings
 
 
+def test_the_guide_explains_every_reason_of_a_refused_request() -> None:
+    """The entry of PycalcRefusing explains each reason for which the code counts a refused request."""
+    code = "".join(file.read_text() for file in (ROOT / "pycalc").rglob("*.py"))
+    reasons = set(re.findall(r'requests_refused\.labels\(\s*"(\w+)"', code))
+    entry = GUIDE.partition("### PycalcRefusing\n")[2].partition("\n### ")[0]
+    assert reasons == {"overload", "batches", "memory", "database"}
+    assert reasons == set(re.findall(r"`(\w+)`:", entry))
+
+
 def _table() -> dict[str, str]:
     """Return the settings and their defaults from the guide's table."""
     section = GUIDE.partition("## Settings\n")[2].partition("\n## ")[0]

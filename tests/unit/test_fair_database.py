@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import Overloaded
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.fair_database import FairDatabase
 
@@ -79,7 +79,7 @@ async def test_what_waits_for_one_client_is_bounded() -> None:
     clients = _Clients()
     tasks = await clients.start("ada", WAITING)
     (refused,) = await clients.start("ada", 1)
-    with pytest.raises(StoreUnavailable, match="Too many of your requests wait"):
+    with pytest.raises(Overloaded, match="Too many of your requests wait"):
         await refused
     assert clients.refused == 1
     clients.stopped.go.set()
@@ -91,7 +91,7 @@ async def test_nothing_waits_for_too_long() -> None:
     clients = _Clients(wait_seconds=0.0)
     tasks = await clients.start("ada", READS)
     (refused,) = await clients.start("ada", 1)
-    with pytest.raises(StoreUnavailable, match="Too many of your requests wait"):
+    with pytest.raises(Overloaded, match="Too many of your requests wait"):
         await refused
     assert clients.refused == 1
     clients.stopped.go.set()

@@ -270,7 +270,7 @@ def test_every_operation_says_who_may_call_it(document: dict[str, Any]) -> None:
     session: dict[str, list[str]] = {"OAuth2PasswordBearer": []}
     found = {operation["operationId"]: operation["security"] for operation in operations(document).values()}
     assert {name for name, security in found.items() if not security} == PUBLIC
-    assert found["register"] == [{}, session]
+    assert found["register"] == [session, {}]
     assert found["logOut"] == found["createKey"] == found["changeUser"] == [session]
     keys: list[dict[str, list[str]]] = [{"apiKey": []}, {"apiKeyBasic": []}]
     assert found["listHistory"] == [session, *keys]

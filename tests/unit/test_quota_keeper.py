@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import pytest
 
-from pycalc.errors import QuotaExceeded, StoreUnavailable
+from pycalc.errors import Overloaded, QuotaExceeded, StoreUnavailable
 from pycalc.models.limits import UserLimit, UserLimits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.quota_keeper import QuotaKeeper
@@ -139,7 +139,10 @@ async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -
 
 @in_virtual_time
 async def test_what_is_shown_includes_other_processes() -> None:
-    """The quota states for ``GET /usage`` include the charges that other processes have stored."""
+    """The quota states for ``GET /usage`` include the charges that other processes have stored.
+
+    Without the database they are as last read; a caller with too many waiting reads gets an error instead.
+    """
     store = MemoryQuotaStore()
     async with process(store) as before:
         before.charge(ADA, 299.5)
@@ -148,5 +151,8 @@ async def test_what_is_shown_includes_other_processes() -> None:
     assert [state.used for state in await keeper.states(ADA)] == [299.5]
     store.failure = StoreUnavailable("The database is not available.")
     assert [state.used for state in await keeper.states(ADA)] == [299.5]
+    store.failure = Overloaded("Too many of your requests wait.")
+    with pytest.raises(Overloaded):
+        await keeper.states(ADA)
     store.failure = None
     await keeper.aclose()

@@ -109,19 +109,24 @@ ResourcesDep = Annotated[Resources, Depends(_resources)]
 class CallerRule:
     """The rule by which a route's caller is authenticated, and the FastAPI dependency that returns this caller."""
 
-    def __init__(self, right: str | None, *, enrolling: bool = False) -> None:
-        """Require ``right``, as ``caller_of`` does."""
+    def __init__(self, right: str | None, *, enrolling: bool = False, required: bool = True) -> None:
+        """Require ``right``, as ``caller_of`` does. Unless ``required``, admit requests without a token too."""
         self._right = right
         self._enrolling = enrolling
+        self._required = required
 
     async def authenticate(self, scope: Scope) -> None:
         """Authenticate a request's caller, and put the caller into its context. Raises the errors of ``caller_of``."""
-        await caller_of(scope, resources_of(scope), self._right, enrolling=self._enrolling)
+        if self._required or token_of(scope) is not None:
+            await caller_of(scope, resources_of(scope), self._right, enrolling=self._enrolling)
 
-    async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal:
-        """Return the caller, whom StrictRoute has authenticated before it read the rest of the request."""
+    async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal | None:
+        """Return the caller, whom StrictRoute has authenticated before it read the rest of the request.
+
+        Return None if no caller is required and the request has no token.
+        """
         caller = context_of(request.scope).caller
-        assert caller is not None  # noqa: S101  # StrictRoute raises otherwise
+        assert caller is not None or not self._required  # noqa: S101  # StrictRoute raises otherwise
         return caller
 
 
@@ -148,6 +153,7 @@ EventsReadDep = Annotated[Principal, _key_with(KeyScope.EVENTS_READ)]
 AccountReadDep = Annotated[Principal, _key_with(KeyScope.ACCOUNT_READ)]
 AdminReadDep = Annotated[Principal, _key_with(KeyScope.ADMIN_READ)]
 AnyCallerDep = Annotated[Principal, Security(CallerRule(None))]  # open to every API key
+OptionalCallerDep = Annotated[Principal | None, Security(CallerRule(None, required=False))]  # open to everybody
 
 # For routes that are open to an admin who must still enrol a second factor.
 EnrollingCallerDep = Annotated[Principal, Security(CallerRule(SESSION, enrolling=True))]
@@ -167,13 +173,6 @@ async def _admin_reader(caller: AdminReadDep, resources: ResourcesDep) -> Princi
 # A caller whose role in the store is admin: with a session, or for reading also with a key that has admin:read.
 AdminDep = Annotated[Principal, Depends(_admin)]
 AdminReaderDep = Annotated[Principal, Depends(_admin_reader)]
-
-
-async def _optional_caller(request: Request, resources: ResourcesDep) -> Principal | None:
-    return None if token_of(request.scope) is None else await caller_of(request.scope, resources, None)
-
-
-OptionalCallerDep = Annotated[Principal | None, Depends(_optional_caller)]
 
 
 async def _address(request: Request, resources: ResourcesDep) -> str:

@@ -164,11 +164,16 @@ class _ReadRequest(Request):
 def _require_known_page(request: Request) -> None:
     """Raise Forbidden for a form from a page of an unknown origin.
 
-    Browsers let any page post a form, but not JSON. A page could so let its visitors' addresses fail at logins, until
-    nobody could log in from there.
+    Browsers let any page post a form, but not JSON. Any page could therefore cause failed logins from its visitors'
+    addresses, until nobody could log in from there.
     """
     if is_foreign(request) and not context_of(request.scope).origin_allowed:
-        raise Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
+        raise unknown_origin()
+
+
+def unknown_origin() -> Forbidden:
+    """Return the error for a request from a page whose origin may not call the service."""
+    return Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
 
 
 class _InvalidForm(Exception):

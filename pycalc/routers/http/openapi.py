@@ -182,7 +182,7 @@ def _problems(method: str, operation: dict[str, Any]) -> set[str]:
     if method != "get":  # resources that can be changed have no ETag, so an If-Match with one fails
         slugs.add("precondition-failed")
     if operation["security"]:
-        slugs |= {"unauthorized", "forbidden", "validation-error", "unavailable"}
+        slugs |= {"unauthorized", "forbidden", "validation-error", "overloaded", "unavailable"}
     if "requestBody" in operation:
         slugs |= {"request-timeout", "payload-too-large", "unsupported-media-type", "validation-error"}
     return slugs

@@ -165,12 +165,18 @@ def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def raw_path_of(scope: Scope) -> bytes:
+    """Return a request's path as the client has sent it, with its escapes."""
+    raw: bytes | None = scope.get("raw_path")
+    return raw or quote(scope["path"]).encode()
+
+
 def path_of(scope: Scope) -> str:
     """Return a request's path, cut to MAX_ECHO characters, with the escapes that RFC 3986 requires.
 
     An escaped slash stays escaped, because it separates no segments.
     """
-    path = (scope.get("raw_path") or quote(scope["path"]).encode())[:MAX_ECHO]
+    path = raw_path_of(scope)[:MAX_ECHO]
     parts = (unquote_to_bytes(part).decode(errors="replace") for part in _ESCAPED_SLASH.split(path))
     return "%2F".join(quote(part, safe=_PATH_CHARACTERS) for part in parts) or "/"
 

@@ -17,7 +17,16 @@ from pycalc.observability.requests import context_of, request_id_of
 from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.problem_types import FRAMEWORK, MAX_ECHO, STATUS, body_of, instance_of, path_of, problem_body
+from pycalc.routers.http.problem_types import (
+    FRAMEWORK,
+    MAX_ECHO,
+    STATUS,
+    body_of,
+    instance_of,
+    path_of,
+    problem_body,
+    raw_path_of,
+)
 from pycalc.routers.http.sentences import invalid_input
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
@@ -92,8 +101,8 @@ async def _framework_error(request: Request, error: Exception) -> Response:
         detail = "There is no such path."
         asked = path_of(request.scope)
         without_empty_segments = "/" + "/".join(filter(None, asked.split("/")))
-        differs = asked != without_empty_segments and len(path) <= MAX_ECHO
-        if differs and _matches(request, without_empty_segments, "GET"):
+        whole = len(raw_path_of(request.scope)) <= MAX_ECHO
+        if whole and asked != without_empty_segments and _matches(request, without_empty_segments, "GET"):
             detail += f" Did you mean {without_empty_segments}?"
         return _problem(request, "not-found", errors.NotFound.title, detail)
     if error.status_code == 405:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from fastapi import Request, Response
 
 from pycalc.errors import Forbidden, Unauthorized
@@ -53,5 +51,6 @@ def is_foreign(request: Request) -> bool:
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is not None:
-        site = "same-origin" if urlsplit(origin).netloc == request.headers.get("host") else "cross-site"
+        host = request.headers.get("host", "")  # its scheme is unknown behind a proxy
+        site = "same-origin" if origin in (f"http://{host}", f"https://{host}") else "cross-site"
     return site not in (None, "same-origin")

@@ -106,9 +106,10 @@ class PasswordHasher:
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether the password has this hash. Every call, unless refused, takes the time of one hash.
+        """Return whether the password has this hash.
 
-        Only a hash of a higher cost than the present one takes longer.
+        Every call that is not refused takes the time of one hash at the present cost, or longer if the hash has a
+        higher cost.
 
         Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed. Raises
         Overloaded if the queue is full.

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Table
 
 from pycalc.db.base import Database, Rows
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import Overloaded
 
 T = TypeVar("T")
 
@@ -60,14 +60,14 @@ class FairDatabase:
         return self._database.shared
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        async with self._turn(self._reads, _READS):
+        async with self._share_of(self._reads, _READS):
             return await self._database.read(work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read_reserved(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        async with self._turn(self._writes, _WRITES):
+        async with self._share_of(self._writes, _WRITES):
             return await self._database.write(work)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
@@ -83,10 +83,10 @@ class FairDatabase:
         await self._database.aclose()
 
     @asynccontextmanager
-    async def _turn(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
+    async def _share_of(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
         """Wait until the client may use the database, and return a context of this use.
 
-        Raises StoreUnavailable if _WAITING uses of the client run or wait, or if this one waits too long.
+        Raises Overloaded if _WAITING uses of the client run or wait, or if this one waits too long.
         """
         client = self._client()
         if client is None:
@@ -113,6 +113,6 @@ class FairDatabase:
             if not share.entered:
                 del shares[client]
 
-    def _refusal(self) -> StoreUnavailable:
+    def _refusal(self) -> Overloaded:
         self._refused.inc()
-        return StoreUnavailable("Too many of your requests wait for the database; retry in 1 s.")
+        return Overloaded("Too many of your requests wait for the database; retry in 1 s.")

@@ -1,4 +1,4 @@
-"""A flood of invented credentials does not wait for database writes, and makes no calculation fail."""
+"""Floods of credentials do not wait for database writes, make no calculation fail, and keep no valid credential out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import base64
 import secrets
 import threading
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
 import httpx
@@ -13,7 +15,9 @@ import pytest
 
 from pycalc.db.sqlite import SqliteDatabase
 from pycalc.db.users import SqlUserStore
+from pycalc.models.ids import id_of_text
 from pycalc.resources.wiring import Resources
+from pycalc.services.limits.fair_database import FairDatabase
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.waiting import until
 
@@ -49,3 +53,35 @@ async def test_invented_credentials_do_not_make_calculations_fail(
     fast.set()
     assert [(await calculation).status_code for calculation in calculations] == [200] * 20
     assert await slow
+
+
+@asynccontextmanager
+async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Return a context in which uses of the database by one client take its whole share."""
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_client", lambda: who)
+            for shares, most in ((database._reads, 32), (database._writes, 8)):
+                for _ in range(most):
+                    await stack.enter_async_context(database._share_of(shares, most))
+        yield
+
+
+async def test_work_under_a_common_limit_waits_for_no_share(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys, refresh tokens and exports do not wait for their client's share, because others would wait behind them."""
+    name = new_name()
+    user = (await client.post("/register", json=registration(name))).json()
+    session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
+    headers = {"Authorization": f"Bearer {session['access_token']}"}
+    key = (await client.post("/me/keys", json={"name": "new"}, headers=headers)).json()["key"]
+    database = cast("FairDatabase", cast("SqlUserStore", resources.accounts._users)._database)
+    async with _share_held(database, "127.0.0.1", monkeypatch):
+        by_key = await client.get("/fibonacci/10", headers={"Authorization": f"Bearer {key}"})
+        assert by_key.status_code == 200, by_key.text
+        refreshed = await client.post("/token/refresh", json={"refresh_token": session["refresh_token"]})
+        assert refreshed.status_code == 200, refreshed.text
+    async with _share_held(database, id_of_text(user["id"]), monkeypatch):
+        export = await client.get("/secure-history", headers={**headers, "Accept": "application/x-ndjson"})
+        assert (export.status_code, len(export.text.splitlines())) == (200, 1)

@@ -117,6 +117,7 @@ FOREIGN = [
     {"Origin": "http://pycalc.test:8080"},
     {"Origin": "http://pycalc.test.evil.example"},
     {"Origin": "null"},
+    {"Origin": "http://["},
     {"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"},
 ]
 

@@ -68,9 +68,12 @@ async def test_404_says_which_path_was_meant(client: httpx.AsyncClient, path: st
     assert answer.json()["detail"] == f"There is no such path. Did you mean {meant}?"
 
 
-@pytest.mark.parametrize("path", ["/nowhere/", "/fibonacci/1/2/", "/nowhere"])
+LONG_OPERAND = "/fibonacci//" + "%31" * 400  # 412 characters, and 1,212 with their escapes
+
+
+@pytest.mark.parametrize("path", ["/nowhere/", "/fibonacci/1/2/", "/nowhere", LONG_OPERAND])
 async def test_404_guesses_no_path_that_does_not_exist(client: httpx.AsyncClient, path: str) -> None:
-    """A 404 suggests only paths that exist."""
+    """A 404 suggests only paths that exist, and none that is too long to be repeated."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path.")
 
