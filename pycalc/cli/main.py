@@ -121,7 +121,9 @@ def _with_file(words: Sequence[str]) -> list[str]:
         if word == "--":
             break
         if word in _FILE_OPTIONS:
-            return [*words[:index], f"--file={words[index + 1]}", *words[index + 2 :]]
+            name = words[index + 1]
+            file = f"./{name}" if name == "--" else name  # older versions of argparse drop a value that is --
+            return [*words[:index], f"--file={file}", *words[index + 2 :]]
     return list(words)
 
 
