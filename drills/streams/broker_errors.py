@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from urllib.parse import urlsplit
@@ -53,11 +53,15 @@ def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
 
 
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
-    """Run the drill ``deleted_topic`` with a broker that runs already."""
-    if isinstance(where.broker, Kafka):
+    """Run the drill ``deleted_topic`` with a broker that runs already.
+
+    A topic of Kafka is deleted when all its events are counted, because those that nobody has read are lost with it.
+    """
+    in_kafka = isinstance(where.broker, Kafka)
+    if in_kafka:
         make(where)
     with background("consume", **where.settings), scene(where) as running:
-        told = asyncio.run(_suffer(running, lambda: deleted(where), seconds))
+        told = asyncio.run(_suffer(running, lambda: deleted(where), seconds, counted_before=in_kafka))
         # the reader's offset is lost with the topic; the usage totals show whether an event is missing
         found = running.faults("events_lost", "events_overtaken")
     return _finding(
@@ -111,13 +115,28 @@ def _limited(where: Place, running: Scene) -> Iterator[None]:
     refused.ids = (identity,)
 
 
-async def _suffer(running: Scene, trouble: Callable[[], AbstractContextManager[None]] | None, seconds: float) -> _Told:
-    """Keep the service under load before, during and after the broker error; return its reports of the error."""
+async def _suffer(
+    running: Scene,
+    trouble: Callable[[], AbstractContextManager[None]] | None,
+    seconds: float,
+    *,
+    counted_before: bool = False,
+) -> _Told:
+    """Keep the service under load before, during and after the broker error; return its reports of the error.
+
+    With ``counted_before``, the load pauses until all events are counted, and goes on after the error has begun.
+    """
     told = _Told()
-    async with running.load():
-        context = None if trouble is None else trouble()
+    context = None if trouble is None else trouble()
+    async with AsyncExitStack() as load:
+        await load.enter_async_context(running.load())
+        if counted_before:
+            await load.aclose()
+            await asyncio.to_thread(running.wait_until_counted)
         if context is not None:
             await asyncio.to_thread(context.__enter__)
+        if counted_before:
+            await load.enter_async_context(running.load())
         began = monotonic()
         while told.degraded[1] != "degraded" and monotonic() < began + _WAIT_SECONDS:
             told.degraded = await ready(running.server)

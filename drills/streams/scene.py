@@ -120,7 +120,7 @@ class Scene:
         acknowledged = self.ledger.acknowledged()
         if "events_lost" not in expected:
             self._wait(lambda: self.topic.missing(acknowledged) == 0)
-        self._wait(lambda: self.counted() >= len(acknowledged) and self.miscounted() == 0)
+        self.wait_until_counted()
         rows = list(chain.from_iterable(over_http(self.server.url, token) for token in self.tokens))
         strangers = {event for event, _ in self.topic.deliveries()} - {row.id for row in rows}
         self.repeated = self.topic.repeated()
@@ -133,6 +133,11 @@ class Scene:
             "totals_unlike_the_history": self.miscounted(),
         }
         return {name: count for name, count in found.items() if name not in expected}
+
+    def wait_until_counted(self) -> None:
+        """Wait a bounded time until the usage totals agree with the acknowledged requests and with the history."""
+        acknowledged = len(self.ledger.acknowledged())
+        self._wait(lambda: self.counted() >= acknowledged and self.miscounted() == 0)
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds, for ``longest_wait`` seconds at most."""
