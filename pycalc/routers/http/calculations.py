@@ -178,9 +178,8 @@ async def require_some(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded, and BeyondLimit if one
-    allows fewer calculations in all. If the owner's limit refuses, calculations counted by the API key's own limit stay
-    counted.
+    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded. If the owner's limit
+    refuses, calculations counted by the API key's own limit stay counted.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

@@ -40,7 +40,10 @@ class OutboxPublisher:
         be deleted or kept as dead letters.
         """
         # While the outbox can't be written, repeat only the deletion, because each repetition would publish duplicates.
-        reasons = await self._send([entry for entry in entries if self._unremoved.get(entry.seq) != entry.row.id])
+        unsent = entries
+        if self._unremoved:
+            unsent = [entry for entry in entries if self._unremoved.get(entry.seq) != entry.row.id]
+        reasons = await self._send(unsent)
         self._unremoved = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
         removed = len(self._unremoved)
         if removed:

@@ -42,11 +42,14 @@ class _WindowUse:
         return self.charged + self.others
 
 
+_Uses = Sequence[tuple[Principal, _WindowUse, UserLimit]]
+
+
 class Charge(NamedTuple):
     """An amount that was charged, and the uses to which it was added. A caller without limits has no uses."""
 
     amount: float
-    uses: Sequence[_WindowUse]
+    uses: _Uses
 
 
 class WindowQuota:
@@ -107,7 +110,7 @@ class WindowQuota:
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
-        self._add([use for _, use, _ in self._uses_of(caller)], amount)
+        self._add(self._uses_of(caller), amount)
 
     def spend(self, caller: Principal, amount: float) -> Charge:
         """Charge ``amount`` and return the charge.
@@ -117,9 +120,8 @@ class WindowQuota:
         uses = self._uses_of(caller)
         for counted, use, limit in uses:
             self._require(counted, use, limit, amount)
-        charge = Charge(amount, [use for _, use, _ in uses])
-        self._add(charge.uses, amount)
-        return charge
+        self._add(uses, amount)
+        return Charge(amount, uses)
 
     def refund(self, charge: Charge) -> None:
         """Take back a charge, in the window in which it was made.
@@ -129,8 +131,8 @@ class WindowQuota:
         """
         self._add(charge.uses, -charge.amount)
 
-    def _add(self, uses: Sequence[_WindowUse], amount: float) -> None:
-        for use in uses:
+    def _add(self, uses: _Uses, amount: float) -> None:
+        for _, use, _ in uses:
             use.charged += amount
             self._store_later(use)
 
@@ -172,13 +174,11 @@ class WindowQuota:
         """Return the ids of this process's uses, by the id of the user or of the API key that a use is counted for."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
-    def _uses_of(self, caller: Principal) -> list[tuple[Principal, _WindowUse, UserLimit]]:
+    def _uses_of(self, caller: Principal) -> _Uses:
         """Return each limited use of the user and of the API key, with its principal and its limit."""
-        return [
-            (counted, self._use_of(counted.user_id, limit.seconds), limit)
-            for counted in (caller, caller.key)
-            if counted is not None and (limit := self._limit_of(counted.limits)) is not None
-        ]
+        limit = self._limit_of(caller.limits)
+        uses = [] if limit is None else [(caller, self._use_of(caller.user_id, limit.seconds), limit)]
+        return uses if caller.key is None else [*uses, *self._uses_of(caller.key)]
 
     def now(self) -> int:
         """Return the time in whole seconds since the epoch."""
