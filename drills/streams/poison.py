@@ -41,7 +41,7 @@ _WAIT_SECONDS = 60.0
 
 @dataclass(slots=True)
 class _Seen:
-    """What the drill has seen of the event that the stream refuses."""
+    """A record of how the service deals with the event that the stream refuses."""
 
     tries: float = 0.0
     # Seconds from the event's recording until it and the foreign message were dead-lettered.

@@ -225,7 +225,7 @@ async def test_a_batch_yields_after_two_milliseconds(service: Service, monkeypat
 
 @pytest.mark.parametrize(("of", "most"), [("calculator", 512), ("batches", 8_000)])
 async def test_so_many_calculations_are_under_way_and_no_more(service: Service, of: str, most: int) -> None:
-    """At most 512 single calculations and batches, and 8,000 calculations in batches, are under way at a time.
+    """At most 512 single calculations and batches, and 8,000 calculations in batches, are in progress at once.
 
     Another one is refused, with the advice to retry after one second.
     """

@@ -74,28 +74,20 @@ async def test_a_client_uses_only_its_share_at_once(write: bool, share: int) -> 
     assert clients.refused == 0
 
 
-async def test_what_waits_for_one_client_is_bounded() -> None:
-    """At most 1,024 reads of a client run or wait; a further one is refused at once and counted."""
-    clients = _Clients()
-    tasks = await clients.start("ada", WAITING)
+@pytest.mark.parametrize(("admitted", "wait_seconds"), [(WAITING, 60.0), (READS, 0.0)], ids=["too many", "too long"])
+async def test_what_waits_for_one_client_is_bounded(admitted: int, wait_seconds: float) -> None:
+    """At most 1,024 reads of a client run or wait, for a limited time.
+
+    A further one is refused and counted, and the client's other reads go on.
+    """
+    clients = _Clients(wait_seconds)
+    tasks = await clients.start("ada", admitted)
     (refused,) = await clients.start("ada", 1)
     with pytest.raises(Overloaded, match="Too many of your requests wait"):
         await refused
     assert clients.refused == 1
     clients.stopped.go.set()
-    assert sum(await asyncio.gather(*tasks)) == WAITING
-
-
-async def test_nothing_waits_for_too_long() -> None:
-    """Work that waits too long for its client's turn is refused and counted, and the client's other work goes on."""
-    clients = _Clients(wait_seconds=0.0)
-    tasks = await clients.start("ada", READS)
-    (refused,) = await clients.start("ada", 1)
-    with pytest.raises(Overloaded, match="Too many of your requests wait"):
-        await refused
-    assert clients.refused == 1
-    clients.stopped.go.set()
-    assert sum(await asyncio.gather(*tasks)) == READS
+    assert sum(await asyncio.gather(*tasks)) == admitted
 
 
 async def test_a_cancelled_wait_leaves_no_trace() -> None:
