@@ -23,6 +23,7 @@ class Selection:
 
     def __init__(self, root: Path, lines: Lines, seconds: dict[str, float], failed: set[str]) -> None:
         self._sources = {str(path.relative_to(root)): path.read_text() for path in root.glob("pycalc/**/*.py")}
+        self._trees = {path: ast.parse(source) for path, source in self._sources.items()}
         self._tests = {str(path.relative_to(root)): path.read_text() for path in root.glob("tests/**/*.py")}
         self._lines = lines
         self._seconds = seconds
@@ -40,7 +41,7 @@ class Selection:
         their place. If there are none either, these are the tests in files that import the nearest package.
         """
         ranks = self._ranks(path)
-        _, in_function = _statement(ast.parse(self._sources[path]), line)
+        _, in_function = _statement(self._trees[path], line)
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
         if not in_function:
             found |= {test for test in self.known if ranks[test.partition("::")[0]] == 0}
@@ -64,17 +65,17 @@ class Selection:
         }
 
     def _reaching(self, path: str, line: int, seen: set[tuple[str, str]]) -> set[str]:
-        statement, in_function = _statement(ast.parse(self._sources[path]), line)
+        """Return the tests that reach a line; follow the names that it assigns, except those in ``seen``."""
+        statement, in_function = _statement(self._trees[path], line)
         if in_function:
             return set().union(*(self._lines[path][at] for at in _own_lines(statement)))
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):  # the default of a parameter
             return set().union(
                 *(self._lines[path][at] for at in range(statement.lineno, (statement.end_lineno or 0) + 1))
             )
-        found: set[str] = set()
-        for name in {(path, name) for name in _assigned(statement)} - seen:
-            found |= self._using(*name, seen | {name})
-        return found
+        new = {(path, name) for name in _assigned(statement)} - seen
+        seen |= new
+        return set().union(*(self._using(*name, seen) for name in new))
 
     def _using(self, path: str, name: str, seen: set[tuple[str, str]]) -> set[str]:
         """Return the tests that reach a line containing a name; a private name is searched only in its own file."""
