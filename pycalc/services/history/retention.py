@@ -53,7 +53,6 @@ def _ms_before(age: timedelta) -> int:
 
 
 def _weight(characters: int) -> int:
-    """Return the number of rows that a row counts as: LONG_WEIGHT if it has over LONG_CHARACTERS characters, else 1."""
     return LONG_WEIGHT if characters > LONG_CHARACTERS else 1
 
 
