@@ -193,9 +193,6 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     relay = stack.relay(database, stream) if settings.relay else None
     poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
-    age = parse_age(settings.history_retention) if settings.history_retention else None
-    usage = SqlUsageStore(database)
-
     async def quota_of(user_id: bytes) -> int | None:
         user = await backends.users.by_id(user_id)
         return settings.history_quota if user is None else limits.of(user).history
@@ -203,18 +200,17 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     retention = stack.closing(
         Retention(
             history,
-            usage,
+            SqlUsageStore(database),
             SqlIdempotencyStore(database),
             SqlDeletedAccountStore(database),
             metrics,
-            age=age,
+            age=parse_age(settings.history_retention) if settings.history_retention else None,
             quota=settings.history_quota,
             quota_of=quota_of,
             audit=SqlAuditStore(database),
             audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
         )
     )
-
     wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
 
     def committed(rows: Sequence[HistoryRow]) -> None:

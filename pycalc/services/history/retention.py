@@ -12,14 +12,7 @@ from time import time
 from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
-from pycalc.db.base import (
-    AuditStore,
-    DeletedAccount,
-    DeletedAccountStore,
-    HistoryStore,
-    IdempotencyStore,
-    UsageStore,
-)
+from pycalc.db.base import AuditStore, DeletedAccount, DeletedAccountStore, HistoryStore, IdempotencyStore, UsageStore
 from pycalc.errors import PycalcError
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms
