@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from pycalc.db import open_database
 from pycalc.db.audit import SqlAuditStore
@@ -52,14 +52,15 @@ from pycalc.services.accounts.totp import Totp
 from pycalc.settings import Settings
 
 
-class AccountServices(NamedTuple):
+@dataclass
+class AccountServices:
     """The services that identify callers and manage accounts."""
 
     authenticator: Authenticator
     accounts: Accounts
     keys: ApiKeys
     totp: Totp
-    provider_sign_in: ProviderSignIn | None
+    provider_sign_in: ProviderSignIn | None  # None without an identity provider
     password_resets: PasswordResets
     bootstrap_token: str | None  # a new token to show on the console, or None
     etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
@@ -120,7 +121,7 @@ async def open_account_services(
         provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = _accounts(settings, users, keys, passwords, token_cache, ids, on_deleted, audit)
+    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, _policy(settings, on_deleted))
     resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache, audit)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
     return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)
@@ -142,7 +143,8 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
     ):
         token_cache = TokenCache(metrics)
         keys = ApiKeys(SqlKeyStore(database), token_cache, ids, metrics, audit)
-        yield _accounts(settings, SqlUserStore(database), keys, passwords, token_cache, ids, lambda _: None, audit)
+        policy = _policy(settings, lambda _: None)
+        yield Accounts(SqlUserStore(database), keys, passwords, token_cache, ids, audit, policy)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -158,17 +160,8 @@ async def prepare(settings: Settings) -> str | None:
         return await _bootstrap_token(settings, SqlUserStore(database), database)
 
 
-def _accounts(
-    settings: Settings,
-    users: UserStore,
-    keys: ApiKeys,
-    passwords: PasswordHasher,
-    cache: TokenCache,
-    ids: IdSource,
-    on_deleted: Callable[[DeletedAccount], None],
-    audit: AuditLog,
-) -> Accounts:
-    policy = AccountPolicy(
+def _policy(settings: Settings, on_deleted: Callable[[DeletedAccount], None]) -> AccountPolicy:
+    return AccountPolicy(
         admin_registration=settings.admin_registration,
         passwords_allowed=settings.password_login,
         on_admin_created=partial(forget_bootstrap_token, settings.data_dir),
@@ -176,7 +169,6 @@ def _accounts(
         reserved=parse_age(settings.history_retention) if settings.history_retention else None,
         on_deleted=on_deleted,
     )
-    return Accounts(users, keys, passwords, cache, ids, audit, policy)
 
 
 def _requirement(setting: str) -> Requirement | None:
@@ -186,10 +178,7 @@ def _requirement(setting: str) -> Requirement | None:
 
 
 def _signing_key_file(settings: Settings) -> Path | None:
-    """Return the file of the signing keys, or None if the settings contain the keys.
-
-    If neither keys nor a file are set, use a file in the data folder, and create it if it is missing.
-    """
+    """Return the file of the signing keys, or None if the settings contain the keys. Create a missing default file."""
     if settings.secret_keys or settings.secret_keys_file:
         return settings.secret_keys_file
     file = settings.data_dir / KEY_FILE
@@ -202,10 +191,7 @@ def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the password keys in the settings or, if there are none, the key in the data folder.
-
-    Create that key if it is missing.
-    """
+    """Return the password keys in the settings or, without any, the key in the data folder, which may be a new one."""
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 

@@ -31,10 +31,7 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class ResourceStack:
-    """A builder of the resources of a process.
-
-    An exit stack closes them in reverse order, even after a failed start.
-    """
+    """A builder of the resources of a process. A stack closes them in reverse order, even after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
         """Create the metrics and the tracer. Traces name the process by its command, ``service_name``.

@@ -37,16 +37,10 @@ from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.account_list import AccountList
-from pycalc.services.accounts.accounts import Accounts
-from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog, RefusalLog
 from pycalc.services.accounts.audit_reader import AuditReader
-from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
-from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
-from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import MAX_HASHES
-from pycalc.services.accounts.totp import Totp
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator
 from pycalc.services.calculations.idempotency import IdempotencyKeys
@@ -104,18 +98,12 @@ class Health:
         return not self.ok and self.name not in _OPTIONAL
 
 
-@dataclass(slots=True)
-class Resources:
+@dataclass
+class Resources(AccountServices):
     """The services and limits that the routers use, and the health of their dependencies."""
 
     metrics: Metrics
-    authenticator: Authenticator
-    accounts: Accounts
-    keys: ApiKeys
-    totp: Totp
-    provider_sign_in: ProviderSignIn | None  # None without an identity provider
     passwords_allowed: bool
-    password_resets: PasswordResets
     calculator: Calculator
     batches: BatchCalculator
     idempotency: IdempotencyKeys
@@ -142,30 +130,23 @@ class Resources:
     calculation_limits: CalculationRateLimits
     key_limits: CalculationRateLimits  # of API keys, within those of their owners
     quotas: QuotaKeeper
-    bootstrap_token: str | None  # a new token to show on the console, or None
-    etag_key: bytes  # the HMAC key of results' ETags
     pings: Pings
     tracer: Tracer
     ready_seconds: float = 1.0  # the greatest age of the result of ``check``
-    _checked: Recent[list[Health]] = field(init=False)
+    check: Callable[[], Awaitable[list[Health]]] = field(init=False)  # returns the health of every dependency
 
     def __post_init__(self) -> None:
-        self._checked = Recent(self._ping_all, self.ready_seconds)
+        self.check = Recent(self._check_all, self.ready_seconds).get
 
-    async def check(self) -> list[Health]:
-        """Return the health of every dependency. Callers within ``ready_seconds`` share one check."""
-        return await self._checked.get()
-
-    async def _ping_all(self) -> list[Health]:
-        return list(await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items())))
+    async def _check_all(self) -> list[Health]:
+        return await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items()))
 
 
 async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
     started = perf_counter()
     detail = None
     try:
-        async with asyncio.timeout(_PING_SECONDS):
-            await ping()
+        await asyncio.wait_for(ping(), _PING_SECONDS)
     except PycalcError as error:
         detail = error.detail
     except TimeoutError:
@@ -212,9 +193,6 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     relay = stack.relay(database, stream) if settings.relay else None
     poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
-    age = parse_age(settings.history_retention) if settings.history_retention else None
-    usage = SqlUsageStore(database)
-
     async def quota_of(user_id: bytes) -> int | None:
         user = await backends.users.by_id(user_id)
         return settings.history_quota if user is None else limits.of(user).history
@@ -222,21 +200,18 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     retention = stack.closing(
         Retention(
             history,
-            usage,
+            SqlUsageStore(database),
             SqlIdempotencyStore(database),
             SqlDeletedAccountStore(database),
             metrics,
-            age=age,
+            age=parse_age(settings.history_retention) if settings.history_retention else None,
             quota=settings.history_quota,
             quota_of=quota_of,
             audit=SqlAuditStore(database),
             audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
         )
     )
-
-    def wake_relay() -> None:
-        if relay is not None:
-            relay.wake()
+    wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
 
     def committed(rows: Sequence[HistoryRow]) -> None:
         wake_relay()
@@ -300,14 +275,9 @@ def _services(
         return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
 
     return Resources(
+        **vars(account_services),
         metrics=metrics,
-        authenticator=account_services.authenticator,
-        accounts=account_services.accounts,
-        keys=account_services.keys,
-        totp=account_services.totp,
-        provider_sign_in=account_services.provider_sign_in,
         passwords_allowed=settings.password_login,
-        password_resets=account_services.password_resets,
         calculator=calculator,
         batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
         idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),
@@ -334,8 +304,6 @@ def _services(
         calculation_limits=CalculationRateLimits(metrics, shared),
         key_limits=CalculationRateLimits(metrics, shared, prefix=KEY_NAME),
         quotas=quotas,
-        bootstrap_token=account_services.bootstrap_token,
-        etag_key=account_services.etag_key,
         pings={
             "database": database.ping,
             "cache": cache.ping,

@@ -13,7 +13,7 @@ from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.idempotency import IN_USE, PARAMETER
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import json_body
-from pycalc.services.calculations.evaluation import read_evaluation
+from pycalc.services.calculations.requests import read_evaluation
 
 _MOST_SECONDS = 1e12  # an estimate may be infinite, and JSON has no number for that
 

@@ -49,10 +49,7 @@ class ClientSockets:
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
-        """Yield the connections in the order of their descriptors.
-
-        Usually, older connections have lower descriptors.
-        """
+        """Yield the connections in the order of their descriptors. Usually, older ones have lower descriptors."""
         descriptors: Iterable[int]
         try:
             descriptors = sorted(map(int, os.listdir(self._descriptors)))
@@ -68,10 +65,7 @@ class ClientSockets:
                 continue
 
     def shut_down(self, connection: ClientConnection) -> bool:
-        """Shut a connection down, so that the HTTP server closes it.
-
-        Return False if the connection is already closed, else True.
-        """
+        """Shut a connection down, so that the HTTP server closes it. Return False if it is closed already."""
         with suppress(OSError), self._borrowed(connection.descriptor) as still:
             if self._is_ours(still) and still.getpeername()[:2] == connection.peer:
                 still.shutdown(socket.SHUT_RDWR)

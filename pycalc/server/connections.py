@@ -79,10 +79,7 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield connections that were stalled for twice ReadingSpeed.seconds, and meanwhile read too slowly.
-
-        Too slowly means at less than half of ReadingSpeed.rate.
-        """
+        """Yield connections that were stalled for twice ReadingSpeed.seconds, and read at less than half its rate."""
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:

@@ -77,10 +77,7 @@ def max_connections() -> int:
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Drop new connection attempts to a socket, in all processes that share it. Open connections stay open.
-
-    If the kernel has no socket filters, do nothing.
-    """
+    """Drop new connection attempts to a socket, in all processes that share it, if the kernel has socket filters."""
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
     with suppress(OSError):
@@ -107,10 +104,7 @@ class HttpServer:
         self.arrived = 0  # number of requests read; only the worker's thread changes it, so there is no lock
 
     async def serve(self) -> None:
-        """Serve until ``stop`` is called.
-
-        Then continue, without a time limit, until all accepted requests are answered.
-        """
+        """Serve until ``stop`` is called, and then, without a time limit, until all accepted requests are answered."""
         ended = asyncio.Event()
         self._signal.add_cb(lambda: self._loop.call_soon_threadsafe(ended.set))
         worker = _native.ASGIWorker(

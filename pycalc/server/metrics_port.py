@@ -40,12 +40,10 @@ async def metrics_served(
         await slots.acquire()
         try:
             with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                async with asyncio.timeout(_READ_SECONDS):
-                    head = await reader.readuntil(b"\r\n\r\n")
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _READ_SECONDS)
                 writer.write(await _response(head, exposition))
                 writer.close()  # after the response is sent
-                async with asyncio.timeout(write_seconds):
-                    await writer.wait_closed()
+                await asyncio.wait_for(writer.wait_closed(), write_seconds)
         finally:
             writer.transport.abort()
             slots.release()

@@ -71,9 +71,8 @@ class Totals:
     def collect(self) -> Iterator[Metric]:
         """Yield the combined metric families, as prometheus_client requires of a collector."""
         for name, family in self._families.items():
-            summed = Metric(name, family.documentation, family.type)
-            summed.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]
-            yield summed
+            family.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]
+            yield family
 
     def render(self) -> bytes:
         """Return the combined metrics of all added processes, in Prometheus' text format."""

@@ -79,10 +79,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
 
 
 def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which PYCALC_METRICS_PORT serves the metrics.
-
-    If the setting is empty, the context does nothing.
-    """
+    """Return a context in which PYCALC_METRICS_PORT, if it is set, serves the metrics."""
     if settings.metrics_port is None:
         return nullcontext()
     return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")

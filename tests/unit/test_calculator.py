@@ -428,7 +428,7 @@ async def test_the_cached_result_of_a_recorded_calculation_is_sent_if_it_is_the_
     async def cached(key: str) -> Result | None:
         return kept.pop(0)
 
-    monkeypatch.setattr(service.results, "kept", cached)
+    monkeypatch.setattr(service.results, "look_up", cached)
     assert await service.calculator.kept(ADA, row) == answer.result
     for other in (row._replace(sha256=bytes(32)), row):
         with pytest.raises(NotFound):

@@ -197,11 +197,7 @@ class Calculator:
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation.
-
-        If the history does not store its result, and the result is not a summary, call ``make_again``, and raise its
-        errors.
-        """
+        """Return the answer to a recorded calculation. If its result is not stored, call ``make_again`` for it."""
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
         else:
@@ -215,7 +211,7 @@ class Calculator:
         ``measure`` and the charge are as for ``calculate``. Raises NotFound if no result with the recorded digest is
         cached. Raises QuotaExceeded, and the errors of ``measure``.
         """
-        result = await self._results.kept(recorded_key(row.operation, row.input))
+        result = await self._results.look_up(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:
             detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
             raise NotFound(f"{detail}send it again for its digits.")
@@ -244,10 +240,7 @@ class Calculator:
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), charge)
 
     def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> Charge | None:
-        """Charge the bytes of a result that will be sent. If none will be sent, return None.
-
-        Raises QuotaExceeded if the quota has fewer bytes left, and the errors of ``measure``.
-        """
+        """Charge the bytes of a result that will be sent. Raises QuotaExceeded, and the errors of ``measure``."""
         sent = len(result.text) if measure is None else measure(result)
         return self._quota.spend(caller, sent) if sent else None
 

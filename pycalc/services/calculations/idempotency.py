@@ -122,10 +122,7 @@ class IdempotencyKeys:
         return answer
 
     async def _recorded(self, key: RequestKey) -> Recorded | None:
-        """Return the recorded outcome of a request, or None if its key is not recorded.
-
-        Raises InvalidInput and Conflict as ``once`` does.
-        """
+        """Return the recorded outcome of a request, or None. Raises InvalidInput and Conflict as ``once`` does."""
         stored = await self._store.find(key.id)
         if stored is None:
             return None

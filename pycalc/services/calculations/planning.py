@@ -57,9 +57,6 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
     exclude each other. The text of ``mod`` is only checked by ``make_plan``.
     """
-    known = {"precision"} if takes_precision(operation) else set()
-    if operation.numeric:
-        known.add("base")
     for name in given:
         if name == "mod" and not isinstance(operation, Modular):
             raise _invalid(name, f"{operation.name} has no residue without its value: leave mod out.")
@@ -67,7 +64,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
             raise _invalid(name, f"{operation.name} has no summary without its value: leave view out.")
         if name == "base" and not operation.numeric:
             raise _invalid(name, f"The result of {operation.name} is no integer: leave base out.")
-        if name not in known | {"mod", "view"}:
+        if name not in ("mod", "view", "base") and not (name == "precision" and takes_precision(operation)):
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
     if given.get("view", "full") not in ("full", "summary"):
         raise _invalid("view", "view must be full or summary.")
@@ -82,10 +79,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return the option ``name`` as a whole number, or ``default`` if it is not given.
-
-    Raises InvalidInput unless the number is ``least`` to ``most``, written with up to 5 digits.
-    """
+    """Return the option ``name``, a whole number from ``least`` to ``most``, or ``default`` if it is not given."""
     text = given.get(name)
     if text is None:
         return default
@@ -133,11 +127,7 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return ``plan`` changed to another base.
-
-    Raises ResultTooLarge if ``plan`` is marked ``too_large``, or if the result may have more than ``max_digits`` digits
-    in that base.
-    """
+    """Return ``plan`` changed to another base. Raises ResultTooLarge if the result may be too long in that base."""
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
         detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller one."
@@ -185,8 +175,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
             raise ResultTooLarge(detail, None, max_digits, None, None)
         task = Task(name, args, options.precision, exact=estimate.exact)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
-        time = estimate.seconds
-        return Plan(task, key, *texts, time, estimate.digits, time, memory)
+        return Plan(task, key, *texts, estimate.seconds, estimate.digits, estimate.seconds, memory)
     summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:

@@ -1,4 +1,7 @@
-"""Requests for calculations, read from bodies of HTTP requests and from recorded calculations."""
+"""Requests for calculations, read from bodies of HTTP requests and from recorded calculations.
+
+Numbers in bodies are read as strings, so that they keep all their digits.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,28 @@ _MOST_COMMAS = 1_000  # more values take longer to parse than two operands of fu
 _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, precision and base where they are wanted.'
 
 
-def read_calculation(body: bytes) -> Request:
-    """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers.
+class _Number(str):
+    """The text of a number in the body of ``POST /evaluate``."""
 
-    Numbers are read as strings, so that they keep all their digits.
-    """
+
+def read_evaluation(body: bytes) -> Request:
+    """Return the request in the body of ``POST /evaluate``. Raises InvalidInput with JSON pointers."""
+    document = read_json(body, lambda number: _Number(number_literal(number)))
+    if not isinstance(document, dict):
+        raise InvalidInput.of(FieldProblem("", 'The body must be {"expression": "..."}, with an optional precision.'))
+    expression = document.pop("expression", None)
+    if not isinstance(expression, str) or isinstance(expression, _Number):
+        detail = 'expression must be a string such as "3^(10^12) mod 10^20".'
+        raise InvalidInput.of(FieldProblem("/expression", detail))
+    wrong = [name for name, value in document.items() if not isinstance(value, _Number)]
+    if wrong:
+        problems = (FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong)
+        raise InvalidInput.of(*problems)
+    return "evaluate", (expression,), options_of(CALCULATIONS["evaluate"], document)
+
+
+def read_calculation(body: bytes) -> Request:
+    """Return the request in the body of ``POST /calculations``. Raises InvalidInput with JSON pointers."""
     if body.count(b",") > _MOST_COMMAS:
         raise InvalidInput.of(FieldProblem("", _FORM))
     document = read_json(body, number_literal)
@@ -47,10 +67,7 @@ def read_calculation(body: bytes) -> Request:
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
-    """Return ``error`` with its pointers to operands moved into ``input`` of a body: for example, from /n to /input/n.
-
-    Other pointers stay the same.
-    """
+    """Return ``error`` with its pointers to operands moved into ``input`` of a body, such as from /n to /input/n."""
     operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
     problems = (
         problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem
@@ -88,11 +105,7 @@ def named_request(name: str, given: Mapping[str, Any]) -> Request:
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
-    """Return what ``batch_requests`` returns for the JSON document in the body of a batch.
-
-    Numbers are read as strings, so that they keep all their digits. Raises InvalidInput as ``batch_requests`` and
-    ``read_json`` do.
-    """
+    """Return the requests in the body of a batch. Raises InvalidInput as ``read_json`` and ``batch_requests`` do."""
     return batch_requests(read_json(body, number_literal, 4 * MAX_BATCH))  # twice as many objects as the items need
 
 
@@ -107,18 +120,17 @@ def batch_requests(document: object) -> list[Request | PycalcError]:
     items = document["operations"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidInput.of(FieldProblem("/operations", f"operations must be a list of 1 to {MAX_BATCH:,} items."))
-    if problems := [problem for index, item in enumerate(items) for problem in _malformed(index, item)]:
+    problems: list[FieldProblem] = []
+    for index, item in enumerate(items):
+        at = f"/operations/{index}"
+        if isinstance(item, dict) and item.keys() == {"operation", "input"}:
+            problems += _calculation_problems(at, item, CALCULATIONS)
+        else:
+            detail = 'An item must be {"operation": ..., "input": {...}}, with no other member.'
+            problems.append(FieldProblem(at, detail))
+    if problems:
         raise InvalidInput.of(*problems)
     return [_request(item["operation"], item["input"]) for item in items]
-
-
-def _malformed(index: int, item: Any) -> Iterator[FieldProblem]:
-    """Yield the problems with the structure of one item."""
-    at = f"/operations/{index}"
-    if not isinstance(item, dict) or item.keys() != {"operation", "input"}:
-        yield FieldProblem(at, 'An item must be {"operation": ..., "input": {...}}, with no other member.')
-        return
-    yield from _calculation_problems(at, item, CALCULATIONS)
 
 
 def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:

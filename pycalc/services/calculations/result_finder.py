@@ -50,10 +50,10 @@ class ResultFinder:
         # The cache looks up a cheap result in this process only. The same suffices for a long text that is not needed.
         # _coordinate looks up an expensive result in the shared cache, once for all callers who wait for it.
         shared = plan.digits <= LONG_BYTES if facts_only else plan.seconds <= INLINE_SECONDS
-        result = await self._look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
+        result = await self.look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
         if result is None and facts_only:
             plan = ends_of(plan)
-            result = await self._look_up(plan.key, plan.seconds if plan.seconds <= INLINE_SECONDS else LOCAL_TIER)
+            result = await self.look_up(plan.key, plan.seconds if plan.seconds <= INLINE_SECONDS else LOCAL_TIER)
         if result is not None:
             return Found(result, cached=True)
         if plan.seconds <= INLINE_SECONDS:
@@ -70,16 +70,13 @@ class ResultFinder:
             found = await self._coordinate(plan, caller)
         return Found(found.result, cached=found.cached or facts_only)
 
-    async def kept(self, key: str) -> Result | None:
-        """Return the cached result under a key, or None if there is none or the shared cache does not answer."""
-        return await self._look_up(key, inf)
-
     async def _coordinate(self, plan: Plan, caller: Principal) -> Found:
         return await self._coordination.join(
-            plan, lambda: self._look_up(plan.key, plan.seconds), lambda: self._compute(plan, caller)
+            plan, lambda: self.look_up(plan.key, plan.seconds), lambda: self._compute(plan, caller)
         )
 
-    async def _look_up(self, key: str, cost: float) -> Result | None:
+    async def look_up(self, key: str, cost: float = inf) -> Result | None:
+        """Return the result of ``Cache.get``, or None if the shared cache does not answer."""
         try:
             with self._tracer.span("cache"):
                 return await self._cache.get(key, cost)

@@ -86,10 +86,7 @@ class Coordination:
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
-        """Use the ``leases`` of the shared cache, which are None without a shared cache.
-
-        A caller waits for another process for at most ``longest`` seconds.
-        """
+        """Use the leases of the shared cache, if any. Wait for another process for at most ``longest`` seconds."""
         self._leases = leases
         self._longest = longest
         self._errors = metrics.cache_errors

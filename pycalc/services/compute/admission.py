@@ -75,11 +75,7 @@ class Admission:
             self._release(user)
 
     def _make_room(self, user: bytes) -> None:
-        """Make room in the queue for a request of this user, by displacing one of another user if the queue is full.
-
-        Raises Overloaded if this user's requests fill half of the queue, or if no request may be displaced for this
-        one.
-        """
+        """If the queue is full, displace another user's request. Raises Overloaded if there is no room for this one."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
             raise self._refusal("queue", "Too many of your computations are waiting")
@@ -95,7 +91,6 @@ class Admission:
             displaced.set_exception(self._refusal("displaced", detail))
 
     def _demand(self, user: bytes) -> tuple[int, int]:
-        """Return the numbers of a user's waiting and running requests."""
         return len(self._waiting[user]), self._running[user]
 
     def _refusal(self, reason: str, detail: str) -> Overloaded:

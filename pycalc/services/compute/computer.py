@@ -118,30 +118,29 @@ class Computer:
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
         if plan.seconds > _MOST_DEADLINES * self.timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
-        async with self._worker_slot(caller, min(plan.seconds, self.timeout)):
-            with self._memory_file() as result_fd:
-                file = self._path_of(result_fd)
-                if self._tracer.on:
-                    returned = await self._in_worker(plan.memory, result_fd, timed, execute, plan.task, file)
-                    (text, facts), began_ns, ended_ns, process = returned
-                    self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
-                else:
-                    text, facts = await self._in_worker(plan.memory, result_fd, execute, plan.task, file)
-                return (_mapped(result_fd) if text is None else text), facts
+        async with self._worker_slot(caller, min(plan.seconds, self.timeout)) as result_fd:
+            file = self._path_of(result_fd)
+            if self._tracer.on:
+                returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
+                (text, facts), began_ns, ended_ns, process = returned
+                self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
+            else:
+                text, facts = await self._in_worker(plan.memory, result_fd, execute, task, file)
+            return (_mapped(result_fd) if text is None else text), facts
 
     @asynccontextmanager
-    async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
-        """Wait for a slot, and return a context that holds it. Charge the caller for the duration of the context.
+    async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[int]:
+        """Return a context that holds a slot and has a file for the result. Charge the caller for its duration.
 
         ``seconds`` estimates this duration. The estimate is reserved, so that a caller's concurrent computations stay
         within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id):
-            with self.quota.reserved(caller, seconds):
+            with self.quota.reserved(caller, seconds), self._memory_file() as result_fd:
                 began = perf_counter()
                 try:
-                    yield
+                    yield result_fd
                 finally:
                     self.quota.charge(caller, perf_counter() - began)
 
@@ -178,9 +177,8 @@ class Computer:
         The function may use up to PLANNING_MEMORY bytes, but at most an equal part of the memory of all workers. Raises
         the function's errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
         """
-        async with self._worker_slot(caller, 0.0):
-            with self._memory_file() as result_fd:
-                return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
+        async with self._worker_slot(caller, 0.0) as result_fd:
+            return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
 
     def abandon(self) -> None:
         """Stop the computations in workers and refuse new ones, with Unavailable. Call this at shutdown."""
@@ -210,9 +208,8 @@ class Computer:
         The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. Beyond
         that, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
-        Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
-        result in the file, if there is a complete one. Raises Unavailable if the worker does not start or dies. Raises
-        the function's errors.
+        Raises ComputationTimeout at both limits, Unavailable if the worker does not start or dies, and the function's
+        errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()

@@ -12,10 +12,7 @@ BASE_MEMORY = 128 << 20  # bytes that any computation may take: far more than a 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a calculation whose operands are well-formed.
-
-    The operands are within the operation's domain, as far as planning can tell.
-    """
+    """The plan of a calculation, whose operands are well-formed and, as far as planning can tell, in the domain."""
 
     task: Task
     key: str  # of the result in the cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 from pycalc.db.base import DeadLetterStore
 from pycalc.errors import NotFound
@@ -28,18 +28,15 @@ class DeadLetters:
     async def items(self, after: int, limit: int) -> list[DeadLetterItem]:
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
         return [
-            cast(
-                "DeadLetterItem",
-                {
-                    "id": letter.number,
-                    "stage": letter.stage,
-                    "event_id": None if letter.event_id is None else text_of_id(letter.event_id),
-                    "origin": letter.origin,
-                    "reason": letter.reason,
-                    "content": letter.payload[:_CONTENT_BYTES].decode(errors="backslashreplace"),
-                    "created_at": timestamp(letter.created_ms),
-                },
-            )
+            {
+                "id": letter.number,
+                "stage": cast("Literal['relay', 'consumer']", letter.stage),
+                "event_id": None if letter.event_id is None else text_of_id(letter.event_id),
+                "origin": letter.origin,
+                "reason": letter.reason,
+                "content": letter.payload[:_CONTENT_BYTES].decode(errors="backslashreplace"),
+                "created_at": timestamp(letter.created_ms),
+            }
             for letter in await self._store.page(after, limit)
         ]
 

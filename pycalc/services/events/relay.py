@@ -97,11 +97,9 @@ class Relay:
         self._closing.set()
         self._work.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_OUTBOX_DRAIN_SECONDS):
-                await self._runner
+            await asyncio.wait_for(self._runner, _OUTBOX_DRAIN_SECONDS)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._lease.release()
+            await asyncio.wait_for(self._lease.release(), _RELEASE_SECONDS)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
@@ -171,10 +169,7 @@ class Relay:
         return removed
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile.
-
-        After a failure of the stream, release the lease and make the next batch smaller.
-        """
+        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile."""
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)

@@ -108,10 +108,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service, and store the other messages as dead letters.
-
-        If MAX_DEAD_LETTERS dead letters are stored already, drop the other messages: only count and log them.
-        """
+        """Count the valid events of this service, and store the other messages as dead letters, or drop them."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []

@@ -28,8 +28,6 @@ MAX_EXPORTS_EACH = 2  # of one user at the same time
 _PAUSE_FACTOR = 8  # the pause after a read is this multiple of the loop's time for other work during the read
 _LONGEST_PAUSE = 0.1  # seconds
 
-Identify = Callable[[], Awaitable[Principal]]
-
 
 class _Row(Protocol):
     @property
@@ -78,10 +76,7 @@ class Exports:
         quota: WindowQuota,
         thread_clock: Callable[[], float] = thread_time,
     ) -> None:
-        """Charge the bytes of exports to ``quota``.
-
-        ``thread_clock`` must return the processor time of the calling thread, in seconds.
-        """
+        """Charge the bytes of exports to ``quota``. ``thread_clock`` returns the thread's processor time in seconds."""
         self._history = history
         self._users = users
         self._quota = quota
@@ -99,7 +94,7 @@ class Exports:
 
     async def export(
         self,
-        identify: Identify,
+        identify: Callable[[], Awaitable[Principal]],
         selection: HistorySelection,
         export_format: ExportFormat[HistoryRow],
         limit: int | None = None,

@@ -191,11 +191,7 @@ class Recorder:
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Handle the error of a batch's commit.
-
-        For KeysTaken, fail the entries with these keys, and commit the others together. For StoreUnavailable, fail all
-        entries. After any other error, commit each entry alone, and fail those for which this raises an error too.
-        """
+        """Fail the entries that the error of a batch's commit concerns, and commit the others again."""
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:

@@ -12,14 +12,7 @@ from time import time
 from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
-from pycalc.db.base import (
-    AuditStore,
-    DeletedAccount,
-    DeletedAccountStore,
-    HistoryStore,
-    IdempotencyStore,
-    UsageStore,
-)
+from pycalc.db.base import AuditStore, DeletedAccount, DeletedAccountStore, HistoryStore, IdempotencyStore, UsageStore
 from pycalc.errors import PycalcError
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms
@@ -53,7 +46,6 @@ def _ms_before(age: timedelta) -> int:
 
 
 def _weight(characters: int) -> int:
-    """Return the number of rows that a row counts as: LONG_WEIGHT if it has over LONG_CHARACTERS characters, else 1."""
     return LONG_WEIGHT if characters > LONG_CHARACTERS else 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from typing import Literal, cast
 
 from pycalc.db.base import InstanceStore
 from pycalc.models.ids import text_of_id
@@ -22,16 +22,13 @@ class InstanceList:
     async def items(self) -> list[InstanceItem]:
         """Return up to 1,000 running processes with their latest figures, the oldest process first."""
         return [
-            cast(
-                "InstanceItem",
-                {
-                    "id": text_of_id(each.id),
-                    "command": each.command,
-                    "version": each.version,
-                    "started_at": timestamp(each.started_ms),
-                    "seen_at": timestamp(each.seen_ms),
-                    "figures": json.loads(each.figures),
-                },
-            )
+            {
+                "id": text_of_id(each.id),
+                "command": cast("Literal['serve', 'relay', 'consume']", each.command),
+                "version": each.version,
+                "started_at": timestamp(each.started_ms),
+                "seen_at": timestamp(each.seen_ms),
+                "figures": json.loads(each.figures),
+            }
             for each in await self._store.all(_MAX_INSTANCES)
         ]
