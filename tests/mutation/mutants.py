@@ -101,7 +101,7 @@ def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -
     except SyntaxError:
         return None
     before, after = (" ".join(text.splitlines()[line - 1].split()) for text in (source, mutated))
-    # Two negations cancel out; a dataclass's options frozen and slots are not tested.
-    if "not not" in after or before.startswith("@dataclass"):
+    # Two negations cancel out. Options of a dataclass, and imports for the type checker, are not tested.
+    if "not not" in after or before.startswith(("@dataclass", "if TYPE_CHECKING")):
         return None
     return Mutant(str(file.relative_to(root)), line, before, after, mutated)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 
 import pytest
 from structlog.testing import capture_logs
 
 from pycalc.errors import StoreUnavailable
+from pycalc.models import ids
 from pycalc.models.audit import AuditOutcome
-from pycalc.models.ids import IdSource
+from pycalc.models.ids import IdSource, unix_ms_of_id
 from pycalc.observability.metrics import Metrics
+from pycalc.services.accounts import audit_log
 from pycalc.services.accounts.audit_log import AuditLog, RefusalLog
 from tests.harness.authentication import audit_in
 from tests.harness.stores import MemoryAuditStore
@@ -170,6 +173,15 @@ async def test_the_limits_of_the_last_20000_users_are_known(others: int, limited
     log.store_soon(entry)
     assert (metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "limit"}) or 0) == limited
     await log.aclose()
+
+
+async def test_an_entry_s_id_is_not_earlier_than_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time in an entry's id is not before its ``created_at``, because reading since then starts at such an id."""
+    clock = count(1_796_000_000_000)
+    for module in (audit_log, ids):
+        monkeypatch.setattr(module, "now_ms", lambda: next(clock))
+    entry = audit_in(MemoryAuditStore(), Metrics()).entry("account created")
+    assert unix_ms_of_id(entry.id) >= entry.created_ms
 
 
 async def test_an_entry_has_a_limited_size_and_any_database_takes_it() -> None:

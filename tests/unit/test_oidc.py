@@ -11,7 +11,7 @@ import pytest
 from pycalc.errors import Unauthorized
 from pycalc.services.accounts.oidc import id_tokens
 from pycalc.services.accounts.oidc.id_tokens import Identity, Requirement, key_id_of, signing_keys, verify
-from pycalc.services.accounts.oidc.sign_in import names_of
+from pycalc.services.accounts.oidc.sign_in import Attempt, ProviderSignIn, names_of
 from tests.harness.hostile_provider import elliptic_key
 
 
@@ -142,3 +142,12 @@ def test_the_key_id_of_a_token_is_read_unless_the_token_is_too_long() -> None:
     assert key_id_of(token({})) is None
     with pytest.raises(Unauthorized, match="not a signed token"):
         key_id_of(token({"kid": "one"}, 32_769))
+
+
+def test_a_sign_in_is_resumed_only_in_the_browser_that_began_it() -> None:
+    """A sign-in is resumed with its secret, and refused with another secret, with an empty one and without any."""
+    begun = Attempt("one secret")
+    assert ProviderSignIn.resume("one secret", begun.state).nonce == begun.nonce
+    for secret, state in (("another secret", begun.state), ("", Attempt("").state), (None, Attempt("").state)):
+        with pytest.raises(Unauthorized):
+            ProviderSignIn.resume(secret, state)

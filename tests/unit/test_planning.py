@@ -289,6 +289,12 @@ def test_a_result_with_as_many_digits_as_allowed_is_returned() -> None:
         make_plan(digits - 1, "lcm", ("10000000019", "998244353"), DEFAULT_OPTIONS)
 
 
+def test_another_base_takes_longer() -> None:
+    """Writing a million digits in another base adds over a tenth of a second to the estimate."""
+    decimal, other = (make_plan(LIMIT, "fibonacci", ("4784972",), Options(base=base)).seconds for base in (10, 7))
+    assert other > decimal + 0.1
+
+
 def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -> None:
     """The precision of an expression is recorded even if its value is exact, because its parts may need it."""
     plan = make_plan(LIMIT, "evaluate", ("floor(2^0.5*100)",), Options(50))

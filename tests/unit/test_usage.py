@@ -236,6 +236,25 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize(
+    ("failure", "has_trace"),
+    [(StoreUnavailable("The database is not available."), False), (RuntimeError("a bug"), True)],
+    ids=["an outage", "a bug"],
+)
+async def test_only_an_unexpected_error_is_logged_with_its_traceback(failure: Exception, has_trace: bool) -> None:
+    """The log has the error and, if it is not an outage, its traceback."""
+    totals, metrics = MemoryTotals(), Metrics()
+    totals.failure = failure
+    with capture_logs() as logs:
+        consumer = UsageConsumer(RememberingStream(), totals, MemoryDeadLetters(), metrics)
+        await until(lambda: failures_of(metrics) > 0, "counting fails")
+        await consumer.aclose()
+    entry = next(entry for entry in logs if entry["event"] == "events wait to be consumed")
+    assert entry["error"] == str(failure)
+    assert entry["exc_info"] is (failure if has_trace else None)
+
+
+@in_virtual_time
 async def test_a_database_that_is_back_is_used_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a long outage of the database, the waiting events are counted within a second."""
     monkeypatch.setattr("random.uniform", lambda _, most: most)  # the longest backoff

@@ -122,8 +122,9 @@ class AuditLog:
         text = json.dumps(details)
         if len(text) > _DETAILS_CHARACTERS:
             text = json.dumps({"cut": text[: _DETAILS_CHARACTERS // 2]})
-        identity, names = self._ids.next(), (_name(actor), _name(subject))
-        return AuditEntry(identity, now_ms(), action, *names, self._address(), outcome, text)
+        created_ms = now_ms()  # read before the id is made, so that the id's time is not earlier
+        names = (_name(actor), _name(subject))
+        return AuditEntry(self._ids.next(), created_ms, action, *names, self._address(), outcome, text)
 
     def write(self, entry: AuditEntry) -> None:
         """Write an entry to the log, but not to the database."""

@@ -8,6 +8,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from math import isqrt
 from random import Random
+from typing import Any
 
 import flint
 import gmpy2
@@ -19,10 +20,12 @@ from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import evaluation
+from pycalc.services.operations.expressions.columns import takes_columns
 from pycalc.services.operations.expressions.enclosures import rounded
 from pycalc.services.operations.expressions.expression import Expressions
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.operation import Evaluate
+from pycalc.services.operations.expressions.polynomials import polynomial_degree
 from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.modular import random_prime
 
@@ -113,6 +116,7 @@ def test_exact_values(text: str, expected: str | None) -> None:
         ("-(2^(10^9)) mod 97", -pow(2, 10**9, 97) % 97),
         ("fibonacci(10^15) mod 10", 5),  # the last digits have a period of 60, and 10^15 = 40 modulo 60
         ("(1/3) mod 7", 5),
+        ("nextprime(10^20) mod 7", 6),  # the prime is 10^20 + 39, which is 2 + 4 modulo 7
         ("(1/3)^(10^9) mod 7", pow(5, 10**9, 7)),
         ("(1/3 * 3) mod 3", 1),  # the divisor has no inverse, and the value does not need one
         ("2^(2^100) mod 13", pow(2, 2**100, 13)),
@@ -170,6 +174,43 @@ def test_sums_and_products(text: str, expected: Fraction, precision: int) -> Non
     """Sums and products equal those computed in Python, and stay exact even if a precision is requested."""
     found = result(text, precision)
     assert (Fraction(found.text.decode()), found.exact) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "degree"),
+    [("i^10", 10), ("i^11", None), ("i^1e1", 10), ("i*(2 - i)^2 + 3*i/7", 3), ("5*i^0.5", None), ("1/i", None)],
+)
+def test_the_degree_of_a_polynomial(monkeypatch: pytest.MonkeyPatch, body: str, degree: int | None) -> None:
+    """A sum has a degree if its body is a polynomial whose squared degree is at most the number of terms, here 100."""
+    found = []
+
+    def noted(*args: Any) -> int | None:
+        found.append(polynomial_degree(*args))
+        return found[-1]
+
+    monkeypatch.setattr(evaluation, "polynomial_degree", noted)
+    result(f"sum(i, 1, 100, {body})", 10)
+    assert set(found) == {degree}
+
+
+@pytest.mark.parametrize(
+    ("body", "taken"),
+    [("i^2 // 3", True), ("i^2 % 3 + 1", True), ("i/7 + 1", True), ("(i/7) // 3", False), ("(i/7) % 3", False)],
+)
+def test_terms_are_computed_in_columns_where_the_operators_allow_it(
+    monkeypatch: pytest.MonkeyPatch, body: str, taken: bool
+) -> None:
+    """Quotients without a remainder and remainders are computed in columns of whole numbers, not of fractions."""
+    found = []
+
+    def noted(*args: Any) -> bool:
+        found.append(takes_columns(*args))
+        return found[-1]
+
+    monkeypatch.setattr(evaluation, "takes_columns", noted)
+    monkeypatch.setattr(evaluation, "polynomial_degree", lambda *_: None)
+    result(f"sum(i, 1, 100, {body})")
+    assert set(found) == {taken}
 
 
 def test_a_wrong_degree_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -717,6 +758,13 @@ def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
     exponent = 10**400 + 1
     expected = sum(pow(i, exponent, 97) for i in range(1, 101)) % 97
     assert value(f"sum(i, 1, 100, i^{exponent}) mod 97") == str(expected)
+
+
+def test_an_operation_without_a_method_for_residues_is_refused_at_its_place() -> None:
+    """A residue is refused before anything is computed if it needs a value of over 301,030,000 digits."""
+    with pytest.raises(ResultTooLarge, match="more than 301,030,000 digits") as refused:
+        EVALUATE.estimate(EVALUATE.parse({"expression": "(5 + primorial(10^9)) mod 7"}), 0)
+    assert [problem.position for problem in refused.value.problems] == [5]
 
 
 @pytest.mark.parametrize(
