@@ -20,8 +20,8 @@ from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
     FailedLogins,
     _Failures,
+    address_limit,
     login_limit,
-    registration_limit,
 )
 from tests.harness.counting import calculation_rate
 
@@ -658,7 +658,7 @@ async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
 async def test_an_empty_setting_is_no_limit() -> None:
     """An empty setting admits every login and registration, and gives no limiter for calculations."""
     metrics = Metrics()
-    logins, registrations = login_limit("", metrics), registration_limit("", metrics)
+    logins, registrations = login_limit("", metrics), address_limit("register", "registrations", "", metrics)
     for _ in range(1000):
         with pytest.raises(Unauthorized):
             async with logins.attempt("ada", HERE):

@@ -89,8 +89,10 @@ class CalculationRateLimit:
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
             before = None  # the block belongs to the user's former limit
-        if before is not None and before.windows[0][1] <= self._clock():
-            await self._subtract_unused(user_id, before)
+        if before is not None and before.windows[0][1] <= self._clock():  # the longer windows get back its rest
+            for window, (_, end) in zip(self._windows, before.windows, strict=True):
+                if before.left and end > self._clock():
+                    await window.counters.incr(window.name(user_id.hex()), window.seconds, -before.left)
             before = None
         missing = operations - (before.left if before else 0)
         extra = self._ahead
@@ -147,11 +149,6 @@ class CalculationRateLimit:
                 del self._blocks[next(iter(self._blocks))]
             self._blocks[user_id] = block
         return block
-
-    async def _subtract_unused(self, user_id: bytes, block: _Block) -> None:
-        for window, (_, end) in zip(self._windows, block.windows, strict=True):
-            if block.left and end > self._clock():
-                await window.counters.incr(window.name(user_id.hex()), window.seconds, -block.left)
 
 
 class CalculationRateLimits:
