@@ -33,11 +33,10 @@ def evaluate(
     if file is not None:
         try:
             content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            expression = content.decode("utf-8-sig")
         except OSError as error:
             detail = f"{file} cannot be read ({error.strerror}): name a readable file, or - for standard input."
             raise ValueError(detail) from None
-        try:
-            expression = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
             raise ValueError(detail) from None
