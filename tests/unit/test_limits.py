@@ -536,14 +536,15 @@ async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -
 
 
 async def test_equal_limits_are_shared_until_there_are_1000() -> None:
-    """Callers with equal limits share one object. The thousandth different limit removes the others from memory."""
+    """Callers with equal limits share one object. Above 1,000 limits, the one unused for longest is dropped."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
-    first = limits.of("1/day")
-    for number in range(2, 1_000):
+    first, second = limits.of("1/day"), limits.of("2/day")
+    for number in range(3, 1_001):
         limits.of(f"{number}/day")
     assert limits.of("1/day") is first
-    limits.of("1000/day")
-    assert limits.of("1/day") is not first
+    limits.of("1001/day")
+    assert limits.of("1/day") is first
+    assert limits.of("2/day") is not second
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
