@@ -31,17 +31,6 @@ from pycalc.urls import is_secure
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _OWN_PORT = {"http": ":80", "https": ":443"}
 _ENV_FILE = ".env"
-_EMPTY_MEANS_NONE = {
-    "pycalc_login_limit",
-    "pycalc_register_limit",
-    "pycalc_page_limit",
-    "pycalc_rate_limit",
-    "pycalc_history_retention",
-    "pycalc_history_quota",
-    "pycalc_audit_retention",
-    "pycalc_compute_quota",
-    "pycalc_digits_quota",
-}
 # For a Service named pycalc, Kubernetes sets PYCALC_PORT to a URL that begins like this, and sets variables with the
 # endings below.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -192,11 +181,13 @@ def _require_claim(text: str) -> None:
 
 
 _Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
-_Limit = Annotated[str, _checked(parse_limit)]
-_Limits = Annotated[str, _checked(parse_limits)]
-_Seconds = Annotated[str, _checked(parse_seconds)]
-_Bytes = Annotated[str, _checked(parse_bytes)]
-_Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
+_EMPTY_MEANS_NONE = "an empty variable means no limit, not the default"  # marks types below
+_Limit = Annotated[str, _checked(parse_limit), _EMPTY_MEANS_NONE]
+_Limits = Annotated[str, _checked(parse_limits), _EMPTY_MEANS_NONE]
+_Seconds = Annotated[str, _checked(parse_seconds), _EMPTY_MEANS_NONE]
+_Bytes = Annotated[str, _checked(parse_bytes), _EMPTY_MEANS_NONE]
+_Age = Annotated[str, _checked(parse_age), _EMPTY_MEANS_NONE]
+_Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), _EMPTY_MEANS_NONE]
 _Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 _Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(partial(ip_network, strict=False))]
 _Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(_require_origin)]
@@ -332,9 +323,7 @@ class Settings(BaseSettings):
         (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
     )
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
-    history_retention: Annotated[str, _checked(parse_age)] = Field(
-        "90d", description="how long calculations are kept, such as 365d; empty: for ever"
-    )
+    history_retention: _Age = Field("90d", description="how long calculations are kept, such as 365d; empty: for ever")
     history_quota: _Count = Field(
         100_000,
         ge=1,
@@ -346,7 +335,7 @@ class Settings(BaseSettings):
         description="what happens to calculations and usage totals of a deleted account: anonymize (kept without the "
         "name), erase, or keep (with the name)",
     )
-    audit_retention: Annotated[str, _checked(parse_age)] = Field(
+    audit_retention: _Age = Field(
         "90d", description="how long entries of the audit log are kept in the database; empty: for ever"
     )
     min_free_disk: int = Field(
@@ -415,13 +404,15 @@ class Settings(BaseSettings):
         An empty variable means the default, except for the settings in which empty means "no limit". A port that
         Kubernetes has set for a Service is ignored.
         """
+        may_be_empty = {
+            f"pycalc_{name}" for name, field in cls.model_fields.items() if _EMPTY_MEANS_NONE in field.metadata
+        }
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
                 source.env_vars = {
                     name: value
                     for name, value in source.env_vars.items()
-                    if (value or name in _EMPTY_MEANS_NONE)
-                    and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
+                    if (value or name in may_be_empty) and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
                 }
         return init_settings, env_settings, dotenv_settings
 

@@ -33,11 +33,10 @@ def evaluate(
     if file is not None:
         try:
             content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            expression = content.decode("utf-8-sig")
         except OSError as error:
             detail = f"{file} cannot be read ({error.strerror}): name a readable file, or - for standard input."
             raise ValueError(detail) from None
-        try:
-            expression = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
             raise ValueError(detail) from None
@@ -116,7 +115,7 @@ def _place(positions: Iterable[int | None]) -> str:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Return a context that shows its elapsed and ``expected`` seconds after one second, if stderr is a terminal."""
+    """Return a context that shows its elapsed and ``expected`` seconds each second, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -124,7 +123,13 @@ def _progress(expected: float) -> Iterator[None]:
     child = os.fork()  # a thread could not write, because the arithmetic holds the global interpreter lock
     if not child:
         os.close(writing)
-        _show_progress(reading, expected)
+        began = monotonic()
+        while not select.select([reading], [], [], 1)[0]:  # until the parent closes its end of the pipe
+            sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")
+            sys.stderr.flush()
+        if monotonic() - began >= 1:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
         os._exit(0)
     os.close(reading)
     try:
@@ -132,14 +137,3 @@ def _progress(expected: float) -> Iterator[None]:
     finally:
         os.close(writing)
         os.waitpid(child, 0)
-
-
-def _show_progress(reading: int, expected: float) -> None:
-    """Write the elapsed and expected seconds every second until the other end of the pipe ``reading`` is closed."""
-    began = monotonic()
-    while not select.select([reading], [], [], 1)[0]:
-        sys.stderr.write(f"\rcomputing for {monotonic() - began:.0f} s, of about {max(1, expected):.0f} s ")
-        sys.stderr.flush()
-    if monotonic() - began >= 1:
-        sys.stderr.write("\r\033[K")
-        sys.stderr.flush()

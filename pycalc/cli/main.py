@@ -172,19 +172,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _replace_closed_streams() -> None:
-    """Replace each standard stream that the caller has closed by an empty one, which also takes its descriptor."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-
-
 def entry() -> NoReturn:
     """Run the command in ``sys.argv``, and end the process with the command's exit status.
 
     The status is 130 if SIGINT ends the command.
     """
-    _replace_closed_streams()
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller: the empty stream also takes its descriptor
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     status = 0
     try:
         status = main()

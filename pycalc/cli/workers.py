@@ -22,7 +22,8 @@ from pycalc.urls import authority
 def relay() -> None:
     """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more and release the lease.
 
-    Raises StoreUnavailable for an SQLite database, and StreamUnavailable if the stream is in memory.
+    Raises StoreUnavailable for an SQLite database or one that can't be opened, StreamUnavailable if the stream is in
+    memory, ValueError for an invalid setting, and OSError if the port of the metrics is in use.
     """
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
@@ -36,11 +37,7 @@ def consume() -> None:
 
 
 async def _run(command: str, settings: Settings, start: Callable[[ResourceStack, Database, Stream], object]) -> None:
-    """Start the relay or the consumer, and wait for a signal.
-
-    Raises StoreUnavailable for an SQLite database or one that can't be opened, StreamUnavailable if the stream is in
-    memory, ValueError for an invalid setting, and OSError if the port of the metrics is in use.
-    """
+    """Start the relay or the consumer, and wait for a signal."""
     stop = asyncio.Event()
     watch(stop)
     if settings.database.startswith("sqlite:"):

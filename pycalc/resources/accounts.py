@@ -97,7 +97,7 @@ async def open_account_services(
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
     stack.closing(KeyUseWriter(keys.uses))
-    sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit, limits)
+    sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
     cipher = SecretCipher(_password_keys(settings))
     totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
     authenticator = Authenticator(

@@ -63,7 +63,7 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, login_limit, page_limit, registration_limit
+from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, address_limit, login_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 
@@ -299,8 +299,8 @@ def _services(
         instances=InstanceList(SqlInstanceStore(database)),
         password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
         login_limit=login_limit(settings.login_limit, metrics, shared),
-        registration_limit=registration_limit(settings.register_limit, metrics, shared),
-        page_limit=page_limit(settings.page_limit, metrics),
+        registration_limit=address_limit("register", "registrations", settings.register_limit, metrics, shared),
+        page_limit=address_limit("pages", "requests for pages", settings.page_limit, metrics),  # of this process alone
         calculation_limits=CalculationRateLimits(metrics, shared),
         key_limits=CalculationRateLimits(metrics, shared, prefix=KEY_NAME),
         quotas=quotas,

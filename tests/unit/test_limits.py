@@ -20,8 +20,8 @@ from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
     FailedLogins,
     _Failures,
+    address_limit,
     login_limit,
-    registration_limit,
 )
 from tests.harness.counting import calculation_rate
 
@@ -536,14 +536,15 @@ async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -
 
 
 async def test_equal_limits_are_shared_until_there_are_1000() -> None:
-    """Callers with equal limits share one object. The thousandth different limit removes the others from memory."""
+    """Callers with equal limits share one object. Above 1,000 limits, the one unused for longest is dropped."""
     limits = CalculationRateLimits(Metrics(), clock=Clock())
-    first = limits.of("1/day")
-    for number in range(2, 1_000):
+    first, second = limits.of("1/day"), limits.of("2/day")
+    for number in range(3, 1_001):
         limits.of(f"{number}/day")
     assert limits.of("1/day") is first
-    limits.of("1000/day")
-    assert limits.of("1/day") is not first
+    limits.of("1001/day")
+    assert limits.of("1/day") is first
+    assert limits.of("2/day") is not second
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
@@ -658,7 +659,7 @@ async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
 async def test_an_empty_setting_is_no_limit() -> None:
     """An empty setting admits every login and registration, and gives no limiter for calculations."""
     metrics = Metrics()
-    logins, registrations = login_limit("", metrics), registration_limit("", metrics)
+    logins, registrations = login_limit("", metrics), address_limit("register", "registrations", "", metrics)
     for _ in range(1000):
         with pytest.raises(Unauthorized):
             async with logins.attempt("ada", HERE):

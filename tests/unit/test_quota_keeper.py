@@ -111,9 +111,9 @@ async def test_a_refund_after_the_window_s_end_is_stored_nowhere() -> None:
     store = MemoryQuotaStore()
     async with process(store) as first, process(store) as second:
         await asyncio.sleep(3_600 - now() % 3_600 - 1)
-        charge = first.spend(ADA, 200.0)
+        uses = first.spend(ADA, 200.0)
         await asyncio.sleep(2)
-        first.refund(charge)
+        first.refund(uses, 200.0)
         await asyncio.sleep(3)
         second.require(ADA)
         await asyncio.sleep(3)

@@ -147,12 +147,12 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
 def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock: Clock) -> None:
     """A refund in the next window adds nothing to it: neither to an unused quota nor to one that is used in part."""
     key = key_of(ADA, UserLimit(120, HOUR))
-    charges = [quota.spend(key, 50.0), quota.spend(ADA, 100.0)]
+    of_key, of_user = quota.spend(key, 50.0), quota.spend(ADA, 100.0)
     clock.now += HOUR
-    quota.refund(charges[0])
+    quota.refund(of_key, 50.0)
     assert [state.used for state in quota.states(key)] == [0.0, 0.0]
     quota.spend(key, 120.0)
-    quota.refund(charges[1])
+    quota.refund(of_user, 100.0)
     assert [state.used for state in quota.states(key)] == [120.0, 120.0]
     with pytest.raises(QuotaExceeded):
         quota.spend(key, 1.0)
@@ -163,14 +163,14 @@ def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock:
 def test_a_refund_gives_back_what_was_charged(quota: WindowQuota) -> None:
     """A refund within the window returns the amount to user and key, even if their limits have changed since."""
     key = key_of(ADA, UserLimit(10, DAY))
-    charge = quota.spend(key, 9.0)
+    uses = quota.spend(key, 9.0)
     quota.charge(key, 0.5)
-    quota.refund(charge)
+    quota.refund(uses, 9.0)
     assert [state.used for state in quota.states(key)] == [0.5, 0.5]
-    charge = quota.spend(key, 9.0)
+    uses = quota.spend(key, 9.0)
     free = caller(ADA.user_id)
-    assert quota.spend(free, 1e30).uses == []
-    quota.refund(charge)
+    assert quota.spend(free, 1e30) == []
+    quota.refund(uses, 9.0)
     assert [state.used for state in quota.states(key)] == [0.5, 0.5]
 
 

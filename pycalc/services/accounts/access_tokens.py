@@ -25,7 +25,6 @@ _CLAIMS: dict[str, type] = {
     **dict.fromkeys(("iss", "aud", "sub", "jti", "sid"), str),
     **dict.fromkeys(("iat", "nbf", "exp", "ver"), int),
 }
-_MALFORMED = (KeyError, TypeError, ValueError, ArithmeticError, RecursionError)
 _REFUSAL = "The token is invalid, expired or revoked."
 
 
@@ -103,5 +102,5 @@ class TokenSigner:
             if claims["ver"] != VERSION or max(claims["iat"], claims["nbf"]) > time() + _LEEWAY_SECONDS:
                 raise InvalidToken(_REFUSAL)
             return Claims(id_of_text(claims["sub"]), id_of_text(claims["sid"]), float(claims["exp"]))
-        except (jwt.PyJWTError, *_MALFORMED) as error:
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise InvalidToken(_REFUSAL) from error

@@ -15,7 +15,7 @@ from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog
 from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
-from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
 _FOREVER_MS = 2**63 - 1  # the largest time that the database stores
@@ -152,7 +152,7 @@ class Accounts:
         changing = self._users.change(
             username, change.role, change.disabled, change.quota, granted_by=caller.user_id, audit=entry
         )
-        user = await self._token_cache.revoke(changing, _is_named(username))
+        user = await self._token_cache.revoke(changing, is_named(username))
         self._keys.forget_unknown()
         self._audit.write(entry._replace(subject=user.username))
         return user
@@ -188,7 +188,7 @@ class Accounts:
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
         deletion = Deletion(history, now, until, password_hash)
         deleting = self._users.delete(username, deletion, granted_by=granted_by, audit=entry)
-        user = await self._token_cache.revoke(deleting, _is_named(username))
+        user = await self._token_cache.revoke(deleting, is_named(username))
         if history != "keep":
             self._policy.on_deleted(DeletedAccount(user.id, history == "erase", now))
         self._audit.write(entry._replace(subject=user.username))
@@ -197,8 +197,3 @@ class Accounts:
         """Raise Forbidden if the account's stored role is not admin, Unauthorized if it is deleted or disabled."""
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")
-
-
-def _is_named(username: str) -> Callable[[Principal], bool]:
-    name = username.lower()
-    return lambda principal: principal.username.lower() == name

@@ -18,7 +18,7 @@ from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.key_uses import KeyUses
-from pycalc.services.accounts.lookup_limit import LookupLimit
+from pycalc.services.accounts.lookup_limit import lookup_limit
 from pycalc.services.accounts.token_cache import TokenCache
 
 PREFIX = "pck_"
@@ -52,7 +52,7 @@ class ApiKeys:
         self._audit = audit
         self._clock = clock
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # digest -> when to look the key up again
-        self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("key"))
+        self._lookups = lookup_limit(_LOOKUPS, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:

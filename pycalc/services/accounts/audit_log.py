@@ -39,39 +39,25 @@ _audit = get_logger("pycalc.audit")
 _log = get_logger(__name__)
 
 
-class _TokenBucket:
-    """A limit of ``per_second`` events on average, and of ``burst`` events at once (the token-bucket algorithm)."""
-
-    def __init__(self, burst: float, per_second: float, now: float) -> None:
-        self._burst, self._per_second = burst, per_second
-        self._tokens, self._filled_at = burst, now
-
-    def take(self, now: float) -> bool:
-        """Count an event at the time ``now`` and return True. If the bucket is empty, return False."""
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class _TokenBuckets:
-    """Equal limits for many keys, such as usernames. Above _MAX_BUCKETS keys, the one unused for longest is dropped."""
+    """Token buckets of keys such as usernames: each allows ``burst`` events at once and ``per_second`` on average.
+
+    Above _MAX_BUCKETS keys, the one unused for longest is dropped.
+    """
 
     def __init__(self, burst: float, per_second: float) -> None:
         self._burst, self._per_second = burst, per_second
-        self._buckets: OrderedDict[Hashable, _TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # tokens, and when they were counted
 
     def take(self, key: Hashable, now: float) -> bool:
         """Count an event of this key at the time ``now`` and return True. If its bucket is empty, return False."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = _TokenBucket(self._burst, self._per_second, now)
-            if len(self._buckets) > _MAX_BUCKETS:
-                self._buckets.popitem(last=False)
+        tokens, counted_at = self._buckets.get(key, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - counted_at) * self._per_second)
+        self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens), now
         self._buckets.move_to_end(key)
-        return bucket.take(now)
+        if len(self._buckets) > _MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return tokens >= 1
 
 
 class AuditLog:
@@ -99,7 +85,7 @@ class AuditLog:
         self._retry_seconds = retry_seconds
         self._unstored = metrics.audit_unstored
         self._own = _TokenBuckets(USER_BURST, USER_ENTRIES_PER_DAY / _DAY_SECONDS)
-        self._strangers = _TokenBucket(STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY / _DAY_SECONDS, clock())
+        self._strangers = _TokenBuckets(STRANGERS_BURST, STRANGERS_ENTRIES_PER_DAY / _DAY_SECONDS)
         self._queue: deque[AuditEntry] = deque()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -152,7 +138,12 @@ class AuditLog:
 
     def store_soon(self, entry: AuditEntry) -> None:
         """Queue an entry for the database. Only count it if its actor causes too many entries, or the queue is full."""
-        if not self._is_within_limits(entry):
+        if entry.actor is None:
+            admitted = self._strangers.take(None, self._clock())
+        else:  # an act of an admin, an operator's command or the service itself is not limited
+            by_another = entry.outcome == "done" and entry.actor != entry.subject
+            admitted = by_another or self._own.take((entry.actor, entry.outcome), self._clock())
+        if not admitted:
             self._unstored.labels("limit").inc()
         elif len(self._queue) >= _QUEUE_ENTRIES:
             self._unstored.labels("queue").inc()
@@ -166,14 +157,6 @@ class AuditLog:
         self._closing.set()
         if self._writer is not None:
             await self._writer
-
-    def _is_within_limits(self, entry: AuditEntry) -> bool:
-        """Count an entry towards the limit on stored entries like this one; return False if that is exceeded."""
-        if entry.actor is None:
-            return self._strangers.take(self._clock())
-        if entry.outcome == "done" and entry.actor != entry.subject:
-            return True  # an act of an admin, an operator's command or the service itself is not limited
-        return self._own.take((entry.actor, entry.outcome), self._clock())
 
     async def _write(self) -> None:
         while self._queue:

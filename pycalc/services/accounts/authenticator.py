@@ -13,6 +13,7 @@ from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, NotFound, Overloaded, RefreshTokenReused, Unauthorized
 from pycalc.models.auth import Device, Principal, StoredSession, User
 from pycalc.models.ids import now_ms
+from pycalc.models.scopes import SESSION_RIGHTS
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.audit_log import SERVICE
 from pycalc.services.accounts.authorization import require_session
@@ -85,22 +86,14 @@ class Authenticator:
             user, key = bearer
             until = time() + _KEY_CACHE_SECONDS
             until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
-            principal = Principal(
-                user_id=user.id,
-                username=user.username,
-                role=user.role,
-                credential_id=key.id,
-                expires_at=until,
-                rights=frozenset(key.scopes.split()),
-                allow_query=key.allow_query,
-                limits=self._limits.of(user),
-                second_factor=user.second_factor,
-            )
+            principal = self._principal(user, key.id, until, frozenset(key.scopes.split()))
+            principal = replace(principal, allow_query=key.allow_query)
             limits = key.limits.parsed()
             if limits is not None:
                 principal = replace(principal, key=replace(principal, user_id=key.id, limits=limits))
         else:
-            principal = await self._sessions.bearer(text)
+            user, claims = await self._sessions.bearer(text)
+            principal = self._principal(user, claims.session_id, claims.expires_at, SESSION_RIGHTS)
         if self._admins_need_totp and principal.is_admin and not principal.second_factor:
             if not enrolling:
                 raise Forbidden("An admin needs a second factor here: enrol one with POST /me/totp.")
@@ -108,6 +101,12 @@ class Authenticator:
         self.token_cache.put(token, principal, epoch)
         self._identified(principal)
         return principal
+
+    def _principal(self, user: User, credential_id: bytes, expires_at: float, rights: frozenset[str]) -> Principal:
+        limits, factor = self._limits.of(user), user.second_factor
+        return Principal(
+            user.id, user.username, user.role, credential_id, expires_at, rights, limits=limits, second_factor=factor
+        )
 
     async def log_in(
         self, username: str, password: str, code: str | None = None, device: Device | None = None

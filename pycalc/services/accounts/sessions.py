@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from pycalc.db.base import NewSession, RefreshHashes, SessionLimits, SessionStore
 from pycalc.errors import InvalidToken, RefreshTokenReused, Unauthorized
-from pycalc.models.auth import Device, Principal
+from pycalc.models.auth import Device, User
 from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
-from pycalc.services.accounts.access_tokens import TokenSigner
+from pycalc.services.accounts.access_tokens import Claims, TokenSigner
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
-from pycalc.services.accounts.lookup_limit import LookupLimit
+from pycalc.services.accounts.lookup_limit import lookup_limit
 
 _DAY_MS = 24 * 3600 * 1000
 LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
@@ -48,14 +47,12 @@ class Sessions:
         ids: IdSource,
         metrics: AccountMetrics,
         audit: AuditLog,
-        limits: LimitPolicy = NO_LIMITS,
     ) -> None:
         self.audit = audit
         self.store = store
         self.signer = signer
         self._ids = ids
-        self._limits = limits
-        self._lookups = LookupLimit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
+        self._lookups = lookup_limit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
 
     async def open(
         self, user_id: bytes, password_hash: str | None, device: Device | None = None, *, totp: bool = False
@@ -102,8 +99,8 @@ class Sessions:
             raise Unauthorized(_REFUSAL)
         return self._tokens(rotation.user.id, session_id, replacement)
 
-    async def bearer(self, access_token: str) -> Principal:
-        """Return the principal of an access token.
+    async def bearer(self, access_token: str) -> tuple[User, Claims]:
+        """Return the user and the claims of an access token.
 
         Raises InvalidToken if the token is invalid, its session has ended, or the user is disabled.
         """
@@ -111,15 +108,7 @@ class Sessions:
         user = await self.store.bearer(claims.user_id, claims.session_id, now_ms(), LIMITS)
         if user is None:
             raise InvalidToken("The session of this token has ended.")
-        return Principal(
-            user.id,
-            user.username,
-            user.role,
-            claims.session_id,
-            claims.expires_at,
-            limits=self._limits.of(user),
-            second_factor=user.second_factor,
-        )
+        return user, claims
 
     def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
         return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)

@@ -112,3 +112,9 @@ class TokenCache:
 def is_session_of(user_id: bytes) -> Callable[[Principal], bool]:
     """Return a predicate that is true for the principals of this user's sessions, but not of the user's API keys."""
     return lambda principal: principal.user_id == user_id and not principal.is_key
+
+
+def is_named(username: str) -> Callable[[Principal], bool]:
+    """Return a predicate that is true for the principals of the user with this name, in any letter case."""
+    name = username.lower()
+    return lambda principal: principal.username.lower() == name

@@ -38,7 +38,7 @@ from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.quotas import Charge, WindowQuota
+from pycalc.services.limits.quotas import Uses, WindowQuota
 from pycalc.services.operations import CALCULATIONS
 
 _KEPT_PLANS = 4_096  # only plans of short operands are cached, which bounds their memory
@@ -68,12 +68,8 @@ class Unrecorded(NamedTuple):
     result: Result
     cached: bool
     elapsed_us: int  # as in Answer
-    charge: Charge | None  # to the caller's quota, for the bytes of the result that will be sent; None: for none
-
-    @property
-    def sent(self) -> int:
-        """Return how many bytes of the result will be sent."""
-        return 0 if self.charge is None else int(self.charge.amount)
+    sent: int  # how many bytes of the result will be sent
+    uses: Uses  # those of the caller's quota to which ``sent`` was charged
 
 
 class Calculator:
@@ -215,7 +211,9 @@ class Calculator:
         if result is None or result.facts.sha256 != row.sha256:
             detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
             raise NotFound(f"{detail}send it again for its digits.")
-        self._charge(caller, result, measure)
+        sent = len(result.text) if measure is None else measure(result)
+        if sent:
+            self._quota.spend(caller, sent)
         return result
 
     async def find(
@@ -236,13 +234,9 @@ class Calculator:
         if len(facts.digits) > LONGEST_RECORDED:
             detail = "The number of digits is itself too long to write out: ask for smaller operands."
             raise InvalidInput.of(FieldProblem("/view", detail))
-        charge = self._charge(caller, found.result, measure)
-        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), charge)
-
-    def _charge(self, caller: Principal, result: Result, measure: Measure | None) -> Charge | None:
-        """Charge the bytes of a result that will be sent. Raises QuotaExceeded, and the errors of ``measure``."""
-        sent = len(result.text) if measure is None else measure(result)
-        return self._quota.spend(caller, sent) if sent else None
+        sent = len(found.result.text) if measure is None else measure(found.result)
+        uses = self._quota.spend(caller, sent) if sent else ()
+        return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent, uses)
 
     async def _record(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
@@ -271,8 +265,7 @@ class Calculator:
                 await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             for each in calculations:
-                if each.charge is not None:
-                    self._quota.refund(each.charge)
+                self._quota.refund(each.uses, each.sent)
             raise
         return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from time import monotonic
 
@@ -89,8 +90,10 @@ class CalculationRateLimit:
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
             before = None  # the block belongs to the user's former limit
-        if before is not None and before.windows[0][1] <= self._clock():
-            await self._subtract_unused(user_id, before)
+        if before is not None and before.windows[0][1] <= self._clock():  # the longer windows get back its rest
+            for window, (_, end) in zip(self._windows, before.windows, strict=True):
+                if before.left and end > self._clock():
+                    await window.counters.incr(window.name(user_id.hex()), window.seconds, -before.left)
             before = None
         missing = operations - (before.left if before else 0)
         extra = self._ahead
@@ -148,11 +151,6 @@ class CalculationRateLimit:
             self._blocks[user_id] = block
         return block
 
-    async def _subtract_unused(self, user_id: bytes, block: _Block) -> None:
-        for window, (_, end) in zip(self._windows, block.windows, strict=True):
-            if block.left and end > self._clock():
-                await window.counters.incr(window.name(user_id.hex()), window.seconds, -block.left)
-
 
 class CalculationRateLimits:
     """The rate limits on calculations. Callers with equal limits share one CalculationRateLimit."""
@@ -166,24 +164,18 @@ class CalculationRateLimits:
         prefix: str = "",
     ) -> None:
         """Create the limits. ``prefix`` begins the names of limits of API keys, and is empty for those of users."""
-        self._metrics = metrics
-        self._prefix = prefix
-        self._counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
-        self._clock = clock
-        self._limits: dict[str, CalculationRateLimit | None] = {"": None}
-        self._blocks: dict[bytes, _Block] = {}
+        # Kept here, so that a limit that the cache drops forgets nothing.
+        counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
+        blocks: dict[bytes, _Block] = {}
 
-    def of(self, limit: str) -> CalculationRateLimit | None:
-        """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
+        @lru_cache(_MAX_LIMITS)
+        def of(limit: str) -> CalculationRateLimit | None:
+            """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
 
-        Raises ValueError for a malformed text.
-        """
-        try:
-            return self._limits[limit]
-        except KeyError:
-            if len(self._limits) >= _MAX_LIMITS:
-                self._limits = {"": None}  # counters and blocks are kept elsewhere, so nothing is forgotten
-            made = self._limits[limit] = CalculationRateLimit(
-                limit, self._metrics, self._counters, self._blocks, clock=self._clock, prefix=self._prefix
-            )
-            return made
+            Raises ValueError for a malformed text.
+            """
+            if not limit:
+                return None
+            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix)
+
+        self.of: Callable[[str], CalculationRateLimit | None] = of

@@ -63,10 +63,7 @@ class ClientAddresses:
         ``forwarded`` are the values of X-Forwarded-Proto. The first member describes the client's own connection. A
         client that forges this header misleads only itself.
         """
-        nearest = _parsed(peer or "")
-        if nearest is None or not self._is_trusted(nearest):
-            return False
-        return b",".join(forwarded).partition(b",")[0].strip().lower() == b"https"
+        return self.is_proxy(peer or "") and b",".join(forwarded).partition(b",")[0].strip().lower() == b"https"
 
     def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted)

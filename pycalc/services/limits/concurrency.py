@@ -1,10 +1,11 @@
-"""Concurrency limits, which share their slots fairly between users or addresses (ADR 18)."""
+"""Concurrency limits: one that shares its slots fairly between users or addresses, and one with a queue (ADR 18)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from threading import Lock
-from types import TracebackType
 
 from prometheus_client import Counter
 
@@ -94,5 +95,44 @@ class Slot:
     def __enter__(self) -> Slot:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class QueueingLimit:
+    """A limit on concurrent work, with a bounded queue and a bounded wait."""
+
+    def __init__(self, at_once: int, most: int, seconds: float, refused: Counter, detail: str) -> None:
+        """Let ``at_once`` uses run, and others wait for up to ``seconds``. At most ``most`` uses run or wait.
+
+        A refusal increments ``refused``, and has the message ``detail``.
+        """
+        self._free = asyncio.Semaphore(at_once)
+        self._most = most
+        self._seconds = seconds
+        self._refused = refused
+        self._detail = detail
+        self.entered = 0  # the uses that run or wait
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot, and return its context; raises Overloaded if the queue is full or the wait is too long."""
+        if self.entered >= self._most:
+            raise self._refusal()
+        self.entered += 1
+        try:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise self._refusal() from None
+            try:
+                yield
+            finally:
+                self._free.release()
+        finally:
+            self.entered -= 1
+
+    def _refusal(self) -> Overloaded:
+        self._refused.inc()
+        return Overloaded(self._detail)

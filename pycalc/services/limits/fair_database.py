@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -11,7 +10,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Table
 
 from pycalc.db.base import Database, Rows
-from pycalc.errors import Overloaded
+from pycalc.services.limits.concurrency import QueueingLimit
 
 T = TypeVar("T")
 
@@ -19,14 +18,6 @@ T = TypeVar("T")
 # kind, so that a single client can keep them busy.
 _READS, _WRITES = 32, 8
 _WAITING = 1_024  # the most reads, and the most writes, of one client that run or wait
-
-
-class _Share:
-    """The part of a queue that one client may use."""
-
-    def __init__(self, at_once: int) -> None:
-        self.free = asyncio.Semaphore(at_once)
-        self.entered = 0
 
 
 class FairDatabase:
@@ -52,8 +43,8 @@ class FairDatabase:
         self._client = client
         self._refused = refused
         self._wait_seconds = wait_seconds
-        self._reads: dict[Hashable, _Share] = {}
-        self._writes: dict[Hashable, _Share] = {}
+        self._reads: dict[Hashable, QueueingLimit] = {}
+        self._writes: dict[Hashable, QueueingLimit] = {}
 
     @property
     def shared(self) -> bool:
@@ -83,7 +74,7 @@ class FairDatabase:
         await self._database.aclose()
 
     @asynccontextmanager
-    async def _share_of(self, shares: dict[Hashable, _Share], at_once: int) -> AsyncIterator[None]:
+    async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
         """Wait until the client may use the database, and return a context of this use.
 
         Raises Overloaded if _WAITING uses of the client run or wait, or if this one waits too long.
@@ -94,25 +85,11 @@ class FairDatabase:
             return
         share = shares.get(client)
         if share is None:
-            share = shares[client] = _Share(at_once)
-        elif share.entered >= _WAITING:
-            raise self._refusal()
-        share.entered += 1
+            detail = "Too many of your requests wait for the database; retry in 1 s."
+            share = shares[client] = QueueingLimit(at_once, _WAITING, self._wait_seconds, self._refused, detail)
         try:
-            try:
-                async with asyncio.timeout(self._wait_seconds):
-                    await share.free.acquire()
-            except TimeoutError:
-                raise self._refusal() from None
-            try:
+            async with share.slot():
                 yield
-            finally:
-                share.free.release()
         finally:
-            share.entered -= 1
             if not share.entered:
                 del shares[client]
-
-    def _refusal(self) -> Overloaded:
-        self._refused.inc()
-        return Overloaded("Too many of your requests wait for the database; retry in 1 s.")

@@ -19,7 +19,7 @@ from pycalc.models.limits import LimitMembers, UserLimits, limit_members
 from pycalc.models.usage import QuotaState
 from pycalc.services.limits.quotas import WindowQuota
 
-_SECONDS = 1.0
+_SECONDS = 1.0  # between two rounds of storing and reading
 _ROUNDS = 3  # after a charge, the user's totals are read in this many rounds
 _BATCH = 200  # users or uses in one transaction
 _FORGET_SECONDS = 3_600.0
@@ -40,12 +40,11 @@ class QuotaKeeper:
     A crash loses the charges since the last successful round.
     """
 
-    def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota], *, seconds: float = _SECONDS) -> None:
-        """Start the task, which pauses for ``seconds`` between two rounds of storing and reading."""
+    def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota]) -> None:
+        """Start the task."""
         self._store = store
         # The uses of the last rounds: other processes may store charges of the same users some rounds later.
         self._quotas = [(quota, deque[list[QuotaUse]](maxlen=_ROUNDS)) for quota in quotas]
-        self._seconds = seconds
         self._members: dict[bytes, tuple[int, UserLimits, LimitMembers]] = {}
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -100,7 +99,7 @@ class QuotaKeeper:
                 _log.warning("quota charges were not stored", error=str(error))
             if last:
                 return
-            await wait_until_set(self._closing, self._seconds)
+            await wait_until_set(self._closing, _SECONDS)
 
     async def _store_and_read(self, quota: WindowQuota, recent: deque[list[QuotaUse]]) -> None:
         uses = quota.unstored()

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import time
-from typing import NamedTuple
 from uuid import uuid4
 
 from pycalc.db.base import QuotaTotal, QuotaUse
@@ -42,14 +41,7 @@ class _WindowUse:
         return self.charged + self.others
 
 
-_Uses = Sequence[tuple[Principal, _WindowUse, UserLimit]]
-
-
-class Charge(NamedTuple):
-    """An amount that was charged, and the uses to which it was added. A caller without limits has no uses."""
-
-    amount: float
-    uses: _Uses
+Uses = Sequence[tuple[Principal, _WindowUse, UserLimit]]  # empty for a caller without limits
 
 
 class WindowQuota:
@@ -82,20 +74,21 @@ class WindowQuota:
         self._refused = metrics.rate_limited.labels(name)
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
-    def require(self, caller: Principal, amount: float = 0.0) -> None:
-        """Raise QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left."""
-        limit = self._limit_of(caller.limits)
-        if limit is not None:
-            self._require(caller, self._use_of(caller.user_id, limit.seconds), limit, amount)
-        if caller.key is not None:
-            self.require(caller.key, amount)
+    def require(self, caller: Principal, amount: float = 0.0) -> Uses:
+        """Return the uses of the caller's limits: the user's, and the API key's own.
 
-    def _require(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> None:
-        left = limit.amount - use.used
-        if left > _ROUNDING and amount <= left + _ROUNDING:
-            return
-        left = _shown(left)
-        self._refused.inc()
+        Raises QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left.
+        """
+        uses = self._uses_of(caller)
+        for counted, use, limit in uses:
+            left = limit.amount - use.used
+            if left <= _ROUNDING or amount > left + _ROUNDING:
+                self._refused.inc()
+                raise self._refusal(counted, use, limit, amount)
+        return uses
+
+    def _refusal(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> QuotaExceeded:
+        left = _shown(limit.amount - use.used)
         detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
         if caller.limits.prefix:
             detail += " with this API key"
@@ -106,32 +99,30 @@ class WindowQuota:
             detail += f"; {left:,} are left: wait for the reset, or ask for less."
         else:
             detail += ": wait for the reset."
-        raise QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
+        return QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
         self._add(self._uses_of(caller), amount)
 
-    def spend(self, caller: Principal, amount: float) -> Charge:
-        """Charge ``amount`` and return the charge.
+    def spend(self, caller: Principal, amount: float) -> Uses:
+        """Charge ``amount``, and return the uses to which it was added.
 
         If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
         """
-        uses = self._uses_of(caller)
-        for counted, use, limit in uses:
-            self._require(counted, use, limit, amount)
+        uses = self.require(caller, amount)
         self._add(uses, amount)
-        return Charge(amount, uses)
+        return uses
 
-    def refund(self, charge: Charge) -> None:
-        """Take back a charge, in the window in which it was made.
+    def refund(self, uses: Uses, amount: float) -> None:
+        """Take back a charge from the uses that ``spend`` has returned, in the window in which it was made.
 
         If that window has ended, a later one does not change. If the charge is stored already, other processes learn of
         the refund only through later charges, because a stored amount never decreases.
         """
-        self._add(charge.uses, -charge.amount)
+        self._add(uses, -amount)
 
-    def _add(self, uses: _Uses, amount: float) -> None:
+    def _add(self, uses: Uses, amount: float) -> None:
         for _, use, _ in uses:
             use.charged += amount
             self._store_later(use)
@@ -142,8 +133,7 @@ class WindowQuota:
 
         Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little.
         """
-        self.require(caller, amount)
-        uses = self._uses_of(caller)
+        uses = self.require(caller, amount)
         if any(use.used + use.reserved + amount > limit.amount + _ROUNDING for _, use, limit in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
@@ -174,7 +164,7 @@ class WindowQuota:
         """Return the ids of this process's uses, by the id of the user or of the API key that a use is counted for."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
-    def _uses_of(self, caller: Principal) -> _Uses:
+    def _uses_of(self, caller: Principal) -> Uses:
         """Return each limited use of the user and of the API key, with its principal and its limit."""
         limit = self._limit_of(caller.limits)
         uses = [] if limit is None else [(caller, self._use_of(caller.user_id, limit.seconds), limit)]

@@ -204,14 +204,6 @@ def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> L
     return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
 
 
-def registration_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
-    """Return the limit on registrations that a setting describes; an empty setting means no limit."""
-    return AddressRateLimit("register", "registrations", limit, metrics, shared) if limit else NoAddressLimit()
-
-
-def page_limit(limit: str, metrics: Metrics) -> AddressLimit:
-    """Return each process's own limit on requests for pages, their files, the OpenAPI document and the list of tools.
-
-    An empty setting means no limit.
-    """
-    return AddressRateLimit("pages", "requests for pages", limit, metrics) if limit else NoAddressLimit()
+def address_limit(name: str, noun: str, limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
+    """Return the limit on the requests of each address that a setting describes; an empty setting means no limit."""
+    return AddressRateLimit(name, noun, limit, metrics, shared) if limit else NoAddressLimit()

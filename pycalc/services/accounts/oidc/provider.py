@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _MOST_BYTES = 262_144  # the largest response
+_FRESH_SECONDS = 3_600.0  # for which the discovery document and the keys are cached
 _RETRY_SECONDS = 5.0  # after a failed read, and between two reads of the keys because of unknown key ids
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -48,14 +49,12 @@ class Provider:
         metrics: AccountMetrics,
         *,
         timeout: float = 5.0,
-        fresh_seconds: float = 3600.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Create a client. A request takes at most ``timeout`` seconds; the cache is valid for ``fresh_seconds``."""
+        """Create a client, whose requests take at most ``timeout`` seconds."""
         self.settings = settings
         self._failures = metrics.provider_failures
         self._timeout = timeout
-        self._fresh_seconds = fresh_seconds
         self._clock = clock
         self._client: httpx.AsyncClient | None = None
         self._reading = asyncio.Lock()  # lets concurrent sign-ins share one read
@@ -118,7 +117,7 @@ class Provider:
                     self._keys = signing_keys(document)
                 except ValueError as error:
                     raise self._failed(f"{error} (status {status})") from error
-            self._keys_until = self._clock() + self._fresh_seconds
+            self._keys_until = self._clock() + _FRESH_SECONDS
             self._keys_again_at = self._clock() + _RETRY_SECONDS
             return self._known(key_id)
 
@@ -143,7 +142,7 @@ class Provider:
             if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
                 raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
         self._endpoints = {name: str(url) for name, url in endpoints.items()}
-        self._endpoints_until = self._clock() + self._fresh_seconds
+        self._endpoints_until = self._clock() + _FRESH_SECONDS
         return self._endpoints
 
     @contextmanager

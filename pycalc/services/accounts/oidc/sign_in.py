@@ -17,7 +17,7 @@ from pycalc.models.ids import IdSource, now_ms
 from pycalc.services.accounts.oidc.id_tokens import Identity, Requirement, key_id_of, verify
 from pycalc.services.accounts.oidc.provider import Provider
 from pycalc.services.accounts.sessions import Sessions, Tokens
-from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 _SECRET_BYTES = 32
 _SHORTEST_NAME = 3
@@ -123,10 +123,9 @@ class ProviderSignIn:
             return await self._create(identity, linked, role or Role.USER)
         if role in (None, user.role):
             return user
-        name = user.username.lower()
         entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
         changing = self._users.change(user.username, role, None, audit=entry)
-        user = await self._token_cache.revoke(changing, lambda principal: principal.username.lower() == name)
+        user = await self._token_cache.revoke(changing, is_named(user.username))
         self._audit.write(entry)
         return user
 
