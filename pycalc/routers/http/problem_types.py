@@ -81,10 +81,7 @@ FRAMEWORK = {
         "Method not allowed",
         "The path does not support this method; Allow lists the methods that it supports.",
     ),
-    "request-timeout": (
-        "The request came too slowly",
-        f"The body arrived too slowly: send it within {_BODY_TIME}.",
-    ),
+    "request-timeout": ("The request came too slowly", f"The body arrived too slowly: send it within {_BODY_TIME}."),
     "internal-error": (
         errors.PycalcError.title,
         "An unexpected error was logged; tell the operator the X-Request-ID of this response.",
