@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Path, Query, Security
@@ -115,24 +114,22 @@ def _documented(operation: Operation[Any]) -> Any:
     return endpoint
 
 
-_RESULT = {
-    **TEXT_RESPONSES[200],
-    "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]},
+_RESPONSES = {
+    **TEXT_RESPONSES,
+    200: {**TEXT_RESPONSES[200], "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]}},
+    **CALCULATION_PROBLEMS,
 }
 
 router = APIRouter(tags=["calculations"], generate_unique_id_function=operation_id)
-_add = partial(
-    router.add_api_route,
-    methods=["GET"],
-    responses={**TEXT_RESPONSES, 200: _RESULT, **CALCULATION_PROBLEMS},
-    dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
-    route_class_override=CalculationRoute,
-)
 for _operation in OPERATIONS.values():
     _segments = [f"{{{_parameter.name}:segment}}" for _parameter in _operation.parameters]
-    _add(
+    router.add_api_route(
         "/".join((f"/{_operation.name}", *_segments)),
         _documented(_operation),
         name=_operation.name,
         summary=_operation.title,
+        methods=["GET"],
+        responses=_RESPONSES,
+        dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
+        route_class_override=CalculationRoute,
     )

@@ -187,10 +187,7 @@ _ANSWERS: Mapping[str, Any] = {
     "TotpSecret": {"secret": _OF_APP, "uri": f"otpauth://totp/pycalc:ada?secret={_OF_APP}&issuer=pycalc"},
     "UsageReport": {"items": [_TOTAL], "quotas": [_QUOTA]},
     "UserAccount": _USER_ACCOUNT,
-    "UserPage": {
-        "items": [{**_USER_ACCOUNT, "last_sign_in_at": _TIME, "today": _TODAY}],
-        "next_cursor": None,
-    },
+    "UserPage": {"items": [{**_USER_ACCOUNT, "last_sign_in_at": _TIME, "today": _TODAY}], "next_cursor": None},
 }
 
 
