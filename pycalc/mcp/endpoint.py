@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc.errors import NotFound, Unavailable
 
 BACKEND = "pycalc.mcp.backend"  # the key of a request's backend in its ASGI scope
 _log = get_logger(__name__)
-# Answers one request; an ASGI application.
-_Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class McpEndpoint:
@@ -31,7 +29,7 @@ class McpEndpoint:
         self.public_url = public_url
         self.origins = origins
         self._most_inline = most_inline
-        self._handle: asyncio.Future[_Handle] | None = None
+        self._handle: asyncio.Future[ASGIApp] | None = None
         self._running: asyncio.Task[None] | None = None
 
     def require_installed(self) -> None:
@@ -50,7 +48,7 @@ class McpEndpoint:
         answer = await asyncio.shield(self._handle)
         await answer(scope, receive, send)
 
-    async def _run(self, started: asyncio.Future[_Handle]) -> None:
+    async def _run(self, started: asyncio.Future[ASGIApp]) -> None:
         """Run the SDK's session manager until the task is cancelled.
 
         If the manager fails, the next request starts a new one.

@@ -10,13 +10,12 @@ from pycalc.errors import NotFound, PycalcError
 from pycalc.mcp.backend import HISTORY, Calculated, DigitRange, InlineBudget, part_of
 from pycalc.models.auth import Principal, Role
 from pycalc.models.ids import IdSource, text_of_id
-from pycalc.models.limits import UNLIMITED
 from pycalc.services.calculations.planning import Request, is_short, make_plan, require_size
 from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
 
 _KEPT_REQUESTS = 1_000  # how many of the latest results the tool ``digits`` can read
-_USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"), limits=UNLIMITED)
+_USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"))
 
 
 class LocalBackend:

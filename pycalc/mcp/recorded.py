@@ -151,7 +151,12 @@ class RecordedBackend(NamedTuple):
             raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
         self.memory.reserve(query.limit * ROW_BYTES)
-        return _with_literals((await resources.history.page(self.caller, wanted, query.limit)).text)
+        page = await resources.history.page(self.caller, wanted, query.limit)
+        found: dict[str, Any] = json.loads(page.text, parse_int=str, parse_float=str, object_hook=_without_nulls)
+        for item in found["items"]:
+            if not isinstance(item.get("result", ""), str):  # a list, an object or a boolean
+                item["result"] = json.dumps(item["result"])
+        return found
 
     def report(self, error: PycalcError) -> None:
         """Write a refusal to the audit log, as for HTTP requests, and log an internal error."""
@@ -189,15 +194,6 @@ def _calculated(answer: Answer) -> Calculated:
     """Return an answer for a tool. Its text is sent whole only if all of it was charged to the caller's quota."""
     text = answer.result.text
     return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
-
-
-def _with_literals(page: str) -> dict[str, Any]:
-    """Return a HistoryPage without nulls. Numbers, and results that are lists, objects or booleans, become strings."""
-    found: dict[str, Any] = json.loads(page, parse_int=str, parse_float=str, object_hook=_without_nulls)
-    for item in found["items"]:
-        if not isinstance(item.get("result", ""), str):
-            item["result"] = json.dumps(item["result"])
-    return found
 
 
 def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import NotFound, Unauthorized
+from pycalc.errors import Forbidden, NotFound, Unauthorized
 from pycalc.mcp.endpoint import BACKEND, McpEndpoint
 from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.connection import Client, max_body
+from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.inputs import StrictRoute, unknown_origin
+from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
 from pycalc.routers.http.problems import response_to
+from pycalc.routers.http.sending import DeferredResponse
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 PATH = "/mcp"
@@ -43,7 +45,11 @@ class _McpRoute(StrictRoute):
         async def handle_mcp(request: Request) -> Response:
             endpoint = _endpoint_of(request)
             endpoint.require_installed()
-            _require_allowed_origin(request, endpoint.origins)
+            # The protocol requires this check against DNS rebinding. After a rebinding, Host and Origin are both the
+            # attacker's, so an Origin that equals Host is not allowed either.
+            origin = request.headers.get("origin")
+            if origin is not None and origin not in endpoint.origins:
+                raise Forbidden(UNKNOWN_ORIGIN)
             try:
                 return await handle(request)
             except Unauthorized as error:
@@ -59,7 +65,7 @@ class _McpRoute(StrictRoute):
 @max_body(_MAX_BODY)
 async def mcp(request: Request, caller: AnyCallerDep) -> Response:
     """Answer one message of the Model Context Protocol (streamable HTTP, without sessions)."""
-    return _McpResponse(_endpoint_of(request), caller, await request.body())
+    return DeferredResponse(partial(_answer, _endpoint_of(request), caller, await request.body()))
 
 
 # OpenAPI does not describe the protocol's messages; the message tools/list describes the tools.
@@ -88,47 +94,31 @@ async def protected_resource(request: Request) -> Response:
     )
 
 
-def _require_allowed_origin(request: Request, origins: Sequence[str]) -> None:
-    """Raise Forbidden for a web page whose origin is not one of ``origins``.
+async def _answer(
+    endpoint: McpEndpoint, caller: Principal, body: bytes, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Let the SDK answer a message. If the client disconnects, stop the work and raise ClientGone.
 
-    The protocol requires this check against DNS rebinding. After a rebinding, Host and Origin are both the attacker's,
-    so an Origin that equals Host is not allowed either.
+    Raises Unavailable if the SDK does not start.
     """
-    origin = request.headers.get("origin")
-    if origin is not None and origin not in origins:
-        raise unknown_origin()
+    memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
+    unread = [body]
 
+    async def receive_body() -> Message:
+        if not unread:
+            await asyncio.get_running_loop().create_future()  # ``while_connected`` learns of a disconnect
+        return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
-class _McpResponse(Response):
-    """The response that the SDK makes to a message. If the client disconnects, the work stops."""
+    async def send_with_limits(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            fields = rate_limit_fields(context_of(scope).limits)
+            message = {**message, "headers": [*message["headers"], *fields]}
+        else:
+            memory.close()  # ``send`` counts the body itself
+        await send(message)
 
-    def __init__(self, endpoint: McpEndpoint, caller: Principal, body: bytes) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self._caller = caller
-        self._message = body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer. Raises ClientGone if the client disconnects, Unavailable if the SDK does not start."""
-        client, memory = Client(receive), AnswerMemory(resources_of(scope).response_memory, self._caller.user_id)
-        unread = [self._message]
-
-        async def receive_body() -> Message:
-            if not unread:
-                await asyncio.get_running_loop().create_future()  # the watcher below learns of a disconnect
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                fields = rate_limit_fields(context_of(scope).limits)
-                message = {**message, "headers": [*message["headers"], *fields]}
-            else:
-                memory.close()  # ``send`` counts the body itself
-            await send(message)
-
-        scope[BACKEND] = RecordedBackend(scope, self._caller, memory)
-        try:
-            await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
-        finally:
-            memory.close()
-            client.let_go()
+    scope[BACKEND] = RecordedBackend(scope, caller, memory)
+    try:
+        await while_connected(receive, endpoint.handle(scope, receive_body, send_with_limits))
+    finally:
+        memory.close()

@@ -85,25 +85,22 @@ class ToolServer:
     async def _call(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
         if params.name not in self._tools:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:64]!r}: tools/list names them.")
-        backend = self._backend_of(context)
+        backend, arguments, most = self._backend_of(context), params.arguments or {}, self._most_inline
         try:
-            return await self._answer(backend, params.name, params.arguments or {})
+            if params.name == BATCH:
+                return batch_answered(await backend.batch(batch_of(arguments), most))
+            if params.name == DIGITS:
+                return answer((await backend.digits(*range_of(arguments, most)))._asdict())
+            if params.name == HISTORY:
+                return answer(await backend.history(arguments))
+            request = named_request(params.name, literals("", arguments))
+            return calculated(await backend.calculate(request, most), most)
         except PycalcError as error:
             backend.report(error)
             return failed(error)
         except Exception as error:  # the SDK would send the exception's text to the client
             _log.error("unexpected error", tool=params.name, exc_info=error)
             return failed(PycalcError("unexpected"))
-
-    async def _answer(self, backend: ToolBackend, name: str, arguments: dict[str, Any]) -> CallToolResult:
-        most = self._most_inline
-        if name == BATCH:
-            return batch_answered(await backend.batch(batch_of(arguments), most))
-        if name == DIGITS:
-            return answer((await backend.digits(*range_of(arguments, most)))._asdict())
-        if name == HISTORY:
-            return answer(await backend.history(arguments))
-        return calculated(await backend.calculate(named_request(name, literals("", arguments)), most), most)
 
     async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(resources=[])  # there may be millions; each calculation links its own result

@@ -9,10 +9,10 @@ from datetime import datetime
 from io import StringIO
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, with_config
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import NextCursor, Timestamp, Uuid
+from pycalc.models.formats import NextCursor, Timestamp, Uuid, with_example
 from pycalc.models.ids import text_of_id
 from pycalc.models.times import timestamp
 
@@ -58,7 +58,7 @@ AUDIT_EXAMPLE: dict[str, Any] = {
 }
 
 
-@with_config(json_schema_extra={"example": AUDIT_EXAMPLE})
+@with_example(**AUDIT_EXAMPLE)
 class AuditItem(TypedDict):
     """An entry of the audit log."""
 

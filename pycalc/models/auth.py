@@ -7,15 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    EmailStr,
-    Field,
-    StrictBool,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, EmailStr, Field, StrictBool, ValidationInfo, field_validator
 
 from pycalc.models.formats import NextCursor, Timestamp, Uuid, expected, request_config
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
@@ -145,30 +137,6 @@ class Principal:
         return self.role is Role.ADMIN
 
 
-def _without_nul(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("a NUL")
-    return value
-
-
-def _bare_address(value: object) -> object:
-    if isinstance(value, str) and "<" in value:
-        raise ValueError("an address with a name")
-    return value
-
-
-def _different(values: list[KeyScope] | None) -> list[KeyScope] | None:
-    if values is not None and len(set(values)) < len(values):
-        raise ValueError("a scope that is given twice")
-    return values
-
-
-def _no_text(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError("a number's text")
-    return value
-
-
 Username = Annotated[
     str,
     Field(
@@ -191,10 +159,11 @@ _IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no scr
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD]),
-    expected(f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", _without_nul),
+    expected(
+        f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL",
+        accepts=lambda password: "\x00" not in password,
+    ),
 ]
-
-
 OneTimeCode = Annotated[
     str,
     Field(
@@ -214,8 +183,10 @@ class Registration(BaseModel):
     email: Annotated[
         EmailStr,
         Field(max_length=254, examples=["ada@example.com"]),
-        BeforeValidator(_bare_address),
-        expected("an email address of up to 254 characters, without a name, such as ada@example.com"),
+        expected(
+            "an email address of up to 254 characters, without a name, such as ada@example.com",
+            given=lambda address: "<" not in str(address),
+        ),
     ]
     password: Password
     confirm_password: str | None = Field(
@@ -354,8 +325,10 @@ class KeyRequest(BaseModel):
     expires_in: Annotated[
         int | None,
         Field(ge=60, le=LONGEST_KEY_SECONDS, description="seconds; null: never"),
-        BeforeValidator(_no_text),
-        expected(f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null"),
+        expected(
+            f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null",
+            given=lambda seconds: not isinstance(seconds, str),
+        ),
     ] = None
     scopes: Annotated[
         list[KeyScope] | None,
@@ -365,14 +338,16 @@ class KeyRequest(BaseModel):
             description="what the key may do; null: everything but `admin:read`, which only an admin's key may have",
             examples=[["calculate"]],
         ),
-        expected(f"a list of different scopes, each one of {', '.join(KeyScope)}; or null", _different),
+        expected(
+            f"a list of different scopes, each one of {', '.join(KeyScope)}; or null",
+            accepts=lambda scopes: scopes is None or len(set(scopes)) == len(scopes),
+        ),
     ] = None
     allow_query: Annotated[
         StrictBool,
         Field(description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone"),
         expected("true or false"),
     ] = _FALSE
-
     limits: KeyLimits = Field(default_factory=KeyLimits, description="the key's own limits, within those of its owner")
 
     @field_validator("allow_query")

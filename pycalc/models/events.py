@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, NotRequired
+from typing import NamedTuple
 
-from pydantic import Field
-from typing_extensions import TypedDict
-
-from pycalc.models.formats import Timestamp, Uuid
-from pycalc.models.history import HistoryItem, HistoryRow, encode_item_as
+from pycalc.models.history import HistoryRow, encode_item_as
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import quoted
 from pycalc.models.times import timestamp
@@ -34,20 +30,6 @@ class Event(NamedTuple):
     def payload(self) -> bytes:
         """Return the event as CloudEvents JSON."""
         return self.content if isinstance(self.content, bytes) else _encode(self.content)
-
-
-class CloudEvent(TypedDict):
-    """A calculation as an event, at most 8 KiB long."""
-
-    specversion: str
-    id: Annotated[Uuid, Field(description="the calculation's id: duplicates share it")]
-    source: str
-    type: str
-    subject: Annotated[Uuid, Field(description="the user's id")]
-    time: Timestamp
-    datacontenttype: str
-    traceparent: NotRequired[Annotated[str, Field(description="the trace of the calculation, where there is one")]]
-    data: HistoryItem
 
 
 def event_of(row: HistoryRow) -> Event:

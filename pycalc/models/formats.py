@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import ConfigDict, Field, ValidationError, WrapValidator, with_config
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
+
+_Check = Callable[[Any], object]
+_TypeT = TypeVar("_TypeT", bound=type)
 
 EXPECTED = "expected"  # the type of an error whose context has, as ``what``, what the field must be
 
 
-def expected(what: str, check: Callable[[Any], Any] = lambda value: value) -> WrapValidator:
+def expected(what: str, *, accepts: _Check = lambda _: True, given: _Check = lambda _: True) -> WrapValidator:
     """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    The annotation must follow the constraints that it describes. ``check`` gets each value that meets them. It must
-    return the field's value, or raise ValueError.
+    The annotation must follow the constraints that it describes. ``given`` gets the value in the request, and
+    ``accepts`` the field's value, which meets the constraints. Each refuses a value by a false result or a ValueError.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return check(handler(value))
-        except (ValidationError, ValueError):
-            raise PydanticCustomError(EXPECTED, "must be {what}", {"what": what}) from None
+        with suppress(ValidationError, ValueError):
+            if given(value) and accepts(result := handler(value)):
+                return result
+        raise PydanticCustomError(EXPECTED, "must be {what}", {"what": what})
 
     return WrapValidator(validate)
+
+
+def with_example(**example: Any) -> Callable[[_TypeT], _TypeT]:
+    """Return a decorator that gives a TypedDict an example for the OpenAPI document."""
+    return with_config(json_schema_extra={"example": example})
 
 
 def request_config(**example: Any) -> ConfigDict:
@@ -33,15 +43,9 @@ def request_config(**example: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"example": example})
 
 
-def _in_digits(text: str) -> str:  # pydantic would read other notations too, such as ``1_0``
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return text
-
-
-# The length of a page in a query.
+# The length of a page in a query. Pydantic would read other notations too, such as ``1_0``.
 PageLimit = Annotated[
-    int, Field(ge=1, le=1000), BeforeValidator(_in_digits), expected("a whole number from 1 to 1,000")
+    int, Field(ge=1, le=1000), expected("a whole number from 1 to 1,000", given=re.compile("[0-9]+").fullmatch)
 ]
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, with_config
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Ends, NextCursor, Sha256, Timestamp, Uuid
+from pycalc.models.formats import Ends, NextCursor, Sha256, Timestamp, Uuid, with_example
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import ELAPSED, Number, Outcome
@@ -59,7 +59,7 @@ HISTORY_EXAMPLE: dict[str, Any] = {
 }
 
 
-@with_config(json_schema_extra={"example": HISTORY_EXAMPLE})
+@with_example(**HISTORY_EXAMPLE)
 class HistoryItem(TypedDict):
     """A calculation as shown in the history."""
 

@@ -118,14 +118,8 @@ UNLIMITED = UserLimits()
 
 def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapValidator:
     """Return a validator that accepts None, each of ``others``, and a text for which ``parse`` raises no ValueError."""
-
-    def checked(text: str | None) -> str | None:
-        if text is not None and text not in others:
-            parse(text)
-        return text
-
     otherwise = f'"{_NONE}" for no limit, or null for the default' if others else "or null"
-    return expected(f"{form}, {otherwise}", checked)
+    return expected(f"{form}, {otherwise}", accepts=lambda text: text is None or text in others or parse(text))
 
 
 class OwnLimits(BaseModel):

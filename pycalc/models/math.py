@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from pycalc.models.formats import Ends, Uuid
+from pycalc.models.formats import Ends, Uuid, request_config, with_example
 from pycalc.models.problems import Problem
 
 MAX_BATCH = 1_000  # calculations in one batch
@@ -50,19 +50,15 @@ Operand = TypeAliasType(
 )
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "id": "01a22906-89c8-7645-876f-c70985c56e80",
-            "operation": "fibonacci",
-            "input": {"n": 100},
-            "result": "354224848179261915075",
-            "digits": 21,
-            "exact": True,
-            "cached": False,
-            "elapsed_ms": 0.278,
-        }
-    }
+@with_example(
+    id="01a22906-89c8-7645-876f-c70985c56e80",
+    operation="fibonacci",
+    input={"n": 100},
+    result="354224848179261915075",
+    digits=21,
+    exact=True,
+    cached=False,
+    elapsed_ms=0.278,
 )
 class Calculation(TypedDict):
     """One calculation and its result."""
@@ -88,20 +84,16 @@ class Calculation(TypedDict):
     elapsed_ms: Annotated[float, Field(description=ELAPSED)]
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "id": "01a22906-89c8-7645-876f-c70985c56e80",
-            "operation": "fibonacci",
-            "input": {"n": "1000000000000000000", "view": "summary"},
-            "leading": "26289788186792204674",
-            "trailing": "41183788299560546875",
-            "digits": "208987640249978734",
-            "exact": True,
-            "cached": False,
-            "elapsed_ms": 0.411,
-        }
-    }
+@with_example(
+    id="01a22906-89c8-7645-876f-c70985c56e80",
+    operation="fibonacci",
+    input={"n": "1000000000000000000", "view": "summary"},
+    leading="26289788186792204674",
+    trailing="41183788299560546875",
+    digits="208987640249978734",
+    exact=True,
+    cached=False,
+    elapsed_ms=0.411,
 )
 class Summary(TypedDict):
     """The number of digits of a result, and its first and last digits. Only rounded results are computed in full."""
@@ -123,10 +115,7 @@ CalculationResult = TypeAliasType(
 )
 
 
-@with_config(
-    extra="forbid",
-    json_schema_extra={"example": {"operation": "pow", "input": {"x": "2", "y": "0.5"}, "precision": 30}},
-)
+@with_config(request_config(operation="pow", input={"x": "2", "y": "0.5"}, precision=30))
 class CalculationRequest(TypedDict):
     """A calculation with its operands in the body."""
 
@@ -147,7 +136,7 @@ class CalculationRequest(TypedDict):
     ]
 
 
-@with_config(extra="forbid", json_schema_extra={"example": {"expression": "3^(10^12) mod 10^20"}})
+@with_config(request_config(expression="3^(10^12) mod 10^20"))
 class Evaluation(TypedDict):
     """An expression to evaluate."""
 
@@ -174,19 +163,15 @@ class SummarisableCall(TypedDict):
     input: dict[str, Number]
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "expression": "3^(10^12)",
-            "digits": 477121254720,
-            "exact": True,
-            "too_large": True,
-            "limit": 25_000_000,
-            "seconds": 269237.0,
-            "timeout": 30.0,
-            "call": {"operation": "pow", "input": {"x": 3, "y": 1000000000000}},
-        }
-    }
+@with_example(
+    expression="3^(10^12)",
+    digits=477121254720,
+    exact=True,
+    too_large=True,
+    limit=25_000_000,
+    seconds=269237.0,
+    timeout=30.0,
+    call={"operation": "pow", "input": {"x": 3, "y": 1000000000000}},
 )
 class EvaluationPreview(TypedDict):
     """The size and the cost of an expression, estimated before its value is computed."""
@@ -213,15 +198,11 @@ class BatchItem(TypedDict):
     input: dict[str, Operand]
 
 
-@with_config(
-    json_schema_extra={
-        "example": {
-            "operations": [
-                {"operation": "pow", "input": {"x": "2", "y": "-1"}},
-                {"operation": "fibonacci", "input": {"n": 1000, "mod": 97}},
-            ]
-        }
-    }
+@with_example(
+    operations=[
+        {"operation": "pow", "input": {"x": "2", "y": "-1"}},
+        {"operation": "fibonacci", "input": {"n": 1000, "mod": 97}},
+    ]
 )
 class Batch(TypedDict):
     """Several calculations in one request."""

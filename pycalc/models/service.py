@@ -1,4 +1,4 @@
-"""The service's state as clients see it."""
+"""The service's state as clients see it, and its running processes as admins see them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
+
+from pycalc.models.formats import Timestamp, Uuid
+
+Circuit = Literal["closed", "half-open", "open"]
 
 
 class SignIn(TypedDict):
@@ -48,3 +52,45 @@ class Readiness(TypedDict):
 
     status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
     checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name")]
+
+
+class Figures(TypedDict):
+    """The key figures of a process. A count or an age that does not apply to the process is 0."""
+
+    connections: Annotated[int, Field(description="open connections of clients")]
+    event_subscribers: Annotated[int, Field(description="clients of the event feed")]
+    compute_workers: Annotated[int, Field(description="worker processes at most")]
+    computing: Annotated[int, Field(description="computations in worker processes")]
+    compute_waiting: Annotated[int, Field(description="computations that wait for a worker")]
+    database_queues: Annotated[dict[str, int], Field(description="database operations running or waiting, by queue")]
+    recorder_rows: Annotated[int, Field(description="calculations that wait for a commit")]
+    audit_waiting: Annotated[int, Field(description="audit entries that wait for the database")]
+    outbox_backlog: Annotated[int, Field(description="unpublished events; only the publishing process knows them")]
+    outbox_oldest_seconds: Annotated[float, Field(description="age of the oldest unpublished event")]
+    relay_leading: Annotated[bool, Field(description="whether this process publishes events")]
+    cache_circuit: Annotated[Circuit, Field(description="the breaker of the shared cache")]
+    disk_free_bytes: Annotated[
+        int | None, Field(description="on the disk of an SQLite file; null: no such file, or no reserve")
+    ]
+    disk_reserve_bytes: Annotated[int, Field(description="calculations are refused below this much free disk")]
+
+
+class InstanceItem(TypedDict):
+    """A running process."""
+
+    id: Uuid
+    command: Literal["serve", "relay", "consume"]
+    version: str
+    started_at: Timestamp
+    seen_at: Annotated[Timestamp, Field(description="when it last reported; each reports every 10 s")]
+    figures: Figures
+
+
+class Overview(TypedDict):
+    """The state of the whole service."""
+
+    version: Annotated[str, Field(description="of the process that answers")]
+    status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
+    checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name, as at /readyz")]
+    dead_letters: Annotated[int, Field(description="the number of dead letters")]
+    instances: Annotated[list[InstanceItem], Field(description="the running processes, the oldest first")]

@@ -12,7 +12,8 @@ from pydantic import BeforeValidator
 from pycalc.models.formats import expected
 
 _DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII | re.IGNORECASE,
 )
 _FULL_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
@@ -30,26 +31,21 @@ def timestamp(unix_ms: int) -> str:
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
-def _moment(text: str) -> datetime:
-    if not _DATE_TIME.fullmatch(text.upper()):
-        raise ValueError(text)
-    return datetime.fromisoformat(text.upper())
-
-
-def _day(text: str) -> date:
-    if not _FULL_DATE.fullmatch(text):
-        raise ValueError(text)
-    return date.fromisoformat(text)
-
-
 # A time in a request's query.
 Moment = Annotated[
     datetime,
-    BeforeValidator(_moment),
-    expected("a date-time with an offset (RFC 3339) such as 2026-11-28T19:53:21Z; in a query, write + as %2B"),
+    BeforeValidator(lambda text: datetime.fromisoformat(text.upper())),
+    expected(
+        "a date-time with an offset (RFC 3339) such as 2026-11-28T19:53:21Z; in a query, write + as %2B",
+        given=_DATE_TIME.fullmatch,
+    ),
 ]
 # A day in a request's query.
-GivenDay = Annotated[date, BeforeValidator(_day), expected("a day (RFC 3339 full-date) such as 2026-11-28")]
+GivenDay = Annotated[
+    date,
+    BeforeValidator(date.fromisoformat),
+    expected("a day (RFC 3339 full-date) such as 2026-11-28", given=_FULL_DATE.fullmatch),
+]
 
 
 def parse_age(text: str) -> timedelta:

@@ -14,8 +14,8 @@ from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditFilter, Au
 from pycalc.models.cursors import cursor_id
 from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
-from pycalc.models.instances import Overview
 from pycalc.models.scopes import KeyScope
+from pycalc.models.service import Overview
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
@@ -65,11 +65,7 @@ class AuditQuery(StrictQuery):
     until: Until = None
 
 
-@router.get(
-    "/audit",
-    response_model=AuditPage,
-    responses={**_AUDIT_RESPONSES, **responses("overloaded")},
-)
+@router.get("/audit", response_model=AuditPage, responses={**_AUDIT_RESPONSES, **responses("overloaded")})
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:

@@ -20,7 +20,7 @@ from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, key_nam
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problem_types import problem_body, responses
-from pycalc.routers.http.representations import BatchResponse, Piece, json_around
+from pycalc.routers.http.representations import Piece, batch_response, json_around
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, BatchAnswer
 from pycalc.services.calculations.requests import read_batch
 
@@ -66,7 +66,7 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         fields = rate_limit_fields(context_of(request.scope).limits, resources.quotas.members(caller))
         if keyed is not None:
             fields += keyed.fields
-        return BatchResponse(_json(answers), fields, resources.computer.scheduler, reservations.pop_all())
+        return batch_response(_json(answers), fields, resources.computer.scheduler, reservations.pop_all())
 
 
 def _problem(error: PycalcError) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pycalc.routers.http.calculations import (
     CALCULATION_PROBLEMS,
     POSTED_RESPONSE,
     TEXT_RESPONSES,
-    CalculatedResponse,
+    calculated_response,
     posted,
     respond,
     spend,
@@ -41,10 +41,7 @@ router = APIRouter(tags=["calculations"], route_class=StrictRoute)
     openapi_extra={**json_body("CalculationRequest"), "parameters": [PARAMETER]},
     response_model=CalculationResult,
     responses={
-        201: {
-            **POSTED_RESPONSE[200],
-            "headers": {**POSTED_RESPONSE[200]["headers"], **headers("Location")},
-        },
+        201: {**POSTED_RESPONSE[200], "headers": {**POSTED_RESPONSE[200]["headers"], **headers("Location")}},
         **IN_USE,
         **CALCULATION_PROBLEMS,
     },
@@ -102,4 +99,4 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
         finally:
             client.let_go()
 
-    return CalculatedResponse(caller, send_digits)
+    return calculated_response(caller, send_digits)

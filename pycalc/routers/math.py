@@ -7,12 +7,12 @@ than a cached calculation (ADR 7).
 from __future__ import annotations
 
 import inspect
-from functools import partial
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from fastapi import APIRouter, Path, Query, Security
 from fastapi.routing import APIRoute
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
 from pycalc.models.scopes import KeyScope
@@ -41,16 +41,10 @@ _POSITIVE = (
 _FORMS = {"natural": NATURAL.pattern, "positive": _POSITIVE, "integer": INTEGER.pattern, "rational": RATIONAL.pattern}
 
 
-class _Segment(Convertor[str]):
+class _Segment(StringConvertor):
     """A path segment that may be empty, so that an empty operand is invalid input instead of an unknown path."""
 
     regex = "[^/]*"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("segment", _Segment())
@@ -91,56 +85,51 @@ def _documented(operation: Operation[Any]) -> Any:
     async def endpoint(**operands: str) -> None:
         raise NotImplementedError
 
-    def parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
     parameters = []
+
+    def add(name: str, kind: object, description: str, source: Callable[..., object] = Query, **limits: Any) -> None:
+        field = source(description=description, **limits)
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=field))
+
     for operand in operation.parameters:
         limits: Any = {"max_length": operand.longest, "pattern": f"^{_FORMS[operand.kind]}$"}
-        path = Annotated[str, Path(description=operand.description, examples=[operand.example], **limits)]
-        parameters.append(parameter(operand.name, path))
+        add(operand.name, str, operand.description, Path, examples=[operand.example], **limits)
     if isinstance(operation, Modular):
         described = "the result modulo this whole number, for operands far beyond what could be written out"
         limits = {"max_length": MAX_LITERAL, "pattern": f"^{_POSITIVE}$"}
-        modulus = Annotated[str | None, Query(description=described, examples=["97"], **limits)]
-        parameters.append(parameter("mod", modulus, None))
+        add("mod", str | None, described, default=None, examples=["97"], **limits)
     if isinstance(operation, Summarisable):
         described = "`summary`: the result's size and ends instead of the result, without computing it"
-        view = Annotated[Literal["full", "summary"], Query(description=described)]
-        parameters.append(parameter("view", view, "full"))
+        add("view", Literal["full", "summary"], described, default="full")
     if takes_precision(operation):
         described = "significant digits of a result that has no finite exact form"
-        annotation = Annotated[int, Query(ge=1, le=MAX_PRECISION, description=described)]
-        parameters.append(parameter("precision", annotation, DEFAULT_PRECISION))
+        add("precision", int, described, default=DEFAULT_PRECISION, ge=1, le=MAX_PRECISION)
     if operation.numeric:
         described = "the base in which to write the result, an integer, in the digits 0-9 and a-z"
-        base = Annotated[int, Query(ge=SMALLEST, le=LARGEST, description=described)]
-        parameters.append(parameter("base", base, DECIMAL))
+        add("base", int, described, default=DECIMAL, ge=SMALLEST, le=LARGEST)
     described = "the representation, in place of `Accept`: `text` is the bare digits, for programs such as spreadsheets"
-    parameters.append(parameter("format", Annotated[Literal["json", "text"], Query(description=described)], "json"))
+    add("format", Literal["json", "text"], described, default="json")
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__doc__ = operation.description
     return endpoint
 
 
-_RESULT = {
-    **TEXT_RESPONSES[200],
-    "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]},
+_RESPONSES = {
+    **TEXT_RESPONSES,
+    200: {**TEXT_RESPONSES[200], "content": {**json_content("CalculationResult"), **TEXT_RESPONSES[200]["content"]}},
+    **CALCULATION_PROBLEMS,
 }
 
 router = APIRouter(tags=["calculations"], generate_unique_id_function=operation_id)
-_add = partial(
-    router.add_api_route,
-    methods=["GET"],
-    responses={**TEXT_RESPONSES, 200: _RESULT, **CALCULATION_PROBLEMS},
-    dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
-    route_class_override=CalculationRoute,
-)
 for _operation in OPERATIONS.values():
     _segments = [f"{{{_parameter.name}:segment}}" for _parameter in _operation.parameters]
-    _add(
+    router.add_api_route(
         "/".join((f"/{_operation.name}", *_segments)),
         _documented(_operation),
         name=_operation.name,
         summary=_operation.title,
+        methods=["GET"],
+        responses=_RESPONSES,
+        dependencies=[Security(BEARER, scopes=[KeyScope.CALCULATE])],
+        route_class_override=CalculationRoute,
     )

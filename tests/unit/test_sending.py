@@ -101,13 +101,13 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
 class Exchange:
     """A response to a client. It records each message that is sent, and the response memory that is held then."""
 
-    def __init__(self, memory: int = TOTAL, user: int = 1, method: str = "GET") -> None:
+    def __init__(self, memory: int = TOTAL, user: int = 1, method: str = "GET", seconds: float = 60) -> None:
         self.metrics = Metrics()
         self.memory = response_memory(self.metrics, memory)
         self.sent: list[Message] = []
         self.held: list[int] = []
         resources = SimpleNamespace(
-            response_memory=self.memory, reading_speed=ReadingSpeed(0.01, 1e9), metrics=self.metrics
+            response_memory=self.memory, reading_speed=ReadingSpeed(seconds, 1e9), metrics=self.metrics
         )
         caller = Principal(bytes([user]) * 16, "ada", Role.USER, bytes(16), 0.0)
         self.scope: Scope = {
@@ -186,7 +186,7 @@ async def test_without_memory_a_short_response_is_sent() -> None:
 @pytest.mark.parametrize("more", [True, False], ids=["a part", "the last part"])
 async def test_a_long_response_that_is_cut_is_counted_out(more: bool) -> None:
     """If the client is cut off, the memory of its long response is no longer counted."""
-    exchange = Exchange()
+    exchange = Exchange(seconds=0.01)
 
     async def stuck(message: Message) -> None:
         if message["type"] == "http.response.body" and message.get("more_body", False) is more:

@@ -6,17 +6,35 @@ import csv
 import io
 import json
 import re
+from typing import NotRequired
 
 import pytest
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, encode_entry_csv
-from pycalc.models.events import CloudEvent, event_of
+from pycalc.models.events import event_of
+from pycalc.models.formats import Timestamp, Uuid
 from pycalc.models.history import CSV_HEADER, HistoryItem, HistoryRow, encode_csv, encode_item
 from pycalc.models.ids import text_of_id
 from pycalc.models.json_text import json_literal
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, make_plan
 from tests.harness.stores import history_row
+
+
+class CloudEvent(TypedDict):
+    """A calculation as an event."""
+
+    specversion: str
+    id: Uuid
+    source: str
+    type: str
+    subject: Uuid
+    time: Timestamp
+    datacontenttype: str
+    traceparent: NotRequired[str]
+    data: HistoryItem
+
 
 EVENT = TypeAdapter(CloudEvent)
 ITEM = TypeAdapter(HistoryItem)

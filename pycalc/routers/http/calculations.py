@@ -34,9 +34,8 @@ from pycalc.routers.http.representations import (
     throttled,
     wants_text,
 )
-from pycalc.routers.http.sending import ClientTooSlow, count_cut, in_time
+from pycalc.routers.http.sending import ClientTooSlow, DeferredResponse, count_cut, in_time
 from pycalc.services.calculations.calculator import Answer, Calculator, Measure
-from pycalc.services.calculations.idempotency import Recorded
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
 from pycalc.services.calculations.requests import into_input
@@ -98,30 +97,24 @@ class PendingAnswer(NamedTuple):
     created: bool = False  # respond with 201 and the calculation's path
 
 
-class CalculatedResponse(Response):
-    """A response that is calculated when it is sent, so that a disconnect of the client can stop a long calculation."""
+def calculated_response(
+    caller: Principal,
+    respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
+    reservations: ExitStack | None = None,
+) -> Response:
+    """Return a response that is calculated when it is sent, so that a disconnect of the client can stop the work.
 
-    def __init__(
-        self,
-        caller: Principal,
-        respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
-        reservations: ExitStack | None = None,
-    ) -> None:
-        """Respond to ``caller`` by calling ``respond_with``, which must raise its errors before it sends anything.
+    Sending takes a slot for ``caller``, or raises Overloaded, and then calls ``respond_with``, which must raise its
+    errors before it sends anything. ``reservations`` are closed once the response has been sent or has failed.
+    """
 
-        ``reservations`` are closed once the response has been sent or has failed.
-        """
-        super().__init__()
-        self._caller = caller
-        self._respond_with = respond_with
-        self._reservations = reservations or ExitStack()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a slot, calculate and respond. Raises Overloaded without a free slot, and ``respond_with``'s errors."""
-        with self._reservations:
-            slot = resources_of(scope).calculator.slots.acquire(self._caller.user_id)
+    async def take_slot_and_respond(scope: Scope, receive: Receive, send: Send) -> None:
+        with reservations or ExitStack():
+            slot = resources_of(scope).calculator.slots.acquire(caller.user_id)
             context_of(scope).release_slot = slot.release
-            await self._respond_with(scope, receive, send)
+            await respond_with(scope, receive, send)
+
+    return DeferredResponse(take_slot_and_respond)
 
 
 async def posted(
@@ -131,7 +124,7 @@ async def posted(
     read: Callable[[bytes], Calculation],
     *,
     created: bool = False,
-) -> CalculatedResponse:
+) -> Response:
     """Return the response to a POST whose body is a calculation, and count it towards the caller's rate limits.
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
@@ -155,7 +148,7 @@ async def posted(
         if len(body) > UNCOUNTED_BYTES:
             reservations.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
         await spend(request.scope, caller, resources)
-        return CalculatedResponse(caller, respond_to_post, reservations.pop_all())
+        return calculated_response(caller, respond_to_post, reservations.pop_all())
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
@@ -238,11 +231,7 @@ async def _calculate_once(
 ) -> Answer:
     """Return the recorded answer to a request with an idempotency key. If there is none yet, calculate and record."""
     calculate = partial(calculator.calculate, caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
-
-    async def again(recorded: Recorded) -> Answer:
-        return await calculator.answer_again(caller, recorded.rows[0], plan, measure)
-
-    return await keyed.once(calculate, again)
+    return await keyed.once(calculate, lambda found: calculator.answer_again(caller, found.rows[0], plan, measure))
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import zlib
-from typing import Protocol
+from typing import Any, Protocol
 
 from pycalc.routers.http.negotiation import preferred_coding
 
@@ -24,7 +24,7 @@ class _Compressor(Protocol):
     """The common interface of zlib's and zstd's compressors."""
 
     def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
+    def flush(self, mode: Any = ..., /) -> bytes: ...
 
 
 def digits_compressor(coding: str) -> _Compressor:
@@ -41,8 +41,9 @@ class TextStream:
     """A compressor that flushes after each page, so that the client can decode each page when it arrives."""
 
     def __init__(self, coding: str) -> None:
-        self._gzip = zlib.compressobj(level=1, wbits=_GZIP) if coding == "gzip" else None
-        self._zstd = zstd.ZstdCompressor(level=1)
+        gzip = coding == "gzip"
+        self._compressor: _Compressor = zlib.compressobj(level=1, wbits=_GZIP) if gzip else zstd.ZstdCompressor(level=1)
+        self._flush_mode = zlib.Z_SYNC_FLUSH if gzip else zstd.ZstdCompressor.FLUSH_BLOCK
 
     async def page(self, content: bytes) -> bytes:
         """Return the compressed bytes of a page."""
@@ -52,12 +53,10 @@ class TextStream:
 
     def end(self) -> bytes:
         """End the stream and return its last bytes."""
-        return self._zstd.flush() if self._gzip is None else self._gzip.flush()
+        return self._compressor.flush()
 
     def _page(self, content: bytes) -> bytes:
-        if self._gzip is None:
-            return self._zstd.compress(content, zstd.ZstdCompressor.FLUSH_BLOCK)
-        return self._gzip.compress(content) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+        return self._compressor.compress(content) + self._compressor.flush(self._flush_mode)
 
 
 def compress_well(content: bytes, coding: str) -> bytes:

@@ -29,7 +29,7 @@ _NO_WAIT_SECONDS = 0.01  # a part that arrives within this time counts as sent w
 _GRACE_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 1.5
 
-_max_bodies: dict[object, int] = {}  # by endpoint
+body_limits: dict[object, int] = {}  # by endpoint, from ``max_body``; these endpoints read the body themselves
 _log = get_logger(__name__)
 
 
@@ -89,15 +89,10 @@ def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
     """
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
-        _max_bodies[endpoint] = size
+        body_limits[endpoint] = size
         return endpoint
 
     return declare
-
-
-def reads_body(endpoint: Callable[..., object]) -> bool:
-    """Return whether an endpoint reads its body itself, as ``max_body`` declares."""
-    return endpoint in _max_bodies
 
 
 class BodyTooLarge(HTTPException):
@@ -188,4 +183,4 @@ def most_bytes_of_body(scope: Scope) -> int:
 def _limit_and_length(scope: Scope) -> tuple[int, int | None]:
     """Return the limit of a request's route, and the Content-Length, or None if it is missing or invalid."""
     declared = header(scope, b"content-length") or b""
-    return _max_bodies.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else None
+    return body_limits.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else None

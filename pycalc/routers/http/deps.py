@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Security
@@ -72,21 +73,17 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
     context = context_of(scope)
     context.caller = caller
     if context.query_key is not None:
-        _require_query_key(scope, caller)
+        if header(scope, b"authorization") is not None:
+            detail = "There are two credentials: leave out key, or the Authorization field."
+            raise InvalidInput.of(FieldProblem("/key", detail))
+        if not caller.allow_query:
+            detail = "This API key must not be sent in a URL: make a key with allow_query, or send it as a field."
+            raise Forbidden(detail)
     if right is not None and right not in caller.rights:
         require_right(caller, right)
     if caller.is_key and resources.keys.uses.is_due(caller.credential_id):
         resources.keys.uses.note(caller.credential_id, resources.addresses.of(scope))
     return caller
-
-
-def _require_query_key(scope: Scope, caller: Principal) -> None:
-    """Raise Forbidden for a key that must not be sent in a URL, and InvalidInput if there is another credential."""
-    if header(scope, b"authorization") is not None:
-        detail = "There are two credentials: leave out key, or the Authorization field."
-        raise InvalidInput.of(FieldProblem("/key", detail))
-    if not caller.allow_query:
-        raise Forbidden("This API key must not be sent in a URL: make a key with allow_query, or send it as a field.")
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
@@ -106,19 +103,18 @@ async def _resources(request: Request) -> Resources:
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 
 
+@dataclass(frozen=True, eq=False)
 class CallerRule:
     """The rule by which a route's caller is authenticated, and the FastAPI dependency that returns this caller."""
 
-    def __init__(self, right: str | None, *, enrolling: bool = False, required: bool = True) -> None:
-        """Require ``right``, as ``caller_of`` does. Unless ``required``, admit requests without a token too."""
-        self._right = right
-        self._enrolling = enrolling
-        self._required = required
+    right: str | None  # an argument of ``caller_of``
+    enrolling: bool = False  # likewise
+    required: bool = True  # false: requests without a token are admitted too
 
     async def authenticate(self, scope: Scope) -> None:
         """Authenticate a request's caller, and put the caller into its context. Raises the errors of ``caller_of``."""
-        if self._required or token_of(scope) is not None:
-            await caller_of(scope, resources_of(scope), self._right, enrolling=self._enrolling)
+        if self.required or token_of(scope) is not None:
+            await caller_of(scope, resources_of(scope), self.right, enrolling=self.enrolling)
 
     async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal | None:
         """Return the caller, whom StrictRoute has authenticated before it read the rest of the request.
@@ -126,7 +122,7 @@ class CallerRule:
         Return None if no caller is required and the request has no token.
         """
         caller = context_of(request.scope).caller
-        assert caller is not None or not self._required  # noqa: S101  # StrictRoute raises otherwise
+        assert caller is not None or not self.required  # noqa: S101  # StrictRoute raises otherwise
         return caller
 
 

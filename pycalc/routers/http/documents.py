@@ -72,12 +72,10 @@ class Document:
         with self._making:
             if coding in self._forms:
                 return
-            if coding is not None:
-                self._forms[coding] = compress_well(self._forms[None], coding)
-                return
-            content = self._read()
-            self._name = base64.urlsafe_b64encode(sha256(content).digest()[:18]).decode()
-            self._forms[None] = content
+            content = self._read() if coding is None else compress_well(self._forms[None], coding)
+            if coding is None:
+                self._name = base64.urlsafe_b64encode(sha256(content).digest()[:18]).decode()
+            self._forms[coding] = content
 
 
 class _WholeResponse(Response):

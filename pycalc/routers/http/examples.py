@@ -21,7 +21,6 @@ _TIME = "2026-11-29T20:37:04.072Z"
 _MOST_DIGITS = 25_000_000
 _USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
 
-
 CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
 
 
@@ -50,11 +49,8 @@ def _request(operation_id: str) -> Request:
     if operation_id == "calculate":
         return "pow", ("2", "0.5"), Options(precision=30)
     operation = CALCULATIONS[operation_id]
-    return (
-        operation_id,
-        tuple(parameter.example for parameter in operation.parameters),
-        Options(operation.default_precision),
-    )
+    operands = tuple(parameter.example for parameter in operation.parameters)
+    return operation_id, operands, Options(operation.default_precision)
 
 
 def digits_of(operation_id: str) -> str:
@@ -71,11 +67,9 @@ _ACCOUNT = {
     "totp": False,
     "created_at": _TIME,
 }
-_USER_ACCOUNT = {
-    **_ACCOUNT,
-    "disabled": False,
-    "quota": {"rate_limit": None, "compute": None, "digits": None, "history": None},
-}
+_OWN_LIMITS = {"rate_limit": None, "compute": None, "digits": None, "history": None}
+_USER_ACCOUNT = {**_ACCOUNT, "disabled": False, "quota": _OWN_LIMITS}
+_TODAY = {"calculations": 6, "digits": 115, "compute_ms": 2.401}
 _KEY = {
     "id": "01a22906-89bd-75b5-bed2-a956426a4f1e",
     "name": "nightly report",
@@ -133,6 +127,15 @@ _DEAD_LETTER = {
     "content": json.dumps({"specversion": "1.0", "id": ID, "type": "pycalc.operation.completed.v1"}),
     "created_at": _TIME,
 }
+_TOTAL = {"day": "2026-11-29", "operation": "fibonacci", "count": 3, "cached": 1, "digits": 63, "compute_ms": 0.767}
+_QUOTA = {
+    "name": "compute",
+    "limit": 300,
+    "used": 0.000611,
+    "remaining": 299.999389,
+    "window": 3600,
+    "resets_at": "2026-11-29T21:00:00.000Z",
+}
 # The answers that need no calculation, by the name of their schema.
 _ANSWERS: Mapping[str, Any] = {
     "Account": _ACCOUNT,
@@ -182,39 +185,9 @@ _ANSWERS: Mapping[str, Any] = {
         "refresh_token": "pcr_AaIpBolq...",
     },
     "TotpSecret": {"secret": _OF_APP, "uri": f"otpauth://totp/pycalc:ada?secret={_OF_APP}&issuer=pycalc"},
-    "UsageReport": {
-        "items": [
-            {
-                "day": "2026-11-29",
-                "operation": "fibonacci",
-                "count": 3,
-                "cached": 1,
-                "digits": 63,
-                "compute_ms": 0.767,
-            }
-        ],
-        "quotas": [
-            {
-                "name": "compute",
-                "limit": 300,
-                "used": 0.000611,
-                "remaining": 299.999389,
-                "window": 3600,
-                "resets_at": "2026-11-29T21:00:00.000Z",
-            }
-        ],
-    },
+    "UsageReport": {"items": [_TOTAL], "quotas": [_QUOTA]},
     "UserAccount": _USER_ACCOUNT,
-    "UserPage": {
-        "items": [
-            {
-                **_USER_ACCOUNT,
-                "last_sign_in_at": _TIME,
-                "today": {"calculations": 6, "digits": 115, "compute_ms": 2.401},
-            }
-        ],
-        "next_cursor": None,
-    },
+    "UserPage": {"items": [{**_USER_ACCOUNT, "last_sign_in_at": _TIME, "today": _TODAY}], "next_cursor": None},
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote
 
+from starlette.datastructures import URL
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -48,13 +49,8 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     """Return the Link field (RFC 8288) to the next page, or no field for the last page, whose ``cursor`` is None."""
     if cursor is None:
         return {}
-    query = [
-        (name, value)
-        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if name != "cursor"
-    ]
-    target = f"{quote(scope['path'])}?{urlencode([*query, ('cursor', cursor)])}"
-    return {"Link": f'<{target}>; rel="next"'}
+    url = URL(f"{quote(scope['path'])}?{scope['query_string'].decode('latin-1')}")
+    return {"Link": f'<{url.include_query_params(cursor=cursor)}>; rel="next"'}
 
 
 def rate_limit_fields(limits: Sequence[LimitState], quotas: LimitMembers = NO_MEMBERS) -> list[Header]:

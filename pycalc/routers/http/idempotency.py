@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -45,16 +46,13 @@ IN_USE: dict[int | str, dict[str, Any]] = {409: {**responses("conflict")[409], "
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
 class KeyedRequest:
-    """A request with an idempotency key.
+    """A request with an idempotency key."""
 
-    ``fields`` contains the header field Idempotency-Replayed once a recorded answer has been returned.
-    """
-
-    def __init__(self, key: RequestKey, keys: IdempotencyKeys) -> None:
-        self.key = key
-        self.fields: list[Header] = []
-        self._keys = keys
+    key: RequestKey
+    keys: IdempotencyKeys
+    fields: list[Header] = field(default_factory=list)  # Idempotency-Replayed, once a recorded answer is returned
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
         """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
@@ -67,7 +65,7 @@ class KeyedRequest:
             self.fields.append((REPLAYED.lower().encode(), b"true"))
             return answer
 
-        return await self._keys.once(self.key, calculate, replay)
+        return await self.keys.once(self.key, calculate, replay)
 
 
 def key_name(request: Request) -> str | None:

@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
-from starlette.datastructures import Headers, MutableHeaders
 
 from pycalc.errors import (
     FieldProblem,
@@ -27,13 +26,14 @@ from pycalc.errors import (
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.audit import audit_refusal
-from pycalc.routers.http.connection import reads_body
+from pycalc.routers.http.connection import body_limits
 from pycalc.routers.http.deps import caller_rules
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.routers.http.session_cookie import is_foreign
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+UNKNOWN_ORIGIN = "Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may."
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
@@ -73,7 +73,7 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
         rules = caller_rules(self.dependant)
         takes_body = self.body_field is not None
-        endpoint_reads = reads_body(self.endpoint)
+        endpoint_reads = self.endpoint in body_limits
         grant = _grants.get(self.endpoint)
         accepted = (JSON, FORM) if grant else (JSON,)
 
@@ -85,14 +85,17 @@ class StrictRoute(APIRoute):
                 _require_media_type(request, JSON)
             if not takes_body:
                 return await handle(request)
-            if _media_type_of(request):  # a wrong type is refused before the body is read
+            media_type = _media_type_of(request)
+            if media_type:  # a wrong type is refused before the body is read
                 _require_media_type(request, *accepted)
-            if grant and _media_type_of(request) == FORM:
-                _require_known_page(request)
+            # Browsers let any page post a form, but not JSON. Any page could therefore cause failed logins from its
+            # visitors' addresses, until nobody could log in from there.
+            if media_type == FORM and is_foreign(request) and not context_of(request.scope).origin_allowed:
+                raise Forbidden(UNKNOWN_ORIGIN)
             body = await request.body()
             if body:
                 _require_media_type(request, *accepted)
-            if grant and _media_type_of(request) == FORM:
+            if grant and media_type == FORM:
                 return await _answer_form(request, body, grant, handle)
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
 
@@ -144,36 +147,15 @@ class _ReadRequest(Request):
     """A request whose body is already parsed, for FastAPI's handler."""
 
     def __init__(self, request: Request, document: object) -> None:
-        super().__init__(request.scope, request.receive)
+        headers = [field for field in request.headers.raw if field[0] != b"content-type"]
+        super().__init__({**request.scope, "headers": [*headers, (b"content-type", JSON.encode())]}, request.receive)
         self._document = document
-        given = MutableHeaders(raw=list(request.headers.raw))
-        given["content-type"] = JSON
-        self._given = Headers(raw=given.raw)
-
-    @property
-    def headers(self) -> Headers:
-        return self._given
 
     async def body(self) -> bytes:
         return b"{}"  # not empty, so that FastAPI calls ``json``
 
     async def json(self) -> Any:
         return self._document
-
-
-def _require_known_page(request: Request) -> None:
-    """Raise Forbidden for a form from a page of an unknown origin.
-
-    Browsers let any page post a form, but not JSON. Any page could therefore cause failed logins from its visitors'
-    addresses, until nobody could log in from there.
-    """
-    if is_foreign(request) and not context_of(request.scope).origin_allowed:
-        raise unknown_origin()
-
-
-def unknown_origin() -> Forbidden:
-    """Return the error for a request from a page whose origin may not call the service."""
-    return Forbidden("Pages of this origin may not call the service: PYCALC_CORS_ORIGINS names those that may.")
 
 
 class _InvalidForm(Exception):

@@ -30,7 +30,6 @@ from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
-_UNMATCHED = "(none)"
 _UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair share, so the user is not looked up
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_START: Message = {
@@ -115,7 +114,9 @@ class Application(FastAPI):
                 body = RequestBody(scope, receive, self._body_seconds)
                 sender = ResponseSender(scope, receive, send)
                 try:
-                    await self._by_framework(scope, body, sender)
+                    await super().__call__(scope, body, sender)
+                    if context.send_rest is not None:
+                        await context.send_rest(body, sender)
                 finally:
                     status = CLIENT_GONE if body.broken else sender.status
         except ClientTooSlow:
@@ -131,16 +132,9 @@ class Application(FastAPI):
             context.release_slot()
             method = scope["method"] if scope["method"] in METHODS else "other"
             seconds = perf_counter() - context.arrived
-            resources.metrics.observe_request(route_of(scope) or _UNMATCHED, method, status, seconds)
+            resources.metrics.observe_request(route_of(scope) or "(none)", method, status, seconds)
             if end_span is not None:
                 end_span(route_of(scope), status)
-
-    async def _by_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond through FastAPI's layers. Then call ``send_rest`` of the request's context, if it is set."""
-        await super().__call__(scope, receive, send)
-        send_rest = context_of(scope).send_rest
-        if send_rest is not None:
-            await send_rest(receive, send)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Make the overload check of a request. Return the response if the request is refused, else None.

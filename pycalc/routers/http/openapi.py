@@ -150,14 +150,15 @@ def complete(document: dict[str, Any]) -> None:
 
 
 def _complete_operation(method: str, operation: dict[str, Any]) -> None:
+    name: str = operation["operationId"]
     security, by_status = operation.setdefault("security", []), operation["responses"]
     for status, entry in responses(*_problems(method, operation)).items():
         by_status.setdefault(str(status), {}).update(entry)
     operation["responses"] = dict(sorted({**_OF_SERVER, **by_status}.items()))
     for (scope,) in filter(None, [requirement.get(BEARER.scheme_name) for requirement in security]):
         # A key that is sent in a URL can only calculate. Linters accept the names of scopes for OAuth2 alone.
-        schemes = [name for name in _KEY_SCHEMES if name != "apiKeyQuery" or scope == KeyScope.CALCULATE]
-        security[:] = [{BEARER.scheme_name: []}, *({name: []} for name in schemes)]
+        schemes = [scheme for scheme in _KEY_SCHEMES if scheme != "apiKeyQuery" or scope == KeyScope.CALCULATE]
+        security[:] = [{BEARER.scheme_name: []}, *({scheme: []} for scheme in schemes)]
         operation["description"] += f"\n\nAn API key needs the scope `{scope}`."
     for parameter in operation.get("parameters", ()):
         # Queries and header fields cannot express null.
@@ -168,10 +169,13 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
     counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
-            _add_example(operation["operationId"], status, media_type, content)
+            if media_type == "application/json":
+                content.setdefault("example", of_answer(name, content["schema"]))
+            elif media_type == "text/plain" and name in CALCULATED:
+                content["example"] = digits_of(name)[: 4 if status == "206" else None]  # 206: four digits as a range
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
-            names = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
-            response["headers"] = headers(*names) | response.get("headers", {})
+            fields = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
+            response["headers"] = headers(*fields) | response.get("headers", {})
 
 
 def _problems(method: str, operation: dict[str, Any]) -> set[str]:
@@ -186,17 +190,6 @@ def _problems(method: str, operation: dict[str, Any]) -> set[str]:
     if "requestBody" in operation:
         slugs |= {"request-timeout", "payload-too-large", "unsupported-media-type", "validation-error"}
     return slugs
-
-
-def _add_example(operation_id: str, status: str, media_type: str, content: dict[str, Any]) -> None:
-    """Add an example to a JSON response that has none, or to the bare digits of a calculation.
-
-    The example of a range (status 206) has four digits.
-    """
-    if media_type == "application/json":
-        content.setdefault("example", of_answer(operation_id, content["schema"]))
-    elif media_type == "text/plain" and operation_id in CALCULATED:
-        content["example"] = digits_of(operation_id)[: 4 if status == "206" else None]
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

@@ -81,16 +81,13 @@ FRAMEWORK = {
         "Method not allowed",
         "The path does not support this method; Allow lists the methods that it supports.",
     ),
-    "request-timeout": (
-        "The request came too slowly",
-        f"The body arrived too slowly: send it within {_BODY_TIME}.",
-    ),
+    "request-timeout": ("The request came too slowly", f"The body arrived too slowly: send it within {_BODY_TIME}."),
     "internal-error": (
         errors.PycalcError.title,
         "An unexpected error was logged; tell the operator the X-Request-ID of this response.",
     ),
 }
-# Examples of errors in the OpenAPI document, and the paths of their requests if not "/fibonacci/100".
+# Examples of errors in the OpenAPI document, and the paths of their requests.
 _NOT_NATURAL = errors.FieldProblem("/n", "n must be a whole number of 0 or more, such as 12, 1e6 or 0xFF.")
 _ERRORS = (
     errors.InvalidInput.of(_NOT_NATURAL),
@@ -123,7 +120,7 @@ _ERRORS = (
     errors.Overloaded("The service is overloaded; retry in 1 s."),
     errors.Unavailable("The database does not answer in time; retry in 1 s."),
 )
-_PATHS = {
+_PATHS = dict.fromkeys(STATUS, "/fibonacci/100") | {
     "bad-request": "/evaluate",
     "validation-error": "/fibonacci/x",
     "domain-error": "/pow/0/-1",
@@ -224,13 +221,6 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     return body_of(error.code, error.title, detail, instance, **members)
 
 
-def _examples() -> dict[str, dict[str, object]]:
-    """Return an example of each problem type."""
-    paths = dict.fromkeys(STATUS, "/fibonacci/100") | _PATHS
-    found = {error.code: problem_body(error, paths[error.code]) for error in _ERRORS}
-    found |= {slug: body_of(slug, title, detail, paths[slug]) for slug, (title, detail) in FRAMEWORK.items()}
-    found["payload-too-large"]["limit"] = MAX_BODY_BYTES
-    return found
-
-
-_EXAMPLES = _examples()
+_EXAMPLES = {error.code: problem_body(error, _PATHS[error.code]) for error in _ERRORS}
+_EXAMPLES |= {slug: body_of(slug, title, detail, _PATHS[slug]) for slug, (title, detail) in FRAMEWORK.items()}
+_EXAMPLES["payload-too-large"]["limit"] = MAX_BODY_BYTES

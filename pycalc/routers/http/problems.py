@@ -94,9 +94,8 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyBroken):
         return _problem(request, "bad-request", *FRAMEWORK["bad-request"])
     if error.status_code == 400:
-        detail = "The body could not be read: send it in the documented form."
-        members = {"errors": [{"pointer": "", "detail": detail}]}
-        return _problem(request, "validation-error", errors.InvalidInput.title, detail, None, **members)
+        unread = errors.FieldProblem("", "The body could not be read: send it in the documented form.")
+        return await _expected(request, errors.InvalidInput.of(unread))
     if error.status_code == 404:
         detail = "There is no such path."
         asked = path_of(request.scope)

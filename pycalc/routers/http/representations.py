@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from hashlib import sha256
 from mmap import mmap
 
-from starlette.responses import Response
+from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput
@@ -17,7 +17,7 @@ from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, digits
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
 from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
-from pycalc.routers.http.sending import PART_BYTES
+from pycalc.routers.http.sending import PART_BYTES, DeferredResponse
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 from pycalc.services.compute.plan import Plan
@@ -92,27 +92,21 @@ async def send_json(
     return await _send(status, headers, (before, text, after), coding, send, content=conditions.content)
 
 
-class BatchResponse(Response):
-    """A response with the results of a batch. Long texts are sent in slices, and never copied as a whole."""
+def batch_response(
+    pieces: Sequence[Piece], fields: Sequence[Header], scheduler: LoopScheduler, reservations: ExitStack
+) -> Response:
+    """Return a response with the JSON in ``pieces``, and with ``fields`` as additional header fields.
 
-    def __init__(
-        self, pieces: Sequence[Piece], fields: Sequence[Header], scheduler: LoopScheduler, reservations: ExitStack
-    ) -> None:
-        """Respond with the JSON in ``pieces``. ``fields`` are additional header fields.
+    Long texts are sent in slices, and never copied as a whole. ``reservations`` are released once the response has been
+    sent or has failed, or the client has disconnected.
+    """
 
-        ``reservations`` are released once the response has been sent or has failed.
-        """
-        super().__init__()
-        self._pieces = pieces
-        self._fields = fields
-        self._scheduler = scheduler
-        self._reservations = reservations
+    async def send_batch(_: Scope, receive: Receive, send: Send) -> None:
+        headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *fields]
+        with reservations, suppress(ClientGone):
+            await while_connected(receive, _send(200, headers, pieces, None, throttled(send, scheduler)))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response, until the client disconnects."""
-        headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *self._fields]
-        with self._reservations, suppress(ClientGone):
-            await while_connected(receive, _send(200, headers, self._pieces, None, throttled(send, self._scheduler)))
+    return DeferredResponse(send_batch)
 
 
 def json_around(answer: Answer) -> tuple[bytes, bytes]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from time import monotonic
+from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
 from structlog import get_logger
 
@@ -51,6 +53,17 @@ def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
             raise ClientTooSlow
 
     return send_in_time
+
+
+class DeferredResponse(Response):
+    """A response that an ASGI function sends, after the endpoint has returned."""
+
+    def __init__(self, respond: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._respond = respond
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        return self._respond(scope, receive, send)
 
 
 def count_cut(resources: Resources, scope: Scope) -> None:

@@ -30,7 +30,6 @@ _SENTENCES = {
     EXPECTED: "{name} must be {what}.",
 }
 _OTHERWISE = "{name} is not of the documented form: see /docs for what is expected."
-_NO_BODY = "The body is missing: send a JSON object."
 
 
 def invalid_input(found: Iterable[Any]) -> InvalidInput:
@@ -42,7 +41,7 @@ def _problem(entry: Any) -> FieldProblem:
     part, *steps = entry["loc"]
     pointer = "".join(pointer_step(str(step)) for step in steps)
     if not steps and entry["type"] == "missing":
-        return FieldProblem("", _NO_BODY)
+        return FieldProblem("", "The body is missing: send a JSON object.")
     context = entry.get("ctx", {})
     name = shown(str(steps[-1])) if steps else "The body"
     if entry["type"] == "value_error":  # from this project's validators, whose messages follow the name

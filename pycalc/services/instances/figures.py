@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycalc.models.instances import Circuit, Figures
+from pycalc.models.service import Circuit, Figures
 from pycalc.observability.metrics import Metrics
 
 _CIRCUITS: tuple[Circuit, ...] = ("closed", "half-open", "open")  # by the metric's value

@@ -15,7 +15,7 @@ from pycalc.backoff import wait_until_set
 from pycalc.db.base import Instance, InstanceStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import now_ms
-from pycalc.models.instances import Figures
+from pycalc.models.service import Figures
 
 _SECONDS = 10.0
 STALE_MS = 60_000  # a process without a report for this long counts as ended

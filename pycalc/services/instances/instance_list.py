@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from pycalc.db.base import InstanceStore
 from pycalc.models.ids import text_of_id
-from pycalc.models.instances import InstanceItem
+from pycalc.models.service import InstanceItem
 from pycalc.models.times import timestamp
 
 _MAX_INSTANCES = 1_000
