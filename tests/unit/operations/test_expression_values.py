@@ -140,6 +140,11 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
     assert value(text) == str(expected)
 
 
+def test_the_residue_of_a_call_may_have_over_4300_digits() -> None:
+    """A residue of a call that has more digits than Python's ``int`` reads, 4,300, is computed."""
+    assert value("fibonacci(10^5) mod 10^5000") == (gmpy2.fib(10**5) % 10**5000).digits()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

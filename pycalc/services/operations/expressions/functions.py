@@ -12,7 +12,7 @@ from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
-from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.gmp import gmp, int_of, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 
 _PRECISION = 50  # has no effect, because a function has exact arguments and values
@@ -120,7 +120,7 @@ class Function:
         with _placed(position):
             arguments = self._arguments(position, values)
             method = self._operation.plan_modulo(arguments, modulus).method
-            return int(self._operation.result_modulo(arguments, modulus, method).text)
+            return int_of(self._operation.result_modulo(arguments, modulus, method).text.decode())
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the function's value modulo a prime, by a method independent of ``value``, or None if there is none.
