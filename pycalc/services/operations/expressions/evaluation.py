@@ -165,16 +165,13 @@ class Evaluator:
 
     def _chain(self, node: Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
-        first = None
-        if node.steps[0].operator == "%":
-            step = node.steps[0]
-            if takes_residue(self.size(node.first), self.size(step.operand)):
-                first = self._residue(step.position, node.first, self.value(step.operand))
-        if first is not None and len(node.steps) == 1:
-            return first
-        rest = node.steps if first is None else node.steps[1:]
-        operands = [self.value(node.first) if first is None else first, *(self.value(step.operand) for step in rest)]
-        return self._arithmetic.value(Chain(node.position, node.first, rest), operands)
+        step = node.steps[0]
+        if step.operator == "%" and takes_residue(self.size(node.first), self.size(step.operand)):
+            first = self._residue(step.position, node.first, self.value(step.operand))
+            node = Chain(node.position, node.first, node.steps[1:])
+        else:
+            first = self.value(node.first)
+        return self._arithmetic.value(node, [first, *(self.value(step.operand) for step in node.steps)])
 
     def _modulo(self, node: Modulo) -> Value:
         modulus = self.value(node.modulus)
@@ -186,7 +183,7 @@ class Evaluator:
             if isinstance(node, Call) and node.name in self.functions:
                 # The operation verifies this residue itself, because one modulo a large prime may take far longer.
                 operands = [self.value(argument) for argument in node.arguments]
-                return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
+                return self.functions[node.name].residue(node.position, operands, int(modulus), verified=True)
             if not self._prime:
                 return Residues(self, modulus).of(node)
             modulus = int(modulus)
@@ -203,6 +200,5 @@ class Evaluator:
         try:
             return Residues(self, modulus).of_value(position, value)
         except NotInvertibleError:
-            raise undefined(
-                position, "The denominator shares a factor with the modulus: there is no residue."
-            ) from None
+            detail = "The denominator shares a factor with the modulus: there is no residue."
+            raise undefined(position, detail) from None
