@@ -43,12 +43,6 @@ class Function:
             estimate = self.operation.estimate(self._arguments(position, values), _PRECISION)
         return replace(estimate, digits=min(estimate.digits, _COUNTLESS), least=min(estimate.least, _COUNTLESS))
 
-    def longest_values(self, ranges: Sequence[tuple[Value, Value]]) -> Iterator[list[Value]]:
-        """Yield arguments from ``ranges`` of whole numbers that have the longest value, if the ends may not have it."""
-        ends = [(int(low), int(high)) for low, high in ranges]
-        for operands in self.operation.longest_results(ends):
-            yield list(map(mpz, operands))
-
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 

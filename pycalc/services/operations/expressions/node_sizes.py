@@ -220,10 +220,10 @@ class NodeSizes:
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return inf, 0.0, 0.0
         found = []
-        longest = function.longest_values([_range(size) for size in sizes])
+        longest = function.operation.longest_results([(int(low), int(high)) for low, high in map(_range, sizes)])
         for values in (*product(*map(_samples, sizes)), *longest):
             with suppress(DomainError):
-                found.append(function.estimate(node.position, values))
+                found.append(function.estimate(node.position, list(map(mpz, values))))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
         least = 0.0
         (first, *others) = sizes

@@ -86,18 +86,13 @@ class Evaluate(Calculable[Expression]):
             raise InvalidInput.of(FieldProblem("/expression", "expression is missing: it is required."))
         root = parse(text, self._signatures)
         written = canonical(root)
-        # A recorded calculation is made again from this text, so the parser must accept it.
-        return Expression(written if self._is_readable(written) else text, root)
-
-    def _is_readable(self, written: str) -> bool:
-        """Return whether a canonical text is within the parser's limits of length and depth."""
-        if len(written) <= MOST_CHARACTERS and written.count("(") + written.count("^") <= MOST_DEPTH:
-            return True
-        try:
-            parse(written, self._signatures)
-        except InvalidInput:
-            return False
-        return True
+        # A recorded calculation is made again from this text, so it must be within the parser's limits.
+        if len(written) > MOST_CHARACTERS or written.count("(") + written.count("^") > MOST_DEPTH:
+            try:
+                parse(written, self._signatures)
+            except InvalidInput:
+                written = text
+        return Expression(written, root)
 
     def input(self, args: Expression) -> dict[str, int | str]:
         return {"expression": args.text}

@@ -216,10 +216,8 @@ class _Parser:
         """
         following = self._token
         comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
-        if following.kind == "decimal" or comma:
-            error = separated_thousands(self._text, number.position)
-            if error is not None:
-                raise error
+        if (following.kind == "decimal" or comma) and (error := separated_thousands(self._text, number.position)):
+            raise error
 
     def _named(self, name: Token) -> Node:
         if name.text not in self._functions and name.text not in _LOOPS:

@@ -87,9 +87,8 @@ def factorial_digits(n: int) -> int:
     if n < _SMALL:
         return len(gmp.fac(n).digits())
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
-    return digits_by_logarithm(
-        approximate, lambda arithmetic: factorial_logarithm(arithmetic, n), 2 * n.bit_length() + 60
-    )
+    bits = 2 * n.bit_length() + 60
+    return digits_by_logarithm(approximate, lambda arithmetic: factorial_logarithm(arithmetic, n), bits)
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:

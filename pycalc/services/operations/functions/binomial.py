@@ -153,9 +153,8 @@ def _digits(n: int, k: int) -> int:
         return k
     if k > _SHORT and n.bit_length() <= _LONG_BITS:
         approximate = _logarithm(n, k) if n < _LARGEST_LGAMMA else 1e9
-        return digits_by_logarithm(
-            approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 60
-        )
+        bits = 2 * n.bit_length() + 60
+        return digits_by_logarithm(approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), bits)
     approximate = _logarithm(n, k)
     if approximate > _MOST_COUNTED or _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate + _MARGIN) + 1

@@ -35,7 +35,12 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         (n,) = args
-        digits = _digits(n)
+        if n < _SMALL:
+            digits = len(_catalan(n).digits())
+        else:
+            approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
+            bits = 2 * n.bit_length() + 60
+            digits = digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), bits)
         verification = binomial_residue_seconds(2 * n, n) if digits > self.verified_above else 0.0
         return Estimate(digits, seconds(_SECONDS, digits) + verification, True, least=digits - 1)
 
@@ -93,13 +98,6 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 def _catalan(n: int) -> Any:
     return gmp.divexact(gmp.bincoef(2 * n, n), n + 1)
-
-
-def _digits(n: int) -> int:
-    if n < _SMALL:
-        return len(_catalan(n).digits())
-    approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
-    return digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 60)
 
 
 def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
