@@ -8,8 +8,7 @@ from pycalc.errors import ResultTooLarge
 from pycalc.services.calculations.planning import Request
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Estimate, Summarisable
-from pycalc.services.operations.expressions.expression import Expression
-from pycalc.services.operations.expressions.operation import Evaluate
+from pycalc.services.operations.expressions.operation import Evaluate, Expression
 
 _EVALUATE = Evaluate(OPERATIONS)
 

@@ -7,8 +7,7 @@ from itertools import product
 import pytest
 from gmpy2 import mpq, mpz
 
-from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.expressions.expression import Expressions
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.sizer import Sizer
 from pycalc.services.operations.expressions.sizes import Size, size_of
@@ -40,7 +39,7 @@ def test_a_sum_is_within_its_bounds(a: mpq, b: mpq) -> None:
 
 def loop_size(text: str) -> Size:
     """Return the estimated bounds of an expression."""
-    return Sizer(FUNCTIONS, 0, {}, strict=True).size(Expressions(FUNCTIONS).read(text).root)
+    return Sizer(FUNCTIONS, 0, {}, strict=True).size(CALCULATIONS["evaluate"].parse({"expression": text}).root)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Context, Decimal
 from fractions import Fraction
 from math import isqrt
@@ -22,17 +22,12 @@ from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import evaluation
 from pycalc.services.operations.expressions.columns import takes_columns
 from pycalc.services.operations.expressions.enclosures import rounded
-from pycalc.services.operations.expressions.expression import Expressions
-from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.expressions.polynomials import polynomial_degree
-from pycalc.services.operations.expressions.values import Value
-from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.fibonacci import Fibonacci
+from pycalc.services.operations.integer_operation import Integers
 
 EVALUATE = CALCULATIONS["evaluate"]
-EXPRESSIONS = Expressions({name: Function(operation) for name, operation in OPERATIONS.items()})
-
-
 MANY_PARTS = " + ".join(f"(j % {n})" for n in range(2, 30))
 
 
@@ -142,6 +137,11 @@ def test_exact_values(text: str, expected: str | None) -> None:
 def test_residues_are_carried_down(text: str, expected: int) -> None:
     """Residues of expressions, most of which are too large to write out, equal independently computed ones."""
     assert value(text) == str(expected)
+
+
+def test_the_residue_of_a_call_may_have_over_4300_digits() -> None:
+    """A residue of a call that has more digits than Python's ``int`` reads, 4,300, is computed."""
+    assert value("fibonacci(10^5) mod 10^5000") == (gmpy2.fib(10**5) % 10**5000).digits()
 
 
 @pytest.mark.parametrize(
@@ -609,44 +609,46 @@ def test_floors_of_long_irrational_values_are_right() -> None:
 )
 def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
     """The verification of an expression's result rejects a wrong text and accepts the right one."""
-    expression = EXPRESSIONS.read(text)
-    right = EXPRESSIONS.compute(expression, 0)
-    assert EXPRESSIONS.verify(expression, 0, right, random_prime())
-    assert not EXPRESSIONS.verify(expression, 0, Verified(wrong.encode(), True), random_prime())
+    args = EVALUATE.parse({"expression": text})
+    right = EVALUATE.result(args, 0, exact=True)
+    assert EVALUATE.verified(args, 0, right.text, exact=True) == right
+    with pytest.raises(VerificationFailed):
+        EVALUATE.verified(args, 0, wrong.encode(), exact=True)
 
 
 def test_a_wrong_rounding_is_found() -> None:
     """The verification of a rounded value rejects another last digit."""
-    expression = EXPRESSIONS.read("2^0.5")
-    assert EXPRESSIONS.verify(expression, 5, Verified(b"1.4142", False), random_prime())
-    assert not EXPRESSIONS.verify(expression, 5, Verified(b"1.4143", False), random_prime())
-
-
-class _Wrong(Function):
-    """A function whose values are too large by one."""
-
-    def value(self, position: int, values: Sequence[Value]) -> Value:
-        return super().value(position, values) + 1
-
-
-def test_a_wrong_value_of_an_operation_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If an operation computes a wrong value, verification by another method raises VerificationFailed."""
-    evaluate = Evaluate(OPERATIONS)
-    wrong = Expressions({name: _Wrong(operation) for name, operation in OPERATIONS.items()})
-    monkeypatch.setattr(evaluate, "_expressions", wrong)
+    args = EVALUATE.parse({"expression": "2^0.5"})
+    assert EVALUATE.verified(args, 5, b"1.4142", exact=False) == Verified(b"1.4142", False)
     with pytest.raises(VerificationFailed):
-        evaluate.result(evaluate.parse({"expression": "fibonacci(1000) * 3"}), 0, exact=True)
+        EVALUATE.verified(args, 5, b"1.4143", exact=False)
+
+
+class _Wrong(Fibonacci):
+    """An operation whose values are too large by one."""
+
+    def compute(self, args: Integers, precision: int) -> bytes:
+        return b"%d" % (int(super().compute(args, precision)) + 1)
+
+
+WRONG = Evaluate({**OPERATIONS, "fibonacci": _Wrong()})
+
+
+def test_a_wrong_value_of_an_operation_never_leaves() -> None:
+    """If an operation computes a wrong value, verification by another method raises VerificationFailed."""
+    with pytest.raises(VerificationFailed):
+        WRONG.result(WRONG.parse({"expression": "fibonacci(1000) * 3"}), 0, exact=True)
 
 
 @pytest.mark.parametrize("text", ["isprime(fibonacci(7) + 4)", "factorize(fibonacci(7) + 4)"])
 def test_a_wrong_argument_of_a_function_without_a_number_is_found(text: str) -> None:
     """If the result is not a number, the verification checks the function's argument, and rejects a wrong one."""
-    answer = EXPRESSIONS.compute(EXPRESSIONS.read(text.replace("4", "5")), 0)
-    right = {name: Function(operation) for name, operation in OPERATIONS.items() if not operation.numeric}
-    wrong = Expressions({**right, "fibonacci": _Wrong(OPERATIONS["fibonacci"])})
-    expression = wrong.read(text)
-    assert wrong.compute(expression, 0) == answer
-    assert not wrong.verify(expression, 0, answer, random_prime())
+    answer = result(text.replace("4", "5"))
+    args = WRONG.parse({"expression": text})
+    with pytest.raises(VerificationFailed):
+        WRONG.verified(args, 0, answer.text, exact=True)
+    with pytest.raises(VerificationFailed):
+        WRONG.result(args, 0, exact=True)
 
 
 def test_a_missing_expression_is_refused() -> None:

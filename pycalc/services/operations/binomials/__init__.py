@@ -1,1 +1,1 @@
-"""Residues, logarithms and costs of binomial coefficients, mostly found without computing the coefficients."""
+"""Residues of binomial coefficients, and their costs, mostly found without computing the coefficients."""

@@ -14,7 +14,7 @@ from pycalc.services.operations.binomials.prime_powers import (
     modulo_prime_power_seconds,
     modulo_prime_seconds,
 )
-from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_memory, plan_seconds, small_divisors
+from pycalc.services.operations.factorial.modulo import FactorialPlan, small_divisors
 from pycalc.services.operations.factorial.residue import factorial_by_steps
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -123,7 +123,7 @@ def _product_seconds(k: int, modulus: int) -> float:
 
 
 def _steps_seconds(n: int, k: int, modulus: int) -> float:
-    return sum(plan_seconds(FactorialPlan(1, modulus), each) for each in (n, k, n - k))
+    return sum(FactorialPlan(1, modulus).cost(each).seconds for each in (n, k, n - k))
 
 
 def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
@@ -134,7 +134,7 @@ def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
     for prime, exponent in powers:
         if exponent == 1:
             seconds += modulo_prime_seconds(n, prime)
-            memory = max(memory, plan_memory(FactorialPlan(1, prime), prime - 1))
+            memory = max(memory, FactorialPlan(1, prime).cost(prime - 1).memory)
         else:
             seconds += modulo_prime_power_seconds(n, prime, exponent)
     if plan.rough > 1:
@@ -142,5 +142,5 @@ def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
         steps = _steps_seconds(n, k, plan.rough) if plan.steps else inf
         seconds += min(product, steps)
         if steps < product:
-            memory = max(memory, plan_memory(FactorialPlan(1, plan.rough), n))
+            memory = max(memory, FactorialPlan(1, plan.rough).cost(n).memory)
     return ResiduePlan(seconds, memory, plan)

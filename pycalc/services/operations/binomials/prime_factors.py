@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isqrt
 
+from pycalc.services.operations.factorial.residue import factorial_residue_seconds
 from pycalc.services.operations.numbers.primes import factorial_exponent, marked_product, prime_sieve, primes_up_to
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
@@ -18,9 +19,9 @@ def is_sieved(n: int, k: int) -> bool:
     return n <= min(LARGEST_SIEVED, _LARGEST_RATIO * k)
 
 
-def sieved_residue_seconds(n: int) -> float:
-    """Estimate the seconds for ``sieved_residue`` on one core."""
-    return seconds(_SECONDS, n)
+def binomial_residue_seconds(n: int, k: int) -> float:
+    """Estimate the seconds for n over ``k`` modulo a prime of 61 bits, by a sieve or by factorials, on one core."""
+    return seconds(_SECONDS, n) if is_sieved(n, k) else factorial_residue_seconds(n)
 
 
 def sieved_residue(n: int, k: int, modulus: int) -> int:

@@ -19,7 +19,7 @@ from pycalc.services.operations.expressions.values import (
     is_whole,
     lowest,
 )
-from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.gmp import exact_root, gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral
 
 # The functions of an expression that are not operations of the registry.
@@ -69,9 +69,8 @@ class Arithmetic:
         return self._nodes[type(node)](node, operands)
 
     def add(self, position: int, left: Value, right: Value) -> Value:
-        return (
-            lowest(left + right) if is_exact(left) and is_exact(right) else self._enclosed("+", position, left, right)
-        )
+        exact = is_exact(left) and is_exact(right)
+        return lowest(left + right) if exact else self._enclosed("+", position, left, right)
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
         """Return a product. Raises ResultTooLarge if it may be too large, or is rounded and too close to 0."""
@@ -115,16 +114,15 @@ class Arithmetic:
                 return self.multiply(position, left, right)
         if is_exact(right) and not right:
             raise undefined(position, "This is a division by zero: only a divisor other than 0 has a quotient.")
-        if sign != "/" and is_whole(left) and is_whole(right):
+        if sign == "/":
+            exact = is_exact(left) and is_exact(right)
+            return fraction(left, right) if exact else self._enclosed("/", position, left, right)
+        if is_whole(left) and is_whole(right):
             return left // right if sign == "//" else left % right
-        if sign != "/":
-            quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
-            return (
-                quotient if sign == "//" else self._step(position, "-", left, self.multiply(position, quotient, right))
-            )
-        if not (is_exact(left) and is_exact(right)):
-            return self._enclosed("/", position, left, right)
-        return fraction(left, right)
+        quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
+        if sign == "//":
+            return quotient
+        return self._step(position, "-", left, self.multiply(position, quotient, right))
 
     def _power(self, position: int, base: Value, exponent: Value) -> Value:
         if is_exact(base) and is_exact(exponent):
@@ -214,16 +212,8 @@ def _whole_power(position: int, base: Value, exponent: Value) -> Value:
 
 def _root(base: Value, degree: Value) -> Value | None:
     """Return the exact real root of a base, or None if it is irrational. A negative base needs an odd degree."""
-    roots = []
-    for part in (abs(base.numerator), base.denominator):
-        if part <= 1:
-            roots.append(part)
-            continue
-        if degree >= part.bit_length():
-            return None
-        root, exact = gmp.iroot(part, int(degree))
-        if not exact:
-            return None
-        roots.append(root)
-    root = fraction(*roots)
+    above, below = exact_root(abs(base.numerator), degree), exact_root(base.denominator, degree)
+    if above is None or below is None:
+        return None
+    root = fraction(above, below)
     return -root if base < 0 else root

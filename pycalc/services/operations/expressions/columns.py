@@ -7,12 +7,12 @@ A column is the list of a node's values for a block of values of the loop's vari
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from pycalc.services.operations.expressions.arithmetic import Arithmetic
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
@@ -166,9 +166,8 @@ class ResidueColumns:
 
     values: ValueColumns
     modulus: Value
-    functions: Container[str]
     alone: Callable[[Node], Value]  # returns the residue of a node that does not depend on the variable
-    call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of one of ``functions``
+    call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of an operation
 
     def of(self, node: Node) -> Column:
         """Return the column of a node's residues."""
@@ -181,7 +180,7 @@ class ResidueColumns:
                 return self._chain(node)
             case Exponentiation(_, base, exponent):
                 return list(map(pow, self.of(base), self.values.of(exponent), repeat(self.modulus)))
-            case Call(_, name, arguments) if name in self.functions:
+            case Call(_, name, arguments) if name not in BUILT_IN:
                 columns = map(self.values.of, arguments)
                 return [self.call(node, values) for values in zip(*columns, strict=True)]
         return [residue_of(value, self.modulus) for value in self.values.of(node)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
@@ -98,43 +98,39 @@ class Evaluator:
             raise undefined(node.position, f"This {node.name} has too many terms: at most {MOST_TERMS:,} are computed.")
         if last < first:
             return
+        indices = range(int(first), int(last) + 1)
+        with self._scope(node, range_of(first, last)):
+            if len(indices) < LEAST_TERMS:
+                yield from self._single(node, indices, evaluate)
+                return
+            varying = varying_nodes(node)
+            degree = polynomial_degree(node, varying, self.size, len(indices))
+            if degree is not None:
+                points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
+                yield polynomial_sum(list(self._single(node, points, evaluate)), len(indices))
+                return
+            in_columns = takes_columns(node, varying, self.size)
+            for start in range(0, len(indices), BLOCK):
+                block = indices[start : start + BLOCK]
+                if in_columns and evaluate_block:
+                    columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
+                    with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
+                        yield joined(node, evaluate_block(columns))
+                        continue
+                yield from self._single(node, block, evaluate)
+
+    @contextmanager
+    def _scope(self, node: Loop, bounds: Size) -> Iterator[None]:
+        """Give a loop's variable these bounds. Afterwards, restore the variable of an outer loop with the same name."""
         outer, outer_range = self._variables.get(node.variable), self._ranges.get(node.variable)
-        self._ranges[node.variable] = range_of(first, last)
+        self._ranges[node.variable] = bounds
         self._sizer.forget(node.body)
         try:
-            yield from self._parts(node, range(int(first), int(last) + 1), evaluate, evaluate_block, backward)
+            yield
         finally:
             if outer is not None and outer_range is not None:
                 self._variables[node.variable], self._ranges[node.variable] = outer, outer_range
             self._sizer.forget(node.body)
-
-    def _parts(
-        self,
-        node: Loop,
-        indices: range,
-        evaluate: Callable[[Node], Value],
-        evaluate_block: Callable[[ValueColumns], Column] | None,
-        backward: bool,
-    ) -> Iterator[Value]:
-        if len(indices) < LEAST_TERMS:
-            yield from self._single(node, indices, evaluate)
-            return
-        varying = varying_nodes(node)
-        degree = polynomial_degree(node, varying, self.size, len(indices))
-        if degree is not None:
-            points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
-            yield polynomial_sum(list(self._single(node, points, evaluate)), len(indices))
-            return
-        in_columns = takes_columns(node, varying, self.size)
-        for start in range(0, len(indices), BLOCK):
-            block = indices[start : start + BLOCK]
-            if in_columns and evaluate_block:
-                columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
-                with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
-                    part = joined(node, evaluate_block(columns))
-                    yield part
-                    continue
-            yield from self._single(node, block, evaluate)
 
     def _single(self, node: Loop, indices: range, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
         for index in indices:
@@ -165,16 +161,13 @@ class Evaluator:
 
     def _chain(self, node: Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
-        first = None
-        if node.steps[0].operator == "%":
-            step = node.steps[0]
-            if takes_residue(self.size(node.first), self.size(step.operand)):
-                first = self._residue(step.position, node.first, self.value(step.operand))
-        if first is not None and len(node.steps) == 1:
-            return first
-        rest = node.steps if first is None else node.steps[1:]
-        operands = [self.value(node.first) if first is None else first, *(self.value(step.operand) for step in rest)]
-        return self._arithmetic.value(Chain(node.position, node.first, rest), operands)
+        step = node.steps[0]
+        if step.operator == "%" and takes_residue(self.size(node.first), self.size(step.operand)):
+            first = self._residue(step.position, node.first, self.value(step.operand))
+            node = Chain(node.position, node.first, node.steps[1:])
+        else:
+            first = self.value(node.first)
+        return self._arithmetic.value(node, [first, *(self.value(step.operand) for step in node.steps)])
 
     def _modulo(self, node: Modulo) -> Value:
         modulus = self.value(node.modulus)
@@ -186,7 +179,7 @@ class Evaluator:
             if isinstance(node, Call) and node.name in self.functions:
                 # The operation verifies this residue itself, because one modulo a large prime may take far longer.
                 operands = [self.value(argument) for argument in node.arguments]
-                return mpz(self.functions[node.name].verified_residue(node.position, operands, int(modulus)))
+                return self.functions[node.name].residue(node.position, operands, int(modulus), verified=True)
             if not self._prime:
                 return Residues(self, modulus).of(node)
             modulus = int(modulus)
@@ -203,6 +196,5 @@ class Evaluator:
         try:
             return Residues(self, modulus).of_value(position, value)
         except NotInvertibleError:
-            raise undefined(
-                position, "The denominator shares a factor with the modulus: there is no residue."
-            ) from None
+            detail = "The denominator shares a factor with the modulus: there is no residue."
+            raise undefined(position, detail) from None

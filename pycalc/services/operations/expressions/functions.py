@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Modular, Operation, ResiduePlan, Stepwise
+from pycalc.services.operations.base import Estimate, Modular, Operation, ResiduePlan, Stepwise
 from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
@@ -22,47 +23,35 @@ _SHORT_ARGUMENT = 10**9  # if no magnitude of an argument is larger, such a resi
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
-class CallEstimate(NamedTuple):
-    """The estimated size and cost of a function's value."""
-
-    digits: float  # at most
-    seconds: float  # to compute and verify the value on one core
-    least: float  # if not 0, the value is at least 10^``least``
-
-
 class Function:
-    """An operation as a function of exact values. The errors of a call report its ``position``."""
+    """An operation as a function of exact values.
+
+    The errors of a call report its ``position``. An argument that is irrational or not accepted raises DomainError.
+    """
 
     def __init__(self, operation: Operation[Any]) -> None:
-        self._operation = operation
+        self.operation = operation
         self.is_stepwise = isinstance(operation, Stepwise)
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
-    def estimate(self, position: int, values: Sequence[Value]) -> CallEstimate:
-        """Estimate the size and cost of the function's value.
+    def estimate(self, position: int, values: Sequence[Value]) -> Estimate:
+        """Estimate the size and cost of the value. Sizes above 10^300 digits are reported as 10^300.
 
-        Raises DomainError if an argument is irrational or not accepted, or if there is certainly no value.
+        Raises DomainError if there is certainly no value.
         """
         with _placed(position):
-            estimate = self._operation.estimate(self._arguments(position, values), _PRECISION)
-        digits, least = (float(min(size, _COUNTLESS)) for size in (estimate.digits, estimate.least))
-        return CallEstimate(digits, estimate.seconds, least)
-
-    def longest_values(self, ranges: Sequence[tuple[Value, Value]]) -> Iterator[list[Value]]:
-        """Yield arguments from ``ranges`` of whole numbers that have the longest value, if the ends may not have it."""
-        ends = [(int(low), int(high)) for low, high in ranges]
-        for operands in self._operation.longest_results(ends):
-            yield list(map(mpz, operands))
+            estimate = self.operation.estimate(self._arguments(position, values), _PRECISION)
+        return replace(estimate, digits=min(estimate.digits, _COUNTLESS), least=min(estimate.least, _COUNTLESS))
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        Raises VerificationFailed if the operation's check fails. Raises DomainError if an argument is irrational or not
-        accepted, or if there is no value. Raises ResultTooLarge if an argument is too large for GMP.
+        Raises VerificationFailed if the operation's check fails, and DomainError if there is no value. Raises
+        ResultTooLarge if an argument is too large for GMP.
         """
         with _placed(position):
             try:
-                text = self._operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+                text = self.operation.result(self._arguments(position, values), _PRECISION, exact=True).text
             except OverflowError:  # estimates only sample the arguments that they do not know
                 raise too_large(position) from None
         if not self.signature.numeric:
@@ -70,11 +59,8 @@ class Function:
         return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
 
     def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
-        """Return an iterator over the partial results and the result, or None if the operation has no partial results.
-
-        Raises DomainError if an argument is irrational or not accepted.
-        """
-        return self._operation.steps(self._arguments(position, values), _PRECISION)
+        """Return an iterator over the partial results and the result, or None if there are no partial results."""
+        return self.operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the function's value modulo ``modulus``, and the method if the operation has a choice.
@@ -82,13 +68,14 @@ class Function:
         An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large, and
         DomainError if there is no value or no plan.
         """
-        if isinstance(self._operation, Modular):
+        if isinstance(self.operation, Modular):
             with _placed(position):
-                return self._operation.plan_modulo(self._arguments(position, values), modulus)
-        digits, seconds, _ = self.estimate(position, values)
-        if digits * BITS_PER_DIGIT > MOST_BITS:
+                return self.operation.plan_modulo(self._arguments(position, values), modulus)
+        estimate = self.estimate(position, values)
+        bits = estimate.digits * BITS_PER_DIGIT
+        if bits > MOST_BITS:
             raise too_large(position)
-        return ResiduePlan(seconds, digits * BITS_PER_DIGIT / 8)
+        return ResiduePlan(estimate.seconds, bits / 8)
 
     def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
         """Return whether the value modulo a prime of 61 bits probably takes over a second to compute, as for (10^12)!.
@@ -99,52 +86,41 @@ class Function:
             return False
         return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
-    def residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the function's value modulo ``modulus``. An operation that is not Modular computes the whole value.
+    def residue(self, position: int, values: Sequence[Value], modulus: int, *, verified: bool = False) -> Value:
+        """Return the function's value modulo ``modulus``. With ``verified``, verify a residue of over 1,000 digits.
 
-        Raises DomainError if there is no value or no residue, and the errors of ``value`` if that is computed.
+        An operation that is not Modular computes the whole value and verifies that instead. Raises VerificationFailed
+        if a check fails. Raises DomainError if there is no value or no residue, and the errors of ``value`` if that is
+        computed.
         """
-        if isinstance(self._operation, Modular):
-            with _placed(position):
-                return self._operation.modulo(self._arguments(position, values), modulus)
-        return int(self.value(position, values) % modulus)
-
-    def verified_residue(self, position: int, values: Sequence[Value], modulus: int) -> int:
-        """Return the function's value modulo ``modulus``. A residue of over 1,000 digits is verified.
-
-        An operation that is not Modular verifies its value instead. Raises VerificationFailed if a check fails, and the
-        errors of ``residue``.
-        """
-        if not isinstance(self._operation, Modular):
-            return self.residue(position, values, modulus)
+        if not isinstance(self.operation, Modular):
+            return self.value(position, values) % modulus
         with _placed(position):
             arguments = self._arguments(position, values)
-            method = self._operation.plan_modulo(arguments, modulus).method
-            return int(self._operation.result_modulo(arguments, modulus, method).text)
+            if not verified:
+                return mpz(self.operation.modulo(arguments, modulus))
+            method = self.operation.plan_modulo(arguments, modulus).method
+            return mpz(self.operation.result_modulo(arguments, modulus, method).text)
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the function's value modulo a prime, by a method independent of ``value``, or None if there is none.
 
         Raises ZeroDivisionError in the negligible case that the method would divide by a multiple of ``prime``.
         """
-        return self._operation.residue(self._arguments(position, values), _PRECISION, prime)
+        return self.operation.residue(self._arguments(position, values), _PRECISION, prime)
 
     def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
         """Return whether ``text`` is the function's value, by the operation's independent check."""
-        return self._operation.verify(self._arguments(position, values), _PRECISION, text, prime)
-
-    def is_exact(self, text: bytes) -> bool:
-        """Return whether a value with this text counts as exact. Only an integer root with a remainder does not."""
-        return self._operation.is_exact(text)
+        return self.operation.verify(self._arguments(position, values), _PRECISION, text, prime)
 
     def _arguments(self, position: int, values: Sequence[Value]) -> Any:
-        name = self._operation.name
+        name = self.operation.name
         if not all(map(is_exact, values)):
             raise undefined(position, f"{name} takes exact numbers, and an argument is irrational.")
-        names = [parameter.name for parameter in self._operation.parameters]
+        names = [parameter.name for parameter in self.operation.parameters]
         literals = {each: text_of_value(value) for each, value in zip(names, values, strict=True)}
         try:
-            return self._operation.parse(literals)
+            return self.operation.parse(literals)
         except (InvalidInput, DomainError) as error:
             raise undefined(position, f"{name} is not defined here: {error.detail}") from None
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pycalc.errors import InvalidInput
 from pycalc.services.operations.expressions.problems import invalid
-from pycalc.services.operations.numbers.literals import BASED, DIGITS, RationalLiteral, parse_rational
+from pycalc.services.operations.numbers.literals import BASED, DIGITS
 
 _TOKEN = re.compile(
     rf"""
@@ -82,11 +82,3 @@ def separated_thousands(text: str, position: int) -> InvalidInput | None:
     plain = re.sub("[^0-9]", "", match[0])[:12]
     underscored = re.sub(r"(?<=[0-9])(?=(?:[0-9]{3})+$)", "_", plain)
     return invalid(position, f"A number has no thousands separators: write {plain} or {underscored}.")
-
-
-def number_of(token: Token) -> RationalLiteral:
-    """Return the value of a literal. Raises InvalidInput for an exponent beyond ±10^18."""
-    try:
-        return parse_rational({"literal": token.text}, "literal")
-    except InvalidInput:
-        raise invalid(token.position, "The exponent of a literal must be within ±10^18.") from None

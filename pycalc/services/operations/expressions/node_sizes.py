@@ -11,7 +11,7 @@ from typing import Any
 from pycalc.errors import DomainError
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, IRRATIONAL, Arithmetic
-from pycalc.services.operations.expressions.functions import CallEstimate, Function
+from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node, Step
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
@@ -204,31 +204,32 @@ class NodeSizes:
         self.seconds += seconds + costs.text(digits)
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
-    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> CallEstimate:
-        """Estimate a call: the most digits and the mean seconds of calls with samples of the unknown arguments.
+    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
+        """Estimate a call: the most digits, the mean seconds and ``least``, from samples of the unknown arguments.
 
         If an argument may be too long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):
-            return function.estimate(node.position, [size.value for size in sizes])
+            estimate = function.estimate(node.position, [size.value for size in sizes])
+            return estimate.digits, estimate.seconds, estimate.least
         self.certain = False
         if any(size.low is None and size.bits > LARGEST_ARGUMENT for size in sizes):
             if self._strict:
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
-            return CallEstimate(inf, 0.0, 0.0)
+            return inf, 0.0, 0.0
         found = []
-        longest = function.longest_values([_range(size) for size in sizes])
+        longest = function.operation.longest_results([(int(low), int(high)) for low, high in map(_range, sizes)])
         for values in (*product(*map(_samples, sizes)), *longest):
             with suppress(DomainError):
-                found.append(function.estimate(node.position, values))
+                found.append(function.estimate(node.position, list(map(mpz, values))))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
         least = 0.0
         (first, *others) = sizes
         if not (others or first.places or first.rounded) and first.least > 0:  # the bound holds for larger arguments
             least = function.estimate(node.position, [mpz(1) << int(first.least)]).least
-        return CallEstimate(max((each.digits for each in found), default=1), seconds, least)
+        return max((each.digits for each in found), default=1), seconds, least
 
 
 def _samples(size: Size) -> list[Value]:

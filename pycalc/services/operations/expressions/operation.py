@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
+from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
-from pycalc.services.operations.expressions.expression import Expression, Expressions
+from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.expressions.canonical import canonical
+from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.numbers.literals import key_of
+from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
+from pycalc.services.operations.expressions.nodes import (
+    Call,
+    Comparison,
+    Constant,
+    Exponentiation,
+    Loop,
+    Node,
+    children,
+)
+from pycalc.services.operations.expressions.parser import MOST_CHARACTERS, MOST_DEPTH, parse
+from pycalc.services.operations.expressions.problems import undefined
+from pycalc.services.operations.expressions.residues import Residues
+from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
+from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed
+from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole, text_of_value
+from pycalc.services.operations.numbers.literals import key_of, lowest
 from pycalc.services.operations.numbers.modular import random_prime
+from pycalc.services.operations.numbers.texts import digits_residue
 
 _SHORT_DIGITS = 18
 _PRIMES = 3  # the most primes that a verification draws: another one is drawn if a prime divides a denominator
+_GUARD_BITS = 64
+_MOST_DOUBLINGS = 4  # how often the working precision is doubled if no operand is long
+_MOST_NEEDED = 1_000_000  # the most bits by which the precision is raised for long operands of irrational parts
+_QUICK_SECONDS = 0.01  # the most seconds that an estimate spends on computing values
+_MOST_OPERAND_BITS = 1_000  # the most bits of an operand in the call that ``call`` returns: about 300 digits
+_LEADING_ZEROS = 6  # the most zeros that are written before the digits of a rounded value below 1
+# An uncertain estimate is raised to this, so that the expression is not computed on the event loop.
+_LEAST_UNCERTAIN_SECONDS = 0.0005
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression. Expressions are equal if their texts are equal."""
+
+    text: str  # the canonical text or, if that exceeds the parser's limits, the text that was parsed
+    root: Node = field(compare=False, repr=False)
 
 
 class Evaluate(Calculable[Expression]):
@@ -31,9 +69,10 @@ class Evaluate(Calculable[Expression]):
     default_precision = 0
 
     def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
-        functions = {name: Function(operation) for name, operation in operations.items()}
-        self._expressions = Expressions(functions)
-        calls = "|".join(functions)
+        self._functions = {name: Function(operation) for name, operation in operations.items()}
+        signatures = {name: function.signature for name, function in self._functions.items()}
+        self._signatures = {**BUILT_IN, **signatures}
+        calls = "|".join(operations)
         # A call of a function with short literals, for which the size is found at once.
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
         self._quick_call = re.compile(rf"\b(?:{calls})\({argument}(?:,{argument})*\)|\b[0-9]{{1,9}}!")
@@ -45,7 +84,15 @@ class Evaluate(Calculable[Expression]):
         text = raw.get("expression")
         if text is None:
             raise InvalidInput.of(FieldProblem("/expression", "expression is missing: it is required."))
-        return self._expressions.read(text)
+        root = parse(text, self._signatures)
+        written = canonical(root)
+        # A recorded calculation is made again from this text, so it must be within the parser's limits.
+        if len(written) > MOST_CHARACTERS or written.count("(") + written.count("^") > MOST_DEPTH:
+            try:
+                parse(written, self._signatures)
+            except InvalidInput:
+                written = text
+        return Expression(written, root)
 
     def input(self, args: Expression) -> dict[str, int | str]:
         return {"expression": args.text}
@@ -54,7 +101,58 @@ class Evaluate(Calculable[Expression]):
         return key_of(self.name, args.text, *([f"precision={precision}"] if precision else []))
 
     def estimate(self, args: Expression, precision: int) -> Estimate:
-        return self._expressions.estimate(args, precision)
+        root = self._with_values(args.root, precision)
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        size = sizer.size(root)
+        if size.value is not None:
+            digits = sum(character.isdigit() for character in text_of_value(size.value))
+        elif size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
+            digits = precision + _LEADING_ZEROS
+        else:
+            # A denominator of factors 2 and 5 is written as decimal places, at most one for each of its bits.
+            least = precision + _LEADING_ZEROS if size.rounded else 1
+            digits = max(least, int(size.digits + size.places))
+        if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
+            again = Sizer(self._functions, 2 * precision, {}, strict=True)
+            again.size(root)
+            seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
+        else:
+            for part in children(root) if self._is_no_number(root) else (root,):
+                sizer.residue(part, PRIME_SIZE)
+            written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
+            seconds = sizer.seconds + costs.WHOLE + costs.text(written)
+        if size.rounded or not sizer.certain:
+            seconds = max(seconds, _LEAST_UNCERTAIN_SECONDS)
+        return Estimate(digits, seconds, not size.rounded, sizer.memory)
+
+    def _with_values(self, root: Node, precision: int) -> Node:
+        """Return the root of a tree, with computed arguments if it is a call whose value is not a number.
+
+        The cost of such a call, for example a proof of primality, depends on the arguments themselves, not only on
+        their sizes. If computing them is slow, or if one is too long or not a whole number, they stay as they are.
+        """
+        if not isinstance(root, Call) or self._signatures[root.name].numeric:
+            return root
+        values = self._quick_values(root.arguments, precision, LARGEST_ARGUMENT)
+        if values is None or not all(map(is_whole, values)):
+            return root
+        literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
+        return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
+
+    def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
+        """Return the exact values of nodes, or None if this may be slow or if a value may have over ``most_bits`` bits.
+
+        Raises the errors of ``estimate`` and of ``result``.
+        """
+        sizer = Sizer(self._functions, precision, {}, strict=True)
+        sizes = [sizer.size(node) for node in nodes]
+        if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+            return None
+        if max((size.bits + size.places for size in sizes), default=0) > most_bits:
+            return None
+        evaluator = Evaluator(Arithmetic(self._functions))
+        known = zip(nodes, sizes, strict=True)
+        return [evaluator.value(node) if size.value is None else size.value for node, size in known]
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
         """Return the operation and operands of an expression that is one call with short operands, else None.
@@ -62,7 +160,17 @@ class Evaluate(Calculable[Expression]):
         A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
         too large to compute.
         """
-        return self._expressions.call(args)
+        match args.root:
+            case Exponentiation(_, base, exponent):
+                name, arguments = "pow", (base, exponent)
+            case Call(_, name, arguments) if name in self._functions:
+                pass
+            case _:
+                return None
+        values = self._quick_values(arguments, 0, _MOST_OPERAND_BITS)
+        if values is None:
+            return None
+        return name, tuple(text_of_value(value) for value in values)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether operations are called only with short literals. Other calls may be slow to estimate.
@@ -79,17 +187,108 @@ class Evaluate(Calculable[Expression]):
         return self._call.search(rest) is None
 
     def steps(self, args: Expression, precision: int) -> Iterator[bytes] | None:
-        return self._expressions.steps(args, precision)
+        root = args.root
+        if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
+            return None
+        return self._steps_of(root, precision)
+
+    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
+        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, root.arguments)))
+        yield from self._functions[root.name].steps(root.position, values) or ()
 
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
-        computed = self._expressions.compute(args, precision)
+        computed = self._settled(precision, lambda arithmetic: self._computed(args.root, arithmetic))
         return self.verified(args, precision, computed.text, exact=computed.exact)
 
     def verified(self, args: Expression, precision: int, text: bytes, *, exact: bool) -> Verified:
-        computed = Verified(text, exact)
+        root, computed = args.root, Verified(text, exact)
         for _ in range(_PRIMES):
             with suppress(ZeroDivisionError):  # the prime divides a denominator: draw another one
-                if self._expressions.verify(args, precision, computed, random_prime()):
-                    return computed._replace(exact=self._expressions.is_exact(args, computed))
-                break
+                if not self._is_right(root, precision, computed, random_prime()):
+                    break
+                if isinstance(root, Call) and root.name in self._functions:
+                    exact = exact and self._functions[root.name].operation.is_exact(text)
+                return Verified(text, exact)
         raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
+
+    def _is_right(self, root: Node, precision: int, computed: Verified, prime: int) -> bool:
+        """Return whether a text is the value of a tree.
+
+        An exact value is compared with the tree's value modulo ``prime``, for which functions use another method. A
+        rounded value, or an exact one with irrational parts, is computed again from narrower enclosures. Raises
+        ZeroDivisionError in the negligible case that the prime divides a denominator, and the errors of ``result``.
+        """
+        try:
+            if computed.exact:
+                return self._settled(precision, lambda arithmetic: self._agrees(root, arithmetic, computed, prime))
+        except DisagreementError:
+            return False
+        except DomainError:
+            if not precision:
+                raise
+            # The irrational parts of an exact value, such as 0 * 2^0.5, have no residues.
+        return computed == self._settled(precision, lambda arithmetic: self._computed(root, arithmetic), narrower=True)
+
+    def _computed(self, root: Node, arithmetic: Arithmetic) -> Verified:
+        value = Evaluator(arithmetic).value(root)
+        if isinstance(value, bool | bytes):
+            return Verified(value if isinstance(value, bytes) else _boolean(value), True)
+        if is_exact(value):
+            return Verified(text_of_value(value).encode(), True)
+        from pycalc.services.operations.expressions.enclosures import rounded
+
+        number = rounded(root.position, value, arithmetic.precision, arithmetic.bits)
+        return Verified(number.text().encode(), False)
+
+    def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
+        """Return whether an exact text agrees with the tree modulo ``prime``.
+
+        If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
+        Before that, each exact operand is compared with its residue, which is found independently. Raises
+        DisagreementError if they differ.
+        """
+        evaluation = Evaluator(arithmetic, prime)
+        residues = Residues(evaluation, prime, verifying=True)
+        if not self._is_no_number(root):
+            return digits_residue(computed.text, prime) == int(residues.of(root))
+        operands = children(root)
+        values = [evaluation.value(operand) for operand in operands]
+        for operand, value in zip(operands, values, strict=True):
+            if is_exact(value) and residues.of(operand) != residues.of_value(operand.position, value):
+                raise DisagreementError
+        if isinstance(root, Call):
+            return self._functions[root.name].verifies(root.position, values, computed.text, prime)
+        return computed.text == _boolean(arithmetic.value(root, values))
+
+    def _is_no_number(self, root: Node) -> bool:
+        return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
+
+    def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
+        """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
+
+        Each try has twice the precision of the one before, or the precision that long operands need if that is more.
+        Raises DomainError, with the position, if 16 times the first precision and twice the needed one are too low.
+        ``narrower`` begins with over twice as many bits.
+        """
+        least = precision * 10 // 3 + _GUARD_BITS if precision else 0
+        if narrower:
+            least = 2 * least + _GUARD_BITS
+        bits = least
+        while True:
+            arithmetic = Arithmetic(self._functions, precision, bits)
+            try:
+                return attempt(arithmetic)
+            except UndecidedError as error:
+                needed = least + min(arithmetic.needed, _MOST_NEEDED)
+                if bits >= max(least << _MOST_DOUBLINGS, 2 * needed):
+                    detail = (
+                        f"This part cannot be decided with {int(bits / BITS_PER_DIGIT):,} digits of its irrational "
+                        "parts: it is too close to a value where its rounding or its order changes. Write it so that "
+                        "irrational parts do not cancel."
+                    )
+                    raise undefined(error.position, detail) from None
+                bits = max(2 * bits, needed)
+
+
+def _boolean(value: Value) -> bytes:
+    return b"true" if value else b"false"

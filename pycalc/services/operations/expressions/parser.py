@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, cast
 
 from pycalc.errors import InvalidInput
-from pycalc.services.operations.expressions.lexer import Token, number_of, separated_thousands, tokens
+from pycalc.services.operations.expressions.lexer import Token, separated_thousands, tokens
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
@@ -27,6 +27,7 @@ from pycalc.services.operations.expressions.nodes import (
     children,
 )
 from pycalc.services.operations.expressions.problems import invalid
+from pycalc.services.operations.numbers.literals import parse_rational
 
 MOST_CHARACTERS = 10_000
 MOST_DEPTH = 100  # nested parentheses and exponents
@@ -192,7 +193,10 @@ class _Parser:
         token = self._take()
         if token.kind in ("based", "decimal"):
             self._refuse_thousands(token)
-            return Constant(token.position, number_of(token))
+            try:
+                return Constant(token.position, parse_rational({"literal": token.text}, "literal"))
+            except InvalidInput:
+                raise invalid(token.position, "The exponent of a literal must be within ±10^18.") from None
         if token.text == "(":
             outside, self._in_arguments = self._in_arguments, False
             node = self._expression()
@@ -212,10 +216,8 @@ class _Parser:
         """
         following = self._token
         comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
-        if following.kind == "decimal" or comma:
-            error = separated_thousands(self._text, number.position)
-            if error is not None:
-                raise error
+        if (following.kind == "decimal" or comma) and (error := separated_thousands(self._text, number.position)):
+            raise error
 
     def _named(self, name: Token) -> Node:
         if name.text not in self._functions and name.text not in _LOOPS:

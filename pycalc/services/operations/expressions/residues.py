@@ -138,9 +138,9 @@ class Residues:
     def _value_of_call(self, node: Call, values: Sequence[Value]) -> Value:
         function = self._evaluation.functions[node.name]
         if self._verified and function.is_long_modulo_prime(node.position, values):
-            return mpz(function.verified_residue(node.position, values, self._verified)) % self._modulus
+            return function.residue(node.position, values, self._verified, verified=True) % self._modulus
         if not self._verifying:
-            return mpz(function.residue(node.position, values, int(self._modulus)))
+            return function.residue(node.position, values, int(self._modulus))
         residue = function.independent_residue(node.position, values, int(self._modulus))
         if residue is None:
             return self.of_value(node.position, function.value(node.position, values))
@@ -148,9 +148,8 @@ class Residues:
 
     def _loop(self, node: Loop) -> Value:
         def column(values: ValueColumns) -> Column:
-            return ResidueColumns(values, self._modulus, functions, self.of, self._value_of_call).of(node.body)
+            return ResidueColumns(values, self._modulus, self.of, self._value_of_call).of(node.body)
 
-        functions = self._evaluation.functions
         result = mpz(node.name == "prod") % self._modulus
         is_short = self._modulus.bit_length() <= FOLDED_BITS
         terms = self._evaluation.terms(node, self.of, column if is_short else None, backward=self._verifying)

@@ -240,11 +240,9 @@ class Sizer(NodeSizes):
                 # Sums get a common denominator; of two products, each numerator is reduced by the other denominator.
                 joins, other = (1, above) if node.name == "prod" else (2, below)
                 self.seconds += joins * costs.join(below, terms) + 2 * costs.gcd(other / 2, below / 2)
-        if node.name == "prod":
-            return Size(None, None, bits, places, rounded=size.rounded)
-        low, high = (
-            (None, None) if size.low is None else (min(terms * size.low, mpz(0)), max(terms * size.high, mpz(0)))
-        )
+        low = high = None
+        if node.name == "sum" and size.low is not None:
+            low, high = min(terms * size.low, mpz(0)), max(terms * size.high, mpz(0))
         return Size(low, high, bits, places, rounded=size.rounded)
 
     def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
@@ -333,8 +331,7 @@ class Sizer(NodeSizes):
             values.append(count().value)
         if any(value is None for value in values):
             return False
-        denominators = [value.denominator for value in values]
-        return all(right % left == 0 for left, right in pairwise(denominators))
+        return all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
 
     def _modulo(self, node: Modulo) -> Size:
         modulus = self.size(node.modulus)
@@ -385,29 +382,30 @@ class Sizer(NodeSizes):
         """Count the cost of a call's residue and, unless the call stands ``alone``, of its residue modulo a prime."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
-        if all(value is not None for value in values):
-            # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
-            # If it is very long, a shorter one is planned, and the cost is taken to grow with the length.
-            bits = min(modulus.bits, MOST_BITS)
-            longer = max(1.0, bits / _MOST_PLANNED_BITS)
-            number = (1 << ceil(bits / longer)) - 1 if modulus.value is None else int(modulus.value)
-            plan = self._functions[node.name].residue_plan(node.position, values, max(1, number))
-            seconds = plan.seconds * longer
-            self.seconds += seconds
-            self.memory += plan.memory * longer
-            if alone or modulus is PRIME_SIZE:
-                return
-            if self._functions[node.name].is_long_modulo_prime(node.position, values):
-                # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.
-                self.seconds += 4 * seconds + costs.LONG_CALL
-                return
-            plan = self._functions[node.name].residue_plan(node.position, values, LARGEST_PRIME)
-            self.seconds += plan.seconds
-            self.memory += plan.memory
+        if not all(value is not None for value in values):
+            self.certain = False
+            for size in sizes:
+                self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
             return
-        self.certain = False
-        for size in sizes:
-            self.seconds += costs.residue_of_power(64 + size.bits, modulus.bits) * _CALL
+        # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
+        # If it is very long, a shorter one is planned, and the cost is taken to grow with the length.
+        bits = min(modulus.bits, MOST_BITS)
+        longer = max(1.0, bits / _MOST_PLANNED_BITS)
+        number = (1 << ceil(bits / longer)) - 1 if modulus.value is None else int(modulus.value)
+        function = self._functions[node.name]
+        plan = function.residue_plan(node.position, values, max(1, number))
+        seconds = plan.seconds * longer
+        self.seconds += seconds
+        self.memory += plan.memory * longer
+        if alone or modulus is PRIME_SIZE:
+            return
+        if function.is_long_modulo_prime(node.position, values):
+            # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.
+            self.seconds += 4 * seconds + costs.LONG_CALL
+            return
+        plan = function.residue_plan(node.position, values, LARGEST_PRIME)
+        self.seconds += plan.seconds
+        self.memory += plan.memory
 
 
 def _nodes_of(node: Node) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import log2, sqrt
 from typing import Any, NamedTuple
 
+from pycalc.services.operations.base import ResiduePlan
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -46,6 +47,20 @@ class FactorialPlan(NamedTuple):
             smooth, rough = smooth * (rough // rest), rest
         return _joined(smooth, rough, factorial_by_steps(n, rough)) if rough > n else 0
 
+    def cost(self, n: int) -> ResiduePlan:
+        """Return this method with its estimated cost for ``n``!."""
+        if self.whole:
+            product = thresholds.seconds(thresholds.FACTORIAL_PRODUCT_SECONDS, n)
+            return ResiduePlan(product, 2.0 * n * max(1.0, log2(n + 1)), self)
+        if self.rough <= n:
+            return ResiduePlan(1e-5, 0.0, self)
+        factors = n if self.mirror is None else self.mirror
+        steps = sqrt(factors) if factors < 10**300 else 1e150
+        width = self.rough.bit_length()
+        seconds = steps * thresholds.seconds(thresholds.FACTORIAL_RESIDUE_SECONDS, width)
+        memory = thresholds.FACTORIAL_RESIDUE_BYTES + thresholds.FACTORIAL_RESIDUE_BYTES_PER_BIT * width
+        return ResiduePlan(1e-4 + seconds * max(1.0, log2(steps + 1) / 10), steps * memory, self)
+
 
 def plan_factorial(n: int, modulus: int) -> FactorialPlan:
     """Return the method to compute ``n``! modulo ``modulus``, which must be at least 1."""
@@ -65,33 +80,6 @@ def plan_factorial(n: int, modulus: int) -> FactorialPlan:
     if 0 <= mirror < min(n, _LONGEST_MIRROR) and rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return FactorialPlan(smooth, rough, mirror)
     return FactorialPlan(smooth, rough, searched=limit)
-
-
-def plan_seconds(plan: FactorialPlan, n: int) -> float:
-    """Estimate the seconds that ``plan.residue`` takes on one core, within a factor of about two."""
-    if plan.whole:
-        return thresholds.seconds(thresholds.FACTORIAL_PRODUCT_SECONDS, n)
-    if plan.rough <= n:
-        return 1e-5
-    steps, width = _steps(plan, n)
-    cost = thresholds.seconds(thresholds.FACTORIAL_RESIDUE_SECONDS, width)
-    return 1e-4 + cost * steps * max(1.0, log2(steps + 1) / 10)
-
-
-def plan_memory(plan: FactorialPlan, n: int) -> float:
-    """Estimate the bytes that ``plan.residue`` takes, within a factor of about two."""
-    if plan.whole:
-        return 2.0 * n * max(1.0, log2(n + 1))
-    if plan.rough <= n:
-        return 0.0
-    steps, width = _steps(plan, n)
-    return steps * (thresholds.FACTORIAL_RESIDUE_BYTES + thresholds.FACTORIAL_RESIDUE_BYTES_PER_BIT * width)
-
-
-def _steps(plan: FactorialPlan, n: int) -> tuple[float, int]:
-    """Return the square root of the number of factors (at most 10^150), and the bits of the modulus."""
-    factors = n if plan.mirror is None else plan.mirror
-    return sqrt(factors) if factors < 10**300 else 1e150, plan.rough.bit_length()
 
 
 def small_divisors(modulus: Any, limit: int) -> list[int]:

@@ -6,7 +6,7 @@ from math import lgamma, log
 from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
-from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial, plan_memory, plan_seconds
+from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
 from pycalc.services.operations.factorial.residue import factorial_residue
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers import thresholds
@@ -60,8 +60,7 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
-        plan = plan_factorial(args[0], modulus)
-        return ResiduePlan(plan_seconds(plan, args[0]), plan_memory(plan, args[0]), plan)
+        return plan_factorial(args[0], modulus).cost(args[0])
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         plan: FactorialPlan = method or plan_factorial(args[0], modulus)
@@ -88,9 +87,8 @@ def factorial_digits(n: int) -> int:
     if n < _SMALL:
         return len(gmp.fac(n).digits())
     approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
-    return digits_by_logarithm(
-        approximate, lambda arithmetic: factorial_logarithm(arithmetic, n), 2 * n.bit_length() + 60
-    )
+    bits = 2 * n.bit_length() + 60
+    return digits_by_logarithm(approximate, lambda arithmetic: factorial_logarithm(arithmetic, n), bits)
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:

@@ -7,17 +7,14 @@ from math import floor, lgamma, log, log10
 from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
-from pycalc.services.operations.binomials.growth import (
-    binomial_logarithm,
-    binomial_residue_seconds,
-    binomial_summary_seconds,
-)
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue
+from pycalc.services.operations.binomials.prime_factors import binomial_residue_seconds, is_sieved, sieved_residue
+from pycalc.services.operations.factorial.operation import factorial_logarithm
 from pycalc.services.operations.factorial.residue import factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
+from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
 from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
@@ -27,6 +24,8 @@ _SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1.2e-5), (6e3, 8e-5), (1e4, 1.6e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
     (3e6, 0.37),
 )  # fmt: skip
+# Seconds of a summary, by the bits of n.
+_SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
 _SECONDS_PER_FACTOR = 3e-7  # of the verification, for each of the k factors
 _LARGEST_LGAMMA = 10**9  # from this n on, the error of ``lgamma`` may be too large
@@ -122,6 +121,17 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus) - residue) % modulus == 0
 
 
+def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interval:
+    """Return an enclosure of the base-10 logarithm of n over k, for 1,000 <= ``k`` <= n - 1,000."""
+    of_n, of_k, of_rest = (factorial_logarithm(arithmetic, number) for number in (n, k, n - k))
+    return of_n - of_k - of_rest
+
+
+def binomial_summary_seconds(n: int) -> float:
+    """Estimate the seconds for the first digits of n over k and its residue modulo 10^20, on one core."""
+    return seconds(_SUMMARY_SECONDS, n.bit_length())
+
+
 def _normal(args: Integers) -> tuple[int, int, int]:
     """Return s, m and j with n over k = s·(m over j) and 0 <= j <= m/2. If the coefficient is 0, s is 0."""
     n, k = args
@@ -143,9 +153,8 @@ def _digits(n: int, k: int) -> int:
         return k
     if k > _SHORT and n.bit_length() <= _LONG_BITS:
         approximate = _logarithm(n, k) if n < _LARGEST_LGAMMA else 1e9
-        return digits_by_logarithm(
-            approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), 2 * n.bit_length() + 60
-        )
+        bits = 2 * n.bit_length() + 60
+        return digits_by_logarithm(approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), bits)
     approximate = _logarithm(n, k)
     if approximate > _MOST_COUNTED or _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate + _MARGIN) + 1

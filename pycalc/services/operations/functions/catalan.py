@@ -6,14 +6,10 @@ from math import lgamma, log, log10
 from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
-from pycalc.services.operations.binomials.growth import (
-    binomial_logarithm,
-    binomial_residue_seconds,
-    binomial_summary_seconds,
-)
 from pycalc.services.operations.binomials.modulo import plan_binomial
-from pycalc.services.operations.binomials.prime_factors import is_sieved, sieved_residue
+from pycalc.services.operations.binomials.prime_factors import binomial_residue_seconds, is_sieved, sieved_residue
 from pycalc.services.operations.factorial.residue import factorial_residues
+from pycalc.services.operations.functions.binomial import binomial_logarithm, binomial_summary_seconds
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
@@ -22,7 +18,6 @@ from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SMALL = 1_001
-_COUNTLESS = 10**300
 _SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1e-5), (6e3, 7e-5), (1e4, 1.4e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
     (3e6, 0.37),
@@ -40,10 +35,14 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
         (n,) = args
-        digits = _digits(n)
+        if n < _SMALL:
+            digits = len(_catalan(n).digits())
+        else:
+            approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
+            bits = 2 * n.bit_length() + 60
+            digits = digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), bits)
         verification = binomial_residue_seconds(2 * n, n) if digits > self.verified_above else 0.0
-        time = seconds(_SECONDS, min(digits, _COUNTLESS)) + verification
-        return Estimate(digits, time, True, least=digits - 1)
+        return Estimate(digits, seconds(_SECONDS, digits) + verification, True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
@@ -99,13 +98,6 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 def _catalan(n: int) -> Any:
     return gmp.divexact(gmp.bincoef(2 * n, n), n + 1)
-
-
-def _digits(n: int) -> int:
-    if n < _SMALL:
-        return len(_catalan(n).digits())
-    approximate = (lgamma(2 * n + 1) - 2 * lgamma(n + 1)) / log(10) - log10(n + 1) if n < 10**9 else 1e9
-    return digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), 2 * n.bit_length() + 60)
 
 
 def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:

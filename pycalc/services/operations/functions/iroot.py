@@ -15,7 +15,6 @@ from pycalc.services.operations.numbers.thresholds import Costs, seconds
 _SECONDS: Costs = (
     (64, 7e-6), (1_000, 1e-5), (3_300, 1.8e-5), (10_000, 6e-5), (33_200, 3e-4), (332_000, 0.012), (3_320_000, 0.3),
 )  # fmt: skip
-_COUNTLESS = 10**300
 
 
 class IntegerRootOperation(IntegerOperation):
@@ -44,7 +43,7 @@ class IntegerRootOperation(IntegerOperation):
         # For n >= 0 the remainder is at most n. For a negative n it is below |root|^k, which is at most 2^(bits + k).
         remainder_bits = bits + k if n < -1 else bits
         digits = digits_of_bits(bits // k + 2) + digits_of_bits(remainder_bits)
-        return Estimate(digits, seconds(_SECONDS, min(remainder_bits, _COUNTLESS)), True)
+        return Estimate(digits, seconds(_SECONDS, remainder_bits), True)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         n, k = args

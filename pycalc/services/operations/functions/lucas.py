@@ -39,9 +39,8 @@ class Lucas(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             digits = len(gmp.lucas(n).digits())
         else:
             approximate = n * LOG_PHI if n < 10**9 else 1e9
-            digits = digits_by_logarithm(
-                approximate, lambda arithmetic: phi_logarithm(arithmetic, n), n.bit_length() + 60
-            )
+            bits = n.bit_length() + 60
+            digits = digits_by_logarithm(approximate, lambda arithmetic: phi_logarithm(arithmetic, n), bits)
         return Estimate(digits, thresholds.seconds(_SECONDS, digits), True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:

@@ -17,16 +17,3 @@ def exact_context() -> Context:
 def decimal_of(value: int) -> Decimal:
     """Return the exact Decimal of an integer (Python's or GMP's)."""
     return Decimal(mpz(value).digits())
-
-
-def power_of_decimal(seed: Decimal, base: Decimal, bits: str) -> Decimal:
-    """Return ``base``^(e·2^len(bits) + int(bits, 2)), where ``seed`` is ``base``^e, by repeated squaring.
-
-    If ``bits`` is empty, return ``seed``.
-    """
-    context = exact_context()
-    for bit in bits:
-        seed = context.multiply(seed, seed)
-        if bit == "1":
-            seed = context.multiply(seed, base)
-    return seed

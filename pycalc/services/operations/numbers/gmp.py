@@ -15,6 +15,16 @@ def int_of(text: str) -> int:
     return int(mpz(text)) if len(text) > 300 else int(text)
 
 
+def exact_root(value: int, degree: int) -> int | None:
+    """Return the exact root of this degree of a natural number, or None if it is irrational."""
+    if value <= 1:
+        return value
+    if degree >= value.bit_length():  # GMP refuses huge degrees
+        return None
+    root, exact = gmp.iroot(mpz(value), int(degree))
+    return int(root) if exact else None
+
+
 def text_of(value: int) -> str:
     """Return the decimal text of an integer of any length."""
     return str(mpz(value).digits()) if value.bit_length() > 1000 else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -30,57 +31,55 @@ class IntervalArithmetic:
         return Interval(self, self.down.const_pi(), self.up.const_pi())
 
 
+@dataclass(slots=True, eq=False)
 class Interval:
     """An interval that encloses a real number. Its bounds are MPFR numbers.
 
     Operators and functions round outward. The right operand may be an integer.
     """
 
-    __slots__ = ("_arithmetic", "high", "low")
-
-    def __init__(self, arithmetic: IntervalArithmetic, low: Any, high: Any) -> None:
-        self._arithmetic = arithmetic
-        self.low = low
-        self.high = high
+    arithmetic: IntervalArithmetic
+    low: Any
+    high: Any
 
     def __add__(self, other: Interval | int) -> Interval:
-        arithmetic, right = self._arithmetic, self._interval(other)
+        arithmetic, right = self.arithmetic, self._interval(other)
         return Interval(arithmetic, arithmetic.down.add(self.low, right.low), arithmetic.up.add(self.high, right.high))
 
     def __sub__(self, other: Interval | int) -> Interval:
-        arithmetic, right = self._arithmetic, self._interval(other)
+        arithmetic, right = self.arithmetic, self._interval(other)
         return Interval(arithmetic, arithmetic.down.sub(self.low, right.high), arithmetic.up.sub(self.high, right.low))
 
     def __mul__(self, other: Interval | int) -> Interval:
-        return self._combined(other, self._arithmetic.down.mul, self._arithmetic.up.mul)
+        return self._combined(other, self.arithmetic.down.mul, self.arithmetic.up.mul)
 
     def __truediv__(self, other: Interval | int) -> Interval:
         """Return the quotient. The divisor must be positive."""
-        return self._combined(other, self._arithmetic.down.div, self._arithmetic.up.div)
+        return self._combined(other, self.arithmetic.down.div, self.arithmetic.up.div)
 
     def _combined(self, other: Interval | int, down: Callable[..., Any], up: Callable[..., Any]) -> Interval:
         right = self._interval(other)
         pairs = [(x, y) for x in (self.low, self.high) for y in (right.low, right.high)]
-        return Interval(self._arithmetic, min(down(x, y) for x, y in pairs), max(up(x, y) for x, y in pairs))
+        return Interval(self.arithmetic, min(down(x, y) for x, y in pairs), max(up(x, y) for x, y in pairs))
 
     def _interval(self, value: Interval | int) -> Interval:
-        return value if isinstance(value, Interval) else self._arithmetic.integer(value)
+        return value if isinstance(value, Interval) else self.arithmetic.integer(value)
 
     def sqrt(self) -> Interval:
         """Return the square root of a number that is 0 or more."""
-        return Interval(self._arithmetic, self._arithmetic.down.sqrt(self.low), self._arithmetic.up.sqrt(self.high))
+        return Interval(self.arithmetic, self.arithmetic.down.sqrt(self.low), self.arithmetic.up.sqrt(self.high))
 
     def log(self) -> Interval:
         """Return the natural logarithm of a positive number."""
-        return Interval(self._arithmetic, self._arithmetic.down.log(self.low), self._arithmetic.up.log(self.high))
+        return Interval(self.arithmetic, self.arithmetic.down.log(self.low), self.arithmetic.up.log(self.high))
 
     def log10(self) -> Interval:
         """Return the base-10 logarithm of a positive number."""
-        return Interval(self._arithmetic, self._arithmetic.down.log10(self.low), self._arithmetic.up.log10(self.high))
+        return Interval(self.arithmetic, self.arithmetic.down.log10(self.low), self.arithmetic.up.log10(self.high))
 
     def exp10(self) -> Interval:
         """Return ten to the power of the number."""
-        return Interval(self._arithmetic, self._arithmetic.down.exp10(self.low), self._arithmetic.up.exp10(self.high))
+        return Interval(self.arithmetic, self.arithmetic.down.exp10(self.low), self.arithmetic.up.exp10(self.high))
 
     def leading(self, count: int) -> tuple[int, str] | None:
         """Take this interval as a base-10 logarithm: return its floor, and the first ``count`` digits of the number.

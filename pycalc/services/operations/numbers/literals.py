@@ -75,9 +75,8 @@ class RationalLiteral:
 
     def json(self) -> int | str:
         """Return the number as a JSON number if it is an integer within ±(2^53-1), otherwise its canonical text."""
-        if self.is_integer and self.exponent <= 15 and self.unscaled.bit_length() <= 53:
-            value = self.unscaled * 10**self.exponent
-            return value if abs(value) <= SAFE_INTEGER else self.text()
+        if self.is_integer and self.exponent <= 15:
+            return integer_json(self.unscaled * 10**self.exponent)
         return self.text()
 
 

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import NamedTuple
 
 from pycalc.services.operations.numbers import thresholds
-from pycalc.services.operations.numbers.decimals import decimal_of, power_of_decimal
+from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.growth import IntegerPower
 from pycalc.services.operations.numbers.texts import Ends
@@ -100,11 +100,15 @@ def power_text(power: IntegerPower) -> str:
 def power_decimal(base: int, exponent: int, levels: int) -> Decimal:
     """Return ``base``^``exponent``, with the last ``levels`` squarings done in decimal.
 
-    ``exponent`` must be at least 2^``levels``.
+    ``levels`` must be at least 1, and ``exponent`` at least 2^``levels``.
     """
-    seed = decimal_of(mpz(base) ** (exponent >> levels))
-    bits = bin(exponent)[-levels:] if levels else ""
-    return power_of_decimal(seed, decimal_of(base), bits)
+    context = exact_context()
+    factor, result = decimal_of(base), decimal_of(mpz(base) ** (exponent >> levels))
+    for bit in bin(exponent)[-levels:]:
+        result = context.multiply(result, result)
+        if bit == "1":
+            result = context.multiply(result, factor)
+    return result
 
 
 def _term(twos: int, fives: int, rest: int, power: int) -> Term:

@@ -20,14 +20,7 @@ from pycalc.services.operations.numbers.literals import (
 )
 from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
-from pycalc.services.operations.power.rational import (
-    ExactPower,
-    exact_power,
-    fraction_of,
-    is_one,
-    power_modulo,
-    sign_of_power,
-)
+from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_one, power_modulo
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
@@ -79,22 +72,22 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
     def estimate(self, args: PowerArgs, precision: int) -> Estimate:
         exact = args.exact
         if max(args.x.unscaled.bit_length(), args.x.denominator.bit_length()) > _LONGEST_BASE:
-            raise InvalidInput.of(
-                FieldProblem("/x", f"x must have at most {MAX_LITERAL:,} digits, or be taken with mod.")
-            )
+            detail = f"x must have at most {MAX_LITERAL:,} digits, or be taken with mod."
+            raise InvalidInput.of(FieldProblem("/x", detail))
         if exact is None:
             digits = rounded_digits(args.x, args.y, precision)
             parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
             size = sum(len(text_of(part)) for part in parts)
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
             return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
-        return Estimate(exact.digits(), _exact_seconds(exact), True)
+        digits = exact.digits()
+        powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
+        return Estimate(digits, powers + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
-        exact = args.exact
-        if exact is not None:
-            return exact.encode()
-        return rounded_power(args.x, args.y, _negative(args), precision).text().encode()
+        if args.exact is not None:
+            return args.exact.encode()
+        return rounded_power(args.x, args.y, precision).text().encode()
 
     def residue(self, args: PowerArgs, precision: int, prime: int) -> int | None:
         if not args.y.is_integer:
@@ -114,20 +107,19 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         """
         exact = args.exact
         if exact is None:
-            return encloses(args.x, args.y, _negative(args), precision, text)
+            return encloses(args.x, args.y, precision, text)
         if args.y.is_integer:
             return super()._agrees(args, precision, text, prime)
         if _is_trivial(args.x):
             return text == exact.encode()
-        return text.startswith(b"-") == exact.negative and _is_root(args, text, prime)
+        return text.startswith(b"-") == exact.negative and _is_root(args, digits_residue(text, prime), prime)
 
     def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
         if args.y.is_integer:
             return super().agrees_modulo(args, value, prime)
-        exact = args.exact
-        if exact is not None and _is_trivial(args.x):
-            return int(exact.encode()) % prime == value
-        return exact is not None and _is_root(args, text_of(value).encode(), prime)
+        if args.exact is not None and _is_trivial(args.x):
+            return int(args.exact.encode()) % prime == value
+        return _is_root(args, value, prime)
 
     def summary(self, args: PowerArgs) -> Ends:
         if args.exact is None:
@@ -162,18 +154,9 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return power_modulo(args.value, modulus)
 
 
-def _exact_seconds(exact: ExactText) -> float:
-    powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
-    return powers + min(exact.digits(), 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT
-
-
 def _is_trivial(x: RationalLiteral) -> bool:
     """Return whether every power of ``x`` is 0, 1 or -1."""
     return x.unscaled == 0 or is_one(x)
-
-
-def _negative(args: PowerArgs) -> bool:
-    return sign_of_power(args.x, args.y) < 0
 
 
 def _base_residue(x: RationalLiteral, prime: int) -> int:
@@ -183,13 +166,12 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
     return residue
 
 
-def _is_root(args: PowerArgs, text: bytes, prime: int) -> bool:
-    """Return whether ``text`` is a number r with r^b = x^a modulo ``prime``, for y = a/b in lowest terms.
+def _is_root(args: PowerArgs, root: int | None, prime: int) -> bool:
+    """Return whether ``root``^b = x^a modulo ``prime``, for y = a/b in lowest terms.
 
     y must not be an integer. Raises ZeroDivisionError if ``prime`` divides numerator or denominator of x.
     """
-    root = digits_residue(text, prime)
-    numerator, _, _, denominator = fraction_of(args.y)
+    numerator, _, denominator = fraction_of(args.y)
     if root is None or denominator is None:
         return False
     return pow(root, denominator, prime) == pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)

@@ -7,7 +7,7 @@ from math import gcd
 from typing import NamedTuple
 
 from pycalc.errors import DomainError
-from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.gmp import exact_root, gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral, shortened
 
 # The most factors 2, or 5, in the degree of a root. A root of a higher degree is irrational for every literal but 0, 1
@@ -34,7 +34,6 @@ class Fraction(NamedTuple):
 
     numerator: int
     twos: int  # the exponent of 2 in the denominator
-    fives: int  # the exponent of 5 in the denominator
     denominator: int | None  # None: too large for an exact root of any number but 0, 1 and -1
 
 
@@ -52,14 +51,16 @@ def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
     sign = sign_of_power(x, y)
     if is_one(x):
         return ExactPower(sign, 0, 0, 1, 1)
-    twos, fives, rest = _factors(x)
+    rest, twos = gmp.remove(mpz(abs(x.unscaled)), 2)
+    rest, fives = gmp.remove(rest, 5)
+    twos, fives, rest = int(twos) + x.exponent, int(fives) + x.exponent, int(rest)
     if y.is_integer:
         return ExactPower(sign, twos, fives, rest, y.unscaled * 10**y.exponent, x.denominator)
     fraction = fraction_of(y)
-    if fraction.denominator is None:
-        return None
     degree = fraction.denominator
-    above, below = _root(rest, degree), _root(x.denominator, degree)
+    if degree is None:
+        return None
+    above, below = exact_root(rest, degree), exact_root(x.denominator, degree)
     if twos % degree or fives % degree or above is None or below is None:
         return None
     return ExactPower(sign, twos // degree, fives // degree, above, fraction.numerator, below)
@@ -84,7 +85,7 @@ def fraction_of(y: RationalLiteral) -> Fraction:
         numerator = int(mpz(numerator) // mpz(5) ** shared)
         fives -= shared
     fits = max(twos, fives) <= _LARGEST_ROOT
-    return Fraction(numerator, twos, fives, (5**fives << twos) * y.denominator if fits else None)
+    return Fraction(numerator, twos, (5**fives << twos) * y.denominator if fits else None)
 
 
 def sign_of_power(x: RationalLiteral, y: RationalLiteral) -> int:
@@ -100,22 +101,6 @@ def sign_of_power(x: RationalLiteral, y: RationalLiteral) -> int:
     if fraction.twos > 0:
         raise DomainError("A negative x has no real power whose exponent in lowest terms has an even denominator.")
     return -1 if fraction.numerator & 1 else 1
-
-
-def _factors(x: RationalLiteral) -> tuple[int, int, int]:
-    rest, twos = gmp.remove(mpz(abs(x.unscaled)), 2)
-    rest, fives = gmp.remove(rest, 5)
-    return int(twos) + x.exponent, int(fives) + x.exponent, int(rest)
-
-
-def _root(value: int, degree: int) -> int | None:
-    """Return the exact root of this degree of a positive integer, or None if it is irrational."""
-    if value == 1:
-        return 1
-    if degree >= value.bit_length():
-        return None
-    root, exact = gmp.iroot(mpz(value), degree)
-    return int(root) if exact else None
 
 
 def in_positive_power(value: ExactPower) -> ExactPower:

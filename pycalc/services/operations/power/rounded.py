@@ -8,18 +8,20 @@ from pycalc.services.operations.numbers.gmp import int_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, RationalLiteral
 from pycalc.services.operations.numbers.rounded import PLAIN_FROM, Rounded
+from pycalc.services.operations.power.rational import sign_of_power
 
 _SHORT = 20
 _FORM = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:e([+-][0-9]+))?")
 _SMALLEST_EXPONENT = -40_000
 
 
-def rounded_power(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int) -> Rounded:
-    """Return ±|``x``|^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
+def rounded_power(x: RationalLiteral, y: RationalLiteral, precision: int) -> Rounded:
+    """Return ``x``^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    The sign is a minus if ``negative``. Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising working
-    precisions until the results are equal (Ziv). An irrational value is never half-way between two decimals.
+    Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising working precisions until the results are equal
+    (Ziv). An irrational value is never half-way between two decimals.
     """
+    negative = sign_of_power(x, y) < 0
 
     def attempt(arithmetic: IntervalArithmetic) -> Rounded | None:
         log = _times(arithmetic, _significand(arithmetic, x).log10() + x.exponent, y)
@@ -39,20 +41,20 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
     """Return the exact number of digit characters in the rounded value's text, without those of its exponent."""
     # Fewer digits decide the exponent, unless they give a power of ten.
     short = min(precision, _SHORT)
-    rounded = rounded_power(x, y, False, short)
+    rounded = rounded_power(x, y, short)
     if rounded.digits == 10 ** (short - 1) and short < precision:
-        rounded = rounded_power(x, y, False, precision)
+        rounded = rounded_power(x, y, precision)
     return precision - rounded.exponent if PLAIN_FROM <= rounded.exponent < 0 else precision
 
 
-def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: int, text: bytes) -> bool:
-    """Return whether ``text`` is ±|``x``|^``y`` rounded to ``precision`` digits, with a minus if ``negative``.
+def encloses(x: RationalLiteral, y: RationalLiteral, precision: int, text: bytes) -> bool:
+    """Return whether ``text`` is ``x``^``y``, which must be irrational, rounded to ``precision`` digits.
 
     Half a unit of its last digit is subtracted from ``text`` and added to it, without the sign. The logarithms of these
     two bounds must enclose y·ln|x|. Unlike ``rounded_power``, this takes natural logarithms, and no exponential.
     """
-    candidate = _parsed(text, negative, precision)
-    if candidate is None:
+    candidate = _parsed(text, precision)
+    if candidate is None or candidate.negative != (sign_of_power(x, y) < 0):
         return False
     # In hundredths of a unit of the last digit. Below a power of ten, numbers are ten times closer together.
     below = 5 if candidate.digits == 10 ** (precision - 1) else 50
@@ -70,15 +72,15 @@ def encloses(x: RationalLiteral, y: RationalLiteral, negative: bool, precision: 
     return settled(attempt, _bits(x, y, precision) + 64)
 
 
-def _parsed(text: bytes, negative: bool, precision: int) -> Rounded | None:
-    """Return the number of this sign and precision that has exactly this text, or None if there is no such number."""
+def _parsed(text: bytes, precision: int) -> Rounded | None:
+    """Return the number of this precision that has exactly this text, or None if there is no such number."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None
     whole, fraction, power = (group.decode() for group in match.groups(b""))
     significant = (whole + fraction).lstrip("0")
     leading = len(whole) - 1 if whole != "0" else len(significant) - len(fraction) - 1
-    candidate = Rounded(negative, int_of(significant or "0"), leading + int_of(power or "0"))
+    candidate = Rounded(text.startswith(b"-"), int_of(significant or "0"), leading + int_of(power or "0"))
     return candidate if len(significant) == precision and candidate.text().encode() == text else None
 
 
