@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, TextClause, delete, func, select, text
+from sqlalchemy import Connection, TextClause, delete, func, insert, select, text, union_all
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import outbox
+from pycalc.db.tables import consumed, dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 
 _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as hexadecimal texts
@@ -84,6 +84,18 @@ class SqlOutboxStore(SqlStore):
             connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
         await self._database.write(work)
+
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        later = select(history.c.id).where(history.c.id > after).order_by(history.c.id).limit(limit)
+        ids = await self._database.read(lambda connection: connection.scalars(later).all())
+        if not ids:
+            return 0, None
+        columns = outbox.c.history_id, consumed.c.event_id, dead_letters.c.event_id
+        known = union_all(*(select(column).where(column.between(ids[0], ids[-1])) for column in columns))
+        lost = select(history.c.id).where(history.c.id.in_(ids) & history.c.id.not_in(known)).order_by(history.c.id)
+        # The lock waits for a concurrent prune of a row, so that no outbox entry is without its row.
+        refilling = insert(outbox).from_select(["history_id"], lost.with_for_update(of=history))
+        return await self._change(refilling), ids[-1]
 
     async def backlog(self) -> int:
         query = select(func.count()).select_from(outbox)

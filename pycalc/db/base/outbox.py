@@ -36,3 +36,14 @@ class OutboxStore(Protocol):
 
     async def backlog(self) -> int:
         """Return the number of unpublished events."""
+
+
+class RefillableOutbox(Protocol):
+    """An outbox to which lost events can be added again."""
+
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        """Add the lost events of up to ``limit`` of the oldest calculations with ids above ``after``.
+
+        An event is lost if it is neither in the outbox, nor counted, nor a dead letter. Return the number of added
+        events, and the last examined id, or None if there was no calculation to examine.
+        """
