@@ -30,6 +30,7 @@ from pycalc.db.reasons import unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import RowsRejected, StoreUnavailable
+from pycalc.urls import file_of
 
 T = TypeVar("T")
 
@@ -256,10 +257,8 @@ class SqliteDatabase:
         the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
         if its folder can't be created, or if its lock file can't be used.
         """
-        path = url.removeprefix("sqlite:///")
-        if not path or path == url or "?" in path or "#" in path:
-            raise ValueError("it is not of the form sqlite:///PATH, without options and without ? and # in it")
-        database = cls(Path(path), clock)
+        # Other processes may reach the file by other links. All of them must find the same lock beside it.
+        database = cls(file_of(url), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
             await database._queues["write"].transact(migrations.upgrade, 1, longest_wait=inf)

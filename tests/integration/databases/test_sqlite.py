@@ -90,6 +90,20 @@ async def test_a_second_process_is_refused_with_a_sentence(database: Database, f
     await (await open_database(f"sqlite:///{file}")).aclose()
 
 
+async def test_a_link_to_an_open_file_is_refused_too(database: Database, file: Path, tmp_path: Path) -> None:
+    """A symbolic link, in another folder too, leads to the same lock as the file itself."""
+    link = tmp_path / "link.db"
+    link.symlink_to(file)
+    with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}") as refusal:
+        await open_database(f"sqlite:///{link}")
+    assert str(file) in str(refusal.value)
+    await database.aclose()
+    linked = await open_database(f"sqlite:///{link}")
+    with pytest.raises(StoreUnavailable, match="in use"):
+        await open_database(f"sqlite:///{file}")
+    await linked.aclose()
+
+
 async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
     """While another program holds the write lock, writes are refused after 0.25 s, but reads succeed."""
     history = SqlHistoryStore(database)
