@@ -29,7 +29,7 @@ from pycalc.db.base import Rows
 from pycalc.db.reasons import unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
-from pycalc.errors import RowsRejected, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
 from pycalc.urls import file_of
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
+_SYNC_FAILED = "The disk failed: it is not known whether this was stored."
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
 
 
@@ -297,7 +298,8 @@ class SqliteDatabase:
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
-        Raises RowsRejected if the database rejects a row's values, and StoreUnavailable for any other error of SQLite.
+        Raises RowsRejected if the database rejects a row's values, OutcomeUnknown if the disk fails to sync, and
+        StoreUnavailable for any other error of SQLite.
         """
         statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:
@@ -311,4 +313,9 @@ class SqliteDatabase:
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
             raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
-            raise unavailable(str(self._path), error) from error
+            failure = unavailable(str(self._path), error)
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
+                # The write-ahead log has the rows already. If the process is killed before the next commit overwrites
+                # them, the next start finds them.
+                raise OutcomeUnknown(_SYNC_FAILED, 1, failure.reason) from error
+            raise failure from error
