@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, TextClause, delete, func, insert, select, text, union_all
+from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import consumed, dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
+
+_log = get_logger(__name__)
 
 _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as hexadecimal texts
 
@@ -26,8 +29,8 @@ def _pending(group: str, hexadecimal: str) -> TextClause:
     """
     values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
     return text(
-        f"SELECT {', '.join(map(group.format, values))} FROM (SELECT * FROM outbox "  # noqa: S608  # our own names
-        "JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most) AS entries"
+        f"SELECT {', '.join(map(group.format, values))} FROM "  # noqa: S608  # our own names
+        "(SELECT * FROM outbox ORDER BY seq LIMIT :most) AS entries LEFT JOIN history ON history.id = history_id"
     )
 
 
@@ -67,6 +70,11 @@ class SqlOutboxStore(SqlStore):
         for place, name in enumerate(HistoryRow._fields):
             if name in _BYTES:
                 columns[place] = [bytes.fromhex(value) if value else None for value in columns[place]]
+        if orphans := [seq for seq, identity in zip(seqs, columns[0], strict=True) if identity is None]:
+            # Somebody has deleted the rows by hand. These entries would keep all later rows from being pruned.
+            _log.error("events without calculations were dropped", count=len(orphans))
+            await self.remove(sorted(orphans))
+            return await self.pending(limit)
         return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True))))
 
     async def remove(self, seqs: Sequence[int]) -> None:

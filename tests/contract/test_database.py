@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, delete, insert, text
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
@@ -20,6 +20,7 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.password_resets import SqlPasswordResetStore
 from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.tables import history as history_table
 from pycalc.db.tables import outbox as outbox_table
 from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
@@ -474,6 +475,19 @@ class TestHistory:
         assert [entry.row for entry in await outbox.pending(2)] == [rows[n] for n in (3, 4)]
         assert await outbox.backlog() == 5
         assert len(await history.page(ALL, None, 100)) == 10
+
+    async def test_entries_without_a_row_are_removed(
+        self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """Entries whose rows somebody has deleted by hand are removed, so that they keep no other row from pruning."""
+        rows = [history_row(n) for n in range(6)]
+        await history.append(rows)
+        gone = delete(history_table).where(history_table.c.id.in_([row.id for row in rows[:3]]))
+        await database.write(lambda connection: connection.execute(gone))
+        assert [entry.row for entry in await outbox.pending(2)] == rows[3:5]
+        assert await outbox.backlog() == 3
+        await outbox.remove([entry.seq for entry in await outbox.pending(10)])
+        assert await history.prune(ids.next(), 100) == 3
 
 
 class TestUnitsOfWork:

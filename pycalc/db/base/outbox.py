@@ -26,7 +26,10 @@ class OutboxStore(Protocol):
         """Release the lease if ``owner`` holds it."""
 
     async def pending(self, limit: int) -> list[OutboxRow]:
-        """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers."""
+        """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers.
+
+        Delete those whose calculations are gone.
+        """
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Delete the rows with these sequence numbers, after their events were published."""
