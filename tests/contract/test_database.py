@@ -26,7 +26,7 @@ from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
-from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
+from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms, now_ms
 from pycalc.models.limits import OwnLimits
 from tests.harness.stores import KEEPING, history_row
 from tests.harness.waiting import until
@@ -368,6 +368,12 @@ class TestHistory:
         assert await history.page(both, None, 5) == rows[:6:-1]
         assert await history.page(both, rows[4].id, 10) == rows[3::-1]
         assert await history.following(both, rows[4].id, 5) == rows[5:10]
+
+    async def test_the_clock_of_the_database_is_read(self, history: SqlHistoryStore) -> None:
+        """The clock of a database on this host shows the time of this host, exact to a second."""
+        before = now_ms()
+        moment = await history.clock_ms()
+        assert before - 1_000 <= moment <= now_ms() + 1_000
 
     async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
         """Pruning deletes the oldest rows below the bound, up to a limit, and returns their number."""
