@@ -63,6 +63,16 @@ class SqlOutboxStore(SqlStore):
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
     async def pending(self, limit: int) -> list[OutboxRow]:
+        while True:
+            entries, orphans = await self._oldest(limit)
+            if not orphans:
+                return entries
+            # Somebody has deleted the rows by hand. These entries would keep all later rows from being pruned.
+            _log.error("events without calculations were dropped", count=len(orphans))
+            await self.remove(orphans)
+
+    async def _oldest(self, limit: int) -> tuple[list[OutboxRow], list[int]]:
+        """Return up to ``limit`` of the oldest entries, and the sequence numbers of those without a history row."""
         found = await self._database.read(
             lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
         )
@@ -70,12 +80,10 @@ class SqlOutboxStore(SqlStore):
         for place, name in enumerate(HistoryRow._fields):
             if name in _BYTES:
                 columns[place] = [bytes.fromhex(value) if value else None for value in columns[place]]
-        if orphans := [seq for seq, identity in zip(seqs, columns[0], strict=True) if identity is None]:
-            # Somebody has deleted the rows by hand. These entries would keep all later rows from being pruned.
-            _log.error("events without calculations were dropped", count=len(orphans))
-            await self.remove(sorted(orphans))
-            return await self.pending(limit)
-        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True))))
+        orphans = sorted(seq for seq, identity in zip(seqs, columns[0], strict=True) if identity is None)
+        if orphans:
+            return [], orphans
+        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True)))), []
 
     async def remove(self, seqs: Sequence[int]) -> None:
         runs: list[dict[str, int]] = []  # ranges of consecutive numbers; there is usually one

@@ -486,11 +486,11 @@ class TestHistory:
         self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
         """Entries whose rows somebody has deleted by hand are removed, so that they keep no other row from pruning."""
-        rows = [history_row(n) for n in range(6)]
+        rows = [history_row(n) for n in range(2_003)]
         await history.append(rows)
-        gone = delete(history_table).where(history_table.c.id.in_([row.id for row in rows[:3]]))
+        gone = delete(history_table).where(history_table.c.id < rows[2_000].id)
         await database.write(lambda connection: connection.execute(gone))
-        assert [entry.row for entry in await outbox.pending(2)] == rows[3:5]
+        assert [entry.row for entry in await outbox.pending(1)] == rows[2_000:2_001]
         assert await outbox.backlog() == 3
         await outbox.remove([entry.seq for entry in await outbox.pending(10)])
         assert await history.prune(ids.next(), 100) == 3
