@@ -5,10 +5,12 @@ Error messages never contain a part of a password. So they quote no part of a UR
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -34,6 +36,14 @@ def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any
         yield getattr(import_module(module), name)
     except ValueError as error:
         raise ValueError(f"PYCALC_{kind.upper()}_URL: {error}") from None
+
+
+def file_of(url: str) -> Path:
+    """Return the file at a URL ``sqlite:///PATH``, with symbolic links followed; raises ValueError for another form."""
+    path = url.removeprefix("sqlite:///")
+    if not path or path == url or "?" in path or "#" in path:
+        raise ValueError("it is not of the form sqlite:///PATH, without options and without ? and # in it")
+    return Path(os.path.realpath(path))
 
 
 def split_url(url: str) -> SplitResult:

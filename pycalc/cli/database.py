@@ -1,4 +1,4 @@
-"""Database commands: ``pycalc migrate``, ``pycalc admin create`` and ``pycalc history prune``."""
+"""Database commands: ``pycalc migrate``, ``pycalc admin create``, ``pycalc history prune`` and ``republish``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from pydantic import ValidationError
 from pycalc.cli.configuration import configure
 from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
+from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
+from pycalc.services.events.republishing import AGE
+from pycalc.services.events.republishing import republish as republish_events
 from pycalc.services.history.retention import prune as prune_history
 from pycalc.settings import sentence_of
 
@@ -81,3 +84,15 @@ def prune(older_than: str) -> None:
 
     deleted = asyncio.run(prune())
     print(f"{deleted} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
+
+
+def republish() -> None:
+    """Put the events of the last 13 days that were not counted back into the outbox, and print their number."""
+    settings = configure()
+
+    async def republish() -> int:
+        async with aclosing(await open_database(settings.database)) as database:
+            return sum([added async for added in republish_events(SqlOutboxStore(database))])
+
+    added = asyncio.run(republish())
+    print(f"{added} events of the last {AGE.days} days will be published again")  # noqa: T201  # for the person there

@@ -22,6 +22,10 @@ _PROBE = text(
     "INSERT INTO leases (name, until_ms) VALUES ('write probe', 0) "
     "ON CONFLICT (name) DO UPDATE SET until_ms = 1 - leases.until_ms"
 )
+_CLOCKS = {
+    "sqlite": text("SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000"),
+    "postgresql": text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+}
 _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 
 
@@ -91,6 +95,13 @@ class SqlHistoryStore(SqlStore):
 
     async def probe(self) -> None:
         await self._database.write(lambda connection: connection.execute(_PROBE))
+
+    async def clock_ms(self) -> int:
+        def work(connection: Connection) -> int:
+            moment: int = connection.execute(_CLOCKS[connection.dialect.name]).scalar_one()
+            return moment
+
+        return await self._database.read(work)
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         if before is not None:

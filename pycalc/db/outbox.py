@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, TextClause, delete, func, select, text
+from sqlalchemy import Connection, TextClause, delete, func, insert, select, text, union_all
+from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import outbox
+from pycalc.db.tables import consumed, dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
+
+_log = get_logger(__name__)
 
 _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as hexadecimal texts
 
@@ -26,8 +29,8 @@ def _pending(group: str, hexadecimal: str) -> TextClause:
     """
     values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
     return text(
-        f"SELECT {', '.join(map(group.format, values))} FROM (SELECT * FROM outbox "  # noqa: S608  # our own names
-        "JOIN history ON history.id = outbox.history_id ORDER BY seq LIMIT :most) AS entries"
+        f"SELECT {', '.join(map(group.format, values))} FROM "  # noqa: S608  # our own names
+        "(SELECT * FROM outbox ORDER BY seq LIMIT :most) AS entries LEFT JOIN history ON history.id = history_id"
     )
 
 
@@ -60,6 +63,16 @@ class SqlOutboxStore(SqlStore):
             await self._database.write(lambda connection: connection.execute(_RELEASE, {"owner": owner}))
 
     async def pending(self, limit: int) -> list[OutboxRow]:
+        while True:
+            entries, orphans = await self._oldest(limit)
+            if not orphans:
+                return entries
+            # Somebody has deleted the rows by hand. These entries would keep all later rows from being pruned.
+            _log.error("events without calculations were dropped", count=len(orphans))
+            await self.remove(orphans)
+
+    async def _oldest(self, limit: int) -> tuple[list[OutboxRow], list[int]]:
+        """Return up to ``limit`` of the oldest entries, and the sequence numbers of those without a history row."""
         found = await self._database.read(
             lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
         )
@@ -67,7 +80,10 @@ class SqlOutboxStore(SqlStore):
         for place, name in enumerate(HistoryRow._fields):
             if name in _BYTES:
                 columns[place] = [bytes.fromhex(value) if value else None for value in columns[place]]
-        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True))))
+        orphans = sorted(seq for seq, identity in zip(seqs, columns[0], strict=True) if identity is None)
+        if orphans:
+            return [], orphans
+        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True)))), []
 
     async def remove(self, seqs: Sequence[int]) -> None:
         runs: list[dict[str, int]] = []  # ranges of consecutive numbers; there is usually one
@@ -84,6 +100,18 @@ class SqlOutboxStore(SqlStore):
             connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
         await self._database.write(work)
+
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        later = select(history.c.id).where(history.c.id > after).order_by(history.c.id).limit(limit)
+        ids = await self._database.read(lambda connection: connection.scalars(later).all())
+        if not ids:
+            return 0, None
+        columns = outbox.c.history_id, consumed.c.event_id, dead_letters.c.event_id
+        known = union_all(*(select(column).where(column.between(ids[0], ids[-1])) for column in columns))
+        lost = select(history.c.id).where(history.c.id.in_(ids) & history.c.id.not_in(known)).order_by(history.c.id)
+        # The lock waits for a concurrent prune of a row, so that no outbox entry is without its row.
+        refilling = insert(outbox).from_select(["history_id"], lost.with_for_update(of=history))
+        return await self._change(refilling), ids[-1]
 
     async def backlog(self) -> int:
         query = select(func.count()).select_from(outbox)

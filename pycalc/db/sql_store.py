@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Delete, Row, Select, Update
+from sqlalchemy import Delete, Insert, Row, Select, Update
 
 from pycalc.db.base import Database
 
@@ -19,6 +19,6 @@ class SqlStore:
         """Return the only row of a query, or None if there is none."""
         return await self._database.read(lambda connection: connection.execute(query).one_or_none())
 
-    async def _change(self, statement: Delete | Update) -> int:
+    async def _change(self, statement: Delete | Insert | Update) -> int:
         """Run a statement in a transaction, and return the number of changed rows."""
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)

@@ -29,7 +29,8 @@ from pycalc.db.base import Rows
 from pycalc.db.reasons import unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
-from pycalc.errors import RowsRejected, StoreUnavailable
+from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
+from pycalc.urls import file_of
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
+_SYNC_FAILED = "The disk failed: it is not known whether this was stored."
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
 
 
@@ -256,10 +258,8 @@ class SqliteDatabase:
         the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
         if its folder can't be created, or if its lock file can't be used.
         """
-        path = url.removeprefix("sqlite:///")
-        if not path or path == url or "?" in path or "#" in path:
-            raise ValueError("it is not of the form sqlite:///PATH, without options and without ? and # in it")
-        database = cls(Path(path), clock)
+        # Other processes may reach the file by other links. All of them must find the same lock beside it.
+        database = cls(file_of(url), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
             await database._queues["write"].transact(migrations.upgrade, 1, longest_wait=inf)
@@ -298,7 +298,8 @@ class SqliteDatabase:
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows through the driver itself, because SQLAlchemy would double the time.
 
-        Raises RowsRejected if the database rejects a row's values, and StoreUnavailable for any other error of SQLite.
+        Raises RowsRejected if the database rejects a row's values, OutcomeUnknown if the disk fails to sync, and
+        StoreUnavailable for any other error of SQLite.
         """
         statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:
@@ -312,4 +313,9 @@ class SqliteDatabase:
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
             raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
-            raise unavailable(str(self._path), error) from error
+            failure = unavailable(str(self._path), error)
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
+                # The write-ahead log has the rows already. If the process is killed before the next commit overwrites
+                # them, the next start finds them.
+                raise OutcomeUnknown(_SYNC_FAILED, 1, failure.reason) from error
+            raise failure from error

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -51,8 +50,8 @@ from pycalc.services.events.dead_letters import DeadLetters
 from pycalc.services.events.event_feed import EventFeed
 from pycalc.services.events.history_poller import HistoryPoller
 from pycalc.services.events.usage import UsageReader
-from pycalc.services.history.disk_space import DiskSpace
 from pycalc.services.history.exports import Exports
+from pycalc.services.history.file_monitor import FileMonitor
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
@@ -66,6 +65,7 @@ from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, address_limit, login_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
+from pycalc.urls import file_of
 
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
 
@@ -195,7 +195,7 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
 
     async def quota_of(user_id: bytes) -> int | None:
         user = await backends.users.by_id(user_id)
-        return settings.history_quota if user is None else limits.of(user).history
+        return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
 
     retention = stack.closing(
         Retention(
@@ -218,11 +218,10 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
         poller.wake()
         retention.recorded(rows)
 
-    disk = None
-    if settings.min_free_disk and not database.shared:
-        folder = Path(settings.database.removeprefix("sqlite:///")).parent
-        disk = stack.closing(DiskSpace(folder, settings.min_free_disk, metrics))
-    recorder = stack.closing(Recorder(history, metrics, committed, disk=disk, tracer=stack.tracer))
+    file = None
+    if not database.shared:
+        file = stack.closing(FileMonitor(file_of(settings.database), settings.min_free_disk, metrics))
+    recorder = stack.closing(Recorder(history, metrics, committed, file=file, tracer=stack.tracer))
     await recorder.probe()
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, delete, insert, text
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
@@ -20,12 +20,13 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.password_resets import SqlPasswordResetStore
 from pycalc.db.sessions import SqlSessionStore
+from pycalc.db.tables import history as history_table
 from pycalc.db.tables import outbox as outbox_table
 from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, PycalcError, RowsRejected, StoreUnavailable
 from pycalc.models.auth import Role, User
-from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms
+from pycalc.models.ids import AHEAD_MS, IdSource, first_id_of_ms, now_ms
 from pycalc.models.limits import OwnLimits
 from tests.harness.stores import KEEPING, history_row
 from tests.harness.waiting import until
@@ -368,6 +369,12 @@ class TestHistory:
         assert await history.page(both, rows[4].id, 10) == rows[3::-1]
         assert await history.following(both, rows[4].id, 5) == rows[5:10]
 
+    async def test_the_clock_of_the_database_is_read(self, history: SqlHistoryStore) -> None:
+        """The clock of a database on this host shows the time of this host, exact to a second."""
+        before = now_ms()
+        moment = await history.clock_ms()
+        assert before - 1_000 <= moment <= now_ms() + 1_000
+
     async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
         """Pruning deletes the oldest rows below the bound, up to a limit, and returns their number."""
         rows = [history_row(n) for n in range(10)]
@@ -474,6 +481,19 @@ class TestHistory:
         assert [entry.row for entry in await outbox.pending(2)] == [rows[n] for n in (3, 4)]
         assert await outbox.backlog() == 5
         assert len(await history.page(ALL, None, 100)) == 10
+
+    async def test_entries_without_a_row_are_removed(
+        self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """Entries whose rows somebody has deleted by hand are removed, so that they keep no other row from pruning."""
+        rows = [history_row(n) for n in range(2_003)]
+        await history.append(rows)
+        gone = delete(history_table).where(history_table.c.id < rows[2_000].id)
+        await database.write(lambda connection: connection.execute(gone))
+        assert [entry.row for entry in await outbox.pending(1)] == rows[2_000:2_001]
+        assert await outbox.backlog() == 3
+        await outbox.remove([entry.seq for entry in await outbox.pending(10)])
+        assert await history.prune(ids.next(), 100) == 3
 
 
 class TestUnitsOfWork:

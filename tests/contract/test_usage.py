@@ -156,3 +156,22 @@ async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None
     assert [await usage.forget(uses[5].event_id, 3) for _ in range(3)] == [3, 2, 0]
     assert await usage.totals(ALL, 10) == totals
     assert await usage.count(uses[5:]) == 0
+
+
+async def test_the_outbox_is_refilled_with_lost_events_alone(database: Database, usage: SqlUsageStore) -> None:
+    """Refilling adds calculations that are neither counted nor in the outbox nor dead letters, in their order."""
+    history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
+    rows = [history_row(n) for n in range(9)]
+    await history.append(rows)
+    waiting = await outbox.pending(10)
+    dead = DeadLetter(0, "relay", rows[2].id, "outbox", "too large", b"{}", 0)
+    await outbox.dead_letter({waiting[2].seq: dead})
+    await letters.put([dead._replace(event_id=None)])
+    await outbox.remove([entry.seq for entry in (*waiting[:2], *waiting[3:8])])
+    await usage.count([use()._replace(event_id=rows[number].id) for number in (0, 4)])
+    assert [entry.row for entry in await outbox.pending(10)] == [rows[8]]
+    assert await outbox.refill(rows[0].id, 4) == (2, rows[4].id)
+    assert await outbox.refill(rows[4].id, 10) == (3, rows[8].id)
+    assert await outbox.refill(rows[8].id, 10) == (0, None)
+    assert [entry.row for entry in await outbox.pending(10)] == [rows[8], *(rows[n] for n in (1, 3, 5, 6, 7))]
+    assert await outbox.refill(bytes(16), 10) == (0, rows[8].id)

@@ -32,7 +32,7 @@ from pycalc.models.audit import AuditEntry, AuditFilter
 from pycalc.models.auth import DELETED_NAME, Role, StoredKey, StoredSession, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
-from pycalc.models.ids import IdSource
+from pycalc.models.ids import IdSource, now_ms
 from pycalc.models.limits import OwnLimits
 from pycalc.models.usage import Total, Use
 
@@ -73,6 +73,8 @@ class MemoryHistoryStore:
         # Ids of rows whose events are in the outbox.
         self.unpublished: set[bytes] = set()
         self.failure: Exception | None = None
+        # How far the database's clock is ahead of this host's.
+        self.clock_ahead_ms = 0
         # While this event is not set, ``append`` hangs.
         self.open = asyncio.Event()
         self.probes = 0
@@ -92,6 +94,9 @@ class MemoryHistoryStore:
             raise RowsRejected("Two of these rows have the same primary key.")
         self.rows += rows
         self.keys.stored |= {key.id: key for key in keys}
+
+    async def clock_ms(self) -> int:
+        return now_ms() + self.clock_ahead_ms
 
     async def probe(self) -> None:
         self.probes += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import time
 
 from pycalc.errors import StoreUnavailable, StreamUnavailable
@@ -53,6 +54,29 @@ async def test_a_long_outbox_is_not_counted_with_each_batch() -> None:
         await until(lambda: not outbox.entries, "the outbox is empty")
     assert len(stream.attempts) > 50
     assert 2 <= outbox.counted <= 1 + (now() - began)
+
+
+class UncountableOutbox(CountedOutbox):
+    """An outbox that is too long for the database to count its rows in time."""
+
+    async def backlog(self) -> int:
+        self.counted += 1
+        await asyncio.sleep(1)
+        raise StoreUnavailable("The database does not answer in time.")
+
+
+@in_virtual_time
+async def test_an_outbox_that_cannot_be_counted_is_published() -> None:
+    """If the backlog can't be counted, the events are published all the same, and few counts delay them."""
+    outbox = UncountableOutbox([history_row(n) for n in range(30_000)])
+    stream = ListeningStream(outbox)
+    began = now()
+    async with relaying(outbox, stream) as (_, metrics):
+        await until(lambda: not outbox.entries, "the outbox is empty", seconds=10)
+        assert metrics.registry.get_sample_value("pycalc_relay_failures_total") == 0
+    assert len(stream.events) == 30_000
+    assert outbox.counted == 1
+    assert now() - began < 20
 
 
 @in_virtual_time

@@ -166,6 +166,23 @@ async def test_a_store_that_fails_is_tried_again(failure: Exception) -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("ahead_ms", [-62_400, 62_400])
+async def test_a_wrong_clock_deletes_nothing(ahead_ms: int) -> None:
+    """While this host's clock and the database's differ by over a minute, nothing is deleted by age."""
+    history = MemoryHistoryStore()
+    history.rows = [aged(91 * DAY)]
+    history.clock_ahead_ms = ahead_ms
+    with capture_logs() as logs:
+        async with retaining(history, age=90 * DAY):
+            await asyncio.sleep(3_700)
+            assert len(history.rows) == 1
+            history.clock_ahead_ms = ahead_ms // 2
+            await asyncio.sleep(3_600)
+            assert history.rows == []
+    assert any("differ by 62 s, so nothing is deleted by age." in log["error"] for log in logs)
+
+
+@in_virtual_time
 async def test_closing_does_not_wait_for_the_rest() -> None:
     """Closing finishes the current batch, but does not begin the next one."""
     history = MemoryHistoryStore()

@@ -14,7 +14,7 @@ from pycalc.db.base.history import HistoryFilter, HistoryStore, RowSize
 from pycalc.db.base.idempotency import IdempotencyStore
 from pycalc.db.base.instances import Instance, InstanceStore
 from pycalc.db.base.keys import KeyBearer, KeyStore, KeyUse
-from pycalc.db.base.outbox import OutboxRow, OutboxStore
+from pycalc.db.base.outbox import OutboxRow, OutboxStore, RefillableOutbox
 from pycalc.db.base.password_resets import PasswordResetStore
 from pycalc.db.base.quotas import QuotaStore, QuotaTotal, QuotaUse
 from pycalc.db.base.revocations import Revocations, RevocationStore
@@ -49,6 +49,7 @@ __all__ = [
     "QuotaStore",
     "QuotaTotal",
     "QuotaUse",
+    "RefillableOutbox",
     "RefreshHashes",
     "RevocationStore",
     "Revocations",

@@ -45,6 +45,9 @@ class HistoryStore(Protocol):
     async def probe(self) -> None:
         """Check that the database can write: change a row that holds no data, and return once this is durable."""
 
+    async def clock_ms(self) -> int:
+        """Return the time by the database's clock in milliseconds since the epoch, exact to a second."""
+
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         """Return up to ``limit`` of the selected rows, newest first, with ids below ``before`` unless it is None."""
 

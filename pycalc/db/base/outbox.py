@@ -26,7 +26,10 @@ class OutboxStore(Protocol):
         """Release the lease if ``owner`` holds it."""
 
     async def pending(self, limit: int) -> list[OutboxRow]:
-        """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers."""
+        """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers.
+
+        Delete those whose calculations are gone.
+        """
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Delete the rows with these sequence numbers, after their events were published."""
@@ -36,3 +39,14 @@ class OutboxStore(Protocol):
 
     async def backlog(self) -> int:
         """Return the number of unpublished events."""
+
+
+class RefillableOutbox(Protocol):
+    """An outbox to which lost events can be added again."""
+
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        """Add the lost events of up to ``limit`` of the oldest calculations with ids above ``after``.
+
+        An event is lost if it is neither in the outbox, nor counted, nor a dead letter. Return the number of added
+        events, and the last examined id, or None if there was no calculation to examine.
+        """

@@ -23,8 +23,8 @@ class HistoryMetrics:
         self.recorder_bytes = gauge("pycalc_recorder_queue_bytes", "Bytes of the calculations waiting for a commit")
         self.recorder_refused = counter(
             "pycalc_recorder_refused",
-            "Calculations not recorded: full (queue), aged (waited too long), disk (nearly full), failed (commit), "
-            "unknown (outcome)",
+            "Calculations not recorded: full (queue), aged (waited too long), disk (nearly full), file (moved away), "
+            "failed (commit), unknown (outcome)",
             ("reason",),
         )
         self.disk_free = gauge("pycalc_disk_free_bytes", "Bytes free on the disk of the SQLite file")

@@ -173,7 +173,7 @@ class Calculator:
         return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us, calculation.sent)
 
     def require_room(self) -> None:
-        """Raise StoreUnavailable if nothing can be recorded now, because the disk is nearly full."""
+        """Raise StoreUnavailable if nothing can be recorded now, because the database's file has a problem."""
         self._recorder.require_room()
 
     async def make_again(

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import time
 
+from structlog import get_logger
+
 from pycalc.db.base import OutboxRow, OutboxStore
+from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import unix_ms_of_id
 from pycalc.observability.metrics import EventMetrics
 
-_COUNT_SECONDS = 1.0  # the shortest time between counts, because the database reads the whole outbox to count
+# The database reads the whole outbox to count its rows. So the time from one count to the next is at least a second,
+# and at least this multiple of the time that the count took.
+_COUNT_SECONDS = 1.0
+_PAUSE_FACTOR = 20
+
+_log = get_logger(__name__)
 
 
 class OutboxGauges:
@@ -24,7 +32,7 @@ class OutboxGauges:
         self._gauge = metrics.outbox_backlog
         self._oldest_ms: int | None = None
         self._backlog = 0
-        self._counted_at = -_COUNT_SECONDS
+        self._count_due = clock()
         metrics.outbox_oldest_seconds.set_function(
             lambda: 0.0 if self._oldest_ms is None else max(0.0, time() - self._oldest_ms / 1000)
         )
@@ -35,25 +43,31 @@ class OutboxGauges:
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
     async def refresh(self) -> None:
-        """Read the outbox and set both gauges; raises StoreUnavailable if the database does not answer."""
+        """Read the oldest row and set both gauges; raises StoreUnavailable if the database does not answer."""
         oldest = await self._outbox.pending(1)
-        self.show(oldest, await self._outbox.backlog() if oldest else 0)
+        await self.show_oldest(oldest, more=bool(oldest))
 
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest rows of the outbox.
 
-        If the outbox may have ``more`` rows, they are counted at most every second. In between, their number is the
-        last count minus the rows removed since, but at least ``len(oldest)``. Raises StoreUnavailable if the database
-        does not answer a count.
+        If the outbox may have ``more`` rows, they are counted now and then. In between, their number is the last count
+        minus the rows removed since, but at least ``len(oldest)``. The same holds after a count that failed.
         """
         if not more:
-            self._counted_at = -_COUNT_SECONDS
+            self._count_due = self._clock()
             self.show(oldest, len(oldest))
             return
-        if self._clock() - self._counted_at >= _COUNT_SECONDS:
-            self._backlog = await self._outbox.backlog()
-            self._counted_at = self._clock()
+        if self._clock() >= self._count_due:
+            await self._count()
         self.show(oldest, max(self._backlog, len(oldest)))
+
+    async def _count(self) -> None:
+        began = self._clock()
+        try:
+            self._backlog = await self._outbox.backlog()
+        except StoreUnavailable as error:  # a count that takes too long must not keep the relay from publishing
+            _log.warning("the waiting events can't be counted", error=str(error))
+        self._count_due = self._clock() + max(_COUNT_SECONDS, _PAUSE_FACTOR * (self._clock() - began))
 
     def note_removed(self, count: int) -> None:
         """Subtract ``count`` deleted rows from the estimated number of rows in the outbox."""

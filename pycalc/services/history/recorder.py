@@ -21,7 +21,7 @@ from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
-from pycalc.services.history.disk_space import DiskSpace
+from pycalc.services.history.file_monitor import FileMonitor
 from pycalc.services.history.row_queue import KEY_BYTES, ROW_BYTES, Entry, RowQueue
 
 _log = get_logger(__name__)
@@ -41,20 +41,21 @@ class Recorder:
         max_age: float = 1.25,
         batch_rows: int = ROWS_PER_STATEMENT,
         probe_seconds: float = 1.0,
-        disk: DiskSpace | None = None,
+        file: FileMonitor | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """Start the task. ``committed`` is called with the rows of each commit.
 
-        The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``disk`` is low. A
-        row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows of one
-        longer call of ``record``. If the database fails, it is probed every ``probe_seconds`` until a write succeeds.
+        The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``file`` has a
+        problem. A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows
+        of one longer call of ``record``. If the database fails, it is probed every ``probe_seconds`` until a write
+        succeeds.
         """
         self._history = history
         self._tracer = tracer
         self._metrics = metrics
         self._committed = committed
-        self._disk = disk
+        self._file = file
         self._max_age = max_age
         self._batch_rows = batch_rows
         self._queue = RowQueue(max_rows, max_bytes)
@@ -83,7 +84,7 @@ class Recorder:
         future raises OutcomeUnknown if they may be there, for example because their commit still runs at ``max_age``.
 
         The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
-        older than ``max_age``, the disk is nearly full, or the service is shutting down.
+        older than ``max_age``, ``file`` has a problem, or the service is shutting down.
         """
         self.require_room(len(rows))
         size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
@@ -104,22 +105,22 @@ class Recorder:
         return done
 
     def require_room(self, rows: int = 1) -> None:
-        """If the disk is nearly full, count ``rows`` as refused and raise StoreUnavailable.
+        """If the database's file has a problem, count ``rows`` as refused and raise StoreUnavailable.
 
         Call this before a computation, so that no result is computed that can't be recorded.
         """
-        if self._disk is not None and self._disk.low:
-            self._metrics.recorder_refused.labels("disk").inc(rows)
-            self._disk.require()
+        if self._file is not None and self._file.problem is not None:
+            self._metrics.recorder_refused.labels(self._file.problem).inc(rows)
+            self._file.require()
 
     async def ping(self) -> None:
         """Raise StoreUnavailable if rows can't be recorded now.
 
-        This is so if a commit has lasted longer than ``max_age``, if the disk is nearly full, if the last write failed
-        because of the database, or if the task has ended.
+        This is so if a commit has lasted longer than ``max_age``, if the database's file has a problem, if the last
+        write failed because of the database, or if the task has ended.
         """
-        if self._disk is not None:
-            self._disk.require()
+        if self._file is not None:
+            self._file.require()
         hangs = monotonic() - self._commit_began > self._max_age
         if self._runner.done() or hangs or self._failing:
             raise StoreUnavailable("Calculations are not being recorded.")

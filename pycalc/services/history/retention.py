@@ -13,7 +13,7 @@ from structlog import get_logger
 
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import AuditStore, DeletedAccount, DeletedAccountStore, HistoryStore, IdempotencyStore, UsageStore
-from pycalc.errors import PycalcError
+from pycalc.errors import PycalcError, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, now_ms
 from pycalc.observability.metrics import HistoryMetrics
@@ -27,6 +27,7 @@ REDELIVERY = timedelta(days=14)  # no older event is delivered again, because to
 KEPT_KEYS = timedelta(hours=24)  # a retry with the same idempotency key within this time gets the recorded answer
 # Requests that began before their account was deleted record their calculations within this time.
 LAST_ROWS = timedelta(hours=2)
+_MOST_SECONDS_APART = 60  # the difference of two clocks from which nothing is deleted by age
 _PAGE = 1_000  # rows whose sizes one read returns
 _PERIOD_SECONDS = 3_600.0
 # Another process may commit a row up to this long after the time in its id. This covers the recorder's longest wait and
@@ -40,9 +41,19 @@ _READ_PAUSE_SECONDS = 0.01  # between two reads
 _log = get_logger(__name__)
 
 
-def _ms_before(age: timedelta) -> int:
-    """Return the time that was ``age`` ago, in milliseconds since the epoch."""
-    return now_ms() - age // timedelta(milliseconds=1)
+async def _ms_before(history: HistoryStore, age: timedelta) -> int:
+    """Return the time that was ``age`` ago, in milliseconds since the epoch.
+
+    Raises StoreUnavailable if this host's clock and the database's differ by more than a minute. With a clock that is a
+    year ahead, a single process would delete the history of all.
+    """
+    now = now_ms()
+    difference = abs(now - await history.clock_ms()) // 1000
+    if difference > _MOST_SECONDS_APART:
+        raise StoreUnavailable(
+            f"The clocks of this host and of the database differ by {difference} s, so nothing is deleted by age."
+        )
+    return now - age // timedelta(milliseconds=1)
 
 
 def _weight(characters: int) -> int:
@@ -53,9 +64,10 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``. Yield the number of deleted rows after each transaction.
 
     The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
-    dead letter is kept too. Raises StoreUnavailable if the database does not answer.
+    dead letter is kept too. Raises StoreUnavailable if the database does not answer, or if its clock and this host's
+    differ by more than a minute.
     """
-    before = first_id_of_ms(_ms_before(age))
+    before = first_id_of_ms(await _ms_before(history, age))
     while gone := await history.prune(before, BATCH):
         yield gone
 
@@ -229,12 +241,15 @@ class Retention:
 
     async def _forget_old_records(self) -> None:
         """Delete old ids of counted events, old idempotency keys, and old entries of the audit log."""
-        while await self._usage.forget(first_id_of_ms(_ms_before(REDELIVERY)), BATCH):
+        before = first_id_of_ms(await _ms_before(self._history, REDELIVERY))
+        while await self._usage.forget(before, BATCH):
             await self._pause(_PAUSE_SECONDS)
-        while await self._keys.forget(_ms_before(KEPT_KEYS), BATCH):
+        before_ms = await _ms_before(self._history, KEPT_KEYS)
+        while await self._keys.forget(before_ms, BATCH):
             await self._pause(_PAUSE_SECONDS)
         if self._audit is not None and self._audit_age is not None:
-            while await self._audit.prune(first_id_of_ms(_ms_before(self._audit_age)), BATCH):
+            before = first_id_of_ms(await _ms_before(self._history, self._audit_age))
+            while await self._audit.prune(before, BATCH):
                 await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
@@ -250,12 +265,12 @@ class Retention:
                 await self._pause(_PAUSE_SECONDS)
             # A row can't be erased while its event waits to be published or is a dead letter.
             waiting = await self._history.sizes(user_id, None, 1)
-            finished = not waiting and account.deleted_ms < _ms_before(REDELIVERY)
+            finished = not waiting and account.deleted_ms < await _ms_before(self._history, REDELIVERY)
         else:
             last: bytes | None = bytes(16)
             while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
                 await self._pause(_PAUSE_SECONDS)
-            finished = account.deleted_ms < _ms_before(LAST_ROWS)
+            finished = account.deleted_ms < await _ms_before(self._history, LAST_ROWS)
         if finished:
             await self._deleted_accounts.finish(user_id)
 

@@ -21,7 +21,7 @@ from pycalc.db import open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.sqlite import SqliteDatabase
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import OutcomeUnknown, StoreUnavailable
 from tests.harness.servers import log_in, pycalc
 from tests.harness.stores import history_row
 from tests.harness.waiting import until
@@ -90,6 +90,20 @@ async def test_a_second_process_is_refused_with_a_sentence(database: Database, f
     await (await open_database(f"sqlite:///{file}")).aclose()
 
 
+async def test_a_link_to_an_open_file_is_refused_too(database: Database, file: Path, tmp_path: Path) -> None:
+    """A symbolic link, in another folder too, leads to the same lock as the file itself."""
+    link = tmp_path / "link.db"
+    link.symlink_to(file)
+    with pytest.raises(StoreUnavailable, match=rf"in use by process {os.getpid()}") as refusal:
+        await open_database(f"sqlite:///{link}")
+    assert str(file) in str(refusal.value)
+    await database.aclose()
+    linked = await open_database(f"sqlite:///{link}")
+    with pytest.raises(StoreUnavailable, match="in use"):
+        await open_database(f"sqlite:///{file}")
+    await linked.aclose()
+
+
 async def test_a_lock_held_by_others_is_unavailability(database: Database, file: Path) -> None:
     """While another program holds the write lock, writes are refused after 0.25 s, but reads succeed."""
     history = SqlHistoryStore(database)
@@ -104,6 +118,26 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
         shell.execute("ROLLBACK")
         await history.append([history_row()])
     assert len(await history.page(HistoryFilter(), None, 10)) == 2
+
+
+class Unsynced:
+    """A connection whose disk fails at each sync. SQLite has then written the transaction to its log already."""
+
+    def execute(self, *_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+
+async def test_a_sync_that_fails_is_an_unknown_outcome(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk fails to sync, the outcome is unknown, because a start after a crash would find the rows."""
+    database = await SqliteDatabase.open(f"sqlite:///{file}")
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_connection", Unsynced())
+        with pytest.raises(OutcomeUnknown, match="it is not known whether this was stored") as refusal:
+            await SqlHistoryStore(database).append([history_row()])
+    assert refusal.value.reason == f"{file}: OperationalError: disk I/O error"
+    await database.aclose()
 
 
 async def test_reads_in_turn_share_a_connection(database: Database) -> None:

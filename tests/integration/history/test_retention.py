@@ -16,11 +16,13 @@ from pycalc.db import open_database
 from pycalc.db.base import HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.users import SqlUserStore
+from pycalc.models.auth import Role, User
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
 from tests.harness.metrics import metric
 from tests.harness.servers import pycalc
-from tests.harness.stores import history_row
+from tests.harness.stores import USER_ID, history_row
 from tests.harness.waiting import wait_until
 
 OLD = 20_000
@@ -33,11 +35,19 @@ def rows_of_age(days: int, count: int) -> list[HistoryRow]:
     return [history_row()._replace(id=(first + number).to_bytes(16)) for number in range(count)]
 
 
-def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True) -> None:
-    """Store calculations in a data folder's database; if ``published``, remove their events from the outbox."""
+ADA = User(USER_ID, "ada", "ada@example.com", "hash", Role.USER, datetime(2026, 11, 22, tzinfo=UTC))
+
+
+def store(data: Path, rows: Sequence[HistoryRow], *, published: bool = True, owner: User | None = ADA) -> None:
+    """Store calculations in a data folder's database, and their owner's account unless it is None (deleted).
+
+    If ``published``, remove their events from the outbox.
+    """
 
     async def work() -> None:
         database = await open_database(f"sqlite:///{data / 'pycalc.db'}")
+        if owner is not None:
+            await SqlUserStore(database).add(owner)
         await SqlHistoryStore(database).append(rows)
         outbox = SqlOutboxStore(database)
         if published:
@@ -145,6 +155,17 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
     with pycalc(data=tmp_path, history_quota="100") as server, httpx.Client(base_url=server.url) as client:
         wait_until(lambda: metric(client, "pycalc_history_pruned_total") == 900, "the oldest ones are gone")
     assert kept(tmp_path) == rows[: -100 - 1 : -1]
+
+
+def test_the_history_of_a_deleted_account_stays(tmp_path: Path) -> None:
+    """The default quota deletes nothing of a deleted account, which may have had a higher one."""
+    theirs = rows_of_age(10, 300)
+    ended = [row._replace(user_id=bytes(15) + b"e") for row in rows_of_age(11, 300)]  # examined before Ada's rows
+    store(tmp_path, theirs)
+    store(tmp_path, ended, owner=None)
+    with pycalc(data=tmp_path, history_quota="100") as server, httpx.Client(base_url=server.url) as client:
+        wait_until(lambda: metric(client, "pycalc_history_pruned_total") >= 200, "both users were examined")
+    assert kept(tmp_path) == [*theirs[: -100 - 1 : -1], *ended[::-1]]
 
 
 def test_without_a_retention_only_the_quota_deletes(tmp_path: Path) -> None:
