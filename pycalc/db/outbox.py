@@ -9,7 +9,7 @@ from sqlalchemy import Connection, TextClause, delete, func, select, text
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import outbox
 from pycalc.models.history import HistoryRow
 
@@ -78,12 +78,10 @@ class SqlOutboxStore(SqlStore):
                 runs.append({"first": seq, "last": seq})
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
 
-    async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:
-        def work(connection: Connection) -> None:
-            insert_dead_letters(connection, dead_letters.values())
-            connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
-
-        await self._database.write(work)
+    @transaction
+    def dead_letter(self, connection: Connection, dead_letters: Mapping[int, DeadLetter]) -> None:
+        insert_dead_letters(connection, dead_letters.values())
+        connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
     async def backlog(self) -> int:
         query = select(func.count()).select_from(outbox)

@@ -1,4 +1,4 @@
-"""The SQL of the usage totals.
+"""The SQL of the usage totals, and of the amounts that users and API keys have used of their quotas.
 
 An event's id is stored in the transaction that counts the event, so that each event is counted once.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from pycalc.db.base import UsageFilter
+from pycalc.db.base import QuotaTotal, QuotaUse, UsageFilter
 from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import consumed, usage
+from pycalc.db.tables import consumed, quota_uses, usage
 from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
@@ -28,6 +29,9 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
     digits_low = (usage.digits_low + excluded.digits_low) % {LOW},
     compute_us = usage.compute_us + excluded.compute_us
 """
+# The largest amount stays, so that a delayed write does not replace a later one. After a refund, the stored amount is
+# too large until further charges exceed it.
+_REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
@@ -48,6 +52,11 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
     ]
     insert_rows(connection, usage, rows, _ADD)
     return len(uses)
+
+
+def _total(row: Any) -> Total:
+    day, operation, count, cached, high, low, compute_us = row
+    return Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
 
 
 class SqlUsageStore(SqlStore):
@@ -85,9 +94,26 @@ class SqlUsageStore(SqlStore):
             query = query.where(usage.c.day >= selection.since)
         if selection.until is not None:
             query = query.where(usage.c.day < selection.until)
-        return await self._database.read(
-            lambda connection: [
-                Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
-                for day, operation, count, cached, high, low, compute_us in connection.execute(query)
-            ]
+        return await self._list(query, _total)
+
+
+class SqlQuotaStore(SqlStore):
+    """The amounts of their quotas that users and API keys have used, in SQL."""
+
+    async def save(self, uses: Sequence[QuotaUse]) -> None:
+        if uses:
+            rows = sorted(uses)  # concurrent processes lock rows in the same order, which rules out deadlocks
+            await self._database.write(lambda connection: insert_rows(connection, quota_uses, rows, _REPLACE))
+
+    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
+        key = (quota_uses.c.user_id, quota_uses.c.quota, quota_uses.c.ends)
+        query = (
+            select(*key, func.sum(quota_uses.c.used))
+            .where(quota_uses.c.user_id.in_(user_ids) & (quota_uses.c.ends > now) & quota_uses.c.id.not_in(but))
+            .group_by(*key)
         )
+        return await self._list(query, lambda row: QuotaTotal(row.user_id, row.quota, row.ends, int(row[3])))
+
+    async def forget(self, now: int, limit: int) -> int:
+        ended = select(quota_uses.c.id).where(quota_uses.c.ends <= now).limit(limit)
+        return await self._change(delete(quota_uses).where(quota_uses.c.id.in_(ended)))
