@@ -1,4 +1,4 @@
-"""The interfaces of the stores of recorded calculations and of idempotency keys."""
+"""The interface of the history store."""
 
 from __future__ import annotations
 
@@ -70,16 +70,3 @@ class HistoryStore(Protocol):
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
         """Return the sizes of up to ``limit`` of a user's rows, newest first, with ids below ``before`` unless None."""
-
-
-class IdempotencyStore(Protocol):
-    """The recorded requests that had an idempotency key. ``HistoryStore.append`` adds them."""
-
-    async def find(self, identity: bytes) -> KeyRow | None:
-        """Return the request with this id, a digest of the user's id and the client's key, or None if there is none."""
-
-    async def forget(self, before_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` requests older than ``before_ms``, oldest first; return how many were deleted.
-
-        ``before_ms`` is in milliseconds since the epoch.
-        """

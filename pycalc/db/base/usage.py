@@ -1,4 +1,4 @@
-"""The interfaces of the stores of usage totals and of quota uses."""
+"""The interface of the store of usage totals."""
 
 from __future__ import annotations
 
@@ -33,38 +33,3 @@ class UsageStore(Protocol):
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         """Return up to ``limit`` totals by day and operation, summed over the selected users, newest day first."""
-
-
-class QuotaUse(NamedTuple):
-    """The amount of a quota used in one window, as counted by one process. It decreases only by refunds."""
-
-    id: bytes
-    user_id: bytes  # of the user or, for an API key with a quota of its own, of the key
-    quota: str  # its name
-    ends: int  # the window's end, seconds since the epoch
-    used: int  # in millionths of the quota's unit
-
-
-class QuotaTotal(NamedTuple):
-    """The sum of the stored amounts of a quota used in one window, in millionths of the unit."""
-
-    user_id: bytes  # as in QuotaUse
-    quota: str
-    ends: int
-    used: int
-
-
-class QuotaStore(Protocol):
-    """The store of quota uses of all processes, including processes that have ended."""
-
-    async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Store uses. A use replaces the stored one with its id only if its amount is larger, even after a refund."""
-
-    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users and API keys, without the uses whose ids are in ``but``.
-
-        Only windows that end after ``now``, in seconds since the epoch, are included.
-        """
-
-    async def forget(self, now: int, limit: int) -> int:
-        """Delete up to ``limit`` uses whose windows ended by ``now``; return how many were deleted."""
