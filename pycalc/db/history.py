@@ -1,4 +1,4 @@
-"""The SQL of the history and of the idempotency keys."""
+"""The SQL of the history."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from sqlalchemy import Connection, Select, delete, exists, func, select, text, t
 
 from pycalc.db.base import HistoryFilter, RowSize
 from pycalc.db.sql_store import SqlStore, transaction
-from pycalc.db.tables import dead_letters, history, idempotency_keys, outbox
+from pycalc.db.tables import dead_letters, history, outbox
 from pycalc.errors import KeysTaken, RowsRejected
 from pycalc.models.history import HistoryRow
-from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms
 
 # The probe changes a row of its own in the leases table, which only probes lock. The row's value alternates,
@@ -133,21 +132,4 @@ class SqlHistoryStore(SqlStore):
     def _delete(self, connection: Connection, which: Select[tuple[bytes]]) -> int:
         ids = connection.scalars(which).all()
         connection.execute(delete(history).where(history.c.id.in_(ids)))
-        return len(ids)
-
-
-class SqlIdempotencyStore(SqlStore):
-    """Recorded requests with idempotency keys in SQL."""
-
-    async def find(self, identity: bytes) -> KeyRow | None:
-        found = await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity))
-        return None if found is None else KeyRow._make(found)
-
-    @transaction
-    def forget(self, connection: Connection, before_ms: int, limit: int) -> int:
-        created = idempotency_keys.c.created_ms
-        oldest = select(idempotency_keys.c.id).where(created < before_ms).order_by(created).limit(limit)
-        # Processes that prune at the same time delete different rows.
-        ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
-        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
         return len(ids)

@@ -1,4 +1,4 @@
-"""The SQL of the usage totals, and of the amounts that users and API keys have used of their quotas.
+"""The SQL of the usage totals.
 
 An event's id is stored in the transaction that counts the event, so that each event is counted once.
 """
@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from pycalc.db.base import QuotaTotal, QuotaUse, UsageFilter
+from pycalc.db.base import UsageFilter
 from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import consumed, quota_uses, usage
+from pycalc.db.tables import consumed, usage
 from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
@@ -29,9 +29,6 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
     digits_low = (usage.digits_low + excluded.digits_low) % {LOW},
     compute_us = usage.compute_us + excluded.compute_us
 """
-# The largest amount stays, so that a delayed write does not replace a later one. After a refund, the stored amount is
-# too large until further charges exceed it.
-_REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.used > quota_uses.used"
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
@@ -95,25 +92,3 @@ class SqlUsageStore(SqlStore):
         if selection.until is not None:
             query = query.where(usage.c.day < selection.until)
         return await self._list(query, _total)
-
-
-class SqlQuotaStore(SqlStore):
-    """The amounts of their quotas that users and API keys have used, in SQL."""
-
-    async def save(self, uses: Sequence[QuotaUse]) -> None:
-        if uses:
-            rows = sorted(uses)  # concurrent processes lock rows in the same order, which rules out deadlocks
-            await self._database.write(lambda connection: insert_rows(connection, quota_uses, rows, _REPLACE))
-
-    async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        key = (quota_uses.c.user_id, quota_uses.c.quota, quota_uses.c.ends)
-        query = (
-            select(*key, func.sum(quota_uses.c.used))
-            .where(quota_uses.c.user_id.in_(user_ids) & (quota_uses.c.ends > now) & quota_uses.c.id.not_in(but))
-            .group_by(*key)
-        )
-        return await self._list(query, lambda row: QuotaTotal(row.user_id, row.quota, row.ends, int(row[3])))
-
-    async def forget(self, now: int, limit: int) -> int:
-        ended = select(quota_uses.c.id).where(quota_uses.c.ends <= now).limit(limit)
-        return await self._change(delete(quota_uses).where(quota_uses.c.id.in_(ended)))

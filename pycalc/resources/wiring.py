@@ -16,9 +16,11 @@ from prometheus_client import Counter
 from pycalc.db.audit import SqlAuditStore
 from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
-from pycalc.db.history import SqlHistoryStore, SqlIdempotencyStore
+from pycalc.db.history import SqlHistoryStore
+from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
-from pycalc.db.usage import SqlQuotaStore, SqlUsageStore
+from pycalc.db.quotas import SqlQuotaStore
+from pycalc.db.usage import SqlUsageStore
 from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable

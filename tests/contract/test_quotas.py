@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pycalc.db.base import Database, QuotaTotal, QuotaUse
-from pycalc.db.usage import SqlQuotaStore
+from pycalc.db.quotas import SqlQuotaStore
 from pycalc.models.ids import IdSource
 
 pytestmark = pytest.mark.anyio
