@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
 
-from pycalc.db.names import search_key
 from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import audit
+from pycalc.db.tables import audit, search_key
 from pycalc.models.audit import AuditEntry, AuditFilter
 from pycalc.models.ids import AHEAD_MS, first_id_of_ms, unix_ms
 
@@ -50,7 +49,7 @@ class SqlAuditStore(SqlStore):
             below.append(first_id_of_ms(until_ms + AHEAD_MS))
         if below:
             query = query.where(audit.c.id < min(below))
-        return await self._database.read(lambda connection: list(map(AuditEntry._make, connection.execute(query))))
+        return await self._list(query, AuditEntry._make)
 
     async def prune(self, before: bytes, limit: int) -> int:
         oldest = select(audit.c.id).where(audit.c.id < before).order_by(audit.c.id).limit(limit)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, func, insert, select
 
 from pycalc.db.base import DeadLetter
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import dead_letters, history, outbox
 
 _COLUMNS = DeadLetter._fields[1:]  # without the number
@@ -21,26 +21,25 @@ def insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> No
 class SqlDeadLetterStore(SqlStore):
     """Dead letters in SQL."""
 
-    async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
-        await self._database.write(lambda connection: insert_dead_letters(connection, dead_letters))
+    @transaction
+    def put(self, connection: Connection, dead_letters: Sequence[DeadLetter]) -> None:
+        insert_dead_letters(connection, dead_letters)
 
     async def page(self, after: int, limit: int) -> list[DeadLetter]:
         query = select(dead_letters).where(dead_letters.c.number > after).order_by(dead_letters.c.number).limit(limit)
-        return await self._database.read(lambda connection: list(map(DeadLetter._make, connection.execute(query))))
+        return await self._list(query, DeadLetter._make)
 
-    async def requeue(self, number: int) -> bool:
-        def work(connection: Connection) -> bool:
-            numbered = dead_letters.c.number == number
-            recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
-            # The lock waits for a concurrent prune of the row, so that no outbox entry is without its row.
-            event_id = connection.scalar(recorded.with_for_update(of=history))
-            if event_id is None:
-                return False
-            connection.execute(insert(outbox).values(history_id=event_id))
-            connection.execute(delete(dead_letters).where(numbered))
-            return True
-
-        return await self._database.write(work)
+    @transaction
+    def requeue(self, connection: Connection, number: int) -> bool:
+        numbered = dead_letters.c.number == number
+        recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
+        # The lock waits for a concurrent prune of the row, so that no outbox entry is without its row.
+        event_id = connection.scalar(recorded.with_for_update(of=history))
+        if event_id is None:
+            return False
+        connection.execute(insert(outbox).values(history_id=event_id))
+        connection.execute(delete(dead_letters).where(numbered))
+        return True
 
     async def discard(self, number: int) -> bool:
         return await self._change(delete(dead_letters).where(dead_letters.c.number == number)) == 1

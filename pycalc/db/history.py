@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, select, text, true
 
 from pycalc.db.base import HistoryFilter, RowSize
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import dead_letters, history, idempotency_keys, outbox
 from pycalc.errors import KeysTaken, RowsRejected
 from pycalc.models.history import HistoryRow
@@ -52,21 +50,6 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
     return query
 
 
-def _rows(
-    connection: Connection, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None
-) -> list[HistoryRow]:
-    """Return the rows of a query: of all users if ``user_ids`` is None, else the rows of each of these users in turn.
-
-    One query for several users would be slow, because the index orders the rows of each user separately.
-    """
-    queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
-    return [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
-
-
-def _ids(connection: Connection, query: Select[Any]) -> Sequence[bytes]:
-    return connection.scalars(query).all()
-
-
 # Whether the calculation's event is a dead letter: an event has the id of its calculation.
 _dead = exists().where(dead_letters.c.event_id == history.c.id)
 _characters = (
@@ -88,8 +71,7 @@ class SqlHistoryStore(SqlStore):
             await self._database.insert(history, rows, (idempotency_keys, sorted(keys)))
         except RowsRejected as error:
             query = select(idempotency_keys.c.id).where(idempotency_keys.c.id.in_([key.id for key in keys]))
-            taken = await self._database.read(lambda connection: connection.scalars(query).all())
-            if taken:
+            if taken := await self._list(query, lambda row: row.id):
                 raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
             raise
 
@@ -107,8 +89,7 @@ class SqlHistoryStore(SqlStore):
         if before is not None:
             selection = selection._replace(until=min(before, selection.until or before))
         query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
-        rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
-        return sorted(rows, reverse=True)[:limit]
+        return sorted(await self._rows(query, selection.user_ids), reverse=True)[:limit]
 
     async def find(self, identity: bytes) -> HistoryRow | None:
         found = await self._row(select(*_COLUMNS).where(history.c.id == identity))
@@ -116,14 +97,12 @@ class SqlHistoryStore(SqlStore):
 
     async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
         query = select(*_COLUMNS).where(history.c.id.in_(identities))
-        found = await self._database.read(lambda connection: connection.execute(query).all())
-        rows = {row.id: HistoryRow._make(row) for row in found}
+        rows = {row.id: row for row in await self._list(query, HistoryRow._make)}
         return [rows[identity] for identity in identities if identity in rows]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
         query = _matching(selection, after).order_by(history.c.id).limit(limit)
-        rows = await self._database.read(lambda connection: _rows(connection, query, selection.user_ids))
-        return sorted(rows)[:limit]
+        return sorted(await self._rows(query, selection.user_ids))[:limit]
 
     async def user_after(self, user_id: bytes) -> bytes | None:
         query = select(history.c.user_id).where(history.c.user_id > user_id).order_by(history.c.user_id).limit(1)
@@ -133,8 +112,7 @@ class SqlHistoryStore(SqlStore):
         query = select(history.c.id, _characters).where(history.c.user_id == user_id)
         if before is not None:
             query = query.where(history.c.id < before)
-        query = query.order_by(history.c.id.desc()).limit(limit)
-        return await self._database.read(lambda connection: [RowSize(*row) for row in connection.execute(query)])
+        return await self._list(query.order_by(history.c.id.desc()).limit(limit), RowSize._make)
 
     async def prune(self, before: bytes, limit: int, user_id: bytes | None = None) -> int:
         # The outbox has no index by history id, and other writers wait for the transaction that deletes. So the rows
@@ -145,15 +123,25 @@ class SqlHistoryStore(SqlStore):
         mine = true() if user_id is None else history.c.user_id == user_id
         prunable = select(history.c.id).where(mine & ~_dead).order_by(history.c.id)
         oldest = prunable.where(history.c.id < bound).limit(limit)
-
-        def work(connection: Connection, ids: Sequence[bytes]) -> int:
+        while ids := await self._list(oldest, lambda row: row.id):
             # Another process may delete or lock the same rows, or dead-letter an event.
-            left = _ids(connection, prunable.where(history.c.id.in_(ids)).with_for_update(skip_locked=True))
-            connection.execute(delete(history).where(history.c.id.in_(left)))
-            return len(left)
-
-        while ids := await self._database.read(partial(_ids, query=oldest)):
-            if gone := await self._database.write(partial(work, ids=ids)):
+            if gone := await self._delete(prunable.where(history.c.id.in_(ids)).with_for_update(skip_locked=True)):
                 return gone
             oldest = oldest.where(history.c.id > ids[-1])  # others delete or lock all of these: choose later ones
         return 0
+
+    async def _rows(self, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None) -> list[HistoryRow]:
+        """Return the rows of a query: of all users if ``user_ids`` is None, else those of each of these users in turn.
+
+        One query for several users would be slow, because the index orders the rows of each user separately.
+        """
+        queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
+        return await self._database.read(
+            lambda connection: [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
+        )
+
+    @transaction
+    def _delete(self, connection: Connection, which: Select[tuple[bytes]]) -> int:
+        ids = connection.scalars(which).all()
+        connection.execute(delete(history).where(history.c.id.in_(ids)))
+        return len(ids)

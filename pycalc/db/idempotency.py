@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, select
 
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import idempotency_keys
 from pycalc.models.idempotency import KeyRow
 
@@ -16,14 +16,11 @@ class SqlIdempotencyStore(SqlStore):
         found = await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity))
         return None if found is None else KeyRow._make(found)
 
-    async def forget(self, before_ms: int, limit: int) -> int:
+    @transaction
+    def forget(self, connection: Connection, before_ms: int, limit: int) -> int:
         created = idempotency_keys.c.created_ms
         oldest = select(idempotency_keys.c.id).where(created < before_ms).order_by(created).limit(limit)
-
-        def work(connection: Connection) -> int:
-            # Processes that prune at the same time delete different rows.
-            ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
-            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
-            return len(ids)
-
-        return await self._database.write(work)
+        # Processes that prune at the same time delete different rows.
+        ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
+        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
+        return len(ids)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, select
 
 from pycalc.db.base import Instance
 from pycalc.db.rows import insert_rows
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import instances
 
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, figures = excluded.figures"
@@ -15,19 +15,16 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, figures =
 class SqlInstanceStore(SqlStore):
     """The list of running processes, in SQL."""
 
-    async def report(self, instance: Instance, oldest_ms: int) -> None:
+    @transaction
+    def report(self, connection: Connection, instance: Instance, oldest_ms: int) -> None:
+        insert_rows(connection, instances, [instance], _REPLACE)
         # Processes that prune at the same time skip each other's rows, so that none waits for another's lock.
         stale = select(instances.c.id).where(instances.c.seen_ms < oldest_ms).with_for_update(skip_locked=True)
-
-        def work(connection: Connection) -> None:
-            insert_rows(connection, instances, [instance], _REPLACE)
-            connection.execute(delete(instances).where(instances.c.id.in_(stale)))
-
-        await self._database.write(work)
+        connection.execute(delete(instances).where(instances.c.id.in_(stale)))
 
     async def forget(self, instance_id: bytes) -> None:
         await self._change(delete(instances).where(instances.c.id == instance_id))
 
     async def all(self, limit: int) -> list[Instance]:
         query = select(instances).order_by(instances.c.started_ms, instances.c.id).limit(limit)
-        return await self._database.read(lambda connection: list(map(Instance._make, connection.execute(query))))
+        return await self._list(query, Instance._make)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from pycalc.db.base import Database, KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import api_keys, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
@@ -40,32 +40,31 @@ class SqlKeyStore(SqlStore):
         super().__init__(database)
         self._lookups = lookups or database
 
-    async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
+    @transaction
+    def add(
+        self, connection: Connection, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None
+    ) -> None:
+        owner = select(users.c.id).where((users.c.id == key.user_id) & ~users.c.disabled).with_for_update()
+        if connection.scalar(owner) is None:
+            raise InvalidToken("The account was deleted or disabled meanwhile.")
         asking = select(sessions.c.id).where((sessions.c.id == session_id) & (sessions.c.user_id == key.user_id))
-
-        def work(connection: Connection) -> None:
-            owner = select(users.c.id).where((users.c.id == key.user_id) & ~users.c.disabled).with_for_update()
-            if connection.scalar(owner) is None:
-                raise InvalidToken("The account was deleted or disabled meanwhile.")
-            if session_id is not None and connection.scalar(asking.with_for_update()) is None:
-                raise InvalidToken("The session has ended.")
-            of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
-            if (connection.scalar(of_user) or 0) >= limit:
-                raise Conflict(f"An account has at most {limit} keys: delete one first.")
-            row = insert(api_keys).values(
-                key_hash=key_hash,
-                rate_limit=key.limits.rate_limit,
-                compute_quota=key.limits.compute,
-                digits_quota=key.limits.digits,
-                **{name: getattr(key, name) for name in _FIELDS},
-            )
-            connection.execute(row)
-
-        await self._database.write(work)
+        if session_id is not None and connection.scalar(asking.with_for_update()) is None:
+            raise InvalidToken("The session has ended.")
+        of_user = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id)
+        if (connection.scalar(of_user) or 0) >= limit:
+            raise Conflict(f"An account has at most {limit} keys: delete one first.")
+        row = insert(api_keys).values(
+            key_hash=key_hash,
+            rate_limit=key.limits.rate_limit,
+            compute_quota=key.limits.compute,
+            digits_quota=key.limits.digits,
+            **{name: getattr(key, name) for name in _FIELDS},
+        )
+        connection.execute(row)
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:
         query = select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id)
-        return await self._database.read(lambda connection: list(map(_key_of, connection.execute(query))))
+        return await self._list(query, _key_of)
 
     async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         def find(connection: Connection) -> KeyBearer | None:
@@ -83,12 +82,9 @@ class SqlKeyStore(SqlStore):
         rows = [{"of": use.key_id, "used_ms": use.used_ms, "used_from": use.used_from} for use in sorted(uses)]
         await self._database.write(lambda connection: connection.execute(_NOTE, rows))
 
-    async def remove(self, user_id: bytes, key_id: bytes) -> None:
+    @transaction
+    def remove(self, connection: Connection, user_id: bytes, key_id: bytes) -> None:
         query = delete(api_keys).where((api_keys.c.id == key_id) & (api_keys.c.user_id == user_id))
-
-        def work(connection: Connection) -> None:
-            if connection.execute(query).rowcount != 1:
-                raise NotFound("There is no such key.")
-            revoke(connection, user_id)
-
-        await self._database.write(work)
+        if connection.execute(query).rowcount != 1:
+            raise NotFound("There is no such key.")
+        revoke(connection, user_id)

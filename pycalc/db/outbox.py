@@ -10,7 +10,7 @@ from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.db.dead_letters import insert_dead_letters
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import consumed, dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
 
@@ -94,12 +94,10 @@ class SqlOutboxStore(SqlStore):
                 runs.append({"first": seq, "last": seq})
         await self._database.write(lambda connection: connection.execute(_REMOVE, runs))
 
-    async def dead_letter(self, dead_letters: Mapping[int, DeadLetter]) -> None:
-        def work(connection: Connection) -> None:
-            insert_dead_letters(connection, dead_letters.values())
-            connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
-
-        await self._database.write(work)
+    @transaction
+    def dead_letter(self, connection: Connection, dead_letters: Mapping[int, DeadLetter]) -> None:
+        insert_dead_letters(connection, dead_letters.values())
+        connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
     async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
         later = select(history.c.id).where(history.c.id > after).order_by(history.c.id).limit(limit)

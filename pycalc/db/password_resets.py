@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
-from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import password_resets, sessions, users
+from pycalc.db.revocations import end_sessions
+from pycalc.db.sql_store import SqlStore, transaction
+from pycalc.db.tables import password_resets, users
 from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
 from pycalc.models.auth import NO_PASSWORD, User
@@ -17,36 +17,38 @@ _REFUSAL = "The password reset was used or replaced meanwhile, or the account is
 class SqlPasswordResetStore(SqlStore):
     """Password resets in SQL."""
 
-    async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int, granted_by: bytes | None = None) -> None:
-        def work(connection: Connection) -> None:
-            if granted_by is not None:
-                lock_admins(connection, granted_by)
-            owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
-            if connection.scalar(owner) is None:
-                raise NotFound("There is no such user.")
-            connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
-            row = {"user_id": user_id, "token_hash": token_hash, "expires_ms": expires_ms}
-            connection.execute(insert(password_resets).values(row))
-
-        await self._database.write(work)
+    @transaction
+    def offer(
+        self,
+        connection: Connection,
+        user_id: bytes,
+        token_hash: bytes,
+        expires_ms: int,
+        granted_by: bytes | None = None,
+    ) -> None:
+        if granted_by is not None:
+            lock_admins(connection, granted_by)
+        owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
+        if connection.scalar(owner) is None:
+            raise NotFound("There is no such user.")
+        connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
+        row = {"user_id": user_id, "token_hash": token_hash, "expires_ms": expires_ms}
+        connection.execute(insert(password_resets).values(row))
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
         return user_of(await self._row(_owner(token_hash, now_ms)))
 
-    async def use(self, token_hash: bytes, now_ms: int, password_hash: str) -> None:
-        def work(connection: Connection) -> None:
-            owner = user_of(connection.execute(_owner(token_hash, now_ms)).one_or_none())
-            if owner is None:
-                raise Unauthorized(_REFUSAL)
-            # Every writer locks the account first. Of two uses at once, the second finds the token gone.
-            connection.execute(update(users).where(users.c.id == owner.id).values(password_hash=password_hash))
-            of_token = password_resets.c.token_hash == token_hash
-            if connection.execute(delete(password_resets).where(of_token)).rowcount != 1:
-                raise Unauthorized(_REFUSAL)
-            connection.execute(delete(sessions).where(sessions.c.user_id == owner.id))
-            revoke(connection, owner.id)
-
-        await self._database.write(work)
+    @transaction
+    def use(self, connection: Connection, token_hash: bytes, now_ms: int, password_hash: str) -> None:
+        owner = user_of(connection.execute(_owner(token_hash, now_ms)).one_or_none())
+        if owner is None:
+            raise Unauthorized(_REFUSAL)
+        # Every writer locks the account first. Of two uses at once, the second finds the token gone.
+        connection.execute(update(users).where(users.c.id == owner.id).values(password_hash=password_hash))
+        of_token = password_resets.c.token_hash == token_hash
+        if connection.execute(delete(password_resets).where(of_token)).rowcount != 1:
+            raise Unauthorized(_REFUSAL)
+        end_sessions(connection, owner.id)
 
 
 def _owner(token_hash: bytes, now_ms: int) -> Select[tuple[object, ...]]:

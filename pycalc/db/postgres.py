@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
-from pycalc.db.postgres_url import location_of, require_authorities
+from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, unavailable
 from pycalc.db.roles import DatabaseRole, require_different
 from pycalc.db.rows import arrays_inserts
@@ -118,7 +118,6 @@ class PostgresDatabase:
 
     def __init__(self, url: str, timeouts: Timeouts = _TIMEOUTS) -> None:
         self._location = location_of(url)
-        require_authorities(url)
         self._timeouts = timeouts
         engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
         self._queues = {
@@ -170,7 +169,6 @@ class PostgresDatabase:
         """
         location = location_of(url)
         require_different(roles)
-        require_authorities(url)
         engine = _engine(url, 1, _TIMEOUTS, None)
         try:
             with _mapped(location):

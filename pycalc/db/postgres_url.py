@@ -12,12 +12,12 @@ _DEFAULT_PORT = 5432
 
 
 def location_of(url: str) -> str:
-    """Return the hosts, ports and database in a URL, without credentials.
+    """Check a URL, and return its hosts, ports and database without credentials.
 
     The URL may list several hosts, separated by commas. Without hosts, its option ``host`` is returned without a port;
     it may be the folder of a Unix socket, and its default is localhost.
 
-    Raises ValueError if the URL is malformed or names no database.
+    Raises ValueError if the URL is malformed, or names no database, or a missing file of certificate authorities.
     """
     try:
         parts = split_url(url)
@@ -29,15 +29,8 @@ def location_of(url: str) -> str:
     name = parts.path.strip("/") or next(iter(options.get("dbname", options.get("database", []))), "")
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
+    for file in options.get("sslrootcert", []):
+        if not Path(file).is_file():  # the driver's own error does not name the file
+            raise ValueError(f"sslrootcert names no file: {file}")
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
     return f"{','.join(addresses)}/{name}"
-
-
-def require_authorities(url: str) -> None:
-    """Raise ValueError if the file of the server's certificate authorities is missing.
-
-    The driver's own error does not name the file.
-    """
-    for file in parse_qs(split_url(url).query).get("sslrootcert", []):
-        if not Path(file).is_file():
-            raise ValueError(f"sslrootcert names no file: {file}")

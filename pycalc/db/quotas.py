@@ -31,9 +31,7 @@ class SqlQuotaStore(SqlStore):
             .where(quota_uses.c.user_id.in_(user_ids) & (quota_uses.c.ends > now) & quota_uses.c.id.not_in(but))
             .group_by(*key)
         )
-        return await self._database.read(
-            lambda connection: [QuotaTotal(*row[:3], int(row[3])) for row in connection.execute(query)]
-        )
+        return await self._list(query, lambda row: QuotaTotal(row.user_id, row.quota, row.ends, int(row[3])))
 
     async def forget(self, now: int, limit: int) -> int:
         ended = select(quota_uses.c.id).where(quota_uses.c.ends <= now).limit(limit)

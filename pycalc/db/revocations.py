@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from pycalc.db.base import Revocations
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import revocation_counter, revocations
+from pycalc.db.tables import revocation_counter, revocations, sessions
 
 _KEPT = 10_000
 
@@ -21,6 +21,15 @@ def revoke(connection: Connection, user_id: bytes) -> None:
     )
     connection.execute(insert(revocations).values(number=number, user_id=user_id))
     connection.execute(delete(revocations).where(revocations.c.number <= number - _KEPT))
+
+
+def end_sessions(connection: Connection, user_id: bytes, session_id: bytes | None = None) -> None:
+    """End the user's sessions except ``session_id``, and add a revocation. Call this last in a transaction."""
+    ended = sessions.c.user_id == user_id
+    if session_id is not None:
+        ended &= sessions.c.id != session_id
+    connection.execute(delete(sessions).where(ended))
+    revoke(connection, user_id)
 
 
 class SqlRevocationStore(SqlStore):

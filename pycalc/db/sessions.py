@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -121,33 +121,31 @@ class SqlSessionStore(SqlStore):
         super().__init__(database)
         self._lookups = lookups or database
 
-    async def open(self, session: NewSession, limits: SessionLimits) -> None:
-        def work(connection: Connection) -> None:
-            verified = users.c.id == session.user_id
-            if session.password_hash is not None:
-                verified &= (users.c.password_hash == session.password_hash) & (users.c.totp == session.totp)
-            if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
-                raise Unauthorized("The account is gone, or its password or second factor was changed meanwhile.")
-            of_user = sessions.c.user_id == session.user_id
-            connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
-            kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
-            dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
-            row = insert(sessions).values(
-                id=session.id,
-                user_id=session.user_id,
-                family_hash=session.family_hash,
-                refresh_hash=session.refresh_hash,
-                created_ms=session.now_ms,
-                used_ms=session.now_ms,
-                rotated_ms=session.now_ms,
-                **_columns_of(session.device),
-            )
-            connection.execute(row)
-            connection.execute(update(users).where(users.c.id == session.user_id).values(signed_in_ms=session.now_ms))
-            if dropped.rowcount:
-                revoke(connection, session.user_id)
-
-        await self._database.write(work)
+    @transaction
+    def open(self, connection: Connection, session: NewSession, limits: SessionLimits) -> None:
+        verified = users.c.id == session.user_id
+        if session.password_hash is not None:
+            verified &= (users.c.password_hash == session.password_hash) & (users.c.totp == session.totp)
+        if connection.scalar(select(users.c.id).where(verified & ~users.c.disabled).with_for_update()) is None:
+            raise Unauthorized("The account is gone, or its password or second factor was changed meanwhile.")
+        of_user = sessions.c.user_id == session.user_id
+        connection.execute(delete(sessions).where(of_user & _expired(session.now_ms, limits)))
+        kept = select(sessions.c.id).where(of_user).order_by(sessions.c.used_ms.desc()).limit(limits.per_user - 1)
+        dropped = connection.execute(delete(sessions).where(of_user & sessions.c.id.not_in(kept)))
+        row = insert(sessions).values(
+            id=session.id,
+            user_id=session.user_id,
+            family_hash=session.family_hash,
+            refresh_hash=session.refresh_hash,
+            created_ms=session.now_ms,
+            used_ms=session.now_ms,
+            rotated_ms=session.now_ms,
+            **_columns_of(session.device),
+        )
+        connection.execute(row)
+        connection.execute(update(users).where(users.c.id == session.user_id).values(signed_in_ms=session.now_ms))
+        if dropped.rowcount:
+            revoke(connection, session.user_id)
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         open_one = (sessions.c.id == session_id) & ~_expired(now_ms, limits)
@@ -167,17 +165,15 @@ class SqlSessionStore(SqlStore):
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
         mine = (sessions.c.user_id == user_id) & ~_expired(now_ms, limits)
         query = select(sessions).where(mine).order_by(sessions.c.used_ms.desc(), sessions.c.id.desc())
-        return await self._database.read(lambda connection: list(map(_session_from, connection.execute(query))))
+        return await self._list(query, _session_from)
 
-    async def close(self, user_id: bytes, session_id: bytes) -> None:
-        this = (sessions.c.id == session_id) & (sessions.c.user_id == user_id)
-        if not await self._database.write(lambda connection: _close(connection, this)):
+    @transaction
+    def close(self, connection: Connection, user_id: bytes, session_id: bytes) -> None:
+        if not _close(connection, (sessions.c.id == session_id) & (sessions.c.user_id == user_id)):
             raise NotFound("There is no such session.")
 
-    async def close_all(self, user_id: bytes, granted_by: bytes | None = None) -> None:
-        def work(connection: Connection) -> None:
-            if granted_by is not None:
-                lock_admins(connection, granted_by)
-            _close(connection, sessions.c.user_id == user_id)
-
-        await self._database.write(work)
+    @transaction
+    def close_all(self, connection: Connection, user_id: bytes, granted_by: bytes | None = None) -> None:
+        if granted_by is not None:
+            lock_admins(connection, granted_by)
+        _close(connection, sessions.c.user_id == user_id)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Delete, Insert, Row, Select, Update
+from sqlalchemy import Connection, Delete, Insert, Row, Select, Update
 
 from pycalc.db.base import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Store = TypeVar("Store", bound="SqlStore")
 
 
 class SqlStore:
@@ -19,6 +25,25 @@ class SqlStore:
         """Return the only row of a query, or None if there is none."""
         return await self._database.read(lambda connection: connection.execute(query).one_or_none())
 
+    async def _list(self, query: Select[Any], make: Callable[[Any], T]) -> list[T]:
+        """Return the rows of a query, each converted by ``make``."""
+        return await self._database.read(lambda connection: list(map(make, connection.execute(query).all())))
+
     async def _change(self, statement: Delete | Insert | Update) -> int:
         """Run a statement in a transaction, and return the number of changed rows."""
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def transaction(
+    method: Callable[Concatenate[Store, Connection, P], T],
+) -> Callable[Concatenate[Store, P], Coroutine[Any, Any, T]]:
+    """Turn a store's method into one that runs in a transaction, and returns its result once this is durable.
+
+    Callers leave out the parameter ``connection``: the transaction provides it.
+    """
+
+    @wraps(method)
+    async def run(self: Store, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return await self._database.write(lambda connection: method(self, connection, *arguments, **options))
+
+    return run

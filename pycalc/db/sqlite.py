@@ -151,21 +151,10 @@ class _ThreadQueue:
         finally:
             self.entered -= 1
 
-    async def transact(
-        self,
-        work: Callable[[Connection], T],
-        limit: int,
-        longest_wait: float = _LONGEST_WAIT,
-        *,
-        one_at_a_time: bool = False,
-    ) -> T:
-        """Run ``work`` in a transaction of its own. The parameters and errors are those of ``run``."""
-
-        def transaction() -> T:
-            with _mapped(self._path), self._engine.begin() as connection:
-                return work(connection)
-
-        return await self.run(transaction, limit, longest_wait, one_at_a_time=one_at_a_time)
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Return the result of ``work`` in a transaction of its own. Call this in a thread of the queue, by ``run``."""
+        with _mapped(self._path), self._engine.begin() as connection:
+            return work(connection)
 
     def close(self) -> None:
         """Finish the running and waiting functions, stop the threads and close their connections."""
@@ -262,21 +251,25 @@ class SqliteDatabase:
         database = cls(file_of(url), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
-            await database._queues["write"].transact(migrations.upgrade, 1, longest_wait=inf)
+            queue = database._queues["write"]
+            await queue.run(partial(queue.transact, migrations.upgrade), 1, longest_wait=inf)
         except BaseException:
             await database.aclose()
             raise
         return database
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._queues["read"].transact(work, _WAITING_READS)
+        queue = self._queues["read"]
+        return await queue.run(partial(queue.transact, work), _WAITING_READS)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        return await self._queues["reserved"].transact(work, _WAITING_RESERVED)
+        queue = self._queues["reserved"]
+        return await queue.run(partial(queue.transact, work), _WAITING_RESERVED)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         # A flood of these must not delay the recorder, whose rows every calculation waits for.
-        return await self._queues["write"].transact(work, _WAITING_UNITS, one_at_a_time=True)
+        queue = self._queues["write"]
+        return await queue.run(partial(queue.transact, work), _WAITING_UNITS, one_at_a_time=True)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    false,
-    text,
-)
+import sqlalchemy as sa
 
 from pycalc.models.scopes import DEFAULT_SCOPES
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -27,246 +14,256 @@ metadata = MetaData(
     }
 )
 
-_ID = LargeBinary(16)
-_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
 
-users = Table(
+def search_key(name: str) -> str:
+    """Return a name in lower case, as stored in the columns ``username_key`` and the like.
+
+    Characters that PostgreSQL rejects become question marks. They are NUL and lone surrogates, which no account's name
+    contains.
+    """
+    return name.lower().encode(errors="replace").decode().replace("\x00", "?")
+
+
+_ID = sa.LargeBinary(16)
+_SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+users = sa.Table(
     "users",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("username", String(32), nullable=False),
-    Column("username_key", String(32), nullable=False, unique=True),
-    Column("email", String(254), nullable=False),
-    Column("email_key", String(254), nullable=False, unique=True),
-    Column("password_hash", String(200), nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("disabled", Boolean, nullable=False, server_default=false()),
-    Column("rate_limit", String(100)),
-    Column("compute_quota", String(32)),
-    Column("digits_quota", String(32)),
-    Column("history_quota", BigInteger),
-    Column("totp", Boolean, nullable=False, server_default=false()),
-    Column("signed_in_ms", BigInteger, nullable=False, server_default=text("0")),  # 0: never
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("username", sa.String(32), nullable=False),
+    sa.Column("username_key", sa.String(32), nullable=False, unique=True),
+    sa.Column("email", sa.String(254), nullable=False),
+    sa.Column("email_key", sa.String(254), nullable=False, unique=True),
+    sa.Column("password_hash", sa.String(200), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("rate_limit", sa.String(100)),
+    sa.Column("compute_quota", sa.String(32)),
+    sa.Column("digits_quota", sa.String(32)),
+    sa.Column("history_quota", sa.BigInteger),
+    sa.Column("totp", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("signed_in_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # 0: never
 )
-Index(None, users.c.created_ms, users.c.id)
-Index(None, users.c.signed_in_ms, users.c.id)
+sa.Index(None, users.c.created_ms, users.c.id)
+sa.Index(None, users.c.signed_in_ms, users.c.id)
 
-totp = Table(
+totp = sa.Table(
     "totp",
     metadata,
-    Column("user_id", _ID, primary_key=True),
-    Column("secret", LargeBinary(64), nullable=False),
-    Column("last_step", BigInteger),
-    Column("recovery", LargeBinary(320)),  # the packed hashes of the recovery codes
+    sa.Column("user_id", _ID, primary_key=True),
+    sa.Column("secret", sa.LargeBinary(64), nullable=False),
+    sa.Column("last_step", sa.BigInteger),
+    sa.Column("recovery", sa.LargeBinary(320)),  # the packed hashes of the recovery codes
 )
 
-api_keys = Table(
+api_keys = sa.Table(
     "api_keys",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("user_id", _ID, nullable=False),
-    Column("name", String(100), nullable=False),
-    Column("prefix", String(16), nullable=False),
-    Column("key_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("expires_ms", BigInteger),
-    Column("used_ms", BigInteger),
-    Column("used_from", String(64)),
-    Column("scopes", String(200), nullable=False, server_default=DEFAULT_SCOPES),
-    Column("allow_query", Boolean, nullable=False, server_default=false()),
-    Column("rate_limit", String(100)),
-    Column("compute_quota", String(32)),
-    Column("digits_quota", String(32)),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("user_id", _ID, nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("prefix", sa.String(16), nullable=False),
+    sa.Column("key_hash", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger),
+    sa.Column("used_ms", sa.BigInteger),
+    sa.Column("used_from", sa.String(64)),
+    sa.Column("scopes", sa.String(200), nullable=False, server_default=DEFAULT_SCOPES),
+    sa.Column("allow_query", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("rate_limit", sa.String(100)),
+    sa.Column("compute_quota", sa.String(32)),
+    sa.Column("digits_quota", sa.String(32)),
 )
-Index(None, api_keys.c.user_id, api_keys.c.id)
+sa.Index(None, api_keys.c.user_id, api_keys.c.id)
 
-sessions = Table(
+sessions = sa.Table(
     "sessions",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("user_id", _ID, nullable=False),
-    Column("refresh_hash", LargeBinary(32), nullable=False),
-    Column("previous_hash", LargeBinary(32)),
-    Column("sibling_hash", LargeBinary(32)),
-    Column("family_hash", LargeBinary(32)),
-    Column("chains", LargeBinary),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("used_ms", BigInteger, nullable=False),
-    Column("rotated_ms", BigInteger, nullable=False),
-    Column("address", String(45)),
-    Column("client", String(100)),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("user_id", _ID, nullable=False),
+    sa.Column("refresh_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("previous_hash", sa.LargeBinary(32)),
+    sa.Column("sibling_hash", sa.LargeBinary(32)),
+    sa.Column("family_hash", sa.LargeBinary(32)),
+    sa.Column("chains", sa.LargeBinary),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("used_ms", sa.BigInteger, nullable=False),
+    sa.Column("rotated_ms", sa.BigInteger, nullable=False),
+    sa.Column("address", sa.String(45)),
+    sa.Column("client", sa.String(100)),
 )
-Index(None, sessions.c.user_id, sessions.c.used_ms)
+sa.Index(None, sessions.c.user_id, sessions.c.used_ms)
 
-identities = Table(
+identities = sa.Table(
     "identities",
     metadata,
-    Column("issuer", String(255), primary_key=True),
-    Column("subject", String(255), primary_key=True),
-    Column("user_id", _ID, nullable=False, unique=True),
+    sa.Column("issuer", sa.String(255), primary_key=True),
+    sa.Column("subject", sa.String(255), primary_key=True),
+    sa.Column("user_id", _ID, nullable=False, unique=True),
 )
 
-retired_names = Table(
+retired_names = sa.Table(
     "retired_names",
     metadata,
-    Column("username_key", String(32), primary_key=True),
-    Column("user_id", _ID, primary_key=True),
-    Column("reserved_until_ms", BigInteger),
+    sa.Column("username_key", sa.String(32), primary_key=True),
+    sa.Column("user_id", _ID, primary_key=True),
+    sa.Column("reserved_until_ms", sa.BigInteger),
 )
 
-deleted_accounts = Table(
+deleted_accounts = sa.Table(
     "deleted_accounts",
     metadata,
-    Column("user_id", _ID, primary_key=True),
-    Column("erase", Boolean, nullable=False),
-    Column("deleted_ms", BigInteger, nullable=False),
+    sa.Column("user_id", _ID, primary_key=True),
+    sa.Column("erase", sa.Boolean, nullable=False),
+    sa.Column("deleted_ms", sa.BigInteger, nullable=False),
 )
 
-password_resets = Table(
+password_resets = sa.Table(
     "password_resets",
     metadata,
-    Column("user_id", _ID, primary_key=True),
-    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("expires_ms", BigInteger, nullable=False),
+    sa.Column("user_id", _ID, primary_key=True),
+    sa.Column("token_hash", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
 )
 
-bootstrap = Table(
+bootstrap = sa.Table(
     "bootstrap",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("token_hash", LargeBinary(32), nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("token_hash", sa.LargeBinary(32), nullable=False),
 )
 
-history = Table(
+history = sa.Table(
     "history",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("user_id", _ID, nullable=False),
-    Column("username", String(32), nullable=False),
-    Column("operation", String(32), nullable=False),
-    Column("input", Text, nullable=False),
-    Column("result", Text),
-    Column("digits", Text, nullable=False),
-    Column("exact", Boolean, nullable=False),
-    Column("leading", String(20), nullable=False),
-    Column("trailing", String(20), nullable=False),
-    Column("sha256", LargeBinary(32)),
-    Column("cached", Boolean, nullable=False),
-    Column("elapsed_us", BigInteger, nullable=False),
-    Column("traceparent", String(55)),
-    Column("created_ms", BigInteger),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("user_id", _ID, nullable=False),
+    sa.Column("username", sa.String(32), nullable=False),
+    sa.Column("operation", sa.String(32), nullable=False),
+    sa.Column("input", sa.Text, nullable=False),
+    sa.Column("result", sa.Text),
+    sa.Column("digits", sa.Text, nullable=False),
+    sa.Column("exact", sa.Boolean, nullable=False),
+    sa.Column("leading", sa.String(20), nullable=False),
+    sa.Column("trailing", sa.String(20), nullable=False),
+    sa.Column("sha256", sa.LargeBinary(32)),
+    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("elapsed_us", sa.BigInteger, nullable=False),
+    sa.Column("traceparent", sa.String(55)),
+    sa.Column("created_ms", sa.BigInteger),
     sqlite_with_rowid=False,  # clustered by id: one B-tree less to write for each row
 )
-Index(None, history.c.user_id, history.c.id)
-Index(None, history.c.user_id, history.c.operation, history.c.id)
-Index(None, history.c.operation, history.c.id)
+sa.Index(None, history.c.user_id, history.c.id)
+sa.Index(None, history.c.user_id, history.c.operation, history.c.id)
+sa.Index(None, history.c.operation, history.c.id)
 
-usage = Table(
+usage = sa.Table(
     "usage",
     metadata,
-    Column("user_id", _ID, primary_key=True),
-    Column("day", Integer, primary_key=True, autoincrement=False, index=True),
-    Column("operation", String(32), primary_key=True),
-    Column("count", BigInteger, nullable=False),
-    Column("cached", BigInteger, nullable=False),
-    Column("digits_high", BigInteger, nullable=False),
-    Column("digits_low", BigInteger, nullable=False),
-    Column("compute_us", BigInteger, nullable=False),
+    sa.Column("user_id", _ID, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False, index=True),
+    sa.Column("operation", sa.String(32), primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("cached", sa.BigInteger, nullable=False),
+    sa.Column("digits_high", sa.BigInteger, nullable=False),
+    sa.Column("digits_low", sa.BigInteger, nullable=False),
+    sa.Column("compute_us", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
-consumed = Table("consumed", metadata, Column("event_id", _ID, primary_key=True), sqlite_with_rowid=False)
+consumed = sa.Table("consumed", metadata, sa.Column("event_id", _ID, primary_key=True), sqlite_with_rowid=False)
 
-quota_uses = Table(
+quota_uses = sa.Table(
     "quota_uses",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("user_id", _ID, nullable=False),
-    Column("quota", String(16), nullable=False),
-    Column("ends", BigInteger, nullable=False, index=True),
-    Column("used", BigInteger, nullable=False),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("user_id", _ID, nullable=False),
+    sa.Column("quota", sa.String(16), nullable=False),
+    sa.Column("ends", sa.BigInteger, nullable=False, index=True),
+    sa.Column("used", sa.BigInteger, nullable=False),
 )
-Index(None, quota_uses.c.user_id, quota_uses.c.ends)
+sa.Index(None, quota_uses.c.user_id, quota_uses.c.ends)
 
-idempotency_keys = Table(
+idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("fingerprint", LargeBinary(16), nullable=False),
-    Column("calculations", LargeBinary, nullable=False),
-    Column("problems", LargeBinary),
-    Column("created_ms", BigInteger, nullable=False, index=True),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary(16), nullable=False),
+    sa.Column("calculations", sa.LargeBinary, nullable=False),
+    sa.Column("problems", sa.LargeBinary),
+    sa.Column("created_ms", sa.BigInteger, nullable=False, index=True),
 )
 
-dead_letters = Table(
+dead_letters = sa.Table(
     "dead_letters",
     metadata,
-    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
-    Column("stage", String(16), nullable=False),
-    Column("event_id", _ID),
-    Column("origin", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
+    sa.Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("event_id", _ID),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,  # the number of a deleted dead letter is never given again
 )
-Index(None, dead_letters.c.event_id)
+sa.Index(None, dead_letters.c.event_id)
 
-leases = Table(
+leases = sa.Table(
     "leases",
     metadata,
-    Column("name", String(32), primary_key=True),
-    Column("owner", _ID),
-    Column("until_ms", BigInteger, nullable=False),
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("owner", _ID),
+    sa.Column("until_ms", sa.BigInteger, nullable=False),
 )
 
-revocation_counter = Table(
+revocation_counter = sa.Table(
     "revocation_counter",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("value", BigInteger, nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
 )
 
-revocations = Table(
+revocations = sa.Table(
     "revocations",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("user_id", _ID, nullable=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", _ID, nullable=False),
 )
 
-outbox = Table(
+outbox = sa.Table(
     "outbox",
     metadata,
-    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
-    Column("history_id", _ID, nullable=False),
+    sa.Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    sa.Column("history_id", _ID, nullable=False),
 )
 
-audit = Table(
+audit = sa.Table(
     "audit",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("actor", String(254)),
-    Column("subject", String(254)),
-    Column("address", String(64)),
-    Column("outcome", String(16), nullable=False),
-    Column("details", Text, nullable=False),
-    Column("actor_key", String(254)),
-    Column("subject_key", String(254)),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("actor", sa.String(254)),
+    sa.Column("subject", sa.String(254)),
+    sa.Column("address", sa.String(64)),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("actor_key", sa.String(254)),
+    sa.Column("subject_key", sa.String(254)),
 )
-Index(None, audit.c.action, audit.c.id)
-Index(None, audit.c.actor_key, audit.c.id)
-Index(None, audit.c.subject_key, audit.c.id)
+sa.Index(None, audit.c.action, audit.c.id)
+sa.Index(None, audit.c.actor_key, audit.c.id)
+sa.Index(None, audit.c.subject_key, audit.c.id)
 
-instances = Table(
+instances = sa.Table(
     "instances",
     metadata,
-    Column("id", _ID, primary_key=True),
-    Column("command", String(16), nullable=False),
-    Column("version", String(32), nullable=False),
-    Column("started_ms", BigInteger, nullable=False),
-    Column("seen_ms", BigInteger, nullable=False),
-    Column("figures", Text, nullable=False),
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("command", sa.String(16), nullable=False),
+    sa.Column("version", sa.String(32), nullable=False),
+    sa.Column("started_ms", sa.BigInteger, nullable=False),
+    sa.Column("seen_ms", sa.BigInteger, nullable=False),
+    sa.Column("figures", sa.Text, nullable=False),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -50,6 +51,11 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
     return len(uses)
 
 
+def _total(row: Any) -> Total:
+    day, operation, count, cached, high, low, compute_us = row
+    return Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
+
+
 class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
 
@@ -85,9 +91,4 @@ class SqlUsageStore(SqlStore):
             query = query.where(usage.c.day >= selection.since)
         if selection.until is not None:
             query = query.where(usage.c.day < selection.until)
-        return await self._database.read(
-            lambda connection: [
-                Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
-                for day, operation, count, cached, high, low, compute_us in connection.execute(query)
-            ]
-        )
+        return await self._list(query, _total)

@@ -7,9 +7,8 @@ from typing import Any, cast
 from sqlalchemy import Connection, Select, func, literal, or_, select, tuple_
 
 from pycalc.db.base import UserSelection
-from pycalc.db.names import search_key
 from pycalc.db.sql_store import SqlStore
-from pycalc.db.tables import usage, users
+from pycalc.db.tables import search_key, usage, users
 from pycalc.db.usage import LOW
 from pycalc.db.users import user_of
 from pycalc.models.auth import NO_PASSWORD, ListedUser, User, UserOrder

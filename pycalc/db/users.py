@@ -10,9 +10,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.audit import insert_entries
 from pycalc.db.base import Deletion, ProviderIdentity
-from pycalc.db.names import search_key
-from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.revocations import end_sessions, revoke
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import (
     api_keys,
     bootstrap,
@@ -20,6 +19,7 @@ from pycalc.db.tables import (
     identities,
     password_resets,
     retired_names,
+    search_key,
     sessions,
     totp,
     users,
@@ -33,6 +33,7 @@ from pycalc.models.limits import OwnLimits
 _BOOTSTRAP_ROW = 1
 NOBODY = bytes(16)  # stored instead of an id, so that a retired name does not lead to a history
 _TAKEN = "The username or the email address is taken."
+_LAST_ADMIN = "This is the last admin; make another account an admin first."
 _ENABLED_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
@@ -59,18 +60,17 @@ def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
     return len(admins)
 
 
-def _locked(connection: Connection, username: str) -> User:
-    """Lock an account until the transaction ends and return it; raises NotFound if there is none."""
+def _locked(connection: Connection, username: str, granted_by: bytes | None) -> tuple[User, bool]:
+    """Lock the enabled admins, and an account. Return the account, and whether it is the only enabled admin.
+
+    Raises Forbidden as ``lock_admins`` does, and NotFound if there is no such account.
+    """
+    admins = lock_admins(connection, granted_by)  # every change locks the admins first, which rules out deadlocks
     query = select(users).where(users.c.username_key == search_key(username)).with_for_update()
     user = user_of(connection.execute(query).one_or_none())
     if user is None:
         raise NotFound("There is no such user.")
-    return user
-
-
-def _require_other_admin(user: User, admins: int) -> None:
-    if user.role is Role.ADMIN and not user.disabled and admins == 1:
-        raise Conflict("This is the last admin; make another account an admin first.")
+    return user, user.role is Role.ADMIN and not user.disabled and admins == 1
 
 
 def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
@@ -150,8 +150,10 @@ class SqlUserStore(SqlStore):
         latest = before.order_by(retired_names.c.user_id.desc()).limit(1)
         return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
 
-    async def change(
+    @transaction
+    def change(
         self,
+        connection: Connection,
         username: str,
         role: Role | None,
         disabled: bool | None,
@@ -160,77 +162,67 @@ class SqlUserStore(SqlStore):
         granted_by: bytes | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
-        def work(connection: Connection) -> User:
-            # Every change locks the admins first, which rules out deadlocks.
-            admins = lock_admins(connection, granted_by)
-            user = _locked(connection, username)
-            new_disabled = user.disabled if disabled is None else disabled
-            given = {} if limits is None else limits.model_dump(exclude_unset=True)
-            own = user.limits.model_copy(update=given)
-            changed = replace(user, role=role or user.role, disabled=new_disabled, limits=own)
-            if changed.role is not Role.ADMIN or changed.disabled:
-                _require_other_admin(user, admins)
-            columns = {
-                "role": changed.role.value,
-                "disabled": changed.disabled,
-                "rate_limit": own.rate_limit,
-                "compute_quota": own.compute,
-                "digits_quota": own.digits,
-                "history_quota": own.history,
-            }
-            connection.execute(update(users).where(users.c.id == user.id).values(columns))
-            if changed.disabled:
-                for table in (sessions, password_resets):
-                    connection.execute(delete(table).where(table.c.user_id == user.id))
-            if audit is not None:
-                insert_entries(connection, [audit._replace(subject=user.username)])
-            revoke(connection, user.id)
-            return changed
-
-        return await self._database.write(work)
+        user, last_admin = _locked(connection, username, granted_by)
+        new_disabled = user.disabled if disabled is None else disabled
+        given = {} if limits is None else limits.model_dump(exclude_unset=True)
+        own = user.limits.model_copy(update=given)
+        changed = replace(user, role=role or user.role, disabled=new_disabled, limits=own)
+        if last_admin and (changed.role is not Role.ADMIN or changed.disabled):
+            raise Conflict(_LAST_ADMIN)
+        columns = {
+            "role": changed.role.value,
+            "disabled": changed.disabled,
+            "rate_limit": own.rate_limit,
+            "compute_quota": own.compute,
+            "digits_quota": own.digits,
+            "history_quota": own.history,
+        }
+        connection.execute(update(users).where(users.c.id == user.id).values(columns))
+        if changed.disabled:
+            for table in (sessions, password_resets):
+                connection.execute(delete(table).where(table.c.user_id == user.id))
+        if audit is not None:
+            insert_entries(connection, [audit._replace(subject=user.username)])
+        revoke(connection, user.id)
+        return changed
 
     async def upgrade_hash(self, user_id: bytes, before: str, after: str) -> bool:
         unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
         return await self._change(update(users).where(unchanged).values(password_hash=after)) == 1
 
-    async def set_password(self, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
-        def work(connection: Connection) -> None:
-            unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
-            changed = connection.execute(update(users).where(unchanged).values(password_hash=after))
-            of_user = sessions.c.user_id == user_id
-            asking = select(sessions.c.id).where(of_user & (sessions.c.id == session_id)).with_for_update()
-            if changed.rowcount != 1 or connection.scalar(asking) is None:
-                raise InvalidToken("The session has ended, or the password was changed meanwhile.")
-            connection.execute(delete(sessions).where(of_user & (sessions.c.id != session_id)))
-            connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
-            revoke(connection, user_id)
+    @transaction
+    def set_password(self, connection: Connection, user_id: bytes, before: str, after: str, session_id: bytes) -> None:
+        unchanged = (users.c.id == user_id) & (users.c.password_hash == before)
+        changed = connection.execute(update(users).where(unchanged).values(password_hash=after))
+        asking = select(sessions.c.id).where((sessions.c.user_id == user_id) & (sessions.c.id == session_id))
+        if changed.rowcount != 1 or connection.scalar(asking.with_for_update()) is None:
+            raise InvalidToken("The session has ended, or the password was changed meanwhile.")
+        connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
+        end_sessions(connection, user_id, session_id)
 
-        await self._database.write(work)
-
-    async def delete(
+    @transaction
+    def delete(
         self,
+        connection: Connection,
         username: str,
         deletion: Deletion,
         *,
         granted_by: bytes | None = None,
         audit: AuditEntry | None = None,
     ) -> User:
-        def work(connection: Connection) -> User:
-            admins = lock_admins(connection, granted_by)
-            user = _locked(connection, username)
-            if deletion.password_hash not in (None, user.password_hash):
-                raise InvalidToken("The password was changed meanwhile.")
-            _require_other_admin(user, admins)
-            for table in (api_keys, sessions, totp, identities, password_resets):
-                connection.execute(delete(table).where(table.c.user_id == user.id))
-            connection.execute(delete(users).where(users.c.id == user.id))
-            _retire(connection, user, deletion)
-            if audit is not None:
-                insert_entries(connection, [audit._replace(subject=user.username)])
-            revoke(connection, user.id)
-            return user
-
-        return await self._database.write(work)
+        user, last_admin = _locked(connection, username, granted_by)
+        if deletion.password_hash not in (None, user.password_hash):
+            raise InvalidToken("The password was changed meanwhile.")
+        if last_admin:
+            raise Conflict(_LAST_ADMIN)
+        for table in (api_keys, sessions, totp, identities, password_resets):
+            connection.execute(delete(table).where(table.c.user_id == user.id))
+        connection.execute(delete(users).where(users.c.id == user.id))
+        _retire(connection, user, deletion)
+        if audit is not None:
+            insert_entries(connection, [audit._replace(subject=user.username)])
+        revoke(connection, user.id)
+        return user
 
     async def has_admin(self) -> bool:
         return await self._row(select(users.c.id).where(_ENABLED_ADMIN).limit(1)) is not None

@@ -8,6 +8,8 @@ abort.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pydantic_core import from_json
 
 from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
@@ -34,19 +36,15 @@ def headers_of(event: Event, prefix: str) -> dict[str, str]:
 
 
 def delivery_of(body: bytes, origin: str) -> Delivery:
-    """Return the delivery of a message. ``origin`` is the message's position in the stream."""
-    event = event_of_message(body)
-    return Delivery(event, body if event is None else b"", origin)
+    """Return the delivery of a message, without an event if the body is not an event of this service.
 
-
-def event_of_message(body: bytes) -> Event | None:
-    """Return the event in a message, or None if the body is not an event of this service."""
-    try:
+    ``origin`` is the message's position in the stream.
+    """
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
         document = from_json(body)
-        if document["specversion"] != _SPEC_VERSION or document["type"] != EVENT_TYPE:
-            return None
-        traceparent = document.get("traceparent")
-        traced = traceparent if isinstance(traceparent, str) else None
-        return Event(id_of_text(document["id"]), id_of_text(document["subject"]), body, traced)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+        if document["specversion"] == _SPEC_VERSION and document["type"] == EVENT_TYPE:
+            traceparent = document.get("traceparent")
+            traced = traceparent if isinstance(traceparent, str) else None
+            event = Event(id_of_text(document["id"]), id_of_text(document["subject"]), body, traced)
+            return Delivery(event, b"", origin)
+    return Delivery(None, body, origin)

@@ -27,8 +27,8 @@ class _Group:
     """A consumer group, which queues the events whose publishers wait. Without a member, the publishers time out."""
 
     def __init__(self) -> None:
-        self._waiting: deque[_Handover] = deque()
-        self._changed = asyncio.Condition()
+        self.waiting: deque[_Handover] = deque()
+        self.changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
         """Queue events in batches, each after the commit of the one before. Return after the last commit.
@@ -42,20 +42,15 @@ class _Group:
                 await handover.committed
             finally:
                 handover.committed.cancel()
-                if handover in self._waiting:
-                    self._waiting.remove(handover)
+                if handover in self.waiting:
+                    self.waiting.remove(handover)
 
     async def put(self, handover: _Handover) -> None:
         """Queue published events, unless their publisher has stopped waiting."""
-        async with self._changed:
+        async with self.changed:
             if not handover.committed.done():
-                self._waiting.append(handover)
-                self._changed.notify()
-
-    async def next(self) -> _Handover:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting)
-            return self._waiting.popleft()
+                self.waiting.append(handover)
+                self.changed.notify()
 
 
 class _MemoryMember:
@@ -65,8 +60,9 @@ class _MemoryMember:
 
     async def receive(self) -> MessageBatch:
         try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
-                handover = await self._group.next()
+            async with asyncio.timeout(RECEIVE_SECONDS), self._group.changed:
+                await self._group.changed.wait_for(lambda: self._group.waiting)
+                handover = self._group.waiting.popleft()
         except TimeoutError:
             return MessageBatch((), None)
         self.held.append(handover)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pycalc.models.events import Event
-from pycalc.streaming.envelope import event_of_message, headers_of
+from pycalc.streaming.envelope import delivery_of, headers_of
 
 EVENT = Event(
     bytes.fromhex("019aab127c0071238456426614174000"), bytes.fromhex("019aab127c0071238456426614174fff"), b"{}"
@@ -38,9 +38,9 @@ def body(**changes: object) -> bytes:
 def test_a_message_is_the_event_that_it_was_made_of() -> None:
     """A message decodes to its event, also with extensions, without optional attributes, and with a trace."""
     for sent in (body(), body(extension="x", data={"n": 1}), body(traceparent=7), body(time=None, source=None)):
-        assert event_of_message(sent) == EVENT._replace(content=sent)
+        assert delivery_of(sent, "").event == EVENT._replace(content=sent)
     traced = body(traceparent="00-0-0-01")
-    assert event_of_message(traced) == EVENT._replace(content=traced, traceparent="00-0-0-01")
+    assert delivery_of(traced, "").event == EVENT._replace(content=traced, traceparent="00-0-0-01")
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_message_is_the_event_that_it_was_made_of() -> None:
 )
 def test_a_foreign_event_is_none_of_ours(change: dict[str, object]) -> None:
     """A message of another version or type, with an invalid id, or without a required attribute decodes to None."""
-    assert event_of_message(body(**change)) is None
+    assert delivery_of(body(**change), "").event is None
 
 
 @pytest.mark.parametrize("sent", [b"", b"not an event", b"7", b"[]", b"null", b'"text"', b"{}", b"\xff", b"[" * 10_000])
 def test_a_foreign_message_is_no_event(sent: bytes) -> None:
     """A body that is not JSON, or not an object with an event's attributes, decodes to None."""
-    assert event_of_message(sent) is None
+    assert delivery_of(sent, "").event is None

@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.models.events import event_of
 from pycalc.observability.tracing import NO_TRACER, Tracer, open_tracer
-from pycalc.streaming.envelope import event_of_message, headers_of
+from pycalc.streaming.envelope import delivery_of, headers_of
 from tests.harness.stores import history_row
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -21,7 +21,7 @@ def test_a_message_carries_its_event_s_trace(prefix: str) -> None:
     headers = headers_of(event, prefix)
     assert headers[f"{prefix}traceparent"] == TRACEPARENT
     assert f'"traceparent":"{TRACEPARENT}"'.encode() in event.payload
-    received = event_of_message(event.payload)
+    received = delivery_of(event.payload, "").event
     assert received is not None
     assert received.traceparent == TRACEPARENT
     untraced = event_of(history_row())

@@ -5,32 +5,24 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from hashlib import sha256
 from math import inf
 from urllib.parse import urlencode
 
 from redis.exceptions import OutOfMemoryError
-from structlog import get_logger
 
 from pycalc.cache.base import Bound, CounterStore
-from pycalc.cache.codec import DIGITS_RATIO, FORMAT, TooLong, decode, off_loop
 from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times, value
 from pycalc.cache.redis.counters import RedisCounters
 from pycalc.cache.redis.notifications import RedisRevocationNotifications
 from pycalc.cache.redis.results import RedisResults
-from pycalc.errors import CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import flag_option, require_server, split_url, url_options, whole_option
 
 _OPTIONS = {"max_bytes", "max_value", "namespace", "ssl_ca_certs", "ssl_check_hostname", "ttl"}
-_MAX_VALUE = 1024 * 1024
-_TTL_SECONDS = 24 * 3600
 _WORTH_SECONDS = 0.0001  # cheaper results are neither looked up in Redis nor stored there: computing them is faster
 _PROBE_SECONDS = 1
-
-_log = get_logger(__name__)
 
 
 class RedisCache:
@@ -41,18 +33,12 @@ class RedisCache:
 
         The keys of results in Redis contain ``version``, the version of the arithmetic.
         """
-        options = url_options(url, _OPTIONS)
-        max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # the most bytes of a stored result
-        ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000
-        self._namespace = options.get("namespace", "pycalc")
-        self._version = f"{version}.{FORMAT}"
-        self._longest = int(max_value / DIGITS_RATIO)
+        options = {"namespace": "pycalc"} | url_options(url, _OPTIONS)
+        self._namespace = options["namespace"]
         self._local = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES, 0), metrics)
         self._client = RedisClient(_server(url, options), metrics, times)
-        self.leases = RedisResults(self._client, self._name, self._accept, metrics, ttl_ms=ttl_ms, max_value=max_value)
+        self.leases = RedisResults(self._client, self._local, options, version, metrics)
         self.revocations = RedisRevocationNotifications(self._client, f"{self._namespace}:revocations")
-        self._hits = metrics.cache_shared_hits
-        self._damaged = metrics.cache_damaged
 
     @classmethod
     async def of_url(
@@ -74,8 +60,8 @@ class RedisCache:
         result = await self._local.get(key)
         if result is not None or cost < _WORTH_SECONDS:
             return result
-        stored = await self._client.execute(value, self._client.redis.get, self._name("result", key))
-        return None if stored is None else await self._accept(key, stored)
+        stored = await self._client.execute(value, self._client.redis.get, self.leases.name("result", key))
+        return None if stored is None else await self.leases.accept(key, stored)
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
         await self._local.put(key, result)
@@ -88,7 +74,7 @@ class RedisCache:
         A server may answer PING but refuse other commands, because the user lacks rights or the cluster lacks slots. A
         server that is out of memory passes the check, because look-ups still succeed.
         """
-        name, redis = self._name("result", "probe"), self._client.redis
+        name, redis = self.leases.name("result", "probe"), self._client.redis
         for answer in await asyncio.gather(
             self._client.execute(value, redis.get, name),
             self._client.execute(bool, redis.set, name, b"", ex=_PROBE_SECONDS),
@@ -102,27 +88,6 @@ class RedisCache:
         await self.revocations.aclose()
         await self._client.aclose()
         await self._local.aclose()
-
-    def _name(self, kind: str, key: str) -> bytes:
-        """Return the key in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
-        return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
-
-    async def _accept(self, key: str, stored: bytes) -> Result | None:
-        """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value.
-
-        Raises CacheUnavailable for a result that is longer than this process accepts.
-        """
-        try:
-            result = await off_loop(len(stored), decode, self._name("result", key), stored, self._longest)
-        except TooLong as error:
-            raise CacheUnavailable("The cached result is longer than max_value lets it be.") from error
-        except ValueError as error:
-            self._damaged.inc()
-            _log.warning("a cached value is damaged", reason=str(error))
-            return None
-        self._hits.inc()
-        await self._local.put(key, result)
-        return result
 
 
 def _server(url: str, options: dict[str, str]) -> str:

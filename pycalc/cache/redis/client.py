@@ -91,7 +91,7 @@ class RedisClient:
         began = monotonic()
         self._commands += 1
         try:
-            async with self._bounded(self.times.answer):
+            async with self.bounded(self.times.answer):
                 answer = read(await command(*arguments, **options))
         except CacheUnavailable as failure:
             if context is not None and not isinstance(failure.__cause__, ResponseError):
@@ -128,25 +128,8 @@ class RedisClient:
         if self.breaker.state is CircuitState.CLOSED and len(self._tasks) < _TASKS:
             self.start(posted())
 
-    async def store(self, name: bytes, value: bytes, ttl_ms: int) -> None:
-        """Store a value; raises CacheUnavailable, or AnswerLost if the reply is late.
-
-        A late reply does not count for the breaker, because look-ups may still be fast.
-        """
-        async with self._bounded(self.times.store):
-            await self.redis.set(name, value, px=ttl_ms)
-
-    async def aclose(self) -> None:
-        """Wait up to half a second for the tasks, cancel the remaining ones, and close all connections."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
-            for task in late:
-                task.cancel()
-        await self.breaker.aclose()
-        await self.redis.aclose()
-
     @asynccontextmanager
-    async def _bounded(self, seconds: float) -> AsyncIterator[None]:
+    async def bounded(self, seconds: float) -> AsyncIterator[None]:
         """Return a context that limits a command's time.
 
         Raises CacheUnavailable for errors and while the breaker is not closed, and AnswerLost for a late reply. A lost
@@ -168,6 +151,15 @@ class RedisClient:
                 raise CacheUnavailable(_TOO_MANY) from error
             self.breaker.trip(str(error) or type(error).__name__)
             raise CacheUnavailable("The cache does not answer.") from error
+
+    async def aclose(self) -> None:
+        """Wait up to half a second for the tasks, cancel the remaining ones, and close all connections."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
+            for task in late:
+                task.cancel()
+        await self.breaker.aclose()
+        await self.redis.aclose()
 
     async def _probe(self) -> None:
         """Replace the idle connections with a few new ones. Raise an exception if Redis does not soon reply to PING."""

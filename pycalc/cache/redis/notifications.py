@@ -49,16 +49,14 @@ class RedisRevocationNotifications:
                     silent = False
                     while True:
                         message = await pubsub.get_message(timeout=self._client.times.silence)
-                        if message is not None:
-                            silent = False
-                            if message["type"] in {"message", "subscribe"}:
-                                failures = 0
-                                heard()
-                        elif silent:  # a host that vanishes does not close the connection
+                        if message is None and silent:  # a host that vanishes does not close the connection
                             raise TimeoutError("no sign of life")
-                        else:
-                            silent = True
+                        silent = message is None
+                        if message is None:
                             await pubsub.ping()
+                        elif message["type"] in {"message", "subscribe"}:
+                            failures = 0
+                            heard()
             except Exception as error:  # after any error, the database is still polled for revocations
                 _log.info("revocation notifications are not received", reason=str(error) or type(error).__name__)
             failures += 1

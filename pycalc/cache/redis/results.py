@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from math import inf
 from secrets import token_bytes
 from time import monotonic
@@ -15,12 +15,16 @@ from structlog import get_logger
 
 from pycalc.cache.base import Claim
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.codec import DIGITS_RATIO, encode, off_loop
+from pycalc.cache.codec import DIGITS_RATIO, FORMAT, TooLong, decode, encode, off_loop
+from pycalc.cache.memory import MemoryCache
 from pycalc.cache.redis.client import RedisClient
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
+from pycalc.urls import whole_option
 
+_MAX_VALUE = 1024 * 1024
+_TTL_SECONDS = 24 * 3600
 _STORES = 4  # the most results that are stored at the same time
 _WAITING = 512  # the most results that are being stored or wait to be stored
 _BYTES = 32 * 1024 * 1024  # the most bytes of the texts of these results
@@ -35,11 +39,6 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Given a result's key and its stored value, returns the result, or None if damaged; raises CacheUnavailable.
-Accept = Callable[[str, bytes], Awaitable[Result | None]]
-# Given "result" or "lease" and a result's key, returns the key in Redis of the result or of the lease on it.
-Name = Callable[[str, str], bytes]
-
 _log = get_logger(__name__)
 
 
@@ -50,23 +49,29 @@ class RedisResults:
     """
 
     def __init__(
-        self, client: RedisClient, name: Name, accept: Accept, metrics: CacheMetrics, *, ttl_ms: int, max_value: int
+        self, client: RedisClient, local: MemoryCache, options: dict[str, str], version: str, metrics: CacheMetrics
     ) -> None:
-        """Prepare the scripts. Encoded results of up to ``max_value`` bytes are stored, for ``ttl_ms`` milliseconds."""
+        """Prepare the scripts. ``options`` are those of the URL; raises ValueError for an invalid one.
+
+        The keys in Redis contain ``version``, the version of the arithmetic.
+        """
+        self._max_value = whole_option(options, "max_value", _MAX_VALUE, 1)  # the most bytes of a stored result
+        self._ttl_ms = whole_option(options, "ttl", _TTL_SECONDS, 1) * 1000
+        self._longest = int(self._max_value / DIGITS_RATIO)
+        self._namespace = options["namespace"]
+        self._version = f"{version}.{FORMAT}"
+        self._local = local
         self.client = client
-        self.name = name
-        self.accept = accept
+        self.stores: dict[str, asyncio.Task[None]] = {}  # the newest task of each key
         self.lease_ms = int(client.times.lease * 1000)
         self.take = client.redis.register_script(_TAKE_SCRIPT)
         self.renew = client.redis.register_script(Lock.LUA_REACQUIRE_SCRIPT)
         self.release = client.redis.register_script(Lock.LUA_RELEASE_SCRIPT)
-        self._ttl_ms = ttl_ms
-        self._max_value = max_value
+        self._metrics = metrics
         self._dropped = metrics.cache_dropped
         self._waiting = self._bytes = 0
         self._late_at = -inf
         self._slots = asyncio.Semaphore(_STORES)
-        self._stores: dict[str, asyncio.Task[None]] = {}  # the newest task of each key
 
     def is_storable(self, digits: int) -> bool:
         return digits * DIGITS_RATIO <= self._max_value and digits <= _BYTES
@@ -86,15 +91,28 @@ class RedisResults:
         else:
             self._waiting += 1
             self._bytes += size
-            self._stores[key] = self.client.start(self._store(key, result, monotonic()))
+            self.stores[key] = self.client.start(self._store(key, result, monotonic()))
 
-    def after(self, key: str, step: Callable[[], None]) -> None:
-        """Call ``step`` once the newest result put under a key is stored or dropped, or now if no result is pending."""
-        store = self._stores.get(key)
-        if store is None:
-            step()
-        else:
-            store.add_done_callback(lambda _: step())
+    def name(self, kind: str, key: str) -> bytes:
+        """Return the key in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
+        return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
+
+    async def accept(self, key: str, stored: bytes) -> Result | None:
+        """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value.
+
+        Raises CacheUnavailable for a result that is longer than this process accepts.
+        """
+        try:
+            result = await off_loop(len(stored), decode, self.name("result", key), stored, self._longest)
+        except TooLong as error:
+            raise CacheUnavailable("The cached result is longer than max_value lets it be.") from error
+        except ValueError as error:
+            self._metrics.cache_damaged.inc()
+            _log.warning("a cached value is damaged", reason=str(error))
+            return None
+        self._metrics.cache_shared_hits.inc()
+        await self._local.put(key, result)
+        return result
 
     async def _store(self, key: str, result: Result, put_at: float) -> None:
         try:
@@ -105,8 +123,9 @@ class RedisResults:
                 value = await off_loop(len(result.text), encode, name, result)
                 if len(value) > self._max_value:
                     self._dropped.labels("size").inc()
-                else:
-                    await self.client.store(name, value, self._ttl_ms)
+                else:  # a late reply does not count for the breaker, because look-ups may still be fast
+                    async with self.client.bounded(self.client.times.store):
+                        await self.client.redis.set(name, value, px=self._ttl_ms)
         except CacheUnavailable as error:
             if isinstance(error, AnswerLost):
                 self._late_at = monotonic()
@@ -117,8 +136,8 @@ class RedisResults:
         finally:
             self._waiting -= 1
             self._bytes -= len(result.text)
-            if self._stores.get(key) is asyncio.current_task():  # else another result was put under the key
-                del self._stores[key]
+            if self.stores.get(key) is asyncio.current_task():  # else another result was put under the key
+                del self.stores[key]
 
 
 def _taken(answer: Any) -> bytes | bool:
@@ -160,9 +179,14 @@ class RedisClaim:
         return answer
 
     def release(self) -> None:
-        if self._may_hold:
-            self._may_hold = False
-            self._results.after(self._key, self._release_now)
+        if not self._may_hold:
+            return
+        self._may_hold = False
+        store = self._results.stores.get(self._key)
+        if store is None:
+            self._release_now()
+        else:
+            store.add_done_callback(lambda _: self._release_now())
 
     def _release_now(self) -> None:
         if self._renewal is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -37,14 +36,11 @@ def kafka_errors(metrics: EventMetrics) -> BrokerErrors:
     return BrokerErrors((KafkaException, BufferError, ThreadClosed), explain, metrics)
 
 
-def settings(*layers: Mapping[str, Any], errors: BrokerErrors) -> dict[str, Any]:
-    """Return the settings of a client. Later ``layers`` override earlier ones."""
+def settings(errors: BrokerErrors) -> dict[str, Any]:
+    """Return the settings that all clients have. Errors that the driver reports are noted in ``errors``."""
 
     def note(error: KafkaError) -> None:
         if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason
             errors.note(error.name(), error.str())
 
-    merged: dict[str, Any] = {**_SETTINGS, "error_cb": note}
-    for layer in layers:
-        merged |= layer
-    return merged
+    return {**_SETTINGS, "error_cb": note}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote
 
@@ -33,9 +32,9 @@ class KafkaOptions:
     create: bool  # create a missing topic
     partitions: int  # the number of partitions of a topic that is created
     replication: int  # the replication factor of a topic that is created; -1 is the broker's default
-    client: Mapping[str, str] = field(repr=False)  # settings of every client: the brokers, a password and others
-    producer: Mapping[str, str]
-    consumer: Mapping[str, str]
+    client: dict[str, str] = field(repr=False)  # settings of every client: the brokers, a password and others
+    producer: dict[str, str]
+    consumer: dict[str, str]
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from confluent_kafka import KafkaException
 
@@ -34,6 +33,8 @@ class KafkaStream:
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)
+        self._settings = settings(self._errors) | self._options.client
+        self._producer_settings = self._settings | kafka_producer.SETTINGS | self._options.producer
         self._topic = Topic(self._options, self._errors)
         self._producer: KafkaProducer | None = None
         self._discarded: set[KafkaProducer] = set()
@@ -46,10 +47,10 @@ class KafkaStream:
                 if self._producer is None:
                     await self._topic.ensure()
                 if self._producer is None:  # no concurrent call has made a producer
-                    self._producer = self._new_producer()
+                    self._producer = KafkaProducer(self._producer_settings)
                 refused, doubtful = await self._send(self._producer, events)
                 if doubtful:
-                    one_by_one = self._new_producer(kafka_producer.ONE_BY_ONE)
+                    one_by_one = KafkaProducer(self._producer_settings | kafka_producer.ONE_BY_ONE)
                     try:
                         outcome = await self._send(one_by_one, _from_the_first(doubtful, events))
                     finally:
@@ -68,8 +69,7 @@ class KafkaStream:
         await self._topic.ensure()
         async with self._topic.generation() as topic:
             name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
-            layers = self._options.client, kafka_consumer.SETTINGS, self._options.consumer, name
-            wanted = settings(*layers, errors=self._errors)
+            wanted = self._settings | kafka_consumer.SETTINGS | self._options.consumer | name
             with self._errors.mapped("receive", "Kafka gives no messages."):
                 member = KafkaMember(wanted, self._options.topic, topic.check, self._errors)
             try:
@@ -90,10 +90,6 @@ class KafkaStream:
             self._discard(self._producer)
         await asyncio.gather(*(producer.aclose() for producer in self._discarded))
         self._topic.close()
-
-    def _new_producer(self, *overrides: Mapping[str, Any]) -> KafkaProducer:
-        layers = self._options.client, kafka_producer.SETTINGS, self._options.producer, *overrides
-        return KafkaProducer(settings(*layers, errors=self._errors))
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
         """Send events, and discard the producer after a failure.

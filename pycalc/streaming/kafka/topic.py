@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -27,15 +28,15 @@ _URL_SAFE = str.maketrans("+/", "-_")
 _log = get_logger(__name__)
 
 
+@dataclass
 class TopicGeneration:
     """A topic from its creation to its deletion. A later topic with the same name has another ``identity``.
 
     On a cluster without topic ids, all topics have the same ``identity``.
     """
 
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
-        self.over = False
+    identity: str
+    over: bool = False
 
     def check(self) -> None:
         """Raise KafkaException if the topic was found to have been deleted and created again."""
@@ -101,7 +102,7 @@ class Topic:
 
     def _client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(settings(self._options.client, errors=self._errors))
+            self._admin = AdminClient(settings(self._errors) | self._options.client)
         return self._admin
 
     def _identity(self) -> str:

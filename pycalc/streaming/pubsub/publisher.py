@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from google.api_core.exceptions import (
     Aborted,
@@ -28,15 +27,6 @@ _MAX_BYTES = 9_500_000  # the most bytes of the messages in a request; Pub/Sub a
 _OVERHEAD = 1_024  # an upper bound for the size of a message without its body
 _RETRY_SHARE = 0.8  # requests are retried in this fraction of the time limit, so that the last error arrives in time
 _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
-
-
-class _Message(NamedTuple):
-    """An event as a message of Pub/Sub's API."""
-
-    event_id: bytes
-    data: bytes
-    ordering_key: str
-    attributes: dict[str, str]
 
 
 class Publishing:
@@ -77,35 +67,34 @@ class Publishing:
             for part in self._parts(events):
                 await self._request(part)
 
-    def _parts(self, events: Sequence[Event]) -> Iterator[list[_Message]]:
-        """Yield the messages of each request. Refuse messages that are too large."""
-        part: list[_Message] = []
+    def _parts(self, events: Sequence[Event]) -> Iterator[list[Event]]:
+        """Yield the events of each request. Refuse events that are too large."""
+        part: list[Event] = []
         size = 0
         for event in events:
-            message = _Message(event.id, event.payload, text_of_id(event.key), headers_of(event, "ce-"))
-            length = len(message.data) + _OVERHEAD
+            length = len(event.payload) + _OVERHEAD
             if length > _MAX_BYTES:
                 self.refused[event.id] = f"{length} bytes exceed the size limit of a message"
                 continue
             if part and (size + length > _MAX_BYTES or len(part) == _MAX_MESSAGES):
                 yield part
                 part, size = [], 0
-            part.append(message)
+            part.append(event)
             size += length
         if part:
             yield part
 
-    async def _request(self, part: Sequence[_Message]) -> None:
-        """Publish messages of one key. If the request is invalid, publish each message alone to find which one is."""
+    async def _request(self, part: Sequence[Event]) -> None:
+        """Publish events of one key. If the request is invalid, publish each event alone to find which one is."""
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
-        for message in part:
-            messages.add(data=message.data, ordering_key=message.ordering_key, attributes=message.attributes)
+        for event in part:
+            messages.add(data=event.payload, ordering_key=text_of_id(event.key), attributes=headers_of(event, "ce-"))
         try:
             await self._publisher.publish(request=request, retry=self._retry, timeout=self._seconds)
         except InvalidArgument as error:
             if len(part) == 1:
-                self.refused[part[0].event_id] = error.message
+                self.refused[part[0].id] = error.message
                 return
-            for message in part:
-                await self._request([message])
+            for event in part:
+                await self._request([event])

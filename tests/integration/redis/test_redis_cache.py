@@ -18,7 +18,6 @@ from redis import Redis as Client
 from pycalc.cache import codec
 from pycalc.cache.base import LOCAL_TIER
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.redis import cache as redis_cache
 from pycalc.cache.redis import results as redis_results
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
@@ -185,7 +184,7 @@ class TestSharing:
             return noted
 
         monkeypatch.setattr(redis_results, "encode", noting(codec.encode))
-        monkeypatch.setattr(redis_cache, "decode", noting(codec.decode))
+        monkeypatch.setattr(redis_results, "decode", noting(codec.decode))
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("pow:3:1", result(digits(size)))
             await found(lambda: there.cache.get("pow:3:1"), "the result")

@@ -14,7 +14,6 @@ from pycalc.cache.base import Claim
 from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis import results as redis_results
 from pycalc.cache.redis.client import Times
-from pycalc.errors import AnswerLost
 from pycalc.models.results import Result
 from tests.harness.caches import Opened, opened
 from tests.harness.proxy import proxy
@@ -68,18 +67,18 @@ async def test_a_lease_lasts_as_long_as_it_is_set_to(pair: tuple[Opened, Opened]
     """The key of a lease expires after the lease's seconds, here 60."""
     await leading(pair[0])
     with Client.from_url(redis_url.partition("?")[0]) as client:
-        assert 30_000 < client.pttl(pair[0].cache._name("lease", KEY)) <= 60_000
+        assert 30_000 < client.pttl(pair[0].cache.leases.name("lease", KEY)) <= 60_000
 
 
 async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
     """If storing a result takes too long, the result is dropped, but its lease is released."""
 
-    async def late(*_: object) -> None:
-        raise AnswerLost("It is late.")
+    async def late(*_: object, **__: object) -> None:
+        raise TimeoutError
 
     here, there = pair
     claim = await leading(here)
-    monkeypatch.setattr(here.cache._client, "store", late)
+    monkeypatch.setattr(here.cache._client.redis, "set", late)
     await here.cache.put(KEY, result())
     claim.release()
     assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
@@ -178,7 +177,7 @@ async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_ur
     ):
         claim = here.cache.leases.claim(KEY)
         with Client(port=redis_server.port) as client:
-            client.set(here.cache._name("result", KEY), b"5" * 900_000)
+            client.set(here.cache.leases.name("result", KEY), b"5" * 900_000)
         assert await claim.take() is False
         assert await claim.take() is True
         assert sum(map(len, between.received)) < 5_000

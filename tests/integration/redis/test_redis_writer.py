@@ -123,4 +123,4 @@ async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
             client.execute_command("CLIENT", "UNPAUSE")
             await until(lambda: stored(own_redis) == 512, "what is left is stored")
         writer = here.cache.leases
-        await until(lambda: writer._bytes == 0 and not writer._stores, "nothing is held any more")
+        await until(lambda: writer._bytes == 0 and not writer.stores, "nothing is held any more")
