@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -113,12 +113,16 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, facts
 
+    def wanted(self, plan: Plan, caller: Principal) -> AbstractContextManager[None]:
+        """Return a context in which a caller waits for a plan's computation, which another caller may have begun."""
+        return self._admission.wanted(plan.key, caller.user_id)
+
     async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         task = plan.task
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
         if plan.seconds > _MOST_DEADLINES * self.timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
-        async with self._worker_slot(caller, min(plan.seconds, self.timeout)):
+        async with self._worker_slot(caller, min(plan.seconds, self.timeout), plan.key):
             with self._memory_file() as result_fd:
                 file = self._path_of(result_fd)
                 if self._tracer.on:
@@ -130,14 +134,15 @@ class Computer:
                 return (_mapped(result_fd) if text is None else text), facts
 
     @asynccontextmanager
-    async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[None]:
+    async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[None]:
         """Wait for a slot, and return a context that holds it. Charge the caller for the duration of the context.
 
-        ``seconds`` estimates this duration. The estimate is reserved, so that a caller's concurrent computations stay
-        within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
+        ``key`` is as for ``Admission.slot``. ``seconds`` estimates this duration. The estimate is reserved, so that a
+        caller's concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable as
+        ``compute`` does.
         """
         self.quota.require(caller, seconds)
-        async with self._until_abandoned(), self._admission.slot(caller.user_id):
+        async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
             with self.quota.reserved(caller, seconds):
                 began = perf_counter()
                 try:
