@@ -16,7 +16,7 @@ from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.connection import Client, max_body
+from pycalc.routers.http.connection import Client, ClientGone, max_body
 from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import StrictRoute, unknown_origin
@@ -109,7 +109,11 @@ class _McpResponse(Response):
         self._message = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer. Raises ClientGone if the client disconnects, Unavailable if the SDK does not start."""
+        """Let the SDK answer. Raises Unavailable if the SDK does not start.
+
+        Raises ClientGone if the client disconnects before the answer begins. A later disconnect only ends the response.
+        """
+        begun = False
         client, memory = Client(receive), AnswerMemory(resources_of(scope).response_memory, self._caller.user_id)
         unread = [self._message]
 
@@ -119,6 +123,8 @@ class _McpResponse(Response):
             return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
         async def send_with_limits(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 fields = rate_limit_fields(context_of(scope).limits)
                 message = {**message, "headers": [*message["headers"], *fields]}
@@ -129,6 +135,9 @@ class _McpResponse(Response):
         scope[BACKEND] = RecordedBackend(scope, self._caller, memory)
         try:
             await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
+        except ClientGone:
+            if not begun:
+                raise
         finally:
             memory.close()
             client.let_go()

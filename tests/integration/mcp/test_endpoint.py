@@ -386,6 +386,35 @@ async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000}], indirect=True)
+async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources
+) -> None:
+    """If the client disconnects while it should read the answer, the request ends, and its memory is released."""
+    wanted = message("tools/call", {"name": "evaluate", "arguments": {"expression": "10^49999"}})
+    request = caller.build_request("POST", "/mcp", json=wanted)
+    body = [{"type": "http.request", "body": request.content, "more_body": False}]
+    begun = asyncio.Event()
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+        else:
+            begun.set()
+            await asyncio.get_running_loop().create_future()  # the client reads nothing
+
+    await app(scope_of(app, request), receive, send)
+    assert statuses == [200]
+    await until(lambda: resources.response_memory.taken == 0, "the memory is released")
+
+
 @pytest.fixture
 def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the MCP SDK appear missing."""
