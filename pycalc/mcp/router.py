@@ -26,6 +26,7 @@ from pycalc.services.limits.responses import UNCOUNTED_BYTES
 PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"
 _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POST /calculations
+_PARSED_BYTES = 32  # memory for each byte of a message: the SDK parses and copies lists of thousands of empty lists
 
 
 def _endpoint_of(request: Request) -> McpEndpoint:
@@ -109,7 +110,7 @@ class _McpResponse(Response):
         self._message = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK answer. Raises Unavailable if the SDK does not start.
+        """Let the SDK answer. Raises Overloaded without memory for the message, Unavailable if the SDK does not start.
 
         Raises ClientGone if the client disconnects before the answer begins. A later disconnect only ends the response.
         """
@@ -132,6 +133,7 @@ class _McpResponse(Response):
                 memory.close()  # ``send`` counts the body itself
             await send(message)
 
+        memory.reserve(_PARSED_BYTES * len(self._message))
         scope[BACKEND] = RecordedBackend(scope, self._caller, memory)
         try:
             await client.while_there(self._endpoint.handle(scope, receive_body, send_with_limits))
