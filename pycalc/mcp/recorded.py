@@ -52,7 +52,7 @@ _log = get_logger(__name__)
 
 
 class AnswerMemory:
-    """The response memory that one user's request reserves for its answer, until ``close``."""
+    """The response memory that one user's request reserves for its message and its answer, until ``close``."""
 
     def __init__(self, limit: ConcurrencyLimit, user_id: bytes) -> None:
         self._limit = limit

@@ -17,7 +17,7 @@ from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.connection import max_body, while_connected
+from pycalc.routers.http.connection import ClientGone, max_body, while_connected
 from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
@@ -28,6 +28,7 @@ from pycalc.services.limits.responses import UNCOUNTED_BYTES
 PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"
 _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POST /calculations
+_PARSED_BYTES = 32  # memory for each byte of a message: the SDK parses and copies lists of thousands of empty lists
 
 
 def _endpoint_of(request: Request) -> McpEndpoint:
@@ -97,10 +98,12 @@ async def protected_resource(request: Request) -> Response:
 async def _answer(
     endpoint: McpEndpoint, caller: Principal, body: bytes, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Let the SDK answer a message. If the client disconnects, stop the work and raise ClientGone.
+    """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises Unavailable if the SDK does not start.
+    Raises ClientGone if the client disconnects before the answer begins, Overloaded without memory for the message, and
+    Unavailable if the SDK does not start.
     """
+    begun = False
     memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
     unread = [body]
 
@@ -110,6 +113,8 @@ async def _answer(
         return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
     async def send_with_limits(message: Message) -> None:
+        nonlocal begun
+        begun = True
         if message["type"] == "http.response.start":
             fields = rate_limit_fields(context_of(scope).limits)
             message = {**message, "headers": [*message["headers"], *fields]}
@@ -117,8 +122,12 @@ async def _answer(
             memory.close()  # ``send`` counts the body itself
         await send(message)
 
+    memory.reserve(_PARSED_BYTES * len(body))
     scope[BACKEND] = RecordedBackend(scope, caller, memory)
     try:
         await while_connected(receive, endpoint.handle(scope, receive_body, send_with_limits))
+    except ClientGone:
+        if not begun:
+            raise
     finally:
         memory.close()

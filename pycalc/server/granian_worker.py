@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 from starlette.types import ASGIApp, Message, Scope
 from structlog import get_logger
 
+from pycalc.machine import memory
 from pycalc.urls import authority
 
 _HEADER_READ_MS = 10_000
@@ -30,7 +31,9 @@ _STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges 
 _BUFFER_BYTES = 128 * 1024  # the largest request head; the worker buffers about as much of a response
 _UNSENT_BYTES = 128 * 1024  # the kernel buffers this much of a response in addition to the bytes in flight
 _BACKLOG = 1_024
-_CONNECTIONS = 8_192  # the most open connections, if descriptors suffice; further ones wait in the backlog
+# The most open connections, with enough descriptors and with much or little memory. Further ones wait in the backlog.
+_CONNECTIONS, _FEW_CONNECTIONS = 8_192, 2_048
+_CONNECTION_BYTES = 1024 * 1024  # twice what the buffers of a hostile connection take, because other parts need memory
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
@@ -72,8 +75,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 def max_connections() -> int:
     """Return the largest number of connections of this process. Further connections wait in the backlog."""
+    most = min(_CONNECTIONS, max(_FEW_CONNECTIONS, memory() // _CONNECTION_BYTES))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _CONNECTIONS if descriptors == resource.RLIM_INFINITY else min(_CONNECTIONS, descriptors // 2)
+    return most if descriptors == resource.RLIM_INFINITY else min(most, descriptors // 2)
 
 
 def refuse_connections(listener: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import zip_longest
 
 import pytest
 
@@ -19,13 +20,13 @@ ADA, BOB, EVE = b"ada", b"bob", b"eve"
 class Visitor:
     """A task that takes a slot and holds it until the test ends it."""
 
-    def __init__(self, admission: Admission, user: bytes) -> None:
+    def __init__(self, admission: Admission, user: bytes, key: str | None = None) -> None:
         self.inside = False
         self.leave = asyncio.Event()
-        self.task = asyncio.create_task(self._visit(admission, user))
+        self.task = asyncio.create_task(self._visit(admission, user, key))
 
-    async def _visit(self, admission: Admission, user: bytes) -> None:
-        async with admission.slot(user):
+    async def _visit(self, admission: Admission, user: bytes, key: str | None) -> None:
+        async with admission.slot(user, key):
             self.inside = True
             await self.leave.wait()
 
@@ -48,13 +49,26 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def arrive(admission: Admission, *users: bytes) -> list[Visitor]:
-    """Let one visitor of each of these users arrive, in this order."""
+async def arrive(admission: Admission, *users: bytes, keys: str = "") -> list[Visitor]:
+    """Let one visitor of each of these users arrive, in this order; ``keys`` has one letter for each, or none."""
     visitors = []
-    for user in users:
-        visitors.append(Visitor(admission, user))
+    for user, key in zip_longest(users, keys):
+        visitors.append(Visitor(admission, user, key))
         await settle()
     return visitors
+
+
+async def order_of(holder: Visitor, waiting: dict[str, Visitor]) -> str:
+    """Let the holder of the only slot leave, then each visitor as soon as it is inside; return their order."""
+    order, left = "", dict(waiting)
+    while left:
+        await holder.left()
+        await settle()
+        name, holder = next((name, visitor) for name, visitor in left.items() if visitor.inside)
+        order += name
+        del left[name]
+    await holder.left()
+    return order
 
 
 async def test_one_user_never_holds_the_last_of_two_slots() -> None:
@@ -274,3 +288,107 @@ async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
     await asyncio.wait({waiter})
     async with asyncio.timeout(DEADLINE_SECONDS), admission.slot(ADA):
         assert (admission.running, admission.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_computation_waits_for_the_first_turn_of_any_user_who_wants_it(early: bool) -> None:
+    """The last of Ada's queued computations is next if Bob, who has no other, wants it too."""
+    admission = Admission(Metrics(), 1)
+    (holder,) = await arrive(admission, ADA)
+    if early:
+        with admission.wanted("c", BOB):
+            waiting = await arrive(admission, *[ADA] * 3, keys="abc")
+            assert await order_of(holder, dict(zip("abc", waiting, strict=True))) == "cab"
+    else:
+        waiting = await arrive(admission, *[ADA] * 3, keys="abc")
+        with admission.wanted("c", BOB):
+            assert await order_of(holder, dict(zip("abc", waiting, strict=True))) == "cab"
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_a_computation_has_no_turn_of_a_user_who_no_longer_wants_it() -> None:
+    """If the other user gives up, or had asked for something else, a user's requests are served in their order."""
+    admission = Admission(Metrics(), 1)
+    holder, *waiting = await arrive(admission, *[ADA] * 4, keys="habc")
+    with admission.wanted("d", BOB):
+        with admission.wanted("c", BOB), admission.wanted("c", BOB):
+            pass
+        assert await order_of(holder, dict(zip("abc", waiting, strict=True))) == "abc"
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_a_computation_stays_if_only_its_requester_no_longer_wants_it() -> None:
+    """A computation whose requester has left waits as a request of the others who want it."""
+    admission = Admission(Metrics(), 1)
+    (holder,) = await arrive(admission, EVE)
+    with admission.wanted("a", BOB):
+        with admission.wanted("a", ADA):
+            first, second = await arrive(admission, ADA, ADA, keys="ab")
+        assert await order_of(holder, {"a": first, "b": second}) == "ba"
+
+
+async def test_a_free_slot_that_is_closed_to_the_requester_is_open_to_another_user() -> None:
+    """A computation that waits because its user has all but one slot begins as soon as another user wants it.
+
+    It then counts towards the slots of that user.
+    """
+    admission = Admission(Metrics(), 2)
+    first, second = await arrive(admission, ADA, ADA, keys="ab")
+    assert (first.inside, second.inside) == (True, False)
+    with admission.wanted("b", BOB):
+        await settle()
+        assert second.inside
+        (third,) = await arrive(admission, BOB)
+        await first.left()
+        await settle()
+        assert not third.inside
+    await empty([second, third])
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_requests_with_the_same_key_do_not_disturb_each_other() -> None:
+    """Two requests for the same computation get their slots one after the other."""
+    admission = Admission(Metrics(), 1)
+    holder, first, second = await arrive(admission, EVE, ADA, ADA, keys="eaa")
+    assert await order_of(holder, {"1": first, "2": second}) == "12"
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_nobody_is_displaced_because_a_greedy_user_wants_the_same() -> None:
+    """A full queue displaces a computation only as a request of the greediest user. It stays one of the others."""
+    admission = Admission(Metrics(), 1, 4)
+    holder, own, ada, bob = await arrive(admission, EVE, EVE, ADA, BOB, keys="hoab")
+    with admission.wanted("a", EVE):
+        assert admission.waiting == 4
+        (dan,) = await arrive(admission, b"dan")
+        assert admission.waiting == 4
+        assert not own.task.done()
+        (zoe,) = await arrive(admission, b"zoe")
+        with pytest.raises(Overloaded, match="most of them are yours"):
+            await own.task
+        assert await order_of(holder, {"a": ada, "b": bob, "d": dan, "z": zoe}) == "abdz"
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_who_wants_a_greedy_users_newest_computation_in_a_full_queue_may_request_it() -> None:
+    """In a full queue, the newest request of the greediest user is displaced even by one who wants the same.
+
+    Then there is room for a request of the other user's own.
+    """
+    admission = Admission(Metrics(), 1, 4)
+    holder, kept, newest, *others = await arrive(admission, EVE, EVE, EVE, ADA, b"dan", keys="hkn")
+    with admission.wanted("n", BOB):
+        with pytest.raises(Overloaded, match="most of them are yours"):
+            await newest.task
+        (bob,) = await arrive(admission, BOB, keys="n")
+    assert await order_of(holder, {"k": kept, "a": others[0], "d": others[1], "b": bob}) == "adbk"
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_without_room_a_user_waits_for_the_request_of_another() -> None:
+    """One who wants a computation, but has no room in the queue, gets it at the turn of the user who requested it."""
+    admission = Admission(Metrics(), 1, 4)
+    holder, *waiting = await arrive(admission, EVE, BOB, BOB, ADA, ADA, keys="hstab")
+    with admission.wanted("b", BOB):
+        assert admission.waiting == 4
+        assert await order_of(holder, dict(zip("stab", waiting, strict=True))) == "satb"

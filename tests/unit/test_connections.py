@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
+from pycalc.server import granian_worker
 from pycalc.server.client_sockets import ClientSockets
 from pycalc.server.connections import ConnectionGuard
 from pycalc.server.granian_worker import max_connections
@@ -201,5 +202,14 @@ async def test_a_check_that_fails_is_logged_and_repeated(stack: ExitStack, monke
 @pytest.mark.parametrize(("descriptors", "most"), [(1_000, 500), (1_000_000, 8_192), (resource.RLIM_INFINITY, 8_192)])
 def test_connections_take_half_of_the_descriptors(descriptors: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process has at most 8,192 connections, and at most half as many as its limit of descriptors, if it has one."""
+    monkeypatch.setattr(granian_worker, "memory", lambda: 64 << 30)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert max_connections() == most
+
+
+@pytest.mark.parametrize(("gibibytes", "most"), [(0.5, 2_048), (2, 2_048), (3, 3_072), (8, 8_192), (64, 8_192)])
+def test_a_connection_needs_a_mebibyte_of_memory(gibibytes: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has one connection for each MiB of memory, but at least 2,048: buffers alone must not use it up."""
+    monkeypatch.setattr(granian_worker, "memory", lambda: int(gibibytes * 1024**3))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_000_000, 1_000_000))
     assert max_connections() == most

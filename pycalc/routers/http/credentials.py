@@ -14,6 +14,7 @@ from pycalc.services.accounts.api_keys import PREFIX
 
 KEY_PREFIX = PREFIX.encode()
 _PARAMETER = b"key"
+MOST_PARAMETERS = 64  # far more than any route has; thousands in one query would block the event loop
 
 
 def token_of(scope: Scope) -> bytes | None:
@@ -49,9 +50,13 @@ def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
     The query is changed in the scope itself, from which an HTTP server may write its access log. A repeated key is
-    replaced by empty values, which are never valid keys.
+    replaced by empty values, which are never valid keys. A much longer query is cut to MOST_PARAMETERS and two more, so
+    that routes still refuse it, even if one of these is a key, but no code reads the rest.
     """
     query: bytes = scope["query_string"]
+    most = MOST_PARAMETERS + 2
+    if query.count(b"&") >= most:
+        query = scope["query_string"] = b"&".join(query.split(b"&", most)[:most])
     if _PARAMETER not in query and b"%" not in query:
         return
     others, keys = [], []

@@ -27,6 +27,7 @@ from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.audit import audit_refusal
 from pycalc.routers.http.connection import body_limits
+from pycalc.routers.http.credentials import MOST_PARAMETERS
 from pycalc.routers.http.deps import caller_rules
 from pycalc.routers.http.sentences import invalid_input
 from pycalc.routers.http.session_cookie import is_foreign
@@ -103,7 +104,7 @@ class StrictRoute(APIRoute):
 
 
 def _require_strict_head(request: Request) -> None:
-    """Raise InvalidInput for a repeated query parameter, and PreconditionFailed for an If-Match with an ETag."""
+    """Raise the errors of ``query_of``, and PreconditionFailed for an If-Match with an ETag."""
     if query := request.scope["query_string"]:
         query_of(query)
     if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
@@ -111,7 +112,10 @@ def _require_strict_head(request: Request) -> None:
 
 
 def query_of(query: bytes) -> dict[str, str]:
-    """Return the parameters of a query; raises InvalidInput for a repeated parameter."""
+    """Return the parameters of a query; raises InvalidInput for a repeated one, and for more than MOST_PARAMETERS."""
+    if query.count(b"&") >= MOST_PARAMETERS:
+        detail = f"The query has more than {MOST_PARAMETERS} parameters: leave out those that do not exist."
+        raise InvalidInput.of(FieldProblem("", detail))
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     given = dict(pairs)
     if len(given) != len(pairs):

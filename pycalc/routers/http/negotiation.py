@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the relay and the consumer import this module, but no web f
     from starlette.types import Scope
 
 ANY = "*"  # in If-Match and If-None-Match: every representation
+_MOST_MEMBERS = 100  # read from an Accept field; thousands would block the event loop
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
@@ -96,9 +97,9 @@ def preferred_language(header: str, offered: Sequence[str]) -> str:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the weights (RFC 9110 §12.4.2) of the members of an Accept field, by their names in lower case."""
+    """Return the weights (RFC 9110 §12.4.2) of the first members of an Accept field, by their names in lower case."""
     weights = {}
-    for member in header.split(","):
+    for member in header.split(",", _MOST_MEMBERS)[:_MOST_MEMBERS]:
         name, *parameters = member.split(";")
         weight: float | None = 1.0
         for parameter in reversed(parameters):  # the first "q" counts

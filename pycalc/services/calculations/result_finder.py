@@ -60,7 +60,8 @@ class ResultFinder:
             return Found(await self._compute(plan, caller), cached=facts_only)
         joined = self._single_flight.is_running(plan.key)
         try:
-            found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
+            with self._computer.wanted(plan, caller):
+                found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
         except (Overloaded, QuotaExceeded):

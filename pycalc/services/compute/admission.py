@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 from pycalc.errors import Overloaded
 from pycalc.observability.metrics import CalculationMetrics
@@ -14,11 +15,23 @@ _REMEMBERED = 1_024  # users whose last slot is remembered; any other user count
 _RETRY_SECONDS = 5
 
 
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A request for a slot, which waits in the queue of each of its users."""
+
+    key: str | None  # of a computation that several users may want
+    granted: asyncio.Future[bytes]  # the user who got the slot
+    users: list[bytes] = field(default_factory=list)  # empty once the request has left the queues
+
+
 class Admission:
     """A queue for a number of slots. A free slot goes to the waiting user whose last slot was longest ago.
 
     If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
     the queue.
+
+    A computation that several users want waits as a request of each of them. It gets the first slot that is due to one
+    of them. So nobody waits for the other requests of the user who came first.
 
     If the queue is full, the user of a new request is compared with the user who has the most waiting requests. The new
     request counts as waiting. It displaces the other user's newest request if its own user has fewer waiting requests,
@@ -34,61 +47,121 @@ class Admission:
         self._max_wait = max_wait
         self._refused = metrics.compute_refused
         self._running: Counter[bytes] = Counter()
-        self._waiting: dict[bytes, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[bytes, deque[_Request]] = {}
+        self._requests: dict[str, _Request] = {}  # those that wait, by their keys
+        self._wanted: dict[str, Counter[bytes]] = {}  # how many callers of each user want a computation, by its key
         self._served: dict[bytes, int] = {}  # the number of each user's last slot, in the order of these numbers
         self._slots_granted = 0
-        self.waiting = 0
+        self.waiting = 0  # a request of several users counts once for each
 
     @property
     def running(self) -> int:
         """Return the number of slots in use."""
         return self._running.total()
 
+    @contextmanager
+    def wanted(self, key: str, user: bytes) -> Iterator[None]:
+        """Return a context in which a user wants the computation with this key, whoever has requested its slot.
+
+        If the queue has no room for a further request of this user, the computation does not wait as one.
+        """
+        users = self._wanted.setdefault(key, Counter())
+        users[user] += 1
+        request = self._requests.get(key)
+        if request is not None and user not in request.users:
+            self._enqueue(request, user)
+            self._grant()
+        try:
+            yield
+        finally:
+            users[user] -= 1
+            if not users[user]:
+                del users[user]
+                request = self._requests.get(key)
+                if request is not None and user in request.users and len(request.users) > 1:
+                    self._dequeue(request, user)
+            if not users:
+                del self._wanted[key]
+
     @asynccontextmanager
-    async def slot(self, user: bytes) -> AsyncIterator[None]:
+    async def slot(self, user: bytes, key: str | None = None) -> AsyncIterator[None]:
         """Wait for a slot for a user, and return a context that holds it.
+
+        The request also waits as one of each user who wants the computation ``key``. If several requests have the same
+        key, only the newest does.
 
         Raises Overloaded if the queue has no room for the request, if the wait exceeds ``max_wait`` seconds, or if
         another user's request displaces this one while it waits.
         """
-        self._make_room(user)
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(user, deque()).append(granted)
-        self.waiting += 1
+        request = _Request(key, asyncio.get_running_loop().create_future())
+        reason = self._enqueue(request, user)
+        if reason is not None:
+            raise self._refusal("queue", reason)
+        if key is not None:
+            self._requests[key] = request
+            for other in self._wanted.get(key, ()):
+                if other != user:
+                    self._enqueue(request, other)
         self._grant()
+        granted = request.granted
         try:
             async with asyncio.timeout(self._max_wait):
-                await granted
+                holder = await granted
         except BaseException as error:
             # The request was granted meanwhile, or it is still in the queue, or it was displaced and needs no clean-up.
             if granted.done() and not granted.cancelled() and granted.exception() is None:
-                self._release(user)
-            elif granted in self._waiting.get(user, ()):
-                self._waiting[user].remove(granted)
-                self._left_queue(user)
+                self._release(granted.result())
+            else:
+                self._leave_queue(request)
             if isinstance(error, TimeoutError):
                 raise self._refusal("wait", "The computation waited too long for a worker process") from None
             raise
         try:
             yield
         finally:
-            self._release(user)
+            self._release(holder)
 
-    def _make_room(self, user: bytes) -> None:
-        """If the queue is full, displace another user's request. Raises Overloaded if there is no room for this one."""
+    def _enqueue(self, request: _Request, user: bytes) -> str | None:
+        """Add a request to a user's queue. Return the reason if there is no room for it, else None.
+
+        If the queue is full, this displaces another user's newest request, unless no request may be displaced.
+        """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
-            raise self._refusal("queue", "Too many of your computations are waiting")
-        if self.waiting < self._max_waiting:
-            return
-        most = max(self._waiting, key=self._demand)
-        if self._demand(most) <= (waiting + 1, self._running[user]):
-            raise self._refusal("queue", "Too many computations are waiting")
-        displaced = self._waiting[most].pop()
-        self._left_queue(most)
-        if not displaced.done():  # if done, it was cancelled, and its task has not run since
+            return "Too many of your computations are waiting"
+        if self.waiting >= self._max_waiting:
+            most = max(self._waiting, key=self._demand)
+            if self._demand(most) <= (waiting + 1, self._running[user]):
+                return "Too many computations are waiting"
+            self._displace(self._waiting[most][-1], most)
+        if not request.granted.done():  # if done, it has just been displaced
+            self._waiting.setdefault(user, deque()).append(request)
+            request.users.append(user)
+            self.waiting += 1
+        return None
+
+    def _displace(self, request: _Request, user: bytes) -> None:
+        """Remove a request from a user's queue. If it is in no other queue, refuse it."""
+        self._dequeue(request, user)
+        # If ``granted`` is done, the request was cancelled, and its task has not run since.
+        if not request.users and not request.granted.done():
             detail = "Too many computations are waiting, and most of them are yours"
-            displaced.set_exception(self._refusal("displaced", detail))
+            request.granted.set_exception(self._refusal("displaced", detail))
+
+    def _dequeue(self, request: _Request, user: bytes) -> None:
+        """Remove a request from a user's queue."""
+        self._waiting[user].remove(request)
+        self.waiting -= 1
+        if not self._waiting[user]:
+            del self._waiting[user]
+        request.users.remove(user)
+        if not request.users and request.key is not None and self._requests.get(request.key) is request:
+            del self._requests[request.key]
+
+    def _leave_queue(self, request: _Request) -> None:
+        """Remove a request from the queues of all its users."""
+        for user in tuple(request.users):
+            self._dequeue(request, user)
 
     def _demand(self, user: bytes) -> tuple[int, int]:
         return len(self._waiting[user]), self._running[user]
@@ -111,9 +184,9 @@ class Admission:
             if not eligible:
                 return
             user = min(eligible, key=lambda user: self._served.get(user, 0))
-            granted = self._waiting[user].popleft()
-            self._left_queue(user)
-            if granted.done():  # cancelled, and its task has not run since
+            request = self._waiting[user][0]
+            self._leave_queue(request)
+            if request.granted.done():  # cancelled, and its task has not run since
                 continue
             self._free -= 1
             self._running[user] += 1
@@ -122,10 +195,4 @@ class Admission:
             self._served[user] = self._slots_granted
             if len(self._served) > _REMEMBERED:
                 del self._served[next(iter(self._served))]
-            granted.set_result(None)
-
-    def _left_queue(self, user: bytes) -> None:
-        """Update the numbers after one of the user's requests was taken out of the queue."""
-        self.waiting -= 1
-        if not self._waiting[user]:
-            del self._waiting[user]
+            request.granted.set_result(user)

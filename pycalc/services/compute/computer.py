@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -113,12 +113,16 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, facts
 
+    def wanted(self, plan: Plan, caller: Principal) -> AbstractContextManager[None]:
+        """Return a context in which a caller waits for a plan's computation, which another caller may have begun."""
+        return self._admission.wanted(plan.key, caller.user_id)
+
     async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         task = plan.task
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
         if plan.seconds > _MOST_DEADLINES * self.timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
-        async with self._worker_slot(caller, min(plan.seconds, self.timeout)) as result_fd:
+        async with self._worker_slot(caller, min(plan.seconds, self.timeout), plan.key) as result_fd:
             file = self._path_of(result_fd)
             if self._tracer.on:
                 returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
@@ -129,14 +133,15 @@ class Computer:
             return (_mapped(result_fd) if text is None else text), facts
 
     @asynccontextmanager
-    async def _worker_slot(self, caller: Principal, seconds: float) -> AsyncIterator[int]:
+    async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[int]:
         """Return a context that holds a slot and has a file for the result. Charge the caller for its duration.
 
-        ``seconds`` estimates this duration. The estimate is reserved, so that a caller's concurrent computations stay
-        within the quota. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
+        ``key`` is as for ``Admission.slot``. ``seconds`` estimates this duration. The estimate is reserved, so that a
+        caller's concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable as
+        ``compute`` does.
         """
         self.quota.require(caller, seconds)
-        async with self._until_abandoned(), self._admission.slot(caller.user_id):
+        async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
             with self.quota.reserved(caller, seconds), self._memory_file() as result_fd:
                 began = perf_counter()
                 try:

@@ -231,6 +231,27 @@ class TestFairness:
             assert sorted(future.result().status_code for future in asking) == [200] * 33 + [503] * 7
             assert metric(client, "pycalc_compute_refused_total", reason="queue") == 7
 
+    def test_one_who_wants_the_last_of_another_users_queue_does_not_wait_for_the_queue(self) -> None:
+        """If two users ask for the same result, it is computed at the first turn of either of them."""
+        with (
+            pycalc(compute_workers="2") as server,
+            httpx.Client(base_url=server.url, timeout=30) as client,
+            ThreadPoolExecutor(10) as threads,
+        ):
+            ada, bob = new_person(client), new_person(client)
+            client.get("/factorial/20000", headers=ada.headers).raise_for_status()
+            (worker,) = children(server.pid)
+            with stopped(worker):
+                asking: list[Future[httpx.Response]] = []
+                for k in range(10):
+                    path = f"/fibonacci/{200_000 + k}"
+                    asking.append(threads.submit(httpx.get, server.url + path, headers=ada.headers, timeout=30))
+                    wait_until(lambda: metric(client, "pycalc_compute_waiting") == len(asking) - 1, "it waits")
+                assert client.get("/fibonacci/200009", headers=bob.headers).status_code == 200
+                assert [k for k, future in enumerate(asking) if future.done()] == [9]
+            assert [future.result().status_code for future in asking] == [200] * 10
+            assert computed(client) == 11
+
 
 BOMBS = {
     "beyond the limit": ("/fibonacci/1000000000000000000", {(422, "result-too-large")}),

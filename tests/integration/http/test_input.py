@@ -145,6 +145,30 @@ async def test_a_query_parameter_given_twice_is_refused(
     assert pointers(await client.request(method, path)) == [f"/{name}"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/fibonacci/10"), ("GET", "/secure-history"), ("GET", "/usage"), ("POST", "/login")]
+)
+async def test_a_query_of_more_parameters_than_any_route_has_is_refused(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    """More than 64 parameters are refused as a whole, because reading thousands of them would block the event loop."""
+    await new_session(client)
+    queries = ["&".join(f"p{number}=%41" for number in range(count)) for count in (64, 65, 5_000)]
+    answers = [await client.request(method, f"{path}?{query}", json={}) for query in queries]
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert "more than 64 parameters" not in answers[0].json()["detail"]
+    for answer in answers[1:]:
+        assert answer.json()["errors"] == [
+            {"pointer": "", "detail": "The query has more than 64 parameters: leave out those that do not exist."}
+        ]
+
+
+async def test_the_parameters_of_a_page_without_parameters_are_ignored(client: httpx.AsyncClient) -> None:
+    """Routes that read no query ignore its parameters, however many there are."""
+    query = "&".join(f"p{number}=%41" for number in range(5_000))
+    assert (await client.get(f"/healthz?{query}")).status_code == 200
+
+
 async def test_an_unknown_query_parameter_of_a_list_is_refused(client: httpx.AsyncClient, admin: str) -> None:
     """A misspelt filter or cursor is refused; otherwise it would silently select something else."""
     for path in ("/secure-history", "/users", "/usage"):

@@ -349,6 +349,43 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     assert [item["input"] for item in items] == [{"n": 100_000}]
 
 
+@pytest.mark.parametrize("settings", [{"max_digits": 1_000, "response_memory": 4 << 20}], indirect=True)
+async def test_a_long_message_takes_memory_until_it_is_answered(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources
+) -> None:
+    """A message of 60,000 bytes takes 1.9 MB, because its parsed form may. Beyond half of the memory, it is 503."""
+    await caller.get("/factorial/1000000?mod=1000036000099")  # starts a worker, whose start no disconnect interrupts
+    wanted = message("tools/call", {"name": "factorial", "arguments": {"n": "200000000", "mod": "1000036000099"}})
+    request = caller.build_request("POST", "/mcp", content=json.dumps(wanted).encode().ljust(60_000))
+    request.headers["Content-Type"] = "application/json"
+    body = [{"type": "http.request", "body": request.content, "more_body": False}]
+    gone = asyncio.Event()
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    asked = asyncio.create_task(app(scope_of(app, request), receive, send))
+
+    def running() -> float:
+        return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0
+
+    await until(lambda: running() == 1, "it is being computed")
+    assert resources.response_memory.taken == 1_920_000
+    second = await caller.send(request)
+    assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
+    assert (await call(caller)).status_code == 200
+    gone.set()
+    await until(lambda: running() == 0, "the computation is stopped")
+    await asked
+    assert resources.response_memory.taken == 0
+
+
 @pytest.mark.parametrize("tool", ["batch", "evaluate"])
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000}], indirect=True)
 async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
@@ -384,6 +421,35 @@ async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
             await hang_up(iterations)
     assert resources.response_memory.taken == 0
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize("settings", [{"mcp_inline_digits": 60_000}], indirect=True)
+async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
+    app: FastAPI, caller: httpx.AsyncClient, resources: Resources
+) -> None:
+    """If the client disconnects while it should read the answer, the request ends, and its memory is released."""
+    wanted = message("tools/call", {"name": "evaluate", "arguments": {"expression": "10^49999"}})
+    request = caller.build_request("POST", "/mcp", json=wanted)
+    body = [{"type": "http.request", "body": request.content, "more_body": False}]
+    begun = asyncio.Event()
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+        else:
+            begun.set()
+            await asyncio.get_running_loop().create_future()  # the client reads nothing
+
+    await app(scope_of(app, request), receive, send)
+    assert statuses == [200]
+    await until(lambda: resources.response_memory.taken == 0, "the memory is released")
 
 
 @pytest.fixture
