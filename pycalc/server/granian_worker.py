@@ -81,7 +81,10 @@ def max_connections() -> int:
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Drop new connection attempts to a socket, in all processes that share it, if the kernel has socket filters."""
+    """Drop new connection attempts to a socket, in all processes that share it. Open connections stay open.
+
+    If the kernel has no socket filters, do nothing.
+    """
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
     with suppress(OSError):

@@ -193,7 +193,10 @@ class Calculator:
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation. If its result is not stored, call ``make_again`` for it."""
+        """Return the answer to a recorded calculation.
+
+        Unless it is a summary, ``make_again`` makes a result that the history does not store, and raises its errors.
+        """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
         else:

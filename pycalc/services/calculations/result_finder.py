@@ -77,7 +77,7 @@ class ResultFinder:
         )
 
     async def look_up(self, key: str, cost: float = inf) -> Result | None:
-        """Return the result of ``Cache.get``, or None if the shared cache does not answer."""
+        """Return the cached result under a key as ``Cache.get`` does, or None if the shared cache does not answer."""
         try:
             with self._tracer.span("cache"):
                 return await self._cache.get(key, cost)

@@ -213,8 +213,8 @@ class Computer:
         The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. Beyond
         that, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
-        Raises ComputationTimeout at both limits, Unavailable if the worker does not start or dies, and the function's
-        errors.
+        Raises ComputationTimeout at the limit of memory and at the deadline, then with the partial result in the file,
+        if there is a complete one. Raises Unavailable if the worker does not start or dies, and the function's errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()

@@ -154,7 +154,10 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the id below which calculations may be read. With one process, all ids of a right clock are below."""
+        """Return the id below which calculations may be read.
+
+        With several processes, it is HOLD_BACK_SECONDS old. With one, only ids of a wrong clock are above it.
+        """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 
