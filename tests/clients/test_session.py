@@ -46,6 +46,21 @@ def test_another_program_at_the_address_is_told(answer: bytes) -> None:
         calc.usage()
 
 
+@pytest.mark.parametrize("login", [{"api_key": "pck_key"}, {"username": "me", "password": "secret"}])
+def test_a_redirect_is_told_with_its_target(login: dict[str, str]) -> None:
+    """If the address redirects, such as from http to https, UnexpectedAnswer names the target; nothing is repeated."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return httpx.Response(302, headers={"Location": "https://pycalc.test/calculations"})
+
+    calc = Client(URL, transport=httpx.MockTransport(answer), **login)  # type: ignore[arg-type]
+    with calc, pytest.raises(UnexpectedAnswer, match=r"redirects to https://pycalc\.test/calculations: use"):
+        calc.fibonacci(3)
+    assert asked == ["POST"]
+
+
 @pytest.mark.anyio
 async def test_a_refresh_that_is_cancelled_is_not_sent_again() -> None:
     """After a cancelled refresh, the client logs in anew, because the service may have replaced the refresh token."""
