@@ -42,7 +42,7 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
     """
     settings = configure()
     if password_file is not None:
-        password = password_file.read_text().partition("\n")[0].removesuffix("\r")
+        password = password_file.read_text("utf-8-sig").partition("\n")[0].removesuffix("\r")
     elif sys.stdin.isatty():
         try:
             password, again = getpass("Password: "), getpass("Again: ")

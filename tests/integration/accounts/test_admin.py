@@ -83,11 +83,11 @@ def login_status(settings: Settings) -> int:
     return asyncio.run(work())
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line\n"])
-def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_path: Path, end: str) -> None:
-    """With a password file, its first line is the password, and standard input is not read."""
+@pytest.mark.parametrize("text", ["{}", "{}\n", "{}\r\n", "{}\nanother line\n", "\ufeff{}\r\n"])
+def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_path: Path, text: str) -> None:
+    """With a password file, its first line without a byte order mark is the password; standard input is not read."""
     file = tmp_path / "password"
-    file.write_bytes(f"{PASSWORD}{end}".encode())
+    file.write_bytes(text.format(PASSWORD).encode())
     assert create_here(*ROOT, "--password-file", str(file), given="too short\n") == 0
     assert login_status(settings) == 200
 
