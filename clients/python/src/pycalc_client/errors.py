@@ -282,9 +282,7 @@ def error_of(response: httpx.Response) -> PycalcError:
     """
     if response.has_redirect_location:
         location = response.headers["location"]
-        return UnexpectedAnswer(
-            f"The address redirects to {location}: use the address of the service itself."
-        )
+        return UnexpectedAnswer(f"The address redirects to {location}: use the address of the service itself.")
     problem: object = None
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         try:
