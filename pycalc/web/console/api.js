@@ -2,6 +2,8 @@
 
 const MARK = "pycalc.signed-in";
 const DEADLINE_MS = 20_000;
+/** The channel on which tabs tell each other of signing in and out. */
+export const TABS = "pycalc.session";
 
 /** @typedef {{method?: string, json?: unknown, body?: BodyInit, accept?: string, headers?: Record<string, string>,
  *   signal?: AbortSignal, deadline?: number, cookie?: boolean}} Options `deadline` in ms, 0 for none */
@@ -84,7 +86,7 @@ async function refresh() {
     if (tokens.active) tokens.access = access_token; // nobody has signed out meanwhile
     return tokens.active;
   } catch (error) {
-    if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) return false;
+    if (error instanceof Problem && error.status === 401) return false; // any other refusal may be a proxy's
     throw error;
   }
 }
@@ -157,9 +159,16 @@ export async function requestJson(path, options) {
 
 /** The JSON of an answer; undefined for 204. @param {Response} answer @returns {Promise<any>} */
 export async function readJson(answer) {
-  if (answer.status === 204) return undefined;
+  return answer.status === 204 ? undefined : readBody(answer, "json");
+}
+
+/**
+ * The body of an answer. Throws Problem if the connection breaks, and AbortError when the request's signal says so.
+ * @param {Response} answer @param {"json" | "text" | "blob"} form @returns {Promise<any>}
+ */
+export async function readBody(answer, form) {
   try {
-    return await answer.json();
+    return await answer[form]();
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(0, { code: "unusable" });

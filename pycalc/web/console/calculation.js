@@ -1,7 +1,7 @@
 // Running a calculation: its phases, and the last result, which stays until there is another.
 
 import { announce, t } from "./app.js";
-import { Problem, request } from "./api.js";
+import { Problem, readBody, request } from "./api.js";
 import { textOf as writtenOf } from "./parts/digits.js";
 import { optionsOf } from "./parts/notation.js";
 import { toast } from "./parts/toast.js";
@@ -52,16 +52,18 @@ export function lastDigits(wanted, count) {
   return members;
 }
 
-/** The whole body as text, its progress told in bytes. @param {Response} answer @param {(done: number) => void} told */
+/**
+ * The whole body as text, its progress told in bytes. Throws Problem if the connection breaks.
+ * @param {Response} answer @param {(done: number) => void} told
+ */
 export async function textOf(answer, told) {
-  if (!answer.body) return answer.text();
   let done = 0;
   const count = new TransformStream({ transform(part, out) {
     done += part.byteLength;
     told(done);
     out.enqueue(part);
   } });
-  return new Response(answer.body.pipeThrough(count)).text();
+  return readBody(answer.body ? new Response(answer.body.pipeThrough(count)) : answer, "text");
 }
 
 /** The length of an answer's body in bytes, 0 where it is not known. @param {Response} answer */
@@ -91,7 +93,8 @@ export async function run(wanted, state, fault, signal) {
     return undefined;
   } catch (error) {
     if (signal.aborted) {
-      if (state.value.wanted === wanted) state.value = { phase: "idle", title, wanted, result };
+      if (state.value.wanted !== wanted) return undefined; // another one has begun, or another user has come
+      state.value = { phase: "idle", title, wanted, result };
       announce(t("calculate.cancelled"));
       if (result) toast(t("calculate.cancelled"));
       return undefined;

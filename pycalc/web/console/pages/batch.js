@@ -1,7 +1,7 @@
 // The page Batch: many calculations at once, from lines or CSV.
 
 import { html, signal, useSignal } from "../../vendor/preact.js";
-import { announce, t } from "../app.js";
+import { announce, onOtherUser, t } from "../app.js";
 import { Problem } from "../api.js";
 import { parse } from "../batch/parse.js";
 import { Results } from "../batch/results.js";
@@ -20,6 +20,12 @@ const rows = signal(/** @type {import("../batch/send.js").Answered[]} */ ([]));
 const progress = signal(/** @type {{done: number, total: number, waiting: number} | null} */ (null));
 const version = signal(0);
 let stop = new AbortController();
+
+onOtherUser(() => {
+  stop.abort();
+  text.value = "";
+  rows.value = [];
+});
 
 /** Send the rows that have no error and no answer yet. */
 async function sendRows() {
@@ -76,6 +82,10 @@ export default function Batch() {
     }, refused);
   };
   const take = async (/** @type {File | undefined} */ file) => { if (file) text.value = await file.text(); };
+  const pick = (/** @type {any} */ { currentTarget: input }) => {
+    take(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again once it has changed
+  };
   const drop = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
     over.value = false;
@@ -93,7 +103,7 @@ export default function Batch() {
       <p class="hint" id="batch-hint">${t("batch.hint")}</p></div>
       <div class="row"><button type="submit" class="primary" aria-disabled=${progress.value !== null}>${t("batch.action")}</button>
         <label class="button quiet file">${t("batch.file")}<input type="file" accept=".txt,.csv,text/plain,text/csv" class="offscreen"
-          onChange=${(/** @type {any} */ event) => take(event.currentTarget.files[0])} /></label>
+          onChange=${pick} /></label>
         <button type="button" class="quiet" onClick=${() => { text.value = EXAMPLE; }}>${t("batch.example")}</button>
         <span class="spring"></span><span class="hint">${t("batch.count", { n: text.value.split("\n").filter((line) => line.trim() !== "").length })}</span></div></form>
     ${wrong.length > 0 && html`<div class="error-card" role="alert"><p class="error-title">${t("batch.wrong", { n: wrong.length })}</p>
