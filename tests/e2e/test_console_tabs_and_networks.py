@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Route, expect
 
 from tests.harness.accounts import PASSWORD, new_name, registration
-from tests.harness.console import answer_json, answer_once, calculate, open_sign_in, sign_in, sign_out
+from tests.harness.console import answer_json, answer_once, calculate, fill_sign_in, open_sign_in, sign_in, sign_out
 from tests.harness.faulty import Fault, faulty_proxy
 from tests.harness.servers import Server
+from tests.harness.waiting import wait_until
 
 _BEFORE_DEADLINE_MS = 15_000  # after 20 s the page gives up a request by itself
 _TWICE = "button => { button.click(); button.click(); }"
@@ -34,6 +35,7 @@ def _history(context: BrowserContext, token: str) -> list[Any]:
 
 def end_session(page: Page) -> None:
     """Refuse the access token of the page Calculate and its renewal, so that the tab is signed out."""
+    expect(page.locator(".menu-button .name")).to_be_visible()  # it is signed in
     for path in ("**/evaluate", "**/token/refresh"):
         answer_once(page, path, lambda route: answer_json(route, {"title": "Unauthorized"}, 401))
     calculate(page, "2^10")
@@ -162,6 +164,30 @@ def test_a_user_who_signs_in_in_another_tab_gets_an_own_page(
     sign_in(other, heir)
     expect(console.get_by_role("banner")).to_contain_text(heir)
     expect(console.get_by_text("There are no calculations yet.")).to_be_visible()
+
+
+def test_a_sign_in_waits_for_a_renewal_in_another_tab(console: Page, context: BrowserContext, heir: str) -> None:
+    """While a tab renews its token, no other tab signs in; otherwise the renewal's late cookie replaced the new one."""
+    other = context.new_page()
+    other.goto("/")
+    end_session(other)
+    held: list[tuple[Route, APIResponse]] = []
+    answer_once(console, "**/evaluate", lambda route: answer_json(route, {"title": "Unauthorized"}, 401))
+    answer_once(console, "**/token/refresh", lambda route: held.append((route, route.fetch())))
+    with console.expect_request("**/token/refresh"):
+        calculate(console, "2^10")
+    logins: list[str] = []
+    other.on("request", lambda request: logins.append(request.url) if request.url.endswith("/login") else None)
+    fill_sign_in(open_sign_in(other), heir)
+    other.evaluate("undefined")  # by now a request of the form would be known
+    assert logins == []
+    wait_until(lambda: not console.evaluate("false") and len(held) == 1, "the answer to the renewal")
+    ((route, answer),) = held
+    route.fulfill(response=answer)
+    for tab in (other, console):
+        expect(tab.get_by_role("banner")).to_contain_text(heir)
+        tab.reload()
+        expect(tab.get_by_role("banner")).to_contain_text(heir)
 
 
 def test_a_sign_in_through_a_provider_reaches_every_tab(console: Page, context: BrowserContext, heir: str) -> None:

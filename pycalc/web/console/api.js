@@ -68,15 +68,19 @@ let renewal = null;
 /** Renew the token `rejected`, once for all callers; false if the session is over. @param {string | null} rejected */
 async function renew(rejected) {
   if (!tokens.active || tokens.access !== rejected) return tokens.active;
-  renewal ??= refreshAlone().finally(() => { renewal = null; });
+  renewal ??= alone(refresh).finally(() => { renewal = null; });
   return renewal;
 }
 
-/** Refresh while no other tab does, so that each tab sends the cookie that the last one was given. */
-async function refreshAlone() {
+/**
+ * Change the session's cookie while no other tab does, so that each tab sends the cookie that the last one was given.
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function alone(work) {
   // Without a secure connection there are no locks; the service's time of grace is for that.
-  if (navigator.locks === undefined) return refresh();
-  return navigator.locks.request("pycalc.refresh", refresh);
+  return navigator.locks === undefined ? work() : navigator.locks.request("pycalc.refresh", work);
 }
 
 async function refresh() {

@@ -1,7 +1,7 @@
 // Signing in and out, in this tab and in all others.
 
 import { forgetResults, navigate, t, who } from "./app.js";
-import { Problem, TABS, anonymous, readJson, request, requestJson, tokens } from "./api.js";
+import { Problem, TABS, alone, anonymous, readJson, request, requestJson, tokens } from "./api.js";
 import { toast } from "./parts/toast.js";
 
 const tabs = new BroadcastChannel(TABS);
@@ -59,7 +59,7 @@ tabs.addEventListener("message", ({ data }) => {
 /** @param {{username: string, password: string, totp?: string}} credentials */
 export async function signIn({ username, password, totp }) {
   const json = { username, password, cookie: true, ...(totp ? { totp } : {}) };
-  tokens.keep(await readJson(await anonymous("/login", { method: "POST", json, cookie: true })));
+  tokens.keep(await alone(async () => readJson(await anonymous("/login", { method: "POST", json, cookie: true }))));
   tabs.postMessage("in");
   await resume();
 }
