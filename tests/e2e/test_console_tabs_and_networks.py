@@ -107,19 +107,33 @@ def test_a_retry_reads_what_could_not_be_read(console: Page, context: BrowserCon
     expect(console.get_by_role("alert")).to_have_count(0)
 
 
+def _lose(route: Route) -> None:
+    """Pass a request on to the service, and lose the answer."""
+    assert route.fetch().ok
+    route.abort()
+
+
 def test_a_lost_answer_of_a_batch_records_nothing_twice(console: Page, context: BrowserContext, token: str) -> None:
     """If the answer to a batch is lost, a second try gets the recorded answers instead of calculating again."""
     console.goto("/console/batch")
     console.get_by_label("One calculation a line").fill("1+1\nfactorial,5")
-
-    def lose(route: Route) -> None:
-        assert route.fetch().status == 200
-        route.abort()
-
-    answer_once(console, "**/batch", lose)
+    answer_once(console, "**/batch", _lose)
     console.get_by_role("button", name="Calculate all").click()
     console.get_by_role("button", name="Try again").click()
     expect(console.get_by_role("row").last).to_contain_text("120")
+    assert len(_history(context, token)) == 2
+
+
+def test_a_lost_answer_records_nothing_twice(console: Page, context: BrowserContext, token: str) -> None:
+    """If the answer to a calculation is lost, a second try gets the recorded answer; a later one is recorded."""
+    answer_once(console, "**/evaluate", _lose)
+    calculate(console, "fibonacci(10)")
+    console.get_by_role("button", name="Try again").click()
+    expect(console.locator("#result")).to_have_text("55")
+    assert len(_history(context, token)) == 1
+    with console.expect_response("**/evaluate") as repeated:
+        calculate(console, "fibonacci(10)")
+    assert repeated.value.ok
     assert len(_history(context, token)) == 2
 
 

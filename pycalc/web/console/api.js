@@ -161,6 +161,12 @@ export async function requestJson(path, options) {
   return readJson(await request(path, options));
 }
 
+/** An idempotency key of 128 random bits. Browsers have `crypto.randomUUID` on secure connections only. */
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** The header field with an idempotency key. @param {string} key */
+export const keyField = (key) => ({ "Idempotency-Key": `"${key}"` });
+
 /** The JSON of an answer; undefined for 204. @param {Response} answer @returns {Promise<any>} */
 export async function readJson(answer) {
   return answer.status === 204 ? undefined : readBody(answer, "json");

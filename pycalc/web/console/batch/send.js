@@ -1,6 +1,6 @@
 // Sending any number of calculations in parts, and writing their results as CSV.
 
-import { Problem, requestJson } from "../api.js";
+import { Problem, keyField, newKey, requestJson } from "../api.js";
 import { textOf } from "../parts/digits.js";
 
 const MOST_ITEMS = 1_000; // in one request
@@ -20,9 +20,6 @@ function partOf(rows, start) {
   }
   return rows.slice(start, end);
 }
-
-/** 128 random bits. Browsers have `crypto.randomUUID` on secure connections only. */
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** @param {number} seconds @param {AbortSignal} signal */
 function wait(seconds, signal) {
@@ -45,7 +42,7 @@ export async function send(rows, signal, { told, waiting }) {
     const json = { operations: part.map(({ item }) => item) };
     // The rows that have no answer make the same parts again, so that a part whose answer was lost is recorded once.
     part[0].key ??= newKey();
-    const headers = { "Idempotency-Key": `"${part[0].key}"` };
+    const headers = keyField(part[0].key);
     for (let waits = 0; ; waits += 1) {
       try {
         const { results } = await requestJson("/batch", { method: "POST", json, headers, signal, deadline: DEADLINE_MS });
