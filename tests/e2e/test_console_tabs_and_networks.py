@@ -148,6 +148,21 @@ def test_a_file_can_be_chosen_again(console: Page, tmp_path: Path) -> None:
     expect(field).to_have_value("")
 
 
+def test_text_can_be_dragged_into_the_lines(console: Page) -> None:
+    """Over the lines of the page Batch, the browser handles dragged text, and the page only files."""
+    console.goto("/console/batch")
+    lines = console.get_by_label("One calculation a line")
+    prevented = lines.evaluate("""field => [[], [new File(["2+2"], "a.txt")]].map((files) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.setData("text/plain", "1+1");
+      files.forEach((file) => dataTransfer.items.add(file));
+      const events = ["dragover", "drop"].map((type) => new DragEvent(type, { dataTransfer, cancelable: true }));
+      return events.map((event) => !field.dispatchEvent(event));
+    })""")
+    assert prevented == [[False, False], [True, True]]
+    expect(lines).to_have_value("2+2")
+
+
 def test_the_next_user_sees_nothing_of_the_last_one(console: Page, heir: str) -> None:
     """Signing out removes results, and the lines and results of the page Batch, from the tab's memory."""
     console.goto("/console/batch")

@@ -86,10 +86,17 @@ export default function Batch() {
     take(input.files[0]);
     input.value = ""; // so that the same file can be chosen again once it has changed
   };
-  const drop = (/** @type {DragEvent} */ event) => {
+  const dragOver = (/** @type {DragEvent} */ event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return; // text goes to the place where it is dropped
     event.preventDefault();
+    over.value = true;
+  };
+  const drop = (/** @type {DragEvent} */ event) => {
     over.value = false;
-    take(event.dataTransfer?.files[0]);
+    const file = event.dataTransfer?.files[0];
+    if (!file) return;
+    event.preventDefault();
+    take(file);
   };
   const onKey = (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) calculate(event); };
   const wrong = rows.value.filter(({ error }) => error);
@@ -97,8 +104,7 @@ export default function Batch() {
     <form class="card" onSubmit=${calculate}><div class="field"><label for="batch-lines">${t("batch.lines")}</label>
       <textarea id="batch-lines" class=${over.value ? "mono lines over" : "mono lines"} rows="8" data-slash spellcheck=${false} autocapitalize="off"
         placeholder=${EXAMPLE} value=${text.value} onKeyDown=${onKey} aria-describedby="batch-hint"
-        onDragOver=${(/** @type {Event} */ event) => { event.preventDefault(); over.value = true; }}
-        onDragLeave=${() => { over.value = false; }} onDrop=${drop}
+        onDragOver=${dragOver} onDragLeave=${() => { over.value = false; }} onDrop=${drop}
         onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea>
       <p class="hint" id="batch-hint">${t("batch.hint")}</p></div>
       <div class="row"><button type="submit" class="primary" aria-disabled=${progress.value !== null}>${t("batch.action")}</button>
