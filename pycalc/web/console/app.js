@@ -86,18 +86,6 @@ export function duration(ms) {
  */
 export const who = signal(undefined);
 
-/** @type {(() => void)[]} */
-const keepers = [];
-/** Have `forget` called when the user signs out or another one signs in. @param {() => void} forget */
-export function onOtherUser(forget) {
-  keepers.push(forget);
-}
-
-/** Forget what pages keep in memory of one user, before another one sees them. */
-export function forgetResults() {
-  for (const forget of keepers) forget();
-}
-
 /** The address; its query is a page's state. @type {import("../vendor/preact.js").Signal<URL>} */
 export const address = signal(new URL(location.href));
 /** The members of the address's query. */
@@ -188,10 +176,7 @@ function follow(/** @type {MouseEvent} */ event) {
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (link.origin !== location.origin || !(link.pathname in ROUTES) || link.target || link.hasAttribute("download")) return;
   event.preventDefault();
-  if (link.getAttribute("href") === "#main") {
-    main.focus(); // the fragment of the address holds what is asked for
-    return;
-  }
+  if (link.getAttribute("href") === "#main") return main.focus(); // the fragment of the address may hold an expression
   navigate(link.href);
   scrollTo(0, 0);
 }

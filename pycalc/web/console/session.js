@@ -1,15 +1,15 @@
 // Signing in and out, in this tab and in all others.
 
-import { forgetResults, navigate, t, who } from "./app.js";
+import { navigate, t, who } from "./app.js";
 import { Problem, TABS, alone, anonymous, readJson, request, requestJson, tokens } from "./api.js";
 import { toast } from "./parts/toast.js";
 
 const tabs = new BroadcastChannel(TABS);
 let owner = ""; // the id of the user to whom belongs what pages keep in memory
 
-/** Have pages forget what belongs to another user. @param {string} id the user's, "" after a sign-out */
+/** Have pages forget what belongs to another user, by the event `otheruser`. @param {string} id the user's, "" after a sign-out */
 function belongsTo(id) {
-  if (owner && owner !== id) forgetResults();
+  if (owner && owner !== id) dispatchEvent(new Event("otheruser"));
   owner = id;
 }
 

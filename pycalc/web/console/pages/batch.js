@@ -1,7 +1,7 @@
 // The page Batch: many calculations at once, from lines or CSV.
 
 import { html, signal, useSignal } from "../../vendor/preact.js";
-import { announce, onOtherUser, t } from "../app.js";
+import { announce, t } from "../app.js";
 import { Problem } from "../api.js";
 import { parse } from "../batch/parse.js";
 import { Results } from "../batch/results.js";
@@ -21,7 +21,7 @@ const progress = signal(/** @type {{done: number, total: number, waiting: number
 const version = signal(0);
 let stop = new AbortController();
 
-onOtherUser(() => {
+addEventListener("otheruser", () => {
   stop.abort();
   text.value = "";
   rows.value = [];

@@ -1,7 +1,7 @@
 // The page Calculate: an expression or the form of an operation, and its exact value. The address holds what is asked for.
 
 import { html, signal, useLayoutEffect, useRef, useSignal } from "../../vendor/preact.js";
-import { address, navigate, onOtherUser, t, useCommands, useLater, who } from "../app.js";
+import { address, navigate, t, useCommands, useLater, who } from "../app.js";
 
 const EXAMPLES = ["2^256 - 1", "fibonacci(1000)", "100!", "3^(10^12) mod 10^20", "factorize(2^67 - 1)", "1/3 + 1/7"];
 export const OPTIONS = ["precision", "base"]; // of an expression
@@ -17,7 +17,7 @@ let stop = new AbortController();
 /** Cancel the running calculation; the last result stays. */
 export const cancel = () => stop.abort();
 
-onOtherUser(() => {
+addEventListener("otheruser", () => {
   cancel();
   state.value = { phase: "idle" };
 });
