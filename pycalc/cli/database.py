@@ -44,17 +44,10 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
     created, such as Conflict for a name that is taken.
     """
     settings = configure()
-    if password_file is not None:
-        password = password_file.read_text().partition("\n")[0].removesuffix("\r")
-    elif sys.stdin.isatty():
-        try:
-            password, again = getpass("Password: "), getpass("Again: ")
-        except EOFError:
-            raise ValueError("no password was typed") from None
-        if again != password:
-            raise ValueError("the passwords are not the same")
-    else:
-        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    try:
+        password = _password(password_file)
+    except UnicodeDecodeError:  # its message shows a byte of the password
+        raise ValueError(f"{password_file or 'standard input'} is no UTF-8 text: save it as UTF-8.") from None
     try:
         registration = Registration(
             username=username, email=email, password=password, confirm_password=None, role=Role.ADMIN
@@ -68,6 +61,20 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
 
     asyncio.run(create())
     print(f"{username} is an admin")  # noqa: T201  # for the person at the console
+
+
+def _password(file: Path | None) -> str:
+    if file is not None:
+        return file.read_text("utf-8-sig").partition("\n")[0].removesuffix("\r")
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    try:
+        password, again = getpass("Password: "), getpass("Again: ")
+    except EOFError:
+        raise ValueError("no password was typed") from None
+    if again != password:
+        raise ValueError("the passwords are not the same")
+    return password
 
 
 def prune(older_than: str) -> None:

@@ -1,8 +1,9 @@
-// Ends a sign-in through the identity provider: keeps the session and opens the page where the user was.
+// Ends a sign-in through the identity provider: keeps the session, tells the other tabs, opens the page where the user was.
 
-import { tokens } from "./console/api.js";
+import { TABS, tokens } from "./console/api.js";
 
 tokens.keep(JSON.parse(document.body.dataset.session ?? ""));
+new BroadcastChannel(TABS).postMessage("in");
 let back = "/";
 try {
   const kept = new URL(sessionStorage.getItem("pycalc.return") ?? "/", location.href);

@@ -69,6 +69,7 @@ def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
     """A response without a problem document, such as a proxy's page, becomes a ProblemError with the same status."""
     fields = {"content-type": "application/problem+json"}
     error = error_of(httpx.Response(502, headers=fields, content=body))
+    assert isinstance(error, ProblemError)
     assert (type(error), error.status, error.title) == (ProblemError, 502, "Bad Gateway")
 
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pycalc_client
 import pytest
 from pycalc_client import (
@@ -194,6 +195,18 @@ def test_a_closed_client_has_logged_out(server: Server, username: str) -> None:
         token = _tokens(calc).current()
     with Client(server.url, api_key=token) as late, pytest.raises(Unauthorized):
         late.usage()
+
+
+def test_a_client_that_was_idle_logs_out_too(server: Server, proxy: FaultyProxy, username: str) -> None:
+    """If the access token has expired, closing the client renews it once and ends the session."""
+    with Client(proxy.url, username=username, password=PASSWORD) as calc:
+        refresh = _tokens(calc)
+        refresh.current()
+        refresh._access = "expired"
+    assert [path for _, path, _ in proxy.requests] == ["/login", "/logout", "/token/refresh", "/logout"]
+    assert refresh._refresh is not None
+    renewal = httpx.post(f"{server.url}/token/refresh", json={"refresh_token": refresh._refresh})
+    assert renewal.status_code == 401
 
 
 def test_events_go_on_without_a_gap(faulty: Client, calc: Client, proxy: FaultyProxy) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pycalc_client import AsyncClient, Client, ConnectionFailed, NotFound, RetryPolicy, UnexpectedAnswer
+from pycalc_client import AsyncClient, BatchItem, Client, ConnectionFailed, NotFound, RetryPolicy, UnexpectedAnswer
 
 URL = "http://pycalc.test"
 ITEM = {
@@ -44,6 +44,32 @@ def test_another_program_at_the_address_is_told(answer: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     with Client(URL, username="me", password="secret", transport=transport) as calc, pytest.raises(UnexpectedAnswer):
         calc.usage()
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b"[[]]", b"7", b'{"items": [1], "results": [1], "quotas": []}'])
+def test_json_of_another_program_is_told(answer: bytes) -> None:
+    """If the JSON of an answer does not have the service's form, UnexpectedAnswer is raised by every method."""
+    calc = Client(URL, transport=httpx.MockTransport(lambda _: httpx.Response(200, content=answer)))
+    items: list[BatchItem] = [{"operation": "gcd", "input": {"a": 4, "b": 6}}]
+    calls = (lambda: calc.gcd(4, 6), lambda: calc.batch(items), lambda: [*calc.history()], calc.usage)
+    for call in calls:
+        with pytest.raises(UnexpectedAnswer, match="does the URL lead to a pycalc service"):
+            call()
+
+
+@pytest.mark.parametrize("login", [{"api_key": "pck_key"}, {"username": "me", "password": "secret"}])
+def test_a_redirect_is_told_with_its_target(login: dict[str, str]) -> None:
+    """If the address redirects, such as from http to https, UnexpectedAnswer names the target; nothing is repeated."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return httpx.Response(302, headers={"Location": "https://pycalc.test/calculations"})
+
+    calc = Client(URL, transport=httpx.MockTransport(answer), **login)  # type: ignore[arg-type]
+    with calc, pytest.raises(UnexpectedAnswer, match=r"redirects to https://pycalc\.test/calculations: use"):
+        calc.fibonacci(3)
+    assert asked == ["POST"]
 
 
 @pytest.mark.anyio

@@ -280,6 +280,26 @@ def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
         assert scope.evaluate(_LINES) == 1
 
 
+def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
+    """A long name without spaces is broken, so that the buttons of its row stay on the screen, wide or narrow."""
+    console.goto("/console/developers")
+    console.get_by_role("button", name="New key").click()
+    form = console.get_by_role("dialog", name="New key")
+    form.get_by_label("Name", exact=True).fill("nightly_report_" * 6)
+    form.get_by_role("button", name="Make the key").click()
+    made = console.get_by_role("dialog", name="Key")
+    assert made.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    console.get_by_role("button", name="I have copied it").click()
+    remove = console.get_by_role("button", name="Remove")
+    for width in (1280, 390):
+        console.set_viewport_size({"width": width, "height": 800})
+        remove.scroll_into_view_if_needed()
+        box = remove.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
+        assert console.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page) -> None:
     """After a removal, the buttons of the row stay disabled until the row is gone."""
     console.goto("/console/developers")
@@ -448,6 +468,55 @@ def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
     expect(table.get_by_text("session opened").first).to_be_visible()
     admin.get_by_role("button", name="Dead letters").click()
     expect(admin.get_by_text("There are no dead letters.")).to_be_visible()
+
+
+def test_slow_health_is_waited_for(admin: Page) -> None:
+    """If the health takes longer than the time until it is read again, no second request cancels the first one."""
+    admin.clock.install()
+    asked: list[Route] = []
+    admin.route("**/admin/overview", lambda route: asked.append(route))
+    with admin.expect_request("**/admin/overview"):
+        admin.goto("/console/admin?tab=health")
+    admin.clock.fast_forward(15_000)
+    asked.pop().continue_()
+    expect(admin.get_by_role("table", name="Dependencies")).to_be_visible()
+    assert asked == []
+    with admin.expect_request("**/admin/overview"):
+        admin.clock.fast_forward(5_000)
+
+
+def test_a_change_of_a_user_on_a_later_page_keeps_the_drawer(admin: Page) -> None:
+    """After Show more, a change of a user of the second page keeps the drawer open, with the new state."""
+    account = {
+        "email": "a@example.com",
+        "role": "user",
+        "totp": False,
+        "created_at": "2026-11-30T00:00:00Z",
+        "quota": {},
+        "last_sign_in_at": None,
+        "today": {"calculations": 0, "digits": 0, "compute_ms": 0},
+    }
+    users = [{**account, "id": str(n), "username": f"user{n:02}", "disabled": False} for n in range(60)]
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        start, limit = int(query.get("cursor", ["0"])[0]), int(query["limit"][0])
+        end = start + limit if start + limit < len(users) else None
+        answer_json(route, {"items": users[start:end], "next_cursor": end and str(end)})
+
+    def disable(route: Route) -> None:
+        users[55]["disabled"] = True
+        answer_json(route, users[55])
+
+    admin.route("**/users?*", answer)
+    admin.route("**/users/user55", disable)
+    admin.goto("/console/admin")
+    admin.get_by_role("button", name="Show more").click()
+    admin.get_by_role("button", name="user55").click()
+    drawer = admin.get_by_role("dialog", name="user55")
+    drawer.get_by_role("button", name="Disable").click()
+    expect(drawer.get_by_role("button", name="Enable")).to_be_visible()
+    expect(admin.get_by_role("row")).to_have_count(61)
 
 
 _SMALL_TARGETS = """() => !matchMedia("(pointer: coarse)").matches ? [] : [...document.querySelectorAll(

@@ -20,7 +20,8 @@ export interface HistoryFilter { operation?: string; since?: Date; until?: Date;
 /** In another base an integer is text, so that with `base` the type of a result is wider. */
 type ResultWith<O, P> = "base" extends keyof P ? ResultOf<O> | string : ResultOf<O>;
 
-const BATCH_ITEMS = 1000;
+const BATCH_ITEMS = 1000; // in one request
+const BATCH_BYTES = 900_000; // of one request's items; the service takes 1 MiB in all
 
 /** A client of one service. */
 export class Client {
@@ -83,15 +84,20 @@ export class Client {
 
   /** Calculate any number of items, in order; one that fails is a ProblemError in its place. */
   async *batch(items: Iterable<Item>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Calculation | Summary | ProblemError, void, void> {
+    const encoder = new TextEncoder();
     let part: object[] = [];
-    for (const item of items) {
-      part.push({ operation: item.operation, input: texts(item.input) });
-      if (part.length === BATCH_ITEMS) {
+    let size = 0;
+    for (const { operation, input } of items) {
+      const item = { operation, input: texts(input) };
+      const bytes = encoder.encode(JSON.stringify(item)).length;
+      if (part.length === BATCH_ITEMS || (part.length > 0 && size + bytes > BATCH_BYTES)) {
         yield* await this.#batch(part, options);
-        part = [];
+        [part, size] = [[], 0];
       }
+      part.push(item);
+      size += bytes;
     }
-    if (part.length) yield* await this.#batch(part, options);
+    if (part.length > 0) yield* await this.#batch(part, options);
   }
 
   /** Yield the history, newest first; it pages by itself. */

@@ -64,9 +64,7 @@ export class DigestMismatch extends Error {
 /** Return the error of a response that is no success; an answer without a problem comes from a proxy. */
 export async function errorOf(response: Response): Promise<ProblemError> {
   const text = await response.text();
-  const header = response.headers.get("Retry-After");
-  const seconds = header === null ? NaN : Number(header);
-  const retryAfter = Number.isNaN(seconds) ? undefined : seconds;
+  const retryAfter = retryAfterOf(response.headers);
   try {
     const problem: unknown = JSON.parse(text);
     if (typeof problem === "object" && problem !== null && "type" in problem && "detail" in problem) {
@@ -76,6 +74,17 @@ export async function errorOf(response: Response): Promise<ProblemError> {
     // not JSON
   }
   const type = response.status === 503 ? "#unavailable" : "#internal-error";
-  const detail = `The answer ${response.status} is no problem of pycalc.`;
+  const moved = response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400);
+  const location = response.headers.get("Location"); // browsers hide it
+  const detail = moved
+    ? `The URL redirects${location === null ? "" : ` to ${location}`}: use the URL of the service itself.`
+    : `The answer ${response.status} is no problem of pycalc.`;
   return new ProblemError({ type, title: response.statusText, status: response.status, detail, instance: "" }, retryAfter);
+}
+
+/** Return the seconds of a Retry-After. A date is compared with the answer's own Date, so that no clock has to be right. */
+function retryAfterOf(headers: Headers): number | undefined {
+  const value = headers.get("Retry-After") ?? "";
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.parse(headers.get("Date") ?? "")) / 1000;
+  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }

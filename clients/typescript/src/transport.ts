@@ -24,6 +24,8 @@ export class Transport {
   #session: Promise<Session> | undefined;
 
   constructor(url: string, login: Login, retries: RetryPolicy, fetcher: typeof fetch) {
+    requireUrl(url);
+    if ("apiKey" in login && login.apiKey !== undefined) requireKey(login.apiKey);
     this.#url = url.replace(/\/+$/, "");
     this.#login = login;
     this.#retries = retries;
@@ -42,15 +44,15 @@ export class Transport {
     if (!("username" in login)) return this.#request(path, call, login.apiKey ?? "");
     // Kept as a promise, so that parallel calls share one login.
     const opened = (this.#session ??= this.#kept(this.#opened(login)));
-    const session = await opened; // a refused login is final
+    const session = await unlessAborted(opened, call.signal); // a refused login is final
     try {
       return await this.#request(path, call, session.access_token);
     } catch (error) {
-      if (!(error instanceof ProblemError) || error.status !== 401) throw error;
+      if (!isUnauthorized(error)) throw error;
     }
     // Unless another call has renewed it.
     if (this.#session === opened) this.#session = this.#kept(this.#refreshed(session, login), opened);
-    const renewed = await (this.#session ??= this.#kept(this.#opened(login)));
+    const renewed = await unlessAborted((this.#session ??= this.#kept(this.#opened(login))), call.signal);
     return this.#request(path, call, renewed.access_token);
   }
 
@@ -61,9 +63,19 @@ export class Transport {
 
   /** End the session of a password; an API key has none. */
   async close(): Promise<void> {
-    const session = await this.#session;
+    const session = await this.#session?.catch(() => undefined);
     this.#session = undefined;
-    if (session) await this.#request("/logout", { method: "POST" }, session.access_token);
+    if (!session) return;
+    const logOut = ({ access_token }: Session) => this.#request("/logout", { method: "POST" }, access_token);
+    try {
+      // A session outlives its access token.
+      await logOut(session).catch(async (error: unknown) => {
+        if (!isUnauthorized(error)) throw error;
+        await logOut(await this.#renewed(session));
+      });
+    } catch (error) {
+      if (!isUnauthorized(error)) throw error; // otherwise the session has ended already
+    }
   }
 
   async #opened(login: object): Promise<Session> {
@@ -73,11 +85,15 @@ export class Transport {
   /** Exchange the refresh token, which needs no new code of a second factor; log in where the session has ended. */
   async #refreshed(session: Session, login: object): Promise<Session> {
     try {
-      return (await (await this.anonymous("/token/refresh", { refresh_token: session.refresh_token })).json()) as Session;
+      return await this.#renewed(session);
     } catch (error) {
-      if (!(error instanceof ProblemError) || error.status !== 401) throw error;
+      if (!isUnauthorized(error)) throw error;
       return this.#opened(login);
     }
+  }
+
+  async #renewed(session: Session): Promise<Session> {
+    return (await (await this.anonymous("/token/refresh", { refresh_token: session.refresh_token })).json()) as Session;
   }
 
   /** Forget a session that could not be opened, or not be refreshed from `old`, so that the next call tries again. */
@@ -98,7 +114,8 @@ export class Transport {
     }
     const headers: Record<string, string> = { Accept: "application/json", ...call.headers };
     if (token) headers["Authorization"] = `Bearer ${token}`;
-    const init: RequestInit = { method: call.method ?? "GET", headers };
+    // fetch follows a redirect without the token, and some as a GET without the body.
+    const init: RequestInit = { method: call.method ?? "GET", headers, redirect: "manual" };
     if (call.signal) init.signal = call.signal;
     if (call.body !== undefined) {
       headers["Content-Type"] = "application/json";
@@ -109,4 +126,39 @@ export class Transport {
     if (!response.ok) throw await errorOf(response);
     return response;
   }
+}
+
+/** Throw unless it is the URL of an HTTP service; in a page it may be relative. fetch would throw at each attempt. */
+function requireUrl(text: string): void {
+  let protocol = "";
+  try {
+    ({ protocol } = new URL(text, globalThis.location?.href));
+  } catch {
+    // no URL
+  }
+  if (protocol !== "http:" && protocol !== "https:") {
+    throw new RangeError("the URL must be like http://127.0.0.1:8080: scheme, host, and the port if it is another");
+  }
+}
+
+/** Throw unless a header field can carry the API key. */
+function requireKey(text: string): void {
+  if (!/^[!-~]+$/.test(text)) {
+    throw new RangeError("apiKey must be ASCII characters without a space: perhaps it ends in a line break");
+  }
+}
+
+function isUnauthorized(error: unknown): boolean {
+  return error instanceof ProblemError && error.status === 401;
+}
+
+/** Wait for what several calls wait for, such as a login, until the signal of this call aborts. */
+function unlessAborted<T>(shared: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return shared;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    shared.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }

@@ -155,6 +155,14 @@ test("digits that are cut go on where they were, and the whole is verified", asy
   assert.deepEqual([requests[2].headers.range, requests[2].headers["if-match"]], ["bytes=5-", '"e"']);
 });
 
+test("a weak ETag, which a proxy that compresses makes, is not sent back, as it never matches", async () => {
+  const half = raw("HTTP/1.1 200 OK", 'ETag: W/"e"', "Content-Length: 10", "", "01234");
+  const rest = (response) => response.writeHead(206, { ETag: '"e"' }).end("56789");
+  const { url, requests } = await serving(recorded("0123456789"), half, rest);
+  assert.equal(await digitsFrom(new Client(url, { retries: QUICK })), "0123456789");
+  assert.equal(requests[2].headers["if-match"], undefined);
+});
+
 const first = raw("HTTP/1.1 200 OK", 'ETag: "e"', "Content-Length: 10", "", "01234");
 const header = raw("HTTP/1.1 206 Partial Content", 'ETag: "e"', "Content-Length: 5", "", "");
 const last = (response) => response.writeHead(206, { ETag: '"e"' }).end("56789");
@@ -306,3 +314,79 @@ test("the members of a problem are exact, and those that the service does not kn
   const { found } = await answers(504, "computation-timeout", { found: [{ prime: "9007199254740993", exponent: 2 }] });
   assert.deepEqual(found, [{ prime: 9007199254740993n, exponent: 2n }]);
 });
+
+test("a batch of long items is sent in requests that the service takes", async () => {
+  const sizes = [];
+  const fetch = async (url, { body }) => {
+    const { operations } = JSON.parse(body);
+    sizes.push([operations.length, new TextEncoder().encode(body).length]);
+    return Response.json({ results: operations.map(({ input }) => ({ ...answer, input, result: Number(input.n.slice(0, 3)) })) });
+  };
+  const items = Array.from({ length: 300 }, (_, index) => ({ operation: "isprime", input: { n: `${100 + index}`.padEnd(9_000, "é") } }));
+  const results = [];
+  for await (const { result } of new Client("http://x", { fetch }).batch(items)) results.push(Number(result));
+  assert.deepEqual(results, Array.from({ length: 300 }, (_, index) => 100 + index));
+  assert.deepEqual(sizes.map(([count]) => count), [49, 49, 49, 49, 49, 49, 6]);
+  assert.ok(sizes.every(([, bytes]) => bytes < 1_048_576));
+});
+
+const session = (name) => (response) => (
+  response.end(JSON.stringify({ access_token: `access ${name}`, refresh_token: `refresh ${name}`, expires_in: 900 })));
+
+test("closing ends the session, also after its access token has expired", async () => {
+  const { url, requests } = await serving(session(1), good, problem(401, "unauthorized"), session(2), good);
+  const calc = new Client(url, { username: "ada", password: "p" });
+  await calc.fibonacci(3);
+  await calc.close();
+  await calc.close();
+  assert.deepEqual(requests.map((request) => [request.url, request.headers.authorization]).slice(2), [
+    ["/logout", "Bearer access 1"], ["/token/refresh", undefined], ["/logout", "Bearer access 2"],
+  ]);
+});
+
+test("a session that has ended already needs no end", async () => {
+  const { url, requests } = await serving(session(1), good, problem(401, "unauthorized"));
+  const calc = new Client(url, { username: "ada", password: "p" });
+  await calc.fibonacci(3);
+  await calc.close();
+  assert.deepEqual(requests.map((request) => request.url), ["/login", "/calculations", "/logout", "/token/refresh"]);
+});
+
+test("a signal stops a call that waits for the login, and no other call", async () => {
+  const stop = new AbortController();
+  const waiting = [];
+  const { url } = await serving((response) => {
+    waiting.push(response);
+    stop.abort(new Error("stopped"));
+  }, good);
+  const calc = new Client(url, { username: "ada", password: "p" });
+  const [stopped, other] = [calc.fibonacci(3, { signal: stop.signal }), calc.fibonacci(3)];
+  await assert.rejects(stopped, { message: "stopped" });
+  session(1)(waiting[0]);
+  assert.equal((await other).result, 2n);
+});
+
+test("a redirect is not followed, and the error names its target", async () => {
+  const moved = (response) => response.writeHead(302, { Location: "https://pycalc.example/calculations" }).end();
+  const { url, requests } = await serving(moved);
+  await assert.rejects(new Client(url, { apiKey: "k" }).fibonacci(3), /redirects to https:\/\/pycalc\.example\/calculations/);
+  assert.deepEqual(requests.map((request) => request.method), ["POST"]);
+});
+
+test("a Retry-After with a date needs no right clock", async () => {
+  const later = { Date: "Mon, 30 Nov 2026 10:00:00 GMT", "Retry-After": "Mon, 30 Nov 2026 12:00:00 GMT" };
+  const { url } = await serving((response) => response.writeHead(503, later).end("maintenance"));
+  await assert.rejects(new Client(url).fibonacci(3), (error) => error.retryAfter === 7200);
+});
+
+for (const url of ["localhost:8080", "127.0.0.1:8080", "ftp://pycalc.test", "http://"]) {
+  test(`the URL ${url} is refused at once`, () => {
+    assert.throws(() => new Client(url), { name: "RangeError", message: /must be like http:/ });
+  });
+}
+
+for (const key of ["", "pck_secret\n", "pck sécret"]) {
+  test(`the key ${JSON.stringify(key)} is refused at once, and the error does not show it`, () => {
+    assert.throws(() => new Client("http://x", { apiKey: key }), (error) => error instanceof RangeError && !error.message.includes("secret"));
+  });
+}

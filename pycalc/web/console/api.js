@@ -2,6 +2,8 @@
 
 const MARK = "pycalc.signed-in";
 const DEADLINE_MS = 20_000;
+/** The channel on which tabs tell each other of signing in and out. */
+export const TABS = "pycalc.session";
 
 /** @typedef {{method?: string, json?: unknown, body?: BodyInit, accept?: string, headers?: Record<string, string>,
  *   signal?: AbortSignal, deadline?: number, cookie?: boolean}} Options `deadline` in ms, 0 for none */
@@ -66,15 +68,19 @@ let renewal = null;
 /** Renew the token `rejected`, once for all callers; false if the session is over. @param {string | null} rejected */
 async function renew(rejected) {
   if (!tokens.active || tokens.access !== rejected) return tokens.active;
-  renewal ??= refreshAlone().finally(() => { renewal = null; });
+  renewal ??= alone(refresh).finally(() => { renewal = null; });
   return renewal;
 }
 
-/** Refresh while no other tab does, so that each tab sends the cookie that the last one was given. */
-async function refreshAlone() {
+/**
+ * Change the session's cookie while no other tab does, so that each tab sends the cookie that the last one was given.
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function alone(work) {
   // Without a secure connection there are no locks; the service's time of grace is for that.
-  if (navigator.locks === undefined) return refresh();
-  return navigator.locks.request("pycalc.refresh", refresh);
+  return navigator.locks === undefined ? work() : navigator.locks.request("pycalc.refresh", work);
 }
 
 async function refresh() {
@@ -84,7 +90,7 @@ async function refresh() {
     if (tokens.active) tokens.access = access_token; // nobody has signed out meanwhile
     return tokens.active;
   } catch (error) {
-    if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) return false;
+    if (error instanceof Problem && error.status === 401) return false; // any other refusal may be a proxy's
     throw error;
   }
 }
@@ -155,11 +161,24 @@ export async function requestJson(path, options) {
   return readJson(await request(path, options));
 }
 
+/** An idempotency key of 128 random bits. Browsers have `crypto.randomUUID` on secure connections only. */
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** The header field with an idempotency key. @param {string} key */
+export const keyField = (key) => ({ "Idempotency-Key": `"${key}"` });
+
 /** The JSON of an answer; undefined for 204. @param {Response} answer @returns {Promise<any>} */
 export async function readJson(answer) {
-  if (answer.status === 204) return undefined;
+  return answer.status === 204 ? undefined : readBody(answer, "json");
+}
+
+/**
+ * The body of an answer. Throws Problem if the connection breaks, and AbortError when the request's signal says so.
+ * @param {Response} answer @param {"json" | "text" | "blob"} form @returns {Promise<any>}
+ */
+export async function readBody(answer, form) {
   try {
-    return await answer.json();
+    return await answer[form]();
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(0, { code: "unusable" });

@@ -162,7 +162,7 @@ function Page() {
   if (access === "admin" && who.value?.role !== "admin") {
     return html`<h1 tabindex="-1">${t(`${shown}.title`)}</h1><p class="lead">${t("app.admins-only")}</p>`;
   }
-  return html`<${module.default} key=${shown} />`;
+  return html`<${module.default} key=${access ? `${shown} ${who.value?.id}` : shown} />`;
 }
 
 function Invitation() {
@@ -176,6 +176,7 @@ function follow(/** @type {MouseEvent} */ event) {
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (link.origin !== location.origin || !(link.pathname in ROUTES) || link.target || link.hasAttribute("download")) return;
   event.preventDefault();
+  if (link.getAttribute("href") === "#main") return main.focus(); // the fragment of the address may hold an expression
   navigate(link.href);
   scrollTo(0, 0);
 }

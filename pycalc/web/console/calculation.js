@@ -1,7 +1,7 @@
 // Running a calculation: its phases, and the last result, which stays until there is another.
 
 import { announce, t } from "./app.js";
-import { Problem, request } from "./api.js";
+import { Problem, keyField, newKey, readBody, request } from "./api.js";
 import { textOf as writtenOf } from "./parts/digits.js";
 import { optionsOf } from "./parts/notation.js";
 import { toast } from "./parts/toast.js";
@@ -12,7 +12,7 @@ const OPTIONS = ["mod", "view", "precision", "base"];
 
 /** @typedef {{title: string, wanted: URLSearchParams, calculation: any}} Result */
 /** @typedef {{phase: "idle" | "computing" | "receiving", title?: string, wanted?: URLSearchParams, started?: number, done?: number,
- *   total?: number, result?: Result, problem?: Problem}} State */
+ *   total?: number, result?: Result, problem?: Problem, key?: string}} State `key` is the idempotency key of a failed request */
 
 /**
  * The request that the members of an address stand for, and a title for its result.
@@ -52,16 +52,18 @@ export function lastDigits(wanted, count) {
   return members;
 }
 
-/** The whole body as text, its progress told in bytes. @param {Response} answer @param {(done: number) => void} told */
+/**
+ * The whole body as text, its progress told in bytes. Throws Problem if the connection breaks.
+ * @param {Response} answer @param {(done: number) => void} told
+ */
 export async function textOf(answer, told) {
-  if (!answer.body) return answer.text();
   let done = 0;
   const count = new TransformStream({ transform(part, out) {
     done += part.byteLength;
     told(done);
     out.enqueue(part);
   } });
-  return new Response(answer.body.pipeThrough(count)).text();
+  return readBody(answer.body ? new Response(answer.body.pipeThrough(count)) : answer, "text");
 }
 
 /** The length of an answer's body in bytes, 0 where it is not known. @param {Response} answer */
@@ -69,7 +71,7 @@ export const lengthOf = (answer) => (answer.headers.has("Content-Encoding") ? 0 
 
 /**
  * Calculate. `state` follows the phases; a cancelled or refused calculation keeps the last result.
- * @param {URLSearchParams} wanted
+ * @param {URLSearchParams} wanted those of `state` for another try, which records nothing twice
  * @param {import("../vendor/preact.js").Signal<State>} state
  * @param {import("../vendor/preact.js").Signal<{text: string, position: number} | null>} fault where an expression is wrong
  * @param {AbortSignal} signal
@@ -77,11 +79,12 @@ export const lengthOf = (answer) => (answer.headers.has("Content-Encoding") ? 0 
  */
 export async function run(wanted, state, fault, signal) {
   const { result } = state.value;
+  const key = (state.value.wanted === wanted && state.value.key) || newKey();
   const { path, json, title } = requestOf(wanted);
   state.value = { phase: "computing", title, wanted, started: performance.now(), result };
   const saying = setTimeout(() => announce(t("calculate.started", { title })), SAID_AFTER_MS);
   try {
-    const answer = await request(path, { method: "POST", json, signal, deadline: DEADLINE_MS });
+    const answer = await request(path, { method: "POST", json, headers: keyField(key), signal, deadline: DEADLINE_MS });
     state.value = { ...state.value, phase: "receiving", total: lengthOf(answer) };
     const text = await textOf(answer, (done) => { state.value = { ...state.value, done }; });
     const calculation = JSON.parse(text);
@@ -91,7 +94,8 @@ export async function run(wanted, state, fault, signal) {
     return undefined;
   } catch (error) {
     if (signal.aborted) {
-      if (state.value.wanted === wanted) state.value = { phase: "idle", title, wanted, result };
+      if (state.value.wanted !== wanted) return undefined; // another one has begun, or another user has come
+      state.value = { phase: "idle", title, wanted, result };
       announce(t("calculate.cancelled"));
       if (result) toast(t("calculate.cancelled"));
       return undefined;
@@ -99,7 +103,7 @@ export async function run(wanted, state, fault, signal) {
     const problem = error instanceof Problem ? error : new Problem(0, { code: "unusable" });
     const position = problem.errors.find((one) => one.position !== undefined)?.position;
     if (position !== undefined && problem.code !== "result-too-large") fault.value = { text: json.expression, position };
-    state.value = { phase: "idle", title, wanted, result, problem };
+    state.value = { phase: "idle", title, wanted, result, problem, key };
     return problem;
   } finally {
     clearTimeout(saying);

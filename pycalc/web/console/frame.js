@@ -88,6 +88,8 @@ const toasts = document.createElement("div");
 document.body.append(toasts);
 render(html`<${Toasts} />`, toasts);
 document.addEventListener("keydown", onKey);
+// Such as a dialog whose module could not be loaded: a button that does nothing would explain nothing.
+addEventListener("unhandledrejection", () => toast(t("app.fault"), { retry: () => location.reload(), action: t("app.reload") }));
 effect(() => {
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(/** @type {HTMLElement} */ (node).dataset.t ?? "");
   for (const node of document.querySelectorAll("[data-t-label]")) {
@@ -118,8 +120,11 @@ if (refusal) { // the identity provider's callback comes back with it
   toast(t(`session.provider-${refusal[1]}`));
 }
 const RESET = "#password-reset=";
-if (location.hash.startsWith(RESET)) {
+async function openResetLink() {
+  if (!location.hash.startsWith(RESET)) return;
   const token = location.hash.slice(RESET.length);
   navigate(location.pathname, { replace: true }); // the token stays neither on the screen nor in the history
-  import("./parts/sign-in.js").then(({ openReset }) => openReset(token));
+  (await import("./parts/sign-in.js")).openReset(token);
 }
+addEventListener("hashchange", openResetLink); // the link may be opened in a tab that has the page already
+openResetLink();

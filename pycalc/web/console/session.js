@@ -1,10 +1,17 @@
 // Signing in and out, in this tab and in all others.
 
 import { navigate, t, who } from "./app.js";
-import { Problem, anonymous, readJson, request, requestJson, tokens } from "./api.js";
+import { Problem, TABS, alone, anonymous, readJson, request, requestJson, tokens } from "./api.js";
 import { toast } from "./parts/toast.js";
 
-const tabs = new BroadcastChannel("pycalc.session");
+const tabs = new BroadcastChannel(TABS);
+let owner = ""; // the id of the user to whom belongs what pages keep in memory
+
+/** Have pages forget what belongs to another user, by the event `otheruser`. @param {string} id the user's, "" after a sign-out */
+function belongsTo(id) {
+  if (owner && owner !== id) dispatchEvent(new Event("otheruser"));
+  owner = id;
+}
 
 /** Take up the session that this browser has, if it has one. */
 export async function resume() {
@@ -13,7 +20,9 @@ export async function resume() {
     return;
   }
   try {
-    who.value = await requestJson("/me");
+    const user = await requestJson("/me");
+    belongsTo(user.id);
+    who.value = user;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status !== 401) toast(t("session.unreachable"), { retry: resume });
@@ -21,10 +30,15 @@ export async function resume() {
   }
 }
 
-/** Forget everything that belongs to the session. */
+/** End the session in this tab. What pages keep in memory stays, since the same user may sign in again. */
 function leave() {
   tokens.drop();
   who.value = null;
+}
+
+function signedOut() {
+  leave();
+  belongsTo("");
 }
 
 tokens.onEnd = () => {
@@ -34,7 +48,7 @@ tokens.onEnd = () => {
 };
 
 tabs.addEventListener("message", ({ data }) => {
-  if (data === "out") leave();
+  if (data === "out") signedOut();
   else {
     tokens.access = null; // the other tab's user may be another one
     tokens.active = true;
@@ -45,7 +59,7 @@ tabs.addEventListener("message", ({ data }) => {
 /** @param {{username: string, password: string, totp?: string}} credentials */
 export async function signIn({ username, password, totp }) {
   const json = { username, password, cookie: true, ...(totp ? { totp } : {}) };
-  tokens.keep(await readJson(await anonymous("/login", { method: "POST", json, cookie: true })));
+  tokens.keep(await alone(async () => readJson(await anonymous("/login", { method: "POST", json, cookie: true }))));
   tabs.postMessage("in");
   await resume();
 }
@@ -76,6 +90,6 @@ export async function signOut() {
 
 /** Forget a session that the service has ended: after a new password, or when the account is deleted. */
 export function forget() {
-  leave();
+  signedOut();
   tabs.postMessage("out");
 }

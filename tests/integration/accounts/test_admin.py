@@ -83,13 +83,23 @@ def login_status(settings: Settings) -> int:
     return asyncio.run(work())
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nanother line\n"])
-def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_path: Path, end: str) -> None:
-    """With a password file, its first line is the password, and standard input is not read."""
+@pytest.mark.parametrize("text", ["{}", "{}\n", "{}\r\n", "{}\nanother line\n", "\ufeff{}\r\n"])
+def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_path: Path, text: str) -> None:
+    """With a password file, its first line without a byte order mark is the password; standard input is not read."""
     file = tmp_path / "password"
-    file.write_bytes(f"{PASSWORD}{end}".encode())
+    file.write_bytes(text.format(PASSWORD).encode())
     assert create_here(*ROOT, "--password-file", str(file), given="too short\n") == 0
     assert login_status(settings) == 200
+
+
+def test_a_password_file_in_another_encoding_is_refused(
+    create_here: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the password file is no UTF-8 text, the error says so, and shows no part of the password."""
+    file = tmp_path / "password"
+    file.write_bytes("ein schönes langes Kennwort".encode("latin-1"))
+    assert create_here(*ROOT, "--password-file", str(file)) == 1
+    assert capsys.readouterr().err == f"pycalc: {file} is no UTF-8 text: save it as UTF-8.\n"
 
 
 def test_a_missing_password_file_is_named(

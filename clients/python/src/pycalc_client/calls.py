@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 import httpx
 
@@ -17,6 +17,7 @@ from pycalc_client.numbers import Integer, Rational, literal
 
 LONGEST_HELD = 1024 * 1024  # bytes of an answer; the digits of a longer one are downloaded when they are used
 View = Literal["full", "summary"]
+T = TypeVar("T")
 
 BEGINNING = 64  # bytes that are read of a longer answer, enough for the id
 _ID = re.compile(rb'\{"id":"([0-9a-f-]{36})"')
@@ -52,12 +53,16 @@ class Answer(NamedTuple):
     content: bytes
     whole: bool
 
-    def json(self) -> Any:
-        """Return the content parsed as JSON; raises UnexpectedAnswer."""
+    def read(self, convert: Callable[[Any], T]) -> T:
+        """Return what ``convert`` makes of the content's JSON; raises UnexpectedAnswer for JSON of another form."""
         try:
-            return json.loads(self.content)
+            parsed = json.loads(self.content)
         except ValueError:
             raise UnexpectedAnswer("The answer is no JSON: does the URL lead to a pycalc service?") from None
+        try:
+            return convert(parsed)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UnexpectedAnswer("The answer has another form: does the URL lead to a pycalc service?") from None
 
     def id(self) -> str:
         """Return the calculation's id, read from the beginning of the content; raises UnexpectedAnswer."""

@@ -275,8 +275,14 @@ def problem_error(problem: Mapping[str, Any], retry_after: float | None = None) 
         return ProblemError(problem, retry_after)
 
 
-def error_of(response: httpx.Response) -> ProblemError:
-    """Return the exception for an unsuccessful response whose body was read; the body need not be a problem's JSON."""
+def error_of(response: httpx.Response) -> PycalcError:
+    """Return the exception for an unsuccessful response whose body was read.
+
+    It is an UnexpectedAnswer for a redirect, or else a ProblemError, even if the body is not a problem's JSON.
+    """
+    if response.has_redirect_location:
+        location = response.headers["location"]
+        return UnexpectedAnswer(f"The address redirects to {location}: use the address of the service itself.")
     problem: object = None
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         try:

@@ -34,9 +34,10 @@ export default function Health() {
   /** @type {import("../parts/loaded.js").Loaded<{version: string, status: string, checks: Record<string, Check>, dead_letters: number, instances: Instance[]}>} */
   const loaded = useLoaded("/admin/overview");
   useEffect(() => {
+    if (loaded.busy) return undefined; // a slow answer is waited for
     const timer = setInterval(() => { if (!document.hidden) loaded.reload(); }, REFRESH_MS);
     return () => clearInterval(timer);
-  }, []);
+  }, [loaded.busy]);
   const columns = [
     { key: "name", label: t("health.dependency"), cell: (/** @type {any} */ [name]) => t(`check.${name}`) },
     { key: "state", label: t("users.state"), cell: (/** @type {any} */ [, { ok, detail }]) => html`<span class=${ok ? "chip" : "chip warn"}>${t(ok ? "health.ok" : "health.failing")}</span>

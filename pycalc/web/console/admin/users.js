@@ -25,7 +25,7 @@ export default function Users() {
   const columns = [
     { key: "username", label: t("sign-in.username"), cell: (/** @type {Account} */ row) => html`<button type="button" class="link"
       onClick=${() => { open.value = row.username; }}>${row.username}</button>` },
-    { key: "email", label: t("sign-in.email"), cell: (/** @type {Account} */ { email }) => email },
+    { key: "email", label: t("sign-in.email"), cell: (/** @type {Account} */ { email }) => html`<span class="long">${email}</span>` },
     { key: "state", label: t("users.state"), cell: (/** @type {Account} */ row) => html`<span class="chips">
       ${row.role === "admin" && html`<span class="chip">${t("role.admin")}</span>`}
       ${row.disabled && html`<span class="chip warn">${t("users.disabled")}</span>`}

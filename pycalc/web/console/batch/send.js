@@ -1,6 +1,6 @@
 // Sending any number of calculations in parts, and writing their results as CSV.
 
-import { Problem, requestJson } from "../api.js";
+import { Problem, keyField, newKey, requestJson } from "../api.js";
 import { textOf } from "../parts/digits.js";
 
 const MOST_ITEMS = 1_000; // in one request
@@ -8,7 +8,8 @@ const MOST_CHARACTERS = 400_000;
 const MOST_WAITS = 60; // for one part
 const DEADLINE_MS = 600_000;
 
-/** @typedef {import("./parse.js").Row & {answer?: any}} Answered `answer` is the calculation, or a problem */
+/** @typedef {import("./parse.js").Row & {answer?: any, key?: string}} Answered
+ *   `answer` is the calculation, or a problem; `key` is the idempotency key of the part that begins with the row */
 
 /** The next part of the rows, from `start` on. @param {Answered[]} rows @param {number} start */
 function partOf(rows, start) {
@@ -39,9 +40,9 @@ export async function send(rows, signal, { told, waiting }) {
   for (let done = 0; done < rows.length;) {
     const part = partOf(rows, done);
     const json = { operations: part.map(({ item }) => item) };
-    const key = crypto.randomUUID?.(); // a retry after a broken connection records nothing twice
-    /** @type {Record<string, string>} */
-    const headers = key ? { "Idempotency-Key": `"${key}"` } : {};
+    // The rows that have no answer make the same parts again, so that a part whose answer was lost is recorded once.
+    part[0].key ??= newKey();
+    const headers = keyField(part[0].key);
     for (let waits = 0; ; waits += 1) {
       try {
         const { results } = await requestJson("/batch", { method: "POST", json, headers, signal, deadline: DEADLINE_MS });

@@ -12,7 +12,7 @@ function Refusal({ problem, wanted }) {
   if (problem.code === "result-too-large") return html`<${TooLarge} key=${String(wanted)} problem=${problem} wanted=${wanted} />`;
   const hasOptions = !asked().get("operation"); // beside the form of an operation there are none of an expression
   if (hasOptions && wanted.has("expression") && Object.keys(optionErrors(problem)).length > 0) return null; // it stands there
-  const retry = problem.status === 0 || problem.status >= 429 ? () => calculate(wanted) : undefined;
+  const retry = problem.status === 0 || problem.status >= 429 || problem.retryAfter !== null ? () => calculate(wanted) : undefined;
   return html`<${ErrorCard} problem=${problem} onRetry=${retry} />`;
 }
 

@@ -73,7 +73,7 @@ export function Keys() {
     if (await confirmed(sure)) await during(key.id, () => request(`/me/keys/${key.id}`, { method: "DELETE" }));
   };
   const columns = [
-    { key: "name", label: t("keys.name"), cell: (/** @type {Key} */ key) => html`${key.name}<br /><code class="hint">${key.prefix}…</code>` },
+    { key: "name", label: t("keys.name"), cell: (/** @type {Key} */ key) => html`<div class="long"><bdi>${key.name}</bdi><br /><code class="hint">${key.prefix}…</code></div>` },
     { key: "may", label: t("keys.may"), cell: (/** @type {Key} */ key) => html`<${Abilities} row=${key} />` },
     { key: "used", label: t("keys.used"), cell: (/** @type {Key} */ key) => (key.last_used_at
       ? html`<time>${when(key.last_used_at)}</time><br /><span class="hint">${key.last_used_from}</span>` : t("keys.never")) },

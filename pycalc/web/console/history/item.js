@@ -2,7 +2,7 @@
 
 import { html, useSignal } from "../../vendor/preact.js";
 import { duration, number, t, useLater, when } from "../app.js";
-import { Problem, request, requestJson } from "../api.js";
+import { Problem, readBody, request, requestJson } from "../api.js";
 import { ask } from "../pages/calculate.js";
 import { CopyButton, saveBlob } from "../parts/clipboard.js";
 import { Digits, Ends, textOf } from "../parts/digits.js";
@@ -21,7 +21,7 @@ import { Result } from "../parts/result.js";
 export async function valueOf(item, signal) {
   if (item.result !== null) return textOf(item.result);
   if (item.input.view === "summary") return null;
-  return (await request(`/calculations/${item.id}/digits`, { accept: "text/plain", signal, deadline: 60_000 })).text();
+  return readBody(await request(`/calculations/${item.id}/digits`, { accept: "text/plain", signal, deadline: 60_000 }), "text");
 }
 
 /** @param {Item} item */

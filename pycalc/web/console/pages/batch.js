@@ -21,6 +21,12 @@ const progress = signal(/** @type {{done: number, total: number, waiting: number
 const version = signal(0);
 let stop = new AbortController();
 
+addEventListener("otheruser", () => {
+  stop.abort();
+  text.value = "";
+  rows.value = [];
+});
+
 /** Send the rows that have no error and no answer yet. */
 async function sendRows() {
   const open = rows.value.filter(({ item, answer }) => item && !answer);
@@ -76,10 +82,21 @@ export default function Batch() {
     }, refused);
   };
   const take = async (/** @type {File | undefined} */ file) => { if (file) text.value = await file.text(); };
-  const drop = (/** @type {DragEvent} */ event) => {
+  const pick = (/** @type {any} */ { currentTarget: input }) => {
+    take(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again once it has changed
+  };
+  const dragOver = (/** @type {DragEvent} */ event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return; // text goes to the place where it is dropped
     event.preventDefault();
+    over.value = true;
+  };
+  const drop = (/** @type {DragEvent} */ event) => {
     over.value = false;
-    take(event.dataTransfer?.files[0]);
+    const file = event.dataTransfer?.files[0];
+    if (!file) return;
+    event.preventDefault();
+    take(file);
   };
   const onKey = (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) calculate(event); };
   const wrong = rows.value.filter(({ error }) => error);
@@ -87,13 +104,12 @@ export default function Batch() {
     <form class="card" onSubmit=${calculate}><div class="field"><label for="batch-lines">${t("batch.lines")}</label>
       <textarea id="batch-lines" class=${over.value ? "mono lines over" : "mono lines"} rows="8" data-slash spellcheck=${false} autocapitalize="off"
         placeholder=${EXAMPLE} value=${text.value} onKeyDown=${onKey} aria-describedby="batch-hint"
-        onDragOver=${(/** @type {Event} */ event) => { event.preventDefault(); over.value = true; }}
-        onDragLeave=${() => { over.value = false; }} onDrop=${drop}
+        onDragOver=${dragOver} onDragLeave=${() => { over.value = false; }} onDrop=${drop}
         onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }}></textarea>
       <p class="hint" id="batch-hint">${t("batch.hint")}</p></div>
       <div class="row"><button type="submit" class="primary" aria-disabled=${progress.value !== null}>${t("batch.action")}</button>
         <label class="button quiet file">${t("batch.file")}<input type="file" accept=".txt,.csv,text/plain,text/csv" class="offscreen"
-          onChange=${(/** @type {any} */ event) => take(event.currentTarget.files[0])} /></label>
+          onChange=${pick} /></label>
         <button type="button" class="quiet" onClick=${() => { text.value = EXAMPLE; }}>${t("batch.example")}</button>
         <span class="spring"></span><span class="hint">${t("batch.count", { n: text.value.split("\n").filter((line) => line.trim() !== "").length })}</span></div></form>
     ${wrong.length > 0 && html`<div class="error-card" role="alert"><p class="error-title">${t("batch.wrong", { n: wrong.length })}</p>

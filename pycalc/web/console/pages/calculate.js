@@ -17,6 +17,11 @@ let stop = new AbortController();
 /** Cancel the running calculation; the last result stays. */
 export const cancel = () => stop.abort();
 
+addEventListener("otheruser", () => {
+  cancel();
+  state.value = { phase: "idle" };
+});
+
 /** The members of the address: `expression`, or `operation` with its operands; and options. */
 export function asked() {
   const { search, hash } = address.value;

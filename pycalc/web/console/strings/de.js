@@ -58,6 +58,8 @@ export default {
   "app.type-to-confirm": "Zur Bestätigung „{word}“ eingeben",
   "app.failed": "Diese Seite konnte nicht geladen werden",
   "app.failed-detail": "Der Dienst hat nicht geantwortet. Was Sie an anderer Stelle eingegeben haben, ist noch da.",
+  "app.fault": "Hier ist etwas schiefgegangen. Versuchen Sie es noch einmal, oder laden Sie die Seite neu.",
+  "app.reload": "Seite neu laden",
   "app.signed-out": "Melden Sie sich an, um diese Seite zu sehen. Sie gehört zu Ihrem Konto.",
   "app.admins-only": "Diese Seite ist für Admins.",
   "missing.title": "Diese Seite gibt es nicht",

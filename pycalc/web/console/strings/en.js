@@ -58,6 +58,8 @@ export default {
   "app.type-to-confirm": "Type “{word}” to confirm",
   "app.failed": "This page could not be loaded",
   "app.failed-detail": "The service did not answer. What you entered elsewhere is still there.",
+  "app.fault": "Something went wrong here. Try again, or reload the page.",
+  "app.reload": "Reload the page",
   "app.signed-out": "Sign in to see this page. It belongs to your account.",
   "app.admins-only": "This page is for admins.",
   "missing.title": "There is no such page",

@@ -98,11 +98,7 @@ class AsyncClient(AsyncOperations):
         results: list[AsyncCalculation[Any] | ProblemError] = []
         for part in batch_parts(items):
             call = Call("POST", "/batch", json={"operations": part}, idempotency_key=new_key())
-            answer = (await self._session.send(call)).json()
-            results += [
-                async_calculation_of(self._session, item) if "id" in item else problem_error(item)
-                for item in answer["results"]
-            ]
+            results += (await self._session.send(call)).read(self._results_of)
         return results
 
     async def history(
@@ -116,12 +112,13 @@ class AsyncClient(AsyncOperations):
         """Yield recorded calculations, newest first, page by page; ``user`` is for admins."""
         params = params_of(limit=_PAGE, operation=operation, since=moment(since), until=moment(until), user=user)
         while True:
-            page = (await self._session.send(Call("GET", "/secure-history", params=params))).json()
-            for item in page["items"]:
-                yield async_calculation_of(self._session, item)
-            if page["next_cursor"] is None:
+            answer = await self._session.send(Call("GET", "/secure-history", params=params))
+            calculations, cursor = answer.read(self._page_of)
+            for calculation in calculations:
+                yield calculation
+            if cursor is None:
                 return
-            params["cursor"] = page["next_cursor"]
+            params["cursor"] = cursor
 
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[AsyncEvent]:
         """Yield the events of calculations, from now on or after ``last_event_id``; reconnect without a gap."""
@@ -152,6 +149,15 @@ class AsyncClient(AsyncOperations):
                 await response.aclose()
             await async_sleep(attempts.wait(failure, repeatable=True))
 
+    def _results_of(self, batch: Mapping[str, Any]) -> list[AsyncCalculation[Any] | ProblemError]:
+        return [
+            async_calculation_of(self._session, item) if "id" in item else problem_error(item)
+            for item in batch["results"]
+        ]
+
+    def _page_of(self, page: Mapping[str, Any]) -> tuple[list[AsyncCalculation[Any]], str | None]:
+        return [async_calculation_of(self._session, item) for item in page["items"]], page["next_cursor"]
+
     def _event_of(self, event: Mapping[str, Any]) -> AsyncEvent:
         return AsyncEvent(event["id"], event["type"], async_calculation_of(self._session, event["data"]))
 
@@ -160,7 +166,7 @@ class AsyncClient(AsyncOperations):
     ) -> Usage:
         """Return the usage totals by day (UTC) and operation, and the caller's quotas; ``user`` is for admins."""
         params = params_of(since=since, until=until, user=user)
-        return usage_of((await self._session.send(Call("GET", "/usage", params=params))).json())
+        return (await self._session.send(Call("GET", "/usage", params=params))).read(usage_of)
 
     async def register(self, username: str, email: str, password: str) -> None:
         """Create an account."""
@@ -188,11 +194,12 @@ class AsyncClient(AsyncOperations):
             "allow_query": allow_query,
         }
         body = {"name": name, **{member: value for member, value in given.items() if value is not None}}
-        return api_key_of((await self._session.send(Call("POST", "/me/keys", json=body))).json())
+        return (await self._session.send(Call("POST", "/me/keys", json=body))).read(api_key_of)
 
     async def api_keys(self) -> list[ApiKey]:
         """Return the caller's API keys, oldest first, without their texts."""
-        return [api_key_of(item) for item in (await self._session.send(Call("GET", "/me/keys"))).json()]
+        answer = await self._session.send(Call("GET", "/me/keys"))
+        return answer.read(lambda keys: [api_key_of(key) for key in keys])
 
     async def delete_api_key(self, key_id: str) -> None:
         """Delete one of the caller's API keys; the service refuses the key from then on."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any, Unpack
 from urllib.parse import quote
 
@@ -133,14 +134,14 @@ class AsyncOperations:
         call = Call("POST", path, json=body, headers=_IDENTITY, idempotency_key=new_key(), longest=LONGEST_HELD)
         answer = await self._session.send(call)
         if answer.whole:
-            return async_calculation_of(self._session, answer.json())
+            return answer.read(partial(async_calculation_of, self._session))
         try:
             return await self.calculation(answer.id())
         except Forbidden:
             answer = await self._session.send(replace(call, longest=None))
-            return async_calculation_of(self._session, answer.json())
+            return answer.read(partial(async_calculation_of, self._session))
 
     async def calculation(self, calculation_id: str) -> AsyncCalculation[Any]:
         """Return a recorded calculation by its id."""
         answer = await self._session.send(Call("GET", f"/calculations/{quote(calculation_id, safe='')}"))
-        return async_calculation_of(self._session, answer.json())
+        return answer.read(partial(async_calculation_of, self._session))

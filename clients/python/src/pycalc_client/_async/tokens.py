@@ -8,7 +8,7 @@ from time import monotonic
 
 import httpx
 
-from pycalc_client.errors import UnexpectedAnswer, error_of
+from pycalc_client.errors import PycalcError, UnexpectedAnswer, error_of
 from pycalc_client.primitives import AsyncLock
 
 _RENEWED_AFTER = 0.9  # the share of a token's lifetime after which it is renewed
@@ -56,12 +56,21 @@ class AsyncTokens:
 
     async def end_session(self) -> None:
         """Log out, if there is a session; connection errors and refusals are ignored."""
-        if self._access is not None:
-            try:
-                fields = {"Authorization": f"Bearer {self._access}"}
-                await self._http.post("/logout", headers=fields, timeout=_LOGOUT_SECONDS)
-            except httpx.HTTPError:
-                return
+        if self._access is None:
+            return
+        try:
+            response = await self._log_out(self._access)
+            if response.status_code == httpx.codes.UNAUTHORIZED and self._refresh is not None:
+                # The access token may have expired, while the session is still open.
+                renewal = {"refresh_token": self._refresh}
+                response = await self._http.post("/token/refresh", json=renewal, timeout=_LOGOUT_SECONDS)
+                await self._log_out(self._taken(response))
+        except (httpx.HTTPError, PycalcError):
+            return
+
+    async def _log_out(self, access: str) -> httpx.Response:
+        fields = {"Authorization": f"Bearer {access}"}
+        return await self._http.post("/logout", headers=fields, timeout=_LOGOUT_SECONDS)
 
     async def _renewed(self) -> str:
         # If the answer is lost, or this call is cancelled, the service may already have replaced the refresh token.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any, Unpack
 from urllib.parse import quote
 
@@ -129,14 +130,14 @@ class Operations:
         call = Call("POST", path, json=body, headers=_IDENTITY, idempotency_key=new_key(), longest=LONGEST_HELD)
         answer = self._session.send(call)
         if answer.whole:
-            return calculation_of(self._session, answer.json())
+            return answer.read(partial(calculation_of, self._session))
         try:
             return self.calculation(answer.id())
         except Forbidden:
             answer = self._session.send(replace(call, longest=None))
-            return calculation_of(self._session, answer.json())
+            return answer.read(partial(calculation_of, self._session))
 
     def calculation(self, calculation_id: str) -> Calculation[Any]:
         """Return a recorded calculation by its id."""
         answer = self._session.send(Call("GET", f"/calculations/{quote(calculation_id, safe='')}"))
-        return calculation_of(self._session, answer.json())
+        return answer.read(partial(calculation_of, self._session))

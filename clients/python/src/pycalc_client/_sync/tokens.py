@@ -8,7 +8,7 @@ from time import monotonic
 
 import httpx
 
-from pycalc_client.errors import UnexpectedAnswer, error_of
+from pycalc_client.errors import PycalcError, UnexpectedAnswer, error_of
 from pycalc_client.primitives import Lock
 
 _RENEWED_AFTER = 0.9  # the share of a token's lifetime after which it is renewed
@@ -56,12 +56,21 @@ class Tokens:
 
     def end_session(self) -> None:
         """Log out, if there is a session; connection errors and refusals are ignored."""
-        if self._access is not None:
-            try:
-                fields = {"Authorization": f"Bearer {self._access}"}
-                self._http.post("/logout", headers=fields, timeout=_LOGOUT_SECONDS)
-            except httpx.HTTPError:
-                return
+        if self._access is None:
+            return
+        try:
+            response = self._log_out(self._access)
+            if response.status_code == httpx.codes.UNAUTHORIZED and self._refresh is not None:
+                # The access token may have expired, while the session is still open.
+                renewal = {"refresh_token": self._refresh}
+                response = self._http.post("/token/refresh", json=renewal, timeout=_LOGOUT_SECONDS)
+                self._log_out(self._taken(response))
+        except (httpx.HTTPError, PycalcError):
+            return
+
+    def _log_out(self, access: str) -> httpx.Response:
+        fields = {"Authorization": f"Bearer {access}"}
+        return self._http.post("/logout", headers=fields, timeout=_LOGOUT_SECONDS)
 
     def _renewed(self) -> str:
         # If the answer is lost, or this call is cancelled, the service may already have replaced the refresh token.
