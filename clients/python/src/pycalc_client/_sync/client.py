@@ -114,8 +114,7 @@ class Client(Operations):
         while True:
             answer = self._session.send(Call("GET", "/secure-history", params=params))
             calculations, cursor = answer.read(self._page_of)
-            for calculation in calculations:
-                yield calculation
+            yield from calculations
             if cursor is None:
                 return
             params["cursor"] = cursor
