@@ -35,12 +35,19 @@ def cpu_seconds(pid: int) -> float:
 
 def workers_cpu_seconds(pid: int) -> float:
     """Return the processor time in seconds that all children of a process have used, including ended ones."""
+    while True:
+        ended = _ended_seconds(pid)
+        try:
+            running = sum(map(cpu_seconds, children(pid)))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a child has just ended, and ``ended`` does not have its time yet
+        if _ended_seconds(pid) == ended:
+            return ended + running
+
+
+def _ended_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    seconds = (int(fields[13]) + int(fields[14])) / _TICKS
-    for child in children(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
-            seconds += cpu_seconds(child)
-    return seconds
+    return (int(fields[13]) + int(fields[14])) / _TICKS
 
 
 @contextmanager
