@@ -55,8 +55,9 @@ _PROGRAM_FIXTURES = {
 }
 # Folders whose tests depend on how the HTTP server starts the task of a request, which differs since Python 3.12.
 _HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
-# Folders with the files that take longest. Begun last, such a file would run alone at the end.
-_LONG_FOLDERS = {Path(__file__).parent / name for name in ("drills", "e2e", "property")}
+# Folders with the files that take longest, in the order in which they begin. Begun last, such a file would run alone at
+# the end. The browser of ``e2e`` keeps the processors busy while the tests of brokers wait.
+_LONG_FOLDERS = [Path(__file__).parent / name for name in ("e2e", "property", "drills")]
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
@@ -73,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.programs)
         if item.path.parent in _HTTP_SERVER_FOLDERS:
             item.add_marker(pytest.mark.http_server)
-    items.sort(key=lambda item: (_broker(item.nodeid) is None, item.path.parent not in _LONG_FOLDERS))
+    items.sort(key=lambda item: (_broker(item.nodeid) is None, _start_order(item.path.parent)))
 
 
 def pytest_configure() -> None:
@@ -86,6 +87,10 @@ def pytest_collection_finish() -> None:
     """Exclude the collected tests from garbage collection, because scanning them would pause a process for a second."""
     gc.collect()
     gc.freeze()
+
+
+def _start_order(folder: Path) -> int:
+    return _LONG_FOLDERS.index(folder) if folder in _LONG_FOLDERS else len(_LONG_FOLDERS)
 
 
 def _broker(nodeid: str) -> str | None:
