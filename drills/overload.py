@@ -1,9 +1,9 @@
 """A drill at three times the capacity: nearly as many requests are accepted as at capacity, and refusals are immediate.
 
-The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients
-offer three times as much. Each of them pauses, on average for longer than an answer takes, so that slow answers hardly
-reduce the load. A few more clients measure the latencies in this process, because the busy load generator notices
-answers late.
+The capacity is the throughput of clients that send the next request as soon as they are answered. Then many clients,
+which pause after each answer, send three times as many requests. Their pauses are long, so slow answers hardly reduce
+the number of requests. A few clients in this process measure the latencies, because the load generator itself is too
+busy to measure them exactly.
 """
 
 from __future__ import annotations

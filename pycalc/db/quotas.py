@@ -17,7 +17,7 @@ _REPLACE = "ON CONFLICT (id) DO UPDATE SET used = excluded.used WHERE excluded.u
 
 
 class SqlQuotaStore(SqlStore):
-    """The amounts of their quotas that users and API keys have used, in SQL."""
+    """A store of the amounts that users and API keys have used of their quotas, in SQL."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
         if uses:

@@ -160,7 +160,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
-    """The history offers no digits for a summary, and no new run if the operands are recorded in abbreviated form."""
+    """The history has no button for the digits of a summary, and none to run abbreviated operands again."""
     headers = {"Authorization": f"Bearer {token}"}
     for body in (
         {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},

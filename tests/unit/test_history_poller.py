@@ -140,10 +140,7 @@ async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, w
 
 @in_virtual_time
 async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
-    """A row that another process commits late is delivered in the order of ids, because ids precede commits.
-
-    It is neither lost nor delivered after a later one.
-    """
+    """A row that another process commits late is delivered before all rows with higher ids, and is not lost."""
     async with sharing() as shared:
         events = await shared.begin()
         rows = [history_row(n, user_id=ADA) for n in range(4)]

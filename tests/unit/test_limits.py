@@ -526,7 +526,7 @@ async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> Non
 
 
 async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -> None:
-    """The fifty-thousand-and-first block removes the oldest one."""
+    """If 50,000 users have calculations that are counted in advance, those of the next user replace the oldest ones."""
     blocks = {b"%d" % user: _Block("1000/hour", 1, []) for user in range(50_000)}
     limit = CalculationRateLimit("1000/hour", Metrics(), Counters(), blocks)
     await limit.spend(b"ada")

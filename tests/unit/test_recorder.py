@@ -417,7 +417,7 @@ async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
 
 
 async def test_requests_with_one_key_whose_callers_have_all_gone_store_one() -> None:
-    """If the callers of all requests with one key are cancelled, the last request is stored, and later rows are too."""
+    """If all callers with the same idempotency key hang up, the last one's row is stored, and so are other rows."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]

@@ -409,7 +409,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_a_user_who_never_stops_delays_nothing_else() -> None:
-    """While one user is measured again and again, a deleted account becomes anonymous and the hourly pass begins."""
+    """While one user's history is read again and again, deleted accounts and the hourly deletions do not wait."""
     history, theirs = BusyHistoryStore(), history_row(user_id=OTHER)
     history.rows = [history_row(), theirs]
     store = MemoryDeletedAccountStore(history)
@@ -519,7 +519,7 @@ async def test_idempotency_keys_are_forgotten_after_a_day() -> None:
 @pytest.mark.parametrize(("age", "kept"), [(DAY, 1), (None, 2 * BATCH + 2)])
 @in_virtual_time
 async def test_old_audit_entries_are_deleted(age: timedelta | None, kept: int) -> None:
-    """Entries of the audit log that are older than the largest age, if there is one, are deleted in batches."""
+    """If a largest age is set, older entries of the audit log are deleted in batches; otherwise none is deleted."""
     history, audit = MemoryHistoryStore(), MemoryAuditStore()
     entry = AuditEntry(b"", 0, "key created", "ada", "ada", None, "done", "{}")
     ids = [aged(DAY - timedelta(minutes=1)).id, *(aged(DAY + timedelta(minutes=1), n).id for n in range(2 * BATCH + 1))]

@@ -74,7 +74,7 @@ class QuotaKeeper:
     def members(self, caller: Principal) -> LimitMembers:
         """Return the members of the RateLimit header fields for the caller's quotas, at most one second old.
 
-        Making them for every response would cost some 5 % of a small calculation.
+        They are kept for a second, because making them takes some 5 % of the time of a small calculation.
         """
         now, known = int(time()), self._members.get(caller.credential_id)
         if known is None or known[0] != now or known[1] is not caller.limits:

@@ -63,7 +63,7 @@ def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
 
 @pytest.fixture
 def create_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Return a function that runs the command within this process, with ``given`` as its standard input."""
+    """Return a function that runs ``pycalc admin create`` in this process, with a text as its standard input."""
     monkeypatch.setattr(database, "configure", lambda: settings)
 
     def run(*arguments: str, given: str = PASSWORD + "\n") -> int:

@@ -320,7 +320,7 @@ async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: Hostile
     client = Provider(settings, Metrics(), clock=lambda: now[0])
 
     async def reads_at(moment: float, key_id: str) -> tuple[bool, int, int]:
-        """Ask for a key; return whether it is known, and the numbers of reads of the keys and of the endpoints."""
+        """Look up a key at a time. Return whether it is known, and how often keys and discovery document were read."""
         now[0] = moment
         known = await client.key(key_id) is not None
         paths = provider.requests

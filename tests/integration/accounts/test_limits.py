@@ -120,7 +120,7 @@ async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient
 async def test_the_owners_session_goes_on_while_logins_are_refused(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """While even the right password is refused, the user's session still calculates and refreshes."""
+    """While an account's logins are refused after wrong passwords, its open session still calculates and refreshes."""
     _, name = await register(client)
     session = (await log_in(client, name)).json()
     for _ in range(12):

@@ -248,6 +248,7 @@ class TestFairness:
                     asking.append(threads.submit(httpx.get, server.url + path, headers=ada.headers, timeout=30))
                     wait_until(lambda: metric(client, "pycalc_compute_waiting") == len(asking) - 1, "it waits")
                 assert client.get("/fibonacci/200009", headers=bob.headers).status_code == 200
+                assert asking[9].result().status_code == 200
                 assert [k for k, future in enumerate(asking) if future.done()] == [9]
             assert [future.result().status_code for future in asking] == [200] * 10
             assert computed(client) == 11

@@ -104,7 +104,7 @@ def deleted(instances: Instances, person: Person) -> None:
 
 
 def given_a_new_password(instances: Instances, person: Person) -> None:
-    """Change the password in another session, which ends this one."""
+    """Log in again and change the password there, which ends the user's first session."""
     session = instances.here.post("/login", json={"username": person.name, "password": PASSWORD}).json()
     answer = instances.here.put(
         "/me/password",

@@ -82,7 +82,7 @@ async def bytes_of_row(path: Path, characters: int) -> float:
 
 
 async def bytes_of_counted_event(path: Path) -> float:
-    """Return how many bytes the record of a counted event takes in an SQLite file."""
+    """Return how many bytes the id of each counted event takes in an SQLite file."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")

@@ -19,7 +19,7 @@ F_1000 = (
 
 
 def compute(name: str, raw: dict[str, str], precision: int = 50) -> str:
-    """Return the result's text, after checking it against its estimate, summary and verification."""
+    """Return the result's text, after checking it, and comparing it with its estimate and its summary."""
     operation = THREE[name]
     args = operation.parse(raw)
     text = operation.compute(args, precision)
@@ -163,7 +163,7 @@ def test_a_summary_costs_less_than_a_value_of_200_000_digits() -> None:
 
 @pytest.mark.parametrize("n", [10**18, 10**6, 123_456_789])
 def test_summary_of_a_factorial_that_nobody_can_write(n: int) -> None:
-    """The summary of a huge n! has the size and first digits by mpmath's log-gamma, and ends in 20 zeros."""
+    """The summary of a huge n! has the length and first digits that mpmath's log-gamma gives, and ends in 20 zeros."""
     operation = THREE["factorial"]
     summary = operation.summary(operation.parse({"n": str(n)}))
     with mpmath.workdps(80):
