@@ -266,13 +266,17 @@ def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: Br
         assert context.request.get("/me", headers={"Authorization": f"Bearer {key}"}).status == 401
 
 
-def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
-    """Beside a long name, each scope of a key stays on one line, on a wide window and on a narrow one."""
+def _make_key(console: Page, name: str) -> None:
     console.goto("/console/developers")
     console.get_by_role("button", name="New key").click()
     form = console.get_by_role("dialog", name="New key")
-    form.get_by_label("Name", exact=True).fill("the nightly report of the department for integers " * 2)
+    form.get_by_label("Name", exact=True).fill(name)
     form.get_by_role("button", name="Make the key").click()
+
+
+def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
+    """Beside a long name, each scope of a key stays on one line, on a wide window and on a narrow one."""
+    _make_key(console, "the nightly report of the department for integers " * 2)
     console.get_by_role("button", name="I have copied it").click()
     scope = console.get_by_role("table", name="API keys").get_by_text("calculate", exact=True)
     for width in (1280, 390):
@@ -282,11 +286,7 @@ def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
 
 def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
     """A long name without spaces is broken, so that the buttons of its row stay on the screen, wide or narrow."""
-    console.goto("/console/developers")
-    console.get_by_role("button", name="New key").click()
-    form = console.get_by_role("dialog", name="New key")
-    form.get_by_label("Name", exact=True).fill("nightly_report_" * 6)
-    form.get_by_role("button", name="Make the key").click()
+    _make_key(console, "nightly_report_" * 6)
     made = console.get_by_role("dialog", name="Key")
     assert made.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
     console.get_by_role("button", name="I have copied it").click()
@@ -302,11 +302,7 @@ def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
 
 def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page) -> None:
     """After a removal, the buttons of the row stay disabled until the row is gone."""
-    console.goto("/console/developers")
-    console.get_by_role("button", name="New key").click()
-    form = console.get_by_role("dialog", name="New key")
-    form.get_by_label("Name", exact=True).fill("nightly report")
-    form.get_by_role("button", name="Make the key").click()
+    _make_key(console, "nightly report")
     console.get_by_role("button", name="I have copied it").click()
     held: list[Route] = []
     console.route("**/me/keys", lambda route: held.append(route))

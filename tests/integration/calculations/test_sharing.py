@@ -10,6 +10,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import gmpy2
@@ -201,18 +202,21 @@ class TestProcesses:
         assert status_of(one.ask("/fibonacci/3000400")) == 200
 
 
+@contextmanager
+def crowd(server: Server, threads: int) -> Iterator[tuple[httpx.Client, ThreadPoolExecutor, Person, Person]]:
+    """Start one of the server's workers; return a client, threads for concurrent requests, and two persons."""
+    with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(threads) as executor:
+        ada, bob = new_person(client), new_person(client)
+        client.get("/factorial/20000", headers=ada.headers).raise_for_status()
+        yield client, executor, ada, bob
+
+
 class TestFairness:
     """Fairness between users: with two workers, one user does not get both."""
 
     def test_one_users_queue_is_nobody_elses(self) -> None:
         """One user's full queue does not delay another user's computation."""
-        with (
-            pycalc(compute_workers="2") as server,
-            httpx.Client(base_url=server.url, timeout=30) as client,
-            ThreadPoolExecutor(40) as threads,
-        ):
-            ada, bob = new_person(client), new_person(client)
-            client.get("/factorial/20000", headers=ada.headers).raise_for_status()
+        with pycalc(compute_workers="2") as server, crowd(server, 40) as (client, threads, ada, bob):
             (worker,) = children(server.pid)
             with stopped(worker):
                 asking: list[Future[httpx.Response]] = [
@@ -233,13 +237,7 @@ class TestFairness:
 
     def test_one_who_wants_the_last_of_another_users_queue_does_not_wait_for_the_queue(self) -> None:
         """If two users ask for the same result, it is computed at the first turn of either of them."""
-        with (
-            pycalc(compute_workers="2") as server,
-            httpx.Client(base_url=server.url, timeout=30) as client,
-            ThreadPoolExecutor(10) as threads,
-        ):
-            ada, bob = new_person(client), new_person(client)
-            client.get("/factorial/20000", headers=ada.headers).raise_for_status()
+        with pycalc(compute_workers="2") as server, crowd(server, 10) as (client, threads, ada, bob):
             (worker,) = children(server.pid)
             with stopped(worker):
                 asking: list[Future[httpx.Response]] = []

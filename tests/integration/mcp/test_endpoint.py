@@ -11,7 +11,7 @@ import gmpy2
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope
 from structlog.testing import capture_logs
 
 from pycalc.mcp import endpoint
@@ -313,6 +313,24 @@ async def test_batches_that_nobody_reads_hold_half_of_the_memory(
     assert memory.taken == 0
 
 
+def until_gone(request: httpx.Request, gone: asyncio.Event) -> Receive:
+    """Return the ``receive`` of a client that sends a request's body, and disconnects once ``gone`` is set."""
+    body = [{"type": "http.request", "body": request.content, "more_body": False}]
+
+    async def receive() -> Message:
+        if body:
+            return body.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def computing(resources: Resources) -> float:
+    """Return the number of computations in workers."""
+    return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0
+
+
 async def test_a_client_that_hangs_up_stops_its_computation(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
@@ -322,27 +340,15 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     request = caller.build_request(
         "POST", "/mcp", json=message("tools/call", {"name": "factorial", "arguments": {"n": "4000000"}})
     )
-    body = [{"type": "http.request", "body": request.content, "more_body": False}]
-
-    async def receive() -> Message:
-        if body:
-            return body.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asked = asyncio.create_task(app(scope_of(app, request), receive, send))
-
-    def running() -> float:
-        return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0
-
-    await until(lambda: running() == 1, "it is being computed")
+    asked = asyncio.create_task(app(scope_of(app, request), until_gone(request, gone), send))
+    await until(lambda: computing(resources) == 1, "it is being computed")
     gone.set()
-    await until(lambda: running() == 0, "the computation is stopped")
+    await until(lambda: computing(resources) == 0, "the computation is stopped")
     await asked
     assert sent[0]["status"] == 499  # a status for log and metrics; the client does not receive it
     items = (await caller.get("/secure-history")).json()["items"]
@@ -358,30 +364,19 @@ async def test_a_long_message_takes_memory_until_it_is_answered(
     wanted = message("tools/call", {"name": "factorial", "arguments": {"n": "200000000", "mod": "1000036000099"}})
     request = caller.build_request("POST", "/mcp", content=json.dumps(wanted).encode().ljust(60_000))
     request.headers["Content-Type"] = "application/json"
-    body = [{"type": "http.request", "body": request.content, "more_body": False}]
     gone = asyncio.Event()
-
-    async def receive() -> Message:
-        if body:
-            return body.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
 
     async def send(_message: Message) -> None:
         pass
 
-    asked = asyncio.create_task(app(scope_of(app, request), receive, send))
-
-    def running() -> float:
-        return resources.metrics.registry.get_sample_value("pycalc_compute_running") or 0.0
-
-    await until(lambda: running() == 1, "it is being computed")
+    asked = asyncio.create_task(app(scope_of(app, request), until_gone(request, gone), send))
+    await until(lambda: computing(resources) == 1, "it is being computed")
     assert resources.response_memory.taken == 1_920_000
     second = await caller.send(request)
     assert (second.status_code, second.json()["type"]) == (503, "/docs/problems#overloaded")
     assert (await call(caller)).status_code == 200
     gone.set()
-    await until(lambda: running() == 0, "the computation is stopped")
+    await until(lambda: computing(resources) == 0, "the computation is stopped")
     await asked
     assert resources.response_memory.taken == 0
 
@@ -430,15 +425,8 @@ async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
     """If the client disconnects while it should read the answer, the request ends, and its memory is released."""
     wanted = message("tools/call", {"name": "evaluate", "arguments": {"expression": "10^49999"}})
     request = caller.build_request("POST", "/mcp", json=wanted)
-    body = [{"type": "http.request", "body": request.content, "more_body": False}]
     begun = asyncio.Event()
     statuses: list[int] = []
-
-    async def receive() -> Message:
-        if body:
-            return body.pop()
-        await begun.wait()
-        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -447,7 +435,7 @@ async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
             begun.set()
             await asyncio.get_running_loop().create_future()  # the client reads nothing
 
-    await app(scope_of(app, request), receive, send)
+    await app(scope_of(app, request), until_gone(request, begun), send)
     assert statuses == [200]
     await until(lambda: resources.response_memory.taken == 0, "the memory is released")
 
