@@ -74,9 +74,9 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Request a path until a time, each time with a new number in place of ``{}``; return the latencies in seconds.
+    """Request a path again and again until the time ``until``; return the latencies in seconds.
 
-    Raises HTTPStatusError for an error status.
+    Each request has a new number in place of ``{}``. Raises HTTPStatusError for an error status.
     """
     latencies = []
     number = 0

@@ -36,7 +36,7 @@ class _Case(NamedTuple):
 
 
 def cache() -> None:
-    """Print the request rate of cache hits and misses, and its ratio to a bare route's rate in the same rounds."""
+    """Print the request rates of cache hits and misses, and their ratios to a bare route's rate in the same round."""
     print(f"\n## What the cache saves ({ROUNDS} rounds of {SECONDS} s, medians; 6,001 digits a result)\n")
     print("| | requests/s | CPU us/request | p99 ms | of the bare route's rate |")
     print("|---|---|---|---|---|")

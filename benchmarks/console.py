@@ -27,7 +27,7 @@ def _fresh_page(browser: Browser, url: str, locale: str = "en-GB") -> Page:
 
 
 def _first_page(browser: Browser, url: str, locale: str) -> tuple[FirstPage, float]:
-    """Open the first page on slow 4G; return its figures, and the longest task in ms until the menu is shown."""
+    """Measure the first page on slow 4G; also return the main thread's longest task in ms until the menu is shown."""
     page = _fresh_page(browser, url, locale)
     use_slow_4g(page)
     first = first_page(page)

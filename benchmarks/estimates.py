@@ -56,7 +56,7 @@ class Measured(NamedTuple):
 
 
 def computing_seconds(plan: Plan) -> float:
-    """Return the processor time of a computation in seconds; a short one runs three times, and the shortest counts."""
+    """Return the processor time of a computation in seconds; for a short computation, the shortest of three runs."""
     found: list[float] = []
     while not found or (len(found) < 3 and min(found) < REPEATED_SECONDS):
         started = thread_time()
@@ -66,9 +66,10 @@ def computing_seconds(plan: Plan) -> float:
 
 
 def measured(cases: Iterator[Case]) -> Iterator[Measured]:
-    """Plan and compute each case that has a result and is not estimated to take too long.
+    """Plan and compute each case; skip cases that fail or are estimated to take too long.
 
-    Measured times are scaled to the machine's speed, so that F(2,000,000) takes exactly its estimate.
+    To compensate for the machine's speed, one factor scales all measured times. With this factor, the time of
+    F(2,000,000) equals its estimate.
     """
     slowness = computing_seconds(REFERENCE) / REFERENCE.seconds
     for case in cases:
@@ -90,7 +91,10 @@ def measured(cases: Iterator[Case]) -> Iterator[Measured]:
 
 
 def drawn(operation: str, kind: str) -> Iterator[Case]:
-    """Yield random calculations of one operation and one kind of answer, or random expressions for "evaluate"."""
+    """Yield random calculations of one operation, or random expressions for "evaluate".
+
+    ``kind`` selects the value itself, a residue ("mod"), a summary or, for powers only, a value with a "precision".
+    """
     random = Random(20261129)  # noqa: S311  # operands, not secrets
     drawing = Drawing(random)
     for _ in range(DRAWN):
@@ -101,7 +105,7 @@ def drawn(operation: str, kind: str) -> Iterator[Case]:
 
 
 def estimates() -> None:
-    """Print the ratios of measured to estimated time, for each operation and kind of answer, and for expressions."""
+    """Print the ratios of measured to estimated time, for each operation and kind of result, and for expressions."""
     import flint  # noqa: F401  # import it before the clock starts
 
     print(f"\n## Time taken over time estimated, up to {LONGEST_SECONDS} s (target: median 1/1.5 to 1.5,", end=" ")

@@ -53,7 +53,10 @@ class _Fleet(NamedTuple):
 
 
 def fleet() -> None:
-    """Print the calculations per second, and per second of processor time, which includes publishing all events."""
+    """Print the calculations per second, and the calculations per second of processor time.
+
+    The processor time includes the publishing of all events.
+    """
     print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("Fibonacci numbers, one of 500 expensive, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
     print("| each instance is asked | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")

@@ -67,7 +67,10 @@ class _Reader:
         self._connection.close()
 
     def milliseconds(self, shape: Callable[[History], Question]) -> float:
-        """Request a full page; return the milliseconds until all of the page has arrived."""
+        """Request a full page; return the milliseconds until all of the page has arrived.
+
+        ``shape`` returns the user who requests the page, and the query parameters.
+        """
         user, filters = shape(self._history)
         path = f"/secure-history?{urlencode(filters)}"
         started = perf_counter()

@@ -1,4 +1,4 @@
-"""A benchmark of long results over HTTP compared with gmpy2 alone, of their memory, and of batches."""
+"""Benchmarks of long results over HTTP (their time, compared with gmpy2 alone, and their memory) and of batches."""
 
 from __future__ import annotations
 

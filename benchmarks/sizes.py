@@ -31,7 +31,7 @@ class _Case(NamedTuple):
 
 
 def sizes() -> None:
-    """Print the rate for each size and encoding, and its ratio to the bare route's rate in the same rounds."""
+    """Print the rate for each size and encoding, and its ratio to the bare route's rate in the same round."""
     print(f"\n## Results by size, text/plain ({ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections, medians)\n")
     print("The yardstick is a bare FastAPI route under Granian that computes, or that sends a text (hit).\n")
     print("| digits | | yardstick/s | " + " | ".join(f"{encoding}/s" for encoding in ENCODINGS) + " |")

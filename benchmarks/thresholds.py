@@ -1,7 +1,8 @@
-"""Measure the constants of ``operations/numbers/thresholds.py``: when decimal is faster than GMP, and costs of results.
+"""Measure most constants of ``operations/numbers/thresholds.py``.
 
-Run ``python benchmarks/thresholds.py`` on a quiet machine: it prints the measurements for that file. Alternatives run
-in turn and are compared by their medians, so that a busy moment of the machine affects all.
+They are the sizes from which ``decimal`` is faster than GMP, and the seconds that results of given sizes take. Run
+``python benchmarks/thresholds.py`` on a quiet machine, and copy what it prints to that file. Alternatives run in turn
+and are compared by their medians, so that a busy moment of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def seconds(task: Task) -> float:
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of F(n), a task that computes F(n) by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes a number, and returns a task that does this many of the last doublings by ``decimal``.
+    The maker takes the number of doublings, counted from the last, for which its task uses ``decimal`` instead of GMP.
     """
     return (
         fibonacci_digits(n),
@@ -59,7 +60,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of n!, a task that computes n! by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes a number, and returns a task that does this many of the last squarings by ``decimal``.
+    The maker takes the number of squarings, counted from the last, for which its task uses ``decimal`` instead of GMP.
     """
     return (
         factorial_digits(n),
@@ -71,7 +72,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes a number, and returns a task that does this many of the last squarings by ``decimal``.
+    The maker takes the number of squarings, counted from the last, for which its task uses ``decimal`` instead of GMP.
     """
     return (
         int(n * LOG_3) + 1,

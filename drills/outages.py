@@ -71,7 +71,7 @@ class Readings:
 
 @dataclass(slots=True)
 class Outage:
-    """The observations of one outage; its times are by ``monotonic``."""
+    """The observations of one outage. It ``began`` and ``ended`` at these times of the clock ``monotonic``."""
 
     began: float = 0.0
     ended: float = 0.0

@@ -92,23 +92,26 @@ async def _outage(
         await _around(seen, used, _BEFORE)
         seen.slower += _slower(await _around(seen, lambda: go(server), requests))
         await asyncio.to_thread(away)
-        seen.told.append(await asyncio.to_thread(_word, client))
+        seen.told.append(await asyncio.to_thread(_readiness, client))
         seen.slower += _slower(await _around(seen, lambda: come(server), requests))
         await asyncio.to_thread(used)
     with suppress(AssertionError):  # if /readyz never says ok, the drill reports this as a fault
-        await asyncio.to_thread(wait_until, lambda: _word(client) == "ok", "/readyz says ok", 60)
-    seen.told.append(await asyncio.to_thread(_word, client))
+        await asyncio.to_thread(wait_until, lambda: _readiness(client) == "ok", "/readyz says ok", 60)
+    seen.told.append(await asyncio.to_thread(_readiness, client))
     return seen, await asyncio.to_thread(metric, client, "pycalc_cache_circuit_opened_total")
 
 
-def _word(client: httpx.Client) -> str:
+def _readiness(client: httpx.Client) -> str:
     """Return the state that /readyz reports, with the status code unless it is 200."""
     answer = client.get("/readyz")
     return str(answer.json()["status"]) + (f" {answer.status_code}" if answer.status_code != 200 else "")
 
 
 async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
-    """Call ``step``; return the latencies of each service's next answers. Some requests were sent before the step."""
+    """Call ``step``; return the latencies of the next ``requests`` answers of each service.
+
+    Some of these answers are to requests that were sent before the step.
+    """
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
     enough = begun + requests

@@ -53,7 +53,10 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open connections, and report when each was opened, by local port; then send or read a byte a second on each."""
+    """Open connections, then read (or else send) one byte a second on each until ``report`` has a message.
+
+    Before this, send to ``report`` the time at which each connection was opened, by local port.
+    """
     os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     opened, slow = {}, []

@@ -56,9 +56,9 @@ class _Stops:
 
 
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
-    """Stop ``rounds`` servers under load; every other one gets a further signal if it still runs.
+    """Stop ``rounds`` servers under load. Every second server gets another signal if it still runs a while later.
 
-    After every fifth server, another one is stopped during its start.
+    After every fifth server, start one more, and stop it during its start.
     """
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()

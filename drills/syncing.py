@@ -82,7 +82,7 @@ class Order(NamedTuple):
 def order_of(traced: Sequence[Call]) -> Order:
     """Count the answers, and those that were sent before the sync of their row had returned.
 
-    Ids grow with commits, so the search for a row continues where the previous row was found.
+    Rows are written in the order of their ids, so the search for a row begins where the previous row was found.
     """
     log = [call for call in traced if call.file.endswith(b"-wal")]
     left = {

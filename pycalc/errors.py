@@ -375,4 +375,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A result failed its verification by a residue or by its recorded digest, and must not be sent."""
+    """A computed result failed its check, or its digest is not the recorded one. The result must not be sent."""

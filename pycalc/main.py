@@ -55,7 +55,7 @@ class LifespanState(TypedDict):
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
-    """Return a context with the resources that the settings name, which are opened at its start and closed at its end.
+    """Return a context that opens the resources that the settings name, and closes them at its end.
 
     Raises the errors of ``open_resources``.
     """

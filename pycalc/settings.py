@@ -95,8 +95,8 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
     """Return the message of each error, after the name of its field if it has one.
 
-    A value is repeated only if the message of its validator repeats it. With ``prefix``, a field is named as its
-    environment variable: the prefix followed by its name in upper case, or PORT.
+    An invalid value is shown only if the message of its validator contains it. With ``prefix``, each field is shown as
+    its environment variable: the prefix and the field's name in upper case, or PORT.
     """
     problems = []
     for entry in error.errors():
@@ -154,7 +154,7 @@ def _require_origin(text: str) -> None:
         raise ValueError("each origin is of the form https://app.example, without a path; there are no wildcards")
 
 
-def _of_roles(value: object) -> object:
+def _parsed_json(value: object) -> object:
     """Return the content of a JSON text. Return any other object unchanged. Raises ValueError for invalid JSON."""
     if not isinstance(value, str):
         return value
@@ -309,7 +309,7 @@ class Settings(BaseSettings):
         "5GB/day",
         description="bytes of results and of exports sent per user, in a minute, an hour or a day; empty: no quota",
     )
-    role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_of_roles)] = Field(
+    role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_parsed_json)] = Field(
         {},
         description='limits by role in place of these, as JSON: {"admin": {"rate_limit": "0", "compute": "600s/hour", '
         '"digits": "0", "history": 0}}; 0: no limit; those of an account itself come first',
@@ -436,10 +436,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError if an OpenID Connect issuer is set without the settings that it needs, or these without it.
+        """Raise ValueError if the settings of an OpenID Connect provider are incomplete.
 
-        If admins need a second factor, these settings include ``oidc_factor_claim``. Raises ValueError if password
-        login is off and no issuer is set.
+        An issuer needs a client id, a client secret and a redirect URL and, if admins need a second factor, also
+        ``oidc_factor_claim``. Without an issuer, the other settings of the provider must be empty, and password login
+        must be on.
         """
         needed = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
         if self.oidc_issuer and not all(needed):
@@ -471,7 +472,7 @@ class Settings(BaseSettings):
 
     @property
     def user_limits(self) -> UserLimits:
-        """Return the default limits of a user, which those of the account or its role replace."""
+        """Return the default limits of a user. Limits of the account or of its role take precedence."""
         return UserLimits(
             self.rate_limit,
             parse_seconds(self.compute_quota) if self.compute_quota else None,

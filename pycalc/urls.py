@@ -1,6 +1,6 @@
 """URLs in settings: their parsing, and the choice of the backend by the scheme.
 
-Error messages never contain a part of a password. So they quote no part of a URL but its scheme.
+Error messages quote only the scheme and the known options of a URL, so that they never contain a part of a password.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LAST_PORT = 65_535
 
 @contextmanager
 def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any]:
-    """Return a context with the class that ``backends`` names for a URL's scheme, as ``module:class``.
+    """Return a context with the backend class for a URL's scheme, which is imported when the context begins.
 
-    The class is imported when the context begins. ``kind`` is "cache", "database" or "stream". Raises ValueError for an
-    unknown scheme. The message of this error, and of every ValueError in the context, begins with the name of the
-    setting, such as PYCALC_CACHE_URL.
+    ``backends`` maps each scheme to a class, written ``module:class``. ``kind`` is "cache", "database" or "stream".
+    Raises ValueError for an unknown scheme. The message of this error, and of every ValueError in the context, begins
+    with the name of the setting, such as PYCALC_CACHE_URL.
     """
     found = _SCHEME.match(url)
     scheme = found[1] if found else ""
@@ -47,17 +47,18 @@ def file_of(url: str) -> Path:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the components of a URL.
+    """Return the components of a URL; raises ValueError for an invalid URL, without quoting the password.
 
-    The only @ of a valid URL ends the login. So no part of a password is in the path or the query, except if the URL
-    has no @. The message of this error never quotes the password. The message of ``urlsplit`` may quote it.
+    A fragment, or an @ other than the one after the login, makes the URL invalid. In such a URL, an unescaped character
+    such as / or ? may have moved a part of the password into the path, query or fragment. If the URL has no @ at all,
+    this mistake is not noticed.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         raise ValueError(
             "it is not a valid URL; percent-encode brackets and special characters in the user's name and the password"
-        ) from None
+        ) from None  # the message of urlsplit may quote the password
     login = parts.netloc.rpartition("@")[0]
     if parts.fragment or any("@" in part for part in (login, parts.path, parts.query)):
         raise ValueError(
@@ -69,8 +70,8 @@ def split_url(url: str) -> SplitResult:
 def is_secure(url: str) -> bool:
     """Return whether a URL is safe to send secrets to.
 
-    Such a URL is of https, or of http with the host 127.0.0.1, ::1 or localhost. It has a host, but neither credentials
-    nor a fragment.
+    The scheme must be https, or http if the host is 127.0.0.1, ::1 or localhost. The URL must have a host, and neither
+    credentials nor a fragment.
     """
     try:
         parts = urlsplit(url)

@@ -68,7 +68,7 @@ hypothesis.settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need programs and those of the HTTP server; run the tests of the longest groups first."""
+    """Add the markers ``programs`` and ``http_server``; run tests of brokers first, and those of slow folders next."""
     for item in items:
         if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
@@ -188,7 +188,7 @@ def own_real_redis() -> Iterator[Redis]:
 
 @pytest.fixture(params=_REDISES)
 def own_redis(request: pytest.FixtureRequest) -> Iterator[AnyRedis]:
-    """Run a real and a fake Redis in turn, which the test may stop, pause and kill."""
+    """Run a Redis that the test may stop, pause and kill: a real and a fake one in turn."""
     if request.param == "real":
         yield request.getfixturevalue("own_real_redis")
         return

@@ -73,7 +73,10 @@ async def rate(database_url: str, stream_url: str) -> float:
 
 @contextmanager
 def _service(database_url: str, stream_url: str) -> Iterator[tuple[Server, Server]]:
-    """Run a server and the consumer of its events, which is the server itself for the in-memory stream."""
+    """Run a server and the consumer of its events; yield both.
+
+    If the stream is in memory, the server itself is the consumer.
+    """
     settings: dict[str, Any] = {"database_url": database_url, "stream_url": stream_url, "compute_workers": "1"}
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(**settings))

@@ -52,24 +52,24 @@ class History(NamedTuple):
     url: str
 
     def moment_ms(self, share: float) -> int:
-        """Return when this share of the rows had been recorded, in milliseconds since the epoch."""
+        """Return the time before which a share (0 to 1) of the rows was recorded, in milliseconds since the epoch."""
         return unix_ms(_FIRST) + round(share * _SPAN_MS)
 
     def numbered(self, unix_ms: int) -> int:
-        """Return the number of the row that was recorded at this time."""
+        """Return the number of the row that was recorded at a time; the oldest row has the number 0."""
         return round((unix_ms - self.moment_ms(0)) / _SPAN_MS * self.rows)
 
     def moment(self, share: float) -> str:
-        """Return when this share of the rows had been recorded, as RFC 3339 text."""
+        """Return the time before which a share (0 to 1) of the rows was recorded, as RFC 3339 text."""
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return a cursor after which only the oldest rows follow: ``share``, from 0 to 1, of all rows."""
+        """Return the cursor after which only a share (0 to 1) of the rows follows, the oldest ones."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 
 def made(rows: int) -> History:
-    """Return a history of ``rows`` rows; reuse that of an earlier run, and complete it if rows are missing."""
+    """Return a history of ``rows`` rows: that of an earlier run, completed if rows are missing, or else a new one."""
     folder = Path(tempfile.gettempdir()) / "pycalc-bench" / f"history-{rows}"
     known = History(rows, folder, URL.format(rows=rows, folder=folder))
     asyncio.run(_make(known))

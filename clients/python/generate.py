@@ -1,7 +1,7 @@
 """Generate the synchronous client from the asynchronous one: ``python clients/python/generate.py``.
 
-Words are replaced, and loops that only yield become ``yield from``, so that both have the same code. A test fails if
-the synchronous client is out of date.
+The script replaces words such as ``AsyncClient``, removes ``async`` and ``await``, and writes loops that only yield as
+``yield from``. A test fails if the synchronous client is out of date.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     for source in sorted((_PACKAGE / "_async").glob("*.py")):
         text = source.read_text()
         if source.name == "__init__.py":
-            text = '"""The synchronous client, generated from ``_async`` by ``generate.py``: change it there."""\n'
+            text = '"""The synchronous client, which ``generate.py`` makes from the asynchronous one: change that."""\n'
         for pattern, replacement in _WORDS:
             text = re.sub(pattern, replacement, text)
         target = _PACKAGE / "_sync" / source.name
@@ -37,7 +37,7 @@ def generated() -> Iterator[tuple[Path, str]]:
 
 
 def _formatted(text: str, path: Path) -> str:
-    """Return the text with sorted imports, with ``yield from`` for a loop that only yields, and formatted."""
+    """Return the formatted text, with sorted imports, and with ``yield from`` in place of loops that only yield."""
     for command in (["check", "--quiet", "--select", "I,UP028", "--fix", "--unsafe-fixes"], ["format", "--quiet"]):
         line = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         done = subprocess.run(line, input=text, capture_output=True, text=True, check=True)  # noqa: S603

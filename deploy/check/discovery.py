@@ -44,7 +44,7 @@ def compare(plan: Mapping[str, Any]) -> Comparison:
 
 
 def _compared(schemas: Any, message: str, values: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each field that is set, and what is wrong with the field, or an empty text if nothing is."""
+    """Yield the path of each field that is set, with a description of its mistake, or "" if it is correct."""
     for name, value in values.items():
         if value is None or value in ([], {}):
             continue

@@ -1,7 +1,7 @@
-"""A Terraform provider that has only the schema of Google's provider, with which Terraform validates and plans offline.
+"""A stand-in for Google's Terraform provider, so that Terraform validates and plans offline. It has only the schema.
 
 Terraform finds this provider by TF_REATTACH_PROVIDERS and downloads nothing. In its plans, attributes that only Google
-can compute are unknown. The checks that Google's provider makes beyond its schema are missing.
+can compute are unknown. It does not make the checks that Google's provider makes beyond the schema.
 """
 
 from __future__ import annotations

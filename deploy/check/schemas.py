@@ -72,7 +72,7 @@ class NestedBlock:
 
 
 class Types:
-    """The npm package, downloaded once into a cache folder; raises ValueError if its digest is wrong."""
+    """The npm package, downloaded once into a cache folder. Its construction raises ValueError for a wrong digest."""
 
     def __init__(self, cache: Path) -> None:
         self._archive = cache / f"{PACKAGE.replace('/', '-')}.tgz"
@@ -133,7 +133,11 @@ class _Module:
         return self._block(f"{name}Config", body, body)
 
     def _block(self, interface: str, arguments: str, members: str) -> Block:
-        """Return the schema of a block from its interface's name, and from the code of its arguments and its class."""
+        """Return the schema of a block.
+
+        ``interface`` is the name of its TypeScript interface. ``arguments`` is the code that passes its arguments to
+        Terraform, and ``members`` is the code of its class.
+        """
         block, required = Block(), self._required.get(interface, {})
         kinds = {name: kind for kind, name in _MEMBER.findall(members)}
         for name, is_block, shape, storage in _ARGUMENT.findall(arguments):

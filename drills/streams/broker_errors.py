@@ -30,7 +30,7 @@ _WRONG = "not-the-password"
 
 
 @dataclass(slots=True)
-class _Told:
+class _Reports:
     """The service's reports of the broker error."""
 
     # The answer of /readyz: status code, state, and the components that are not healthy.
@@ -55,17 +55,17 @@ def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
 def deleted_topic_at(where: Place, seconds: float) -> Finding:
     """Run the drill ``deleted_topic`` with a broker that runs already.
 
-    A topic of Kafka is deleted when all its events are counted, because those that nobody has read are lost with it.
+    A topic in Kafka is deleted only once all its events are counted, because unread events are lost with the topic.
     """
     in_kafka = isinstance(where.broker, Kafka)
     if in_kafka:
         make(where)
     with background("consume", **where.settings), scene(where) as running:
-        told = asyncio.run(_suffer(running, lambda: deleted(where), seconds, counted_before=in_kafka))
+        reports = asyncio.run(_suffer(running, lambda: deleted(where), seconds, counted_before=in_kafka))
         # the reader's offset is lost with the topic; the usage totals show whether an event is missing
         found = running.faults("events_lost", "events_overtaken")
     return _finding(
-        "topic deleted", where, running, told, found, ("UNKNOWN_TOPIC_OR_PART", "belongs to a deleted topic")
+        "topic deleted", where, running, reports, found, ("UNKNOWN_TOPIC_OR_PART", "belongs to a deleted topic")
     )
 
 
@@ -78,10 +78,10 @@ def over_the_limit(seconds: float = 5.0) -> Finding:
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
     """Run the drill ``over_the_limit`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where) as running:
-        told = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
+        reports = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
         # Later events are published while the refused one waits, so order is not judged.
         found = running.faults("events_overtaken")
-    return _finding("message over the limit", where, running, told, found, ("the stream refuses events",))
+    return _finding("message over the limit", where, running, reports, found, ("the stream refuses events",))
 
 
 def wrong_credentials(kind: str, seconds: float = 30.0) -> Finding:
@@ -99,11 +99,11 @@ def wrong_credentials_at(where: Place, seconds: float) -> Finding:
         background("consume", **where.settings),
         scene(where, {} if isinstance(broker, Kafka) else _NO_CREDENTIALS, stream_url=bad) as running,
     ):
-        told = asyncio.run(_suffer(running, None, seconds))
+        reports = asyncio.run(_suffer(running, None, seconds))
         with background("relay", **where.settings):
             found = running.faults()
-    found["secrets_in_the_log"] = told.log.count(_WRONG)
-    return _finding("wrong credentials", where, running, told, found, ("Authentication failed", "nowhere.json"))
+    found["secrets_in_the_log"] = reports.log.count(_WRONG)
+    return _finding("wrong credentials", where, running, reports, found, ("Authentication failed", "nowhere.json"))
 
 
 @contextmanager
@@ -121,12 +121,12 @@ async def _suffer(
     seconds: float,
     *,
     counted_before: bool = False,
-) -> _Told:
+) -> _Reports:
     """Keep the service under load before, during and after the broker error; return its reports of the error.
 
     With ``counted_before``, the load pauses until all events are counted, and goes on after the error has begun.
     """
-    told = _Told()
+    reports = _Reports()
     context = None if trouble is None else trouble()
     async with AsyncExitStack() as load:
         await load.enter_async_context(running.load())
@@ -138,18 +138,18 @@ async def _suffer(
         if counted_before:
             await load.enter_async_context(running.load())
         began = monotonic()
-        while told.degraded[1] != "degraded" and monotonic() < began + _WAIT_SECONDS:
-            told.degraded = await ready(running.server)
-        told.seconds = monotonic() - began
+        while reports.degraded[1] != "degraded" and monotonic() < began + _WAIT_SECONDS:
+            reports.degraded = await ready(running.server)
+        reports.seconds = monotonic() - began
         await asyncio.sleep(seconds)
-        while not told.counted and monotonic() < began + seconds + _WAIT_SECONDS:
+        while not reports.counted and monotonic() < began + seconds + _WAIT_SECONDS:
             counts = [await asyncio.to_thread(value_of, running.server, name) for name in _METRICS]
-            told.counted = sum(count or 0.0 for count in counts)
-        told.log = running.log.read_text()
+            reports.counted = sum(count or 0.0 for count in counts)
+        reports.log = running.log.read_text()
         if context is not None:
             await asyncio.to_thread(context.__exit__, None, None, None)
-            told.afterwards = await _well_again(running)
-    return told
+            reports.afterwards = await _well_again(running)
+    return reports
 
 
 async def _well_again(running: Scene) -> str:
@@ -163,22 +163,27 @@ async def _well_again(running: Scene) -> str:
 
 
 def _finding(
-    drill: str, where: Place, running: Scene, told: _Told, found: Mapping[str, int | str], reasons: tuple[str, ...]
+    drill: str,
+    where: Place,
+    running: Scene,
+    reports: _Reports,
+    found: Mapping[str, int | str],
+    reasons: tuple[str, ...],
 ) -> Finding:
     return Finding(
         f"{drill}, {where.broker.name}",
         "under load, then repaired",
         {
             "requests": len(running.ledger.exchanges),
-            "readyz told after s": told.seconds,
-            "of": ", ".join(sorted(told.degraded[2])),
-            "failures counted": told.counted,
+            "readyz told after s": reports.seconds,
+            "of": ", ".join(sorted(reports.degraded[2])),
+            "failures counted": reports.counted,
         },
         faults(
             **found,
-            readyz_otherwise=str(told.degraded if told.degraded[:2] != (200, "degraded") else ""),
-            not_well_afterwards=told.afterwards if told.afterwards != "ok" else "",
-            no_metric=not told.counted,
-            no_reason_in_the_log=not any(reason in told.log for reason in reasons),
+            readyz_otherwise=str(reports.degraded if reports.degraded[:2] != (200, "degraded") else ""),
+            not_well_afterwards=reports.afterwards if reports.afterwards != "ok" else "",
+            no_metric=not reports.counted,
+            no_reason_in_the_log=not any(reason in reports.log for reason in reasons),
         ),
     )

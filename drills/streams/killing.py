@@ -54,7 +54,7 @@ async def _kill_relays(where: Place, running: Scene, rounds: int) -> None:
 
 
 def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _LEASE_SECONDS) -> Finding:
-    """Stop, kill or pause, in turn, the one of three relays that publishes; do this ``rounds`` times."""
+    """Run three relays, and ``rounds`` times stop, kill or pause (in turn) the leader, the one that publishes."""
     with place(kind) as where:
         return three_relays_at(where, rounds, away_seconds)
 

@@ -101,7 +101,7 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
 async def _up_to_date(running: Scene) -> float:
     """Wait until no event has waited longer than a second to be published; return the seconds that this took.
 
-    A service that does not answer has not drained its backlog. Give up after twice the time that is allowed for this.
+    While the service does not answer, wait on. Give up after twice the time that is allowed.
     """
     began = monotonic()
     while monotonic() - began <= 2 * _DRAINED_SECONDS:

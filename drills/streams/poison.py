@@ -142,7 +142,10 @@ async def too_large(running: Scene) -> tuple[Exchange, str]:
 
 
 def _requeue(where: Place, *numbers: int) -> int:
-    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status, or 1 without letters."""
+    """Requeue dead letters by ``pycalc dead-letters requeue``; return the highest exit status.
+
+    Return 1 if no ``numbers`` are given, because the drill expects a dead letter.
+    """
     with TemporaryDirectory(prefix="drill-") as data:
         environment = {**os.environ, **settings_of(Path(data), 0, **where.settings)}
         command = [sys.executable, "-m", "pycalc", "dead-letters", "requeue"]

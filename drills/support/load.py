@@ -81,7 +81,7 @@ class Ledger:
         await until(lambda: self.answered >= enough, "the load has begun", 60)
 
     def since(self, moment: float) -> list[Exchange]:
-        """Return the requests sent since a time by ``monotonic``."""
+        """Return the requests sent since ``moment``, a time of the clock ``monotonic``."""
         return [exchange for exchange in self.exchanges if exchange.sent >= moment]
 
     def acknowledged(self) -> list[str]:
@@ -141,7 +141,10 @@ class Load:
             await asyncio.sleep(_REST_SECONDS)
 
     def _request(self, operands: tuple[int, ...], turn: int) -> bytes:
-        """Return a request for x^1 of each operand; some requests ask for x^3000, which a worker process computes."""
+        """Return a request for the power x^1 of each operand x.
+
+        Some requests with a single operand ask for x^3000 instead, which needs a worker process.
+        """
         if len(operands) > 1:
             batch = [{"operation": "pow", "input": {"x": operand, "y": 1}} for operand in operands]
             body = json.dumps({"operations": batch}).encode()

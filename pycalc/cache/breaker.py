@@ -64,9 +64,10 @@ class CircuitBreaker:
         self._late_answers = 0
 
     def late(self, sent: float) -> None:
-        """Count a late reply to a command sent at ``sent``, a time of the clock. The third in a row opens the breaker.
+        """Count a late reply to a command that was sent at the time ``sent`` of ``clock``.
 
-        A command that was sent before the last count is not counted, because the same stall has delayed both commands.
+        The third late reply in a row opens the breaker. If the command was sent before the last late reply was counted,
+        its reply is not counted, because the same stall has delayed both commands.
         """
         if sent < self._late_at:
             return

@@ -39,7 +39,7 @@ def migrate() -> None:
 def create_admin(username: str, email: str, password_file: Path | None) -> None:
     """Create an admin with the password in the first line of a file.
 
-    Without a file, the password is typed twice if standard input is a terminal, or else is its first line. Raises
+    Without a file, the password is the first line of standard input. At a terminal, the user types it twice. Raises
     ValueError for invalid input, OSError for a file that can't be read, and a PycalcError if the account can't be
     created, such as Conflict for a name that is taken.
     """
@@ -94,7 +94,10 @@ def prune(older_than: str) -> None:
 
 
 def republish() -> None:
-    """Put the events of the last 13 days that were not counted back into the outbox, and print their number."""
+    """Put the lost events of the last 13 days back into the outbox, and print their number.
+
+    An event is lost if it is neither in the usage totals, nor in the outbox, nor a dead letter.
+    """
     settings = configure()
 
     async def republish() -> int:

@@ -49,7 +49,10 @@ def evaluate(
 
 
 def _require_expression(text: str) -> None:
-    """Raise ValueError if a text is no expression. The error explains the option -f, because -fFILE may be meant."""
+    """Raise ValueError if ``text``, which begins with -f, is no expression.
+
+    The user may have meant -fFILE, so the message explains how to write the option -f.
+    """
     try:
         CALCULATIONS["evaluate"].parse({"expression": text})
     except InvalidInput as error:

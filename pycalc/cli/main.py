@@ -132,7 +132,7 @@ def _with_file(words: Sequence[str]) -> list[str]:
 def _is_negative(command: str, word: str) -> bool:
     """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option.
 
-    The name of an option may be abbreviated. The word ``-`` stands for standard input.
+    Return False for the abbreviated name of an option, and for ``-`` alone, which stands for standard input.
     """
     if command == "eval":
         name = word.partition("=")[0]

@@ -31,7 +31,7 @@ def relay() -> None:
 def consume() -> None:
     """Add events to the usage totals until SIGTERM or SIGINT. Then finish the batch and leave the consumer group.
 
-    A batch that takes over 2 s more is given up, and delivered again later. Raises the errors of ``relay``.
+    If the batch takes over 2 s more, cancel it; the stream delivers it again later. Raises the errors of ``relay``.
     """
     uvloop.run(_run("consume", configure(), ResourceStack.consumer))
 

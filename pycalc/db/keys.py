@@ -36,7 +36,7 @@ class SqlKeyStore(SqlStore):
     """API keys in SQL."""
 
     def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store keys in ``database``. ``lookups`` is a handle of the same database for ``bearer``, if given."""
+        """Store keys in ``database``. ``bearer`` uses ``lookups``, if given: an adapter of the same database."""
         super().__init__(database)
         self._lookups = lookups or database
 

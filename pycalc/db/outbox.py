@@ -72,7 +72,10 @@ class SqlOutboxStore(SqlStore):
             await self.remove(orphans)
 
     async def _oldest(self, limit: int) -> tuple[list[OutboxRow], list[int]]:
-        """Return up to ``limit`` of the oldest entries, and the sequence numbers of those without a history row."""
+        """Return up to ``limit`` of the oldest entries, and an empty list.
+
+        If some of these entries have no history row, return no entries, and the sequence numbers of those without one.
+        """
         found = await self._database.read(
             lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
         )

@@ -99,7 +99,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
 
 class _ReplyLost(Exception):
-    """A statement got no reply, because the connection broke or the time was over. It may have been executed."""
+    """A statement got no reply, because the connection broke or the time limit passed. It may have been executed."""
 
 
 @dataclass

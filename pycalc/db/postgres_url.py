@@ -17,7 +17,8 @@ def location_of(url: str) -> str:
     The URL may list several hosts, separated by commas. Without hosts, its option ``host`` is returned without a port;
     it may be the folder of a Unix socket, and its default is localhost.
 
-    Raises ValueError if the URL is malformed, or names no database, or a missing file of certificate authorities.
+    Raises ValueError if the URL is malformed, if it names no database, or if the file of certificate authorities that
+    it names does not exist.
     """
     try:
         parts = split_url(url)

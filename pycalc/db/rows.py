@@ -29,8 +29,8 @@ def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object
     """Yield SQLite's INSERT statements for these rows, each with its parameters.
 
     Each statement inserts many rows, because the driver releases the interpreter's lock for each statement. While the
-    event loop is busy, reacquiring the lock is slow. From ROWS_PER_STATEMENT rows on, a statement's number of rows is a
-    multiple of ROWS_PER_STATEMENT, so that few different statements are prepared.
+    event loop is busy, reacquiring the lock is slow. A statement has either fewer rows than ROWS_PER_STATEMENT or a
+    multiple of it, so that few different statements are prepared.
     """
     while rows:
         width = min(len(rows) - len(rows) % ROWS_PER_STATEMENT or len(rows), _MOST_ROWS)

@@ -117,7 +117,7 @@ class SqlSessionStore(SqlStore):
     """Sessions in SQL."""
 
     def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store sessions in ``database``. ``lookups`` is a handle of the same database for ``rotate``, if given."""
+        """Store sessions in ``database``. ``rotate`` uses ``lookups``, if given: an adapter of the same database."""
         super().__init__(database)
         self._lookups = lookups or database
 

@@ -49,7 +49,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 def _mapped(path: Path) -> Iterator[None]:
     """Return a context that maps the driver's errors to StoreUnavailable.
 
-    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
+    IntegrityError and DataError pass unchanged. A row's values cause them, so only the caller can map them.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
 
 
 class _ThreadQueue:
-    """A bounded queue of functions, and the threads that run them. A function that has waited too long is refused."""
+    """A bounded queue of functions, and the threads that run them. A function that has waited too long is not run."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class _ThreadQueue:
     ) -> T:
         """Run ``work`` in a thread and return its result. Work that has begun is never cancelled.
 
-        With ``one_at_a_time``, work is handed to the threads only after all earlier work of this kind is done. So other
-        work waits for one piece of it at most.
+        With ``one_at_a_time``, ``work`` is handed to the threads only after all earlier functions with this option have
+        ended. So a function without the option waits for at most one function with it.
 
         Raises StoreUnavailable if the queue is closed, if ``limit`` functions are running or waiting, or if the work
         has waited for longer than ``longest_wait`` seconds when its turn comes.
@@ -289,10 +289,10 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert rows through the driver itself, because SQLAlchemy would double the time.
+        """Insert ``rows`` into ``table`` and, in the same transaction, the rows of ``also`` into its table.
 
-        Raises RowsRejected if the database rejects a row's values, OutcomeUnknown if the disk fails to sync, and
-        StoreUnavailable for any other error of SQLite.
+        Use the driver itself, because SQLAlchemy would double the time. Raises RowsRejected if the database rejects a
+        row's values, OutcomeUnknown if the disk fails to sync, and StoreUnavailable for any other error of SQLite.
         """
         statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
         try:

@@ -16,10 +16,9 @@ metadata = sa.MetaData(
 
 
 def search_key(name: str) -> str:
-    """Return a name in lower case, as stored in the columns ``username_key`` and the like.
+    """Return a name in lower case, as it is stored in columns for searching, such as ``username_key``.
 
-    Characters that PostgreSQL rejects become question marks. They are NUL and lone surrogates, which no account's name
-    contains.
+    Characters that PostgreSQL rejects (NUL and lone surrogates) become question marks. No account's name has them.
     """
     return name.lower().encode(errors="replace").decode().replace("\x00", "?")
 

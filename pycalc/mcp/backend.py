@@ -60,7 +60,7 @@ class ToolBackend(Protocol):
         """
 
     def report(self, error: PycalcError) -> None:
-        """Log an internal error of a tool, and write a refusal to the audit log. A backend may do neither."""
+        """Log an error if it is internal. Write it to the audit log if it is a refusal. A backend may do nothing."""
 
 
 class InlineBudget:

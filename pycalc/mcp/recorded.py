@@ -52,7 +52,7 @@ _log = get_logger(__name__)
 
 
 class AnswerMemory:
-    """The response memory that one user's request reserves for its message and its answer, until ``close``."""
+    """A reservation for a request's message and its answer, within the limit on the memory of all responses."""
 
     def __init__(self, limit: ConcurrencyLimit, user_id: bytes) -> None:
         self._limit = limit
@@ -94,7 +94,7 @@ class RecordedBackend(NamedTuple):
         """Calculate one request. If the result is sent whole, its characters are charged to the caller's quota."""
 
         def measure(result: Result) -> int:
-            return self._for_answer(len(result.text)) if len(result.text) <= most_inline else 0
+            return self._reserve_for_answer(len(result.text)) if len(result.text) <= most_inline else 0
 
         began = perf_counter()
         with ExitStack() as reserved:
@@ -111,7 +111,8 @@ class RecordedBackend(NamedTuple):
         inline = InlineBudget(most_inline)
 
         def measure(result: Result) -> int:
-            return self._for_answer(len(result.text), BATCH_ITEM_BYTES) if inline.takes(len(result.text)) else 0
+            inlined = inline.takes(len(result.text))
+            return self._reserve_for_answer(len(result.text), BATCH_ITEM_BYTES) if inlined else 0
 
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
@@ -127,7 +128,7 @@ class RecordedBackend(NamedTuple):
 
         def measure(result: Result) -> int:
             require_within(start, len(result.text))
-            return self._for_answer(min(count, len(result.text) - start))
+            return self._reserve_for_answer(min(count, len(result.text) - start))
 
         require_right(self.caller, KeyScope.HISTORY_READ)
         row = await resources_of(self.scope).history.one(self.caller, id_in_path(calculation_id, "calculation"))
@@ -174,17 +175,18 @@ class RecordedBackend(NamedTuple):
         slot = reserved.enter_context(resources.calculator.slots.acquire(self.caller.user_id))
         context_of(self.scope).release_slot = slot.release
 
-    def _for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
-        """Return ``sent``, the number of characters of a result that the answer contains, and reserve memory for them.
+    def _reserve_for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
+        """Reserve memory for the ``sent`` characters of a result that the answer contains, and return ``sent``.
 
-        Nothing is reserved if they take up to ``most_uncounted`` bytes. Raises Overloaded if no memory is left.
+        If all copies of them take at most ``most_uncounted`` bytes, nothing is reserved. Raises Overloaded if no memory
+        is left.
         """
         if _COPIES * sent > most_uncounted:
             self.memory.reserve(_COPIES * sent)
         return sent
 
     def _reserve(self, digits: int, reserved: ExitStack) -> None:
-        """Reserve memory for a result of ``digits`` digits while it is computed, if it is long."""
+        """Reserve memory for a long result until ``reserved`` is closed. A result with few ``digits`` needs none."""
         if digits > UNCOUNTED_BYTES:
             memory = resources_of(self.scope).response_memory
             reserved.enter_context(memory.acquire(self.caller.user_id, digits))

@@ -81,7 +81,7 @@ def _sentences(error: PycalcError) -> Iterator[str]:
 
 
 def _described(found: Calculated) -> dict[str, Any]:
-    """Return the fields of a result: its text, or the first and last digits for a summary or a text not sent whole."""
+    """Return the fields of a result: its text or, if the text is empty or not sent whole, the first and last digits."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
     if found.whole and len(found.text) > 0:

@@ -37,10 +37,10 @@ def _endpoint_of(request: Request) -> McpEndpoint:
 
 
 class _McpRoute(StrictRoute):
-    """The route of the endpoint. A 401 names the endpoint's metadata."""
+    """The route of the endpoint. A response with status 401 names the URL of the endpoint's metadata."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that checks SDK and Origin, and then calls StrictRoute's handler."""
+        """Return a handler that requires the SDK and an allowed Origin, and then calls StrictRoute's handler."""
         handle = super().get_route_handler()
 
         async def handle_mcp(request: Request) -> Response:
@@ -100,8 +100,8 @@ async def _answer(
 ) -> None:
     """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises ClientGone if the client disconnects before the answer begins, Overloaded without memory for the message, and
-    Unavailable if the SDK does not start.
+    Raises ClientGone if the client disconnects before the answer begins, Overloaded if there is no memory for the
+    message, and Unavailable if the SDK does not start.
     """
     begun = False
     memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)

@@ -91,10 +91,11 @@ AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 
 
 def encode_entry_csv(entry: AuditEntry) -> str:
-    """Return an entry as a line of CSV (RFC 4180), in which no text is a formula to a spreadsheet.
+    """Return an entry as a line of CSV (RFC 4180), in which a spreadsheet finds no formula.
 
-    An apostrophe precedes what would begin a formula, because strangers choose some of the logged names. Semicolons in
-    the details are escaped in JSON, because they separate cells in some languages.
+    Strangers choose some of the logged names. Therefore an apostrophe is put before each character that would begin a
+    formula. Semicolons in the details become JSON escapes, because spreadsheets in some languages separate cells by
+    semicolons.
     """
     texts = [text and _FORMULA.sub(r"\1'", text) for text in entry[2:-1]]
     details = entry.details.replace(";", "\\u003b")

@@ -61,7 +61,7 @@ class User:
 
     @property
     def second_factor(self) -> bool:
-        """Return whether logins need a second factor, or there is no password, because a provider signs the user in."""
+        """Return True if logins need a second factor, or if the identity provider signs the user in."""
         return self.totp or not self.has_password
 
 

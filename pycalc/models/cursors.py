@@ -18,7 +18,10 @@ def cursor_of(identity: bytes) -> str:
 
 
 def cursor_id(text: str | None) -> bytes | None:
-    """Return the id in a cursor, or in an item's id as text; None for None. Raises InvalidInput for other texts."""
+    """Return the id in a text, which is a cursor or an item's id as clients see it. Return None for None.
+
+    Raises InvalidInput for any other text.
+    """
     if text is None:
         return None
     try:

@@ -23,7 +23,10 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return the time of the recording in milliseconds since the epoch, or the id's time if ``content`` is JSON."""
+        """Return the time at which the calculation was recorded, in milliseconds since the epoch.
+
+        If ``content`` is JSON, return the time in the event's id instead.
+        """
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property

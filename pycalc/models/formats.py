@@ -20,8 +20,9 @@ EXPECTED = "expected"  # the type of an error whose context has, as ``what``, wh
 def expected(what: str, *, accepts: _Check = lambda _: True, given: _Check = lambda _: True) -> WrapValidator:
     """Return an annotation that replaces every validation error of a field by "must be ``what``".
 
-    The annotation must follow the constraints that it describes. ``given`` gets the value in the request, and
-    ``accepts`` the field's value, which meets the constraints. Each refuses a value by a false result or a ValueError.
+    Put the annotation after the constraints that it describes. ``given`` is called with the value in the request. Then,
+    if the value meets the constraints, ``accepts`` is called with the validated value. Both functions refuse a value by
+    a false result or a ValueError.
     """
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:

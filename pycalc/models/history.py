@@ -129,9 +129,9 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 def encode_csv(row: HistoryRow) -> str:
     """Return a stored row as a line of CSV (RFC 4180).
 
-    The operands, and a result that is a list, an object or in a base other than ten, are JSON in quotes. Other values
-    have no quotes, and null is empty. No cell is a formula to a spreadsheet: names begin with a letter, a digit or a
-    parenthesis, operands begin with a brace, and a cell that begins with a sign is a number.
+    The operands are JSON in quotes. So is a result that is a list, an object or in a base other than ten. Other values
+    have no quotes, and null becomes an empty cell. A spreadsheet finds no formula: names begin with a letter, a digit
+    or a parenthesis, operands begin with a brace, and a cell that begins with a sign is a number.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

@@ -22,7 +22,7 @@ class KeyRow(NamedTuple):
 
     @property
     def calculation_ids(self) -> list[bytes]:
-        """Return the ids of the rows that the request recorded, in their order."""
+        """Return the ids of the history rows that the request recorded, in the order of its calculations."""
         return [self.calculations[start : start + ID_BYTES] for start in range(0, len(self.calculations), ID_BYTES)]
 
 
@@ -34,5 +34,5 @@ class RequestKey(NamedTuple):
     problems: bytes | None = None
 
     def row(self, rows: Sequence[HistoryRow]) -> KeyRow:
-        """Return the row that stores this key, and the ids of the history rows that its request records."""
+        """Return the row that stores this key. It contains the ids of ``rows``, which the request records."""
         return KeyRow(self.id, self.fingerprint, b"".join(row.id for row in rows), self.problems, now_ms())

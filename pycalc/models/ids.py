@@ -17,12 +17,14 @@ AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a c
 
 
 class IdSource:
-    """A source of ids that increase within this process, so that ids sort as commits do.
+    """A source of ids that increase within this process, so that rows sort by id in the order of their commits.
 
     The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
-    §6.2, method 1). When the clock is set back by up to AHEAD_MS, ids continue from the last millisecond. An id that is
-    further ahead of the clock was made by a wrong clock. It is ignored, and the next ids are lower, because otherwise
-    all later ids would be ahead too. Not thread-safe.
+    §6.2, method 1).
+
+    If the last id is ahead of the clock by up to AHEAD_MS, the next ids continue from its millisecond. If it is further
+    ahead, a wrong clock has made it. Then it is ignored, and the next ids are lower than it. Otherwise all later ids
+    would be ahead of the clock too. Not thread-safe.
     """
 
     def __init__(
@@ -111,5 +113,5 @@ def unix_ms(moment: datetime) -> int:
 
 
 def first_id_of_ms(unix_ms: int) -> bytes:
-    """Return bytes that sort after all ids with times before ``unix_ms`` (milliseconds), and before all other ids."""
+    """Return a lower bound of all ids with the time ``unix_ms`` or later. Ids with earlier times sort before it."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)

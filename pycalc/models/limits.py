@@ -52,7 +52,7 @@ def parse_limit(text: str) -> RateLimitItem:
 
 
 def each_window(seconds: int) -> str:
-    """Return the phrase for a window of this length at the end of a sentence, as in "no more than 10 a minute"."""
+    """Return the end of a sentence about a window of this length: "a minute", as in "no more than 10 a minute"."""
     return _EACH.get(seconds) or f"in {seconds:,} seconds"
 
 
@@ -84,7 +84,7 @@ def _parse_quota(text: str, units: tuple[str, ...], example: str) -> UserLimit:
 
 
 class LimitMembers(NamedTuple):
-    """The members of the header fields RateLimit-Policy and RateLimit, in the same order."""
+    """The members of the header fields RateLimit-Policy and RateLimit. Both list the same limits in the same order."""
 
     policies: Sequence[str]
     left: Sequence[str]
@@ -149,7 +149,7 @@ class OwnLimits(BaseModel):
     ] = None
 
     def in_place_of(self, limits: UserLimits) -> UserLimits:
-        """Return ``limits`` after replacing each limit that this object sets."""
+        """Return a copy of ``limits`` in which each limit that this object sets is replaced."""
         changed: dict[str, Any] = {}
         if self.rate_limit is not None:
             changed["rate_limit"] = "" if self.rate_limit == _NONE else self.rate_limit

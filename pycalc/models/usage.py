@@ -98,7 +98,9 @@ def use_of(event: Event) -> Use:
     day = event.time_ms // _DAY_MS
     if isinstance(event.content, HistoryRow):  # our own row, whose amounts the limits of a calculation bound
         row = event.content
-        digits = int(row.digits) if row.sha256 is not None else _at_ends(int(row.digits), row.leading, row.trailing)
+        digits = int(row.digits)
+        if row.sha256 is None:
+            digits = _summary_digits(digits, row.leading, row.trailing)
         return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)
     try:
         item = json.loads(event.content)["data"]
@@ -108,7 +110,7 @@ def use_of(event: Event) -> Use:
         if "created_at" in item:
             day = day_of(date.fromisoformat(item["created_at"][:10]))
         if item.get("sha256", "") is None:
-            digits = _at_ends(digits, item["leading"], item["trailing"])
+            digits = _summary_digits(digits, item["leading"], item["trailing"])
         elapsed_us = round(elapsed_ms * 1000)
         use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -120,8 +122,8 @@ def use_of(event: Event) -> Use:
     return use
 
 
-def _at_ends(digits: int, leading: str, trailing: str) -> int:
-    """Return the number of digits at both ends of a summary."""
+def _summary_digits(digits: int, leading: str, trailing: str) -> int:
+    """Return how many of a result's ``digits`` its summary shows, in ``leading`` and ``trailing``."""
     return min(digits, len(leading) + len(trailing))
 
 

@@ -28,7 +28,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def _context_in(traceparent: str) -> context.Context:
-    """Return a context whose current span is that of ``traceparent``, or an empty context if this is invalid."""
+    """Return a context with the span in ``traceparent`` as its current span, or an empty one if the text is invalid."""
     return _PROPAGATOR.extract({"traceparent": traceparent}, context.Context())
 
 

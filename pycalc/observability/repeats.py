@@ -44,8 +44,8 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write a record.
 
-        Also log how many records were suppressed of each kind whose interval has ended. If too many kinds are counted,
-        the interval of the oldest kind ends early.
+        Identical records are counted during an interval. After the interval, the next call logs how many of them were
+        suppressed. If too many different records are being counted, the oldest interval ends early.
         """
         if record.name == _UNLIMITED:
             return True

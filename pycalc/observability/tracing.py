@@ -32,7 +32,7 @@ class Tracer:
         return None
 
     def span(self, _name: str, /, **_attributes: Attribute) -> AbstractContextManager[object]:
-        """Return a context manager that records a child span of the current span, if that one is recorded."""
+        """Return a context manager that records a child of the current span, if the current span itself is recorded."""
         return NO_SPAN
 
     def record(
@@ -55,9 +55,9 @@ NO_TRACER = Tracer()
 
 
 def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record a span that ends now in each of several traces, as a child of the span that a ``traceparent`` names.
+    """Record one span for each of ``traceparents``, as a child of the span that it names. The spans end now.
 
-    A ``traceparent`` that is None is skipped. ``operation`` is the value of the attribute ``messaging.operation.type``.
+    None and duplicates are skipped. ``operation`` is the value of the attribute ``messaging.operation.type``.
     """
     ended_ns = time_ns()
     for traceparent in dict.fromkeys(filter(None, traceparents)):

@@ -129,7 +129,7 @@ async def open_account_services(
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Return a context with the accounts for a command, without the services that only requests need.
+    """Return a context with the service Accounts for a command, without the services that only HTTP requests need.
 
     Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated, and
     OSError if a file in the data folder can't be used.
@@ -191,7 +191,10 @@ def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the password keys in the settings or, without any, the key in the data folder, which may be a new one."""
+    """Return the password keys in the settings. If there are none, return the key in the data folder.
+
+    If the data folder has no key yet, create it.
+    """
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 

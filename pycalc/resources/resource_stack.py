@@ -31,7 +31,7 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class ResourceStack:
-    """A builder of the resources of a process. A stack closes them in reverse order, even after a failed start."""
+    """A builder of a process's resources. ``exit_stack`` closes them in reverse order, even after a failed start."""
 
     def __init__(self, settings: Settings, service_name: str, exit_stack: AsyncExitStack) -> None:
         """Create the metrics and the tracer. Traces name the process by its command, ``service_name``.
@@ -45,7 +45,7 @@ class ResourceStack:
         self.tracer = self.closing(open_tracer(service_name, wanted=settings.tracing))
 
     def closing(self, opened: _Opened) -> _Opened:
-        """Register a resource, which is closed before the resources registered earlier, and return it."""
+        """Register a resource for closing, and return it. The resource that is registered last is closed first."""
         self._exit_stack.push_async_callback(opened.aclose)
         return opened
 

@@ -240,7 +240,7 @@ def _shared_fairly(backends: Backends, addresses: ClientAddresses, metrics: Metr
 
 
 async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while recorded ids are ahead of the clock, because this host's or another's clock was wrong."""
+    """Raise Unavailable while recorded ids are ahead of the clock, which shows that some host's clock was wrong."""
     seconds = ids.ahead_seconds()
     if seconds:
         raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")

@@ -75,8 +75,8 @@ async def finish(
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    A sign-in that is refused after this browser has begun it counts as a failed login of the address. A program gets an
-    error response. A browser is redirected to the console, with the kind of failure in the query.
+    If this browser has begun the sign-in and the service refuses it, this counts as a failed login of the address. A
+    program gets an error response. A browser is redirected to the console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
     try:

@@ -77,7 +77,7 @@ class ClientSockets:
         """Return a context with a socket object for a descriptor, which stays open afterwards.
 
         Raises OSError if the descriptor is not a socket. The descriptor is not duplicated, because its number may
-        meanwhile belong to SQLite's file, whose locks would be lost when the duplicate is closed.
+        meanwhile belong to SQLite's file. Closing a duplicate of that descriptor would release SQLite's locks.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:

@@ -15,7 +15,7 @@ EXIT_SECONDS = 8.5  # from the first signal to the end of a process that hangs
 
 
 def block() -> None:
-    """Block both signals until ``watch`` reads them. Threads and processes that are started later inherit the block."""
+    """Block SIGTERM and SIGINT until ``watch`` reads them. Threads and processes started later inherit the block."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 

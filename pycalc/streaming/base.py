@@ -21,9 +21,10 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if some events may not have been stored. For each key,
-        the stored events are then the first of its events, unless the stream has refused an event. To keep the
-        order, publish the same batch again before later events with these keys; consumers may see duplicates.
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if it is not certain that all events are stored. Of the
+        events with the same key, only the last ones can then be missing, unless the stream has refused an event. To
+        keep the order, publish the same batch again before later events with these keys. Consumers may then see
+        duplicates.
 
         Raises EventsRefused for events that the stream will never accept, after it has stored all others.
         """

@@ -41,7 +41,7 @@ class BrokerErrors:
     def note(self, name: str, reason: str) -> None:
         """Remember an error that the driver reports outside of calls, in any thread.
 
-        Log the first one of each name since the last call of ``answered``.
+        Log the error only if it is the first with this name since the last call of ``answered``.
         """
         self._last_reason = reason
         if name not in self._logged:
@@ -52,8 +52,8 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the message, and ``call`` the label of the metric. A failure of the call "publish" lets ``check``
-        raise StreamUnavailable for 40 s, or until a publish succeeds.
+        ``what`` is the message, and ``call`` the label of the metric. After a failure of the call "publish", ``check``
+        raises StreamUnavailable for 40 s, or until a publish succeeds.
         """
         try:
             yield

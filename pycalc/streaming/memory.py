@@ -24,16 +24,16 @@ class _Handover:
 
 
 class _Group:
-    """A consumer group, which queues the events whose publishers wait. Without a member, the publishers time out."""
+    """A consumer group with a queue of published events. If the group has no member, publishers time out."""
 
     def __init__(self) -> None:
         self.waiting: deque[_Handover] = deque()
         self.changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Queue events in batches, each after the commit of the one before. Return after the last commit.
+        """Queue events in batches, and wait until the group has committed each batch before queueing the next.
 
-        If the call is cancelled, the events that no member has received are withdrawn.
+        If the call is cancelled, remove the events that no member has received from the queue.
         """
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())

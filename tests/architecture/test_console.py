@@ -67,7 +67,7 @@ def test_no_page_links_to_the_metrics() -> None:
     ] == []
 
 
-def test_the_files_of_others_are_those_of_the_notices() -> None:
+def test_third_party_notices_list_the_vendored_files() -> None:
     """THIRD_PARTY.md lists exactly the vendored files, except type declarations, each with its SHA-256."""
     notices = (WEB.parents[1] / "THIRD_PARTY.md").read_text()
     vendored = [file for file in (WEB / "vendor").iterdir() if not file.name.endswith(".d.ts")]

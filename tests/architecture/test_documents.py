@@ -25,7 +25,7 @@ GENERATED = {"data/", "dist/"}
 
 
 def paths_of(text: str) -> set[str]:
-    """Return the paths in a document's inline code: files with a known suffix, and folders below a known one."""
+    """Return the paths in a document's inline code: files with a known suffix, and all paths in a known folder."""
     named = set(PATH.findall(text))
     return {path for path in named if FILE.search(path) or (path.split("/")[0] in FOLDERS and "/" in path)} - GENERATED
 
@@ -56,7 +56,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def test_the_architecture_names_identifiers_of_their_files() -> None:
-    """Each identifier that docs/architecture.md names after a file occurs in that file."""
+    """If docs/architecture.md names an identifier in parentheses after a file, the file contains this identifier."""
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", text)
     assert len(named) > 2

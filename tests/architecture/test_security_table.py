@@ -59,7 +59,7 @@ def test_every_requirement_is_answered() -> None:
         assert how, number
 
 
-def test_what_is_met_is_kept_by_a_test_and_the_rest_claims_none() -> None:
+def test_exactly_the_met_requirements_name_a_test() -> None:
     """A requirement that is met, at least partly, names a test; any other requirement names none."""
     for number, *_, state, _, kept_by in rows():
         assert bool(TEST.findall(kept_by)) is STATES[state], number

@@ -62,7 +62,7 @@ def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
 
 
 def test_a_summary_has_the_ends(calc: Client) -> None:
-    """``view="summary"`` returns the size and the ends of a result that is never computed, so its download fails."""
+    """A summary has a result's digit count and both ends. The whole result is never computed, so it can't be loaded."""
     summary = calc.fibonacci("1e18", view="summary")
     assert (summary.digits, summary.leading) == (208987640249978734, "26289788186792204674")
     assert int(summary.trailing or "") == fibonacci_modulo(10**18, 10**20)

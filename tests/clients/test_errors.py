@@ -22,7 +22,7 @@ def subclasses(kind: type[ProblemError]) -> set[type[ProblemError]]:
 
 
 def test_every_problem_type_of_the_service_has_an_exception() -> None:
-    """Each problem type, and no other, has its own exception class, which the tree in the module's docstring shows."""
+    """Each problem type has its own exception class, shown in the module's docstring; there are no other classes."""
     own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
     classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
     assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}
@@ -35,7 +35,7 @@ def test_every_problem_type_of_the_service_has_an_exception() -> None:
 def test_an_unknown_type_is_a_problem_still() -> None:
     """A problem document of an unknown type becomes a plain ProblemError with all members of the document.
 
-    So does a document of a known type that lacks members of the type.
+    A document of a known type that lacks a member of this type becomes a plain ProblemError, too.
     """
     unknown = problem_error({"type": "/docs/problems#later", "status": 418, "detail": "Later.", "tea": 1}, 2.0)
     assert type(unknown) is ProblemError
@@ -65,7 +65,7 @@ def test_problems_have_their_fields() -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{"])
-def test_an_answer_that_is_no_problem_is_one_by_its_status(body: bytes) -> None:
+def test_an_answer_without_a_problem_document_is_a_problem_error(body: bytes) -> None:
     """A response without a problem document, such as a proxy's page, becomes a ProblemError with the same status."""
     fields = {"content-type": "application/problem+json"}
     error = error_of(httpx.Response(502, headers=fields, content=body))

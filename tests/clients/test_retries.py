@@ -23,7 +23,7 @@ class Clock:
 
 
 def attempts(policy: RetryPolicy, clock: Clock | None = None) -> Attempts:
-    """Return attempts whose waits always have the longest jitter."""
+    """Return the attempts under a policy, whose waits always have the longest jitter."""
     return Attempts(policy, clock or Clock(), lambda _, longest: longest)
 
 
@@ -39,10 +39,10 @@ def test_waits_double_up_to_the_longest() -> None:
     assert tries.wait(problem("overloaded", 503, 7.0), repeatable=True) == 12.0
 
 
-def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
+def test_progress_restarts_the_count_and_the_deadline() -> None:
     """Receiving a part of the answer restarts the count of attempts and the deadline.
 
-    A wait beyond the deadline raises the error.
+    If the next wait would end after the deadline, the error is raised instead.
     """
     clock = Clock()
     tries = attempts(RetryPolicy(attempts=3, deadline=10.0, first_wait=1.0), clock)
@@ -58,7 +58,7 @@ def test_attempts_and_seconds_are_bounded_from_the_last_progress_on() -> None:
 
 
 @pytest.mark.parametrize("error", SENT)
-def test_what_has_perhaps_been_done_is_repeated_only_if_that_is_harmless(error: httpx.RequestError) -> None:
+def test_a_request_that_may_have_been_carried_out_is_retried_only_if_repeatable(error: httpx.RequestError) -> None:
     """A request that the service may have carried out is retried only if it is repeatable."""
     assert attempts(RetryPolicy()).wait(error, repeatable=True) > 0
     with pytest.raises(ConnectionFailed):

@@ -32,14 +32,14 @@ def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> No
 
 
 @pytest.mark.parametrize("url", ["", "pycalc.test", "localhost:8080", "ftp://pycalc.test", "http://", "http://[::1"])
-def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+def test_an_invalid_url_is_refused_at_once(url: str) -> None:
     """A URL that is malformed, has no host, or is not http or https raises ValueError before any request."""
     with pytest.raises(ValueError, match=r"^base_url must be like http://127\.0\.0\.1:8080"):
         Client(url)
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}"])
-def test_another_program_at_the_address_is_told(answer: bytes) -> None:
+def test_a_login_answer_of_another_program_is_an_error(answer: bytes) -> None:
     """If the answer to a login does not have the service's form, UnexpectedAnswer is raised."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     with Client(URL, username="me", password="secret", transport=transport) as calc, pytest.raises(UnexpectedAnswer):
@@ -47,7 +47,7 @@ def test_another_program_at_the_address_is_told(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b"[[]]", b"7", b'{"items": [1], "results": [1], "quotas": []}'])
-def test_json_of_another_program_is_told(answer: bytes) -> None:
+def test_json_of_another_program_is_an_error(answer: bytes) -> None:
     """If the JSON of an answer does not have the service's form, UnexpectedAnswer is raised by every method."""
     calc = Client(URL, transport=httpx.MockTransport(lambda _: httpx.Response(200, content=answer)))
     items: list[BatchItem] = [{"operation": "gcd", "input": {"a": 4, "b": 6}}]
@@ -59,7 +59,7 @@ def test_json_of_another_program_is_told(answer: bytes) -> None:
 
 @pytest.mark.parametrize("login", [{"api_key": "pck_key"}, {"username": "me", "password": "secret"}])
 def test_a_redirect_is_told_with_its_target(login: dict[str, str]) -> None:
-    """If the address redirects, such as from http to https, UnexpectedAnswer names the target; nothing is repeated."""
+    """If the URL redirects, such as from http to https, UnexpectedAnswer names the target; nothing is sent there."""
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -112,7 +112,7 @@ class CutStream(httpx.SyncByteStream):
 
 @pytest.mark.parametrize("opening", [b"id: 01a22877-dcfd-715f-93ba-549634cd3dd1\n\n", b": connected\n\n"])
 def test_a_stream_that_only_opens_is_a_failed_attempt(opening: bytes) -> None:
-    """If each connection is cut after the block that opens the stream, the client gives up after its attempts."""
+    """If every connection is cut after the stream's first block, the client gives up after the policy's attempts."""
     answers = [httpx.Response(200, stream=CutStream(opening)) for _ in range(5)]
     policy = RetryPolicy(attempts=3, first_wait=0.001)
     with Client(URL, retries=policy, transport=httpx.MockTransport(lambda _: answers.pop())) as calc:
@@ -123,7 +123,7 @@ def test_a_stream_that_only_opens_is_a_failed_attempt(opening: bytes) -> None:
 
 
 def test_heartbeats_are_progress() -> None:
-    """A stream that has sent a heartbeat before a cut is always resumed; refused connections are failed attempts."""
+    """A stream that is cut after a heartbeat is always resumed; such a cut does not count as a failed attempt."""
     blocks = (b": connected\n\n", b": heartbeat\n\n")
     answers = [httpx.Response(200, stream=CutStream(*blocks)) for _ in range(5)]
 

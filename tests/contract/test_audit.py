@@ -107,7 +107,7 @@ async def test_the_database_refuses_a_change(database: Database, audit: SqlAudit
 
 
 async def test_a_change_and_its_entry_are_stored_together(database: Database, audit: SqlAuditStore, ada: User) -> None:
-    """A refused change stores no audit entry. A change or deletion stores one, with the name as it was registered."""
+    """A change stores its audit entry, with the account's name as registered; a refused change stores none."""
     users = SqlUserStore(database)
     added, changed, deleted = (entry(number, action, "root", "ADA") for number, action in enumerate("abc", 1))
     await users.add(ada, audit=added)

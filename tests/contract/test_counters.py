@@ -80,7 +80,7 @@ async def test_none_is_below_zero(counters: CounterStore) -> None:
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
-    """An amount that exceeds the rest of the limit is not spent; a reply has the seconds until the counter expires."""
+    """Spending more than is left of the limit changes nothing; each reply has the seconds until the counter expires."""
     allowed, used, seconds = await spend_one(counters, "ada", 7, 10)
     assert (allowed, used) == (True, 7)
     assert 59 < seconds <= 60
@@ -113,7 +113,7 @@ async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -
     assert sorted(each.used for each in spent if each.allowed) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
-async def test_what_does_not_fit_is_in_nobodys_way(counters: CounterStore) -> None:
+async def test_a_refused_amount_uses_up_nothing(counters: CounterStore) -> None:
     """Under a limit of 600, a refused batch of 1,000 leaves room for a hundred single calculations."""
     batch, *single = await asyncio.gather(
         spend_one(counters, "ada", 1_000, 600), *(spend_one(counters, "ada", 1, 600) for _ in range(100))

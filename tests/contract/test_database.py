@@ -87,7 +87,7 @@ class TestUsers:
         assert await users.by_username("bob") is None
 
     async def test_an_account_keeps_its_own_limits(self, users: SqlUserStore) -> None:
-        """A change of limits replaces only those that it names. None removes a limit; other changes keep all."""
+        """Setting some limits keeps the others, and None removes a limit; a change of the role keeps all limits."""
         await users.add(user("ada"))
         first = OwnLimits(rate_limit="60/minute; 1000/day", history=10**12)
         assert (await users.change("ada", None, None, first)).limits == first
@@ -206,7 +206,7 @@ class TestUsers:
         assert await users.by_username("eve") is None
         assert await users.bootstrap_hash() == bytes(32)
 
-    async def test_an_offer_may_leave_the_old_in_force(self, users: SqlUserStore) -> None:
+    async def test_instances_that_start_together_offer_one_bootstrap_token(self, users: SqlUserStore) -> None:
         """If instances start together on one database, only one of them offers a bootstrap token."""
         offers = await asyncio.gather(*(users.offer_bootstrap(bytes([n]) * 32, replace=False) for n in range(5)))
         assert sum(offers) == 1
@@ -416,8 +416,8 @@ class TestHistory:
     ) -> None:
         """Pruning keeps a row whose event is a dead letter, or is requeued while the pruning runs.
 
-        The number of the requeued event may be lower than others: PostgreSQL gives numbers before the commit, and
-        SQLite gives the numbers of deleted entries again.
+        The requeued event's number in the outbox may be lower than the numbers of older entries: PostgreSQL assigns
+        numbers before the commit, and SQLite reuses the numbers of deleted entries.
         """
         letters, rows = SqlDeadLetterStore(database), [history_row(n) for n in range(5)]
         await history.append(rows)
@@ -485,7 +485,7 @@ class TestHistory:
     async def test_entries_without_a_row_are_removed(
         self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Entries whose rows somebody has deleted by hand are removed, so that they keep no other row from pruning."""
+        """Outbox entries whose rows were deleted by hand are removed; otherwise no later row could be pruned."""
         rows = [history_row(n) for n in range(2_003)]
         await history.append(rows)
         gone = delete(history_table).where(history_table.c.id < rows[2_000].id)

@@ -136,7 +136,7 @@ async def test_several_clients_record_a_key_once(postgres_url: str) -> None:
 
 @pytest.mark.programs
 async def test_a_repeated_insert_counts_only_its_own_rows(postgres_url: str) -> None:
-    """A repeated insert skips rows that the first one stored; a key that another request has taken is an error."""
+    """A repeated insert skips the rows that it stored before; a key that another request has stored is an error."""
     database = await open_database(postgres_url)
     row, other = history_row(), history_row()
     key = key_of(row)

@@ -119,7 +119,7 @@ async def test_a_disabled_account_sets_no_password(
         await resets.use(SECOND, NOW, "new hash")
 
 
-async def test_nobody_has_no_reset(resets: SqlPasswordResetStore, ada: User) -> None:
+async def test_an_unknown_account_gets_no_reset(resets: SqlPasswordResetStore, ada: User) -> None:
     """Making a reset for an account that does not exist raises NotFound."""
     with pytest.raises(NotFound):
         await resets.offer(ids.next(), SECOND, EXPIRES)

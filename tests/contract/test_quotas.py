@@ -27,7 +27,7 @@ def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) 
 
 
 async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
-    """The given users' uses are summed by user, quota and window, without those that the asking process has stored."""
+    """The given users' uses are summed by user, quota and window; the caller's own stored uses are left out."""
     own, other = use(ADA, 5), use(ADA, 7 * 10**15)
     await store.save([own, other, use(ADA, 11), use(ADA, 13, "digits"), use(BOB, 17), use(ids.next(), 19)])
     totals = await store.totals([ADA, BOB], NOW, [own.id])

@@ -114,18 +114,18 @@ async def test_an_expired_session_has_no_bearer(sessions: SqlSessionStore, ada: 
     assert await bearer(sessions, ada.id, used, START + 5_001) is None
 
 
-async def test_who_knows_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
-    """A refresh token with the session's id, but another family's secret, is refused and does not end the session."""
+async def test_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ada: User) -> None:
+    """A token with the session's id, but without the secret that its tokens share, is refused; the session goes on."""
     session = await opened(sessions, ada)
     for presented in (FIRST, SECOND):
         assert await rotated(sessions, session, presented, THIRD, START + 1, family=OTHER) == (None, False)
     assert await rotated(sessions, session, FIRST, SECOND, START + 2) == (ada, False)
 
 
-async def test_a_session_from_before_there_were_families_goes_on(
+async def test_a_session_of_a_release_without_token_families_stays_valid(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """In a session without a token family, a token of any family is accepted, and an unknown token counts as reuse."""
+    """A session without a stored token family accepts a token of any family; an unknown token counts as reuse."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
@@ -156,7 +156,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """A session keeps a bounded number of token chains, although each lost reply leaves another one."""
+    """Each lost reply to a refresh leaves an unused token chain; a session stores a bounded number of chains."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):
@@ -171,7 +171,7 @@ async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore,
 async def test_a_session_rotated_by_the_release_before_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """After a rotation by the previous release, which knows no chains, the new token is valid."""
+    """After a rotation by the previous release, which does not store token chains, the new token is valid."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     change = text("UPDATE sessions SET refresh_hash = :new, previous_hash = :old, rotated_ms = :now WHERE id = :id")

@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 async def test_events_wait_for_the_first_consumer(another: Another) -> None:
-    """The usage group receives events that were published before its first consumer started; no event is no error."""
+    """The usage group receives events from before its first consumer started. Publishing an empty batch is allowed."""
     events, publisher = numbered(ADA, range(5)), await another()
     await publisher.publish(events)
     await publisher.publish([])

@@ -228,10 +228,10 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
     assert all(re.fullmatch(rf"{topic}-usage-[\w-]{{22}}", name) for name in names)
 
 
-async def test_looks_at_a_topic_that_fail_are_not_the_last(
+async def test_topic_checks_continue_after_a_timeout(
     real_kafka: Kafka, topic: str, admin: AdminClient, opened: Open
 ) -> None:
-    """After a check of the topic has timed out, later checks still notice changes."""
+    """After a check of the topic has timed out, a later check still notices that the topic was recreated."""
     await opened(real_kafka.url(topic)).ping()
     options = kafka_options(real_kafka.url(topic), "")
     asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5, check_seconds=0.05)

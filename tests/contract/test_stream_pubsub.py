@@ -174,7 +174,7 @@ async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str
 async def test_a_deleted_topic_loses_no_event(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
 ) -> None:
-    """While the subscription of a deleted topic exists, nothing is published to a new topic of the same name."""
+    """After a topic's deletion, publishing fails until its subscription is deleted, too: it would get no new events."""
     stream = opened(pubsub.url(topic))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
@@ -288,7 +288,7 @@ def service_account(folder: Path) -> Path:
 
 
 async def test_a_publisher_needs_no_right_but_to_publish(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """With no right but to publish, pings succeed, and the events of each user are sent in one request."""
+    """With only the permission to publish, pings succeed, and the events of each user are sent in one request."""
     faked_pubsub.make_topic(topic)
     faked_pubsub.failures = dict.fromkeys(("GetSubscription", "CreateSubscription", "CreateTopic"), DENIED)
     stream = opened(faked_pubsub.url(topic))
@@ -353,10 +353,8 @@ async def test_a_service_that_does_not_take_events(
         "UNKNOWN",
     ],
 )
-async def test_a_look_that_fails_ends_no_consumer(
-    faked_pubsub: FakePubSub, topic: str, opened: Open, status: str
-) -> None:
-    """A failed check of the subscription ends no consumer; only a missing subscription or topic does."""
+async def test_a_failed_check_ends_no_consumer(faked_pubsub: FakePubSub, topic: str, opened: Open, status: str) -> None:
+    """A consumer continues if a check of the subscription fails, and ends if the subscription or topic is missing."""
     faked_pubsub.pull_seconds = 0.02
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.0))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:

@@ -133,7 +133,7 @@ async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
 
 
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """A time step is accepted only if later than the last accepted one; the same call can replace the stored secret."""
+    """``use_step`` accepts only a time step later than the last accepted one, and then stores the new secret."""
     await enrolled(database, factors, ada)
     assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
     uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]
@@ -187,7 +187,7 @@ async def test_a_login_does_not_survive_a_new_second_factor(
         await session_of(database, ada, totp=True)
 
 
-async def test_it_goes_with_the_account(database: Database, factors: SqlTotpStore, ada: User) -> None:
+async def test_deleting_an_account_deletes_the_factor(database: Database, factors: SqlTotpStore, ada: User) -> None:
     """Deleting an account deletes its second factor."""
     await enrolled(database, factors, ada)
     await SqlUserStore(database).delete("ada", KEEPING)

@@ -112,7 +112,7 @@ class TestDeadLetters:
         assert not await letters.requeue(put.number)
 
     async def test_a_number_is_never_given_again(self, database: Database) -> None:
-        """The number of a discarded dead letter is not given again, so a repeated request hits no other one."""
+        """A discarded dead letter's number is never reused, so a repeated request can't discard another dead letter."""
         letters = SqlDeadLetterStore(database)
         await letters.put([self.letter(None)])
         (first,) = await letters.page(0, 10)
@@ -149,7 +149,7 @@ class TestDeadLetters:
 
 
 async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
-    """Event ids below a bound are deleted in batches; totals stay, and later events are not counted again."""
+    """Event ids below a bound are deleted in batches; totals stay, and events with kept ids are not counted again."""
     uses = [use() for _ in range(7)]
     await usage.count(uses)
     totals = await usage.totals(ALL, 10)
@@ -159,7 +159,7 @@ async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None
 
 
 async def test_the_outbox_is_refilled_with_lost_events_alone(database: Database, usage: SqlUsageStore) -> None:
-    """Refilling adds calculations that are neither counted nor in the outbox nor dead letters, in their order."""
+    """Refilling adds the lost events in order: those that are not in the outbox, not counted and not dead letters."""
     history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
     rows = [history_row(n) for n in range(9)]
     await history.append(rows)

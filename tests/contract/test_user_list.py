@@ -26,7 +26,7 @@ ids = IdSource()
 
 @pytest.fixture
 async def users(database: Database) -> list[User]:
-    """Store accounts whose orders by name, by address and by creation time differ."""
+    """Store accounts that sort differently by name, by address and by creation time."""
     made = [
         User(ids.next(), name, f"x{9 - n}.{name}@Example.com", "hash", Role.USER, MOMENT + timedelta(minutes=n))
         for n, name in enumerate(NAMES)
@@ -39,7 +39,7 @@ async def users(database: Database) -> list[User]:
 async def listed(
     database: Database, prefix: str | None = None, order: UserOrder = UserOrder.USERNAME, *, descending: bool = False
 ) -> list[str]:
-    """Return the names of a whole selection, read in pages of two."""
+    """Read all pages of a selection, each with two accounts, and return the names."""
     store, seen, after = SqlUserListStore(database), list[ListedUser](), None
     while page := await store.page(UserSelection(prefix, order, descending, after), 2, DAY):
         seen += page
@@ -78,7 +78,7 @@ async def test_a_search_finds_what_begins_so(database: Database, prefix: str, na
 
 
 async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users: list[User]) -> None:
-    """The list has each account's last sign-in and its usage of one day, which are 0 if there was none."""
+    """The list has each account's last sign-in and its usage of one day. Both are 0 if there was none."""
     limits = SessionLimits(idle_ms=1_000, absolute_ms=5_000, grace_ms=10, per_user=3)
     session = NewSession(ids.next(), users[1].id, "hash", b"F" * 32, b"R" * 32, 1_700_000_000_000)
     await SqlSessionStore(database).open(session, limits)

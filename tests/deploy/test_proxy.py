@@ -51,7 +51,7 @@ def client(tmp_path: Path, server: Server) -> Iterator[httpx.Client]:
 
 
 def test_passes_results_on(client: httpx.Client) -> None:
-    """A long result arrives whole, and a requested range as a part."""
+    """A long result arrives whole; a request for a range gets only this part."""
     person = new_person(client)
     headers = {**person.headers, "Accept": "text/plain"}
     whole = client.get("/factorial/100000", headers=headers)
@@ -69,7 +69,7 @@ def test_passes_events_on_at_once(client: httpx.Client) -> None:
 
 
 def test_silent_connections_are_given_up_before_the_service_ends_them() -> None:
-    """Nginx closes idle connections before the service does, because a request on a connection that closes is lost."""
+    """Nginx closes idle connections before the service does; otherwise nginx could send a request on a closed one."""
     upstream = CONFIGURATION.read_text().partition("upstream pycalc {")[2].partition("}")[0]
     kept = re.search(r"keepalive_timeout (\d+)s;", upstream)
     assert kept is not None

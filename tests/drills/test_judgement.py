@@ -43,7 +43,7 @@ class TestHistory:
     """The comparison of requests and answers with the history."""
 
     def test_all_is_well(self) -> None:
-        """These are no faults: answered requests with a row, refused ones without, unanswered ones with or without."""
+        """No fault is found if answered requests have rows and refused ones none; unanswered ones may have rows."""
         ledger = Ledger()
         kept, refused, cut, nothing = answered(ledger), ledger.ask(), ledger.ask(), ledger.ask()
         ledger.settle(refused, answer(503, {"detail": "The database is not available."}))
@@ -100,8 +100,8 @@ SYNC = f"7 2.000000 fdatasync(5<{FILE}>) = 0 <0.500000>"
 SENT = f'8 3.000000 writev(9<\\x73>, [{{iov_base="{ANSWER}", iov_len=3}}], 1) = 3 <0.000100>'
 
 
-def test_times_that_lie_among_each_other_tell_nothing() -> None:
-    """The area under the ROC curve is 1/2 for interleaved times, and 1 for times that do not overlap."""
+def test_the_area_is_a_half_for_interleaved_times() -> None:
+    """The area under the ROC curve of two samples is 1/2 if their times interleave, and 1 if they do not overlap."""
     assert area([1, 4], [2, 3]) == 0.5
     assert area([1, 2, 3], [4, 5, 6]) == area([4, 5, 6], [1, 2, 3]) == 1
 
@@ -116,7 +116,7 @@ class TestTrace:
         assert order.nearest == pytest.approx(0.5)
 
     def test_a_call_that_another_interrupts_ends_with_its_second_line(self) -> None:
-        """An interrupted call ends at its second line: here the sync returns at 3.5, after the answer left at 3.0."""
+        """A call that strace prints in two lines ends at the second line: this sync ends too late, after the answer."""
         lines = [
             WRITE,
             f"7 2.000000 fdatasync(5<{FILE}> <unfinished ...>",

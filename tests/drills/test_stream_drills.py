@@ -82,7 +82,7 @@ def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: st
 def test_a_soak_loses_nothing(broker: Broker) -> None:
     """While PostgreSQL and Redis are restarted and Kafka is paused, nothing is lost and nothing is counted twice.
 
-    Memory, descriptors and latencies need the full hour to become level.
+    Memory, descriptors and latencies are not judged, because they need the full hour to become stable.
     """
     with postgres() as database, redis() as cache:
         finding = soak_at(place_on(broker, database), database, cache, 12.0, clients=8, restarts=1)

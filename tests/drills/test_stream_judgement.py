@@ -45,12 +45,12 @@ class TestTopic:
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
     def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
-        """An event that first arrives after a later event of its user is overtaken, even if that one arrives again."""
+        """An event is overtaken if it first arrives after a later event of its user, even if that event is repeated."""
         topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 
     def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
-        """A repeated old event is not overtaken, and later events are compared with the newest one."""
+        """A repeated old event is not overtaken; a new event after it is still compared with the newest one so far."""
         assert told(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
 
     def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(answers: Path) -> Iterator[Server]:
-    """Run an HTTP server that answers with the files in that folder."""
+    """Run an HTTP server that answers with the files in the folder ``answers``."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(answers)]
     with running("a server of files", command, "/", port) as started:
@@ -127,7 +127,7 @@ class TestTotals:
     """The comparison of usage totals with the history."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """Totals that equal the sums of the history are not miscounted, and contain both calculations."""
+        """If the totals equal the sums of the history, both calculations are counted, and no user is miscounted."""
         assert (scene.counted(), scene.miscounted()) == (2, 0)
 
     @pytest.mark.parametrize(

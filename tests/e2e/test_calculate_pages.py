@@ -40,7 +40,7 @@ def test_a_size_is_known_while_typing(console: Page) -> None:
 
 
 def test_an_error_is_marked_at_its_place(console: Page) -> None:
-    """The character before which a number is missing is marked, and the field's description says so."""
+    """If a number is missing before a character, this character is marked, and the field's description names it."""
     field = console.get_by_label("Expression")
     field.fill("1 + (2 * )3")
     expect(console.locator(".marks mark")).to_have_text(")")
@@ -89,7 +89,7 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
 def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
     """A refused option is marked only while the page's address contains the option.
 
-    Beside an operation's form, the error is shown as an alert.
+    When an operation's form replaces the expression, the error is shown as an alert.
     """
     console.goto("/?expression=255&base=99")
     console.get_by_role("button", name=CALCULATE, exact=True).click()
@@ -123,7 +123,7 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 
 
 def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
-    """An expression's precision and base are kept in the address; if one is refused, the closed options open again."""
+    """An expression's precision and base are kept in the address; if one is refused, the closed part Options opens."""
     console.get_by_text("Options", exact=True).click()
     precision, base = (console.get_by_label(name, exact=True) for name in ("precision", "base"))
     precision.fill("30")

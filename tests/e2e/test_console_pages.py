@@ -275,7 +275,7 @@ def _make_key(console: Page, name: str) -> None:
 
 
 def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
-    """Beside a long name, each scope of a key stays on one line, on a wide window and on a narrow one."""
+    """A key's scope stays on one line beside a long name, in a wide and in a narrow window."""
     _make_key(console, "the nightly report of the department for integers " * 2)
     console.get_by_role("button", name="I have copied it").click()
     scope = console.get_by_role("table", name="API keys").get_by_text("calculate", exact=True)
@@ -285,7 +285,7 @@ def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
 
 
 def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
-    """A long name without spaces is broken, so that the buttons of its row stay on the screen, wide or narrow."""
+    """A long name without spaces is wrapped, so that its row's buttons stay visible in wide and narrow windows."""
     _make_key(console, "nightly_report_" * 6)
     made = console.get_by_role("dialog", name="Key")
     assert made.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
@@ -467,7 +467,7 @@ def test_an_admin_sees_health_and_the_audit_log(admin: Page) -> None:
 
 
 def test_slow_health_is_waited_for(admin: Page) -> None:
-    """If the health takes longer than the time until it is read again, no second request cancels the first one."""
+    """If an answer about health takes longer than the refresh interval, no second request cancels the first one."""
     admin.clock.install()
     asked: list[Route] = []
     admin.route("**/admin/overview", lambda route: asked.append(route))
@@ -482,7 +482,7 @@ def test_slow_health_is_waited_for(admin: Page) -> None:
 
 
 def test_a_change_of_a_user_on_a_later_page_keeps_the_drawer(admin: Page) -> None:
-    """After Show more, a change of a user of the second page keeps the drawer open, with the new state."""
+    """Disabling a user whom Show more has listed keeps the user's drawer open, and the drawer shows the new state."""
     account = {
         "email": "a@example.com",
         "role": "user",

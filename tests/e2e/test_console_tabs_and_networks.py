@@ -51,7 +51,7 @@ def heir(context: BrowserContext) -> str:
 
 
 def test_a_double_click_appends_a_page_once(console: Page, context: BrowserContext, token: str) -> None:
-    """Two clicks on Show more, before the page arrives, read and append it once."""
+    """Two clicks on Show more, before the next page arrives, request and append that page only once."""
     _batch(context, token, 51)
     console.goto("/console/history")
     rows = console.get_by_role("row")
@@ -93,7 +93,7 @@ def test_showing_new_rows_keeps_those_that_were_read(console: Page, context: Bro
 
 
 def test_a_retry_reads_what_could_not_be_read(console: Page, context: BrowserContext, token: str) -> None:
-    """If new rows could not be read, the button of the error reads them again, and not the next page."""
+    """If new rows could not be read, the button Try again reads these rows, and not the next page."""
     _batch(context, token, 60)
     console.goto("/console/history")
     expect(console.get_by_text("Live", exact=True)).to_be_visible()
@@ -125,7 +125,7 @@ def test_a_lost_answer_of_a_batch_records_nothing_twice(console: Page, context: 
 
 
 def test_a_lost_answer_records_nothing_twice(console: Page, context: BrowserContext, token: str) -> None:
-    """If the answer to a calculation is lost, a second try gets the recorded answer; a later one is recorded."""
+    """If the answer to a calculation is lost, Try again gets the recorded one; a new submission is recorded, too."""
     answer_once(console, "**/evaluate", _lose)
     calculate(console, "fibonacci(10)")
     console.get_by_role("button", name="Try again").click()
@@ -149,7 +149,7 @@ def test_a_file_can_be_chosen_again(console: Page, tmp_path: Path) -> None:
 
 
 def test_text_can_be_dragged_into_the_lines(console: Page) -> None:
-    """Over the lines of the page Batch, the browser handles dragged text, and the page only files."""
+    """In the text field of the page Batch, the browser handles dragged text, and the page handles dragged files."""
     console.goto("/console/batch")
     lines = console.get_by_label("One calculation a line")
     prevented = lines.evaluate("""field => [[], [new File(["2+2"], "a.txt")]].map((files) => {
@@ -196,7 +196,7 @@ def test_a_user_who_signs_in_in_another_tab_gets_an_own_page(
 
 
 def test_a_sign_in_waits_for_a_renewal_in_another_tab(console: Page, context: BrowserContext, heir: str) -> None:
-    """While a tab renews its token, no other tab signs in; otherwise the renewal's late cookie replaced the new one."""
+    """While one tab renews its token, another waits to sign in; otherwise the late renewal would replace its cookie."""
     other = context.new_page()
     other.goto("/")
     end_session(other)
@@ -220,7 +220,7 @@ def test_a_sign_in_waits_for_a_renewal_in_another_tab(console: Page, context: Br
 
 
 def test_a_sign_in_through_a_provider_reaches_every_tab(console: Page, context: BrowserContext, heir: str) -> None:
-    """If another user signs in through the identity provider in a second tab, the first tab is that user's, too."""
+    """If another user signs in through the identity provider in a second tab, that user is signed in in both tabs."""
     login = context.request.post("/login", data={"username": heir, "password": PASSWORD, "cookie": True})
     script = '<script type="module" src="/web/signed-in.js"></script>'
     page = f"<!doctype html>{script}<body data-session='{login.text()}'></body>"
@@ -257,7 +257,7 @@ def test_a_refusal_of_a_proxy_does_not_end_the_session(console: Page, username: 
 
 
 def test_the_skip_link_leads_to_the_content(page: Page) -> None:
-    """The skip link moves the focus to the content, and what the address holds stays."""
+    """The skip link moves the focus to the content, and the address keeps its query and fragment."""
     for address in ("/?expression=2%5E10", "/#expression=2%5E10"):
         page.goto(address)
         expect(page.get_by_label("Expression")).to_have_value("2^10")
@@ -279,7 +279,7 @@ def test_a_reset_link_works_in_an_open_tab(page: Page) -> None:
 
 
 def test_a_part_that_cannot_be_loaded_is_told(browser: Browser, server: Server) -> None:
-    """If a dialog can't be loaded, the page says so and offers to reload; a second press, with a network, opens it."""
+    """If loading a dialog fails, the page says so and offers to reload; once loading works, the button opens it."""
     page = browser.new_page(base_url=server.url)
     page.goto("/")
     answer_once(page, "**/parts/sign-in.js", lambda route: route.abort())

@@ -45,7 +45,7 @@ class Collector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment variables with which a process sends its spans here at once."""
+        """Return the environment variables that make a process send its spans to this collector with little delay."""
         return {
             "PYCALC_TRACING": "true",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}",

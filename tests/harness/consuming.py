@@ -11,7 +11,7 @@ _SECONDS = 45.0
 
 
 async def delivered(stream: Stream, count: int) -> list[Delivery]:
-    """Return and commit the next ``count`` messages of the usage consumers' group, and the rest of the last batch."""
+    """Receive and commit batches of the usage group until they have ``count`` messages; return all messages."""
     deliveries: list[Delivery] = []
     async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
         while len(deliveries) < count:

@@ -45,7 +45,7 @@ class MockKafka:
 
 
 def mock_kafka() -> MockKafka:
-    """Return a running cluster whose groups begin sooner than by default.
+    """Return a running cluster, in which a new consumer group waits only briefly for further members.
 
     The cluster is never destroyed, because librdkafka crashes if a client's request is still waiting in it.
     """

@@ -230,7 +230,8 @@ def pycalc(
 def background(command: str, *, port: int | None = None, log: Path | None = None, **settings: str) -> Iterator[Server]:
     """Run ``pycalc relay`` or ``pycalc consume``, which need no keys; the port serves metrics.
 
-    If the database's URL names the role of servers (``Postgres.new_database``), the process uses the role of consumers.
+    If ``database_url`` has the PostgreSQL role of servers, as from ``Postgres.new_database``, it is replaced by the
+    role of consumers.
     """
     port = port or free_port()
     settings["database_url"] = settings["database_url"].replace(f"//{API_ROLE}@", f"//{CONSUMER_ROLE}@")

@@ -19,9 +19,9 @@ _LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not s
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the chosen tests in their order, then tests of the same functions with new ids.
+    """Run only the chosen tests in the chosen order, and after them tests that have new ids.
 
-    A mutant can change the parameters of a test, and therefore its id.
+    A mutant can change the parameters of a test, and therefore its id. Such a test has a chosen test's function.
     """
     if _CHOICE is None:
         return

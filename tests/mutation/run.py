@@ -123,7 +123,7 @@ class Accepted:
 def judge(
     mutants: list[Mutant], selection: Selection, jobs: int, seconds: float, told: Callable[[Mutant, bool], None]
 ) -> None:
-    """Test mutants in ``jobs`` copies of the project at a time; call ``told`` with each mutant and its survival."""
+    """Test mutants in ``jobs`` copies of the project at once; call ``told`` for each, with True if it has survived."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(jobs) as threads:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):

@@ -36,9 +36,9 @@ class Selection:
         Tests in files that import the line's module come first, then those that import its package; among equals,
         faster ones come first.
 
-        A statement that runs at import counts as reached by the tests that reach a use of its names. The tests in files
-        that import its module are added. If no test reaches a line, the tests that reach any line of its file take
-        their place. If there are none either, these are the tests in files that import the nearest package.
+        A statement that runs at import counts as reached by the tests that reach a use of its names, and by all tests
+        in files that import its module. If no test reaches a line, the tests that reach any line of its file are used.
+        If there are none either, the tests in files that import the nearest package are used.
         """
         ranks = self._ranks(path)
         _, in_function = _statement(self._trees[path], line)
@@ -65,7 +65,11 @@ class Selection:
         }
 
     def _reaching(self, path: str, line: int, seen: set[tuple[str, str]]) -> set[str]:
-        """Return the tests that reach a line; follow the names that it assigns, except those in ``seen``."""
+        """Return the tests that reach a line.
+
+        For a statement that runs at import, these are the tests that reach a use of the names that it assigns. Names in
+        ``seen`` are skipped.
+        """
         statement, in_function = _statement(self._trees[path], line)
         if in_function:
             return set().union(*(self._lines[path][at] for at in _own_lines(statement)))

@@ -38,9 +38,9 @@ def person(server: Server) -> Person:
 
 
 def document_with_short_parameters() -> dict[str, Any]:
-    """Return the OpenAPI document, with higher limits on the length of a parameter lowered to 1,000 characters.
+    """Return the OpenAPI document, with each ``maxLength`` of a parameter above 1,000 lowered to 1,000.
 
-    A URL with an operand of a million characters takes its sender seconds to encode. ``make check-api`` sends some.
+    A URL with an operand of a million characters takes its sender seconds to encode. ``make check-api`` sends them.
     """
     document = deepcopy(openapi_document())
     for operation in (operation for item in document["paths"].values() for operation in item.values()):

@@ -74,7 +74,10 @@ async def test_the_last_page_has_no_cursor() -> None:
 async def test_the_figures_are_those_of_the_day_in_utc(
     monkeypatch: pytest.MonkeyPatch, seconds: float, day: int
 ) -> None:
-    """The usage is that of the day in UTC. The day 2024-10-04 begins 20,000 days after 1970-01-01."""
+    """The list has the usage of the current day in UTC.
+
+    The day 2024-10-04 begins 20,000 days after 1970-01-01.
+    """
     monkeypatch.setattr(account_list, "time", lambda: seconds)
     store = Store()
     await AccountList(store).page(None, UserOrder.USERNAME, None, 3, descending=False)

@@ -185,7 +185,10 @@ async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user()
 
 
 async def test_a_full_queue_displaces_no_user_with_as_few_requests() -> None:
-    """In a full queue, a new user displaces one who also has a running request, but not one who is only waiting."""
+    """In a full queue, a new user's request displaces one of a user who also has a running request.
+
+    It does not displace the only request of another user.
+    """
     admission = Admission(Metrics(), 2, max_waiting=2)
     ada, bob, *displaced = await arrive(admission, ADA, BOB, ADA, BOB)
     eve, ida = await arrive(admission, EVE, b"ida")
@@ -292,7 +295,10 @@ async def test_a_slot_released_while_its_waiter_leaves_is_not_lost() -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 async def test_a_computation_waits_for_the_first_turn_of_any_user_who_wants_it(early: bool) -> None:
-    """The last of Ada's queued computations is next if Bob, who has no other, wants it too."""
+    """A computation that several users want is next as soon as it is the turn of one of them.
+
+    Bob, who has no other request, wants the last of Ada's computations. It is therefore served first.
+    """
     admission = Admission(Metrics(), 1)
     (holder,) = await arrive(admission, ADA)
     if early:
@@ -307,7 +313,7 @@ async def test_a_computation_waits_for_the_first_turn_of_any_user_who_wants_it(e
 
 
 async def test_a_computation_has_no_turn_of_a_user_who_no_longer_wants_it() -> None:
-    """If the other user gives up, or had asked for something else, a user's requests are served in their order."""
+    """Ada's requests are served in their order, if Bob no longer wants one of them, or wants something else."""
     admission = Admission(Metrics(), 1)
     holder, *waiting = await arrive(admission, *[ADA] * 4, keys="habc")
     with admission.wanted("d", BOB):
@@ -318,7 +324,7 @@ async def test_a_computation_has_no_turn_of_a_user_who_no_longer_wants_it() -> N
 
 
 async def test_a_computation_stays_if_only_its_requester_no_longer_wants_it() -> None:
-    """A computation whose requester has left waits as a request of the others who want it."""
+    """If the requester of a computation no longer wants it, it waits for a turn of the others who want it."""
     admission = Admission(Metrics(), 1)
     (holder,) = await arrive(admission, EVE)
     with admission.wanted("a", BOB):
@@ -328,9 +334,9 @@ async def test_a_computation_stays_if_only_its_requester_no_longer_wants_it() ->
 
 
 async def test_a_free_slot_that_is_closed_to_the_requester_is_open_to_another_user() -> None:
-    """A computation that waits because its user has all but one slot begins as soon as another user wants it.
+    """A computation whose user may not take the last free slot begins as soon as another user wants it.
 
-    It then counts towards the slots of that user.
+    It then counts towards the slots of the other user.
     """
     admission = Admission(Metrics(), 2)
     first, second = await arrive(admission, ADA, ADA, keys="ab")
@@ -355,7 +361,7 @@ async def test_requests_with_the_same_key_do_not_disturb_each_other() -> None:
 
 
 async def test_nobody_is_displaced_because_a_greedy_user_wants_the_same() -> None:
-    """A full queue displaces a computation only as a request of the greediest user. It stays one of the others."""
+    """If Ada's computation is displaced because the greediest user wants it too, it stays in the queue for Ada."""
     admission = Admission(Metrics(), 1, 4)
     holder, own, ada, bob = await arrive(admission, EVE, EVE, ADA, BOB, keys="hoab")
     with admission.wanted("a", EVE):
@@ -371,9 +377,9 @@ async def test_nobody_is_displaced_because_a_greedy_user_wants_the_same() -> Non
 
 
 async def test_who_wants_a_greedy_users_newest_computation_in_a_full_queue_may_request_it() -> None:
-    """In a full queue, the newest request of the greediest user is displaced even by one who wants the same.
+    """In a full queue, the greediest user's newest request is displaced even if Bob wants the same computation.
 
-    Then there is room for a request of the other user's own.
+    Then the queue has room for Bob's own request of it.
     """
     admission = Admission(Metrics(), 1, 4)
     holder, kept, newest, *others = await arrive(admission, EVE, EVE, EVE, ADA, b"dan", keys="hkn")
@@ -386,7 +392,7 @@ async def test_who_wants_a_greedy_users_newest_computation_in_a_full_queue_may_r
 
 
 async def test_without_room_a_user_waits_for_the_request_of_another() -> None:
-    """One who wants a computation, but has no room in the queue, gets it at the turn of the user who requested it."""
+    """If the queue has no room for Bob, who wants Ada's computation too, the computation waits for Ada's turn."""
     admission = Admission(Metrics(), 1, 4)
     holder, *waiting = await arrive(admission, EVE, BOB, BOB, ADA, ADA, keys="hstab")
     with admission.wanted("b", BOB):

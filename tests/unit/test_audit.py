@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
     """The log takes 100 refusals at once and then 10 a second; it counts the rest.
 
-    Known users and strangers have separate allowances, and a pause restores an allowance up to its size.
+    Known users and unknown callers have separate allowances. A pause restores an allowance up to its size.
     """
     now = 5.0
     metrics = Metrics()
@@ -55,7 +55,7 @@ async def test_a_hundred_at_once_and_ten_a_second_are_written() -> None:
 
 @pytest.mark.parametrize(("flooding", "others"), [("eve", "ada"), (None, None), ("eve", None), (None, "ada")])
 async def test_one_caller_does_not_crowd_out_the_refusals_of_others(flooding: str | None, others: str | None) -> None:
-    """Of one user, or of one stranger's address, the log takes 20 refusals at once and one a second."""
+    """The log takes 20 refusals at once and one a second of each user, and of each address of unknown callers."""
     now = 5.0
     metrics = Metrics()
     log = RefusalLog(metrics, audit_in(MemoryAuditStore(), metrics, lambda: now), clock=lambda: now)
@@ -124,9 +124,10 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user's acts give at most 50 entries at once and one an hour; unknown callers give 1,000 and one in 10 s.
+    """A user's acts are stored up to 50 entries at once and one an hour.
 
-    A user's refusals have the same limit separately. What an admin does to others is not limited.
+    A user's refusals have the same limit separately. All unknown callers together have 1,000 entries at once and one in
+    10 s. What an admin does to others is not limited.
     """
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)
@@ -176,7 +177,10 @@ async def test_the_limits_of_the_last_20000_users_are_known(others: int, limited
 
 
 async def test_an_entry_s_id_is_not_earlier_than_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time in an entry's id is not before its ``created_at``, because reading since then starts at such an id."""
+    """The time in an entry's id is not before its ``created_at``.
+
+    Otherwise the filter ``since``, which skips ids of earlier times, could miss the entry.
+    """
     clock = count(1_796_000_000_000)
     for module in (audit_log, ids):
         monkeypatch.setattr(module, "now_ms", lambda: next(clock))

@@ -74,7 +74,7 @@ def test_a_number_is_the_literal_it_is(number: str, literal: str) -> None:
 
 
 def test_an_item_that_is_wrong_by_itself_stands_as_its_error() -> None:
-    """An item with invalid operands or options is read as its error, and the other items are accepted.
+    """An item with invalid operands or options is replaced by its error; the other items are accepted.
 
     Options, such as ``mod``, are members of ``input`` too.
     """

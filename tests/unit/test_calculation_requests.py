@@ -63,7 +63,7 @@ def test_no_body_holds_the_event_loop(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["long strings", "long numbers", "long decimals"])
 def test_long_operands_are_read_as_they_are(name: str) -> None:
-    """Operands of 1,000,000 digits, as strings or numbers, become the same literals; ``.0`` is dropped."""
+    """Operands of 1,000,000 digits are read unchanged from strings and numbers; a fraction of ``.0`` is dropped."""
     assert read_calculation(BODIES[name].encode()) == ("gcd", (HALF, HALF), DEFAULT_OPTIONS)
 
 

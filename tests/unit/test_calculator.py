@@ -160,7 +160,7 @@ async def test_a_batch_stands_in_its_order(service: Service) -> None:
 
 
 async def test_a_batch_s_results_are_as_long_together_as_one_may_be(service: Service) -> None:
-    """A batch may return as many digits in all as one calculation may; an item above the remainder is refused."""
+    """The digit limit of a single result also applies to all results of a batch together; items beyond it fail."""
     lengths = [1_000, 999, 2, 1, 1]
     requests = [("pow", ("10", str(length - 1)), DEFAULT_OPTIONS) for length in lengths]
     answers = await service.batches.calculate(ADA, list(requests), ExitStack())
@@ -208,7 +208,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
 
 
 async def test_a_batch_yields_after_two_milliseconds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After more than 2 ms of work, a batch waits for a time slice as long as the work that it has done."""
+    """After more than 2 ms of work, a batch yields to the event loop, and requests a time slice of the same length."""
     slices: list[float] = []
 
     class Scheduler(LoopScheduler):
@@ -258,7 +258,7 @@ async def test_a_result_that_is_too_large_is_refused_with_its_size_and_ends(serv
 
 
 async def test_a_value_that_turns_out_to_be_too_large_is_refused(service: Service) -> None:
-    """The quotient of 1 and an irrational number has an unknown size; if it exceeds the limit, it is not returned."""
+    """A quotient with an irrational divisor has no reliable size estimate; its result is refused if it is too large."""
     options = Options(precision=5)
     with pytest.raises(ResultTooLarge) as refused:
         await service.one("evaluate", "floor(1 / 10^(-1000.5) / 10^(-1000.2))", options=options)
@@ -307,9 +307,9 @@ TEN_BYTES = UserLimits(digits=UserLimit(10, 86_400))  # fewer than the 21 digits
 async def test_what_is_expensive_needs_quota_before_it_is_computed(
     service: Service, monkeypatch: pytest.MonkeyPatch, seconds: float, summary: bool, sent: int | None, found: bool
 ) -> None:
-    """An expensive result is not even looked up if it is larger than the caller's quota.
+    """If a whole result is expensive, the caller's quota is checked before the result is looked up or computed.
 
-    A cheap result, a part of a result and a summary are looked up first.
+    For a cheap result, a part of a result or a summary, the quota is checked afterwards.
     """
     caller, looked_up = replace(ADA, limits=TEN_BYTES), []
 
@@ -356,7 +356,7 @@ async def test_an_answer_has_the_time_since_the_request_came(service: Service, m
 async def test_of_a_result_that_the_client_has_only_the_facts_are_computed(
     service: Service, monkeypatch: pytest.MonkeyPatch, unchanged: bool, summary_seconds: float, facts_only: bool
 ) -> None:
-    """If the client has the result and its facts are cheaper than its value, only the facts are computed."""
+    """If the client already has the result, only its size and ends are computed, provided that this is cheaper."""
     asked = []
 
     async def find(*_: object, facts_only: bool) -> Found:
@@ -375,7 +375,7 @@ async def test_of_a_result_that_the_client_has_only_the_facts_are_computed(
 async def test_a_number_of_digits_must_be_short_enough_to_write_out(
     service: Service, monkeypatch: pytest.MonkeyPatch, length: int, refused: bool
 ) -> None:
-    """A summary whose number of digits has over 1,000 digits itself is refused, and not recorded."""
+    """A summary is refused and not recorded if its digit count is a number of more than 1,000 digits."""
     facts = Facts(None, "9" * length, True, "1" * 20, "0" * 20, None)
 
     async def find(*_: object, **__: object) -> Found:
@@ -393,7 +393,10 @@ async def test_a_number_of_digits_must_be_short_enough_to_write_out(
 async def test_a_recorded_calculation_is_answered_again_from_its_row(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stored result and a summary are answered without a calculation; nothing is recorded or charged again."""
+    """A recorded summary, or a recorded calculation whose result is stored, is answered from its row.
+
+    Nothing is computed, recorded or charged again.
+    """
     value = await service.one("fibonacci", "100")
     summary = await service.one("fibonacci", "1000", options=Options(summary=True))
     monkeypatch.setattr(service.results, "find", hang)
@@ -406,7 +409,10 @@ async def test_a_recorded_calculation_is_answered_again_from_its_row(
 
 
 async def test_a_result_that_is_not_stored_is_made_again_and_compared(service: Service) -> None:
-    """A result of 1,001 digits is looked up or computed again; one with another digest than recorded is an error."""
+    """A recorded result of 1,001 digits, which is not stored, is looked up in the cache or computed again.
+
+    If its digest is not the recorded one, VerificationFailed is raised.
+    """
     answer = await service.one("pow", "10", "1000")
     plan = await service.calculator.plan(ADA, ("pow", ("10", "1000"), DEFAULT_OPTIONS))
     (row,) = service.history.rows
@@ -420,7 +426,7 @@ async def test_a_result_that_is_not_stored_is_made_again_and_compared(service: S
 async def test_the_cached_result_of_a_recorded_calculation_is_sent_if_it_is_the_same(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cached result is sent only if it has the recorded digest; without one, it is not found."""
+    """The cached result of a calculation is sent only if it has the recorded digest; otherwise NotFound is raised."""
     answer = await service.one("fibonacci", "100")
     (row,) = service.history.rows
     kept: list[Result | None] = [answer.result, answer.result, None]

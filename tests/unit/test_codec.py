@@ -30,7 +30,7 @@ def sealed(body: bytes, name: bytes = NAME) -> bytes:
     return sha256(b"%d:%b\n" % (len(name), name) + body).digest()[:16] + body
 
 
-def told(length: int, **changed: object) -> bytes:
+def header_line(length: int, **changed: object) -> bytes:
     """Return the header line of an encoded text with this length."""
     facts = {"length": length, "stored": False, "digits": "5", "exact": True, "leading": "5", "trailing": "5"}
     return json.dumps({**facts, "sha256": None, "head": "", "tail": "", **changed}).encode() + b"\n"
@@ -67,7 +67,7 @@ def test_the_bytes_of_format_1_stay() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, COMPRESSED_BYTES, COMPRESSED_BYTES + 1, 2_089_877])
 def test_texts_of_every_size(size: int) -> None:
-    """An encoded result takes less than 1,000 bytes plus its text's length, or plus 43 % of the length of a long text.
+    """An encoded result takes less than 1,000 bytes besides its text. A long text is compressed to at most 43 %.
 
     A short text is not compressed. A text as long as F(10^7) takes less than 900,000 bytes.
     """
@@ -110,19 +110,19 @@ def test_another_names_value_is_an_error() -> None:
         b"{}\n55",
         b"[" * 100_000 + b"\n55",
         b"\xff\n55",
-        told(3) + b"55",
-        told(1) + b"55",
-        told(-1) + b"55",
-        told(2, digits=5, sha256=5) + b"55",
-        told(2, head=None) + b"55",
-        told(2, stored=True) + b"\xff\xff",
-        told("2") + b"55",  # type: ignore[arg-type]
-        told(2.5) + b"55",  # type: ignore[arg-type]
-        told(True) + b"55",
-        told(5_000) + b"5" * 5_000,
-        told(5_000) + zstd.compress(b"5" * 4_999),
-        told(5_000) + zstd.compress(b"5" * 5_000)[:-1],
-        told(LONGEST + 1) + zstd.compress(b"5" * (LONGEST + 1)),
+        header_line(3) + b"55",
+        header_line(1) + b"55",
+        header_line(-1) + b"55",
+        header_line(2, digits=5, sha256=5) + b"55",
+        header_line(2, head=None) + b"55",
+        header_line(2, stored=True) + b"\xff\xff",
+        header_line("2") + b"55",  # type: ignore[arg-type]
+        header_line(2.5) + b"55",  # type: ignore[arg-type]
+        header_line(True) + b"55",
+        header_line(5_000) + b"5" * 5_000,
+        header_line(5_000) + zstd.compress(b"5" * 4_999),
+        header_line(5_000) + zstd.compress(b"5" * 5_000)[:-1],
+        header_line(LONGEST + 1) + zstd.compress(b"5" * (LONGEST + 1)),
     ],
     ids=range(20),
 )
@@ -152,7 +152,7 @@ def test_a_decompression_bomb_uses_little_memory(window_log: int, reason: str) -
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=reason):
-            decode(NAME, sealed(told(5_000) + bomb), LONGEST)
+            decode(NAME, sealed(header_line(5_000) + bomb), LONGEST)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -115,7 +115,7 @@ def test_a_file_may_have_any_name(words: tuple[str, ...], name: str, tmp_path: P
     ],
 )
 def test_a_file_that_looks_like_a_call_is_written_as_a_word_of_its_own(word: str, sentence: str) -> None:
-    """If -fFILE looks like a call but is no expression, the error says how to name the file."""
+    """If -fFILE could be a function call such as -f(1) but is invalid, the error says how to name the file."""
     done = run("eval", word)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"pycalc: {sentence}")

@@ -90,7 +90,10 @@ def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
 
 
 def test_slots_have_sizes(metrics: Metrics) -> None:
-    """Slots have sizes: all slots of a key, with a new one, may together be no larger than the size that is free."""
+    """Slots have sizes. A new slot is refused if it and the key's other slots together exceed what is free.
+
+    ``require_free`` refuses a size that exceeds what is free.
+    """
     limit = limit_of(100, metrics)
     first = limit.acquire(ADA, 40)
     assert limit.try_acquire(ADA, 21) is None
@@ -106,7 +109,7 @@ def test_slots_have_sizes(metrics: Metrics) -> None:
 
 
 def test_threads_lose_no_slot(metrics: Metrics) -> None:
-    """After threads have taken and released slots at the same time, none is taken."""
+    """After threads have taken and released slots concurrently, all slots are free."""
     limit = limit_of(1_000, metrics)
 
     def work(key: bytes) -> None:

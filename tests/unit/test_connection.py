@@ -76,6 +76,9 @@ async def test_a_disconnect_cancels_the_work() -> None:
     ],
 )
 def test_a_body_has_at_most_its_declared_length(lengths: list[bytes], expected: int) -> None:
-    """A body counts by its Content-Length, also 0; without a valid one, or beyond it, by the limit of its route."""
+    """The maximum size of a body is its Content-Length, which may be 0, but never exceeds its route's limit.
+
+    Without a valid Content-Length, it is that limit.
+    """
     scope = {"type": "http", "headers": [(b"content-length", length) for length in lengths]}
     assert most_bytes_of_body(scope) == expected

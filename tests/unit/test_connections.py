@@ -209,7 +209,7 @@ def test_connections_take_half_of_the_descriptors(descriptors: int, most: int, m
 
 @pytest.mark.parametrize(("gibibytes", "most"), [(0.5, 2_048), (2, 2_048), (3, 3_072), (8, 8_192), (64, 8_192)])
 def test_a_connection_needs_a_mebibyte_of_memory(gibibytes: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process has one connection for each MiB of memory, but at least 2,048: buffers alone must not use it up."""
+    """A process may have a connection for each MiB of memory, from 2,048 to 8,192, because each needs buffers."""
     monkeypatch.setattr(granian_worker, "memory", lambda: int(gibibytes * 1024**3))
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_000_000, 1_000_000))
     assert max_connections() == most

@@ -87,13 +87,13 @@ def test_only_a_key_is_read_from_the_query() -> None:
 
 @pytest.mark.parametrize(("parameters", "left"), [(64, 64), (65, 65), (66, 65), (20_000, 65)])
 def test_a_query_of_too_many_parameters_is_cut(parameters: int, left: int) -> None:
-    """Of more than 64 parameters besides the key, 65 stay, so that routes refuse the query."""
+    """A query with more than 64 parameters besides the key is cut to 65 of them, which routes still refuse."""
     scope = scope_of(b"&".join([b"key=" + KEY, *[b"%61=1"] * parameters]))
     assert (token_of(scope), scope["query_string"]) == (KEY, b"&".join([b"%61=1"] * left))
 
 
 def test_a_key_behind_too_many_parameters_is_no_credential() -> None:
-    """A key leaves the query even if it is not read."""
+    """A key behind 66 other parameters is removed with the rest of the query, and is not accepted."""
     scope = scope_of(b"&".join([*[b"%61=1"] * 66, b"key=" + KEY]))
     assert (token_of(scope), scope["query_string"]) == (None, b"&".join([b"%61=1"] * 66))
 

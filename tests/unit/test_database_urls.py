@@ -92,7 +92,10 @@ async def test_the_driver_s_message_is_for_operators_only() -> None:
 
 @pytest.mark.parametrize("kind", ["another program's tables", "another program's revisions", "no database", "a folder"])
 async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> None:
-    """If a file is no database, the error has its path; for another program's database, a table or revision."""
+    """If a file is not a database, the error names its path.
+
+    If it is another program's database, the error names one of its tables, or the revision of its tables.
+    """
     file = tmp_path / "other.db"
     if kind == "a folder":
         file.mkdir()

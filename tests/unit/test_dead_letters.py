@@ -1,4 +1,4 @@
-"""Administration of dead letters on a store in memory: which numbers reach it, and what is recorded."""
+"""Administration of dead letters on a store in memory: invalid numbers, audit entries, and the displayed form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store:
-    """A store with one dead letter, of the largest number. It records the number of each call."""
+    """A store with one dead letter, which has the largest valid number. It records the number of each call."""
 
     def __init__(self, event_id: bytes | None = None, payload: bytes = b"{}") -> None:
         self.asked: list[int] = []
@@ -40,9 +40,9 @@ class Store:
 
 @pytest.mark.parametrize("action", ["requeue", "discard"])
 async def test_only_numbers_that_a_database_stores_reach_it(action: str) -> None:
-    """An unknown number is not found. A number below 1 or of more than 63 bits is not even looked up.
+    """An unknown number raises NotFound. A number below 1 or of more than 63 bits is not even looked up.
 
-    Only a successful action is recorded.
+    Only a successful action is recorded in the audit log.
     """
     store, entries, metrics = Store(), MemoryAuditStore(), Metrics()
     audit = audit_in(entries, metrics)

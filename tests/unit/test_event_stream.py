@@ -24,17 +24,17 @@ FIRST = Event(b"", bytes(16), b"")
 HEAD: Scope = {"type": "http", REQUEST: RequestContext(content_wanted=False)}
 
 
-class Following:
-    """A subscription with some events."""
+class FakeSubscription:
+    """A subscription with ``count`` events."""
 
-    def __init__(self, told: int) -> None:
+    def __init__(self, count: int) -> None:
         self.ended = False
-        self._told = told
+        self._count = count
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the given number of events, then wait for ever."""
         try:
-            for _ in range(self._told):
+            for _ in range(self._count):
                 yield event_of(history_row())
             await asyncio.Event().wait()
         finally:
@@ -78,22 +78,22 @@ async def test_heartbeats_until_the_rights_end() -> None:
 @in_virtual_time
 async def test_a_client_that_stops_reading_gives_its_slot_back() -> None:
     """If the client does not read for 30 s, the response and its subscription end."""
-    following, sent, began = Following(told=1_000), list[Message](), now()
+    subscription, sent, began = FakeSubscription(count=1_000), list[Message](), now()
 
     async def send(message: Message) -> None:
         if len(sent) == 10:
             await asyncio.Event().wait()
         sent.append(message)
 
-    await respond(following.stream(), nothing, in_time(send, ReadingSpeed(30, 1_000)))
+    await respond(subscription.stream(), nothing, in_time(send, ReadingSpeed(30, 1_000)))
     assert now() - began == pytest.approx(30)
     assert len(sent) == 10
-    assert following.ended
+    assert subscription.ended
 
 
 async def test_a_disconnect_releases_the_slot() -> None:
     """If the client disconnects while the next event is awaited, the subscription ends."""
-    following, heard = Following(told=3), asyncio.Event()
+    subscription, heard = FakeSubscription(count=3), asyncio.Event()
 
     async def send(message: Message) -> None:
         if b"data: " in message.get("body", b""):
@@ -104,8 +104,8 @@ async def test_a_disconnect_releases_the_slot() -> None:
         return {"type": "http.disconnect"}
 
     async with asyncio.timeout(10):
-        await respond(following.stream(), receive, send)
-    assert following.ended
+        await respond(subscription.stream(), receive, send)
+    assert subscription.ended
 
 
 async def test_an_unexpected_error_is_raised_itself() -> None:
@@ -124,8 +124,8 @@ async def test_an_unexpected_error_is_raised_itself() -> None:
 
 async def test_a_head_response_keeps_no_slot() -> None:
     """The subscription of a HEAD request is ended before the response is sent."""
-    following, sending = Following(told=3), asyncio.Event()
-    events = following.events()
+    subscription, sending = FakeSubscription(count=3), asyncio.Event()
+    events = subscription.events()
     await anext(events)  # the route does this
 
     async def send(_: Message) -> None:
@@ -136,18 +136,18 @@ async def test_a_head_response_keeps_no_slot() -> None:
     answering = asyncio.create_task(stream(HEAD, nothing, send))
     async with asyncio.timeout(10):
         await sending.wait()
-    assert following.ended
+    assert subscription.ended
     answering.cancel()
 
 
 async def test_a_head_response_has_no_content() -> None:
     """A HEAD request gets the header and no content, without waiting for events."""
-    following, sent = Following(told=3), list[Message]()
+    subscription, sent = FakeSubscription(count=3), list[Message]()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    stream = following.stream()
+    stream = subscription.stream()
     await stream(HEAD, nothing, send)
     assert sent == [
         {"type": "http.response.start", "status": 200, "headers": stream.raw_headers},

@@ -70,7 +70,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def exports(history: MemoryHistoryStore, metrics: Metrics) -> Exports:
-    """Return exports of the history."""
+    """Return the service that exports this history."""
     return Exports(history, accounts(), metrics, digits_quota(metrics))
 
 
@@ -112,7 +112,7 @@ async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryH
     "limit", [1, ROWS_PER_READ - 1, ROWS_PER_READ, ROWS_PER_READ + 1, 2 * ROWS_PER_READ, 10 * ROWS_PER_READ]
 )
 async def test_a_limit_bounds_the_whole_export(exports: Exports, history: MemoryHistoryStore, limit: int) -> None:
-    """With a limit, an export has at most this many rows, the newest ones, also around the size of one read."""
+    """An export with a limit has that many rows or fewer, the newest ones, also if it needs several reads."""
     exported = await lines(exports.export(Caller().identify, EVERYTHING, NDJSON, limit))
     assert ids(exported) == newest_first(history.rows)[:limit]
 
@@ -277,8 +277,8 @@ async def test_a_failed_export_releases_its_slot(
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
-    Twice the time of the shortest full read counts as the export's own work. Reads of less than a page are not
-    measured.
+    Time beyond twice the shortest read of a full page counts as other work. Reads of fewer rows do not change this
+    estimate.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
     exports._pause_after(0.001, ROWS_PER_READ - 1)

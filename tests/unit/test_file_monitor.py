@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Return the disk that the watch sees instead of the real one."""
+    """Replace the real disk with a fake one, and return it."""
     seen = Disk()
     monkeypatch.setattr(os, "statvfs", seen.statvfs)
     return seen

@@ -18,14 +18,14 @@ TAGS = ('"a"', '"a-zstd"', '"a-gzip"')
 ANSWER = Answer("01a202cd-328b-701e-ab15-671a3742e8f6", result(digits(200_000)), True, 1)
 
 
-async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
+async def sent(conditions: RequestConditions, *, text: bool) -> list[Any]:
     """Return the ASGI messages of a response."""
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
         messages.append(message)
 
-    status = await (send_text(TAGS, ANSWER, asked, (), send) if text else send_json(ANSWER, asked, (), send))
+    status = await (send_text(TAGS, ANSWER, conditions, (), send) if text else send_json(ANSWER, conditions, (), send))
     assert status == 200
     return messages
 
@@ -34,9 +34,9 @@ async def sent(asked: RequestConditions, *, text: bool) -> list[Any]:
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "identity"])
 async def test_no_content_is_made(monkeypatch: pytest.MonkeyPatch, coding: str, *, text: bool) -> None:
     """A HEAD response has the header of the GET response, without compressing or slicing the result."""
-    asked = RequestConditions(accept_encoding=coding)
-    start, *_ = await sent(asked, text=text)
+    conditions = RequestConditions(accept_encoding=coding)
+    start, *_ = await sent(conditions, text=text)
     monkeypatch.delattr(representations, "digits_compressor")
     monkeypatch.delattr(representations, "_slices")
-    told = await sent(asked._replace(content=False), text=text)
-    assert told == [start, {"type": "http.response.body", "body": b""}]
+    sent_for_head = await sent(conditions._replace(content=False), text=text)
+    assert sent_for_head == [start, {"type": "http.response.body", "body": b""}]

@@ -94,7 +94,7 @@ async def test_each_outage_is_logged_once() -> None:
 
 
 def test_the_figures_are_the_present_values_of_the_metrics() -> None:
-    """Each key figure is the value of its metric; the age of the oldest event has milliseconds."""
+    """Each key figure is the value of its metric; the age of the oldest event is rounded to milliseconds."""
     metrics = Metrics()
     metrics.connections.set(1)
     metrics.subscribers.set(2)

@@ -54,7 +54,7 @@ class ReadHistoryStore(MemoryHistoryStore):
         return await super().following(selection, after, limit)
 
 
-class Following:
+class PollerAndFeed:
     """A history poller with its event feed."""
 
     def __init__(self, *, shared: bool, clock_ns: Callable[[], int] = time_ns) -> None:
@@ -77,20 +77,20 @@ class Following:
 
 
 @pytest.fixture
-async def alone() -> AsyncIterator[Following]:
+async def alone() -> AsyncIterator[PollerAndFeed]:
     """Run a process that has the database for itself; yield its poller and feed."""
-    following = Following(shared=False)
-    yield following
-    await following.poller.aclose()
+    process = PollerAndFeed(shared=False)
+    yield process
+    await process.poller.aclose()
 
 
 @asynccontextmanager
-async def sharing() -> AsyncIterator[Following]:
+async def sharing() -> AsyncIterator[PollerAndFeed]:
     """Run one of several processes that share a database, in virtual time that starts at the present."""
     ahead_ns = time_ns() - int(now() * 1e9)
-    following = Following(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
-    yield following
-    await following.poller.aclose()
+    process = PollerAndFeed(shared=True, clock_ns=lambda: int(now() * 1e9) + ahead_ns)
+    yield process
+    await process.poller.aclose()
 
 
 async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
@@ -99,7 +99,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[bytes]:
         return [(await anext(events)).id for _ in range(count)]
 
 
-async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
+async def test_subscribers_receive_their_new_rows_only(alone: PollerAndFeed) -> None:
     """All subscriptions of a user receive that user's new rows in order, but no earlier rows."""
     await alone.record(history_row(user_id=ADA))
     first, second, bobs = await alone.begin(), await alone.begin(), await alone.begin(user=BOB)
@@ -111,7 +111,7 @@ async def test_followers_hear_their_own_from_now_on(alone: Following) -> None:
     assert await take(bobs, 3) == [row.id for row in rows if row.user_id == BOB]
 
 
-async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) -> None:
+async def test_resuming_anywhere_misses_and_repeats_nothing(alone: PollerAndFeed) -> None:
     """A client that resumes after any event receives the next event, while other rows are being recorded."""
     rows = [history_row(n, user_id=ADA) for n in range(30)]
     await alone.record(*rows[:10])
@@ -124,7 +124,7 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: Following) ->
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "resumed"])
-async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: Following, when: str) -> None:
+async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: PollerAndFeed, when: str) -> None:
     """A row or Last-Event-ID dated 2106 does not delay the events of new rows."""
     future = history_row(user_id=ADA)._replace(id=(2**32 * 1000).to_bytes(6) + b"\x70" + bytes(9))
     if when != "meanwhile":
@@ -152,8 +152,8 @@ async def test_a_late_commit_of_another_process_is_delivered_in_order() -> None:
 
 
 @in_virtual_time
-async def test_one_resumes_on_an_instance_that_is_behind() -> None:
-    """If a client resumes after an id that this process has not delivered yet, later events arrive once."""
+async def test_a_client_may_resume_on_a_process_that_is_behind() -> None:
+    """A client that resumes after an id that this process has not delivered yet receives only later events."""
     async with sharing() as shared:
         rows = [history_row(n, user_id=ADA) for n in range(3)]
         await shared.history.append(rows)
@@ -161,7 +161,7 @@ async def test_one_resumes_on_an_instance_that_is_behind() -> None:
         assert await take(events, 1) == [rows[2].id]
 
 
-async def test_a_slow_reader_is_dropped(alone: Following) -> None:
+async def test_a_slow_reader_is_dropped(alone: PollerAndFeed) -> None:
     """The stream of a slow reader ends after its queued events; other readers and the writer are unaffected."""
     slow, quick = await alone.begin(), await alone.begin()
     heard = 0
@@ -174,7 +174,7 @@ async def test_a_slow_reader_is_dropped(alone: Following) -> None:
     assert alone.metrics.registry.get_sample_value("pycalc_event_subscribers") == 1
 
 
-async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
+async def test_nothing_is_read_without_subscribers(alone: PollerAndFeed) -> None:
     """While there are no subscribers, recording a calculation does not make the poller read the history."""
     events = await alone.begin()
     await alone.record(history_row(user_id=ADA))
@@ -187,7 +187,7 @@ async def test_nothing_is_read_without_subscribers(alone: Following) -> None:
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is not available."), RuntimeError("a bug")])
-async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following, failure: Exception) -> None:
+async def test_a_store_that_fails_for_a_while_ends_no_subscription(alone: PollerAndFeed, failure: Exception) -> None:
     """While the store fails, subscribers wait; afterwards they receive the rows recorded in the meantime."""
     events = await alone.begin()
     alone.history.read_failure = failure
@@ -199,7 +199,7 @@ async def test_a_store_that_fails_for_a_while_ends_no_following(alone: Following
     assert await take(events, 1) == [row.id]
 
 
-async def test_the_end_of_the_service_ends_all(alone: Following) -> None:
+async def test_the_end_of_the_service_ends_all(alone: PollerAndFeed) -> None:
     """Closing the history poller ends every subscription."""
     events = await alone.begin()
     await alone.poller.aclose()
@@ -227,7 +227,7 @@ async def test_heartbeats_while_nothing_happens() -> None:
         assert now() - began == pytest.approx(4 * HEARTBEAT_SECONDS)
 
 
-async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
+async def test_a_change_of_role_ends_the_stream(alone: PollerAndFeed) -> None:
     """If the caller's role changes, the stream ends, because the role determines which events are visible."""
     roles = [Role.ADMIN, Role.USER]
 
@@ -240,7 +240,7 @@ async def test_a_change_of_role_ends_the_stream(alone: Following) -> None:
     assert [event async for event in events] == []
 
 
-async def test_followers_are_bounded(alone: Following) -> None:
+async def test_streams_of_a_user_are_bounded(alone: PollerAndFeed) -> None:
     """A user may have twenty streams; another one is refused until one ends."""
     streams = [await alone.begin() for _ in range(MAX_SUBSCRIBERS_EACH)]
     with pytest.raises(Overloaded):
@@ -250,7 +250,7 @@ async def test_followers_are_bounded(alone: Following) -> None:
     await alone.begin()
 
 
-async def test_some_users_don_t_hold_every_stream(alone: Following) -> None:
+async def test_some_users_don_t_hold_every_stream(alone: PollerAndFeed) -> None:
     """However many streams some users open, another user can still open one."""
     streams = []
     for number in range(TOTAL // MAX_SUBSCRIBERS_EACH):
@@ -275,7 +275,7 @@ async def test_a_client_can_resume_from_the_marker() -> None:
         assert await take(await shared.begin(marker.id), 1) == [row.id]
 
 
-async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
+async def test_replay_stops_when_the_rights_end(alone: PollerAndFeed) -> None:
     """A replay of missed events stops when the caller's rights end, for example when an admin is deleted."""
     rows = [history_row(n, user_id=BOB) for n in range(5)]
     await alone.record(*rows)
@@ -296,7 +296,10 @@ async def test_replay_stops_when_the_rights_end(alone: Following) -> None:
 
 @in_virtual_time
 async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
-    """With other processes, an event arrives 2.5 to 2.9 s after its id is made, as rows are committed within 2 s."""
+    """If several processes share the database, an event arrives 2.5 to 2.9 s after its id was made.
+
+    By then, rows with lower ids are committed, which takes at most 2 s.
+    """
     async with sharing() as shared:
         events = await shared.begin()
         row = history_row(user_id=ADA)
@@ -310,17 +313,17 @@ async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
 async def test_when_a_fast_clock_is_set_right_events_go_on() -> None:
     """If a clock was ten minutes fast and is set right, new rows with lower ids are still delivered."""
     clock = time_ns() + 600 * 10**9
-    following = Following(shared=False, clock_ns=lambda: clock)
+    process = PollerAndFeed(shared=False, clock_ns=lambda: clock)
 
     def row() -> HistoryRow:
         return history_row(user_id=ADA)._replace(id=first_id_of_ms(clock // 1_000_000)[:6] + b"\x70" + bytes(9))
 
-    events = await following.begin()
+    events = await process.begin()
     before = row()
-    await following.record(before)
+    await process.record(before)
     assert await take(events, 1) == [before.id]
     clock = time_ns()
     after = row()
-    await following.record(after)
+    await process.record(after)
     assert await take(events, 1) == [after.id]
-    await following.poller.aclose()
+    await process.poller.aclose()

@@ -31,8 +31,8 @@ async def test_a_request_that_another_process_commits_first_is_answered_by_it() 
     assert await keys.once(KEY, calculate, again) == [row.id]
 
 
-def test_keys_differ_by_user_name_and_request() -> None:
-    """Another user or another name gives another key; another request gives another fingerprint for the same key."""
+def test_a_key_depends_on_user_and_sent_key_and_its_fingerprint_on_the_request() -> None:
+    """A key depends on the user and on the key that the client sent; its fingerprint depends on the request."""
     one = key_of(b"a" * 16, "k", b"request")
     assert key_of(b"a" * 16, "k", b"request") == one
     assert {key_of(b"b" * 16, "k", b"request").id, key_of(b"a" * 16, "l", b"request").id} & {one.id} == set()

@@ -98,7 +98,7 @@ def test_two_processes_that_start_at_the_same_time_make_different_ids(monkeypatc
 
 
 def test_first_id_of_a_millisecond_bounds_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first id of a millisecond is at most any id of it, and greater than all ids of the millisecond before."""
+    """An id is at least the first id of its millisecond, and less than the first id of the next millisecond."""
     at(monkeypatch, MS_2026)
     made = IdSource().next()
     assert first_id_of_ms(MS_2026) <= made < first_id_of_ms(MS_2026 + 1)

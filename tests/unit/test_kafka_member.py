@@ -45,7 +45,7 @@ class Driver:
         """Return no message."""
 
     def close(self) -> None:
-        """End without effect."""
+        """Do nothing."""
 
 
 @pytest.fixture

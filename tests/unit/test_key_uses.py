@@ -1,4 +1,4 @@
-"""The last uses of API keys: noted once per round, stored together, and kept until they are stored."""
+"""The last uses of API keys: noted once per key between two writes, written together, and kept if a write fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store() -> MemoryKeyStore:
 
 
 async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a key is used, each round stores one use of it, with time and address."""
+    """However often a key is used, each write to the store contains one use of it, with time and address."""
     uses = KeyUses(store, Metrics())
     monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
     assert uses.is_due(ADA)
@@ -59,7 +59,7 @@ async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeyp
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is away."), RuntimeError("a bug")])
 async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failure: Exception) -> None:
-    """Uses that can't be stored now are stored in a later round, or at the end."""
+    """Uses that can't be stored now are stored by a later write, or by the last one when the service ends."""
     uses = KeyUses(store, Metrics())
     uses.note(ADA, "192.0.2.1")
     store.failure = failure

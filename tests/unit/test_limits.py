@@ -359,7 +359,10 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_limit_without_room_for_a_block_takes_two_round_trips() -> None:
-    """If a calculation does not fit into the limit together with a block, a second round trip tries it alone."""
+    """A calculation and a block of further ones, counted in advance, take one round trip to the counter store.
+
+    If both together exceed the limit, a second round trip counts the calculation alone.
+    """
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
@@ -437,7 +440,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 
 
 async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() -> None:
-    """If the hour ends before a calculation that was counted in advance, the stated reset is a whole hour away."""
+    """If the hour ends while calculations counted in advance are left, the stated reset is a whole hour away."""
     clock = Clock()
     limit = calculation_rate("1000/minute; 10000/hour", clock)
     await limit.spend(b"ada")
@@ -490,7 +493,7 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
 
 @pytest.mark.parametrize("amount", [10, 1_000])
 async def test_the_states_of_a_limit_are_read_without_counting(amount: int) -> None:
-    """The states are exact with and without calculations counted in advance, and reading them counts nothing."""
+    """The stated remainder is exact, with or without calculations counted in advance; reading it counts nothing."""
     limit = calculation_rate(f"{amount}/hour", Clock())
     for done in range(3):
         for _ in range(2):
@@ -499,7 +502,7 @@ async def test_the_states_of_a_limit_are_read_without_counting(amount: int) -> N
 
 
 async def test_a_user_must_have_a_calculation_left() -> None:
-    """``require_some`` counts nothing, and refuses a user for whom a window is full, with that window's wait."""
+    """``require_some`` uses up no calculation; while a window is full, it refuses the user with that window's wait."""
     clock = Clock()
     limit = calculation_rate("1/minute; 20/day", clock)
     for _ in range(2):
@@ -515,7 +518,7 @@ async def test_a_user_must_have_a_calculation_left() -> None:
 
 
 async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> None:
-    """An unused block takes one more round trip for each longer window that has not ended."""
+    """Subtracting an unused block takes a further round trip for each longer window that has not ended."""
     far, clock = RoundTrips(), Clock()
     limit = CalculationRateLimit("1000/minute; 10000/hour", Metrics(), far, {}, clock=clock)
     trips = []
@@ -603,7 +606,10 @@ async def test_registrations_have_several_windows() -> None:
 
 
 async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
-    """A batch above the whole limit is refused with the reason, because waiting would not help; one of 10 may wait."""
+    """A batch larger than the limit is refused with this reason, because waiting would not help.
+
+    A batch of up to the limit is refused like a single calculation, because it may fit later.
+    """
     limit = calculation_rate("10/minute")
     await limit.spend(b"ada")
     with pytest.raises(RateLimited, match="No more than 10 calculations a minute"):

@@ -12,7 +12,7 @@ from tests.harness.waiting import DEADLINE_SECONDS
 pytestmark = pytest.mark.anyio
 
 
-async def test_work_is_let_through_in_portions_between_which_others_run() -> None:
+async def test_other_tasks_run_between_the_time_slices() -> None:
     """Of ten pieces of work of 1 ms, which run in order, at most four run before a task that arrived later."""
     scheduler, ran = LoopScheduler(), list[object]()
 
@@ -28,7 +28,7 @@ async def test_work_is_let_through_in_portions_between_which_others_run() -> Non
     assert ran.index("other") <= 4
 
 
-async def test_a_caller_that_goes_away_takes_no_turn() -> None:
+async def test_a_cancelled_caller_delays_nobody() -> None:
     """A cancelled caller does not delay the others."""
     scheduler = LoopScheduler()
     gone, stays = (asyncio.create_task(scheduler.time_slice(1.0)) for _ in range(2))

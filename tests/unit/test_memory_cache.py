@@ -56,7 +56,7 @@ async def test_replacing_a_result_is_not_counted_twice() -> None:
     assert (value("pycalc_cache_entries"), value("pycalc_cache_bytes")) == (0, 0)
 
 
-async def test_nothing_fits_into_nothing() -> None:
+async def test_a_size_of_zero_turns_the_cache_off() -> None:
     """``max_bytes=0`` turns the cache off."""
     cache = MemoryCache(0, Metrics())
     await cache.put("key0", result(1))

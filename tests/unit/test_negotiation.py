@@ -82,7 +82,7 @@ def test_the_media_type_with_the_highest_weight(header: str, expected: str | Non
 
 @pytest.mark.parametrize(("before", "expected"), [(99, "text/plain"), (100, None), (60_000, None)])
 def test_members_after_the_first_hundred_are_ignored(before: int, expected: str | None) -> None:
-    """A longer list would only take time, which an unknown client could take from all others."""
+    """Only the first hundred members of a list are read, so that a hostile client can't use up processor time."""
     assert preferred("a," * before + "text/plain", MEDIA) == expected
 
 

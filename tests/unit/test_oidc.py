@@ -122,7 +122,10 @@ def test_a_token_is_ten_minutes_old_at_most(monkeypatch: pytest.MonkeyPatch, lat
 
 
 def test_only_public_signature_keys_are_read() -> None:
-    """Secrets, encryption keys and what can't be read are left out of a key set; what is no key set is an error."""
+    """Only valid public signature keys are read from a key set; other entries are skipped.
+
+    A document that is not a key set raises ValueError.
+    """
     others = [{"kty": "oct", "k": "AAAA"}, {**PUBLIC, "use": "enc"}, {"kty": "EC"}, "key", None]
     assert [key.key_id for key in signing_keys({"keys": [*others, PUBLIC, {**PUBLIC, "use": "sig"}]})] == ["one"] * 2
     documents: list[object] = [{}, {"keys": {}}, [], None]

@@ -110,9 +110,9 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
 
 
 async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
-    """A failed check computes one hash with the same cost factor, whichever key the stored hash was made with.
+    """A failed check computes one hash with the same cost factor, also for an unknown user, who has no hash.
 
-    The key is the newest, an older or a removed one, or there was none. An unknown user, without a hash, costs as much.
+    The stored hash may have been made with the newest, an older, a removed or no key.
     """
     passwords = opened(NEW, OLD)
     hashes: list[Any] = [await opened(key).hash(PASSWORD) for key in (NEW, OLD, "g" * 32)]
@@ -144,7 +144,10 @@ async def test_an_outdated_hash_costs_what_is_set(opened: Open, checked: list[by
 
 
 async def test_a_hash_that_fits_by_accident_lets_nobody_in(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if bcrypt accepted the password, an unknown user, no password and an unlisted key are refused."""
+    """Even if bcrypt accepted every password, a check would fail without a stored hash of a listed key.
+
+    An unknown user has no hash, ``!`` stands for no password, and a hash may be of an unlisted key.
+    """
     monkeypatch.setattr(bcrypt, "checkpw", lambda *_: True)
     passwords = opened(NEW)
     listed, unlisted = await passwords.hash("x"), await opened(OLD).hash("x")

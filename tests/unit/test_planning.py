@@ -61,7 +61,7 @@ def test_what_takes_long_is_not_planned_on_the_event_loop(
         ("factorial", ("1000000000000000000",), Options(summary=True)),
     ],
 )
-def test_what_is_small_is(name: str, literals: tuple[str, ...], options: Options) -> None:
+def test_small_operands_are_planned_on_the_event_loop(name: str, literals: tuple[str, ...], options: Options) -> None:
     """Everyday operands are planned on the event loop."""
     assert is_short(name, literals, options)
 
@@ -245,7 +245,7 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
     ids=["summary", "too large"],
 )
 def test_the_ends_of_a_summary_cost_as_much_as_the_summary(plan: Plan) -> None:
-    """If only a summary is planned, a plan for its digit count and ends has the same estimated time, above 0."""
+    """A summary's time estimate, above 0, stays the same if the plan is reduced to the digit count and the ends."""
     assert ends_of(plan).seconds == plan.seconds > 0
 
 
@@ -257,7 +257,7 @@ def test_the_name_of_a_member_in_a_pointer() -> None:
 @pytest.mark.parametrize("options", [DEFAULT_OPTIONS, Options(base=2)])
 @pytest.mark.parametrize(("name", "operands"), [("binomial", ("100000", "50000")), ("fibonacci", ("1000000",))])
 def test_a_plan_allows_the_memory_of_its_result(name: str, operands: tuple[str, ...], options: Options) -> None:
-    """A plan allows at least 4.3 bytes for each digit of the result, beyond the memory of a small computation."""
+    """A plan allows at least 4.3 bytes of memory for each digit of the result, in addition to the base memory."""
     plan = make_plan(LIMIT, name, operands, options)
     assert plan.digits > 30_000
     assert plan.memory - BASE_MEMORY >= 4.3 * plan.digits

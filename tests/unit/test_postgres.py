@@ -197,7 +197,7 @@ async def test_a_queue_that_has_drained_takes_work_again(monkeypatch: pytest.Mon
 
 
 async def test_each_kind_of_work_has_connections_of_its_own() -> None:
-    """There are six connections for reading, one reserved, three for writing, two for inserting, one for readiness."""
+    """Reads have 6 connections, reserved reads 1, writes 3, inserts 2 and readiness checks 1."""
     accepted: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

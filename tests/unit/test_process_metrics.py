@@ -176,7 +176,7 @@ async def test_a_failed_request_for_metrics_is_repeated() -> None:
 
 
 @pytest.mark.parametrize("gauge", ["pycalc_cache_circuit", "pycalc_key_file_unreadable", "pycalc_outbox_backlog"])
-def test_what_all_tell_alike_is_no_sum(gauge: str) -> None:
+def test_a_gauge_that_processes_share_is_not_summed(gauge: str) -> None:
     """A gauge of something that all processes share is the maximum of their values, not the sum."""
     totals = Totals()
     for value in (2.0, 1.0):

@@ -141,7 +141,8 @@ async def test_a_process_asks_for_what_others_have_charged_before_it_charges() -
 async def test_what_is_shown_includes_other_processes() -> None:
     """The quota states for ``GET /usage`` include the charges that other processes have stored.
 
-    Without the database they are as last read; a caller with too many waiting reads gets an error instead.
+    While the database is unavailable, the states last read are returned. A caller with too many waiting reads gets
+    Overloaded.
     """
     store = MemoryQuotaStore()
     async with process(store) as before:

@@ -145,7 +145,7 @@ def test_work_that_ends_in_the_next_window_leaves_no_trace_of_its_estimate(quota
 
 
 def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock: Clock) -> None:
-    """A refund in the next window adds nothing to it: neither to an unused quota nor to one that is used in part."""
+    """If a charge is refunded in the next window, that window's use does not change, nor become negative."""
     key = key_of(ADA, UserLimit(120, HOUR))
     of_key, of_user = quota.spend(key, 50.0), quota.spend(ADA, 100.0)
     clock.now += HOUR
@@ -192,7 +192,7 @@ def test_without_a_quota_nothing_is_refused() -> None:
 
 
 def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
-    """If only the amount of a limit changes, the use stays; if its window changes, a new use begins."""
+    """If only the amount of a limit changes, the use is kept; if its window changes, the use starts again at 0."""
     quota.charge(ADA, 40.0)
     lower = caller(ADA.user_id, UserLimits(compute=UserLimit(30, HOUR)))
     with pytest.raises(QuotaExceeded, match="No more than 30 seconds"):

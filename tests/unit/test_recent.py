@@ -21,7 +21,7 @@ class Source:
         self.error: Exception | None = None
 
     async def call(self) -> int:
-        """Wait for the gate; return the number of calls, or raise the test's error."""
+        """Wait until the test opens the gate; return the number of calls, or raise the test's error."""
         self.calls += 1
         await self.gate.wait()
         if self.error is not None:

@@ -85,7 +85,7 @@ async def test_a_batch_has_a_largest_size() -> None:
 
 
 async def test_a_bad_row_fails_alone() -> None:
-    """A row that can't be stored gets RowsRejected; the other rows of its batch are stored in order."""
+    """For a row that can't be stored, RowsRejected is raised; the other rows of its batch are stored in order."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]
@@ -382,7 +382,10 @@ async def test_a_closing_recorder_refuses_rows_and_commits_those_it_has() -> Non
 
 
 async def test_a_taken_key_fails_alone() -> None:
-    """A request with a recorded idempotency key gets KeysTaken; the others of its commit are stored with their keys."""
+    """For a request whose idempotency key is recorded already, KeysTaken is raised.
+
+    The other requests of its commit are stored with their keys.
+    """
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(5)]

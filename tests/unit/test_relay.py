@@ -260,7 +260,7 @@ async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
 
 @pytest.mark.anyio
 async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
-    """A relay leads only while it holds the lease, and no longer at the moment when the lease expires."""
+    """A relay holds the lease until just before it expires, and does not lead if the lease is refused."""
     now = 0.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)

@@ -67,7 +67,7 @@ class UncountableOutbox(CountedOutbox):
 
 @in_virtual_time
 async def test_an_outbox_that_cannot_be_counted_is_published() -> None:
-    """If the backlog can't be counted, the events are published all the same, and few counts delay them."""
+    """If the backlog can't be counted in time, events are published anyway, and the count is not soon repeated."""
     outbox = UncountableOutbox([history_row(n) for n in range(30_000)])
     stream = ListeningStream(outbox)
     began = now()

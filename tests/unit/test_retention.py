@@ -375,7 +375,10 @@ def anonymous(rows: list[HistoryRow]) -> list[bool]:
 
 @in_virtual_time
 async def test_a_history_becomes_anonymous_at_once_and_what_is_recorded_late_does_too() -> None:
-    """Rows of a deleted account lose the username, even late ones. Then the account is no longer listed as deleted."""
+    """Rows of a deleted account lose the username, even rows that are recorded after the deletion.
+
+    Once no more such rows can follow, the account is no longer listed as deleted.
+    """
     history, other = MemoryHistoryStore(), history_row(user_id=b"o" * 16)
     store = MemoryDeletedAccountStore(history)
     async with retaining(history, deleted=store) as (running, _):
@@ -409,7 +412,7 @@ class BusyHistoryStore(MemoryHistoryStore):
 
 @in_virtual_time
 async def test_a_user_who_never_stops_delays_nothing_else() -> None:
-    """While one user's history is read again and again, deleted accounts and the hourly deletions do not wait."""
+    """While one user's history is measured again and again, deleted accounts and old rows are still processed."""
     history, theirs = BusyHistoryStore(), history_row(user_id=OTHER)
     history.rows = [history_row(), theirs]
     store = MemoryDeletedAccountStore(history)

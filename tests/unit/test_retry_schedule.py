@@ -217,7 +217,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
 
 
 class SlowlyRefusing(ListeningStream):
-    """A stream that raises StreamUnavailable for a batch of several events that are all to be refused."""
+    """A stream that raises StreamUnavailable for a batch of two or more events if it would refuse all of them."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         if len(events) > 1 and {event.id for event in events} <= self.refused:

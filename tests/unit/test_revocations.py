@@ -74,7 +74,7 @@ async def test_a_user_revoked_elsewhere_is_evicted() -> None:
 
 @in_virtual_time
 async def test_without_a_list_the_whole_cache_is_cleared() -> None:
-    """If the store has no list of revocations, the whole cache is cleared."""
+    """If the list of revoked users is incomplete, the whole cache is cleared, because any user may be revoked."""
     store = MemoryRevocationStore()
     async with watching(store) as (token_cache, _):
         store.forgotten = True

@@ -166,7 +166,7 @@ def test_responses_take_a_quarter_of_a_small_machine(
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
 def test_server_processes_share_cores_and_memory(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
-    """By default, all server processes together have as many workers as one, each worker with as much memory."""
+    """By default, all server processes together have as many workers and as much memory as a single one would."""
     monkeypatch.setattr("pycalc.settings.memory", lambda: 16 * 1024**3)
     monkeypatch.setattr("pycalc.settings.cores", lambda: 8)
     each = Settings(workers=processes, database_url="postgresql://127.0.0.1/pycalc")

@@ -87,7 +87,7 @@ async def test_both_kinds_add_up() -> None:
 
 
 async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
-    """If the reply is lost, the process does not count locally, because the shared counters may have counted."""
+    """If the reply is lost, the local counters keep no count, because the shared ones may have counted already."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.unheard = True
@@ -132,7 +132,7 @@ class Cache:
 
 
 async def test_a_lost_answer_does_not_use_up_the_limit_of_calculations() -> None:
-    """A calculation whose counting lost its reply counts in this process for a second only."""
+    """If the reply of the shared counters is lost, calculations count in this process for one second only."""
     time = 1000.0
     remote = Remote(clock=lambda: time)
     limit = CalculationRateLimits(Metrics(), cast("Shared", Cache(remote)), clock=lambda: time).of("10/hour")

@@ -140,7 +140,7 @@ async def test_a_password_for_pubsub_is_refused() -> None:
     [("kafka://:secret@one:9092/events", "ada:other"), ("kafka://ada@one:9092/events", "bob:secret")],
 )
 def test_half_a_login_in_the_url_is_completed(url: str, credentials: str) -> None:
-    """A user or a password in the URL takes precedence over that of the separate setting, which has the other one."""
+    """The URL takes precedence over the separate setting, which supplies a user or password that the URL lacks."""
     client = kafka_options(url, credentials).client
     assert (client["sasl.username"], client["sasl.password"]) == ("ada", "secret")
 

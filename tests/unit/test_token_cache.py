@@ -16,45 +16,45 @@ pytestmark = pytest.mark.anyio
 ADA = Principal(b"a" * 16, "ada", Role.USER, b"s" * 16, time() + 86_400)  # valid for longer than any test run takes
 
 
-class Told:
+class NotifyingCache:
     """A token cache with Ada's token; each notification records whether the token had already been removed."""
 
     def __init__(self) -> None:
-        self.told: list[bool] = []
-        self.cache = TokenCache(Metrics(), lambda: self.told.append(self.cache.get(b"token") is None))
+        self.notified: list[bool] = []
+        self.cache = TokenCache(Metrics(), lambda: self.notified.append(self.cache.get(b"token") is None))
         self.cache.put(b"token", ADA, self.cache.epoch)
 
 
 async def test_a_revocation_is_notified_after_it_is_stored_and_evicted() -> None:
     """Other processes are notified only after the revocation is stored and the token removed."""
-    told, stored = Told(), []
+    notifying, stored = NotifyingCache(), []
 
     async def change() -> str:
-        assert told.told == []
+        assert notifying.notified == []
         stored.append(True)
         return "changed"
 
-    assert await told.cache.revoke(change(), lambda bearer: True) == "changed"
-    assert (stored, told.told) == ([True], [True])
+    assert await notifying.cache.revoke(change(), lambda principal: True) == "changed"
+    assert (stored, notifying.notified) == ([True], [True])
 
 
 async def test_a_change_of_unknown_outcome_is_notified() -> None:
     """Other processes are notified even if a change raises an error, because the database may have stored it."""
-    told = Told()
+    notifying = NotifyingCache()
 
     async def change() -> None:
         raise StoreUnavailable("The database does not answer.")
 
     with pytest.raises(StoreUnavailable):
-        await told.cache.revoke(change(), lambda bearer: True)
-    assert told.told == [True]
+        await notifying.cache.revoke(change(), lambda principal: True)
+    assert notifying.notified == [True]
 
 
 def test_revocations_of_others_are_not_notified_again() -> None:
     """Removing a token because of a notification causes no new one, which would circulate without end."""
-    told = Told()
-    told.cache.evict(lambda bearer: True)
-    assert (told.cache.get(b"token"), told.told) == (None, [])
+    notifying = NotifyingCache()
+    notifying.cache.evict(lambda principal: True)
+    assert (notifying.cache.get(b"token"), notifying.notified) == (None, [])
 
 
 def test_so_many_are_kept_and_no_more() -> None:
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_revocations_of_others_do_not_keep_a_token_out() -> None:
-    """A principal is cached if up to 64 revocations since it was read concern others only."""
+    """A principal is cached if none of the revocations since it was read, up to 64, concerns it."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     for _ in range(64):

@@ -72,7 +72,7 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """Integers within ±(2^53 - 1) and objects are JSON as they are; all other texts become strings (RFC 7493 §2.2)."""
+    """Integers within ±(2^53 - 1) and objects stay JSON values; all other texts become strings (RFC 7493 §2.2)."""
     assert json_literal(text) == expected
 
 
@@ -153,14 +153,14 @@ def test_no_cell_is_a_formula(row: HistoryRow) -> None:
     ],
 )
 def test_a_name_in_the_audit_log_is_no_formula(subject: str, cell: str) -> None:
-    """An apostrophe precedes what a spreadsheet would take for the beginning of a formula, in any language."""
+    """An apostrophe precedes each part of a name that a spreadsheet might read as a formula, in any locale."""
     entry = AuditEntry(b"\x01" * 16, 0, "login refused", None, subject, None, "refused", "{}")
     (cells,) = csv.reader(io.StringIO(encode_entry_csv(entry), newline=""), strict=True)
     assert dict(zip(AUDIT_CSV_HEADER.removesuffix("\r\n").split(","), cells, strict=True))["subject"] == cell
 
 
 def test_the_details_in_the_audit_log_are_one_cell_of_json_in_any_language() -> None:
-    """A semicolon in the details, which separates cells in some languages, is escaped as JSON allows."""
+    """The details are one CSV cell of JSON; semicolons, which separate cells in some locales, are escaped."""
     details = {"name": "a;=1+1;b"}
     entry = AuditEntry(b"\x01" * 16, 0, "key created", "ada", "ada", None, "done", json.dumps(details))
     line = encode_entry_csv(entry)
@@ -183,7 +183,7 @@ def test_an_event_is_a_cloud_event_around_the_item() -> None:
 
 
 def test_the_time_of_an_item_is_that_of_its_id() -> None:
-    """The time of a row without ``created_ms`` is that of its id, here of the example in RFC 9562, appendix A.6."""
+    """The time of a row without ``created_ms`` is taken from its id, here the example id of RFC 9562, appendix A.6."""
     row = history_row()._replace(id=bytes.fromhex("017f22e279b07cc398c4dc0c0c07398f"))
     assert json.loads(encode_item(row))["created_at"] == "2022-02-22T19:22:22.000Z"
 

@@ -83,7 +83,7 @@ def test_the_steps_of_a_factorization_are_written_to_the_file(tmp_path: Path) ->
 
 
 def test_the_last_step_of_a_factorization_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong last step raises an error."""
+    """A factorization whose last step is wrong raises VerificationFailed."""
     factorize = OPERATIONS["factorize"]
     monkeypatch.setattr(type(factorize), "steps", lambda *_: iter([b"[]", b'[{"prime":2,"exponent":1}]']))
     with pytest.raises(VerificationFailed):
@@ -142,7 +142,7 @@ print(json.dumps([ignored, core, os.getpriority(os.PRIO_PROCESS, 0), soft, kept 
 def test_a_worker_is_ready() -> None:
     """A worker ignores signals to the whole process group, dumps no core, and has a niceness of 10 or more.
 
-    After 107.75 s of processor time, a task of 20 s may use it up to 129 s.
+    A task's limit of processor time is added to the time that the worker has used: 107.75 s and 20 s allow 129 s.
     """
     done = subprocess.run([sys.executable, "-c", READY], capture_output=True, text=True, check=True)
     niceness = max(10, os.getpriority(os.PRIO_PROCESS, 0) + 3)

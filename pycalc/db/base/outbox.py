@@ -28,7 +28,7 @@ class OutboxStore(Protocol):
     async def pending(self, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` of the oldest rows, in the order of their sequence numbers.
 
-        Delete those whose calculations are gone.
+        Delete rows whose calculations no longer exist, instead of returning them.
         """
 
     async def remove(self, seqs: Sequence[int]) -> None:

@@ -29,7 +29,7 @@ class QuotaStore(Protocol):
     """The store of quota uses of all processes, including processes that have ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Store uses. A use replaces the stored one with its id only if its amount is larger, even after a refund."""
+        """Insert uses, or update the stored uses with the same ids. A refund does not decrease the stored amount."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
         """Return the totals of these users and API keys, without the uses whose ids are in ``but``.

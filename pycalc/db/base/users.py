@@ -42,9 +42,9 @@ class UserStore(Protocol):
     ) -> None:
         """Add an account, and check the permission to do so in the same transaction.
 
-        With ``burn_bootstrap``, the hash of the bootstrap token, the token is deleted, and there must be no enabled
-        admin. With ``granted_by``, this id must be an enabled admin's. With ``identity``, the account is linked to it,
-        and the email address need not be unique.
+        If ``burn_bootstrap`` is given, it must be the hash of the bootstrap token, and there must be no enabled admin.
+        The token is deleted. If ``granted_by`` is given, it must be the id of an enabled admin. If ``identity`` is
+        given, the account is linked to it, and the email address need not be unique.
 
         Raises Forbidden if a requirement is not met, and Conflict if the username, the email address or the identity is
         taken, or a deleted account's name is still reserved.
@@ -60,9 +60,9 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name, or else of the last deleted one whose history kept the name.
+        """Return the id of the account with this name.
 
-        Return None if there is no such account.
+        If there is none, return the id of the last deleted account with this name whose history was kept, or None.
         """
 
     async def change(

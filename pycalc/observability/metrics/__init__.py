@@ -1,6 +1,6 @@
 """Prometheus metrics, in a separate registry for each application: no metric is global.
 
-The metrics of one topic are a class. ``Metrics`` has all of them, but most services need only one of the classes.
+Each topic has a class with its metrics, and ``Metrics`` inherits from all of them. Most services need only one class.
 """
 
 from __future__ import annotations

@@ -104,8 +104,9 @@ def calculated_response(
 ) -> Response:
     """Return a response that is calculated when it is sent, so that a disconnect of the client can stop the work.
 
-    Sending takes a slot for ``caller``, or raises Overloaded, and then calls ``respond_with``, which must raise its
-    errors before it sends anything. ``reservations`` are closed once the response has been sent or has failed.
+    When the response is sent, it takes a slot for ``caller`` and then calls ``respond_with``. If no slot is free, it
+    raises Overloaded. ``respond_with`` must raise its errors before it sends anything. ``reservations`` are closed once
+    the response has been sent or has failed.
     """
 
     async def take_slot_and_respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +126,7 @@ async def posted(
     *,
     created: bool = False,
 ) -> Response:
-    """Return the response to a POST whose body is a calculation, and count it towards the caller's rate limits.
+    """Return the response to a POST whose body is a calculation. The caller's rate limits count the calculation.
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
     errors point to operands in the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
@@ -163,7 +164,10 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if the caller may do no further calculation now. This may count calculations in advance."""
+    """Raise RateLimited if one of the caller's rate limits is used up.
+
+    This may count some calculations in advance, which later calls of ``spend`` use up.
+    """
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_some(identity)
 
@@ -193,8 +197,8 @@ async def calculate_and_respond(
 ) -> int:
     """Plan, calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    ``form`` is the query parameter ``format``, which replaces the Accept field, or None. The response to a POST has no
-    ETag and no ranges, because it does not represent the resource at the request's path.
+    If ``form``, the query parameter ``format``, is not None, it replaces the Accept field. The response to a POST has
+    no ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     conditions = conditions_of(scope)

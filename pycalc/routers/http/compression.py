@@ -67,7 +67,7 @@ def compress_well(content: bytes, coding: str) -> bytes:
 
 
 async def compressed(content: bytes, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """Return a document and its header fields. Compress a long document if Accept-Encoding prefers this."""
+    """Return a document, compressed if it is long and Accept-Encoding prefers this, and its header fields."""
     coding = preferred_coding(accept_encoding, CODINGS) if len(content) > SHORTEST_COMPRESSED else None
     if coding is None:
         return content, {"Vary": "Accept-Encoding"}

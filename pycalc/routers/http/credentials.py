@@ -49,9 +49,11 @@ def _only_key(token: bytes) -> bytes:
 def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
-    The query is changed in the scope itself, from which an HTTP server may write its access log. A repeated key is
-    replaced by empty values, which are never valid keys. A much longer query is cut to MOST_PARAMETERS and two more, so
-    that routes still refuse it, even if one of these is a key, but no code reads the rest.
+    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the key is
+    repeated, the context gets an empty key, which is never valid, and the query keeps the parameters without values.
+
+    If a query has many more parameters than MOST_PARAMETERS, it is cut, so that no code reads the rest. Two more than
+    MOST_PARAMETERS are left. So routes still refuse the query as too long, even after a key was removed from it.
     """
     query: bytes = scope["query_string"]
     most = MOST_PARAMETERS + 2

@@ -1,4 +1,4 @@
-"""Examples of answers in the OpenAPI document, as a service gave them. The tests compare them with the schemas."""
+"""Examples of real answers, for the OpenAPI document. The tests compare them with the schemas."""
 
 from __future__ import annotations
 

@@ -175,8 +175,8 @@ class Application(FastAPI):
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation route of a request, or None for other requests.
 
-        Put the route and its operands into the scope. If the path of an operation has an escaped slash but does not
-        match the operation's route, put the path with its escapes into the scope, for the router.
+        Put the route and its operands into the scope. If a path with an escaped slash begins with an operation's name,
+        but does not match its route, put the path with its escapes into the scope. The router then reads that path.
         """
         if scope["method"] != "GET":
             return None

@@ -181,7 +181,8 @@ def path_of(scope: Scope) -> str:
 def instance_of(scope: Scope) -> str:
     """Return a request's path as a URI reference for ``instance``.
 
-    ``/.`` precedes a path that begins with two slashes, because its first segment would be a host (RFC 3986 §4.2).
+    If a path begins with two slashes, put ``/.`` before it. Otherwise its first segment would be read as a host (RFC
+    3986 §4.2).
     """
     path = path_of(scope)
     return "/." + path if path.startswith("//") else path

@@ -21,8 +21,8 @@ async def recorded_answer(
 ) -> PendingAnswer:
     """Return a PendingAnswer that has the digits of a recorded calculation.
 
-    If ``row`` lacks the digits, they are looked up or computed for ``asked``, the request of the calculation. If
-    ``asked`` is None, only the cache can have the digits. ``client`` is as for ``plan_of``. Raises the errors of
+    If ``row`` lacks the digits, they are looked up in the cache, or computed from ``asked``, the calculation's original
+    request. If ``asked`` is None, they are only looked up. ``client`` is as for ``plan_of``. Raises the errors of
     ``plan_of``.
     """
     resources = resources_of(scope)

@@ -40,9 +40,9 @@ _log = get_logger(__name__)
 
 
 class _TokenBuckets:
-    """Token buckets of keys such as usernames: each allows ``burst`` events at once and ``per_second`` on average.
+    """A token bucket for each key, such as a username. It allows ``burst`` events at once, ``per_second`` on average.
 
-    Above _MAX_BUCKETS keys, the one unused for longest is dropped.
+    If there are more than _MAX_BUCKETS buckets, the one that was unused for the longest time is dropped.
     """
 
     def __init__(self, burst: float, per_second: float) -> None:
@@ -137,7 +137,7 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database. Only count it if its actor causes too many entries, or the queue is full."""
+        """Queue an entry for the database. If its actor causes too many entries or the queue is full, only count it."""
         if entry.actor is None:
             admitted = self._strangers.take(None, self._clock())
         else:  # an act of an admin, an operator's command or the service itself is not limited

@@ -21,7 +21,7 @@ _log = get_logger(__name__)
 
 
 class KeyUses:
-    """The uses of API keys that are not stored yet. Of each key, only the first use after each ``store`` is noted."""
+    """The uses of API keys that are not stored yet. For each key, only the first use after a ``store`` is noted."""
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
         self._store = store

@@ -106,13 +106,12 @@ class PasswordHasher:
         return self._newest + hashed.decode()
 
     async def check(self, password: str, hashed: str | None) -> bool:
-        """Return whether the password has this hash.
+        """Return whether the password has this hash. Raises Overloaded if the queue is full.
 
-        Every call that is not refused takes the time of one hash at the present cost, or longer if the hash has a
-        higher cost.
+        Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed.
 
-        Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if its key is no longer listed. Raises
-        Overloaded if the queue is full.
+        A call takes at least the time of one hash at the present cost, even for an unknown user, so that its time does
+        not reveal whether a user exists. It only takes longer if the hash has a higher cost.
         """
         hashed = None if hashed == NO_PASSWORD else hashed
         key_id, _, bcrypt_hash = (self._dummy if hashed is None else hashed).partition("$")

@@ -63,9 +63,9 @@ class TokenCache:
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store at ``epoch``.
+        """Cache a principal that was read from the store when ``self.epoch`` was ``epoch``.
 
-        Do nothing if an eviction since then concerns it, or if there were too many evictions to know.
+        Do nothing if a later eviction applies to the principal, or if not all later evictions are remembered.
         """
         missed = self.epoch - epoch
         if missed > len(self._evictions):
@@ -100,8 +100,8 @@ class TokenCache:
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
         """Evict the principals for which ``revoked`` is true.
 
-        Those that are being read from the store now will not be cached. The result of ``revoked`` must depend only on
-        what never changes, such as ids and names.
+        Such principals that are being read from the store now will not be cached. The result of ``revoked`` must only
+        depend on attributes that never change, such as ids and names.
         """
         self.epoch += 1
         self._evictions.append(revoked)

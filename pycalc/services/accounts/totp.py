@@ -119,9 +119,9 @@ class Totp:
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
-        """Raise TotpRequired for a missing code, and Unauthorized for a wrong one, if the account needs a code.
+        """If the account needs a code, raise TotpRequired for a missing code, and Unauthorized for a wrong one.
 
-        Call this only after the password was found right.
+        Call this only for a right password, because the errors tell the client that the password is right.
         """
         if not user.totp:
             return

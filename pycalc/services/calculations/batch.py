@@ -65,15 +65,16 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        The answer to a calculation that fails is its error. The answer to an error among ``requests`` is the same
-        error. A calculation fails with ComputationTimeout after the batch's deadline. It fails with PayloadTooLarge if
-        its result might make all results together longer than one result may be.
+        If a calculation fails, its error is the answer. An error among ``requests`` is returned as its own answer. A
+        calculation fails with ComputationTimeout after the batch's deadline. It fails with PayloadTooLarge if its
+        result might make all results together longer than one result may be.
 
         Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
-        answers are sent. ``keyed`` is the idempotency key of the batch, and a function that describes an error; None
-        means that there is no key. With a key, an answer that is an error is replaced by the JSON of its description,
-        which is recorded too. If all calculations fail, nothing is recorded, not even the key. ``measure`` is as for
-        ``Calculator.calculate``, and is called in the requests' order.
+        answers are sent. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
+
+        If the batch has an idempotency key, ``keyed`` contains the key and a function that describes an error. Then
+        each error in the answers is replaced by the JSON of its description, which is recorded with the key. If all
+        calculations fail, nothing is recorded, not even the key.
 
         Raises the errors of ``Recorder.record``. Raises Overloaded, before anything is computed, if too many
         calculations are in progress, in total or for this user.
@@ -149,10 +150,10 @@ class BatchCalculator:
         found: list[T | PycalcError | bytes],
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> None:
-        """Append the outcome of each request to ``found``: what ``find`` returns, or the error of the calculation.
+        """Append the outcome of each request to ``found``: the result of ``find``, or the error of the calculation.
 
         ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
-        is an error, or an error's JSON, is its own outcome.
+        is an error, or the JSON of an error, is appended unchanged.
         """
         digits_left = self._calculator.max_digits
         yielded = perf_counter()

@@ -193,9 +193,10 @@ class Calculator:
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation.
+        """Return the answer to a recorded calculation, without recording it again.
 
-        Unless it is a summary, ``make_again`` makes a result that the history does not store, and raises its errors.
+        If the history does not store the result, ``make_again`` looks it up or computes it. A summary needs no result.
+        Raises the errors of ``make_again``.
         """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)

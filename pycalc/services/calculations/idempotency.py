@@ -90,10 +90,10 @@ class IdempotencyKeys:
     async def once(
         self, key: RequestKey, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]
     ) -> T:
-        """Return the result of ``calculate``, or of ``again`` if the request is recorded already or meanwhile.
+        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
 
-        ``calculate`` must record the request with its key, and raise KeysTaken if another request has recorded the key.
-        ``again`` gets the recorded outcome.
+        ``calculate`` must record the request with its key, and raise KeysTaken if another request has recorded the key
+        meanwhile. Then too, ``again`` is called. ``again`` gets the recorded outcome.
 
         Raises StillRunning if a request with this key is running in this process, or if the key has just expired.
         Raises InvalidInput if the key was recorded with another request, and Conflict if some of the calculations are

@@ -52,7 +52,7 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 
 
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
-    """Return the options of a request. ``given`` has their texts by name; the others get their defaults.
+    """Return the options of a request. ``given`` has the texts of options by name; other options get their defaults.
 
     Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
     exclude each other. The text of ``mod`` is only checked by ``make_plan``.
@@ -193,10 +193,10 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
-    """Raise ResultTooLarge, with the ends, if a plan for a value has a result of over ``max_digits`` digits.
+    """Raise ResultTooLarge, with the first and last digits, if a full result has more than ``max_digits`` digits.
 
-    Such a plan is marked ``too_large``, or its size was underestimated. An irrational part of an expression has no
-    certain size.
+    The plan of such a result is marked ``too_large``, or has underestimated the size: the size of an expression with an
+    irrational part is uncertain. Summaries and residues are not checked.
     """
     if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
         detail = "The result has more digits than are written out here."

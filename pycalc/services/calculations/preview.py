@@ -23,9 +23,9 @@ class SummaryCall(NamedTuple):
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is the calculation that gives the first and last digits of the value with ``view=summary``. It is None
-    unless the whole expression is one call of an operation with summaries, with operands that are exact, short and
-    quickly computed. A power such as 2^100 counts as a call of ``pow``.
+    ``call`` is a calculation with the same value, for which a client can request the first and last digits
+    (``view=summary``). It is set if the whole expression is one call of an operation with summaries, and the operands
+    are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100 counts as a call of ``pow``.
     """
 
     expression: str
@@ -36,8 +36,8 @@ class Preview(NamedTuple):
 def make_preview(request: Request) -> Preview:
     """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge.
 
-    If the value is too large, but the preview has a ``call``, then ResultTooLarge is not raised, and the estimate is
-    that of the called operation.
+    If the value is too large, but a ``call`` can give its first and last digits, ResultTooLarge is not raised. The
+    preview then has the estimate of the called operation.
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
@@ -53,7 +53,10 @@ def make_preview(request: Request) -> Preview:
 
 
 def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the ``call`` of an expression's preview and its estimate, or ``(None, None)`` if it has no ``call``."""
+    """Return the ``call`` for an expression's preview and the estimate of the called operation.
+
+    Return ``(None, None)`` if the preview has no ``call``.
+    """
     found = _EVALUATE.call(expression)
     if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
         return None, None

@@ -25,7 +25,7 @@ _FORM = 'The body must be {"operation": ..., "input": {...}}, with mod, view, pr
 
 
 class _Number(str):
-    """The text of a number in the body of ``POST /evaluate``."""
+    """The text of a number in the body of ``POST /evaluate``. The type distinguishes it from a JSON string."""
 
 
 def read_evaluation(body: bytes) -> Request:
@@ -67,7 +67,7 @@ def read_calculation(body: bytes) -> Request:
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
-    """Return ``error`` with its pointers to operands moved into ``input`` of a body, such as from /n to /input/n."""
+    """Return a copy of ``error`` whose pointers to operands begin with ``/input``: ``/n`` becomes ``/input/n``."""
     operands = {f"/{parameter.name}" for parameter in OPERATIONS[operation].parameters}
     problems = (
         problem._replace(pointer=f"/input{problem.pointer}") if problem.pointer in operands else problem
@@ -156,7 +156,10 @@ def _unknown(at: str, name: str) -> FieldProblem:
 
 
 def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
-    """Return the request for an operation, or its error. Remove the operands from ``given``; the rest are options."""
+    """Return the request for an operation, or an InvalidInput if an operand is missing or an option is invalid.
+
+    ``given`` has the operands and options by name. The operands are removed from it.
+    """
     operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])

@@ -97,7 +97,7 @@ class ResultFinder:
 
 
 def result_of(plan: Plan, text: bytes | mmap, facts: Facts) -> Result:
-    """Return the result of a plan with this text and these facts, and with the JSON around the text in an answer."""
+    """Return a Result with this text, these facts, and the JSON that surrounds the text in a response."""
     head = f'"operation":{quoted(plan.task.operation)},"input":{plan.input},'
     tail = f'"digits":{json_literal(facts.digits)},"exact":{str(facts.exact).lower()},"cached":'
     if plan.task.view == "summary":

@@ -110,7 +110,7 @@ class Coordination:
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
         """Wait for the result in the shared cache and return it. Return None if this process must compute the result.
 
-        This is so if the process gets the lease, if it has waited too long, or if the cache does not reply.
+        It must compute the result if it gets the lease, if it has waited too long, or if the cache does not reply.
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0

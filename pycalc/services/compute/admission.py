@@ -27,15 +27,15 @@ class _Request:
 class Admission:
     """A queue for a number of slots. A free slot goes to the waiting user whose last slot was longest ago.
 
-    If there are two slots or more, one user gets at most all but one of them. One user's requests fill at most half of
-    the queue.
+    One user never gets all slots, unless there is only one slot. One user's requests fill at most half of the queue.
 
-    A computation that several users want waits as a request of each of them. It gets the first slot that is due to one
-    of them. So nobody waits for the other requests of the user who came first.
+    If several users want the same computation, its request waits in the queue of each of them. The request gets the
+    first slot that is due to any of these users. So a user never waits behind other requests of the user who asked for
+    the computation first.
 
-    If the queue is full, the user of a new request is compared with the user who has the most waiting requests. The new
-    request counts as waiting. It displaces the other user's newest request if its own user has fewer waiting requests,
-    or equally many waiting and fewer running ones. Otherwise, it is refused.
+    If the queue is full, a new request may displace a waiting one. The new request's user is compared with the user who
+    has the most waiting requests. The new request counts as waiting. It displaces the other user's newest request if
+    its own user has fewer waiting requests, or equally many waiting and fewer running ones. Otherwise, it is refused.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -61,9 +61,9 @@ class Admission:
 
     @contextmanager
     def wanted(self, key: str, user: bytes) -> Iterator[None]:
-        """Return a context in which a user wants the computation with this key, whoever has requested its slot.
+        """Return a context in which a user wants the computation with this key. Any user may have requested its slot.
 
-        If the queue has no room for a further request of this user, the computation does not wait as one.
+        If this computation waits for a slot, its request also joins this user's queue, unless there is no room.
         """
         users = self._wanted.setdefault(key, Counter())
         users[user] += 1
@@ -87,8 +87,8 @@ class Admission:
     async def slot(self, user: bytes, key: str | None = None) -> AsyncIterator[None]:
         """Wait for a slot for a user, and return a context that holds it.
 
-        The request also waits as one of each user who wants the computation ``key``. If several requests have the same
-        key, only the newest does.
+        The request also joins the queues of all users who want the computation ``key``, now or later. If several
+        requests have the same key, only the newest one joins further queues.
 
         Raises Overloaded if the queue has no room for the request, if the wait exceeds ``max_wait`` seconds, or if
         another user's request displaces this one while it waits.
@@ -124,7 +124,7 @@ class Admission:
     def _enqueue(self, request: _Request, user: bytes) -> str | None:
         """Add a request to a user's queue. Return the reason if there is no room for it, else None.
 
-        If the queue is full, this displaces another user's newest request, unless no request may be displaced.
+        If the queue is full, first displace another user's newest request, if the rules of ``Admission`` allow this.
         """
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:

@@ -134,11 +134,11 @@ class Computer:
 
     @asynccontextmanager
     async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[int]:
-        """Return a context that holds a slot and has a file for the result. Charge the caller for its duration.
+        """Return a context that holds a slot, and whose value is the descriptor of a new file for the result.
 
-        ``key`` is as for ``Admission.slot``. ``seconds`` estimates this duration. The estimate is reserved, so that a
-        caller's concurrent computations stay within the quota. Raises QuotaExceeded, Overloaded and Unavailable as
-        ``compute`` does.
+        The caller's quota is charged for the time in the context. ``seconds`` is an estimate of this time. It is
+        reserved, so that a caller's concurrent computations stay within the quota. ``key`` is as for
+        ``Admission.slot``. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
@@ -210,11 +210,12 @@ class Computer:
     async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. Beyond
-        that, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
+        The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. If it
+        needs more, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
-        Raises ComputationTimeout at the limit of memory and at the deadline, then with the partial result in the file,
-        if there is a complete one. Raises Unavailable if the worker does not start or dies, and the function's errors.
+        Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
+        result from the file, if the file has a complete one. Raises Unavailable if the worker does not start or dies.
+        Raises the function's errors.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()

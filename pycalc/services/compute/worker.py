@@ -49,14 +49,14 @@ class Task(NamedTuple):
 def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     """Compute one result. Return its text, which is empty for a summary, and the facts about it.
 
-    The result is verified, except exact summaries, residues of at most VERIFIED_DIGITS digits, and results that are at
-    most as long as the operation's ``verified_above``.
+    The result is verified, unless it is an exact summary, a residue of at most VERIFIED_DIGITS digits, or a result that
+    is not longer than the operation's ``verified_above``.
 
     If ``file`` is given, the partial results of an operation that has them are written to this file. A final text over
     INLINE_BYTES is written to the file, and None is returned in its place.
 
-    Raises VerificationFailed, InvalidInput if a base other than 10 is wanted and the result is not an exact integer,
-    and the operation's errors, such as DomainError.
+    Raises VerificationFailed, and the operation's errors, such as DomainError. Raises InvalidInput if a base other than
+    10 is wanted and the result is not an exact integer.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -108,12 +108,12 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    The process ends when the function has used ``seconds`` of processor time and up to two seconds more. This matters
-    only if the service itself was killed. Otherwise, the service kills the worker at the deadline.
+    The kernel ends the process after ``seconds`` of processor time in the function and at most two seconds more. This
+    limit matters only if the service was killed: a running service kills the worker at the deadline.
 
-    The process aborts if its address space exceeds that at its start by more than ``most_bytes``. GMP aborts by itself.
-    After a MemoryError this function aborts, because Python would keep objects in memory. Before the abort, the
-    interpreter's signal handler writes OUT_OF_MEMORY, the number of SIGABRT, to ``file``.
+    The process aborts if its address space grows by more than ``most_bytes`` since its start. Without memory, GMP
+    aborts by itself. After a MemoryError, this function aborts the process, because Python would keep objects in
+    memory. At the abort, the interpreter's signal handler writes OUT_OF_MEMORY, the number of SIGABRT, to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1

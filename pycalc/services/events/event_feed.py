@@ -38,8 +38,8 @@ class EventFeed:
         The first event is always empty and only marks the position in the feed. Without ``last_id``, only new events
         follow it.
 
-        An id begins with a time. If that of ``last_id`` or of a yielded id is over AHEAD_MS ahead of the clock, events
-        with lower ids may follow.
+        An id begins with the time at which it was made. If ``last_id`` or a yielded id is over AHEAD_MS ahead of the
+        clock, because the clock was set back, events with lower ids may follow.
 
         ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost the
         right to read events. The feed ends when the service stops, when the caller's role changes, or when the client

@@ -89,7 +89,7 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """Read from ``history``. ``clock_ns`` must be the clock of the ids, in nanoseconds since the epoch."""
+        """Read from ``history``. ``clock_ns`` must be the clock that dates new ids, in nanoseconds since the epoch."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
@@ -156,7 +156,8 @@ class HistoryPoller:
     def _horizon(self) -> bytes:
         """Return the id below which calculations may be read.
 
-        With several processes, it is HOLD_BACK_SECONDS old. With one, only ids of a wrong clock are above it.
+        With several processes, the time in this id is HOLD_BACK_SECONDS ago. With one process, that time is in the
+        future, so that only calculations dated by a wrong clock are left out.
         """
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)

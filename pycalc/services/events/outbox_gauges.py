@@ -21,9 +21,10 @@ _log = get_logger(__name__)
 
 
 class OutboxGauges:
-    """The gauges of the outbox, which are 0 while another relay holds the lease.
+    """The gauges of the outbox, which are normally 0 in a relay that does not hold the lease.
 
-    After a failure, several relays may show the same rows, so dashboards show the maximum of all relays.
+    While a relay waits after a failure, it shows the outbox even without the lease. So several relays may count the
+    same rows, and dashboards show the maximum of all relays.
     """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
@@ -50,8 +51,9 @@ class OutboxGauges:
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest rows of the outbox.
 
-        If the outbox may have ``more`` rows, they are counted now and then. In between, their number is the last count
-        minus the rows removed since, but at least ``len(oldest)``. The same holds after a count that failed.
+        Set ``more`` if the outbox may have other rows. Then all rows are counted, but only now and then, because that
+        is slow. Between two counts, and after a failed count, the number of rows is an estimate: the last count minus
+        the rows removed since, but at least ``len(oldest)``.
         """
         if not more:
             self._count_due = self._clock()

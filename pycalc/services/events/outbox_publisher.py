@@ -36,8 +36,8 @@ class OutboxPublisher:
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
 
-        Raises StreamUnavailable if the stream may not have stored all events. Raises StoreUnavailable if the rows can't
-        be deleted or kept as dead letters.
+        Raises StreamUnavailable if it is not certain that the stream has stored all events. Raises StoreUnavailable if
+        the rows can't be deleted or kept as dead letters.
         """
         # While the outbox can't be written, repeat only the deletion, because each repetition would publish duplicates.
         unsent = entries

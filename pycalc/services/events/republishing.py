@@ -1,4 +1,4 @@
-"""Publishing again of events that a lost topic or a restored backup has kept from being counted (ADR 17)."""
+"""Republishing of events that were never counted, because a topic was lost or a backup was restored (ADR 17)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _BATCH = 1_000
 async def republish(outbox: RefillableOutbox) -> AsyncIterator[int]:
     """Put the lost events of the last 13 days back into the outbox. Yield their number after each transaction.
 
-    An event that was published but is not counted yet is put back too. Consumers see it twice, with the same id. Raises
-    StoreUnavailable if the database does not answer.
+    An event is lost if it is neither in the outbox, nor counted, nor a dead letter. This includes an event that was
+    published a moment ago: consumers see it twice, with the same id. Raises StoreUnavailable if the database does not
+    answer.
     """
     last: bytes | None = first_id_of_ms(now_ms() - AGE // timedelta(milliseconds=1))
     while last is not None:

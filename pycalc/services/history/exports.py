@@ -132,12 +132,13 @@ class Exports:
     ) -> AsyncGenerator[bytes, None]:
         """Yield records as the content of a file, newest first, in one or more parts.
 
-        ``read(before, size)`` must return up to ``size`` of the newest records with ids below ``before``; None means
-        the newest of all. The first call gets ``before``. A ``limit``, at least 1, is the most records to yield.
-        ``require_rights`` is called before each part, and must raise an error if the caller has lost its rights.
+        ``read(before, size)`` must return the newest records with ids below ``before``, up to ``size`` of them. If
+        ``before`` is None, ids have no bound. The first call of ``read`` gets the argument ``before`` of this method.
+        At most ``limit`` records are yielded; ``limit`` must be at least 1. ``require_rights`` is called before each
+        part, and must raise an error if the caller has lost its rights.
 
-        Without records, the content is the header line, or empty if the format has none. A record within these bounds
-        that exists from the start to the end of the export appears exactly once. Later records are left out, except
+        Without records, the content is the header line, or empty if the format has none. A selected record that exists
+        from the start to the end of the export appears exactly once. Records made after the start are left out, except
         those that another process commits within about 2 s of the start. No transaction is open during a yield.
 
         Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, StoreUnavailable,
@@ -167,8 +168,9 @@ class Exports:
     def _pause_after(self, worked: float, rows: int) -> float:
         """Return the pause in seconds after a read of ``rows`` records.
 
-        ``worked`` is the processor time in seconds of the event loop's thread during the read. The shortest time
-        of a full read so far estimates the export's own work. Time beyond twice this estimate counts as other work.
+        The pause is proportional to the event loop's other work during the read. ``worked`` is the processor time in
+        seconds of the loop's thread during the read, for all work. The export's own part is estimated as the shortest
+        time of a full read so far. Time beyond twice this estimate counts as other work.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

@@ -26,11 +26,11 @@ _log = get_logger(__name__)
 class FileMonitor:
     """A monitor of an SQLite file. ``problem`` is the reason why no calculation may be recorded, or None.
 
-    The problem ``disk`` means that less than a reserve is free on the file's disk. The reserve is for all other writes,
-    such as logins and deletions.
+    The problem ``disk`` means that the free space on the file's disk is below a reserve. The reserve is kept for all
+    other writes, such as logins and deletions.
 
-    The problem ``file`` means that the path, or that of the write-ahead log, no longer leads to the file that was
-    opened. Commits would still succeed, but the next start would not find them.
+    The problem ``file`` means that the file or its write-ahead log was moved, deleted or replaced after it was opened.
+    Commits would still succeed, but the next start would not find them.
     """
 
     def __init__(self, file: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
@@ -86,7 +86,7 @@ class FileMonitor:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return the device and the inode of a file, or None if there is none. Raises OSError if this can't be found."""
+    """Return the device and the inode of a file, or None if the file does not exist. Raises other OSErrors."""
     try:
         found = file.stat()
     except FileNotFoundError:

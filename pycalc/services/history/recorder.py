@@ -47,9 +47,9 @@ class Recorder:
         """Start the task. ``committed`` is called with the rows of each commit.
 
         The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``file`` has a
-        problem. A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows, or all rows
-        of one longer call of ``record``. If the database fails, it is probed every ``probe_seconds`` until a write
-        succeeds.
+        problem. A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows; a call of
+        ``record`` with more rows gets a commit of its own. If the database fails, it is probed every ``probe_seconds``
+        until a write succeeds.
         """
         self._history = history
         self._tracer = tracer
@@ -116,8 +116,8 @@ class Recorder:
     async def ping(self) -> None:
         """Raise StoreUnavailable if rows can't be recorded now.
 
-        This is so if a commit has lasted longer than ``max_age``, if the database's file has a problem, if the last
-        write failed because of the database, or if the task has ended.
+        Rows can't be recorded if a commit has lasted longer than ``max_age``, if the database's file has a problem, if
+        the last write failed because of the database, or if the task has ended.
         """
         if self._file is not None:
             self._file.require()
@@ -192,7 +192,11 @@ class Recorder:
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Fail the entries that the error of a batch's commit concerns, and commit the others again."""
+        """Handle the error of a batch's commit.
+
+        If idempotency keys were taken, fail their entries, and commit the others. If the database is unavailable, fail
+        all entries. After any other error, commit each entry on its own, so that only those at fault fail.
+        """
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:

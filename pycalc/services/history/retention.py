@@ -44,8 +44,8 @@ _log = get_logger(__name__)
 async def _ms_before(history: HistoryStore, age: timedelta) -> int:
     """Return the time that was ``age`` ago, in milliseconds since the epoch.
 
-    Raises StoreUnavailable if this host's clock and the database's differ by more than a minute. With a clock that is a
-    year ahead, a single process would delete the history of all.
+    Raises StoreUnavailable if this host's clock and the database's differ by more than a minute. Without this check, a
+    process whose clock is a year ahead would delete the history of all users.
     """
     now = now_ms()
     difference = abs(now - await history.clock_ms()) // 1000
@@ -85,12 +85,11 @@ class Retention:
     an older row.
 
     At the start and once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency
-    keys older than KEPT_KEYS, old entries of the audit log, and reservations of deleted accounts' names that have
-    ended.
+    keys older than KEPT_KEYS, old entries of the audit log, and expired reservations of the names of deleted accounts.
 
-    When an account is deleted, the task erases its history and usage totals, or makes its history anonymous, unless the
-    history is to be kept. It repeats this once an hour, while rows of the account may still be recorded (LAST_ROWS), or
-    its events may still be counted (REDELIVERY).
+    If an account is deleted and its history is not to be kept, the task erases the history and the usage totals, or
+    makes the history anonymous. It repeats this once an hour while rows of the account may still be recorded
+    (LAST_ROWS), or its events may still be counted (REDELIVERY).
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The running processes of the service: the reports that each stores, and the list for admins."""
+"""The running processes of the service: the reports that each process stores, and the list for admins."""

@@ -31,9 +31,9 @@ class _Block:
 class CalculationRateLimit:
     """A limit on the calculations of each user, in one or several windows.
 
-    Calculations are counted in advance, in blocks of a hundredth of the smallest limit. ``spend_ahead`` takes most
-    calculations from a block, so that they need no counter and no wait. If the shortest window ends before the block is
-    used up, the user's next calculation subtracts the rest of the block from the longer windows. With several
+    Calculations are counted in advance, in blocks of a hundredth of the smallest limit. ``spend_ahead`` takes single
+    calculations from such a block, without a wait for the counters. If the shortest window ends before the block is
+    used up, the user's next calculation subtracts the unused rest from the counts of the longer windows. With several
     processes, the unused blocks of other processes may cause a refusal that is too early.
     """
 
@@ -84,8 +84,8 @@ class CalculationRateLimit:
     async def spend(self, user_id: bytes, operations: int = 1) -> tuple[LimitState, ...]:
         """Count ``operations`` calculations in every window or, if a window would exceed its limit, in none.
 
-        Return the states of the limits. Raises RateLimited if a limit would be exceeded. A cancelled call may leave the
-        rest of the user's block, and the calculations that it counted, counted without being used.
+        Return the states of the limits. Raises RateLimited if a limit would be exceeded. If the call is cancelled, its
+        calculations and the rest of the user's block may stay counted, although they are never made.
         """
         before = self._blocks.pop(user_id, None)
         if before is not None and before.limit != self._limit:
@@ -137,9 +137,9 @@ class CalculationRateLimit:
         )
 
     def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
-        """Return a new block, and store it unless it is empty.
+        """Return a new block of ``left`` calculations, and store it unless it is empty.
 
-        It has ``left`` calculations, and those of a block that a concurrent call has stored meanwhile.
+        If a concurrent call has stored a block meanwhile, add the calculations that are left in that block.
         """
         now = self._clock()
         meanwhile = self._block_of(user_id)

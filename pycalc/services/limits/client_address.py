@@ -27,7 +27,7 @@ class ClientAddresses:
         return None if scope is None else self.of(scope)
 
     def of(self, scope: Mapping[str, Any]) -> str:
-        """Return the address, as ``client`` does, of the client that sent the request with this ASGI scope."""
+        """Return the address of the client that sent the request with this ASGI scope, in the form of ``client``."""
         peer = scope.get("client")
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return self.client(peer[0] if peer else None, forwarded)
@@ -36,9 +36,9 @@ class ClientAddresses:
         """Return the client's IPv4 address or IPv6 /64 network, or UNKNOWN if ``peer`` is None or malformed.
 
         ``peer`` is the address at the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in
-        their order. The client is the first address that is no trusted proxy: first ``peer``, then the forwarded
-        addresses from right to left. A malformed address ends the search at the proxy that sent it. If all addresses
-        are trusted proxies, the leftmost one is returned.
+        their order. The search begins with ``peer``, and goes on with the forwarded addresses from right to left. The
+        first address that is not a trusted proxy is the client's. If an address is malformed, the proxy that sent it
+        counts as the client. If all addresses are trusted proxies, the leftmost one is returned.
         """
         nearest = _parsed(peer or "")
         if nearest is None:

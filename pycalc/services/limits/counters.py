@@ -98,10 +98,10 @@ class SharedCounters:
     ) -> None:
         """Combine a shared store with the counters of this process.
 
-        If a reply of the shared store is late, it is not known whether the store has counted the amount. By default,
-        the amount is then counted in this process too, so it may count twice. If ``lenient`` is set, ``spend`` keeps
-        this process's count of such an amount for one second only. So while replies are late and the store does not
-        count, each key may spend up to its limit in each second.
+        If a reply of the shared store is late, the store may or may not have counted the amount. By default, this
+        process then counts the amount too, so it may count twice. If ``lenient`` is set, ``spend`` keeps this process's
+        count of such an amount for one second only. So a key may spend up to its limit in every second, as long as
+        replies are late and the store counts nothing.
         """
         self.clock = own.clock
         self._shared = shared

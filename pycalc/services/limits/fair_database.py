@@ -34,7 +34,7 @@ class FairDatabase:
         *,
         wait_seconds: float = 1.0,
     ) -> None:
-        """Share ``database`` between clients, whose reads and writes wait outside its queues for ``wait_seconds``.
+        """Share ``database`` between clients. Surplus reads and writes wait up to ``wait_seconds`` outside its queues.
 
         ``client`` must return a key of the user, or of the address, whose request is being handled. It must return None
         outside of requests, where nothing is limited.

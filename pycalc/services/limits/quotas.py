@@ -47,7 +47,7 @@ Uses = Sequence[tuple[Principal, _WindowUse, UserLimit]]  # empty for a caller w
 class WindowQuota:
     """A quota of each user in fixed windows, which begin at multiples of their length since the epoch.
 
-    The amount and the window are those of the caller's limits. No method awaits anything.
+    Each caller's limits define the amount and the length of the window. No method awaits anything, so each is atomic.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WindowQuota:
         metrics.limit_keys.labels(name).set_function(lambda: len(self._uses))
 
     def require(self, caller: Principal, amount: float = 0.0) -> Uses:
-        """Return the uses of the caller's limits: the user's, and the API key's own.
+        """Return how much the caller has used of each of its limits: of the user's, and of the API key's own.
 
         Raises QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left.
         """
@@ -115,10 +115,10 @@ class WindowQuota:
         return uses
 
     def refund(self, uses: Uses, amount: float) -> None:
-        """Take back a charge from the uses that ``spend`` has returned, in the window in which it was made.
+        """Subtract a charge from the uses that ``spend`` has returned.
 
-        If that window has ended, a later one does not change. If the charge is stored already, other processes learn of
-        the refund only through later charges, because a stored amount never decreases.
+        This changes only the window of the charge, even if that window has ended. If the charge is stored already,
+        other processes learn of the refund only through later charges, because a stored amount never decreases.
         """
         self._add(uses, -amount)
 
@@ -161,11 +161,11 @@ class WindowQuota:
         return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Return the ids of this process's uses, by the id of the user or of the API key that a use is counted for."""
+        """Return the ids of the caller's uses in this process, by the id of the user or of the API key."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> Uses:
-        """Return each limited use of the user and of the API key, with its principal and its limit."""
+        """Return the present use of each of the caller's limits, with the user or API key that has the limit."""
         limit = self._limit_of(caller.limits)
         uses = [] if limit is None else [(caller, self._use_of(caller.user_id, limit.seconds), limit)]
         return uses if caller.key is None else [*uses, *self._uses_of(caller.key)]
@@ -190,7 +190,7 @@ class WindowQuota:
     def stored(self, uses: Sequence[QuotaUse]) -> None:
         """Mark ``uses`` as stored, except those that were charged while they were being stored.
 
-        After a refund, the store may have kept a larger amount.
+        A stored amount never decreases, so the store may have kept a larger amount after a refund.
         """
         for stored in uses:
             use = self._unstored.get(stored.id)

@@ -35,14 +35,15 @@ _log = get_logger(__name__)
 class _Failures:
     """The failed login attempts of one kind of key: account names or addresses.
 
-    When a failure fills a window, the key must wait. Within three hours, each wait is twice as long as the one before,
-    up to an hour. The counters may be in a remote store, so independent requests to that store run concurrently.
+    When the failures of a key reach a limit, its next attempts are refused for some time. Within three hours, each of
+    these waits is twice as long as the one before, up to an hour. The counters may be in a remote store, so independent
+    requests to that store run concurrently.
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, whose first one has the shortest window.
+        """Count failures towards ``limits``, of which the first must have the shortest window.
 
-        The first wait is as long as this window, but at most an hour.
+        The first wait is as long as the shortest window, but at most an hour.
         """
         self._name = name
         self._counters = counters

@@ -104,7 +104,7 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def key(self, args: ArgsT, precision: int) -> str:
-        """Return the result's cache key, of bounded length. With one precision, equal arguments have equal keys."""
+        """Return the result's cache key, of bounded length. Equal arguments with equal precisions have equal keys."""
 
     @abstractmethod
     def estimate(self, args: ArgsT, precision: int) -> Estimate:
@@ -192,7 +192,7 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[tuple[int, ...]]:
-        """Return operands that include those of the longest result, for operands from ``ranges`` of whole numbers.
+        """Return candidates for the operands with the longest result, if each operand is a whole number from its range.
 
         This is needed only if the longest result may be elsewhere than at the ends of the ranges.
         """
@@ -255,7 +255,7 @@ class ByResidue(Operation[ArgsT]):
 
 
 class Modular(ByResidue[ArgsT]):
-    """An operation that computes its result modulo a number, mostly without the result itself (``?mod=``)."""
+    """An operation that can compute its result modulo a number (``?mod=``), mostly without the whole result."""
 
     # Up to this number of digits in each operand, ``plan_modulo`` takes only a fraction of a millisecond.
     quick_modulo_length: ClassVar[int] = 100

@@ -94,8 +94,8 @@ class KafkaStream:
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
         """Send events, and discard the producer after a failure.
 
-        Raises KafkaException for an error that no event has caused, such as a missing right, and BufferError if the
-        driver's queue is full.
+        Raises KafkaException for an error that is no event's fault, such as a missing permission. Raises BufferError if
+        the driver's queue is full.
         """
         try:
             outcome = await producer.send(self._options.topic, events)
@@ -117,7 +117,7 @@ class KafkaStream:
 
 
 def _from_the_first(doubtful: Collection[bytes], events: Sequence[Event]) -> list[Event]:
-    """Return, for each key, the first event whose id is in ``doubtful`` and all later events of this key."""
+    """Return the events to send again: for each key, the first one with an id in ``doubtful``, and all after it."""
     keys: set[bytes] = set()
     rest = []
     for event in events:

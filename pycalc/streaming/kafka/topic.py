@@ -90,7 +90,7 @@ class Topic:
             await asyncio.wait({watching})
 
     def close(self) -> None:
-        """Close the connection and end the thread after the queued calls, in the background."""
+        """Close the connection. The thread ends in the background, after its queued calls."""
         self._admin = None
         self._thread.close()
 
@@ -141,7 +141,7 @@ class Topic:
             sleep(_STEP_SECONDS)
 
     def _fault(self, admin: AdminClient) -> KafkaError | None:
-        """Return the first error of the topic or its partitions, or None. Raises KafkaException without an answer."""
+        """Return the topic's or a partition's first error, or None; raises KafkaException if Kafka does not answer."""
         try:
             topic = admin.list_topics(self._options.topic, timeout=self._call_seconds).topics[self._options.topic]
         finally:

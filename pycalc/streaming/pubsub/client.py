@@ -97,9 +97,10 @@ class Connection:
             await self._clients.channel.close()
 
     async def ensure(self) -> None:
-        """Check that the topic and the usage consumers' subscription exist, or create them as ``subscription`` does.
+        """Check that the topic and the usage consumers' subscription exist, or create them if the options allow this.
 
-        Pub/Sub keeps a message only for existing subscriptions. Raises GoogleAPIError or GoogleAuthError if this fails.
+        The subscription must exist before the first publish, because Pub/Sub keeps a message only for existing
+        subscriptions. Raises GoogleAPIError or GoogleAuthError if a call fails or the topic was deleted.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 

@@ -30,10 +30,10 @@ _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, 
 
 
 class Publishing:
-    """The publishing of one batch, with transient errors retried for most of ``seconds``.
+    """The publishing of one batch. Transient errors are retried for most of ``seconds``, the time limit.
 
-    Each request for a key begins after the reply to the previous one, so no event overtakes another of its key.
-    ``refused`` has the reasons for refused events, by event id.
+    For each key, a request begins only after the reply to the previous request, so the events of the key stay in order.
+    ``refused`` maps the ids of refused events to the reasons.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -85,7 +85,7 @@ class Publishing:
             yield part
 
     async def _request(self, part: Sequence[Event]) -> None:
-        """Publish events of one key. If the request is invalid, publish each event alone to find which one is."""
+        """Publish events of one key. If the request is invalid, publish each event alone to find the invalid ones."""
         request = PublishRequest(topic=self._topic)
         messages = PublishRequest.pb(request).messages  # raw protobuf: proto-plus takes as long as the call
         for event in part:

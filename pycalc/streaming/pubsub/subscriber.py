@@ -40,7 +40,7 @@ class _Lease(NamedTuple):
 
 
 class PubSubMember:
-    """A member of a group, which extends the leases of its uncommitted messages for up to ten minutes."""
+    """A member of a consumer group. It extends the leases of its uncommitted messages for up to ten minutes."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class PubSubMember:
         check_attached(found)
 
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
-        """Let the leases of messages end in ``seconds``; at 0, they return to the group. Raises GoogleAPIError."""
+        """Let the leases of messages end in ``seconds``; 0 returns the messages to the group. Raises GoogleAPIError."""
         if ack_ids:
             await self._client.modify_ack_deadline(
                 subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK

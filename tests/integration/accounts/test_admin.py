@@ -122,7 +122,7 @@ def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
-    """While a service uses the SQLite file, the command fails with the service's process id and creates no admin."""
+    """While a service uses the SQLite file, the command creates no admin; the error names the service's process id."""
     with pycalc(data=tmp_path) as server:
         refused = create(tmp_path)
         assert (tmp_path / "bootstrap-token").exists()

@@ -50,7 +50,7 @@ def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
         assert [(user["username"], user["role"]) for user in users] == [(first, "admin")]
 
 
-def test_under_open_everybody_is_what_it_asks_for(tmp_path: Path) -> None:
+def test_open_admin_registration_grants_the_requested_role(tmp_path: Path) -> None:
     """With admin registration open, no token is needed or offered, and each account gets the requested role."""
     with pycalc(data=tmp_path, admin_registration="open") as server, httpx.Client(base_url=server.url) as client:
         assert not (tmp_path / "bootstrap-token").exists()
@@ -59,7 +59,7 @@ def test_under_open_everybody_is_what_it_asks_for(tmp_path: Path) -> None:
             assert (made.status_code, made.json()["role"]) == (201, role)
 
 
-def test_under_closed_nobody_becomes_an_admin(tmp_path: Path) -> None:
+def test_closed_admin_registration_makes_no_admin(tmp_path: Path) -> None:
     """With admin registration closed, not even an earlier bootstrap token makes an admin."""
     with pycalc(data=tmp_path):
         token = (tmp_path / "bootstrap-token").read_text().strip()

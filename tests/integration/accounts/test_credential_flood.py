@@ -1,4 +1,4 @@
-"""Floods of credentials do not wait for database writes, make no calculation fail, and keep no valid credential out."""
+"""Floods of invented credentials: they wait for no database write, and delay no calculation or valid credential."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _invented(client: httpx.AsyncClient, number: int) -> None:
 async def test_invented_credentials_do_not_make_calculations_fail(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Invented credentials are answered while writes are blocked, and afterwards every calculation succeeds."""
+    """Requests with invented credentials are answered while writes are blocked; calculations succeed afterwards."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -57,7 +57,7 @@ async def test_invented_credentials_do_not_make_calculations_fail(
 
 @asynccontextmanager
 async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Return a context in which uses of the database by one client take its whole share."""
+    """Take a client's whole share of the database's reads and writes during the ``with`` block."""
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
             patch.setattr(database, "_client", lambda: who)
@@ -67,10 +67,13 @@ async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest
         yield
 
 
-async def test_work_under_a_common_limit_waits_for_no_share(
+async def test_keys_refreshes_and_exports_wait_for_no_share(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys, refresh tokens and exports do not wait for their client's share, because others would wait behind them."""
+    """Requests with a key, refreshes and exports are answered while their client's share of the database is taken.
+
+    All clients share a limit on such work, so a request that waited for its share would delay other clients.
+    """
     name = new_name()
     user = (await client.post("/register", json=registration(name))).json()
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

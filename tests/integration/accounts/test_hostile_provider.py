@@ -79,7 +79,10 @@ async def test_a_good_token_opens_a_session(client: httpx.AsyncClient, provider:
 async def test_redirects_that_no_browser_began_keep_nobody_out(
     client: httpx.AsyncClient, provider: HostileProvider
 ) -> None:
-    """Pages of others may send a browser to the callback as often as they want: logins from there still work."""
+    """Callbacks without a sign-in of this browser get 401, and do not count as failed logins.
+
+    Otherwise a foreign page could lock its visitors out by redirecting them to the callback.
+    """
     name, _ = await new_user(client)
     for number in range(120):
         query = ("error=access_denied", "code=abc&state=abc", "")[number % 3]
@@ -92,7 +95,7 @@ async def test_redirects_that_no_browser_began_keep_nobody_out(
 async def test_no_login_keeps_an_address_from_the_provider(
     client: httpx.AsyncClient, provider: HostileProvider
 ) -> None:
-    """Failed logins from elsewhere do not keep an address from signing in, whatever username they have."""
+    """Failed logins with an address in the username do not keep that address from signing in through the provider."""
     address = "127.0.0.1"
     for _ in range(10):
         for name in (f"sign-in from {address}", address):
@@ -104,7 +107,10 @@ async def test_no_login_keeps_an_address_from_the_provider(
 async def test_refused_codes_count_as_failed_logins(
     client: httpx.AsyncClient, provider: HostileProvider, resources: Resources
 ) -> None:
-    """With a limit of one failed login an hour, an address gets ten refused codes, which cost requests elsewhere."""
+    """Authorization codes that the provider refuses count as failed logins, because each costs the provider a request.
+
+    With a limit of one failed login an hour, an address has ten. The next sign-in gets 429 without such a request.
+    """
     resources.login_limit = FailedLogins("1/hour", resources.metrics)
     provider.answers["/token"] = lambda: (400, b'{"error": "invalid_grant"}')
     assert [(await finished(client, provider, lambda *_: "")).status_code for _ in range(10)] == [401] * 10
@@ -187,13 +193,13 @@ async def test_a_key_for_other_uses_signs_nothing(
 
 
 async def test_an_unreadable_key_is_left_out(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """A key with an algorithm that is no text does not keep the provider's other keys from being used."""
+    """If one of the provider's keys has an invalid ``alg``, the other keys are still used."""
     provider.keys.insert(0, {**provider.keys[0], "kid": "two", "alg": [1]})
     assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 200
 
 
-async def test_new_keys_are_read_when_they_are_needed(client: httpx.AsyncClient, provider: HostileProvider) -> None:
-    """Unknown key ids cause no further reads of the provider's keys within five seconds."""
+async def test_unknown_key_ids_cause_no_repeated_reads(client: httpx.AsyncClient, provider: HostileProvider) -> None:
+    """Tokens with unknown key ids do not make the service read the provider's keys again within five seconds."""
     assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 200
     for _ in range(3):
         answer = await finished(
@@ -311,9 +317,9 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
 
 
 async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: HostileProvider) -> None:
-    """Known keys and endpoints are used for less than an hour, whatever the clock shows when the service starts.
+    """Keys and endpoints are read again after an hour, even if the clock is negative when the service starts.
 
-    An unknown key id causes another read of the keys five seconds after the last.
+    An unknown key id makes the service read the keys earlier, but at least five seconds after the last time.
     """
     settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
     now = [-10_000.0]
@@ -339,7 +345,7 @@ async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: Hostile
 
 @pytest.mark.parametrize(("query", "separator"), [("", "?"), ("?policy=strict", "&")])
 async def test_the_sign_in_page_keeps_its_own_query(provider: HostileProvider, query: str, separator: str) -> None:
-    """The parameters of a sign-in are appended to those that the provider's endpoint has."""
+    """The parameters of a sign-in are appended to the query of the provider's authorization endpoint."""
     provider.discovery["authorization_endpoint"] += query
     settings = ProviderSettings(provider.issuer, "a client", CLIENT_SECRET, "https://calc.example/oidc/callback")
     client = Provider(settings, Metrics())

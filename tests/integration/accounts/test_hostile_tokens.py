@@ -257,7 +257,7 @@ def assert_accepted(client: httpx.Client, token: str) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_there_are_enough_of_them() -> None:
+def test_at_least_sixty_forged_tokens_are_tested() -> None:
     """At least sixty forged tokens are tested."""
     assert len(TOKENS) >= 60
 

@@ -114,7 +114,7 @@ def test_an_admin_has_no_hold_of_keys(client: httpx.Client, owners: dict[str, Ow
 
 
 def test_the_history_is_ones_own(client: httpx.Client, pair: tuple[Owner, Owner]) -> None:
-    """Another user's cursor shows only one's own history; a filter by another or an unknown user gets 403."""
+    """With another user's cursor, users see only their own history. A filter by another or unknown user gets 403."""
     intruder, of = pair
     ids: list[set[str]] = []
     for query in ({"limit": "1000"}, {"limit": "1000", "cursor": of.cursor}):

@@ -1,4 +1,4 @@
-"""API keys in URLs: where they are accepted, and that no log, trace or database contains them."""
+"""API keys in URLs: only keys that allow it are accepted, and no log, trace or database contains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation of signing keys without a restart, and of password keys by logging in."""
+"""Rotation of keys: signing keys without a restart, password keys at each account's next login."""
 
 from __future__ import annotations
 

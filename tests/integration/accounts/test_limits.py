@@ -200,7 +200,7 @@ async def test_guesses_cost_thirty_hashes_an_hour(
 
 @limited(login_limit="3/minute")
 async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> None:
-    """An invalid new password and a key's attempt do not count as failed logins; a success resets the count."""
+    """An invalid new password or an attempt with an API key is no failed login; a password change resets the count."""
     headers = await bearer(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     for _ in range(5):
@@ -222,7 +222,10 @@ async def test_a_success_gives_the_tries_back(client: httpx.AsyncClient) -> None
 
 @limited(login_limit="1/minute", trusted_proxies=("127.0.0.1",))
 async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient) -> None:
-    """Failed logins count for the address that a trusted proxy adds, not for addresses that the client invents."""
+    """An address may have ten times as many failed logins as an account.
+
+    They count for the address that a trusted proxy adds, not for addresses that the client invents.
+    """
     for number in range(10):
         forged = f"192.0.2.{number}, 198.51.100.7"
         assert (await log_in(client, new_name(), "a wrong password", forged)).status_code == 401
@@ -298,7 +301,7 @@ async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) ->
 
 @limited(login_limit="", rate_limit="10/minute")
 async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
-    """A batch counts all its operations or none, so that a smaller batch may still fit."""
+    """If a batch exceeds the remaining limit, none of its operations count, so a smaller batch may still fit."""
     headers = await bearer(client)
 
     async def batch(size: int) -> httpx.Response:

@@ -95,7 +95,7 @@ async def test_accounts_are_never_linked_by_address_or_name(browser: Browser) ->
 
 
 async def test_a_providers_account_has_no_password(browser: Browser) -> None:
-    """An account made by a sign-in has no password: it can't log in with one, set one, enrol or delete itself."""
+    """An account made by a sign-in has no password: it can't log in with one, set one, enrol TOTP or delete itself."""
     session = await browser.sign_in(new_subject(), preferred_username=new_name())
     name = (await browser.me(session))["username"]
     for password in ("!", "", PASSWORD):
@@ -163,7 +163,7 @@ async def test_a_browser_gets_a_page_that_opens_the_console(browser: Browser) ->
 
 @pytest.mark.parametrize("settings", [{"oidc_role_claim": "groups=calc-admins"}], indirect=True)
 async def test_the_role_follows_the_claim(browser: Browser) -> None:
-    """At each sign-in, the claim decides between admin and user; the last admin can't lose the role."""
+    """Each sign-in sets the role by the provider's claim, and is refused if the last admin would lose the role."""
     first, second = new_subject(), new_subject()
     for sub in (first, second):
         assert (await browser.me(await browser.sign_in(sub, groups=["staff", "calc-admins"])))["role"] == "admin"

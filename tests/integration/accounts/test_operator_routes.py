@@ -55,7 +55,7 @@ async def audited(
 
 
 def facts(action: str, actor: str | None, subject: str | None, outcome: str = "done", **details: object) -> Any:
-    """Return the expected fields of an audit entry, for the in-process client's address."""
+    """Return the expected fields of the audit entry for a request of the in-process client."""
     address = "127.0.0.1"
     who = {"actor": actor, "subject": subject, "address": address}
     return {**who, "action": action, "outcome": outcome, "details": details}

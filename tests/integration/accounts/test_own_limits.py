@@ -99,7 +99,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
 
 
 async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Use before the change counts towards a new quota; the refusal and the usage report show the new quota."""
+    """Earlier use counts towards a new quota; the refusal and the usage report show the new quota."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/1999", headers=headers)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "3kB/day", "compute": "0"}})

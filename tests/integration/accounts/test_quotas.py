@@ -195,7 +195,7 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
 
 @limited(digits_quota="10kB/day")
 async def test_a_restart_forgets_no_use(settings: Settings) -> None:
-    """After a restart, earlier use counts again soon after the first calculation."""
+    """After a restart, a user's earlier use is read from the database soon after the first calculation, and counts."""
     async with in_process(settings) as client:
         ada = await bearer(client)
         assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200

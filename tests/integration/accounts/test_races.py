@@ -1,4 +1,4 @@
-"""Rights that end while a request is in progress: its change is refused, because it is made afterwards."""
+"""Rights that are revoked during a request: the change that the request would make is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Order = Callable[[Coroutine[Any, Any, httpx.Response]], Coroutine[Any, Any, asyn
 
 @asynccontextmanager
 async def in_order(resources: Resources) -> AsyncIterator[Order]:
-    """Yield a function that begins requests whose writes are made in this order, when the block ends."""
+    """Yield a function that begins a request, and returns once the request's write is queued.
+
+    The writes wait until the ``with`` block ends, and are then made in the order in which the requests were begun.
+    """
     database, free = cast("SqlUserStore", resources.accounts._users)._database, threading.Event()
     await until(lambda: not any(database.queue_lengths().values()), "earlier work is done")
     blocked = asyncio.create_task(database.write(lambda _connection: free.wait(20)))

@@ -103,7 +103,7 @@ async def key_with(client: httpx.AsyncClient, session: dict[str, str], scopes: S
 
 
 def requests_for(right: str) -> list[tuple[str, str]]:
-    """Return method and path of each route that needs this right, and of two operations if it is ``calculate``."""
+    """Return method and path of each route that needs this right; for ``calculate``, add two operations."""
     operations = [f"GET {path}" for path in ("/fibonacci/10", "/gcd/4/6")] if right == "calculate" else []
     wanted = [*operations, *(route for route, needed in RIGHTS.items() if needed == right)]
     assert wanted

@@ -22,7 +22,7 @@ WEEK = 7 * 86_400
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings with which pages of another origin may call the service."""
+    """Return settings that allow pages of https://app.example to call the service."""
     return changed(settings, cors_origins=("https://app.example",))
 
 
@@ -187,7 +187,7 @@ async def test_what_ends_the_session_removes_the_cookie(
 async def test_no_page_of_others_makes_logins_fail(
     client: httpx.AsyncClient, name: str, headers: dict[str, str]
 ) -> None:
-    """A form that another page lets the browser post is refused as such, so that it counts as no failed login."""
+    """A login form that a foreign page makes the browser post gets 403, and does not count as a failed login."""
     form = {"username": name, "password": "a wrong password"}
     for _ in range(11):
         answer = await client.post("/login", data=form, headers=headers)
@@ -199,6 +199,6 @@ async def test_no_page_of_others_makes_logins_fail(
 async def test_known_pages_and_programs_log_in_by_form(
     client: httpx.AsyncClient, name: str, headers: dict[str, str]
 ) -> None:
-    """A page of an origin that CORS allows, an own page and a program may log in by the OAuth2 form."""
+    """Pages of origins that CORS allows, the service's own pages and programs may log in by the OAuth2 form."""
     answer = await client.post("/login", data={"username": name, "password": PASSWORD}, headers=headers)
     assert answer.status_code == 200, answer.text

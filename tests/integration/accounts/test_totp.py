@@ -71,7 +71,7 @@ async def ada(client: httpx.AsyncClient) -> Person:
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    """Return settings with which anybody may register an admin, and with the test's own changes."""
+    """Return settings that let anybody register an admin, with the test's own changes."""
     return changed(settings, admin_registration="open", **getattr(request, "param", {}))
 
 
@@ -222,10 +222,10 @@ async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None
     assert (await user.post("/logout")).status_code == 204
 
 
-async def test_it_outlasts_a_new_password_key(settings: Settings) -> None:
-    """While the old password key is listed after a new one, codes and recovery codes are accepted.
+async def test_a_second_factor_outlasts_a_new_password_key(settings: Settings) -> None:
+    """While a new and the old password key are both listed, codes and recovery codes are accepted.
 
-    Once the old key is removed, codes are refused whose secret is still encrypted with it.
+    After the old key is removed, a code is refused if its secret is still encrypted with that key. Recovery codes work.
     """
     old, new = "o" * 32, "n" * 32
     async with in_process(changed(settings, password_keys=old)) as client:

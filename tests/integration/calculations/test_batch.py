@@ -138,7 +138,7 @@ class TestAnswers:
         assert metric(client, "pycalc_commit_rows_count") == before + 1
         assert [row["id"] for row in history(client)] == [told["id"] for told in reversed(results)]
 
-    def test_it_is_nobodys_copy(self, client: httpx.Client) -> None:
+    def test_no_cache_may_store_the_answer(self, client: httpx.Client) -> None:
         """A batch's answer has ``Cache-Control: private, no-store``."""
         answer = client.post("/batch", json={"operations": [item("factorial", n=3)]})
         assert answer.headers["Cache-Control"] == "private, no-store"
@@ -189,7 +189,7 @@ class TestRefusals:
         assert [error["pointer"] for error in answer.json()["errors"]] == pointers
         assert history(client) == []
 
-    def test_half_a_character_is_a_problem_and_no_fault(self, client: httpx.Client) -> None:
+    def test_a_lone_surrogate_is_an_invalid_operand(self, client: httpx.Client) -> None:
         """A lone surrogate is an invalid operand, not an internal error."""
         body = (
             b'{"operations":[{"operation":"fibonacci","input":{"n":1,"\\ud800":"1"}},'
@@ -221,7 +221,7 @@ class TestBounds:
     """The limits of a batch: an item beyond a limit becomes a problem at its position in the answer."""
 
     def test_digits_together(self) -> None:
-        """An item beyond a batch's limit on all digits becomes a problem; later items that fit are answered."""
+        """Items share a limit on digits: an item that exceeds what is left becomes a problem; later items may fit."""
         with pycalc(max_digits="300000") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             numbers = (1_000_000, 999_999, 100, 400_000, 2_000_000)

@@ -1,4 +1,4 @@
-"""Operations over HTTP, in batches and in the history, options such as ``base``, and a new operation in one file."""
+"""Operations over HTTP: results, batches, history, options such as ``base``, and an operation added as one file."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: 
 
 
 async def test_a_running_request_is_not_begun_again(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """While a request runs, another one with its key gets 409 with Retry-After; afterwards it gets the same answer."""
+    """While a request runs, a retry with its key gets 409 with Retry-After; a later retry gets the first answer."""
     body = {"operation": "fibonacci", "input": {"n": 10_000_000}}
     running = resources.metrics.registry.get_sample_value
     first = asyncio.create_task(post(caller, "/calculations", body, "slow"))

@@ -319,7 +319,7 @@ class TestDigits:
 
     @pytest.mark.parametrize(("settings", "status"), [({}, 200), (NOT_CACHED, 404)], indirect=["settings"])
     async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient, status: int) -> None:
-        """Of calculations with long operands, a short result can be read, but a long one only while it is cached."""
+        """As long operands are not stored, their long results can be read only while cached; short ones always can."""
         short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
         assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
         cases: list[tuple[float, dict[str, object]]] = [
@@ -335,7 +335,7 @@ class TestDigits:
         answer = await caller.get(f"/calculations/{expression.json()['id']}/digits")
         assert answer.status_code == status
 
-    async def test_a_result_that_is_another_one_never_leaves(
+    async def test_a_recomputed_result_with_another_digest_is_not_sent(
         self, caller: httpx.AsyncClient, resources: Resources
     ) -> None:
         """If a result that is computed again does not have the recorded digest, VerificationFailed is raised."""

@@ -159,7 +159,7 @@ class TestRanges:
         assert (answer.status_code, answer.content) == (200, F_1000)
 
     def test_if_range(self, client: httpx.Client) -> None:
-        """If-Range gets the part if the ETag matches, and otherwise the whole."""
+        """A range request with If-Range gets the range if the ETag matches, and otherwise the whole result."""
         tag = client.get("/fibonacci/1000", headers=TEXT).headers["ETag"]
         part = client.get("/fibonacci/1000", headers={**TEXT, "Range": "bytes=0-3", "If-Range": tag})
         assert (part.status_code, part.content) == (206, b"4346")
@@ -181,7 +181,7 @@ class TestConditions:
     """Requests with ``If-None-Match``."""
 
     def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
-        """An ETag that matches in any coding gets 304; the request is recorded as cached, without a computation."""
+        """A request with a matching ETag of any coding gets 304, is recorded as cached, and computes nothing."""
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)

@@ -115,7 +115,7 @@ class TestResidues:
         assert residue(client, f"/factorial/{text_of(modulus - 1)}", modulus) == 0
 
     def test_what_would_take_hours_is_refused_at_once(self, client: httpx.Client) -> None:
-        """(10^18)! modulo a prime of 26 digits gets 504 from the estimate of its time, without a computation."""
+        """(10^18)! modulo a prime of 26 digits gets 504 without computing, because the estimated time is too long."""
         answer = client.get(f"/factorial/{QUINTILLION}?mod={PRIME_26}")
         assert (answer.status_code, answer.json()["type"]) == (504, "/docs/problems#computation-timeout")
         assert "would take far longer" in answer.json()["detail"]

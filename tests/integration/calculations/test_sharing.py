@@ -235,8 +235,11 @@ class TestFairness:
             assert sorted(future.result().status_code for future in asking) == [200] * 33 + [503] * 7
             assert metric(client, "pycalc_compute_refused_total", reason="queue") == 7
 
-    def test_one_who_wants_the_last_of_another_users_queue_does_not_wait_for_the_queue(self) -> None:
-        """If two users ask for the same result, it is computed at the first turn of either of them."""
+    def test_a_shared_computation_does_not_wait_for_the_longer_queue(self) -> None:
+        """If two users request the same result, it is computed as soon as one of them has their turn.
+
+        So Bob, who has no other requests, does not wait for the nine earlier requests of Ada.
+        """
         with pycalc(compute_workers="2") as server, crowd(server, 10) as (client, threads, ada, bob):
             (worker,) = children(server.pid)
             with stopped(worker):

@@ -194,7 +194,7 @@ async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None
 
 
 async def test_a_prune_does_not_wait_for_another(url: str, database: Database) -> None:
-    """While a transaction has locked the oldest rows to delete them, a prune deletes later ones. Then it returns 0."""
+    """A prune skips rows that another transaction has locked, and returns 0 once only such rows are left."""
     history, outbox = SqlHistoryStore(database), SqlOutboxStore(database)
     rows = [history_row(number) for number in range(5)]
     await history.append(rows)

@@ -131,7 +131,7 @@ async def test_a_selection_is_found_by_an_index_in_its_order(
 
 @pytest.mark.parametrize("read", ["page", "following"])
 async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
-    """A query with a filter by time and a cursor has one bound on each side, as an index search can use only one."""
+    """A time filter and a cursor become one lower and one upper bound of the id. An index search uses one of each."""
     await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
     (statement,) = database.statements
     conditions = statement.partition("WHERE")[2].partition("ORDER")[0]

@@ -1,7 +1,7 @@
 """The separate roles of PostgreSQL: each program can do its work, and nothing else.
 
-All other tests on a migrated PostgreSQL run with the role of servers, and those of ``pycalc relay`` and ``pycalc
-consume`` with the role of consumers.
+All other tests with a migrated PostgreSQL use the role of servers. Processes of ``pycalc relay`` and ``pycalc consume``
+in these tests use the role of consumers.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ async def test_an_sqlite_file_has_no_roles(tmp_path: Path) -> None:
 async def test_the_former_role_of_servers_has_no_right_left_as_that_of_consumers(
     postgres_server: Postgres, migrated: str
 ) -> None:
-    """If the role of servers becomes that of consumers, a migration revokes its rights on accounts and sequences."""
+    """If the role of servers is made that of consumers, a migration revokes its rights on accounts and sequences."""
     owner = postgres_server.new_database(migrated).replace(f"//{API_ROLE}@", "//pycalc@")
     await migrate_database(owner, [consumer_role(API_ROLE)])
     connection = await asyncpg.connect(owner)

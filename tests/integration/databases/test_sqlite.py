@@ -130,7 +130,7 @@ class Unsynced:
 
 
 async def test_a_sync_that_fails_is_an_unknown_outcome(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the disk fails to sync, the outcome is unknown, because a start after a crash would find the rows."""
+    """If the disk fails to sync, an append raises OutcomeUnknown, because the rows may be found after a restart."""
     database = await SqliteDatabase.open(f"sqlite:///{file}")
     with monkeypatch.context() as patched:
         patched.setattr(database, "_connection", Unsynced())
@@ -176,7 +176,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
 
 
 async def test_the_recorder_waits_for_one_unit_of_work(database: Database) -> None:
-    """Rows of the history are written right after the unit that is running, before the units that wait."""
+    """Rows of the history are written right after the running unit of work, before those that wait."""
     begun, release = threading.Event(), threading.Event()
 
     def rows_before(connection: Connection) -> object:
@@ -194,7 +194,7 @@ async def test_the_recorder_waits_for_one_unit_of_work(database: Database) -> No
 
 
 async def test_the_recorder_waits_for_one_unit_of_work_whose_caller_is_cancelled(database: Database) -> None:
-    """If the caller of the running unit is cancelled, the rows are still written before the units that wait."""
+    """If the caller of the running unit of work is cancelled, rows are still written before the units that wait."""
     begun, release = threading.Event(), threading.Event()
 
     def block(_: object) -> None:

@@ -121,7 +121,7 @@ def hanging(broker: Kafka) -> Iterator[None]:
         broker.resume()
 
 
-def told(server: Server, name: str) -> float:
+def metric_of(server: Server, name: str) -> float:
     """Return the value of a running process's metric."""
     with httpx.Client(base_url=server.url) as client:
         return metric(client, name)
@@ -155,7 +155,7 @@ def test_a_broker_that_hangs_does_not_hold_a_relay_up(
         hanging(real_kafka),
     ):
         calculate(server)
-        wait_until(lambda: told(relaying, "pycalc_outbox_backlog") > 0, "events wait to be published")
+        wait_until(lambda: metric_of(relaying, "pycalc_outbox_backlog") > 0, "events wait to be published")
         ends(relaying)
 
 
@@ -171,7 +171,7 @@ def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
         background("consume", **shared) if command == "consume" else nullcontext(server) as consumer,
     ):
         calculate(server)
-        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") == 20, "all 20 events are counted")
+        wait_until(lambda: metric_of(consumer, "pycalc_events_consumed_total") == 20, "all 20 events are counted")
         with hanging(real_kafka):
             ends(consumer)
 
@@ -209,5 +209,5 @@ async def test_a_broker_that_hangs_does_not_hold_a_consumer_up(
             calculate(server)
             await found(in_hand, "the consumer waits to count a batch")
             outage.enter_context(hanging(real_kafka))
-        wait_until(lambda: told(consumer, "pycalc_events_consumed_total") > 0, "the consumer has counted events")
+        wait_until(lambda: metric_of(consumer, "pycalc_events_consumed_total") > 0, "the consumer has counted events")
         ends(consumer)

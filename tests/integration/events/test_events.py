@@ -17,7 +17,7 @@ from tests.harness.servers import pycalc
 SECONDS = 15
 
 
-class Told(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """A server-sent event."""
 
     id: str
@@ -38,7 +38,7 @@ def admin(client: httpx.Client, data: Path) -> Person:
 
 
 @contextmanager
-def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[Told]]:
+def listening(client: httpx.Client, person: Person, last_id: str | None = None) -> Iterator[Iterator[ServerSentEvent]]:
     """Open a user's event stream during the ``with`` block; yield its events."""
     headers = {**person.headers, **({} if last_id is None else {"Last-Event-ID": last_id})}
     with client.stream("GET", "/events", headers=headers) as answer:
@@ -51,14 +51,14 @@ def listening(client: httpx.Client, person: Person, last_id: str | None = None) 
         yield _events(lines)
 
 
-def _events(lines: Iterator[str]) -> Iterator[Told]:
+def _events(lines: Iterator[str]) -> Iterator[ServerSentEvent]:
     fields: dict[str, str] = {}
     for line in lines:
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
         elif "data" in fields:
-            yield Told(fields["id"], json.loads(fields["data"]))
+            yield ServerSentEvent(fields["id"], json.loads(fields["data"]))
             fields = {}
 
 

@@ -45,7 +45,7 @@ class Instance:
         self.failure: Exception | None = None
 
     async def make(self) -> Result:
-        """Wait for ``gate``, then raise ``failure``, or put the result into the cache and return it."""
+        """Wait for ``gate``. Then raise ``failure`` if it is set; otherwise, cache the result and return it."""
         self.made += 1
         await self.gate.wait()
         if self.failure is not None:

@@ -42,7 +42,7 @@ class Instance:
         """Return the value of a metric."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def questions(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    def sent_commands(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         """Return a list to which every later command to Redis is appended."""
         asked: list[tuple[object, ...]] = []
         execute: Callable[..., Awaitable[object]] = self._redis.execute_command
@@ -125,7 +125,7 @@ async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
-    """A login on one instance resets the failures of the last minute on the other, but not those of the last hour."""
+    """A login on one instance cancels the failures of the last minute on all instances, but not those of the hour."""
     here, there = pair
     assert [await here.fail("ada") for _ in range(5)] == [0] * 5
     async with there.logins.attempt("ada", HERE):
@@ -166,7 +166,7 @@ async def test_without_redis_each_instance_counts_for_itself(
 
     async def count(each: Instance) -> None:
         requests.current.set({REQUEST: RequestContext(), "headers": []})  # a log line reads them
-        asked = each.questions(monkeypatch)
+        asked = each.sent_commands(monkeypatch)
         for left in (9, *range(9, -1, -1)):
             assert (await each.calculations.spend(b"ada"))[0].remaining == left
         with pytest.raises(RateLimited):
@@ -189,8 +189,8 @@ async def test_without_redis_each_instance_counts_for_itself(
         await each.aclose()
 
 
-async def test_one_stall_counts_what_is_under_way_once(own_redis: AnyRedis) -> None:
-    """If Redis replies late to a count of six calculations, only Redis counts them: four of the ten remain."""
+async def test_calculations_with_a_late_reply_count_once(own_redis: AnyRedis) -> None:
+    """If Redis replies too late to a count of six calculations, they count once: of a limit of ten, four remain."""
     each = await instance(own_redis.url, times=Times(answer=0.3))
     await each.calculations.spend(b"bob")  # now Redis knows the script
     own_redis.pause()

@@ -60,7 +60,7 @@ def sockets(pid: int) -> int:
 
 
 def answering(service: Server) -> set[int]:
-    """Return the ids of the processes that accept some of many concurrent connections."""
+    """Open many connections at once, and return the ids of the processes that accept at least one of them."""
     before = {pid: sockets(pid) for pid in children(service.pid)}
     with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=service.url, timeout=15)) for _ in range(CLIENTS)]
@@ -161,10 +161,10 @@ def test_without_their_supervisor_they_end(ending: Server) -> None:
         ),
     ],
 )
-def test_what_can_not_work_ends_with_a_sentence(
+def test_an_unusable_database_ends_serve_with_a_message(
     tmp_path: Path, settings: dict[str, str], sentence: str, logged: list[str]
 ) -> None:
-    """With several processes, an SQLite file or an unreachable database ends ``pycalc serve`` with a message."""
+    """With several processes, ``pycalc serve`` exits with a message if the database is SQLite or unreachable."""
     done = subprocess.run(
         [sys.executable, "-m", "pycalc", "serve"],
         env={

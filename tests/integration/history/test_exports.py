@@ -80,7 +80,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @contextmanager
 def exporting(service: Service, person: Person, media_type: str = NDJSON) -> Iterator[httpx.Response]:
-    """Begin an uncompressed export on a new connection; a long one waits until the client reads it."""
+    """Begin an uncompressed export on a new connection; a long export is sent only as fast as the caller reads it."""
     headers = {**person.headers, "Accept": media_type, "Accept-Encoding": "identity"}
     with httpx.stream("GET", f"{service.server.url}/secure-history", headers=headers, timeout=30) as answer:
         yield answer
@@ -224,7 +224,7 @@ def test_an_admin_exports_everyones(service: Service) -> None:
         ("user=somebody-else", 403, "forbidden"),
     ],
 )
-def test_what_is_refused_is_refused_as_a_problem(service: Service, query: str, status: int, slug: str) -> None:
+def test_a_refused_export_is_a_problem(service: Service, query: str, status: int, slug: str) -> None:
     """An error before the first byte of an export is answered with a problem."""
     headers = {**service.veteran.headers, "Accept": CSV}
     answer = service.client.get(f"/secure-history?{query}", headers=headers)
@@ -233,7 +233,7 @@ def test_what_is_refused_is_refused_as_a_problem(service: Service, query: str, s
     assert service.client.get("/secure-history", headers={"Accept": CSV}).status_code == 401
 
 
-def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
+def test_later_calculations_are_not_exported(service: Service) -> None:
     """An export contains only calculations made before it began."""
     session = service.log_in(service.veteran)
     with exporting(service, session) as answer:
@@ -248,8 +248,11 @@ def test_what_comes_meanwhile_is_not_in_it(service: Service) -> None:
 
 
 @pytest.mark.parametrize("program", ["serve", "uvicorn"])
-def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program: str) -> None:
-    """If the reader's session ends, the export is visibly cut off, and another one can continue after the last line."""
+def test_the_end_of_a_session_cuts_off_its_export(tmp_path: Path, program: str) -> None:
+    """If the reader's session ends, the export is visibly cut off.
+
+    After a new login, another export can continue after the last line received.
+    """
     with served(tmp_path, program) as service:
         with exporting(service, service.veteran) as answer:
             arriving = answer.iter_lines()
@@ -265,7 +268,7 @@ def test_who_is_logged_out_sees_that_the_rest_is_missing(tmp_path: Path, program
         assert len(lines) + len(rest) == MANY
 
 
-def test_the_end_of_the_service_is_no_end_of_an_export(tmp_path: Path) -> None:
+def test_the_end_of_the_service_cuts_off_an_export(tmp_path: Path) -> None:
     """When the service stops, the export of a client that does not read is cut off, and does not delay the stop."""
     with served(tmp_path) as service, exporting(service, service.veteran) as answer:
         lines = answer.iter_lines()
@@ -281,7 +284,7 @@ def ended(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_readers_that_stop_are_in_nobodys_way(service: Service) -> None:
+def test_stalled_exports_block_nobody(service: Service) -> None:
     """Four exports that nobody reads, as many as there are database readers, block neither pages nor calculations."""
     people = [service.log_in(service.veteran), service.admin, new_person(service.client)]
     with ExitStack() as stack:

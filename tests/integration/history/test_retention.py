@@ -140,7 +140,7 @@ def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> No
 
 
 def test_a_service_prunes_its_own_history(tmp_path: Path) -> None:
-    """With PYCALC_HISTORY_RETENTION, a running service deletes calculations above this age."""
+    """With PYCALC_HISTORY_RETENTION, a running service deletes calculations older than this."""
     old, young = rows_of_age(91, 1_000), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     with pycalc(data=tmp_path, history_retention="90d") as server, httpx.Client(base_url=server.url) as client:
@@ -158,7 +158,7 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
 
 
 def test_the_history_of_a_deleted_account_stays(tmp_path: Path) -> None:
-    """The default quota deletes nothing of a deleted account, which may have had a higher one."""
+    """The default quota is not applied to a deleted account, because the account may have had a higher quota."""
     theirs = rows_of_age(10, 300)
     ended = [row._replace(user_id=bytes(15) + b"e") for row in rows_of_age(11, 300)]  # examined before Ada's rows
     store(tmp_path, theirs)

@@ -1,4 +1,4 @@
-"""The most disk space, computing time and bytes that one account or address can use with the default settings."""
+"""The most disk space, computing time and result bytes that one account or address can use by default."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def size_of(path: Path) -> int:
 
 
 def _row(characters: int) -> HistoryRow:
-    """Return a calculation with ``characters`` characters of input, result and digits, and otherwise long values."""
+    """Return a calculation whose input, result and digit count together have ``characters`` characters.
+
+    All other values are long.
+    """
     result = "5" * min(1_000, characters - 20)
     return history_row()._replace(
         username="u" * 32,
@@ -82,7 +85,7 @@ async def bytes_of_row(path: Path, characters: int) -> float:
 
 
 async def bytes_of_counted_event(path: Path) -> float:
-    """Return how many bytes the id of each counted event takes in an SQLite file."""
+    """Return how many bytes the stored id of an event that was counted takes in an SQLite file."""
     before = 0
     for number in range(2):
         database = await open_database(f"sqlite:///{path}")
@@ -129,7 +132,7 @@ async def bytes_of_audit_entry(path: Path) -> float:
 
 
 def stated() -> dict[str, list[str]]:
-    """Return the rows of the guide's table of worst cases, by their first column."""
+    """Return the rows of the table of worst cases in docs/operations.md, by their first column."""
     section = (ROOT / "docs/operations.md").read_text().partition("## The worst case\n")[2].partition("\n## ")[0]
     rows = re.findall(r"(?m)^\| (one \w+) \|(.*)\|$", section)
     return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
@@ -138,9 +141,9 @@ def stated() -> dict[str, list[str]]:
 async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     """With the default settings, an account's data stay below 250 MB, even if every row is as long as possible.
 
-    Between two trims, a history may exceed its quota by a tenth and by one minute's rate limit. Idempotency keys
-    are kept for up to 25 hours. In this time, up to three daily limits can be used. A batch's key is stored with the
-    errors of its items.
+    Until old rows are deleted, a history may exceed its quota by a tenth and by one minute's rate limit. Idempotency
+    keys are kept for up to 25 hours. In this time, up to three daily limits can be used. A batch's key is stored with
+    the errors of its items.
     """
     settings = Settings()
     assert settings.history_quota is not None
@@ -158,7 +161,7 @@ async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
 
 
 def test_the_guide_states_what_the_defaults_let_in() -> None:
-    """The guide's table has the calculations, computing time, bytes and disk space that follow from the defaults."""
+    """The table of worst cases in docs/operations.md has the values that follow from the default settings."""
     settings = Settings()
     seconds, digits = parse_seconds(settings.compute_quota), parse_bytes(settings.digits_quota)
     hours = seconds.amount * DAY / seconds.seconds / 3_600

@@ -252,7 +252,7 @@ def test_bad_input_is_answered_with_its_problem_and_not_recorded(server: Server,
 
 
 def test_index_of_5000_digits_is_sized_exactly(server: Server, person: Person) -> None:
-    """The refusal of F(10^5000 - 1) has the exact number of the result's digits, which agrees with mpmath."""
+    """The refusal of F(10^5000 - 1) states how many digits the result would have; the number equals mpmath's."""
     reply = exchange(server.port, "GET", "/fibonacci/" + "9" * 5_000, person.headers)
     assert_problem(reply, Row("", 422, "result-too-large"))
     with mpmath.workdps(5_050):

@@ -100,7 +100,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 async def test_405_lists_the_methods_of_every_path(client: httpx.AsyncClient) -> None:
-    """Allow of a 405 lists the documented methods, and HEAD where there is GET (RFC 9110 §15.5.6)."""
+    """The Allow field of a 405 lists the documented methods, and HEAD where there is GET (RFC 9110 §15.5.6)."""
     for template in (*DOCUMENT["paths"], *PAGES):
         known = {method.upper() for method in DOCUMENT["paths"].get(template, ["get"])}
         allowed = known | ({"HEAD"} if "GET" in known else set())
@@ -120,7 +120,10 @@ async def test_a_request_without_host_is_400_everywhere(caller: httpx.AsyncClien
 
 
 async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx.AsyncClient) -> None:
-    """A repeated query parameter gets 422, even if the route does not have it. Health and metrics are not tested."""
+    """A repeated query parameter gets 422, even one that the route does not define.
+
+    Routes such as health and metrics are not tested: they ignore all parameters.
+    """
     for method, template, operation in operations():
         if operation["tags"] != ["service"]:
             answer = await caller.request(method, target(template), params=[("a", "1"), ("a", "2")])
@@ -221,7 +224,7 @@ async def test_an_answer_without_content_has_no_content_type(client: httpx.Async
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "20/minute"}], indirect=True)
 async def test_every_header_field_is_documented(client: httpx.AsyncClient) -> None:
-    """Every header field of successes and problems is documented for its status."""
+    """Every header field of a response, successful or not, is documented for the status of that response."""
     await new_session(client)
     seen = set()
     for method, template, headers, body in REQUESTS:

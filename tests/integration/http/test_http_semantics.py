@@ -44,7 +44,7 @@ async def recorded(client: httpx.AsyncClient) -> list[str]:
 async def test_405_lists_every_method_of_the_path(
     client: httpx.AsyncClient, method: str, path: str, allow: str
 ) -> None:
-    """Allow lists the methods of all routes with this path, and HEAD where there is GET (RFC 9110 §15.5.6)."""
+    """The Allow field lists the methods of all routes with the path, and HEAD where there is GET (RFC 9110 §15.5.6)."""
     answer = await client.request(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allow)
     assert answer.headers.get_list("Allow") == [allow]
@@ -73,7 +73,7 @@ LONG_OPERAND = "/fibonacci//" + "%31" * 400  # 412 characters, and 1,212 with th
 
 @pytest.mark.parametrize("path", ["/nowhere/", "/fibonacci/1/2/", "/nowhere", LONG_OPERAND])
 async def test_404_guesses_no_path_that_does_not_exist(client: httpx.AsyncClient, path: str) -> None:
-    """A 404 suggests only paths that exist, and none that is too long to be repeated."""
+    """A 404 suggests no path if the one without empty segments does not exist either, or if the path is too long."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path.")
 

@@ -285,7 +285,7 @@ async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient)
 async def test_elapsed_ms_counts_from_the_arrival(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``elapsed_ms`` counts from the request's arrival, so that it contains planning."""
+    """``elapsed_ms`` is measured from the request's arrival, and therefore includes planning."""
     await new_session(client)
     plan, took = resources.calculator.plan, [0.0]
 
@@ -306,7 +306,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
 
 async def counted(client: httpx.AsyncClient) -> dict[str, Any] | None:
-    """Return the user with three counted calculations today, or None as long as there is none."""
+    """Return the user whose usage today is three calculations, or None while nobody has three."""
     users = (await client.get("/users")).json()["items"]
     return next((user for user in users if user["today"]["calculations"] == 3), None)
 

@@ -198,9 +198,9 @@ def test_a_body_over_8_kib_is_413_and_tells_the_limit(server: Server, path: str,
     ],
 )
 def test_bodies_of_calculations_may_be_longer(server: Server, path: str, body: bytes, limit: int, status: int) -> None:
-    """Each of these routes has a limit of its own. A body of exactly the limit is accepted.
+    """Batches and single calculations have limits of their own, above 8 KiB.
 
-    The refusal of a longer body states the limit.
+    A body of exactly the limit is accepted, and the refusal of a longer one states the limit.
     """
     with httpx.Client(base_url=server.url) as client:
         headers = new_person(client).headers

@@ -129,9 +129,9 @@ async def test_a_body_that_trickles_wakes_the_service_now_and_then_only(every: f
 @pytest.mark.parametrize("_", range(20))
 @in_virtual_time
 async def test_the_end_of_a_pause_is_no_refusal(_: int) -> None:
-    """A part of the body that arrives before the deadline is accepted.
+    """A part that arrives before the deadline is accepted, even if the server is pausing at that moment.
 
-    The server may be pausing its reads (for 0.5 to 1.5 s) until after the deadline.
+    Between reads of small parts, the server pauses for 0.5 to 1.5 s.
     """
     receive_in_time = RequestBody(SCOPE, arriving((9.4, b"1"), (0.3, b"2")), clock=now)
     assert (await receive_in_time())["body"] == b"1"

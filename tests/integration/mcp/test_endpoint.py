@@ -88,7 +88,7 @@ async def test_every_credential_of_http_is_taken(caller: httpx.AsyncClient) -> N
 
 
 async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient) -> None:
-    """A key lists only the tools that its scopes allow; calling another one names the missing scope."""
+    """A key lists only the tools that its scopes allow; a call of another tool gets an error with the missing scope."""
     key = await key_of(caller, scopes=["calculate"])
     async with mcp_client(app, app.state.lifespan, {"Authorization": f"Bearer {key}"}) as tools:
         names = {tool.name for tool in (await tools.list_tools()).tools}
@@ -150,7 +150,10 @@ async def test_the_quota_counts_what_a_batch_sends(caller: httpx.AsyncClient) ->
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 2_000, "digits_quota": "3000B/day"}], indirect=True)
 async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient) -> None:
-    """If the digits quota refuses a result of a batch, that result has an error, and no other one is sent in full."""
+    """If the digits quota refuses a result of a batch, that result becomes an error.
+
+    The results after it are sent in abbreviated form, even if the quota would allow them.
+    """
     powers = (1899, 499, 498)  # the last two would fit into the 1,100 bytes that the first call leaves of the quota
     operations = [{"operation": "evaluate", "input": {"expression": f"10^{power}"}} for power in powers]
     params = {"name": "batch", "arguments": {"operations": operations}}
@@ -172,7 +175,7 @@ async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("settings", [PROVIDER], indirect=True)
 async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient) -> None:
-    """The 401 names the metadata (RFC 9728), which list no authorization server."""
+    """With an identity provider, the 401 names the metadata (RFC 9728). They name no authorization server."""
     answer = await call(client, Authorization="Bearer nonsense")
     where = "https://pycalc.example/.well-known/oauth-protected-resource/mcp"
     assert answer.headers["WWW-Authenticate"] == (
@@ -225,7 +228,7 @@ async def test_a_hundred_calls_at_once(server: Server) -> None:
 
 
 class Unread:
-    """A call of a tool whose client reads nothing of the answer's body before ``read``."""
+    """A tool call whose client reads nothing of the response's body until ``read`` is called."""
 
     def __init__(self, app: FastAPI, request: httpx.Request) -> None:
         self.begun = False
@@ -359,7 +362,10 @@ async def test_a_client_that_hangs_up_stops_its_computation(
 async def test_a_long_message_takes_memory_until_it_is_answered(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """A message of 60,000 bytes takes 1.9 MB, because its parsed form may. Beyond half of the memory, it is 503."""
+    """A message of 60,000 bytes reserves 1.9 MB until it is answered, because its parsed form may take so much.
+
+    A second message, which would exceed half of the response memory, gets 503.
+    """
     await caller.get("/factorial/1000000?mod=1000036000099")  # starts a worker, whose start no disconnect interrupts
     wanted = message("tools/call", {"name": "factorial", "arguments": {"n": "200000000", "mod": "1000036000099"}})
     request = caller.build_request("POST", "/mcp", content=json.dumps(wanted).encode().ljust(60_000))
@@ -386,7 +392,7 @@ async def test_a_long_message_takes_memory_until_it_is_answered(
 async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources, tool: str
 ) -> None:
-    """A disconnect releases the memory of an answer in each phase of its tool, and logs no error."""
+    """If the client disconnects during any phase of a call, the response memory is released, and no error is logged."""
     gcd = {"operation": "gcd", "input": {"a": "6", "b": "4"}}
     arguments = {"batch": {"operations": [gcd] * 100}, "evaluate": {"expression": "10^49999"}}[tool]
     wanted = message("tools/call", {"name": tool, "arguments": arguments})
@@ -422,7 +428,7 @@ async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
 async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """If the client disconnects while it should read the answer, the request ends, and its memory is released."""
+    """If a client that does not read its response disconnects, the request ends, and its memory is released."""
     wanted = message("tools/call", {"name": "evaluate", "arguments": {"expression": "10^49999"}})
     request = caller.build_request("POST", "/mcp", json=wanted)
     begun = asyncio.Event()

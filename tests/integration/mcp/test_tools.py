@@ -74,14 +74,14 @@ async def test_tools_follow_from_the_registry(tools: Client) -> None:
 
 
 async def test_ten_questions_take_one_call_each(tools: Client) -> None:
-    """One call answers each of the questions, and the result fits the tool's output schema."""
+    """A single tool call answers each question, with a result that fits the tool's output schema."""
     for question, tool, arguments, expected in QUESTIONS:
         found = await value_of(tools, tool, **arguments)
         assert found["result"] == str(expected), question
 
 
 async def test_an_error_says_what_to_correct(tools: Client) -> None:
-    """An error names the argument and what is wrong with it, for an expression also the position of the mistake."""
+    """An error names the argument and says what is wrong; for an expression, it has the position of the mistake."""
     assert await error_of(tools, "evaluate", expression="3 + * 4") == (
         "expression, character 5: A number is missing before *: write one."
     )
@@ -97,7 +97,7 @@ async def test_an_error_says_what_to_correct(tools: Client) -> None:
 
 
 async def test_an_unknown_tool_is_an_error_of_the_protocol(tools: Client) -> None:
-    """Calling an unknown tool is an error of the protocol."""
+    """Calling an unknown tool gives a JSON-RPC error, not a tool's result."""
     with pytest.raises(MCPError, match="There is no tool 'frobnicate'"):
         await tools.call_tool("frobnicate", {})
 
@@ -192,5 +192,5 @@ async def test_calculations_are_in_the_history(
     "error", [Overloaded("Too much is asked for; retry in 5 s.", 5), Unavailable("The clock fails.")]
 )
 def test_an_error_says_once_when_to_come_back(error: PycalcError) -> None:
-    """An error says only once when to retry."""
+    """The text of an error states the time to retry once, whether or not the error's message contains it already."""
     assert sentence_of(error).lower().count("retry in") == 1

@@ -105,7 +105,7 @@ class TestSharing:
             assert await second.cache.get("fibonacci:1") is None
             assert await elsewhere.cache.get("fibonacci:1") is None
 
-    async def test_what_is_made_at_once_is_not_shared(self, redis_url: str) -> None:
+    async def test_quick_results_are_not_stored(self, redis_url: str) -> None:
         """A result that takes less than a tenth of a millisecond is not stored in Redis."""
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("fibonacci:1", result(), 0.00005)
@@ -114,7 +114,7 @@ class TestSharing:
             assert await there.cache.get("fibonacci:1") is None
             assert await here.cache.get("fibonacci:1", LOCAL_TIER) == result()
 
-    async def test_what_is_made_at_once_is_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
+    async def test_quick_results_are_not_looked_up(self, redis_server: AnyRedis, redis_url: str) -> None:
         """Results that take less than a tenth of a millisecond are not looked up in Redis, longer ones are."""
         async with (
             proxy(redis_server.port) as between,
@@ -327,7 +327,10 @@ class TestOutages:
     """A Redis that fails in several ways."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """Concurrent look-ups count as one wait; after three waits, look-ups fail at once until Redis answers again."""
+        """If Redis hangs, look-ups fail at once after three waits, until it replies again.
+
+        Concurrent look-ups count as one wait.
+        """
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
                 await there.healed()
@@ -449,7 +452,7 @@ class TestOutages:
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
     async def test_unexpected_replies_after_a_good_start(self, answer: str, step: str) -> None:
-        """An unexpected reply raises CacheUnavailable, unless it is one that a real Redis might send."""
+        """A senseless reply raises CacheUnavailable; one that a real Redis might send has its usual result (MEANT)."""
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "the circuit is closed")

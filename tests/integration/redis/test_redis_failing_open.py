@@ -34,7 +34,7 @@ def refusing() -> Iterator[str]:
 
 
 @contextmanager
-def of_strangers() -> Iterator[str]:
+def with_wrong_password() -> Iterator[str]:
     """Yield the URL of a Redis, with a wrong password."""
     with redis("--requirepass", "another") as server:
         yield server.url.replace("//", "//:wrong@")
@@ -60,7 +60,8 @@ def hanging() -> Iterator[str]:
 def talking(name: str) -> Iterator[str]:
     """Yield the URL of a server that replies PONG to the first command on each connection, and then sends nonsense.
 
-    If the nonsense is a number, which a counter would accept, only the first two connections get the PONG.
+    If the nonsense is a number, a counter would accept it as its value. Therefore only the first two connections get
+    the PONG, and later probes fail.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
@@ -69,7 +70,7 @@ def talking(name: str) -> Iterator[str]:
 
 AILMENTS: dict[str, Callable[[], Url]] = {
     "refusing": refusing,
-    "of strangers": of_strangers,
+    "wrong password": with_wrong_password,
     "full": full,
     "hanging": hanging,
     **{f"saying {name}": partial(talking, name) for name in SENSELESS},

@@ -67,7 +67,7 @@ class Listener:
         await until(heard, what)
 
 
-async def test_what_one_says_all_hear(redis_url: str) -> None:
+async def test_every_notification_is_received(redis_url: str) -> None:
     """An instance receives every notification that another instance publishes."""
     async with opened(redis_url) as here, opened(redis_url) as there:
         listener = Listener()
@@ -88,7 +88,7 @@ def shared(settings: Settings, postgres_url: str, redis_url: str, monkeypatch: p
 
 @pytest.mark.parametrize("end", [log_out, use_a_refresh_token_again])
 async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings, end: End) -> None:
-    """An instance that has a token cached refuses it once the notification arrives."""
+    """An instance refuses a token that it has cached, once it is notified that the session has ended."""
     async with in_process(shared) as here, in_process(shared) as there:
         session = await new_session(here)
         there.headers["Authorization"] = here.headers["Authorization"]
@@ -101,8 +101,11 @@ async def test_the_end_of_a_session_is_seen_on_another_instance(shared: Settings
         await found(lambda: answered(401), "the token is refused there")
 
 
-async def test_they_are_heard_again_after_a_restart(own_redis: AnyRedis) -> None:
-    """A new connection counts as a notification, because one may have been missed; later ones are received."""
+async def test_notifications_are_received_after_a_restart(own_redis: AnyRedis) -> None:
+    """After a restart of Redis, notifications are received again.
+
+    The new connection itself counts as a notification, because one may have been missed.
+    """
     async with opened(own_redis.url) as here, opened(own_redis.url) as there:
         listener = Listener()
         there.cache.revocations.listen(listener)
@@ -130,7 +133,7 @@ async def test_a_host_that_vanishes_is_noticed(redis_server: AnyRedis, redis_url
             await listener.hears("a notification", here.cache.revocations.publish)
 
 
-async def test_silence_is_no_end(redis_server: AnyRedis, redis_url: str) -> None:
+async def test_a_silent_connection_is_kept(redis_server: AnyRedis, redis_url: str) -> None:
     """A silent connection is kept while the server answers pings, which do not count as notifications."""
     async with opened(redis_url, times=SOON_SILENT) as here:
         listener = Listener()

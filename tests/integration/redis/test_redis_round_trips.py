@@ -1,4 +1,4 @@
-"""The service's commands to Redis for a calculation: one round trip for each key, for hits and misses."""
+"""The service's commands to Redis for a calculation: each key takes one round trip, both for hits and misses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUMBERS = count(36_000)
 
 @pytest.fixture
 async def between(redis_server: AnyRedis) -> AsyncIterator[Proxy]:
-    """Run a proxy between the service and Redis, which records the commands."""
+    """Run a proxy that records the commands between the service and Redis."""
     async with proxy(redis_server.port) as running:
         yield running
 
@@ -82,7 +82,7 @@ async def test_one_round_trip_is_waited_for(
 ) -> None:
     """A cache miss takes one round trip for the look-up, which also claims a lease if the result is expensive.
 
-    The result is stored later. Results that take less time than Redis are neither looked up nor stored.
+    The result is stored later. A result that is computed faster than Redis replies is neither looked up nor stored.
     """
     await make_known(asking, between, redis_server)
     for asked in (miss, hit):
@@ -113,10 +113,10 @@ async def test_a_conditional_request_asks_once_for_each_key(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A conditional request looks up the result and, if it is not cached, its size, first and last digits.
+    """A conditional request makes at most two look-ups: for the result and, if it is not cached, for its ends.
 
-    For a long result only the second look-up is made, and for a residue only the first. Results that take less time
-    than Redis are not looked up.
+    The ends are the size and the first and last digits. Of a long result only the ends are looked up, of a residue only
+    the residue itself. A result that is computed faster than Redis replies is not looked up.
     """
     await make_known(asking, between, redis_server)
     tag = tag_of(path, resources)
@@ -142,7 +142,7 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
 
 
 async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.AsyncClient, resources: Resources) -> None:
-    """If a residue is not cached, a conditional request computes it for the record, and gets 304."""
+    """A conditional request for a residue that is not cached gets 304, and the computed residue is recorded."""
     path = "/pow/7/222?mod=1000"
     conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
     answer = await asking.get(path, headers=conditional)
@@ -161,7 +161,7 @@ def tag_of(path: str, resources: Resources) -> str:
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
-    """Assert that exactly these commands were sent, by waiting for those of a later request."""
+    """Assert that these commands were sent, and nothing more before the commands of a later request."""
     await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
     assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
     await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")

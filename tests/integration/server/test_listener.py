@@ -99,7 +99,7 @@ async def test_a_refusal_does_not_wait_for_the_event_loop() -> None:
 
 
 async def test_a_port_that_is_taken_is_explained() -> None:
-    """If the port is taken, the error's message has address and reason; the other socket still accepts connections."""
+    """If the port is taken, the error has address and reason. The socket that has the port still takes connections."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"can't listen on 127.0.0.1:{port}: Address already in use"):

@@ -130,7 +130,7 @@ async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     """If the host of the port is unknown, the error names the host, the reason and the setting."""
 
     class Unresolved(socket.socket):
-        """A socket whose address can't be looked up, so that ``create_server`` itself makes its error of this."""
+        """A socket whose ``bind`` fails as for an unknown host; ``create_server`` turns this into its own error."""
 
         def bind(self, _address: object) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -150,7 +150,7 @@ async def test_what_is_no_calculation_goes_on(
     assert len(held) == resources.calculator.slots.taken
 
 
-async def test_whatever_becomes_of_a_calculation_it_is_counted_out(
+async def test_every_calculation_releases_its_slot(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
     """A calculation releases its slot, whether it is answered, undefined, too large, or part of a batch."""

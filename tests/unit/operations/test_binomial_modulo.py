@@ -90,7 +90,10 @@ def test_the_time_for_a_residue_modulo_a_prime_power(n: int, prime: int, exponen
     ("n", "prime", "seconds"), [(10**18, 997, 1.0e-4), (10**18, 30_011, 1.8e-3), (10**1_000, 7, 2.1e-3)]
 )
 def test_the_time_for_a_residue_modulo_a_prime(n: int, prime: int, seconds: float) -> None:
-    """The estimate is above the time measured for digits of k that are half those of n, and below eight times it."""
+    """The estimate is one to eight times the measured time.
+
+    It was measured for a k whose digits in base p are half of those of n.
+    """
     assert seconds < modulo_prime_seconds(n, prime) < seconds * 8
 
 

@@ -59,7 +59,10 @@ def loop_size(text: str) -> Size:
     ],
 )
 def test_a_loop_is_within_its_bounds(text: str, value: mpq) -> None:
-    """The value of a sum or a product is within its estimated bounds, and has at least a hundredth of their bits."""
+    """The value of a sum or a product is within its estimated bounds, which are not too wide.
+
+    The bounds have at most a hundred times as many bits as the value.
+    """
     size = loop_size(text)
     assert encloses(size, value)
     assert size.bits + size.places <= 100 * (value.numerator.bit_length() + value.denominator.bit_length())
@@ -73,6 +76,6 @@ def test_the_value_of_an_empty_loop_is_known(text: str, value: mpz) -> None:
 
 @pytest.mark.parametrize(("text", "low", "high"), [("sum(i, 1, 3, i)", 0, 9), ("sum(i, -5, 2, i)", -40, 16)])
 def test_the_bounds_of_a_sum_of_known_terms(text: str, low: int, high: int) -> None:
-    """The bounds of a sum are the number of terms times the bounds of a term, or 0 if that encloses more."""
+    """The bounds of a sum are those of a term times the number of terms, extended to include 0."""
     size = loop_size(text)
     assert (size.low, size.high) == (low, high)

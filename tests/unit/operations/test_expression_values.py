@@ -140,7 +140,7 @@ def test_residues_are_carried_down(text: str, expected: int) -> None:
 
 
 def test_the_residue_of_a_call_may_have_over_4300_digits() -> None:
-    """A residue of a call that has more digits than Python's ``int`` reads, 4,300, is computed."""
+    """A function call may have a residue of more than 4,300 digits, the most that Python's ``int`` reads."""
     assert value("fibonacci(10^5) mod 10^5000") == (gmpy2.fib(10**5) % 10**5000).digits()
 
 
@@ -181,7 +181,10 @@ def test_sums_and_products(text: str, expected: Fraction, precision: int) -> Non
     [("i^10", 10), ("i^11", None), ("i^1e1", 10), ("i*(2 - i)^2 + 3*i/7", 3), ("5*i^0.5", None), ("1/i", None)],
 )
 def test_the_degree_of_a_polynomial(monkeypatch: pytest.MonkeyPatch, body: str, degree: int | None) -> None:
-    """A sum has a degree if its body is a polynomial whose squared degree is at most the number of terms, here 100."""
+    """The degree of a sum's body is found if the body is a polynomial of degree 10 at most.
+
+    This limit is the square root of the number of terms, here 100.
+    """
     found = []
 
     def noted(*args: Any) -> int | None:
@@ -200,7 +203,7 @@ def test_the_degree_of_a_polynomial(monkeypatch: pytest.MonkeyPatch, body: str, 
 def test_terms_are_computed_in_columns_where_the_operators_allow_it(
     monkeypatch: pytest.MonkeyPatch, body: str, taken: bool
 ) -> None:
-    """Quotients without a remainder and remainders are computed in columns of whole numbers, not of fractions."""
+    """Terms with ``//`` and ``%`` are computed in columns if the operands are whole numbers, otherwise one by one."""
     found = []
 
     def noted(*args: Any) -> bool:
@@ -465,7 +468,7 @@ def test_a_call_with_unknown_arguments_has_at_most_the_estimated_digits(text: st
     [("floor(0.001^(-100.5))", 302), ("floor(0.001^(-1/2))", 2), ("floor(1000^100.5)", 302), ("floor(8^(-0.5))", 1)],
 )
 def test_the_whole_part_of_an_irrational_power_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
-    """The estimate is an upper bound for a base below 1, too, whose negative powers are large."""
+    """The estimated number of digits is right or at most two too high, also for negative powers of bases below 1."""
     args = EVALUATE.parse({"expression": text})
     assert len(value(text, 5)) == digits
     assert digits <= EVALUATE.estimate(args, 5).digits <= digits + 2
@@ -499,7 +502,10 @@ class CountedEnclosure:
     ],
 )
 def test_rounding_reads_all_digits_only_beside_a_tie(square: Fraction, nearest: str, most: int) -> None:
-    """Of an enclosure of 100,000 bits, which are 30,102 digits, 15 are read unless the value is beside a tie."""
+    """Rounding to 5 digits reads 15 digits of an enclosure.
+
+    Only if the value is beside a tie, it reads all 30,102 digits of the enclosure, which has 100,000 bits.
+    """
     enclosure = CountedEnclosure(square, 100_000)
     assert rounded(0, enclosure, 5, 100_000).text() == nearest
     assert enclosure.read <= most
@@ -749,14 +755,17 @@ def test_other_expressions_have_no_steps(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["((10^12)! + 1) mod 97", "(binomial(-(10^12), 5*10^8) + 1) mod 97"])
 def test_a_residue_that_takes_long_modulo_a_prime_is_verified_by_the_operation(text: str) -> None:
-    """A function of an argument of large magnitude is not computed modulo a large prime: the estimate is below 1 s."""
+    """If a function takes long modulo a large prime, the operation itself verifies its residue.
+
+    The estimate is therefore below 1 s.
+    """
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 1
     assert EVALUATE.result(args, 0, exact=True).exact
 
 
 def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
-    """An exponent above all floating-point numbers is accepted in a sum."""
+    """A sum of powers has a residue even if the exponent is too large for a float."""
     exponent = 10**400 + 1
     expected = sum(pow(i, exponent, 97) for i in range(1, 101)) % 97
     assert value(f"sum(i, 1, 100, i^{exponent}) mod 97") == str(expected)

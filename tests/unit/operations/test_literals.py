@@ -112,9 +112,9 @@ def test_a_wrong_number_is_refused_with_a_pointer(text: str) -> None:
 
 
 def test_an_exponent_and_a_base_without_mod_have_10_000_digits() -> None:
-    """Parsing refuses an exponent of 10,001 digits.
+    """An exponent has at most 10,000 digits, and so has a base without ``mod``.
 
-    A base may have so many digits with ``mod``; without, the estimate refuses the base.
+    Parsing refuses a longer exponent. It accepts a longer base, which the estimate refuses.
     """
     power, text = THREE["pow"], "7" * 10_001
     with pytest.raises(InvalidInput) as caught:

@@ -62,8 +62,8 @@ def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyP
         in_base(b"9" * 1_001, True, 16)
 
 
-def test_the_facts_are_those_of_the_text() -> None:
-    """Letters, such as e, count as digits, also among the first and last digits; the sign does not."""
+def test_letters_count_as_digits() -> None:
+    """In other bases, letters such as e count as digits, also among the first and last digits; the sign does not."""
     assert describe_in_base(b"-1e5") == (3, "1e5", "1e5")
     text = format(2**100 - 1, "x").encode()
     assert describe_in_base(text) == (25, "f" * 20, "f" * 20)

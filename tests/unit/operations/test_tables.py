@@ -150,14 +150,17 @@ def test_a_power_that_is_one(base: int, exponent: int) -> None:
 
 @pytest.mark.parametrize("exponent", [13_301, 28_738])
 def test_a_power_beside_a_power_of_ten_has_the_right_size(exponent: int) -> None:
-    """The exponents are denominators of convergents of log10(2), so 2^n is just below or just above a power of ten."""
+    """The size of a power of 2 is right, even if the power is just below or just above a power of ten.
+
+    The exponents are denominators of convergents of log10(2).
+    """
     assert IntegerPower(2, exponent).digits() == len(mpz(2**exponent).digits())
 
 
 def test_the_time_for_the_ends_of_a_power() -> None:
-    """The ends of a power take 0.6 s if its long base needs a high precision, and little time otherwise.
+    """The estimated time for the first and last digits of a power is within a factor of two of the measured 0.6 s.
 
-    The estimate is within a factor of two of the measured time.
+    This was measured for a long base, which needs a high precision. For other bases, the estimate is below 1 ms.
     """
     assert 0.3 < IntegerPower(10**100_000 + 1, 3).ends_seconds() < 1.2
     assert IntegerPower(10**130 + 7, 4_001).ends_seconds() < 1e-3

@@ -69,6 +69,6 @@ def test_a_denominator_without_inverse_is_a_division_by_zero() -> None:
         (b"-123456789012345678901/3", Ends(22, "12345678901234567890", "34567890123456789013")),
     ],
 )
-def test_the_facts_leave_marks_out(text: bytes, facts: Ends) -> None:
+def test_signs_and_points_are_not_digits(text: bytes, facts: Ends) -> None:
     """Digits are counted and shown without sign, decimal point, slash and exponent."""
     assert describe(text) == facts

@@ -61,7 +61,7 @@ def test_the_factorial_residue_in_square_root_time(n: int) -> None:
 
 
 def test_a_prime_that_divides_an_operand_is_replaced() -> None:
-    """If the prime divides the nonzero base of an exact power, another one is drawn, as this one proves nothing."""
+    """If the prime divides the nonzero base of an exact power, it proves nothing, so that another prime is drawn."""
     prime = 2**61 - 1
     power = OPERATIONS["pow"]
     for y, text in (("1", b"2305843009213693951"), ("-1", b"1/2305843009213693951")):

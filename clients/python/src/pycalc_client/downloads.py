@@ -75,7 +75,10 @@ class Transfer:
         return new
 
     def end(self) -> None:
-        """Note that the response ended properly; if it did not state its length, the bytes received are all of them."""
+        """Note that the response ended properly.
+
+        If it did not state its length, the download is complete.
+        """
         if self.total is None:
             self.total = self.position
 
@@ -126,7 +129,7 @@ class PartFile:
 
 
 class Progress:
-    """A display of a download's progress on standard error, by a given function, or not at all.
+    """The progress of a download: shown on standard error, passed to a given function, or not reported.
 
     The function is called with the number of bytes received, and with the total, which is None if it is unknown.
     """

@@ -106,7 +106,7 @@ class ProblemError(PycalcError):
 
 
 class BadRequest(ProblemError):
-    """The request is malformed: its body ended early, its framing is invalid, or it has no or several Host fields."""
+    """The request is malformed: its body ended early, its framing is invalid, or it has no Host field or several."""
 
     slug = "bad-request"
 
@@ -248,7 +248,7 @@ class ComputationTimeout(ProblemError):
 
 
 class Overloaded(ProblemError):
-    """A queue, the memory or a limit on concurrent work is full, or the rest of a quota is reserved."""
+    """A queue, the memory or a limit on concurrent work is full, or running requests reserve the rest of a quota."""
 
     slug = "overloaded"
 
@@ -266,7 +266,10 @@ class InternalError(ProblemError):
 
 
 def problem_error(problem: Mapping[str, Any], retry_after: float | None = None) -> ProblemError:
-    """Return the exception for a problem's JSON. ProblemError itself is for unknown types and unexpected fields."""
+    """Return the exception for a problem's JSON.
+
+    It is a plain ProblemError if the type is unknown, or if a field is missing or malformed.
+    """
     kind = str(problem.get("type", ""))
     chosen = _classes.get(kind.removeprefix(_TYPE_BASE), ProblemError)
     try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """A block's id and data; data is empty if the block only states the position, or is a heartbeat."""
+    """A block of the stream. Its data is empty if it is a heartbeat, or if it only states the position by its id."""
 
     id: str | None
     data: str

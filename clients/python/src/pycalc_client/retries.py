@@ -20,8 +20,9 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class RetryPolicy:
     """The limits of retries.
 
-    ``attempts`` and ``deadline`` (seconds) limit the tries without progress. The waits begin with about ``first_wait``
-    seconds and double up to ``longest_wait``. A Retry-After of the service is added to the wait.
+    A request is tried at most ``attempts`` times within ``deadline`` seconds. Both limits start anew when a part of the
+    answer arrives. The wait after the first failure is up to ``first_wait`` seconds. It doubles with each failure, up
+    to ``longest_wait``. If the service asks for a wait by Retry-After, this time is added.
     """
 
     attempts: int = 6

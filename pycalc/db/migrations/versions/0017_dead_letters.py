@@ -1,4 +1,4 @@
-"""Dead letters with an index by event, and numbers that SQLite never gives again."""
+"""Dead letters with an index by event, and with numbers that SQLite never reuses."""
 
 from __future__ import annotations
 

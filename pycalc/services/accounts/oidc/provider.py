@@ -104,8 +104,8 @@ class Provider:
         """Return the signing key with this id or, for None, the provider's only key.
 
         If there is no such key, or several keys have the id, the keys are read again, but at most every five seconds.
-        If this does not help, return None. Raises Unavailable if the keys can't be read, and for five seconds after
-        that.
+        If there is still not exactly one such key, return None. Raises Unavailable if the keys can't be read. For five
+        seconds after that, raises Unavailable instead of reading.
         """
         async with self._reading:
             now, found = self._clock(), self._known(key_id)

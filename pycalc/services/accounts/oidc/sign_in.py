@@ -96,7 +96,7 @@ class ProviderSignIn:
 
         Raises Unauthorized if the sign-in is not valid, lacks a needed second factor, or is for a disabled account.
         Raises Unavailable if the provider does not answer, or no username is free. Raises Conflict if the claims would
-        make the last admin a user, and NotFound if the account is deleted meanwhile.
+        take the admin role from the last admin, and NotFound if the account is deleted meanwhile.
         """
         settings = self._provider.settings
         token = await self._provider.id_token(code, attempt.verifier)
@@ -160,8 +160,8 @@ def _base64url(raw: bytes) -> str:
 def names_of(identity: Identity) -> list[str]:
     """Return usernames to try for a new account.
 
-    The first is the preferred username up to an ``@`` and without invalid characters, if this has a valid length. Three
-    more names end in hexadecimal digits.
+    The first is the preferred username up to an ``@``, without invalid characters. It is left out if its length is not
+    valid. Three more names end in hexadecimal digits.
     """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
     base = wanted if len(wanted) >= _SHORTEST_NAME else "user"

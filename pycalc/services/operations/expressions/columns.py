@@ -95,7 +95,7 @@ def _has_operator(node: Node, sizes: Sequence[Size]) -> bool:
 
 
 def joined(loop: Loop, column: Column) -> Value:
-    """Return the sum or the product of a column, in a balanced tree. Raises TypeError if a term is not exact."""
+    """Return the sum or the product of a column, joined in a balanced tree. Raises TypeError if a term is not exact."""
     join = operator.add if loop.name == "sum" else operator.mul
     while len(column) > 1:
         rest = column[-1:] if len(column) % 2 else []
@@ -134,7 +134,7 @@ class ValueColumns:
         return column
 
     def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of a chain that is cut off after ``steps`` steps. Its operands must be whole numbers."""
+        """Return the column of the first ``steps`` steps of a chain. All their operands must be whole numbers."""
         operands = children(node)[: steps + 1]
         return self._chain(Chain(node.position, node.first, node.steps[:steps]), [self.of(each) for each in operands])
 

@@ -24,9 +24,9 @@ _GUARD_DIGITS = 10
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
     """Return an enclosure of ``left sign right``, for a sign among ``+ * / ^``, of about ``bits`` bits.
 
-    Raises UndecidedError if the enclosure is infinite, such as that of a quotient whose divisor may be 0, or if the
-    sign of a power's base is unknown. Raises DomainError for a power that is not real, and ResultTooLarge for a value
-    that is too large or too close to 0.
+    Raises UndecidedError if the enclosure is infinite, for example if a divisor may be 0, or if the sign of a power's
+    base is unknown. Raises DomainError for a power that is not real, and ResultTooLarge for a value that is too large
+    or too close to 0.
     """
     with flint.ctx.workprec(bits):
         if sign == "+":
@@ -92,8 +92,8 @@ def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
 def _power(position: int, base: Any, exponent: Value) -> Any:
     """Return an enclosure of ``base``^``exponent``. An odd root of a negative number is real.
 
-    For an exponent that is not whole, raises DomainError for any other power of a negative number, and UndecidedError
-    if the sign of ``base`` is unknown.
+    For an exponent that is not whole, raises DomainError if the power is not real, and UndecidedError if the sign of
+    ``base`` is unknown.
     """
     if is_whole(exponent):
         return base ** flint.fmpz(int(exponent))

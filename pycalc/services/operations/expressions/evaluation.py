@@ -35,8 +35,9 @@ class DisagreementError(Exception):
 class Evaluator:
     """An evaluator for one evaluation of a tree, which holds the values of the loops' variables.
 
-    ``prime`` is 0, or the prime of a verification. With a prime, each residue in the tree, except that of a call, is
-    computed modulo its modulus times the prime. Modulo the prime, it must agree with an independent computation.
+    ``prime`` is 0, or the prime of a verification. In a verification, each residue modulo m in the tree is computed
+    modulo m·``prime``, and must agree modulo ``prime`` with an independent computation. The residue of a call is an
+    exception, because the operation verifies it.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
@@ -80,13 +81,14 @@ class Evaluator:
     ) -> Iterator[Value]:
         """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
-        From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms
-        and one term more. Callers compare the two sums: if the assumed degree is too low, they differ, unless the terms
-        are symmetric.
+        From 16 terms on, there are two shortcuts.
 
-        The second shortcut is for other terms that are exact and small: yield the sum or the product of each block of
-        terms. It needs ``evaluate_block``, which must return the column of the body.
+        If the terms of a sum are values of a polynomial of low degree, yield only their sum, which is found from the
+        first few terms. With ``backward``, the sum is found from the last few terms, one more than from the front.
+        Callers compare the two sums: if the assumed degree is too low, the sums differ, unless the terms are symmetric.
+
+        If the terms are exact and small, but not values of such a polynomial, yield the sum or the product of each
+        block of terms. This needs ``evaluate_block``, which must return the column of the body.
 
         Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of
         ``self.value`` and of ``evaluate``.

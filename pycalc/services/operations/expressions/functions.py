@@ -89,9 +89,8 @@ class Function:
     def residue(self, position: int, values: Sequence[Value], modulus: int, *, verified: bool = False) -> Value:
         """Return the function's value modulo ``modulus``. With ``verified``, verify a residue of over 1,000 digits.
 
-        An operation that is not Modular computes the whole value and verifies that instead. Raises VerificationFailed
-        if a check fails. Raises DomainError if there is no value or no residue, and the errors of ``value`` if that is
-        computed.
+        If the operation is not Modular, compute and verify the whole value instead, and raise the errors of ``value``.
+        Raises VerificationFailed if a check fails, and DomainError if there is no value or no residue.
         """
         if not isinstance(self.operation, Modular):
             return self.value(position, values) % modulus

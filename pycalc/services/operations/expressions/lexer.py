@@ -61,7 +61,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _refused(text: str, position: int) -> InvalidInput:
-    """Return the error for a refused character. If there is something to write instead, the message shows it."""
+    """Return the error for a character that is not allowed. The message suggests a replacement, if one is known."""
     character = text[position]
     if separated := separated_thousands(text, position):
         return separated

@@ -142,7 +142,10 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return how many digits a value's numerator and denominator have or, for an enclosure, the precision and 0."""
+        """Return the digits of a value's numerator and denominator, which determine the cost of arithmetic with it.
+
+        For an enclosure, return the precision and 0.
+        """
         if size.rounded is Enclosed.YES:  # an interval
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
@@ -205,9 +208,10 @@ class NodeSizes:
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
-        """Estimate a call: the most digits, the mean seconds and ``least``, from samples of the unknown arguments.
+        """Estimate a call from samples of its unknown arguments: the most digits, the mean seconds, and ``least``.
 
-        If an argument may be too long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
+        ``least`` is as in Estimate. If an argument may be too long, return infinitely many digits or, if ``strict`` is
+        set, raise ResultTooLarge.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):
@@ -233,7 +237,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument's values: the ends and the middle of its range, or the end of an unknown one."""
+    """Return samples of an argument: the ends and the middle of its range, or only the largest if it has no bounds."""
     low, high = _range(size)
     return [high] if size.low is None else [low, (low + high) // 2, high]
 

@@ -57,7 +57,7 @@ class Expression:
 
 
 class Evaluate(Calculable[Expression]):
-    """The value of an expression. An irrational value is rounded to the precision, or refused if that is 0."""
+    """The value of an expression. An irrational value is rounded to the precision. With precision 0, it is refused."""
 
     name = "evaluate"
     title = "Expression"
@@ -126,10 +126,10 @@ class Evaluate(Calculable[Expression]):
         return Estimate(digits, seconds, not size.rounded, sizer.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return the root of a tree, with computed arguments if it is a call whose value is not a number.
+        """Return the root of a tree. In a call whose value is not a number, replace the arguments by their values.
 
-        The cost of such a call, for example a proof of primality, depends on the arguments themselves, not only on
-        their sizes. If computing them is slow, or if one is too long or not a whole number, they stay as they are.
+        The cost of such a call, for example a proof of primality, depends on the values of the arguments, not only on
+        their sizes. If an argument is slow to compute, too long or not a whole number, no argument is replaced.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
@@ -173,11 +173,12 @@ class Evaluate(Calculable[Expression]):
         return name, tuple(text_of_value(value) for value in values)
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether operations are called only with short literals. Other calls may be slow to estimate.
+        """Return whether planning for an expression is certainly quick.
 
-        With ``mod`` or ``%``, return whether there is no call at all, because the cost of a call's residue depends on
-        the prime factors of the modulus. Return False for two or more loops, and for a loop together with a call or a
-        division, because the body of a loop is estimated several times.
+        Calls of operations must have short literals as arguments, because other calls may be slow to estimate. With
+        ``mod`` or ``%``, there must be no call, because the cost of a call's residue depends on the prime factors of
+        the modulus. There must be at most one loop, and no call and no division together with a loop, because the body
+        of a loop is estimated several times.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))
@@ -214,9 +215,10 @@ class Evaluate(Calculable[Expression]):
     def _is_right(self, root: Node, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the value of a tree.
 
-        An exact value is compared with the tree's value modulo ``prime``, for which functions use another method. A
-        rounded value, or an exact one with irrational parts, is computed again from narrower enclosures. Raises
-        ZeroDivisionError in the negligible case that the prime divides a denominator, and the errors of ``result``.
+        For an exact value, compare residues modulo ``prime``: that of the text, and that of the tree, which functions
+        compute by an independent method. For a rounded value, or an exact one with irrational parts, compute the value
+        again from narrower enclosures. Raises ZeroDivisionError in the negligible case that the prime divides a
+        denominator, and the errors of ``result``.
         """
         try:
             if computed.exact:
@@ -243,9 +245,9 @@ class Evaluate(Calculable[Expression]):
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``.
 
-        If the value is not a number, the root is a comparison or a call, and the text is checked against its operands.
-        Before that, each exact operand is compared with its residue, which is found independently. Raises
-        DisagreementError if they differ.
+        If the value is not a number, the root is a comparison or a call. Then each exact operand is compared with a
+        residue of the operand that is found independently. Raises DisagreementError if they differ. After that, the
+        text is checked against the operands.
         """
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
@@ -264,11 +266,11 @@ class Evaluate(Calculable[Expression]):
         return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
-        """Return the result of ``attempt``, repeated with higher working precisions while enclosures are too wide.
+        """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.
 
-        Each try has twice the precision of the one before, or the precision that long operands need if that is more.
-        Raises DomainError, with the position, if 16 times the first precision and twice the needed one are too low.
-        ``narrower`` begins with over twice as many bits.
+        Each try has twice the precision of the one before, or more if long operands need more. Raises DomainError, with
+        the position, if a try fails at 16 times the first precision and at twice the precision that long operands need.
+        If ``narrower`` is set, the first try has over twice as many bits.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

@@ -38,14 +38,15 @@ class NotInvertibleError(ZeroDivisionError):
 
 
 class Residues:
-    """Residues of nodes modulo ``modulus``·``factor``, in the scope of an evaluation.
+    """Residues of nodes modulo ``modulus``·``factor``, with the variables of an evaluation.
 
-    With ``verifying``, the modulus is a random prime, and functions use a method that is independent of the one for
-    their value.
+    If ``verifying`` is set, the modulus is a random prime. Then functions find their residues by a method that is
+    independent of the one for their values.
 
-    ``verified`` is 0, or a modulus m if a residue modulo m is computed in two ways, to verify it. Both ways take the
-    residue modulo m of a function that takes too long modulo a prime, instead of its value. They reduce an exponent by
-    Euler's theorem, modulo the totient of m. Neither changes the residue modulo m, and the two ways still must agree.
+    ``verified`` is 0, or a modulus m if a residue modulo m is computed in two ways, to verify it. Both ways then make
+    two replacements. A function that takes too long modulo a prime is replaced by its residue modulo m. A large
+    exponent is reduced modulo the totient of m, by Euler's theorem. The replacements do not change the residue modulo
+    m, and the two ways still must agree.
     """
 
     def __init__(

@@ -82,8 +82,8 @@ class Repeated(NamedTuple):
 class Sizer(NodeSizes):
     """An estimator of the size and cost of a tree, for given sizes of its loops' variables.
 
-    The attributes add up the costs of all values and residues that were asked for. If ``strict`` is set, a value that
-    may be too large raises ResultTooLarge. Otherwise, the sizes of nodes are cached.
+    Each call of ``size`` or ``residue`` adds its costs to the attributes. If ``strict`` is set, a value that may be too
+    large raises ResultTooLarge. Otherwise, the sizes of nodes are cached.
     """
 
     def __init__(
@@ -169,7 +169,10 @@ class Sizer(NodeSizes):
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
     def _residue_within(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a residue within the tree. The residue of a call is verified by the operation."""
+        """Count the cost of a residue that is a part of the tree: the left side of a ``mod`` or ``%``.
+
+        If this side is a call, the operation verifies the residue, so no residue modulo a prime is counted.
+        """
         self.seconds += costs.RESIDUE
         if isinstance(node, Call) and node.name in self._functions:
             self._residue_of_call(node, modulus, alone=True)
@@ -212,9 +215,9 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value. Outside loops, count the time to find them.
+        """Return the bounds of a node's value, without counting the cost of the value itself.
 
-        Within a loop, ``_entry_seconds`` counts that time.
+        Outside loops, count the time to find the bounds. Within a loop, ``_entry_seconds`` counts that time.
         """
         if not self._nested:
             self.seconds += costs.PEEK
@@ -248,11 +251,12 @@ class Sizer(NodeSizes):
     def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        ``count`` must add the cost of one term to ``seconds``, and return the term's size, both for the size that the
-        variable has in ``_variables``. First, ``count`` is called for the whole range of the variable, which gives
-        upper bounds for every term. Then it is called for five single values, and their weighted mean (Simpson's rule)
-        is taken as the cost of a term. If an end of the range is not known, or if this loop is within two others, the
-        upper bound is taken instead. ``columns`` must be False if the terms cannot be computed in columns.
+        ``count`` must add the cost of one term to ``seconds``, and return the term's size. It must take the size of the
+        variable from ``_variables``. First, ``count`` is called for the whole range of the variable, which gives upper
+        bounds for every term. Then it is called for five single values of the variable. The weighted mean of their
+        costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not known, or if this loop is
+        within two others, the upper bound is taken instead. ``columns`` must be False if the terms cannot be computed
+        in columns.
 
         Raises DomainError if the first or the last value is known and not a whole number, and if there may be too many
         terms.
@@ -313,9 +317,10 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree if a loop sums a polynomial, or the ids of its varying nodes if columns are computed.
+        """Return the shortcut for a loop: ``(degree, None)``, ``(None, varying nodes)``, or ``(None, None)`` for none.
 
-        The other value is None. Without a shortcut, both are None.
+        The degree is that of the polynomial whose values the loop adds up. The ids of the varying nodes are returned if
+        the terms are computed in columns.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -379,7 +384,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue and, unless the call stands ``alone``, of its residue modulo a prime."""
+        """Count the cost of a call's residue and, unless ``alone`` is set, of a verification modulo a prime."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if not all(value is not None for value in values):
@@ -415,7 +420,7 @@ def _nodes_of(node: Node) -> int:
 def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    This is so if both are whole and exact, if the upper bound of ``a`` has over MOST_DIRECT_BITS bits, and if ``m`` is
+    Both must be whole and exact. The upper bound of ``a`` must have over MOST_DIRECT_BITS bits, and ``m`` must be
     certainly positive.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
@@ -432,7 +437,7 @@ def is_short_exponent(exponent: Node) -> bool:
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for a power a^e modulo m whose e may be too large, and can't be reduced by Euler's theorem."""
+    """Return the error for the e in a^e modulo m, if it may be too large and Euler's theorem can't reduce it."""
     detail = (
         "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
         "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."
@@ -441,7 +446,7 @@ def exponent_too_large(position: int) -> ResultTooLarge:
 
 
 def by_euler(exponent: Size, modulus: Size) -> bool:
-    """Return whether to reduce an exponent by Euler's theorem, for which the modulus is factored.
+    """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
 
     The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
     2^20, and above the number of bits of the modulus. The modulus must have at most MOST_EULER_MODULUS_BITS bits, so

@@ -42,7 +42,7 @@ class Size(NamedTuple):
     def digits(self) -> float:
         """Return the number of digits of a known integer.
 
-        Of any other value, return an upper bound for the digits of numerator and denominator together. ``bits`` and
+        For any other value, return an upper bound for the digits of numerator and denominator together. ``bits`` and
         ``places`` must be finite.
         """
         if self.value is not None and not self.places:
@@ -121,7 +121,7 @@ def rounded_of(*sizes: Size) -> Enclosed:
 def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
     """Return the bounds of a function of two values, which must be monotone in each of them.
 
-    Both bounds are None if those of an argument are unknown, or if the values may be large.
+    Both bounds are None if a value has unknown bounds or may be large.
     """
     ends = (left.low, left.high, right.low, right.high)
     if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:

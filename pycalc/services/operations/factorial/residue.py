@@ -37,7 +37,7 @@ def factorial_residue(n: int, prime: int) -> int:
 def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
     """Return n! modulo a prime for each n of ``indices``.
 
-    If all of them are below ``prime``, they take little longer than the largest alone.
+    If all n are below ``prime``, this takes little longer than for the largest n alone.
     """
     largest = max(indices)
     if largest >= prime:

@@ -76,11 +76,11 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (gmp.bincoef(n, k) * sign).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the coefficient modulo ``prime``, which must be above k. Here n and k are those of ``_normal``.
+        """Return the coefficient modulo ``prime``, which must be above k.
 
-        If n is small and not far above k, the prime factors of the coefficient are multiplied. Otherwise, the
-        coefficient is computed as a fraction: from two products of k factors if k is small or n is at least ``prime``,
-        else from three factorials.
+        Here, n and k are the operands after ``_normal``, so that 0 <= k <= n/2. If n is small and not far above k, the
+        prime factors of the coefficient are multiplied. Otherwise, the coefficient is computed as a fraction: from two
+        products of k factors if k is small or n is at least ``prime``, else from three factorials.
         """
         sign, n, k = _normal(args)
         if is_sieved(n, k):
@@ -146,8 +146,8 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 def _digits(n: int, k: int) -> int:
     """Return the number of digits of n over k, for 0 <= k <= n/2.
 
-    Above 100,000 digits, the number may be one too high if n over k is very close to a power of ten, and k is at most
-    1,000 or n has over 10,000 bits. For k >= 10^300, return k, which is no bound but beyond any limit.
+    Above 100,000 digits, the number may be one too high in a rare case: n over k is very close to a power of ten, and
+    either k is at most 1,000 or n has over 10,000 bits. For k >= 10^300, return k, only because it exceeds any limit.
     """
     if k >= _COUNTLESS:
         return k
@@ -162,9 +162,9 @@ def _digits(n: int, k: int) -> int:
 
 
 def _logarithm(n: int, k: int) -> float:
-    """Return log10 of n over k, for 0 <= k <= n/2, with an error below 10^-4 if it is below 10^9.
+    """Return log10 of n over k, for 0 <= k <= n/2. If it is below 10^9, its error is below 10^-4.
 
-    n must be below 10^9, k at most 1,000, or n above 2^10,000.
+    At least one condition must hold: n is below 10^9, k is at most 1,000, or n is above 2^10,000.
     """
     if n < _LARGEST_LGAMMA:
         return (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)

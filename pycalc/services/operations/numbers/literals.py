@@ -54,8 +54,8 @@ class RationalLiteral:
     def text(self) -> str:
         """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        Scientific notation is used if plain digits would need over 100 zeros of padding, not counting one before the
-        point.
+        Scientific notation is used if plain digits would need over 100 more zeros, not counting a single zero before
+        the point.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
@@ -119,8 +119,8 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int =
     """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101.
 
     Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, or if the number
-    is below ``least``. A literal with an exponent also raises InvalidInput if, written without the exponent, it would
-    have over MAX_LITERAL digits and more digits than the literal has characters.
+    is below ``least``. Raises InvalidInput if an exponent stands for too many digits: the number then has over
+    MAX_LITERAL digits, and more digits than the literal has characters.
     """
     text = _required(raw, name, most)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:

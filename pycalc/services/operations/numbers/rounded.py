@@ -19,7 +19,8 @@ class Rounded(NamedTuple):
     def text(self) -> str:
         """Return the text, in plain digits or as ``d.ddde+123``, with all digits of the precision.
 
-        Plain digits have at most five zeros between the point and the digits, and no zeros added before the point.
+        Plain digits are used if they need at most five zeros between the point and the first digit, and none between
+        the last digit and the point.
         """
         digits = text_of(self.digits)
         sign = "-" if self.negative else ""

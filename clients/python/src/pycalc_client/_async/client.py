@@ -1,4 +1,4 @@
-"""The asynchronous client: its methods other than the calculations, and its construction."""
+"""The class of the client: its construction, and its methods other than the operations."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ class AsyncClient(AsyncOperations):
         until: datetime | str | None = None,
         user: str | None = None,
     ) -> AsyncGenerator[AsyncCalculation[Any]]:
-        """Yield recorded calculations, newest first, page by page; ``user`` is for admins."""
+        """Yield the caller's recorded calculations, newest first. Request them page by page.
+
+        An admin gets the calculations of all users, or only those of ``user``, a name or id.
+        """
         params = params_of(limit=_PAGE, operation=operation, since=moment(since), until=moment(until), user=user)
         while True:
             answer = await self._session.send(Call("GET", "/secure-history", params=params))
@@ -121,7 +124,10 @@ class AsyncClient(AsyncOperations):
             params["cursor"] = cursor
 
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[AsyncEvent]:
-        """Yield the events of calculations, from now on or after ``last_event_id``; reconnect without a gap."""
+        """Yield the events from now on, or all events after ``last_event_id``.
+
+        After a lost connection, reconnect and continue without a gap.
+        """
         attempts = Attempts(self._session.policy)
         while True:
             headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
@@ -164,7 +170,10 @@ class AsyncClient(AsyncOperations):
     async def usage(
         self, *, since: date | str | None = None, until: date | str | None = None, user: str | None = None
     ) -> Usage:
-        """Return the usage totals by day (UTC) and operation, and the caller's quotas; ``user`` is for admins."""
+        """Return the caller's quotas, and the caller's usage totals by day (UTC) and operation.
+
+        An admin gets the totals of all users, or only those of ``user``, a name or id.
+        """
         params = params_of(since=since, until=until, user=user)
         return (await self._session.send(Call("GET", "/usage", params=params))).read(usage_of)
 

@@ -29,11 +29,12 @@ _IDENTITY = {"Accept-Encoding": "identity"}  # without compression an answer sta
 
 
 class AsyncOperations:
-    """Methods for the operations. Each calculation is recorded once, however often its request is repeated.
+    """Methods for the operations. If a request has to be retried, its calculation is still recorded only once.
 
-    An operand is a number, or a text such as ``"1e6"`` or ``"0xFF"``, for ``pow`` also ``"2.5"`` or ``"1/3"``. ``mod``
-    asks for the result modulo a number, and ``view="summary"`` for the size and the first and last digits of the
-    result. Neither needs the whole result. ``base`` is the base, 2 to 36, in which ``text`` is written.
+    An operand is a number or a text such as ``"1e6"`` or ``"0xFF"``; ``pow`` also takes ``"2.5"`` or ``"1/3"``. ``mod``
+    asks for the result modulo a number. ``view="summary"`` asks for the size and the first and last digits of the
+    result. For both, the service need not compute the whole result. ``base`` is the base, 2 to 36, in which ``text`` is
+    written.
     """
 
     def __init__(self, session: AsyncSession) -> None:
@@ -58,7 +59,8 @@ class AsyncOperations:
     ) -> AsyncCalculation[Value]:
         """Evaluate an expression such as ``3^(10^12) mod 10^20``.
 
-        An irrational value is rounded to ``precision`` significant digits, or refused without ``precision``.
+        An irrational value is rounded to ``precision`` significant digits. Without ``precision``, the service refuses
+        it.
         """
         options = {"precision": precision, "base": base}
         given = {name: value for name, value in options.items() if value is not None}

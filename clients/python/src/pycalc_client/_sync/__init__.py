@@ -1,1 +1,1 @@
-"""The synchronous client, generated from ``_sync`` by ``generate.py``: change it there."""
+"""The synchronous client, which ``generate.py`` makes from the asynchronous one: change that."""
