@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +23,7 @@ from drills.support.history import Row, compare, in_sqlite, over_http
 from drills.support.load import Exchange, Ledger, Load, ask_once
 from pycalc.db import migrate_database
 from tests.harness.postgres import postgres
-from tests.harness.servers import A_DAY, SERVE, Server, free_port, log_in, pycalc, settings_of, spawn
+from tests.harness.servers import A_DAY, SERVE, Process, Server, free_port, log_in, pycalc, settings_of, spawn
 
 _FEWEST_ANSWERS = 50
 _LONGEST_LOAD = 0.4
@@ -148,7 +147,7 @@ async def _stopping(
     return ledger, stops, token
 
 
-async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: float) -> None:
+async def _stop(process: Process, stops: _Stops, again_after: float) -> None:
     """Send SIGTERM, and a second signal if the process still runs after ``again_after`` seconds; note how it ends."""
     began = monotonic()
     process.send_signal(signal.SIGTERM)
@@ -156,9 +155,8 @@ async def _stop(process: subprocess.Popen[bytes], stops: _Stops, again_after: fl
     await asyncio.wait({ended}, timeout=again_after)
     if not ended.done():
         process.send_signal(random.choice((signal.SIGTERM, signal.SIGINT)))  # noqa: S311
-    await ended
+    stops.statuses[await ended] += 1
     stops.slowest = max(stops.slowest, monotonic() - began)
-    stops.statuses[process.returncode] += 1
 
 
 async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: random.Random) -> None:

@@ -28,6 +28,7 @@ from pycalc.main import open_state
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.contract.backends import DATABASES, each
+from tests.harness import servers
 from tests.harness.daemons import Missing, program
 from tests.harness.fake_pubsub import AnyPubSub, FakePubSub, fake_pubsub
 from tests.harness.fake_redis import FakeRedis, fake_redis
@@ -78,7 +79,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Remove the developer's settings from the environment of the tests and of the servers that they start."""
+    """Remove the developer's settings from the environment of the tests and of the servers, which are forked."""
+    servers.forking = True
     for name in [name for name in os.environ if name.upper().startswith("PYCALC_") and name != "PYCALC_CHECK_IMAGE"]:
         del os.environ[name]
 

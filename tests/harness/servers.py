@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
+from typing import TypeAlias
+
+from tests.harness.forked import ForkedProcess
 
 # The PostgreSQL roles of servers, and of relays and consumers.
 API_ROLE, CONSUMER_ROLE = "pycalc_api", "pycalc_consumer"
@@ -26,6 +29,11 @@ _STOP_SECONDS = 60.0
 # Keys that instances on one database must share.
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
 _PASSWORD = "correct horse battery staple"
+# Whether ``running`` forks pycalc from a template instead of starting an interpreter. Only tests set this, to save
+# time: measurements need processes that start as users start them.
+forking = False
+
+Process: TypeAlias = "subprocess.Popen[bytes] | ForkedProcess"
 
 
 def free_port() -> int:
@@ -46,7 +54,7 @@ class Server:
     pid: int
     # Seconds from the command to the first 200.
     start_seconds: float
-    process: subprocess.Popen[bytes] = field(repr=False)
+    process: Process = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -109,7 +117,11 @@ def running(
 ) -> Iterator[Server]:
     """Start a server, wait for a 200 on ``path``, and stop the server at the end; ``log`` gets its standard error."""
     started = perf_counter()
-    process = spawn(command, environment or {}, log)
+    process: Process
+    if forking and command[:3] == _python("pycalc"):
+        process = ForkedProcess(command[3:], {**os.environ, **(environment or {})}, log or Path(os.devnull))
+    else:
+        process = spawn(command, environment or {}, log)
     try:
         deadline = started + _START_SECONDS
         while not answers(f"http://127.0.0.1:{port}{path}"):
