@@ -118,13 +118,14 @@ class TestSingleFlight:
 
     def test_when_all_hang_up_the_computation_is_killed(self, one: One) -> None:
         """If all requesters disconnect, the computation is killed and its slot is free."""
-        worker = one.worker()
+        worker, gone = one.worker(), one.gone()
         with stopped(worker):
             callers = [one.ask("/fibonacci/3000002") for _ in range(3)]
             wait_until(lambda: one.running() == 1, "the computation has begun")
             for caller in callers:
                 caller.close()
             wait_until(lambda: one.running() == 0, "the slot is free")
+            wait_until(lambda: one.gone() == gone + 3, "the disconnects are counted")
             wait_until(lambda: worker not in children(one.server.pid), "the worker is gone")
         assert status_of(one.ask("/fibonacci/3000002")) == 200
 
