@@ -301,7 +301,7 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue or the memory is full, a concurrency limit is reached, or the rest of a quota is reserved."""
+    """A queue, the memory or a concurrency limit is full, or running requests reserve the rest of a quota."""
 
     code = "overloaded"
     title = "The service is busy"

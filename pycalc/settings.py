@@ -224,11 +224,12 @@ class Settings(BaseSettings):
     )
     database_api_role: SecretStr = Field(
         SecretStr(""),
-        description="NAME or NAME:PASSWORD of the role of servers, to which `pycalc migrate` gives its rights on the "
-        "tables; with a password it creates the role (PostgreSQL)",
+        description="NAME or NAME:PASSWORD of the servers' PostgreSQL role, to which `pycalc migrate` grants rights on "
+        "the tables; with a password, it also creates the role",
     )
     database_consumer_role: SecretStr = Field(
-        SecretStr(""), description="NAME or NAME:PASSWORD of the role of `pycalc relay` and `pycalc consume`, likewise"
+        SecretStr(""),
+        description="NAME or NAME:PASSWORD of the PostgreSQL role of `pycalc relay` and `pycalc consume`, likewise",
     )
     cache_url: str = Field(
         "memory://",

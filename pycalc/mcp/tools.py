@@ -121,7 +121,7 @@ def _history() -> Tool:
         "operation": {"type": "string", "enum": [*CALCULATIONS]},
         "since": {"type": "string", "description": "from this moment on (RFC 3339)"},
         "until": {"type": "string", "description": "before this moment (RFC 3339)"},
-        "user": {"type": "string", "description": "only this user's, by name or id (admins)"},
+        "user": {"type": "string", "description": "only the calculations of this user, by name or id; admins only"},
     }
     item = {"type": "object", "properties": {**_RESULT, "operation": {"type": "string"}, "input": {"type": "object"}}}
     properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}

@@ -67,7 +67,9 @@ class HistoryQuery(StrictQuery):
     ] = None
     since: Since = None
     until: Until = None
-    user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
+    user: Annotated[
+        str | None, Field(max_length=36, description="only the calculations of this user, by name or id; admins only")
+    ] = None
 
 
 @router.get(
