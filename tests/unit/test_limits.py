@@ -614,7 +614,7 @@ async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
     await limit.spend(b"ada")
     with pytest.raises(RateLimited, match="No more than 10 calculations a minute"):
         await limit.spend(b"ada", 10)
-    with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
+    with pytest.raises(RateLimited, match="A batch of 11 calculations exceeds the limit of 10: send smaller batches"):
         await limit.spend(b"ada", 11)
 
 

@@ -116,7 +116,7 @@ class CalculationRateLimit:
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
-            detail = f"A batch of {operations:,} is more than the limit of {smallest:,} calculations ever allows."
+            detail = f"A batch of {operations:,} calculations exceeds the limit of {smallest:,}: send smaller batches."
         else:
             detail = " ".join(
                 f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full

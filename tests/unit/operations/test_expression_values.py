@@ -540,7 +540,7 @@ def test_a_rounded_part_far_from_1_is_refused_with_its_own_limit(text: str, posi
         result(text, 10)
     (problem,) = refused.value.problems
     assert (problem.position, refused.value.limit) == (position, 3_010_300)
-    assert problem.detail.startswith("A part that is rounded has at most 3,010,300 digits before its point")
+    assert problem.detail.startswith("A rounded part may have at most 3,010,300 digits before the decimal point")
 
 
 Q = 10**12 + 39  # a prime
