@@ -104,7 +104,7 @@ class DomainError(PycalcError):
     """The operation is not defined for these operands."""
 
     code = "domain-error"
-    title = "The operation is not defined there"
+    title = "The operation is not defined for these operands"
 
     def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(detail, problems)
@@ -197,7 +197,7 @@ class Conflict(PycalcError):
     """
 
     code = "conflict"
-    title = "In conflict with what is there"
+    title = "In conflict with the stored state"
 
 
 class PayloadTooLarge(PycalcError):
@@ -211,14 +211,14 @@ class PreconditionFailed(PycalcError):
     """The request's If-Match does not contain the current ETag of the resource."""
 
     code = "precondition-failed"
-    title = "The condition does not hold"
+    title = "The condition of If-Match does not hold"
 
 
 class UnsupportedMediaType(PycalcError):
     """The media type of the request's body is not one of ``accepted``."""
 
     code = "unsupported-media-type"
-    title = "The body is of another type"
+    title = "The type of the body is not supported"
 
     def __init__(self, detail: str, accepted: tuple[str, ...]) -> None:
         super().__init__(detail, accepted)
@@ -301,7 +301,7 @@ class QuotaExceeded(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """A bounded queue or the memory is full, a concurrency limit is reached, or the rest of a quota is reserved."""
+    """A queue, the memory or a concurrency limit is full, or running requests reserve the rest of a quota."""
 
     code = "overloaded"
     title = "The service is busy"

@@ -224,11 +224,12 @@ class Settings(BaseSettings):
     )
     database_api_role: SecretStr = Field(
         SecretStr(""),
-        description="NAME or NAME:PASSWORD of the role of servers, to which `pycalc migrate` gives its rights on the "
-        "tables; with a password it creates the role (PostgreSQL)",
+        description="NAME or NAME:PASSWORD of the servers' PostgreSQL role, to which `pycalc migrate` grants rights on "
+        "the tables; with a password, it also creates the role",
     )
     database_consumer_role: SecretStr = Field(
-        SecretStr(""), description="NAME or NAME:PASSWORD of the role of `pycalc relay` and `pycalc consume`, likewise"
+        SecretStr(""),
+        description="NAME or NAME:PASSWORD of the PostgreSQL role of `pycalc relay` and `pycalc consume`, likewise",
     )
     cache_url: str = Field(
         "memory://",
@@ -251,7 +252,9 @@ class Settings(BaseSettings):
         "empty in development on SQLite: one is created in the data folder",
     )
     secret_keys_file: _Path | None = Field(
-        None, description="file of signing keys instead, one a line, newest first; read again each second"
+        None,
+        description="file of signing keys, in place of PYCALC_SECRET_KEYS: one a line, newest first; read again each "
+        "second",
     )
     password_keys: _Keys = Field(
         (),
@@ -275,7 +278,9 @@ class Settings(BaseSettings):
         "", max_length=255, description="URL of the identity provider (OpenID Connect); empty: none"
     )
     oidc_client_id: str = Field("", description="client id of this service at the identity provider")
-    oidc_client_secret: SecretStr = Field(SecretStr(""), description="its client secret")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="client secret of this service at the identity provider"
+    )
     oidc_redirect_url: Annotated[str, _checked(_require_callback)] = Field(
         "", description="URL of this service's /oidc/callback, as it is registered at the identity provider"
     )
@@ -311,8 +316,9 @@ class Settings(BaseSettings):
     )
     role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_parsed_json)] = Field(
         {},
-        description='limits by role in place of these, as JSON: {"admin": {"rate_limit": "0", "compute": "600s/hour", '
-        '"digits": "0", "history": 0}}; 0: no limit; those of an account itself come first',
+        description="limits by role, in place of PYCALC_RATE_LIMIT and the three quotas, as JSON: "
+        '{"admin": {"rate_limit": "0", "compute": "600s/hour", "digits": "0", "history": 0}}; 0: no limit; '
+        "an account's own limits come first",
     )
     trusted_proxies: _Networks = Field(
         (),

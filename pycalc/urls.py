@@ -96,8 +96,10 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
     for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
             raise ValueError(f"it has an unknown option; known: {', '.join(sorted(known))}")
-        if name in options or not value:
-            raise ValueError(f"the option {name!r} needs one value")
+        if name in options:
+            raise ValueError(f"the option {name!r} is given more than once; give it once")
+        if not value:
+            raise ValueError(f"the option {name!r} has no value; give it one or leave it out")
         options[name] = value
     return options
 
@@ -110,7 +112,8 @@ def require_server(text: str) -> tuple[str, int | None]:
     found = _SERVER.fullmatch(text)
     if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
         raise ValueError(
-            f"the port is a number from 1 to {_LAST_PORT}; a user's name and password are followed by @ and the host"
+            f"the port must be a number from 1 to {_LAST_PORT}; write @ and the host after the user's name and "
+            "password, and percent-encode /, ? and # in these as %2F, %3F and %23"
         )
     return found["host"], int(found["port"]) if found["port"] else None
 

@@ -20,7 +20,7 @@ _WORDS = [
     (r"\bAsync([A-Z]\w+)", r"\1"),
     (r"\ba(close|read|iter_bytes|iter_raw)\b", r"\1"),
     (r"\b__a(enter|exit)__", r"__\1__"),
-    (r"\b_async\b", "_sync"),
+    (r"(?m)^(\s*(?:from|import) pycalc_client\.)_async\b", r"\1_sync"),  # only in imports: a docstring may mean _async
 ]
 
 

@@ -52,7 +52,7 @@ def _compared(schemas: Any, message: str, values: Mapping[str, Any], where: str)
         if wanted is None:
             yield at, f"{message} has no {_camel(name)}"
         elif wanted.get("readOnly"):
-            yield at, "is the API's to set"
+            yield at, "is read-only"
         else:
             yield from _value(schemas, wanted, value, at)
 

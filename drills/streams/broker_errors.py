@@ -175,7 +175,7 @@ def _finding(
         "under load, then repaired",
         {
             "requests": len(running.ledger.exchanges),
-            "readyz told after s": reports.seconds,
+            "readyz reported after s": reports.seconds,
             "of": ", ".join(sorted(reports.degraded[2])),
             "failures counted": reports.counted,
         },

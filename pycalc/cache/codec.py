@@ -66,7 +66,7 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
     """
     body = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != _digest(name, body):
-        raise ValueError("the digest is another one")
+        raise ValueError("the digest does not match")
     head, _, text = body.partition(b"\n")
     try:
         fields = json.loads(head)
@@ -77,7 +77,7 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
             expander = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
             text = expander.decompress(text, length + 1)  # one byte more, so that a longer text is noticed
         if len(text) != length:
-            raise ValueError("the text has another length")
+            raise ValueError("the text does not have the recorded length")
         digest = fields["sha256"]
         facts = Facts(
             text.decode() if fields["stored"] else None,

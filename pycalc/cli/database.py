@@ -47,7 +47,7 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
     try:
         password = _password(password_file)
     except UnicodeDecodeError:  # its message shows a byte of the password
-        raise ValueError(f"{password_file or 'standard input'} is no UTF-8 text: save it as UTF-8.") from None
+        raise ValueError(f"{password_file or 'standard input'} is not valid UTF-8: save it as UTF-8.") from None
     try:
         registration = Registration(
             username=username, email=email, password=password, confirm_password=None, role=Role.ADMIN

@@ -42,7 +42,7 @@ def show() -> None:
         last = 0
         while page := await letters.items(last, _PAGE):
             for letter in page:
-                event = letter["event_id"] or "no event of ours"
+                event = letter["event_id"] or "not an event of this service"
                 reason, content = ascii(letter["reason"][:_REASON_CHARACTERS]), ascii(letter["content"])
                 facts = (letter["id"], letter["stage"], letter["created_at"], event, ascii(letter["origin"]))
                 print(*facts, reason, content)  # noqa: T201  # for the person at the console

@@ -38,7 +38,7 @@ def evaluate(
             detail = f"{file} cannot be read ({error.strerror}): name a readable file, or - for standard input."
             raise ValueError(detail) from None
         except UnicodeDecodeError as error:
-            detail = f"{file} is no UTF-8 text: byte {error.start + 1} begins no character. Save it as UTF-8."
+            detail = f"{file} is not valid UTF-8 at byte {error.start + 1}: save it as UTF-8."
             raise ValueError(detail) from None
     elif expression is not None and expression.lstrip().startswith("-f"):
         _require_expression(expression.strip())

@@ -106,7 +106,7 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     acts = history.add_subparsers(required=True, metavar="COMMAND")
     prune = _add(acts, "prune", "database:prune", help="delete calculations older than an age")
     prune.add_argument("--older-than", required=True, metavar="AGE", help="such as 365d, 52w or 36h")
-    meaning = "publish again what was not counted in the last 13 days, after a restore or the loss of a topic"
+    meaning = "publish lost events of the last 13 days again, after a restore or the loss of a topic"
     _add(acts, "republish", "database:republish", help=meaning)
     dead_letters = commands.add_parser("dead-letters", help="manage events that could not be delivered")
     acts = dead_letters.add_subparsers(required=True, metavar="COMMAND")

@@ -42,13 +42,13 @@ async def _run(command: str, settings: Settings, start: Callable[[ResourceStack,
     watch(stop)
     if settings.database.startswith("sqlite:"):
         raise StoreUnavailable(
-            "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
-            "consumer itself. Beside servers on PostgreSQL they are processes of their own."
+            "PYCALC_DATABASE_URL names an SQLite file, which only one process may use: `pycalc serve` runs the relay "
+            "and the consumer itself. Separate processes need PostgreSQL."
         )
     if settings.stream_url.startswith("memory:"):
         raise StreamUnavailable(
-            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the consumer "
-            "itself."
+            "PYCALC_STREAM_URL is memory://, a stream within one process: `pycalc serve` runs the relay and the "
+            "consumer itself. Separate processes need a broker."
         )
     port, setting = settings.metrics_port, "PYCALC_METRICS_PORT"
     if port is None:

@@ -34,7 +34,10 @@ _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 # Errors of a server that stops or starts, or of a connection that broke.
 _CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
-_OUTCOME_UNKNOWN = "The database does not answer in time: it is not known whether this was stored."
+_OUTCOME_UNKNOWN = (
+    "The database does not answer in time: it is not known whether the change was stored. "
+    "Check this before you repeat the request."
+)
 _READ_ONLY = "The database is read-only."
 _CLOSE_SECONDS = 0.5
 

@@ -64,7 +64,7 @@ class DatabaseRole(NamedTuple):
 
 
 def api_role(text: str) -> DatabaseRole:
-    """Return the role of servers, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError for other texts."""
+    """Return the servers' role, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError for other texts."""
     return _role("PYCALC_DATABASE_API_ROLE", text, _API)
 
 

@@ -41,7 +41,9 @@ _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
-_SYNC_FAILED = "The disk failed: it is not known whether this was stored."
+_SYNC_FAILED = (
+    "The disk failed: it is not known whether the change was stored. Check this before you repeat the request."
+)
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
 
 
@@ -127,7 +129,7 @@ class _ThreadQueue:
 
         def require_time() -> None:
             if self._clock() > latest:
-                raise StoreUnavailable("The database did not begin this work in time; retry in 1 s.")
+                raise StoreUnavailable("The request waited too long for the database; retry in 1 s.")
 
         def in_time() -> T:
             require_time()

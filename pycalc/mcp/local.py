@@ -64,7 +64,7 @@ class LocalBackend:
         """
         request = self._requests.get(calculation_id)
         if request is None:
-            raise NotFound("There is no such calculation: the tools of this process know only their own.")
+            raise NotFound("There is no such calculation: only the last 1,000 of this process are kept.")
         if request[2].summary:
             raise NotFound(NO_DIGITS)
         found = self._latest

@@ -70,10 +70,7 @@ def _sentences(error: PycalcError) -> Iterator[str]:
     if len(problems) > _MOST_PROBLEMS:
         yield f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed."
     if isinstance(error, ResultTooLarge) and error.digits is not None:
-        yield (
-            f"It has {text_of(error.digits)} digits, of which {error.limit:,} may be written out; "
-            f"the first are {error.leading}, the last {error.trailing}."
-        )
+        yield f"It has {text_of(error.digits)} digits: the first are {error.leading}, the last {error.trailing}."
     if isinstance(error, ComputationTimeout) and error.found is not None:
         yield f"Found by then: {error.found}"
     if isinstance(error, RetryLater) and "retry in" not in error.detail:

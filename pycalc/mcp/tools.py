@@ -22,7 +22,7 @@ _SYNTAX = f"""Evaluate an expression exactly, in one call. Syntax:
 numbers: 42, 2.5, 1e6, 0xFF, 1_000; operators: + - * / // % ^ (or **) ! and parentheses
 residues of huge powers: 3^(10^12) mod 10^20 is fast; put a sum into parentheses: (a + b) mod m
 functions: {", ".join(name for name in OPERATIONS)}, abs, floor, ceil, round, min, max
-series: sum(i, 1, 100, i^2), prod(i, 1, 9, i); one comparison at the top: 2^10 > 10^3 gives true or false
+series: sum(i, 1, 100, i^2), prod(i, 1, 9, i); one comparison, as the whole expression: 2^10 > 10^3 gives true or false
 results: an integer, a decimal or p/q; an irrational value needs `precision`, its number of significant digits"""
 _ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 _RESULT: dict[str, Any] = {
@@ -121,7 +121,7 @@ def _history() -> Tool:
         "operation": {"type": "string", "enum": [*CALCULATIONS]},
         "since": {"type": "string", "description": "from this moment on (RFC 3339)"},
         "until": {"type": "string", "description": "before this moment (RFC 3339)"},
-        "user": {"type": "string", "description": "only this user's, by name or id (admins)"},
+        "user": {"type": "string", "description": "only the calculations of this user, by name or id; admins only"},
     }
     item = {"type": "object", "properties": {**_RESULT, "operation": {"type": "string"}, "input": {"type": "object"}}}
     properties = {"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}

@@ -143,7 +143,7 @@ Username = Annotated[
         min_length=3,
         max_length=LONGEST_USERNAME,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; letter case does not distinguish",
+        description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; upper and lower case count as equal",
         examples=["ada"],
     ),
     expected(
@@ -308,7 +308,7 @@ class UserChange(BaseModel):
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
     quota: OwnLimits = Field(
-        default_factory=OwnLimits, description="the account's own limits; members that are left out stay"
+        default_factory=OwnLimits, description="the account's own limits; members that are left out do not change"
     )
 
 
@@ -324,7 +324,7 @@ class KeyRequest(BaseModel):
     ]
     expires_in: Annotated[
         int | None,
-        Field(ge=60, le=LONGEST_KEY_SECONDS, description="seconds; null: never"),
+        Field(ge=60, le=LONGEST_KEY_SECONDS, description="seconds until the key expires; null: never"),
         expected(
             f"a whole number of seconds from 60 to {LONGEST_KEY_SECONDS:,}, or null",
             given=lambda seconds: not isinstance(seconds, str),
@@ -423,7 +423,7 @@ class OpenSession(BaseModel):
 
     id: Uuid
     opened_at: Timestamp
-    last_used_at: Timestamp = Field(description="the last login or refresh; access tokens may be used later")
+    last_used_at: Timestamp = Field(description="the last login or refresh; requests with access tokens do not count")
     address: str | None = Field(description="the network address of the last login or refresh", examples=["192.0.2.7"])
     client: str | None = Field(
         description="the program of the last login or refresh, by its User-Agent",

@@ -67,7 +67,10 @@ class HistoryItem(TypedDict):
     operation: str
     input: Annotated[
         dict[str, Number],
-        Field(description="operands and options; those over 1,000 characters by their ends and SHA-256"),
+        Field(
+            description="operands and options; one of over 1,000 characters is shortened to its ends, its length and "
+            "its SHA-256"
+        ),
     ]
     result: Annotated[Outcome | None, Field(description="null for a summary, and for a result of over 1,000 digits")]
     digits: Number

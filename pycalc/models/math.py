@@ -12,8 +12,8 @@ from pycalc.models.problems import Problem
 
 MAX_BATCH = 1_000  # calculations in one batch
 ELAPSED = (
-    "milliseconds from the arrival of the request and its body, in a batch from the calculation's turn, to the "
-    "verified result; recording after it does not count"
+    "milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, "
+    "from the start of this calculation"
 )
 
 Number = TypeAliasType(
@@ -67,7 +67,10 @@ class Calculation(TypedDict):
     operation: str
     input: Annotated[
         dict[str, Number],
-        Field(description="the operands in canonical form; those over 20,000 characters by their ends and SHA-256"),
+        Field(
+            description="the operands in canonical form; one of over 20,000 characters is shortened to its ends, its "
+            "length and its SHA-256"
+        ),
     ]
     result: Annotated[
         Outcome,
@@ -146,8 +149,8 @@ class Evaluation(TypedDict):
             min_length=1,
             max_length=10_000,
             description="literals such as `2.5`, `1e6`, `0xFF` and `1_000`; `+ - * / // % ^ !`, `mod`, parentheses; a "
-            "comparison at the top; the operations by name, `abs floor ceil round min max`, `sum(i, 1, 100, i^2)`, "
-            "`prod`",
+            "comparison as the whole expression; the operations by name, `abs floor ceil round min max`, "
+            "`sum(i, 1, 100, i^2)`, `prod`",
         ),
     ]
     precision: NotRequired[
@@ -186,7 +189,7 @@ class EvaluationPreview(TypedDict):
     call: NotRequired[
         Annotated[
             SummarisableCall,
-            Field(description="an equal calculation, of which `view=summary` gives the size and both ends"),
+            Field(description="a calculation of the same value; with `view=summary` it gives the size and both ends"),
         ]
     ]
 

@@ -70,7 +70,7 @@ class Figures(TypedDict):
     relay_leading: Annotated[bool, Field(description="whether this process publishes events")]
     cache_circuit: Annotated[Circuit, Field(description="the breaker of the shared cache")]
     disk_free_bytes: Annotated[
-        int | None, Field(description="on the disk of an SQLite file; null: no such file, or no reserve")
+        int | None, Field(description="on the disk of the SQLite file; null without such a file or a reserve")
     ]
     disk_reserve_bytes: Annotated[int, Field(description="calculations are refused below this much free disk")]
 

@@ -30,7 +30,10 @@ class Backends(NamedTuple):
     cache: Cache
     shared: Shared | None  # the cache if instances share it, else None
     stream: Stream
-    unshared: Database  # for work whose concurrency all users together limit: a share would make others wait for it
+    # The database without the limits of FairDatabase per client. It serves work that has a concurrency limit of its own
+    # for all users together, such as exports. If such work also waited for its client's share of the database, it would
+    # hold its slot meanwhile, and the work of others would wait for this slot.
+    unshared: Database
 
 
 async def open_backends(stack: ResourceStack) -> Backends:
@@ -55,4 +58,4 @@ async def open_backends(stack: ResourceStack) -> Backends:
 
 
 def _log_ids_ahead(seconds: float) -> None:
-    _log.error("ids are ahead of the clock: this host's clock, or another's, is or was wrong", seconds=round(seconds))
+    _log.error("recorded ids are ahead of this host's clock: compare the clocks of all hosts", seconds=round(seconds))

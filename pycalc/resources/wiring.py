@@ -243,7 +243,10 @@ async def _require_clock(ids: IdSource) -> None:
     """Raise Unavailable while recorded ids are ahead of the clock, which shows that some host's clock was wrong."""
     seconds = ids.ahead_seconds()
     if seconds:
-        raise Unavailable(f"The newest calculations are dated {seconds:.0f} s ahead of the clock: a clock was wrong.")
+        raise Unavailable(
+            f"The newest calculations are dated {seconds:.0f} s ahead of this host's clock: "
+            "compare the clocks of all hosts, and repair their synchronization (NTP)."
+        )
 
 
 def _services(

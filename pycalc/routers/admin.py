@@ -55,7 +55,7 @@ class AuditQuery(StrictQuery):
     """The filters of a page or an export of the audit log."""
 
     limit: Annotated[
-        PageLimit, Field(description="entries in a page; in an export at most so many, by default all")
+        PageLimit, Field(description="the most entries in a page or an export; by default, an export has all")
     ] = 50
     cursor: Cursor = None
     actor: Annotated[str | None, Field(max_length=254, description="only what this user did")] = None

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from pycalc.errors import PycalcError
 from pycalc.models.math import BatchResults
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.calculations import require_some, spend
+from pycalc.routers.http.calculations import require_remaining, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import rate_limit_fields
@@ -46,7 +46,7 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
     """
     name = key_name(request)
     resources.batches.slots.require_free(1)
-    await require_some(caller, resources)
+    await require_remaining(caller, resources)
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)

@@ -59,7 +59,7 @@ class HistoryQuery(StrictQuery):
     """The filters of a page or an export of the history."""
 
     limit: Annotated[
-        PageLimit, Field(description="calculations in a page; in an export at most so many, by default all")
+        PageLimit, Field(description="the most calculations in a page or an export; by default, an export has all")
     ] = 50
     cursor: Cursor = None
     operation: Annotated[
@@ -67,7 +67,9 @@ class HistoryQuery(StrictQuery):
     ] = None
     since: Since = None
     until: Until = None
-    user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
+    user: Annotated[
+        str | None, Field(max_length=36, description="only the calculations of this user, by name or id; admins only")
+    ] = None
 
 
 @router.get(

@@ -23,7 +23,9 @@ class UsageQuery(StrictQuery):
 
     since: Annotated[GivenDay | None, Field(description="from this day on, UTC")] = None
     until: Annotated[GivenDay | None, Field(description="before this day, UTC")] = None
-    user: Annotated[str | None, Field(max_length=36, description="only this user's, by name or id (admins)")] = None
+    user: Annotated[
+        str | None, Field(max_length=36, description="only the totals of this user, by name or id; admins only")
+    ] = None
 
 
 @router.get(

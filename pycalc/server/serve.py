@@ -144,7 +144,7 @@ async def listen(
     guarding.cancel()
     if serving.done():
         serving.result()
-        raise OSError("the server ended by itself")
+        raise OSError("the HTTP server stopped without a signal")
     began = monotonic()
     resources.feed.end()
     asyncio.get_running_loop().call_later(_COMPUTING_SECONDS, resources.computer.abandon)

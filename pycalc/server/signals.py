@@ -31,7 +31,7 @@ def watch(stop: asyncio.Event, seconds: float = EXIT_SECONDS) -> None:
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(stop.set)
         sleep(seconds)
-        print(f"pycalc: not stopped within {seconds:g} s of the signal; ended", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"pycalc: did not stop within {seconds:g} s of the signal, so the process was ended\n")
         os._exit(1)  # the main thread hangs, so no exception could end the process
 
     threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -46,14 +46,14 @@ class BrokerErrors:
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)
-            _log.warning("The broker reports an error.", error=name, reason=reason)
+            _log.warning("the broker reports an error", error=name, reason=reason)
 
     @contextmanager
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the message, and ``call`` the label of the metric. After a failure of the call "publish", ``check``
-        raises StreamUnavailable for 40 s, or until a publish succeeds.
+        ``what`` is the log line and, with a full stop, the message of the error. ``call`` is the label of the metric.
+        After a failure of the call "publish", ``check`` raises StreamUnavailable for 40 s, or until a publish succeeds.
         """
         try:
             yield
@@ -66,7 +66,7 @@ class BrokerErrors:
         if call == "publish":
             self._stuck_until = self._clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
-        raise StreamUnavailable(what)
+        raise StreamUnavailable(f"{what}.")
 
     def answered(self) -> None:
         """Note that the broker answers, so that the next error is logged again."""
@@ -91,4 +91,4 @@ class BrokerErrors:
         An older failure is ignored, because another process may be publishing by now.
         """
         if self._stuck_until is not None and self._clock() < self._stuck_until:
-            raise StreamUnavailable("The stream does not take events.")
+            raise StreamUnavailable("The stream does not accept events.")

@@ -495,7 +495,7 @@ async def test_nobody_listening_is_told_with_the_reason() -> None:
             with pytest.raises(StreamUnavailable):
                 await topic.ensure()
     topic.close()
-    told = [log for log in logs if log["event"] == "The broker reports an error."]
+    told = [log for log in logs if log["event"] == "the broker reports an error"]
     assert [log["error"] for log in told] == ["_TRANSPORT"]
     assert "Connection refused" in told[0]["reason"]
     assert "Connection refused" in logs[-1]["broker_error"]

@@ -33,7 +33,7 @@ def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) 
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     errors.check()
     for _ in range(2):
-        with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away."):
+        with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away"):
             raise TimeoutError
         clock.now += 36
         with pytest.raises(StreamUnavailable):
@@ -45,10 +45,10 @@ def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) 
 def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: _Clock) -> None:
     """A successful publish clears the error; a failed commit does not make the check fail."""
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
-    with pytest.raises(StreamUnavailable), errors.mapped("commit", "The broker is away."):
+    with pytest.raises(StreamUnavailable), errors.mapped("commit", "The broker is away"):
         raise OSError
     errors.check()
-    with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away."):
+    with pytest.raises(StreamUnavailable), errors.mapped("publish", "The broker is away"):
         raise OSError
     errors.published("The broker refuses events.", {})
     errors.check()

@@ -143,7 +143,7 @@ def test_a_text_that_is_longer_than_wanted_is_not_damaged() -> None:
 
 @pytest.mark.parametrize(
     ("window_log", "reason"),
-    [(27, "the text is damaged"), (17, "the text has another length")],
+    [(27, "the text is damaged"), (17, "the text does not have the recorded length")],
     ids=["large window", "small window"],
 )
 def test_a_decompression_bomb_uses_little_memory(window_log: int, reason: str) -> None:

@@ -70,7 +70,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"1 + \xff")
     done = run("eval", "-f", str(file))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"pycalc: {file} is no UTF-8 text: byte 5 begins no character. Save it as UTF-8.\n"
+    assert done.stderr == f"pycalc: {file} is not valid UTF-8 at byte 5: save it as UTF-8.\n"
     file.write_bytes(b"\xef\xbb\xbf6 * 7\r\n")
     assert run("eval", "-f", str(file)).stdout == "42\n"
 

@@ -367,9 +367,9 @@ async def test_a_limit_without_room_for_a_block_takes_two_round_trips() -> None:
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
     assert await far.during(attempt(limit.spend(b"ada", 600))) == 2
     assert await far.during(attempt(limit.spend(b"ada"))) == 2
-    assert await far.during(attempt(limit.require_some(b"ada"))) == 2
+    assert await far.during(attempt(limit.require_remaining(b"ada"))) == 2
     assert await far.during(attempt(limit.spend(b"bob"))) == 1
-    assert await far.during(attempt(limit.require_some(b"eve"))) == 1
+    assert await far.during(attempt(limit.require_remaining(b"eve"))) == 1
     assert [state.remaining for state in limit.spend_ahead(b"eve") or ()] == [599, 999]
 
 
@@ -502,19 +502,19 @@ async def test_the_states_of_a_limit_are_read_without_counting(amount: int) -> N
 
 
 async def test_a_user_must_have_a_calculation_left() -> None:
-    """``require_some`` uses up no calculation; while a window is full, it refuses the user with that window's wait."""
+    """``require_remaining`` uses up no calculation. While a window is full, it refuses, with that window's wait."""
     clock = Clock()
     limit = calculation_rate("1/minute; 20/day", clock)
     for _ in range(2):
-        await limit.require_some(b"ada")
+        await limit.require_remaining(b"ada")
     await limit.spend(b"ada")
     clock.now += 20
     with pytest.raises(RateLimited, match="No more than 1 ") as refusal:
-        await limit.require_some(b"ada")
+        await limit.require_remaining(b"ada")
     assert refusal.value.retry_after == 40
     assert [state.remaining for state in refusal.value.limits] == [0, 19]
     clock.now += 40
-    await limit.require_some(b"ada")
+    await limit.require_remaining(b"ada")
 
 
 async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> None:
@@ -614,7 +614,7 @@ async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
     await limit.spend(b"ada")
     with pytest.raises(RateLimited, match="No more than 10 calculations a minute"):
         await limit.spend(b"ada", 10)
-    with pytest.raises(RateLimited, match="A batch of 11 is more than the limit of 10"):
+    with pytest.raises(RateLimited, match="A batch of 11 calculations exceeds the limit of 10: send smaller batches"):
         await limit.spend(b"ada", 11)
 
 

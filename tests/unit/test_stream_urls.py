@@ -77,8 +77,8 @@ def test_a_pubsub_url() -> None:
         ("kafka://one:9092/", "name of a Kafka topic"),
         ("kafka://one:9092/a/b", "name of a Kafka topic"),
         ("kafka://one:9092/events?acks=0", "an unknown option"),
-        ("kafka://one:9092/events?client.id=", "'client.id' needs one value"),
-        ("kafka://one:9092/events?partitions=2&partitions=3", "'partitions' needs one value"),
+        ("kafka://one:9092/events?client.id=", "'client.id' has no value"),
+        ("kafka://one:9092/events?partitions=2&partitions=3", "'partitions' is given more than once"),
         ("kafka://one:9092/events?partitions=many", "partitions must be a whole number"),
         ("kafka://one:9092/events?partitions=0", "partitions must be a whole number"),
         ("kafka://one:9092/events?partitions=10001", "partitions must be a whole number from 1 to 10000"),
@@ -102,9 +102,9 @@ async def test_a_url_that_makes_no_sense(url: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("kafka://ada:hunter2/events", "port is a number from 1 to 65535; .* followed by @ and the host"),
-        ("kafka://ada:12hunt34er2/events", "port is a number"),
-        ("kafka://ada:hunter2,two:9092/events", "port is a number"),
+        ("kafka://ada:hunter2/events", "port must be a number from 1 to 65535; write @ and the host after"),
+        ("kafka://ada:12hunt34er2/events", "port must be a number"),
+        ("kafka://ada:hunter2,two:9092/events", "port must be a number"),
         ("kafka://ada:hunt/er2@one:9092/events", "written %40, %2F"),
         ("kafka://ada:hunt@er2@one:9092/events", "written %40"),
         ("kafka://ada:hunt?er2@one:9092/events", "written %40, %2F, %3F"),

@@ -249,7 +249,7 @@ async def test_only_an_unexpected_error_is_logged_with_its_traceback(failure: Ex
         consumer = UsageConsumer(RememberingStream(), totals, MemoryDeadLetters(), metrics)
         await until(lambda: failures_of(metrics) > 0, "counting fails")
         await consumer.aclose()
-    entry = next(entry for entry in logs if entry["event"] == "events wait to be consumed")
+    entry = next(entry for entry in logs if entry["event"] == "events were not consumed")
     assert entry["error"] == str(failure)
     assert entry["exc_info"] is (failure if has_trace else None)
 

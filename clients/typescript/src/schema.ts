@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 2cf07ff6922746bb3ca3bc8c3bdb35f093650bd1395f494c673b0d031bfdeba3
+// Made by `make client-types` of schemas with the SHA-256 804474410b9a3c8bd1eeca47e132c8403fbf831456461669541d5eb396da8254
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -233,7 +233,7 @@ export interface components {
             operation: string;
             /**
              * Input
-             * @description the operands in canonical form; those over 20,000 characters by their ends and SHA-256
+             * @description the operands in canonical form; one of over 20,000 characters is shortened to its ends, its length and its SHA-256
              */
             input: {
                 [key: string]: components["schemas"]["Number"];
@@ -262,7 +262,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the arrival of the request and its body, in a batch from the calculation's turn, to the verified result; recording after it does not count
+             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
              */
             elapsed_ms: number;
         };
@@ -550,7 +550,7 @@ export interface components {
              * @description seconds after which a computation is stopped
              */
             timeout: number;
-            /** @description an equal calculation, of which `view=summary` gives the size and both ends */
+            /** @description a calculation of the same value; with `view=summary` it gives the size and both ends */
             call?: components["schemas"]["SummarisableCall"];
         };
         /**
@@ -632,7 +632,7 @@ export interface components {
             cache_circuit: "closed" | "half-open" | "open";
             /**
              * Disk Free Bytes
-             * @description on the disk of an SQLite file; null: no such file, or no reserve
+             * @description on the disk of the SQLite file; null without such a file or a reserve
              */
             disk_free_bytes: number | null;
             /**
@@ -674,7 +674,7 @@ export interface components {
             operation: string;
             /**
              * Input
-             * @description operands and options; those over 1,000 characters by their ends and SHA-256
+             * @description operands and options; one of over 1,000 characters is shortened to its ends, its length and its SHA-256
              */
             input: {
                 [key: string]: components["schemas"]["Number"];
@@ -707,7 +707,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the arrival of the request and its body, in a batch from the calculation's turn, to the verified result; recording after it does not count
+             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
              */
             elapsed_ms: number;
             /** User */
@@ -872,7 +872,7 @@ export interface components {
             name: string;
             /**
              * Expires In
-             * @description seconds; null: never
+             * @description seconds until the key expires; null: never
              */
             expires_in?: number | null;
             /**
@@ -970,7 +970,7 @@ export interface components {
             /**
              * Last Used At
              * Format: date-time
-             * @description the last login or refresh; access tokens may be used later
+             * @description the last login or refresh; requests with access tokens do not count
              */
             last_used_at: string;
             /**
@@ -1251,7 +1251,7 @@ export interface components {
         Registration: {
             /**
              * Username
-             * @description 3 to 32 ASCII letters, digits, dots, underscores and hyphens; letter case does not distinguish
+             * @description 3 to 32 ASCII letters, digits, dots, underscores and hyphens; upper and lower case count as equal
              * @example ada
              */
             username: string;
@@ -1387,7 +1387,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the arrival of the request and its body, in a batch from the calculation's turn, to the verified result; recording after it does not count
+             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
              */
             elapsed_ms: number;
         };
@@ -1501,7 +1501,7 @@ export interface components {
             role?: components["schemas"]["Role"] | null;
             /** Disabled */
             disabled?: boolean | null;
-            /** @description the account's own limits; members that are left out stay */
+            /** @description the account's own limits; members that are left out do not change */
             quota?: components["schemas"]["OwnLimits"];
         };
         /**
@@ -1606,7 +1606,7 @@ export interface components {
         Evaluation: {
             /**
              * Expression
-             * @description literals such as `2.5`, `1e6`, `0xFF` and `1_000`; `+ - * / // % ^ !`, `mod`, parentheses; a comparison at the top; the operations by name, `abs floor ceil round min max`, `sum(i, 1, 100, i^2)`, `prod`
+             * @description literals such as `2.5`, `1e6`, `0xFF` and `1_000`; `+ - * / // % ^ !`, `mod`, parentheses; a comparison as the whole expression; the operations by name, `abs floor ceil round min max`, `sum(i, 1, 100, i^2)`, `prod`
              */
             expression: string;
             /**

@@ -25,7 +25,8 @@ class EventMetrics:
         self.relay_failures = counter("pycalc_relay_failures", "Failures after which the relay retried")
         self.dead_letters = counter("pycalc_dead_letters", "Events and messages dead-lettered", ("stage",))
         self.messages_dropped = counter(
-            "pycalc_messages_dropped", "Messages that are no events of this service, dropped at the most dead letters"
+            "pycalc_messages_dropped",
+            "Messages that are not events of this service, dropped because there are too many dead letters",
         )
         self.events_consumed = counter("pycalc_events_consumed", "Events counted in the usage totals")
         self.events_repeated = counter("pycalc_events_repeated", "Events delivered again, and not counted again")

@@ -133,7 +133,7 @@ async def posted(
     RateLimited, Overloaded, and the errors of RequestBody.
     """
     name = key_name(request)
-    await require_some(caller, resources)
+    await require_remaining(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
         body = await request.body()
         calculation = read(body)
@@ -163,13 +163,13 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
     return [(limit, identity) for limit, identity in found if limit is not None]
 
 
-async def require_some(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up.
+async def require_remaining(caller: Principal, resources: Resources) -> None:
+    """Raise RateLimited if one of the caller's rate limits is used up. This is checked before a body is read.
 
-    This may count some calculations in advance, which later calls of ``spend`` use up.
+    No calculation is used up; ``spend`` does that once the body has been read.
     """
     for limit, identity in rate_limits_of(caller, resources):
-        await limit.require_some(identity)
+        await limit.require_remaining(identity)
 
 
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:

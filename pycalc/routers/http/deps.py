@@ -77,8 +77,10 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
             detail = "There are two credentials: leave out key, or the Authorization field."
             raise InvalidInput.of(FieldProblem("/key", detail))
         if not caller.allow_query:
-            detail = "This API key must not be sent in a URL: make a key with allow_query, or send it as a field."
-            raise Forbidden(detail)
+            raise Forbidden(
+                "This API key must not be sent in a URL: send it as Authorization: Bearer ..., or create one with "
+                "allow_query."
+            )
     if right is not None and right not in caller.rights:
         require_right(caller, right)
     if caller.is_key and resources.keys.uses.is_due(caller.credential_id):

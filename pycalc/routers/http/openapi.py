@@ -44,13 +44,13 @@ HEADERS = {
     "RateLimit-Policy": "The limits, in the order of `RateLimit`.",
     "Repr-Digest": "SHA-256 of all the digits, also with a range of them; absent if they are compressed (RFC 9530).",
     "Retry-After": "Seconds to wait before the next try.",
-    "Set-Cookie": "A cookie for the browser, or the end of one.",
+    "Set-Cookie": "Sets or deletes a cookie of the browser.",
     "Vary": "The header fields of a request that choose the representation.",
     "WWW-Authenticate": "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the "
     "missing scope.",
     "X-Calculation-Id": "The id under which the calculation is recorded; the JSON form has it in its body.",
     "X-Exact": "`false` where the digits are rounded or a root has a remainder; else absent.",
-    "X-Request-ID": "What the service's log calls the request.",
+    "X-Request-ID": "The id of the request, which is also in the service's log.",
 }
 # Schemas of the header fields above; the others are strings of any form.
 _HEADER_SCHEMAS: dict[str, dict[str, Any]] = {

@@ -65,10 +65,11 @@ MEANING: Mapping[str, str] = {
     "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "quota-exceeded": "Too little of `quota` is left: `limit`, `used`, `resets_at`. Nothing was recorded.",
-    "computation-timeout": "The computation was stopped at its deadline (`found`: factors by then) or limit of memory.",
+    "computation-timeout": "The computation was stopped at its deadline or memory limit. `found` has the prime factors "
+    "found by then.",
     "overloaded": "A bounded queue or the memory is full; `Retry-After` says when to come back.",
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
-    "internal-error": "A fault of the service; the log knows more.",
+    "internal-error": "A fault of the service. Tell the operator, whose log has the details.",
 }
 _BODY_TIME = f"{BODY_SECONDS:g} s, plus 1 s for every {BODY_BYTES_A_SECOND // 1024} KiB"
 # Problems that are no errors of the domain: title and detail.
@@ -93,7 +94,7 @@ _ERRORS = (
     errors.InvalidInput.of(_NOT_NATURAL),
     errors.DomainError("0 has no negative powers."),
     errors.ResultTooLarge(
-        "The result has more digits than are written out here.",
+        "The result has more than 25,000,000 digits, too many to write out: ask for a smaller result.",
         *(208_987_640_249_978_734, 25_000_000, "26289788186792204674", "41183788299560546875"),
     ),
     errors.PreconditionFailed("If-Match names no current ETag: send no If-Match."),

@@ -41,7 +41,10 @@ def require_own_page(request: Request) -> None:
     log the browser in to an attacker's account.
     """
     if is_foreign(request):
-        raise Forbidden("The cookie is for the service's own pages; others send and get the refresh token as JSON.")
+        raise Forbidden(
+            "Only the service's own pages may use the cookie: other pages must send and receive the refresh token as "
+            "JSON."
+        )
 
 
 def is_foreign(request: Request) -> bool:

@@ -135,7 +135,7 @@ class BatchCalculator:
             async with asyncio.timeout(self._seconds):
                 await self._find_all(caller, requests, reservations, found, find)
         except TimeoutError:
-            late = ComputationTimeout("The batch's time was over before this was done: ask for it alone.")
+            late = ComputationTimeout("The batch's deadline passed before this calculation was done: send it alone.")
             rest = requests[len(found) :]
             if isinstance(rest[0], tuple):  # the calculation that the deadline interrupted
                 self._calculator.count_error(rest[0][0], late)

@@ -17,7 +17,8 @@ from pycalc.observability.metrics import Metrics
 
 HEADER = "Idempotency-Key"
 _TOO_LONG = (
-    "The batch's problems are too long to be kept for its Idempotency-Key: send this calculation alone to learn more."
+    "This calculation failed, but the batch's errors are too long to be kept for its Idempotency-Key: send it alone, "
+    "without the key, to learn why."
 )
 _SHORT_MEMBERS = ("type", "title", "status", "instance")
 

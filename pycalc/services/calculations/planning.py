@@ -59,11 +59,11 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """
     for name in given:
         if name == "mod" and not isinstance(operation, Modular):
-            raise _invalid(name, f"{operation.name} has no residue without its value: leave mod out.")
+            raise _invalid(name, f"{operation.name} does not have the option mod: leave it out.")
         if name == "view" and not isinstance(operation, Summarisable):
-            raise _invalid(name, f"{operation.name} has no summary without its value: leave view out.")
+            raise _invalid(name, f"{operation.name} does not have the option view: leave it out.")
         if name == "base" and not operation.numeric:
-            raise _invalid(name, f"The result of {operation.name} is no integer: leave base out.")
+            raise _invalid(name, f"The result of {operation.name} is not an integer: leave base out.")
         if name not in ("mod", "view", "base") and not (name == "precision" and takes_precision(operation)):
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
     if given.get("view", "full") not in ("full", "summary"):
@@ -133,7 +133,7 @@ def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
     """
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
-        detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller one."
+        detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller result."
         raise ResultTooLarge(detail, None, max_digits, None, None)
     seconds = plan.seconds + base_seconds(plan.digits)
     memory = plan.memory + _MEMORY_PER_DIGIT * digits
@@ -173,8 +173,8 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     key = _key(operation, args, options.precision, texts)
     if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
-            advice = ", or for a residue" if isinstance(operation, Modular | Evaluate) else ""
-            detail = f"The result may have more than {max_digits:,} digits: ask for a smaller one{advice}."
+            advice = ", or for a residue with mod" if isinstance(operation, Modular | Evaluate) else ""
+            detail = f"The result may have more than {max_digits:,} digits: ask for a smaller result{advice}."
             raise ResultTooLarge(detail, None, max_digits, None, None)
         task = Task(name, args, options.precision, exact=estimate.exact)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
@@ -199,7 +199,7 @@ def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
     irrational part is uncertain. Summaries and residues are not checked.
     """
     if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
-        detail = "The result has more digits than are written out here."
+        detail = f"The result has more than {max_digits:,} digits, too many to write out: ask for a smaller result."
         raise ResultTooLarge(detail, int_of(facts.digits), max_digits, facts.leading, facts.trailing)
 
 

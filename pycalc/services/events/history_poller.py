@@ -171,7 +171,7 @@ class HistoryPoller:
                     more = self._count() > 0 and await self._read()
             except Exception as error:  # the events are in the database, so every error is retried
                 trace = None if isinstance(error, PycalcError) else error
-                _log.warning("subscribers wait for events", error=str(error), exc_info=trace)
+                _log.warning("events were not read for subscribers", error=str(error), exc_info=trace)
                 more = True
                 await asyncio.sleep(_POLL_SECONDS)
             if more:

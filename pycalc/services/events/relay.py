@@ -176,7 +176,7 @@ class Relay:
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
-        _log.warning("events wait in the outbox", error=str(error), failures=self._failures, retry_in=round(delay, 3))
+        _log.warning("events were not published", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
             await self._lease.release()  # another relay may reach its broker, or have working credentials

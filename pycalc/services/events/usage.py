@@ -149,7 +149,7 @@ class UsageConsumer:
         self._metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
-        _log.warning("events wait to be consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
+        _log.warning("events were not consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         await wait_until_set(self._closing, delay)
 
     def _recovered(self) -> bool:

@@ -164,7 +164,10 @@ class Recorder:
         if aged := self._queue.take_older(oldest):
             self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
         if slow := [entry for entry in self._committing if entry.arrived < oldest]:
-            unknown = OutcomeUnknown("The database hangs: it is not known whether this is recorded.")
+            unknown = OutcomeUnknown(
+                "The database does not answer: it is not known whether the calculation is recorded. "
+                "Check the history before you repeat it."
+            )
             self._refuse(slow, unknown, "unknown")
         self._loop.call_later(self._max_age / 16, self._watch)
 

@@ -55,8 +55,12 @@ class CalculationRateLimit:
         self._ahead = min(window.amount for window in self._windows) // _BLOCKS
         self._blocks = blocks
 
-    async def require_some(self, user_id: bytes) -> None:
-        """Raise RateLimited if the user may do no further calculation now. This may count calculations in advance."""
+    async def require_remaining(self, user_id: bytes) -> None:
+        """Raise RateLimited if the user has no calculations left in a window.
+
+        No calculation is used up. But this may count a block of calculations in advance, which the user's next
+        calculations are taken from.
+        """
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:
@@ -112,7 +116,7 @@ class CalculationRateLimit:
         self._refused.inc()
         smallest = min(window.amount for window in self._windows)
         if operations > smallest:
-            detail = f"A batch of {operations:,} is more than the limit of {smallest:,} calculations ever allows."
+            detail = f"A batch of {operations:,} calculations exceeds the limit of {smallest:,}: send smaller batches."
         else:
             detail = " ".join(
                 f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full

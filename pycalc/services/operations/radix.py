@@ -32,7 +32,7 @@ def in_base(text: bytes, exact: bool, base: int) -> bytes:
     VerificationFailed if that fails, and InvalidInput if ``exact`` is False or ``text`` is not an integer.
     """
     if not exact or not _INTEGER.fullmatch(text):
-        detail = "The result is no integer, which alone is written in another base: leave base out."
+        detail = "Only integers can be written in another base, and the result is not one: leave base out."
         raise InvalidInput.of(FieldProblem("/base", detail))
     written: bytes = mpz(text.decode()).digits(base).encode()
     if len(text) > VERIFIED_DIGITS:

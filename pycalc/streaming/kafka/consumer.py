@@ -61,7 +61,7 @@ class KafkaMember:
         self._closing = False
 
     async def receive(self) -> MessageBatch:
-        with self._errors.mapped("receive", "Kafka gives no messages."):
+        with self._errors.mapped("receive", "Kafka delivers no messages"):
             self._check()
             # The poll of a cancelled call goes on; the next call returns its messages.
             if self._polling is None:
@@ -79,7 +79,7 @@ class KafkaMember:
         return MessageBatch(deliveries, list(ends.values()))
 
     async def commit(self, batch: MessageBatch) -> None:
-        with self._errors.mapped("commit", "Kafka takes no commits."):
+        with self._errors.mapped("commit", "Kafka accepts no commits"):
             committing = self._thread.run(self._commit, cast("list[TopicPartition]", batch.position))
             async with asyncio.timeout(_COMMIT_SECONDS):
                 await asyncio.shield(committing)

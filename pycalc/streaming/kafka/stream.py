@@ -42,7 +42,7 @@ class KafkaStream:
     async def publish(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        with self._errors.mapped("publish", "Kafka does not take events."):
+        with self._errors.mapped("publish", "Kafka does not accept events"):
             async with asyncio.timeout(self._publish_seconds):
                 if self._producer is None:
                     await self._topic.ensure()
@@ -70,7 +70,7 @@ class KafkaStream:
         async with self._topic.generation() as topic:
             name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
             wanted = self._settings | kafka_consumer.SETTINGS | self._options.consumer | name
-            with self._errors.mapped("receive", "Kafka gives no messages."):
+            with self._errors.mapped("receive", "Kafka delivers no messages"):
                 member = KafkaMember(wanted, self._options.topic, topic.check, self._errors)
             try:
                 yield member

@@ -69,7 +69,7 @@ class Topic:
 
         Raises StreamUnavailable if Kafka does not answer, or if the topic is missing or can't be used.
         """
-        with self._errors.mapped("topic", "Kafka does not give access to the topic."):
+        with self._errors.mapped("topic", "Kafka does not give access to the topic"):
             if self._ensuring is None or self._ensuring.done():
                 self._ensuring = self._thread.run(self._ensure)
             await asyncio.shield(self._ensuring)
@@ -80,7 +80,7 @@ class Topic:
 
         Within the context, the topic's id is checked every ``check_seconds``. A check that fails is ignored.
         """
-        with self._errors.mapped("topic", "Kafka does not describe the topic."):
+        with self._errors.mapped("topic", "Kafka does not describe the topic"):
             current = TopicGeneration(await self._thread.run(self._identity))
         watching = asyncio.create_task(self._watch(current), name="Kafka topic")
         try:

@@ -42,7 +42,7 @@ class PubSubStream:
     async def publish(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        with self._errors.mapped("publish", "Pub/Sub does not take events."):
+        with self._errors.mapped("publish", "Pub/Sub does not accept events"):
             async with asyncio.timeout(self._publish_seconds):
                 if not self._ensured:
                     await self._connection.ensure()
@@ -59,7 +59,7 @@ class PubSubStream:
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Return a context for receiving from the subscription ``{topic}-{group}``; raises StreamUnavailable."""
-        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
+        with self._errors.mapped("receive", "Pub/Sub delivers no messages"):
             subscription = await self._connection.subscription(group)
             clients = await self._connection.clients()
         member = PubSubMember(clients.subscriber, subscription, self._errors, self._intervals)
@@ -73,7 +73,7 @@ class PubSubStream:
 
         Raises StreamUnavailable if they can't be used, or if the last publish failed less than 40 s ago.
         """
-        with self._errors.mapped("topic", "Pub/Sub does not give access to the topic."):
+        with self._errors.mapped("topic", "Pub/Sub does not give access to the topic"):
             await self._connection.ensure()
         self._errors.check()
 

@@ -60,7 +60,7 @@ class PubSubMember:
 
     async def receive(self) -> MessageBatch:
         messages: list[ReceivedMessage] = []
-        with self._errors.mapped("receive", "Pub/Sub gives no messages."):
+        with self._errors.mapped("receive", "Pub/Sub delivers no messages"):
             # The pull of a cancelled call goes on; the next call returns its messages.
             if self._pulling is None:
                 self._pulling = asyncio.create_task(self._pull())
@@ -86,7 +86,7 @@ class PubSubMember:
         lease = cast("_Lease", batch.position)
         held = self._leases.index(lease) + 1 if lease in self._leases else 0
         done, self._leases = self._leases[:held] or [lease], self._leases[held:]
-        with self._errors.mapped("commit", "Pub/Sub takes no commits."):
+        with self._errors.mapped("commit", "Pub/Sub accepts no commits"):
             for committed in done:
                 if committed.ack_ids:
                     name = self._subscription.name
@@ -148,5 +148,5 @@ class PubSubMember:
             oldest = monotonic() - self._intervals.max_lease
             self._leases = [lease for lease in self._leases if lease.since > oldest]
             for lease in self._leases:
-                with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub extends no leases."):
+                with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub does not extend leases"):
                     await self._hold(lease.ack_ids, ACK_SECONDS)

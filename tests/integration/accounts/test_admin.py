@@ -95,11 +95,11 @@ def test_the_password_of_a_file(create_here: Command, settings: Settings, tmp_pa
 def test_a_password_file_in_another_encoding_is_refused(
     create_here: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the password file is no UTF-8 text, the error says so, and shows no part of the password."""
+    """If the password file is not valid UTF-8, the error says so, and shows no part of the password."""
     file = tmp_path / "password"
     file.write_bytes("ein schönes langes Kennwort".encode("latin-1"))
     assert create_here(*ROOT, "--password-file", str(file)) == 1
-    assert capsys.readouterr().err == f"pycalc: {file} is no UTF-8 text: save it as UTF-8.\n"
+    assert capsys.readouterr().err == f"pycalc: {file} is not valid UTF-8: save it as UTF-8.\n"
 
 
 def test_a_missing_password_file_is_named(

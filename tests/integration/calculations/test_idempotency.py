@@ -244,8 +244,8 @@ async def test_problems_that_are_too_long_to_keep_are_shortened_at_once(caller: 
     calculation, *problems = first.json()["results"]
     assert calculation["result"] == "354224848179261915075"
     assert {problem["detail"] for problem in problems} == {
-        "The batch's problems are too long to be kept for its Idempotency-Key: send this calculation alone to learn "
-        "more."
+        "This calculation failed, but the batch's errors are too long to be kept for its Idempotency-Key: send it "
+        "alone, without the key, to learn why."
     }
     assert all(problem["type"].endswith("#validation-error") and "errors" not in problem for problem in problems)
     assert (again.headers[REPLAYED], again.content) == ("true", first.content)

@@ -89,13 +89,13 @@ def test_signals_again_and_again(shared: dict[str, Any], tmp_path: Path, command
     [
         (
             {"stream_url": "kafka://127.0.0.1:9/events"},
-            "PYCALC_DATABASE_URL names an SQLite file, which one process serves: `pycalc serve` runs the relay and the "
-            "consumer itself. Beside servers on PostgreSQL they are processes of their own.",
+            "PYCALC_DATABASE_URL names an SQLite file, which only one process may use: `pycalc serve` runs the relay "
+            "and the consumer itself. Separate processes need PostgreSQL.",
         ),
         (
             {"database_url": "postgresql://ada@127.0.0.1:1/pycalc"},
-            "PYCALC_STREAM_URL is memory://: events don't leave `pycalc serve`, which runs the relay and the consumer "
-            "itself.",
+            "PYCALC_STREAM_URL is memory://, a stream within one process: `pycalc serve` runs the relay and the "
+            "consumer itself. Separate processes need a broker.",
         ),
     ],
     ids=["SQLite", "memory://"],

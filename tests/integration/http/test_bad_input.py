@@ -204,15 +204,15 @@ ACCOUNTS = {
 ROWS = {**CALCULATIONS, **HISTORY, **ACCOUNTS}
 TITLES = {
     "validation-error": "The input is not valid",
-    "domain-error": "The operation is not defined there",
+    "domain-error": "The operation is not defined for these operands",
     "result-too-large": "The result is too large to write out",
     "unauthorized": "Valid credentials are needed",
     "forbidden": "Not allowed",
     "not-found": "Not found",
     "method-not-allowed": "Method not allowed",
-    "conflict": "In conflict with what is there",
+    "conflict": "In conflict with the stored state",
     "payload-too-large": "The request is too large",
-    "unsupported-media-type": "The body is of another type",
+    "unsupported-media-type": "The type of the body is not supported",
 }
 
 

@@ -127,7 +127,7 @@ def test_the_canonical_form_is_the_same_for_one_tree(texts: tuple[str, ...], exp
         ("1.2.3", 3, "The character . has no meaning"),
         ("3!!", 2, "(n!)!"),
         ("1 < 2 < 3", 6, "one comparison"),
-        ("(1 < 2)", 3, "at the top"),
+        ("(1 < 2)", 3, "must be the whole expression"),
         ("1 + 2 mod 3", 6, "(a + b) mod m, or a + (b mod m)"),
         ("5 mod 3 * 2", 8, "(a mod m) * b, or a mod (m * b)"),
         ("5 mod 3 mod 2", 8, "parentheses"),

@@ -80,8 +80,8 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
             if whole_seconds < inf:
                 return whole
             detail = (
-                "mod is too hard to factor for these operands: take one whose prime factors are below 10^6, but for a "
-                "part of at most 38 digits or a prime."
+                "mod is too hard to factor for these operands: choose one that is a prime or has at most 38 digits, "
+                "not counting its prime factors below 10^6."
             )
             raise InvalidInput.of(FieldProblem("/mod", detail))
         steps = True

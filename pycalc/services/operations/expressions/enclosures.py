@@ -15,8 +15,8 @@ from pycalc.services.operations.numbers.rounded import Rounded
 _HALF = flint.fmpq(1, 2)
 _MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
 _TOO_LARGE = (
-    "A part that is rounded has at most 3,010,300 digits before its point, or zeros behind it: bring this part closer "
-    "to 1."
+    "A rounded part may have at most 3,010,300 digits before the decimal point, or zeros after it: bring this part "
+    "closer to 1."
 )
 _GUARD_DIGITS = 10
 

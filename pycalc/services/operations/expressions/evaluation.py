@@ -192,7 +192,10 @@ class Evaluator:
         except NotInvertibleError:
             size = self.size(node)
         if size.bits + size.places > FALLBACK_BITS:
-            detail = "A divisor shares a factor with the modulus, and without mod the number is too large to compute."
+            detail = (
+                "A divisor shares a factor with the modulus, so the number must be computed without mod, but it is too "
+                "large: choose another modulus."
+            )
             raise too_large(position, detail, FALLBACK_BITS)
         value = self.value(node)
         try:

@@ -284,9 +284,8 @@ class Evaluate(Calculable[Expression]):
                 needed = least + min(arithmetic.needed, _MOST_NEEDED)
                 if bits >= max(least << _MOST_DOUBLINGS, 2 * needed):
                     detail = (
-                        f"This part cannot be decided with {int(bits / BITS_PER_DIGIT):,} digits of its irrational "
-                        "parts: it is too close to a value where its rounding or its order changes. Write it so that "
-                        "irrational parts do not cancel."
+                        f"Even with {int(bits / BITS_PER_DIGIT):,} digits of its irrational parts, this part can't be "
+                        "rounded or compared. Probably parts of it cancel, as in 2^0.5 - 2^0.5: write it without them."
                     )
                     raise undefined(error.position, detail) from None
                 bits = max(2 * bits, needed)

@@ -130,10 +130,10 @@ class _Parser:
         if text == ")":
             return self._error("This ) closes no parenthesis: remove it, or open one before it.")
         if text in _COMPARISONS:
-            return self._error("A comparison stands at the top of an expression, not in parentheses.")
+            return self._error("A comparison must be the whole expression, not a part of it or in parentheses.")
         if kind in ("based", "decimal", "name") or text == "(":
             return self._error("An operator is missing here: write * for a product.")
-        return self._error(f"{text} has no meaning at this place: write an operator or the end before it.")
+        return self._error(f"{text} is not expected here: remove it, or write what is missing before it.")
 
     def _expression(self) -> Node:
         """Parse a sum, or a product that ``mod`` may follow.

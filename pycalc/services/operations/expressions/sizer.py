@@ -439,8 +439,9 @@ def is_short_exponent(exponent: Node) -> bool:
 def exponent_too_large(position: int) -> ResultTooLarge:
     """Return the error for the e in a^e modulo m, if it may be too large and Euler's theorem can't reduce it."""
     detail = (
-        "This exponent may have more than 5,050,445 digits, and is reduced only where it is certainly a large whole "
-        "number, and where the modulus has at most 128 bits or only small prime factors: make one of them smaller."
+        "This exponent may have more than 5,050,445 digits: make it smaller. A larger exponent is possible only if it "
+        "is certainly a large, positive whole number. The modulus must then have at most 128 bits, not counting prime "
+        "factors up to 1,000."
     )
     return too_large(position, detail, MOST_EXPONENT_BITS)
 
