@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -61,7 +62,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send a signal to the process, if it still runs."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # the template's process has just noted the end of this one
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM to the process, if it still runs."""
