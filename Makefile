@@ -121,7 +121,7 @@ clean:  ## remove what the chores made, not the data
 	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .typescript
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
@@ -139,13 +139,13 @@ $(VENV)/mutate: $(VENV)/dev requirements/mutate.txt
 	@touch $@
 
 $(VENV)-deploy/installed: requirements/deploy.txt
-	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)-deploy
 	$(VENV)-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
 	@touch $@
 
 $(VENV)-api/installed: requirements/api.txt deploy/api/package.json
-	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later (python3 on PATH)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)-api
 	$(VENV)-api/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/api.txt
 	cp deploy/api/package.json $(VENV)-api

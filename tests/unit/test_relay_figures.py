@@ -155,3 +155,17 @@ async def test_the_leadership_metric_follows_the_lease() -> None:
     await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads again")
     await relay.aclose()
     assert told("pycalc_relay_leading") == 0
+
+
+@in_virtual_time
+async def test_an_idle_relay_that_shares_no_outbox_still_leads() -> None:
+    """The only process of an SQLite file renews no lease while it is idle; its leadership metric is 1 until it ends."""
+    outbox = MemoryOutboxStore()
+    metrics = Metrics()
+    relay = Relay(outbox, ListeningStream(outbox), metrics, shared=False, clock=now)
+    told = metrics.registry.get_sample_value
+    await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads")
+    await asyncio.sleep(120)
+    assert told("pycalc_relay_leading") == 1
+    await relay.aclose()
+    assert told("pycalc_relay_leading") == 0

@@ -19,7 +19,7 @@ class EventMetrics:
             "pycalc_outbox_oldest_seconds", "Seconds since the oldest unpublished event was recorded"
         )
         self.relay_leading = gauge(
-            "pycalc_relay_leading", "1 while the relay of this process holds the lease and publishes"
+            "pycalc_relay_leading", "1 while the relay of this process is the one that publishes events"
         )
         self.events_published = counter("pycalc_events_published", "Events accepted by the stream")
         self.relay_failures = counter("pycalc_relay_failures", "Failures after which the relay retried")

@@ -77,13 +77,17 @@ class Relay:
         self._failures = 0
         self._batch = _BATCH
         self._retry_batch = _BATCH
-        metrics.relay_leading.set_function(lambda: self._lease.held)
+        metrics.relay_leading.set_function(self._leads)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
 
     def wake(self) -> None:
         """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
         if self._lease.held or not self._shared:
             self._work.set()
+
+    def _leads(self) -> bool:
+        # An outbox that is not shared has no other relay, so an idle relay lets its lease expire.
+        return self._lease.held or not (self._shared or self._runner.done())
 
     async def ping(self) -> None:
         """Raise StreamUnavailable if the relay has ended or the stream refuses some events."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import httpx
+import pytest
 
 from tests.harness.accounts import PASSWORD, Person, new_person
 from tests.harness.postgres import Postgres, programs
@@ -79,6 +80,17 @@ def test_sqlite(tmp_path: Path) -> None:
         restored = operands(client, person)
         assert restored == list(range(len(restored)))
         assert len(restored) >= known
+
+
+def test_sqlite_without_the_file(tmp_path: Path) -> None:
+    """A backup from a folder that has no database fails, rather than save an empty database."""
+    save, _ = commands("SQLite")
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        run(save, DATA=str(tmp_path), BACKUP=str(backup))
+    assert not (tmp_path / "pycalc.db").exists()
+    assert not any(file.stat().st_size for file in backup.iterdir())
 
 
 def test_postgresql(postgres_server: Postgres, postgres_url: str, tmp_path: Path) -> None:
