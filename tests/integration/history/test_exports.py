@@ -6,8 +6,6 @@ import asyncio
 import csv
 import io
 import json
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from tests.harness.accounts import PASSWORD, Person, new_admin, new_person
 from tests.harness.metrics import metric
 from tests.harness.servers import Server, pycalc
 from tests.harness.stores import history_row
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import DEADLINE_SECONDS, wait_until
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 # So many rows that they fill every buffer between the service and an idle client several times.
@@ -273,15 +271,10 @@ def test_the_end_of_the_service_cuts_off_an_export(tmp_path: Path) -> None:
     with served(tmp_path) as service, exporting(service, service.veteran) as answer:
         lines = answer.iter_lines()
         next(lines)
-        os.kill(service.server.pid, signal.SIGTERM)
-        wait_until(lambda: ended(service.server.pid), "the service is gone")
+        service.server.process.terminate()
+        assert service.server.process.wait(DEADLINE_SECONDS) == 0
         with pytest.raises(httpx.TransportError):
             assert len(list(lines)) < MANY - 1
-
-
-def ended(pid: int) -> bool:
-    """Return whether a child process, which nobody has waited for yet, has ended."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_stalled_exports_block_nobody(service: Service) -> None:
