@@ -19,7 +19,7 @@ from tests.harness.processes import cpu_seconds, workers_cpu_seconds
 from tests.harness.servers import Server, pycalc
 
 PROBLEMS = {"validation-error", "domain-error", "result-too-large", "computation-timeout"}
-DEADLINE = 0.5  # in seconds
+DEADLINE = 0.2  # in seconds
 BATCH = 20
 
 
