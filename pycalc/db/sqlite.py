@@ -26,7 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import unavailable
+from pycalc.db.reasons import NO_ANSWER, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
@@ -275,6 +275,9 @@ class SqliteDatabase:
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)
+
+    def reason_of_delay(self) -> str:
+        return NO_ANSWER
 
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
