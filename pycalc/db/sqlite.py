@@ -30,6 +30,7 @@ from pycalc.db.reasons import NO_ANSWER, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
+from pycalc.files import usable_folder
 from pycalc.urls import file_of
 
 T = TypeVar("T")
@@ -170,9 +171,10 @@ def _lock(path: Path) -> IO[str]:
     Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
     folder can't be created, or if the lock file can't be opened or written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
-    os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
+    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -187,9 +189,10 @@ def _lock(path: Path) -> IO[str]:
             f"{path} is in use by process {owner}: one process serves an SQLite file. "
             "Stop that one, or give this one its own PYCALC_DATA_DIR."
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):  # its disk may be full
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
     return lock
 
 
