@@ -40,7 +40,7 @@ def failing(sentence: str) -> Callable[[], Awaitable[None]]:
 async def test_a_component_that_is_not_well_is_named(
     client: httpx.AsyncClient, resources: Resources, component: str, status: int
 ) -> None:
-    """A failing component is listed with its message. Without the recorder or the database, the service is unavailable."""
+    """A failing component is listed. The service is unavailable only without the recorder or the database."""
     resources.pings[component] = failing("It is away.")
     answer = await client.get("/readyz")
     assert answer.status_code == status
