@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
@@ -84,7 +85,7 @@ def _warm_up(broker: Kafka) -> None:
     Raises RuntimeError with the driver's last error if the broker does not take the message within a minute.
     """
     errors = ["no error was reported"]
-    settings = {
+    settings: dict[str, Any] = {
         "bootstrap.servers": broker.servers,
         "log_level": 2,  # a new broker's "Coordinator load in progress" is expected, and the driver tries again
         "error_cb": lambda error: errors.append(error.str()),
