@@ -428,6 +428,8 @@ class Settings(BaseSettings):
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
+        if not self.database_url and any(mark in str(self.data_dir) for mark in "?#"):
+            raise ValueError(f"PYCALC_DATA_DIR: the folder's name {str(self.data_dir)!r} must not contain ? or #")
         if self.secret_keys and self.secret_keys_file:
             raise ValueError("set PYCALC_SECRET_KEYS or PYCALC_SECRET_KEYS_FILE, not both")
         if self.workers > 1 and self.database.startswith("sqlite:"):

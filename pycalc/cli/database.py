@@ -15,6 +15,7 @@ from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
+from pycalc.files import require_readable
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
@@ -40,8 +41,8 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
     """Create an admin with the password in the first line of a file.
 
     Without a file, the password is the first line of standard input. At a terminal, the user types it twice. Raises
-    ValueError for invalid input, OSError for a file that can't be read, and a PycalcError if the account can't be
-    created, such as Conflict for a name that is taken.
+    ValueError for invalid input or a file that can't be read, and a PycalcError if the account can't be created, such
+    as Conflict for a name that is taken.
     """
     settings = configure()
     try:
@@ -65,6 +66,7 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
 
 def _password(file: Path | None) -> str:
     if file is not None:
+        require_readable("--password-file", str(file))
         return file.read_text("utf-8-sig").partition("\n")[0].removesuffix("\r")
     if not sys.stdin.isatty():
         return sys.stdin.readline().removesuffix("\n").removesuffix("\r")

@@ -21,7 +21,7 @@ from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import driver_error, unavailable
+from pycalc.db.reasons import CONNECTION_LOST, NO_ANSWER, driver_error, unavailable
 from pycalc.db.roles import DatabaseRole, require_different
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
@@ -34,10 +34,6 @@ _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 # Errors of a server that stops or starts, or of a connection that broke.
 _CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
-_OUTCOME_UNKNOWN = (
-    "The database does not answer in time: it is not known whether the change was stored. "
-    "Check this before you repeat the request."
-)
 _READ_ONLY = "The database is read-only."
 _CLOSE_SECONDS = 0.5
 
@@ -101,6 +97,26 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
     )
 
 
+def _unknown(reason: str) -> OutcomeUnknown:
+    """Return the error for a change that may be stored. ``reason`` begins its message."""
+    return OutcomeUnknown(
+        f"{reason}: it is not known whether the change was stored. Check this before you repeat the request."
+    )
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Return whether the server itself has refused a statement. This is final, unless it is stopping or starting."""
+    driver = driver_error(error) if isinstance(error, Exception) else error
+    return isinstance(driver, asyncpg.PostgresError) and not isinstance(driver, _CONNECTION_ERRORS)
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return the beginning of a sentence about this error of the driver: the time limit passed, or another failure."""
+    driver = driver_error(error) if isinstance(error, Exception) else error
+    late = isinstance(driver, (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
+    return NO_ANSWER if late else CONNECTION_LOST
+
+
 class _ReplyLost(Exception):
     """A statement got no reply, because the connection broke or the time limit passed. It may have been executed."""
 
@@ -130,6 +146,7 @@ class PostgresDatabase:
             "insert": _ConnectionQueue(engine(_INSERTERS), writes=True),
             "ping": _ConnectionQueue(engine(1)),
         }
+        self._delay = NO_ANSWER
         self._reconnected = -inf
         self._refused = False
         self._closed = False
@@ -195,6 +212,9 @@ class PostgresDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._run("insert", self._insert(table, rows, also))
 
+    def reason_of_delay(self) -> str:
+        return self._delay
+
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
@@ -231,16 +251,24 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise OutcomeUnknown(_OUTCOME_UNKNOWN) from error
-            raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
+                raise _unknown(self._delay if name == "insert" else NO_ANSWER) from error
+            raise StoreUnavailable(f"{NO_ANSWER}.", 1, self._location) from error
 
     async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction. Raises OutcomeUnknown if it writes and its commit gets no reply."""
+        queue, committing = self._queues[name], False
         try:
             with _mapped(self._location):
-                async with self._queues[name].engine.begin() as connection:
-                    return await connection.run_sync(work)
+                async with queue.engine.begin() as connection:
+                    result = await connection.run_sync(work)
+                    committing = queue.writes
+                return result
         except StoreReadOnly:
             await self._reconnect()
+            raise
+        except StoreUnavailable as error:
+            if committing and not _refused(error.__cause__):
+                raise _unknown(_reason(error.__cause__)) from error
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -297,6 +325,7 @@ class PostgresDatabase:
         statement = arrays_inserts(table, second, repeated=False)
         deadline = monotonic() + self._timeouts.unknown
         lost, seconds = False, self._timeouts.statement
+        self._delay = NO_ANSWER
         failure: StoreUnavailable | None = None
         while True:
             try:
@@ -304,8 +333,9 @@ class PostgresDatabase:
                     return await self._execute(statement, columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise RowsRejected("The database rejects the values of these rows.") from error
-            except _ReplyLost:
+            except _ReplyLost as error:
                 lost = True
+                self._delay = _reason(error.__cause__)
                 statement = arrays_inserts(table, second, repeated=True)
             except StoreReadOnly as error:
                 failure = error
@@ -314,14 +344,11 @@ class PostgresDatabase:
                     raise
             except StoreUnavailable as error:
                 failure = error
-                # The server's own refusal is final, unless the server is stopping or starting.
-                refused = isinstance(error.__cause__, asyncpg.PostgresError) and not isinstance(
-                    error.__cause__, _CONNECTION_ERRORS
-                )
-                if refused and not lost:
+                self._delay = _reason(error.__cause__)
+                if _refused(error.__cause__) and not lost:
                     raise
             if monotonic() > deadline:
-                raise OutcomeUnknown(_OUTCOME_UNKNOWN) if lost or failure is None else failure
+                raise _unknown(self._delay) if lost or failure is None else failure
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 

@@ -15,6 +15,13 @@ from pycalc.db.roles import DatabaseRole, grant
 from pycalc.errors import StoreUnavailable
 
 _MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
+# A name that a revision needs for a table, index, function, column or trigger belongs to something else.
+_TAKEN = (
+    asyncpg.DuplicateTableError,
+    asyncpg.DuplicateFunctionError,
+    asyncpg.DuplicateColumnError,
+    asyncpg.DuplicateObjectError,
+)
 # The oldest open transactions that have used one of the tables.
 _LOCK_HOLDERS = text(
     "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
@@ -26,7 +33,10 @@ _LOCK_HOLDERS = text(
 
 
 async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
-    """Migrate to the current schema and grant the rights in one transaction; return False if a table stayed locked."""
+    """Migrate to the current schema and grant the rights in one transaction; return False if a table stayed locked.
+
+    Raises StoreUnavailable for another program's database.
+    """
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -37,8 +47,11 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             for role in roles:
                 await connection.run_sync(grant, role)
     except DBAPIError as error:
-        if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
+        driver = driver_error(error)
+        if isinstance(driver, asyncpg.LockNotAvailableError):
             return False
+        if isinstance(driver, _TAKEN):
+            raise migrations.foreign(str(driver)) from error
         raise
     return True
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import parse_qs
 
+from pycalc.files import require_authorities, require_readable
 from pycalc.urls import require_server, split_url
 
 _FORM = "postgresql://user:password@host:port/name"
@@ -17,8 +17,7 @@ def location_of(url: str) -> str:
     The URL may list several hosts, separated by commas. Without hosts, its option ``host`` is returned without a port;
     it may be the folder of a Unix socket, and its default is localhost.
 
-    Raises ValueError if the URL is malformed, if it names no database, or if the file of certificate authorities that
-    it names does not exist.
+    Raises ValueError if the URL is malformed, if it names no database, or if a file that it names can't be used.
     """
     try:
         parts = split_url(url)
@@ -31,7 +30,9 @@ def location_of(url: str) -> str:
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
     for file in options.get("sslrootcert", []):
-        if not Path(file).is_file():  # the driver's own error does not name the file
-            raise ValueError(f"sslrootcert names no file: {file}")
+        require_authorities("sslrootcert", file)  # the driver's own errors do not name the files
+    for option in ("sslcert", "sslkey", "sslcrl"):
+        for file in options.get(option, []):
+            require_readable(option, file)
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
     return f"{','.join(addresses)}/{name}"

@@ -7,6 +7,10 @@ from structlog import get_logger
 
 from pycalc.errors import StoreUnavailable
 
+# Beginnings of sentences.
+NO_ANSWER = "The database does not answer in time"
+CONNECTION_LOST = "The connection to the database is lost"
+
 _log = get_logger(__name__)
 
 

@@ -26,10 +26,11 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import unavailable
+from pycalc.db.reasons import NO_ANSWER, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
+from pycalc.files import usable_folder
 from pycalc.urls import file_of
 
 T = TypeVar("T")
@@ -170,9 +171,10 @@ def _lock(path: Path) -> IO[str]:
     Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
     folder can't be created, or if the lock file can't be opened or written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
-    os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
+    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -187,9 +189,10 @@ def _lock(path: Path) -> IO[str]:
             f"{path} is in use by process {owner}: one process serves an SQLite file. "
             "Stop that one, or give this one its own PYCALC_DATA_DIR."
         ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):  # its disk may be full
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
     return lock
 
 
@@ -275,6 +278,9 @@ class SqliteDatabase:
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)
+
+    def reason_of_delay(self) -> str:
+        return NO_ANSWER
 
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}

@@ -10,6 +10,13 @@ from typing_extensions import TypedDict
 from pycalc.models.formats import Timestamp, Uuid
 
 Circuit = Literal["closed", "half-open", "open"]
+ServiceStatus = Annotated[
+    Literal["ok", "degraded", "unavailable"],
+    Field(
+        description="`degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary "
+        "one does not answer"
+    ),
+]
 
 
 class SignIn(TypedDict):
@@ -50,7 +57,7 @@ class DependencyState(TypedDict):
 class Readiness(TypedDict):
     """The state of the service and of each dependency."""
 
-    status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
+    status: ServiceStatus
     checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name")]
 
 
@@ -90,7 +97,7 @@ class Overview(TypedDict):
     """The state of the whole service."""
 
     version: Annotated[str, Field(description="of the process that answers")]
-    status: Annotated[Literal["ok", "degraded"], Field(description="`degraded`: a dependency does not answer")]
+    status: ServiceStatus
     checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name, as at /readyz")]
     dead_letters: Annotated[int, Field(description="the number of dead letters")]
     instances: Annotated[list[InstanceItem], Field(description="the running processes, the oldest first")]

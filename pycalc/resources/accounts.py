@@ -87,7 +87,7 @@ async def open_account_services(
     passwords = stack.closing(_hasher(settings, metrics))
     bootstrap_token = await _bootstrap_token(settings, users, database)
     key_file = _signing_key_file(settings)
-    secrets = read_keys(key_file) if key_file else tuple(key.get_secret_value() for key in settings.secret_keys)
+    secrets = _signing_keys(settings, key_file)
     tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
     token_cache = TokenCache(metrics, shared.revocations.publish) if shared else TokenCache(metrics)
     revocations = SqlRevocationStore(database)
@@ -184,6 +184,20 @@ def _signing_key_file(settings: Settings) -> Path | None:
     file = settings.data_dir / KEY_FILE
     development_key(file)
     return file
+
+
+def _signing_keys(settings: Settings, file: Path | None) -> tuple[str, ...]:
+    """Return the keys in the file, or those in the settings if there is no file.
+
+    Raises ValueError for a file that can't be used; its message begins with the name of the setting.
+    """
+    if file is None:
+        return tuple(key.get_secret_value() for key in settings.secret_keys)
+    try:
+        return read_keys(file)
+    except ValueError as error:
+        setting = "PYCALC_SECRET_KEYS_FILE" if settings.secret_keys_file else "PYCALC_DATA_DIR"
+        raise ValueError(f"{setting}: {error}") from error
 
 
 def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:

@@ -9,14 +9,13 @@ from functools import cache, partial
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
-from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
-from pycalc.models.service import DependencyState, Index, Liveness, Readiness
+from pycalc.models.service import DependencyState, Index, Liveness, Readiness, ServiceStatus
 from pycalc.observability.metrics import CONTENT_TYPE
 from pycalc.resources.wiring import Health
 from pycalc.routers.http.compression import compressed
@@ -70,8 +69,8 @@ def _release() -> str:
     return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
 
 
-_DEGRADED = {
-    "status": "degraded",
+_UNAVAILABLE = {
+    "status": "unavailable",
     "checks": {"database": {"ok": False, "latency_ms": 2000.8, "detail": "There was no answer in 2 seconds."}},
 }
 _METRICS = """\
@@ -172,14 +171,17 @@ async def healthz() -> Liveness:
     return {"status": "ok"}
 
 
-def states_of(checks: Iterable[Health]) -> tuple[Literal["ok", "degraded"], dict[str, DependencyState]]:
+def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, DependencyState]]:
     """Return the state of the service, and that of each dependency by its name."""
     states: dict[str, DependencyState] = {}
+    status: ServiceStatus = "ok"
     for check in checks:
+        if not check.ok and status != "unavailable":
+            status = "unavailable" if check.fatal else "degraded"
         states[check.name] = {"ok": check.ok, "latency_ms": check.latency_ms}
         if check.detail is not None:
             states[check.name]["detail"] = check.detail
-    return "ok" if all(state["ok"] for state in states.values()) else "degraded", states
+    return status, states
 
 
 @router.get("/ready", include_in_schema=False)
@@ -190,16 +192,15 @@ def states_of(checks: Iterable[Health]) -> tuple[Literal["ok", "degraded"], dict
     responses={
         503: {
             "model": Readiness,
-            "description": "A dependency does not answer; the body says which.",
-            "content": {"application/json": {"example": _DEGRADED}},
+            "description": "A necessary dependency does not answer; the body says which.",
+            "content": {"application/json": {"example": _UNAVAILABLE}},
         }
     },
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
-    checks = await resources.check()
-    status, states = states_of(checks)
-    return JSONResponse({"status": status, "checks": states}, 503 if any(check.fatal for check in checks) else 200)
+    status, states = states_of(await resources.check())
+    return JSONResponse({"status": status, "checks": states}, 503 if status == "unavailable" else 200)
 
 
 @metrics_router.get(

@@ -37,7 +37,10 @@ def test_tour_prints_what_the_readme_shows() -> None:
 
 @pytest.mark.programs
 def test_the_mission_in_one_command(tmp_path: Path) -> None:
-    """The program of ``make up-local`` caches and counts a calculation, and Ctrl-C stops all of its processes."""
+    """The program of ``make up-local`` caches and counts a calculation, and Ctrl-C stops all of its processes.
+
+    The output has no warning of Kafka's C library.
+    """
     port = free_port()
     environment = settings_of(tmp_path / "data", port)
     log = tmp_path / "log"
@@ -57,6 +60,7 @@ def test_the_mission_in_one_command(tmp_path: Path) -> None:
         daemons = [int(process.name) for process in local.processes()]
         local.process.send_signal(signal.SIGINT)
         assert local.process.wait(30) == 0
+    assert re.findall(r"(?m)^%\d\|.*", log.read_text()) == []  # lines of Kafka's C library
     assert len(daemons) >= 4
     assert [pid for pid in daemons if Path(f"/proc/{pid}").exists()] == []
     assert (tmp_path / "data" / "pycalc.db").exists()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
@@ -79,13 +80,22 @@ def kafka() -> Iterator[Kafka]:
 
 
 def _warm_up(broker: Kafka) -> None:
-    """Publish a first message, so that no test waits for the coordinators of a new broker."""
-    admin = AdminClient({"bootstrap.servers": broker.servers})
+    """Publish a first message, so that no test waits for the coordinators of a new broker.
+
+    Raises RuntimeError with the driver's last error if the broker does not take the message within a minute.
+    """
+    errors = ["no error was reported"]
+    settings: dict[str, Any] = {
+        "bootstrap.servers": broker.servers,
+        "log_level": 2,  # a new broker's "Coordinator load in progress" is expected, and the driver tries again
+        "error_cb": lambda error: errors.append(error.str()),
+    }
+    admin = AdminClient(settings)
     admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(60)
-    producer = Producer({"bootstrap.servers": broker.servers, "enable.idempotence": True})
+    producer = Producer({**settings, "enable.idempotence": True})
     producer.produce("warm-up", b"warm")
     if producer.flush(60):
-        raise RuntimeError("Apache Kafka does not take messages")
+        raise RuntimeError(f"Apache Kafka does not take messages: {errors[-1]}")
     producer.close()
 
 

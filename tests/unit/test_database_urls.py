@@ -109,7 +109,7 @@ async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> Non
                 other.execute("INSERT INTO alembic_version VALUES ('ab12cd34')")
             other.commit()
     sentences = {
-        "another program's tables": "another program's database: it has a table 'recipes'",
+        "another program's tables": "belongs to another program: it has a table 'recipes'",
         "another program's revisions": "belongs to another program: its tables are of revision 'ab12cd34'",
         "no database": f"({file}: DatabaseError: file is not a database)",
         "a folder": f"({file}: OperationalError: unable to open database file)",

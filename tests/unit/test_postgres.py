@@ -86,7 +86,7 @@ async def test_an_answer_that_stays_lost_is_unknown() -> None:
     """If every reply is lost until the time limit, OutcomeUnknown is raised."""
     began = monotonic()
     database = Scripted(postgres._ReplyLost())
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
         await database.insert(history, ROWS)
     assert monotonic() - began >= 0.3
     assert len(database.statements) > 2

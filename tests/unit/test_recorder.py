@@ -282,6 +282,23 @@ async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> No
     assert metrics.registry.get_sample_value("pycalc_recorder_refused_total", {"reason": "failed"}) is None
 
 
+@pytest.mark.parametrize("delay", ["The database does not answer in time", "The connection to the database is lost"])
+async def test_refusals_during_a_long_commit_say_why_it_takes_long(delay: str) -> None:
+    """The row that is committed, the row behind it and a later row are refused with the reason that the store gives."""
+    store = MemoryHistoryStore()
+    store.delay = delay
+    store.open.clear()
+    async with recording(store, max_age=0.05) as recorder:
+        committing = recorder.record([history_row(1)])
+        await until(lambda: len(store.batches) == 1, "the first commit has begun")
+        with pytest.raises(StoreUnavailable, match=f"^{delay}; retry"):
+            await recorder.record([history_row(2)])
+        with pytest.raises(OutcomeUnknown, match=f"^{delay}: it is not known whether the calculation is recorded"):
+            await committing
+        with pytest.raises(StoreUnavailable, match=f"^{delay}; retry"):
+            recorder.record([history_row(3)])
+
+
 async def test_while_a_commit_hangs_rows_are_refused_at_once() -> None:
     """Once a commit has taken ``max_age``, new rows are refused at once, and the ping fails until the commit ends."""
     store = MemoryHistoryStore()

@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 804474410b9a3c8bd1eeca47e132c8403fbf831456461669541d5eb396da8254
+// Made by `make client-types` of schemas with the SHA-256 729bccbd1ac8f381a3a401d56fc3a0eb2c28ff7788f76651e8cb42dfcefd1dce
 
 export type ProblemCode = "bad-request" | "validation-error" | "domain-error" | "result-too-large" | "precondition-failed" | "range-not-satisfiable" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "payload-too-large" | "unsupported-media-type" | "rate-limited" | "quota-exceeded" | "computation-timeout" | "overloaded" | "unavailable" | "internal-error";
 
@@ -1003,10 +1003,10 @@ export interface components {
             version: string;
             /**
              * Status
-             * @description `degraded`: a dependency does not answer
+             * @description `degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary one does not answer
              * @enum {string}
              */
-            status: "ok" | "degraded";
+            status: "ok" | "degraded" | "unavailable";
             /**
              * Checks
              * @description the dependencies by name, as at /readyz
@@ -1193,10 +1193,10 @@ export interface components {
         Readiness: {
             /**
              * Status
-             * @description `degraded`: a dependency does not answer
+             * @description `degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary one does not answer
              * @enum {string}
              */
-            status: "ok" | "degraded";
+            status: "ok" | "degraded" | "unavailable";
             /**
              * Checks
              * @description the dependencies by name

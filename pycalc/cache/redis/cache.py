@@ -16,6 +16,7 @@ from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times, value
 from pycalc.cache.redis.counters import RedisCounters
 from pycalc.cache.redis.notifications import RedisRevocationNotifications
 from pycalc.cache.redis.results import RedisResults
+from pycalc.files import require_authorities
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
 from pycalc.urls import flag_option, require_server, split_url, url_options, whole_option
@@ -93,7 +94,8 @@ class RedisCache:
 def _server(url: str, options: dict[str, str]) -> str:
     """Return the URL with only the options that the driver reads.
 
-    Raises ValueError for a port, path or TLS option that the driver would misread.
+    Raises ValueError for a port, path or TLS option that the driver would misread, and for a file of authorities that
+    can't be used.
     """
     parts = split_url(url)
     require_server(parts.netloc.rpartition("@")[2])
@@ -103,4 +105,6 @@ def _server(url: str, options: dict[str, str]) -> str:
     if tls and parts.scheme != "rediss":
         raise ValueError(f"{', '.join(tls)} is for rediss:// only")
     flag_option(tls, "ssl_check_hostname")
+    if "ssl_ca_certs" in tls:
+        require_authorities("ssl_ca_certs", tls["ssl_ca_certs"])
     return parts._replace(query=urlencode(tls), fragment="").geturl()

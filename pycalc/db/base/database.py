@@ -42,6 +42,9 @@ class Database(Protocol):
         rejects a row because of its values.
         """
 
+    def reason_of_delay(self) -> str:
+        """Return a sentence without its full stop: why a running ``insert`` takes long."""
+
     def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting functions in each queue, by the queue's name."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
+from pycalc.db.tables import metadata
 from pycalc.errors import StoreUnavailable
 
 HEAD = "0017"  # the newest revision; importing Alembic to find it would slow every start
@@ -15,13 +16,31 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the database's revision, or None if it has none; raises StoreUnavailable if another program made it."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision is not None and not _REVISION.fullmatch(revision):
-        raise StoreUnavailable(f"The database belongs to another program: its tables are of revision {revision!r}.")
+    """Return the database's revision, or None if it has none. Raises StoreUnavailable for another program's database.
+
+    Without a revision, an SQLite file must have no table, and a PostgreSQL database none whose name pycalc needs. Other
+    tables there may be those of an extension.
+    """
+    tables = inspect(connection)
+    revision: str | None = None
+    if tables.has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is None:
+        names = set(tables.get_table_names()) - {"alembic_version"}
+        if connection.dialect.name != "sqlite":
+            names = (names | set(tables.get_view_names())) & metadata.tables.keys()
+        if names:
+            raise foreign(f"it has a table {min(names)!r}")
+    elif not (_REVISION.fullmatch(revision) and tables.has_table("history")):
+        raise foreign(f"its tables are of revision {revision!r}")
     return revision
+
+
+def foreign(reason: str) -> StoreUnavailable:
+    """Return the error for another program's database; ``reason`` says how it is recognised."""
+    return StoreUnavailable(
+        f"The database belongs to another program: {reason}. Set PYCALC_DATABASE_URL to one that only pycalc uses."
+    )
 
 
 def require_current(revision: str | None) -> None:
@@ -36,13 +55,11 @@ def require_current(revision: str | None) -> None:
 def upgrade(connection: Connection) -> None:
     """Migrate to the newest revision within the caller's transaction. A newer database stays unchanged.
 
-    Raises StoreUnavailable for another program's revision, and for an SQLite file with another program's tables.
+    Raises StoreUnavailable for another program's database, as ``current`` does.
     """
     revision = current(connection)
     if (revision or "") >= HEAD:
         return  # importing Alembic takes longer than the rest of a start
-    if revision is None and connection.dialect.name == "sqlite" and (tables := inspect(connection).get_table_names()):
-        raise StoreUnavailable(f"The file is another program's database: it has a table {tables[0]!r}.")
     from alembic import command
     from alembic.config import Config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def read_keys(file: Path) -> tuple[str, ...]:
     try:
         keys = tuple(filter(None, map(str.strip, file.read_text().splitlines())))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the key file {file} can't be read: {type(error).__name__}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
+        advice = f"name a file that this process (user {os.geteuid()}) can read"
+        raise ValueError(f"the key file {file} can't be read ({reason}); {advice}") from error
     if not keys or min(map(len, keys)) < MIN_KEY_LENGTH:
         raise ValueError(f"the key file {file} needs a key a line, of {MIN_KEY_LENGTH} characters or more each")
     if any(key.startswith("#") or len(key.split()) > 1 for key in keys):

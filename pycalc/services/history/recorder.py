@@ -98,7 +98,7 @@ class Recorder:
         now = monotonic()
         if now - self._commit_began > self._max_age:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
-            raise StoreUnavailable("The database does not answer in time; retry in 1 s.")
+            raise self._late()
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(Entry(rows, size, now, done, key))
         self._arrival.set()
@@ -162,10 +162,10 @@ class Recorder:
             return
         oldest = monotonic() - self._max_age
         if aged := self._queue.take_older(oldest):
-            self._refuse(aged, StoreUnavailable("The database does not answer in time; retry in 1 s."), "aged")
+            self._refuse(aged, self._late(), "aged")
         if slow := [entry for entry in self._committing if entry.arrived < oldest]:
             unknown = OutcomeUnknown(
-                "The database does not answer: it is not known whether the calculation is recorded. "
+                f"{self._history.reason_of_delay()}: it is not known whether the calculation is recorded. "
                 "Check the history before you repeat it."
             )
             self._refuse(slow, unknown, "unknown")
@@ -219,6 +219,10 @@ class Recorder:
             _log.error("commit failed", exc_info=error)
         unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
         self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
+
+    def _late(self) -> StoreUnavailable:
+        """Return the error for rows that are refused because the running commit takes too long."""
+        return StoreUnavailable(f"{self._history.reason_of_delay()}; retry in 1 s.")
 
     def _fail(self) -> None:
         """Let ``ping`` raise StoreUnavailable until a probe or a commit succeeds, and start the probes."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote
 
+from pycalc.files import require_readable
 from pycalc.urls import flag_option, require_server, split_url, url_options, whole_option
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -18,6 +19,7 @@ _CLIENT = {
     "ssl.key.location",
     "ssl.key.password",
 }
+_FILES = {"ssl.ca.location", "ssl.certificate.location", "ssl.key.location"}
 _PRODUCER = {"compression.type", "linger.ms", "message.max.bytes"}
 _CONSUMER = {"group.instance.id", "session.timeout.ms"}
 _MOST_PARTITIONS = 10_000
@@ -38,7 +40,9 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL; raises ValueError for a malformed URL, an unknown option or a wrong value.
+    """Return the options in a URL.
+
+    Raises ValueError for a malformed URL, an unknown option, a wrong value, or a file that can't be read.
 
     ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence. A password without
     a user is an error.
@@ -48,6 +52,9 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
     if not _TOPIC.fullmatch(topic):
         raise ValueError("the path is not the name of a Kafka topic")
     options = url_options(url, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
+    for name in sorted(_FILES & options.keys()):
+        if options[name] != "probe":  # the driver's word for the system's authorities
+            require_readable(name, options[name])  # its own errors do not name the file
     return KafkaOptions(
         topic=topic,
         create=flag_option(options, "create"),

@@ -101,7 +101,9 @@ def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line == f"pycalc: the key file {file} needs a key a line, of 32 characters or more each"
+    assert line == (
+        f"pycalc: PYCALC_SECRET_KEYS_FILE: the key file {file} needs a key a line, of 32 characters or more each"
+    )
 
 
 def test_password_keys_are_rotated_by_logging_in(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def _config() -> Config:
     return config
 
 
+def _revision(revision: str) -> list[str]:
+    """Return the statements that make Alembic's table with a revision."""
+    table = "CREATE TABLE alembic_version (version_num varchar(32))"
+    return [table, f"INSERT INTO alembic_version VALUES ('{revision}')"]  # noqa: S608  # constants of these tests
+
+
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
 BEFORE_HISTORY = "0008"  # revision 0009 adds a column to the history
 
@@ -278,6 +284,54 @@ async def test_a_server_that_is_not_migrated_is_refused_with_a_sentence(postgres
             await _on(url, _upgrade_to(revision))
         with pytest.raises(StoreUnavailable, match="pycalc migrate"):
             await open_database(url)
+
+
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        (["CREATE TABLE users (id int)"], "it has a table 'users'"),
+        (["CREATE VIEW history AS SELECT 1"], "it has a table 'history'"),
+        (["CREATE TABLE users (id int)", *_revision("0003")], "its tables are of revision '0003'"),
+        (_revision("ab12cd34"), "its tables are of revision 'ab12cd34'"),
+    ],
+)
+async def test_another_program_s_database_is_named(
+    postgres_server: Postgres, statements: list[str], reason: str
+) -> None:
+    """A server and a migration refuse another program's database with the same sentence, and change nothing."""
+    url = postgres_server.new_database()
+
+    def prepare(connection: Connection) -> list[str]:
+        for statement in statements:
+            connection.execute(text(statement))
+        return sorted(inspect(connection).get_table_names())
+
+    before = await _on(url, prepare)
+    for act in (open_database, migrate_database):
+        with pytest.raises(StoreUnavailable, match=f"The database belongs to another program: {reason}. Set PYCALC_"):
+            await act(url)
+    assert await _on(url, lambda connection: sorted(inspect(connection).get_table_names())) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "taken"),
+    [
+        ("CREATE TABLE recipes (name text)", None),
+        ("CREATE TABLE leases (name text)", 'relation "leases" already exists'),
+        ("CREATE TABLE recipes (name text CONSTRAINT pk_users PRIMARY KEY)", 'relation "pk_users" already exists'),
+    ],
+)
+async def test_a_name_that_is_taken_is_named(postgres_server: Postgres, statement: str, taken: str | None) -> None:
+    """Other tables in a database do no harm. A migration whose name for a table or index is taken names it."""
+    url = postgres_server.new_database()
+    if taken is not None and "leases" in taken:  # a table of a later revision, made between two releases
+        await _on(url, _upgrade_to("0003"))
+    await _on(url, lambda connection: connection.execute(text(statement)))
+    if taken is None:
+        await migrate_database(url)
+        return
+    with pytest.raises(StoreUnavailable, match=f"The database belongs to another program: {taken}. Set PYCALC_"):
+        await migrate_database(url)
 
 
 async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:

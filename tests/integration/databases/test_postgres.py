@@ -11,17 +11,19 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import OutcomeUnknown, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
+from pycalc.observability.metrics import Metrics
 from pycalc.resources import accounts
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
+from pycalc.services.history.recorder import Recorder
 from pycalc.settings import Settings
 from tests.harness.accounts import new_session
 from tests.harness.in_process import changed, in_process
@@ -29,7 +31,7 @@ from tests.harness.postgres import Postgres, missing, postgres
 from tests.harness.proxy import proxy
 from tests.harness.servers import KEYS
 from tests.harness.stores import history_row
-from tests.harness.waiting import found
+from tests.harness.waiting import found, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
@@ -83,6 +85,12 @@ async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> Non
                 await act
 
 
+async def waiting(connection: AsyncConnection) -> bool | None:
+    """Return True if two statements wait for the table ``history``, otherwise None."""
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'history'::regclass")
+    return await connection.scalar(query) == 2 or None
+
+
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
     """Append a row and return the row, or None if the database is not available."""
     row = history_row()
@@ -126,6 +134,46 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres
         await history.append(rows[1:])
         assert between.swallowed == 1
         assert await history.page(ALL, None, 10) == rows[::-1]
+        await database.aclose()
+
+
+async def test_a_commit_that_a_shutdown_cuts_off_says_that_the_connection_is_lost(
+    own_server: Postgres, url: str, database: Database
+) -> None:
+    """If the server stops during an append, the caller learns that the connection is lost and the outcome unknown."""
+    history = SqlHistoryStore(database)
+    recorder = Recorder(history, Metrics(), lambda _: None)
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.connect() as other:
+        await other.execute(text("LOCK TABLE history"))
+        recorded = recorder.record([history_row()])
+        await until(lambda: database.queue_lengths()["insert"] == 1, "the append has begun")
+        appending = asyncio.create_task(history.append([history_row()]))
+        await found(lambda: waiting(other), "both appends wait for the table")
+        await asyncio.to_thread(own_server.stop)
+        try:
+            outcomes = await asyncio.gather(recorded, appending, return_exceptions=True)
+        finally:
+            await asyncio.to_thread(own_server.start)
+        await other.invalidate()  # the server has closed it
+    await engine.dispose()
+    await recorder.aclose()
+    lost = "The connection to the database is lost: it is not known whether the"
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, OutcomeUnknown]
+    assert [str(outcome).partition(". ")[0] for outcome in outcomes] == [
+        f"{lost} calculation is recorded",
+        f"{lost} change was stored",
+    ]
+
+
+async def test_a_write_whose_answer_to_the_commit_is_lost_is_unknown(own_server: Postgres, url: str) -> None:
+    """If the connection breaks between the commit of a write and its answer, the outcome is unknown."""
+    async with proxy(own_server.port) as between:
+        database = await open_database(url.replace(str(own_server.port), str(between.port)))
+        between.swallow_answers_to = b"COMMIT"
+        with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+            await SqlHistoryStore(database).probe()
+        assert between.swallowed == 1
         await database.aclose()
 
 

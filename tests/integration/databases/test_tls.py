@@ -59,7 +59,7 @@ async def test_the_server_s_own_authority_is_accepted(secured: Secured) -> None:
     ("options", "sentence"),
     [
         ("sslmode=verify-ca&sslrootcert={stranger}", "certificate verify failed"),
-        ("sslmode=verify-ca&sslrootcert=/nowhere/ca.pem", "sslrootcert names no file: /nowhere/ca.pem"),
+        ("sslmode=verify-ca&sslrootcert=/nowhere/ca.pem", "sslrootcert: /nowhere/ca.pem can't be read"),
         ("sslmode=disable", "no encryption"),
     ],
 )

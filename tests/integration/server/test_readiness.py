@@ -1,4 +1,4 @@
-"""Readiness: /readyz gives 503 if a required component fails, and says degraded if an optional one does."""
+"""Readiness: /readyz is 503 unavailable if a required component fails, and 200 degraded if an optional one does."""
 
 from __future__ import annotations
 
@@ -40,15 +40,22 @@ def failing(sentence: str) -> Callable[[], Awaitable[None]]:
 async def test_a_component_that_is_not_well_is_named(
     client: httpx.AsyncClient, resources: Resources, component: str, status: int
 ) -> None:
-    """A failing component is listed with its message; the status is 503 only for the recorder and the database."""
+    """A failing component is listed. The service is unavailable only without the recorder or the database."""
     resources.pings[component] = failing("It is away.")
     answer = await client.get("/readyz")
     assert answer.status_code == status
     body = answer.json()
-    assert body["status"] == "degraded"
+    assert body["status"] == ("degraded" if status == 200 else "unavailable")
     assert {name: check["detail"] for name, check in body["checks"].items() if not check["ok"]} == {
         component: "It is away."
     }
+
+
+async def test_the_worst_component_decides(client: httpx.AsyncClient, resources: Resources) -> None:
+    """If an optional and a required component fail, the service is unavailable."""
+    resources.pings |= {"cache": failing("It is away."), "database": failing("It is away.")}
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
 
 async def test_a_stream_that_is_away_harms_no_request(client: httpx.AsyncClient, resources: Resources) -> None:

@@ -45,7 +45,7 @@ export default function Health() {
     { key: "latency", label: t("health.latency"), number: true, cell: (/** @type {any} */ [, { latency_ms: ms }]) => duration(ms) },
   ];
   return html`<${Shown} loaded=${loaded}>${(/** @type {any} */ { status, version, checks, dead_letters: letters, instances }) => html`
-    <div class="row"><span class=${status === "ok" ? "chip" : "chip warn"}>${t(status === "ok" ? "health.ok" : "health.degraded")}</span>
+    <div class="row"><span class=${status === "ok" ? "chip" : "chip warn"}>${t(`health.${status}`)}</span>
       <span class="hint">${t("health.version", { version })} · ${t("health.letters", { n: letters })}</span></div>
     <section class="card" aria-labelledby="checks"><h2 id="checks">${t("health.dependencies")}</h2>
       <${Table} label=${t("health.dependencies")} columns=${columns} rows=${Object.entries(checks)} id=${(/** @type {any} */ [name]) => name} empty="" /></section>

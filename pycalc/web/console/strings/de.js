@@ -421,6 +421,7 @@ export default {
   "health.ok": "gesund",
   "health.failing": "gestört",
   "health.degraded": "eingeschränkt",
+  "health.unavailable": "nicht verfügbar",
   "health.version": "Version {version}",
   "health.letters": { one: "{n} unzustellbares Ereignis", other: "{n} unzustellbare Ereignisse" },
   "health.dependency": "Abhängigkeit",

@@ -421,6 +421,7 @@ export default {
   "health.ok": "healthy",
   "health.failing": "failing",
   "health.degraded": "degraded",
+  "health.unavailable": "unavailable",
   "health.version": "Version {version}",
   "health.letters": { one: "{n} dead letter", other: "{n} dead letters" },
   "health.dependency": "Dependency",

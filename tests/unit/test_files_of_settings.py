@@ -1,0 +1,148 @@
+"""Settings that name files and folders: a message about an unusable one has the setting, the path and the remedy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness.servers import KEYS
+
+POSTGRES = "postgresql://ada@127.0.0.1:1/pycalc?sslmode=verify-full"
+READ = "Name a file that this process (user {user}) can read."
+WRITE = "Name a folder in which this process (user {user}) can create and write files."
+
+
+def last_line(folder: Path, *command: str, **settings: str) -> str:
+    """Run a command that fails to start in ``folder``. Return the last line of its standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pycalc", *command],
+        env={"PYTHONPATH": ":".join(sys.path), "PYCALC_PORT": "0", **settings},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a file ``plain``, which holds neither a key nor a certificate."""
+    (tmp_path / "plain").write_text("hi\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "reason"),
+    [
+        (("serve",), "plain", "File exists, and it is not a folder"),
+        (("migrate",), "plain/data", "Not a directory"),
+        (("history", "prune", "--older-than", "1d"), "/proc/data", "No such file or directory"),
+        (("serve",), "/proc/tty", "No such file or directory, at /proc/tty/pycalc.db.lock"),
+    ],
+)
+def test_an_unusable_data_folder_is_named(folder: Path, command: tuple[str, ...], data: str, reason: str) -> None:
+    """Every command names the setting, the folder of the database, the reason and the remedy."""
+    line = last_line(folder, *command, PYCALC_DATA_DIR=data)
+    assert line == (
+        "pycalc: PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set: "
+        f"the folder {folder / data} can't be used ({reason}). " + WRITE.format(user=os.geteuid())
+    )
+
+
+def test_the_data_folder_of_keys_and_token_is_named(folder: Path) -> None:
+    """If the database is elsewhere, the development keys and the bootstrap token name PYCALC_DATA_DIR."""
+    database = f"sqlite:///{folder / 'calc.db'}"
+    line = last_line(folder, "serve", PYCALC_DATA_DIR="plain", PYCALC_DATABASE_URL=database)
+    assert line == (
+        "pycalc: PYCALC_DATA_DIR: the folder plain can't be used (File exists, and it is not a folder). "
+        + WRITE.format(user=os.geteuid())
+    )
+    keys = {f"PYCALC_{name.upper()}": value for name, value in KEYS.items()}
+    line = last_line(folder, "serve", PYCALC_DATA_DIR="plain", PYCALC_DATABASE_URL=database, **keys)
+    assert line.startswith("pycalc: PYCALC_DATA_DIR: the folder plain can't be used (")
+
+
+@pytest.mark.parametrize("name", ["secret-key", "password-key"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_an_empty_development_key_is_refused(folder: Path, name: str, content: bytes) -> None:
+    """A development key that was emptied or overwritten is refused with the setting and the file's name."""
+    (folder / "data").mkdir()
+    (folder / "data" / name).write_bytes(content)
+    line = last_line(folder, "serve")
+    assert line == f"pycalc: PYCALC_DATA_DIR: the file data/{name} holds no key. Restore it from a backup."
+
+
+def test_a_data_folder_with_a_mark_of_urls_is_named(folder: Path) -> None:
+    """The name of the data folder is a part of the database's URL, so ? and # in it are refused by name."""
+    line = last_line(folder, "serve", PYCALC_DATA_DIR="a?b")
+    assert line == "pycalc: bad settings: PYCALC_DATA_DIR: the folder's name 'a?b' must not contain ? or #"
+
+
+@pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
+def test_an_unreadable_file_of_signing_keys_is_named(folder: Path, file: str, reason: str) -> None:
+    """The message names the setting, the file and the reason."""
+    line = last_line(folder, "serve", PYCALC_SECRET_KEYS_FILE=file)
+    assert line.startswith(
+        f"pycalc: PYCALC_SECRET_KEYS_FILE: the key file {file} can't be read ({reason}); name a file"
+    )
+
+
+def test_a_file_without_signing_keys_is_named(folder: Path) -> None:
+    """The message names the setting, the file and what it needs."""
+    line = last_line(folder, "serve", PYCALC_SECRET_KEYS_FILE="plain")
+    assert line.startswith("pycalc: PYCALC_SECRET_KEYS_FILE: the key file plain needs a key a line")
+
+
+@pytest.mark.parametrize(
+    ("setting", "url", "option"),
+    [
+        ("DATABASE", POSTGRES + "&{}={}", "sslrootcert"),
+        ("DATABASE", POSTGRES + "&{}={}", "sslkey"),
+        ("CACHE", "rediss://127.0.0.1:1/0?{}={}", "ssl_ca_certs"),
+        ("STREAM", "kafka+ssl://127.0.0.1:1/events?{}={}", "ssl.ca.location"),
+    ],
+)
+def test_a_missing_file_in_a_url_is_named(folder: Path, setting: str, url: str, option: str) -> None:
+    """If a TLS file in a URL is missing, the message names the setting, the option, the file and the reason."""
+    keys = {f"PYCALC_{name.upper()}": value for name, value in KEYS.items()}
+    line = last_line(folder, "serve", **keys, **{f"PYCALC_{setting}_URL": url.format(option, "nowhere")})
+    assert line == (
+        f"pycalc: PYCALC_{setting}_URL: {option}: nowhere can't be read (No such file or directory). "
+        + READ.format(user=os.geteuid())
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ("DATABASE", f"{POSTGRES}&sslrootcert=plain"),
+        ("CACHE", "rediss://127.0.0.1:1/0?ssl_ca_certs=plain"),
+    ],
+)
+def test_a_file_without_certificates_is_named(folder: Path, setting: str, url: str) -> None:
+    """If the file of certificate authorities holds none, the message names the setting, the option and the file."""
+    keys = {f"PYCALC_{name.upper()}": value for name, value in KEYS.items()}
+    line = last_line(folder, "serve", **keys, **{f"PYCALC_{setting}_URL": url})
+    option = url.rpartition("?")[2].rpartition("&")[2].partition("=")[0]
+    assert line == (
+        f"pycalc: PYCALC_{setting}_URL: {option}: plain holds no certificate. Name a file of certificates in PEM form."
+    )
+
+
+def test_a_missing_password_file_is_named(folder: Path) -> None:
+    """The message names the option of the command, the file and the reason."""
+    line = last_line(
+        folder, "admin", "create", "--username=ada", "--email=ada@example.com", "--password-file", "nowhere"
+    )
+    assert line == (
+        "pycalc: --password-file: nowhere can't be read (No such file or directory). " + READ.format(user=os.geteuid())
+    )
