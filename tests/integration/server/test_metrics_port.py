@@ -84,8 +84,12 @@ async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCapture
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
-        for _, held in [*idle, (reader, writer)]:
-            held.close()
+        writer.close()
+        for reader, writer in idle:
+            writer.write_eof()
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""  # the port has closed its end
+            writer.close()
     assert caplog.records == []
 
 
