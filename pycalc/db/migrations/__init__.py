@@ -15,7 +15,7 @@ _REVISION = re.compile(r"\d{4}")
 
 
 def current(connection: Connection) -> str | None:
-    """Return the database's revision, or None if it has none; raises StoreUnavailable if another program made it."""
+    """Return a database's revision, or None if it has none. Raises StoreUnavailable for another program's revision."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
