@@ -40,7 +40,10 @@ def _client(server_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int]) -> None:
-    """Send expensive requests of each kind in turn, with new operands, until cancelled; count the statuses."""
+    """Send requests of all SHAPES in turn, with new operands, until cancelled; count the statuses of the answers.
+
+    ``index`` is the number of this attacker. It keeps the operands of different attackers apart.
+    """
     attempt = 0
     while True:
         attempt += 1
@@ -76,7 +79,7 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
     """Request a path again and again until the time ``until``; return the latencies in seconds.
 
-    Each request has a new number in place of ``{}``. Raises HTTPStatusError for an error status.
+    In each request, a new number replaces ``{}`` in the path. Raises HTTPStatusError for an error status.
     """
     latencies = []
     number = 0

@@ -25,7 +25,7 @@ _IMPORTED = (
 
 
 def _started(server: AbstractContextManager[Server]) -> float:
-    """Start a server, return the seconds until its first 200, and stop it."""
+    """Start a server, return the seconds until its first answer with status 200, and stop it."""
     with server as running:
         return running.start_seconds
 

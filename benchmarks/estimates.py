@@ -30,8 +30,8 @@ REFERENCE = make_plan(MAX_DIGITS, "fibonacci", ("2000000",), DEFAULT_OPTIONS)
 class Measured(NamedTuple):
     """A calculation, its estimate, and the processor time of planning and of computing it, in seconds.
 
-    The times are scaled to the machine's speed. The estimate does not include the time in which long operands are
-    handed over to a worker.
+    The measured times are scaled, to compensate for the machine's speed. The estimate does not include the time in
+    which long operands are handed over to a worker process.
     """
 
     case: Case
@@ -41,7 +41,7 @@ class Measured(NamedTuple):
 
     @property
     def judged(self) -> bool:
-        """Return whether the computation is long enough for its estimate to be judged."""
+        """Return whether the computation is long enough for comparing its estimate with the measured time."""
         return max(self.estimate, self.computing) > JUDGED_SECONDS
 
     @property
@@ -51,7 +51,10 @@ class Measured(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Return whether the estimate is judged, and differs from the measured time by a factor above TARGET_FACTOR."""
+        """Return whether the estimate differs from the measured time by a factor above TARGET_FACTOR.
+
+        For a computation that is too short for this comparison, return False.
+        """
         return self.judged and not 1 / TARGET_FACTOR <= self.ratio <= TARGET_FACTOR
 
 

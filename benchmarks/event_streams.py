@@ -71,7 +71,10 @@ async def _measure(server: Server, tokens: list[str]) -> None:
 
 
 async def _open(server: Server, tokens: list[str], delays: list[float]) -> list[asyncio.Transport]:
-    """Open all streams, _OPENING at a time, and return their connections."""
+    """Open _EACH event streams with each token, _OPENING at a time, and return their connections.
+
+    Each stream adds the delays of its events to ``delays``.
+    """
     loop, slots = asyncio.get_running_loop(), asyncio.Semaphore(_OPENING)
 
     async def opened(token: str) -> asyncio.Transport:

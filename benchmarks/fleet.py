@@ -102,7 +102,7 @@ def _rounds(fleet: _Fleet, script: str) -> list[_Round]:
 
 
 def _round(fleet: _Fleet, script: Path) -> _Round:
-    """Load all instances at the same time, and return the results."""
+    """Load all instances at the same time, by wrk with ``script``, and return the results."""
     before = _cpu_seconds(fleet)
     with ThreadPoolExecutor(len(fleet.instances)) as threads:
         loads = list(

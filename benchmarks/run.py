@@ -49,7 +49,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Run the parts named on the command line, or all of them."""
+    """Run the benchmarks named on the command line, or all of them."""
     if shutil.which("wrk") is None:
         sys.exit("make bench needs wrk")
     # An installed package is compiled. With this variable, each start of a server would compile it again.

@@ -96,7 +96,10 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 
 
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
-    """Print pairs: the number of digits of a result, and the seconds to compute and verify it."""
+    """Print pairs: the number of digits of a result, and the seconds to compute and verify it.
+
+    ``name`` is the operation's, and each of ``raws`` maps the names of its operands to their texts.
+    """
     operation = THREE[name]
     points = []
     for raw in raws:

@@ -1,4 +1,4 @@
-"""A drill in which one account takes as much as the default limits allow; its use is projected to a whole day.
+"""A drill in which one account takes as much as the default limits allow, projected to a whole day.
 
 The account calculates in batches, computes long results that are not cached, downloads a cached one, and exports its
 history. It does all of this at once, without a pause after a refusal. Meanwhile another user asks for small
@@ -40,7 +40,7 @@ _TEXT = {"Accept": "text/plain"}
 
 
 def _requests(kind: str) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of ``httpx`` requests of a kind in _CONNECTIONS, without end."""
+    """Yield the arguments of ``httpx`` requests, without end; ``kind`` is a key of _CONNECTIONS."""
     for number in count(1):
         if kind == "calculations":
             x = 1_000_000 + number * _BATCH
@@ -99,7 +99,7 @@ def _bytes_in_use(file: Path) -> int:
 
 
 def greedy(seconds: float = 600.0, **lower: str) -> Finding:
-    """Use one account as greedily as possible while timing another user; project the use to a whole day.
+    """Use one account as greedily as possible while timing another user; project what it takes to a whole day.
 
     ``lower`` holds limits that replace the default ones, so that a short drill reaches them.
     """

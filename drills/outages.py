@@ -71,7 +71,7 @@ class Readings:
 
 @dataclass(slots=True)
 class Outage:
-    """The observations of one outage. It ``began`` and ``ended`` at these times of the clock ``monotonic``."""
+    """The observations of one outage; ``began`` and ``ended`` are times of the clock ``monotonic``."""
 
     began: float = 0.0
     ended: float = 0.0
@@ -81,7 +81,7 @@ class Outage:
     events_after: float = 0.0
 
 
-async def _suffer(
+async def _observed(
     server: Server, token: str, data: Path, fault: Fault, seconds: float
 ) -> tuple[Ledger, Readings, Outage]:
     """Keep a server under load before, during and after an outage; return the observations."""
@@ -115,9 +115,12 @@ async def _status(port: int, path: str) -> int:
 
 
 def _outage(drill: str, shown: str, fault: Fault, seconds: float, folder: Path) -> Finding:
-    """Run a service that keeps its data in ``folder``, cause the outage, and return the finding."""
+    """Run a service that keeps its data in ``folder``, cause the outage ``fault``, and return the finding.
+
+    In the finding, ``drill`` is the drill's name, and ``shown`` describes the outage.
+    """
     with pycalc(data=folder, min_free_disk="0") as server:  # one of the outages is a full disk
-        ledger, readings, outage = asyncio.run(_suffer(server, log_in(server), folder, fault, seconds))
+        ledger, readings, outage = asyncio.run(_observed(server, log_in(server), folder, fault, seconds))
     hit = [each for each in ledger.exchanges if each.sent + each.seconds >= outage.began and each.sent < outage.ended]
     refused = [each for each in hit if each.status == 503]
     back = min(each.sent + each.seconds for each in ledger.since(outage.ended) if each.status == 200)

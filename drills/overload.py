@@ -96,7 +96,8 @@ class Crowd:
     def begin(self, connections: int, seconds: float, operand: int, pause: float = 0.0) -> subprocess.Popen[str]:
         """Start ``connections`` clients, each pausing ``pause`` seconds on average before a request.
 
-        They run at low priority, because real clients would run on other machines.
+        Each request has a new operand above ``operand``. The clients run at low priority, because real clients would
+        run on other machines.
         """
         self.script.write_text(_SCRIPT)
         return subprocess.Popen(
@@ -142,7 +143,10 @@ class Timed:
 
 
 async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
-    """Send requests with pauses on a few connections; return the latencies and statuses of the answers."""
+    """Send requests with pauses on a few connections; return the latencies and statuses of the answers.
+
+    Each request has a new operand above ``operand``.
+    """
     timed, end = Timed(), monotonic() + seconds
 
     async def client(number: int) -> None:
@@ -159,7 +163,10 @@ async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
 
 
 def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
-    """Measure the capacity for one kind of request, then offer three times as much and judge the answers."""
+    """Measure the capacity, then send three times as many requests per second and judge the answers.
+
+    ``work``, a key of WORK, is the kind of the requests.
+    """
     with pycalc() as server, TemporaryDirectory(prefix="drill-") as folder:
         crowd = Crowd(server, WORK[work], log_in(server), Path(folder) / "crowd.lua")
         Crowd.end(crowd.begin(_CONNECTIONS, _WARM_UP, 1_000_001))

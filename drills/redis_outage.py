@@ -41,7 +41,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
 
 @dataclass(slots=True)
 class _Seen:
-    """The answers and latencies of all requests, by server."""
+    """The latencies of all requests by the service's URL, the number of failed requests, and other observations."""
 
     seconds: dict[str, list[float]]
     failed: int = 0
@@ -51,7 +51,10 @@ class _Seen:
 
 
 def redis_stops(way: str, requests: int = 1_000) -> Finding:
-    """Take Redis away and bring it back; after each change, judge the next ``requests`` requests to each service."""
+    """Take Redis away and bring it back; after each change, judge the next ``requests`` requests to each service.
+
+    ``way``, a key of WAYS, says how Redis is taken away.
+    """
     settings: dict[str, Any] = {"rate_limit": "1000000/minute", "compute_workers": "1"}
     with (
         redis() as server,
@@ -89,11 +92,11 @@ async def _outage(
         wait_until(lambda: metric(client, "pycalc_cache_circuit") > 0, "the circuit is open", 60)
 
     async with _load(services) as seen:
-        await _around(seen, used, _BEFORE)
-        seen.slower += _slower(await _around(seen, lambda: go(server), requests))
+        await _latencies_after(seen, used, _BEFORE)
+        seen.slower += _slower(await _latencies_after(seen, lambda: go(server), requests))
         await asyncio.to_thread(away)
         seen.told.append(await asyncio.to_thread(_readiness, client))
-        seen.slower += _slower(await _around(seen, lambda: come(server), requests))
+        seen.slower += _slower(await _latencies_after(seen, lambda: come(server), requests))
         await asyncio.to_thread(used)
     with suppress(AssertionError):  # if /readyz never says ok, the drill reports this as a fault
         await asyncio.to_thread(wait_until, lambda: _readiness(client) == "ok", "/readyz says ok", 60)
@@ -107,7 +110,7 @@ def _readiness(client: httpx.Client) -> str:
     return str(answer.json()["status"]) + (f" {answer.status_code}" if answer.status_code != 200 else "")
 
 
-async def _around(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
+async def _latencies_after(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
     """Call ``step``; return the latencies of the next ``requests`` answers of each service.
 
     Some of these answers are to requests that were sent before the step.

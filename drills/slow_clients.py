@@ -53,9 +53,10 @@ KINDS: dict[str, Callable[[str], bytes]] = {
 
 
 def _attack(port: int, sent: bytes, connections: int, reading: bool, report: Pipe) -> None:
-    """Open connections, then read (or else send) one byte a second on each until ``report`` has a message.
+    """Open connections and send ``sent`` on each; then read or send one byte a second on each.
 
-    Before this, send to ``report`` the time at which each connection was opened, by local port.
+    With ``reading``, the clients read; without it, they send. They stop when ``report`` has a message. Before they read
+    or send, ``report`` gets a map from the local port of each connection to the time at which it was opened.
     """
     os.nice(10)  # on a real network the clients run on other machines
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -141,7 +142,10 @@ def _p99(latencies: list[float]) -> float:
 
 
 def slow(*kinds: str, connections: int = 1_000, seconds: float = 10.0) -> Finding:
-    """Measure ordinary clients for ``seconds`` seconds alone, then again beside clients that send or read slowly."""
+    """Measure ordinary clients for ``seconds`` seconds alone, then again beside clients that send or read slowly.
+
+    ``kinds``, keys of KINDS, say what the slow clients do. Each kind opens ``connections`` connections.
+    """
     with pycalc() as server, ExitStack() as attacks:
         token = log_in(server)
         asyncio.run(_others(server.port, token, 1))

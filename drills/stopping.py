@@ -42,7 +42,7 @@ _BY_SIGNAL = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signa
 
 @dataclass(slots=True)
 class _Stops:
-    """The observations of all rounds."""
+    """The observations of a drill, from all its rounds."""
 
     slowest: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -57,7 +57,8 @@ class _Stops:
 def stopping(rounds: int = 50, long: Sequence[int] = _LONG_EXPONENTS) -> Finding:
     """Stop ``rounds`` servers under load. Every second server gets another signal if it still runs a while later.
 
-    After every fifth server, start one more, and stop it during its start.
+    After every fifth server, start one more, and stop it during its start. ``long`` holds the exponents of powers
+    that are requested just before each stop and take long to compute.
     """
     with TemporaryDirectory(prefix="drill-") as folder:
         data, port = Path(folder), free_port()

@@ -69,7 +69,10 @@ class LimitState(NamedTuple):
 
 
 class PycalcError(Exception):
-    """The base class. ``detail`` is a sentence for the client. The response to an internal error does not show it."""
+    """The base class of the domain's errors.
+
+    ``detail`` is a sentence for the client. The response to an internal error does not show ``detail``.
+    """
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
@@ -338,7 +341,7 @@ class CacheUnavailable(Unavailable):
 
 
 class AnswerLost(CacheUnavailable):
-    """The reply to a command is late. The command may have been executed, or may be executed later."""
+    """The cache's reply to a command is late. The cache may have executed the command, or may execute it later."""
 
 
 class StreamUnavailable(Unavailable):
@@ -375,4 +378,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A computed result failed its check, or its digest is not the recorded one. The result must not be sent."""
+    """A computed result failed its verification, or its digest is not the recorded one. It must not be sent."""

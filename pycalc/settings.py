@@ -93,10 +93,11 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
 
 
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return the message of each error, after the name of its field if it has one.
+    """Return the messages in a ValidationError, each after the name of its field if it concerns a field.
 
-    An invalid value is shown only if the message of its validator contains it. With ``prefix``, each field is shown as
-    its environment variable: the prefix and the field's name in upper case, or PORT.
+    An invalid value is shown only if the message of its validator contains it. With ``prefix``, a field's name is
+    replaced by the name of its environment variable: the prefix and the field's name, in upper case. The variable PORT
+    has no prefix.
     """
     problems = []
     for entry in error.errors():
@@ -424,7 +425,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        """Raise ValueError for short keys, impossible combinations, and settings that ``hardened`` forbids."""
+        """Raise ValueError for short keys, settings that exclude each other, and settings that ``hardened`` forbids."""
         for name, keys in (("SECRET", self.secret_keys), ("PASSWORD", self.password_keys)):
             if any(len(key.get_secret_value()) < MIN_KEY_LENGTH for key in keys):
                 raise ValueError(f"each key in PYCALC_{name}_KEYS needs {MIN_KEY_LENGTH} characters or more")
@@ -466,7 +467,7 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError for missing keys, unless the service makes its own keys.
+        """Raise ValueError if the secret or password keys are not set, unless the service makes its own keys.
 
         The service makes its own keys in development on SQLite, but not on Cloud Run.
         """

@@ -44,7 +44,7 @@ _AT_ONCE = 10_000
 
 
 class History(NamedTuple):
-    """A history that exists in a database."""
+    """A recorded history: the number of its rows, the service's data folder, and the database's URL."""
 
     rows: int
     # The data folder of the service.

@@ -165,8 +165,8 @@ def _generated_requests(stack: ExitStack, folder: Path, seconds: str) -> dict[st
 def main(tools: Path, seconds: str) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    Schemathesis runs beside the other checks. ``tools`` is the virtual environment that holds the tools; ``seconds``
-    limits the longer run of schemathesis.
+    Schemathesis runs at the same time as the other checks. It tests the logout operations in a short run of their own,
+    and ``seconds`` limits its main run. ``tools`` is the virtual environment that holds the tools.
     """
     folders = (tools / "node_modules" / ".bin", tools / "bin")
     os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])

@@ -23,7 +23,7 @@ _JSON: dict[str, type | tuple[type, ...]] = {"string": str, "boolean": bool, "in
 
 @dataclass(slots=True)
 class Comparison:
-    """The result of a comparison: the description's revision, the number of compared fields, and the mistakes found."""
+    """The mistakes found in a plan, the number of compared fields, and the revision of the API's description."""
 
     revision: str
     fields: int = 0

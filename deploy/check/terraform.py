@@ -57,7 +57,7 @@ class Terraform:
 def declared() -> set[str]:
     """Return the names of the schemas that deploy/gcp needs, as ``Types.schemas`` takes them.
 
-    Raises ValueError if deploy/gcp pins another version of the provider.
+    Raises ValueError unless deploy/gcp pins the version PROVIDER_VERSION of the provider.
     """
     text = "".join(file.read_text() for file in sorted(SOURCE.glob("*.tf")))
     pin = f'version = "{PROVIDER_VERSION}"'

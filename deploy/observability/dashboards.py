@@ -13,7 +13,7 @@ _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 
 
 class Panel(NamedTuple):
-    """A graph. ``lines`` maps legends to PromQL, in which ``<name>`` stands for the attribute ``name`` of Metrics."""
+    """A graph. ``lines`` maps legends to PromQL, in which ``<name>`` stands for the metric ``Metrics.name``."""
 
     title: str
     unit: str

@@ -12,7 +12,10 @@ _NAMED = re.compile(r"<([a-z_]+)>")
 
 
 def _exported() -> dict[str, str]:
-    """Return the exported name of each metric by its attribute in Metrics; a histogram's name has no suffix."""
+    """Return a map from each attribute of Metrics to the exported name of the metric.
+
+    A histogram's name lacks the suffixes of its series, such as ``_bucket``.
+    """
     metrics = Metrics()
     names = {}
     for attribute, value in vars(metrics).items():
@@ -27,7 +30,7 @@ NAMES = _exported()
 
 
 def resolved(expression: str) -> str:
-    """Return a PromQL expression with each ``<attribute of Metrics>`` replaced by its name.
+    """Return a PromQL expression with each ``<attribute of Metrics>`` replaced by the metric's exported name.
 
     Raises KeyError for a metric that the code does not export.
     """

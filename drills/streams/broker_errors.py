@@ -61,7 +61,7 @@ def deleted_topic_at(where: Place, seconds: float) -> Finding:
     if in_kafka:
         make(where)
     with background("consume", **where.settings), scene(where) as running:
-        reports = asyncio.run(_suffer(running, lambda: deleted(where), seconds, counted_before=in_kafka))
+        reports = asyncio.run(_observed(running, lambda: deleted(where), seconds, counted_before=in_kafka))
         # the reader's offset is lost with the topic; the usage totals show whether an event is missing
         found = running.faults("events_lost", "events_overtaken")
     return _finding(
@@ -78,7 +78,7 @@ def over_the_limit(seconds: float = 5.0) -> Finding:
 def over_the_limit_at(where: Place, seconds: float) -> Finding:
     """Run the drill ``over_the_limit`` with a broker that runs already."""
     with background("consume", **where.settings), scene(where) as running:
-        reports = asyncio.run(_suffer(running, lambda: _limited(where, running), seconds))
+        reports = asyncio.run(_observed(running, lambda: _limited(where, running), seconds))
         # Later events are published while the refused one waits, so order is not judged.
         found = running.faults("events_overtaken")
     return _finding("message over the limit", where, running, reports, found, ("the stream refuses events",))
@@ -99,7 +99,7 @@ def wrong_credentials_at(where: Place, seconds: float) -> Finding:
         background("consume", **where.settings),
         scene(where, {} if isinstance(broker, Kafka) else _NO_CREDENTIALS, stream_url=bad) as running,
     ):
-        reports = asyncio.run(_suffer(running, None, seconds))
+        reports = asyncio.run(_observed(running, None, seconds))
         with background("relay", **where.settings):
             found = running.faults()
     found["secrets_in_the_log"] = reports.log.count(_WRONG)
@@ -115,7 +115,7 @@ def _limited(where: Place, running: Scene) -> Iterator[None]:
     refused.ids = (identity,)
 
 
-async def _suffer(
+async def _observed(
     running: Scene,
     trouble: Callable[[], AbstractContextManager[None]] | None,
     seconds: float,
@@ -148,11 +148,11 @@ async def _suffer(
         reports.log = running.log.read_text()
         if context is not None:
             await asyncio.to_thread(context.__exit__, None, None, None)
-            reports.afterwards = await _well_again(running)
+            reports.afterwards = await _last_state(running)
     return reports
 
 
-async def _well_again(running: Scene) -> str:
+async def _last_state(running: Scene) -> str:
     """Wait for a bounded time until /readyz reports the state "ok"; return the last state reported."""
     deadline = monotonic() + _WAIT_SECONDS
     while True:

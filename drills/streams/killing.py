@@ -54,7 +54,10 @@ async def _kill_relays(where: Place, running: Scene, rounds: int) -> None:
 
 
 def three_relays(kind: str = "kafka", rounds: int = 20, away_seconds: float = _LEASE_SECONDS) -> Finding:
-    """Run three relays, and ``rounds`` times stop, kill or pause (in turn) the leader, the one that publishes."""
+    """Run three relays, and ``rounds`` times stop, kill or pause (in turn) the leader, the one that publishes.
+
+    A pause lasts ``away_seconds``, by default longer than the leader's lease.
+    """
     with place(kind) as where:
         return three_relays_at(where, rounds, away_seconds)
 

@@ -23,7 +23,7 @@ _OLDEST = "pycalc_outbox_oldest_seconds"
 
 @dataclass(slots=True)
 class _Seen:
-    """The observations of all rounds."""
+    """The observations of a drill, from all its rounds: an outage of the broker in each."""
 
     calm: list[tuple[float, float]] = field(default_factory=list)
     # The beginning and end of each outage, by ``monotonic``.
@@ -71,7 +71,7 @@ def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
 async def _outages(where: Place, running: Scene, seconds: float, rounds: int) -> _Seen:
     seen = _Seen()
     async with running.load():
-        await _up_to_date(running)
+        await _drained(running)
         for number in range(rounds):
             began = monotonic()
             await asyncio.sleep(min(seconds, _CALM_SECONDS))
@@ -94,14 +94,15 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
                 await asyncio.to_thread(where.broker.await_connections)
             else:
                 where.broker.resume()
-            seen.drained.append(await _up_to_date(running))
+            seen.drained.append(await _drained(running))
     return seen
 
 
-async def _up_to_date(running: Scene) -> float:
+async def _drained(running: Scene) -> float:
     """Wait until no event has waited longer than a second to be published; return the seconds that this took.
 
-    While the service does not answer, wait on. Give up after twice the time that is allowed.
+    While the service does not answer, keep waiting. Give up after twice _DRAINED_SECONDS, the time that the
+    drill allows.
     """
     began = monotonic()
     while monotonic() - began <= 2 * _DRAINED_SECONDS:

@@ -156,11 +156,11 @@ class Scene:
 
     def counted(self) -> int:
         """Return how many calculations are in the usage totals of all users."""
-        return sum(total["count"] for token in self.tokens for total in _of_usage(self.server, token).values())
+        return sum(total["count"] for token in self.tokens for total in _usage_totals(self.server, token).values())
 
     def miscounted(self) -> int:
         """Return how many users have usage totals that differ from their history, by day and operation."""
-        return sum(_of_usage(self.server, token) != _of_history(self.server, token) for token in self.tokens)
+        return sum(_usage_totals(self.server, token) != _history_totals(self.server, token) for token in self.tokens)
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def scene(where: Place, environment: Mapping[str, str] | None = None, **settings: str) -> Iterator[Scene]:
-    """Run a service and a reader of its topic; ``environment`` and ``settings`` override the defaults."""
+    """Run a service and a reader of its topic; ``environment`` and ``settings`` override the service's defaults."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="drill-")))
         log = folder / "log"
@@ -223,8 +223,8 @@ async def reaches(server: Server, name: str, fewest: float, seconds: float = 60.
         await asyncio.sleep(_STEP_SECONDS / 4)
 
 
-def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
-    """Return the usage totals by day and operation."""
+def _usage_totals(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
+    """Return the usage totals of the token's owner, by day and operation."""
     return {
         (item["day"], item["operation"]): Counter(
             count=item["count"],
@@ -236,8 +236,8 @@ def _of_usage(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]
     }
 
 
-def _of_history(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
-    """Return the totals by day and operation, computed from the history."""
+def _history_totals(server: Server, token: str) -> dict[tuple[str, str], Counter[str]]:
+    """Return totals by day and operation, computed from the history of the token's owner."""
     sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     cursor = ""
     while cursor is not None:

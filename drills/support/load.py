@@ -143,7 +143,8 @@ class Load:
     def _request(self, operands: tuple[int, ...], turn: int) -> bytes:
         """Return a request for the power x^1 of each operand x.
 
-        Some requests with a single operand ask for x^3000 instead, which needs a worker process.
+        With workers, some requests with a single operand ask for x^3000 instead, which needs a worker process.
+        ``turn``, the number of the request, selects them.
         """
         if len(operands) > 1:
             batch = [{"operation": "pow", "input": {"x": operand, "y": 1}} for operand in operands]

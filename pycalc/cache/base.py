@@ -26,9 +26,10 @@ class Cache(Protocol):
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result in the local tier, and in a shared tier if its look-up takes less than ``cost`` seconds.
+        """Store a result in the local tier, and in a shared tier if a look-up there takes less than ``cost`` seconds.
 
-        A tier may store the result later, in the background, or drop it, for example because it has no room.
+        ``cost`` is the estimated time in seconds to compute the result. A tier may store the result later, in the
+        background, or drop it, for example because it has no room.
         """
 
     async def ping(self) -> None:
@@ -105,7 +106,8 @@ class Claim(Protocol):
     async def take(self) -> Result | bool:
         """Return the stored result. If there is none, try to take the lease, and return whether this claim holds it.
 
-        For a damaged result, return False. The lease is renewed until ``release``, and expires if its process dies.
+        A damaged result is deleted, and False is returned. The lease is renewed until ``release``, and expires if its
+        process dies.
 
         Raises CacheUnavailable if the cache does not answer. Then this claim may hold the lease, without renewal.
         """

@@ -85,7 +85,9 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation. ``given`` has its operands and options. A summary is a JSON object.
+    """Print the result of an operation, or a requested summary of the result as a JSON object.
+
+    ``given`` maps the names of the operands and options to their texts.
 
     Raises ValueError or InvalidInput for invalid input. Raises ValueError if the result has too many digits or needs
     too much memory.

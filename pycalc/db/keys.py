@@ -36,7 +36,10 @@ class SqlKeyStore(SqlStore):
     """API keys in SQL."""
 
     def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store keys in ``database``. ``bearer`` uses ``lookups``, if given: an adapter of the same database."""
+        """Store keys in ``database``.
+
+        If ``lookups``, another adapter of the same database, is given, the method ``bearer`` uses it instead.
+        """
         super().__init__(database)
         self._lookups = lookups or database
 

@@ -22,7 +22,8 @@ _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as he
 def _pending(group: str, hexadecimal: str) -> TextClause:
     """Return the query for the oldest entries, as one row that has a JSON list of each column's values.
 
-    ``group`` is the SQL for the list of a column's values. ``hexadecimal`` is the SQL for a column of bytes as text.
+    ``group`` is the SQL that collects a column's values in a JSON list. ``hexadecimal`` is the SQL that converts a
+    column of bytes to hexadecimal text. Both have ``{}`` in place of the column.
 
     One row is fast, because the driver releases the interpreter's lock for each row and has to reacquire it. A list for
     each column takes Python less time than a list for each entry.
@@ -72,9 +73,9 @@ class SqlOutboxStore(SqlStore):
             await self.remove(orphans)
 
     async def _oldest(self, limit: int) -> tuple[list[OutboxRow], list[int]]:
-        """Return up to ``limit`` of the oldest entries, and an empty list.
+        """Return up to ``limit`` of the oldest entries, and the sequence numbers of entries without a history row.
 
-        If some of these entries have no history row, return no entries, and the sequence numbers of those without one.
+        If any of the oldest entries has no history row, the first list is empty.
         """
         found = await self._database.read(
             lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()

@@ -312,11 +312,11 @@ class PostgresDatabase:
             await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert the rows. If a connection fails, repeat the insert for up to ``Timeouts.unknown`` seconds.
+        """Insert ``rows`` into ``table`` and, in the same statement, the rows of ``also`` into its table.
 
-        A statement without a reply has stored all rows or none. So the repetition skips rows that exist. Raises
-        RowsRejected if the database rejects a row's values, OutcomeUnknown if the rows may be stored, and
-        StoreUnavailable if they are not.
+        If a connection fails, repeat the statement for up to ``Timeouts.unknown`` seconds. A statement without a reply
+        has stored all rows or none. So the repetition skips rows that exist. Raises RowsRejected if the database
+        rejects a row's values, OutcomeUnknown if the rows may be stored, and StoreUnavailable if they are not.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:
@@ -353,7 +353,7 @@ class PostgresDatabase:
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
-        """Run a statement through the driver, in a transaction of its own.
+        """Run an INSERT through the driver, in a transaction of its own. Its parameters are ``columns``.
 
         Raises _ReplyLost if the connection breaks or no reply arrives within ``seconds``, and IntegrityError for
         rejected values.

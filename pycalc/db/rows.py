@@ -40,7 +40,10 @@ def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object
 
 @lru_cache(maxsize=16)
 def arrays_insert(table: Table, first: int = 1) -> str:
-    """Return PostgreSQL's INSERT for any number of rows: the parameters, from ``$first`` on, are arrays of columns."""
+    """Return PostgreSQL's INSERT for any number of rows.
+
+    Its parameters, which begin with ``$first``, are one array of values for each column.
+    """
     arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, first))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 

@@ -117,7 +117,10 @@ class SqlSessionStore(SqlStore):
     """Sessions in SQL."""
 
     def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store sessions in ``database``. ``rotate`` uses ``lookups``, if given: an adapter of the same database."""
+        """Store sessions in ``database``.
+
+        If ``lookups``, another adapter of the same database, is given, the method ``rotate`` uses it instead.
+        """
         super().__init__(database)
         self._lookups = lookups or database
 

@@ -63,7 +63,10 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode, in which transactions must begin explicitly. Raises sqlite3.Error."""
+    """Open the file in autocommit mode, in which transactions must begin explicitly. Raises sqlite3.Error.
+
+    ``mode`` is ``ro`` to open it for reading only, or ``rwc`` to create it if necessary. ``pragmas`` are executed.
+    """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

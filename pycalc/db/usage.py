@@ -32,7 +32,10 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 
 
 def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add new uses and return their number. Raises IntegrityError if a use was counted before or occurs twice."""
+    """Add the amounts of new events to the usage totals, and return the number of events.
+
+    Raises IntegrityError if an event was counted before or occurs twice.
+    """
     if not uses:
         return 0
     insert_rows(connection, consumed, [(use.event_id,) for use in uses])

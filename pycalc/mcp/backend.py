@@ -60,7 +60,7 @@ class ToolBackend(Protocol):
         """
 
     def report(self, error: PycalcError) -> None:
-        """Log an error if it is internal. Write it to the audit log if it is a refusal. A backend may do nothing."""
+        """Log an internal error, and write a refusal to the audit log. A backend without logs does nothing."""
 
 
 class InlineBudget:

@@ -51,6 +51,7 @@ class McpEndpoint:
     async def _run(self, started: asyncio.Future[ASGIApp]) -> None:
         """Run the SDK's session manager until the task is cancelled.
 
+        The result of ``started`` becomes the manager's request handler, or Unavailable if the manager does not start.
         If the manager fails, the next request starts a new one.
         """
         try:

@@ -73,7 +73,7 @@ class LocalBackend:
         return part_of(found.text, start, count)
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Raise NotFound, because nothing is recorded."""
+        """Raise NotFound, because this backend records no calculations."""
         raise NotFound("Without a server there is no history.")
 
     def report(self, error: PycalcError) -> None:

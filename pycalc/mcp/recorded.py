@@ -52,7 +52,7 @@ _log = get_logger(__name__)
 
 
 class AnswerMemory:
-    """A reservation for a request's message and its answer, within the limit on the memory of all responses."""
+    """Memory that is reserved for one request's message and answer, within the limit on the memory of all responses."""
 
     def __init__(self, limit: ConcurrencyLimit, user_id: bytes) -> None:
         self._limit = limit
@@ -73,10 +73,10 @@ class AnswerMemory:
 
 
 class RecordedBackend(NamedTuple):
-    """The backend of one HTTP request, which calculates for its caller.
+    """The backend of one HTTP request, which calculates for the request's caller.
 
-    Its methods reserve memory for a long answer in ``memory``, before they record or charge anything. Close it when the
-    answer is sent, or the client has gone.
+    Its methods reserve memory for a long answer in ``memory``, before they record or charge anything. Close ``memory``
+    when the answer is sent, or the client has gone.
     """
 
     scope: Scope
@@ -168,7 +168,10 @@ class RecordedBackend(NamedTuple):
             _log.error("internal error", path=self.scope["path"], error=type(error).__name__)
 
     async def _begin(self, right: KeyScope, reserved: ExitStack) -> None:
-        """Require the caller's ``right``, count one calculation for the rate limits, and take a calculation slot."""
+        """Require the caller's ``right``, count one calculation for the rate limits, and take a calculation slot.
+
+        The slot is released when ``reserved`` is closed.
+        """
         require_right(self.caller, right)
         resources = resources_of(self.scope)
         await spend(self.scope, self.caller, resources)
@@ -178,8 +181,8 @@ class RecordedBackend(NamedTuple):
     def _reserve_for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
         """Reserve memory for the ``sent`` characters of a result that the answer contains, and return ``sent``.
 
-        If all copies of them take at most ``most_uncounted`` bytes, nothing is reserved. Raises Overloaded if no memory
-        is left.
+        An answer contains them twice. If both copies together take at most ``most_uncounted`` bytes, nothing is
+        reserved. Raises Overloaded if no memory is left.
         """
         if _COPIES * sent > most_uncounted:
             self.memory.reserve(_COPIES * sent)
@@ -193,7 +196,7 @@ class RecordedBackend(NamedTuple):
 
 
 def _calculated(answer: Answer) -> Calculated:
-    """Return an answer for a tool. Its text is sent whole only if all of it was charged to the caller's quota."""
+    """Return an Answer as a Calculated, which is sent whole only if the caller's quota was charged for all digits."""
     text = answer.result.text
     return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
 

@@ -52,7 +52,7 @@ def failed(error: PycalcError) -> CallToolResult:
 
 
 def sentence_of(error: PycalcError) -> str:
-    """Return an error in sentences: what was wrong, at which character of which argument, and further facts."""
+    """Return an error in sentences: what was wrong, at which place in the arguments, and for example when to retry."""
     return " ".join(_sentences(error))
 
 

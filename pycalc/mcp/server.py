@@ -1,4 +1,4 @@
-"""The server of the Model Context Protocol, which lists the tools and calls them on the backend of each request."""
+"""The server of the Model Context Protocol, which lists the tools and lets a ToolBackend execute each tool call."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class ToolServer:
     """The handlers of the protocol's requests."""
 
     def __init__(self, backend_of: Callable[[_Context], ToolBackend], most_inline: int) -> None:
-        """Call the tools on the backend that ``backend_of`` returns. Send up to ``most_inline`` digits of a result."""
+        """Execute each tool call by methods of the ToolBackend that ``backend_of`` returns for the call.
+
+        An answer has up to ``most_inline`` digits of a result.
+        """
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
@@ -139,7 +142,7 @@ def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
 
 
 async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
-    """Answer the protocol's messages on standard input until it ends, and call the tools on ``backend``.
+    """Answer the protocol's messages on standard input until it ends. ``backend`` executes the tool calls.
 
     An answer has up to ``most_inline`` digits of a result.
     """

@@ -133,8 +133,9 @@ def encode_csv(row: HistoryRow) -> str:
     """Return a stored row as a line of CSV (RFC 4180).
 
     The operands are JSON in quotes. So is a result that is a list, an object or in a base other than ten. Other values
-    have no quotes, and null becomes an empty cell. A spreadsheet finds no formula: names begin with a letter, a digit
-    or a parenthesis, operands begin with a brace, and a cell that begins with a sign is a number.
+    have no quotes, and null becomes an empty cell. A spreadsheet finds no formula: the names of operations and users
+    begin with a letter, a digit or a parenthesis. The operands begin with a brace. A cell that begins with a sign is a
+    number.
     """
     operands = row.input.replace('"', '""')
     result = row.result or ""

@@ -38,7 +38,7 @@ class IdSource:
         self._start_counter()  # at random here too, because other processes may continue from the same id
         self._report_ahead = report_ahead
         self._furthest_ms = 0
-        self._require_near(now_ms())
+        self._ignore_if_ahead(now_ms())
 
     def ahead_seconds(self) -> float:
         """Return the seconds by which the largest ignored id is ahead of the clock.
@@ -56,7 +56,7 @@ class IdSource:
         """Return the next ``count`` ids, all of the same millisecond."""
         now = now_ms()
         if self._ms > now + AHEAD_MS:
-            self._require_near(now)
+            self._ignore_if_ahead(now)
         if now > self._ms:
             self._ms = now
             self._start_counter()
@@ -72,7 +72,7 @@ class IdSource:
         seed = _random.getrandbits(_COUNTER_BITS - 1 + _TAIL_BITS)  # top bit clear: room to count up
         self._counter, self._tail = seed >> _TAIL_BITS, seed & 0xFFFFFFFF
 
-    def _require_near(self, now_ms: int) -> None:
+    def _ignore_if_ahead(self, now_ms: int) -> None:
         """If the last id is over AHEAD_MS ahead of the clock, report and ignore it."""
         if self._ms > now_ms + AHEAD_MS:
             self._furthest_ms = max(self._furthest_ms, self._ms)

@@ -117,7 +117,10 @@ UNLIMITED = UserLimits()
 
 
 def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapValidator:
-    """Return a validator that accepts None, each of ``others``, and a text for which ``parse`` raises no ValueError."""
+    """Return a validator that accepts None, each of ``others``, and a text for which ``parse`` raises no ValueError.
+
+    ``form`` describes such a text in the error message.
+    """
     otherwise = f'"{_NONE}" for no limit, or null for the default' if others else "or null"
     return expected(f"{form}, {otherwise}", accepts=lambda text: text is None or text in others or parse(text))
 

@@ -38,7 +38,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _google(_: object, __: str, event: EventDict) -> EventDict:
-    """Rename fields to the special fields of Google Cloud Logging, and add the field that describes the request."""
+    """Rename fields to the special fields of Google Cloud Logging, and describe the request in ``httpRequest``."""
     level = str(event.pop("level", "info"))
     record: dict[str, Any] = {
         "severity": _SEVERITIES.get(level, level.upper()),

@@ -172,7 +172,7 @@ def _policy(settings: Settings, on_deleted: Callable[[DeletedAccount], None]) ->
 
 
 def _requirement(setting: str) -> Requirement | None:
-    """Return the requirement in a setting ``claim=value``, or None if the setting is empty."""
+    """Return the requirement on ID tokens (OpenID Connect) in a setting ``claim=value``, or None if it is empty."""
     claim, _, value = setting.partition("=")
     return Requirement(claim, value) if setting else None
 

@@ -229,7 +229,10 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
 
 
 def _shared_fairly(backends: Backends, addresses: ClientAddresses, metrics: Metrics) -> Backends:
-    """Return backends whose database is shared fairly between users, and between addresses before authentication."""
+    """Return backends with a FairDatabase, so that one client does not keep the database busy.
+
+    A client is a user or, before a request is authenticated, an address.
+    """
 
     def client() -> Hashable | None:
         context = current_context()

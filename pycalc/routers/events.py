@@ -50,7 +50,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of an event in a stream. HEARTBEAT, and an event without data and id, become comments.
+    """Return the lines of a server-sent event. The heartbeat, and an event without data and id, become comments.
 
     An event without data but with an id tells the client only the id, for Last-Event-ID.
     """

@@ -61,7 +61,10 @@ class CalculationRoute(APIRoute):
             await super().handle(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Authenticate, plan, calculate and respond; return the status. Errors are raised before anything is sent."""
+        """Authenticate the caller, calculate, send the response and return its status.
+
+        Errors are raised before anything is sent.
+        """
         resources = resources_of(scope)
         context = context_of(scope)
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)

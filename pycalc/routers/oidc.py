@@ -42,7 +42,7 @@ SignInDep = Annotated[ProviderSignIn, Depends(_sign_in)]
 
 
 def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
-    """Return the name of the cookie, and whether it is for https only.
+    """Return the name of the cookie that ties a sign-in to its browser, and whether the cookie is for https only.
 
     With https, a prefix of the name prevents other hosts of the domain from setting the cookie.
     """

@@ -90,7 +90,10 @@ class ClientSockets:
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
 
     def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of acknowledged bytes, and whether unsent bytes wait. An older kernel gives 0 and False."""
+        """Return the number of bytes that the client has acknowledged, and whether unsent bytes wait.
+
+        If the kernel does not report this, return 0 and False.
+        """
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
         if len(info) < self._info_bytes:
             if not self._warned:

@@ -95,7 +95,8 @@ def refuse_connections(listener: socket.socket) -> None:
 class HttpServer:
     """An HTTP server for an ASGI application on a bound socket, which the caller closes.
 
-    ``refusal`` is called for each request in the worker's thread. ``state`` is put into each request's scope.
+    ``refusal`` is called for each request in the worker's thread. It returns the response that refuses the request, or
+    None to pass the request to the application. ``state`` is put into each request's scope.
     """
 
     def __init__(

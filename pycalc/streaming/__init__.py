@@ -18,8 +18,8 @@ async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") ->
     """Open the stream at a URL, without waiting for its broker.
 
     ``credentials`` are ``user:password`` or empty, so that the URL need not contain a secret. Raises ValueError for an
-    unknown scheme, a malformed URL, an invalid name or option, and for credentials that Pub/Sub does not take. A driver
-    is imported only for a URL with its scheme.
+    unknown scheme, a malformed URL, or an invalid name or option. A ``pubsub`` URL with ``credentials`` is an error,
+    too. A driver is imported only for a URL with its scheme.
     """
     with backend_of(url, "stream", _STREAMS) as backend:
         stream: Stream = backend(url, metrics, credentials)

@@ -76,8 +76,9 @@ class Consumable(Protocol):
     def consume(self, group: str) -> AbstractAsyncContextManager[Member]:
         """Return a context in which this process is a member of a group; raises StreamUnavailable.
 
-        A new group begins with the oldest message that the stream has for it. When a member leaves, the others soon
-        receive its uncommitted messages.
+        A new group begins with the oldest message that the stream has kept for it. Kafka keeps messages for any group,
+        Pub/Sub from the creation of the group's subscription on, and the stream in memory from the first member on.
+        When a member leaves, the others soon receive its uncommitted messages.
         """
 
 

@@ -52,7 +52,8 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the log line and, with a full stop, the message of the error. ``call`` is the label of the metric.
+        ``what`` is the log message and, with a full stop, the message of StreamUnavailable. ``call`` is the label of
+        the failure in the metric.
         After a failure of the call "publish", ``check`` raises StreamUnavailable for 40 s, or until a publish succeeds.
         """
         try:

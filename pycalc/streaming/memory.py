@@ -33,7 +33,7 @@ class _Group:
     async def hand_over(self, events: Sequence[Event]) -> None:
         """Queue events in batches, and wait until the group has committed each batch before queueing the next.
 
-        If the call is cancelled, remove the events that no member has received from the queue.
+        If the call is cancelled, remove those events from the queue that no member has received yet.
         """
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())

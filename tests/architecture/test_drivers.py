@@ -80,7 +80,7 @@ NEEDED_LATER = {"alembic", "flint", "httpx"}
 
 
 def test_the_embedded_service_starts_with_what_the_first_request_needs(tmp_path: Path) -> None:
-    """A start with an up-to-date SQLite file imports no driver of a server and no library for later requests."""
+    """With an up-to-date SQLite file, the service starts without Alembic, FLINT, HTTPX and the drivers of servers."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EMBEDDED],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -78,7 +78,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def test_password_fields_are_masked_and_filled_in_by_managers() -> None:
-    """Password fields are masked, have autocomplete values for password managers, and allow pasting."""
+    """The console's password fields are masked, have autocomplete values for password managers, and allow pasting."""
     modules = [file.read_text() for file in (ROOT / "pycalc" / "web" / "console").rglob("*.js")]
     fields = [field for text in modules for field in re.findall(r"<\$\{PasswordField\}[^>]*/>", text)]
     assert {re.findall(r'autocomplete="([^"]+)"', field)[0] for field in fields} == {"current-password", "new-password"}

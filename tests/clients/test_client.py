@@ -61,8 +61,11 @@ def test_every_kind_of_result_is_a_python_value(calc: Client) -> None:
     assert calc.calculate("gcd", a=2**70_000, b=2 * 3**9_000).result == 2
 
 
-def test_a_summary_has_the_ends(calc: Client) -> None:
-    """A summary has a result's digit count and both ends. The whole result is never computed, so it can't be loaded."""
+def test_a_summary_has_the_first_and_last_digits(calc: Client) -> None:
+    """A summary has the digit count and the first and last digits of a result.
+
+    The whole result is never computed, so it can't be loaded.
+    """
     summary = calc.fibonacci("1e18", view="summary")
     assert (summary.digits, summary.leading) == (208987640249978734, "26289788186792204674")
     assert int(summary.trailing or "") == fibonacci_modulo(10**18, 10**20)

@@ -77,7 +77,7 @@ def test_a_lost_answer_makes_no_second_calculation(faulty: Client, proxy: Faulty
 
 
 def test_a_download_goes_on_after_cuts(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """After cuts, the download continues at the same position by Range and If-Range; the file has all digits."""
+    """If the connection is cut, a download continues where it stopped, by Range and If-Range; no digit is missing."""
     calculation = faulty.fibonacci(LONG)
     path = f"/calculations/{calculation.id}/digits"
     proxy.faults = [Fault(path, cut=400_000), Fault(path, cut=300_000), Fault(path, BUSY), Fault(path, cut=-1)]
@@ -89,7 +89,7 @@ def test_a_download_goes_on_after_cuts(faulty: Client, proxy: FaultyProxy, tmp_p
 
 
 def test_a_whole_answer_to_a_range_is_understood(faulty: Client, proxy: FaultyProxy) -> None:
-    """If a proxy ignores the range and sends everything again, the bytes received earlier are skipped."""
+    """If a proxy ignores the Range header and sends all digits again, the bytes received earlier are skipped."""
     calculation = faulty.fibonacci(6_000)
     recorded = faulty.calculation(calculation.id)  # more than 1,000 digits, so that they are downloaded
     path = f"/calculations/{calculation.id}/digits"
@@ -114,7 +114,7 @@ def test_a_download_goes_on_after_a_crash(faulty: Client, proxy: FaultyProxy, tm
 
 
 def test_wrong_digits_are_noticed(faulty: Client, proxy: FaultyProxy, tmp_path: Path) -> None:
-    """Digits with a wrong digest raise DigestMismatch, and no file is left."""
+    """If downloaded digits do not match the result's digest, DigestMismatch is raised, and no file is left."""
     calculation = faulty.calculation(faulty.fibonacci(6_000).id)
     wrong = refusal("200 OK", "Content-Type: text/plain", body="7" * calculation.digits)
     proxy.faults = [Fault(f"/calculations/{calculation.id}/digits", wrong)] * 2

@@ -23,7 +23,7 @@ class Clock:
 
 
 def attempts(policy: RetryPolicy, clock: Clock | None = None) -> Attempts:
-    """Return the attempts under a policy, whose waits always have the longest jitter."""
+    """Return a new Attempts for a policy. Each wait has the longest jitter, so that it is the same in every run."""
     return Attempts(policy, clock or Clock(), lambda _, longest: longest)
 
 

@@ -83,7 +83,7 @@ async def test_filters_select(audit: SqlAuditStore) -> None:
 
 
 async def test_the_clock_selects_even_where_an_id_is_ahead(audit: SqlAuditStore) -> None:
-    """Time filters use an entry's own time, even if the time in its id is some seconds ahead."""
+    """Time filters use an entry's ``created_ms``, even if the time in its id is some seconds later."""
     ahead = entry(100_000)._replace(id=first_id_of_ms(104_999))
     await audit.append([ahead])
     assert await audit.page(AuditFilter(since=at(100_000), until=at(100_001)), None, 10) == [ahead]

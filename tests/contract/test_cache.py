@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patience")]
 
 @pytest.fixture(scope="module")
 def small_redis() -> Iterator[Redis]:
-    """Run a Redis that holds about a megabyte of data and evicts the least recently used keys."""
+    """Run a Redis that has room for about a megabyte of data and evicts the least recently used keys."""
     require_program("redis-server")
     with redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64") as running:
         yield running
@@ -30,14 +30,14 @@ def small_redis() -> Iterator[Redis]:
 
 @pytest.fixture(scope="module")
 def small_fake_redis() -> Iterator[FakeRedis]:
-    """Run a fake Redis that holds a megabyte."""
+    """Run a fake Redis that has room for a megabyte of data."""
     with fake_redis(1_000_000) as running:
         yield running
 
 
 @pytest.fixture(params=each(CACHES))
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
-    """Open an empty cache of about a megabyte."""
+    """Open an empty cache that has room for about a megabyte of data."""
     url = CACHES[request.param]
     if "{port}" in url:
         small = "small_fake_redis" if request.param.startswith("fake") else "small_redis"
@@ -77,7 +77,7 @@ async def test_the_last_one_put_in_counts(cache: Cache) -> None:
 
 
 async def test_the_cache_is_bounded_in_bytes(cache: Cache) -> None:
-    """A cache of a megabyte keeps only a part of 12 MB of results, but a result that was just stored is found."""
+    """A cache with room for a megabyte keeps only a part of 12 MB of results; a result just stored is found."""
     for n in range(120):
         await cache.put(f"factorial:{n}", result(digits(100_000, seed=n)))
         if n % 10 == 9:
@@ -103,7 +103,7 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
 
 @pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
 async def test_an_option_at_its_bound_is_taken(option: str) -> None:
-    """A cache whose URL has an option at its limit opens, even while its server is away."""
+    """An option with the lowest or highest allowed value is accepted; opening the cache needs no Redis server."""
     await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
 
 

@@ -95,7 +95,10 @@ async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
 
 
 async def test_several_counters_are_spent_together(counters: CounterStore) -> None:
-    """An amount is added to all counters or to none; the reply says which have no room, and when each expires."""
+    """If an amount would exceed the limit of one of several counters, it is added to none of them.
+
+    For each counter, the reply says whether the amount is within the limit, and the seconds until the counter expires.
+    """
     minute, day = Bound("ada/60", 60, 10), Bound("ada/86400", 86_400, 12)
     first = await counters.spend(8, (minute, day))
     assert [each[:2] for each in first] == [(True, 8), (True, 8)]

@@ -158,7 +158,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("how", ["demoted", "disabled", "deleted"])
     async def test_an_admin_is_made_by_one_who_still_is(self, users: SqlUserStore, how: str) -> None:
-        """A caller who was demoted, disabled or deleted since authentication can't create an admin."""
+        """An admin who was demoted, disabled or deleted since authentication can't create an admin."""
         ada = user("ada", Role.ADMIN)
         await users.add(ada)
         await users.add(user("bob", Role.ADMIN), granted_by=ada.id)
@@ -173,7 +173,11 @@ class TestUsers:
     async def test_accounts_are_changed_by_one_who_still_is_an_admin(
         self, database: Database, users: SqlUserStore
     ) -> None:
-        """A caller who was demoted since authentication can't change, delete or open another account."""
+        """An admin who was demoted since authentication can't act on another account.
+
+        Changing or deleting the account, resetting its password or second factor, and ending its sessions raise
+        Forbidden.
+        """
         ada, bob = user("ada", Role.ADMIN), user("bob")
         for account in (ada, user("ida", Role.ADMIN), bob):
             await users.add(account)
@@ -288,7 +292,7 @@ class TestHistory:
             assert await history.prune(ids.next(), 1_000) == count
 
     async def test_pages_follow_each_other_without_gap_or_duplicate(self, history: SqlHistoryStore) -> None:
-        """While rows are added, consecutive pages return each row that was there before, once and newest first."""
+        """If a row is added after the first page was read, the pages have each older row once, newest first."""
         rows = [history_row(n) for n in range(25)]
         await history.append(rows)
         seen = await history.page(ALL, None, 10)
@@ -298,7 +302,7 @@ class TestHistory:
         assert seen == rows[::-1]
 
     async def test_filters_select(self, history: SqlHistoryStore) -> None:
-        """The rows of a page satisfy all its filters: users, operation, first id and last id."""
+        """The rows of a page satisfy all its filters: users, operation, and ids from ``since`` to before ``until``."""
         rows = [
             history_row(0, user_id=ADA, operation="fibonacci"),
             history_row(1, user_id=BOB, operation="fibonacci"),
@@ -318,8 +322,8 @@ class TestHistory:
         assert await found(HistoryFilter(until=rows[1].id)) == [0]
         assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
 
-    async def test_the_time_by_the_clock_selects(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Time filters use a row's clock time, or the time in its id if the row has no clock time."""
+    async def test_time_filters_use_created_ms(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
+        """Time filters use a row's ``created_ms``, or the time in its id if ``created_ms`` is None."""
         start = 1_800_000_000_000
         times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
         rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
@@ -341,7 +345,7 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """A page satisfies both its cursor and its filter; only the bound ``since`` is inclusive."""
+        """The rows of a page satisfy both its cursor and its filter; of their bounds, only ``since`` is inclusive."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
@@ -416,7 +420,7 @@ class TestHistory:
     ) -> None:
         """Pruning keeps a row whose event is a dead letter, or is requeued while the pruning runs.
 
-        The requeued event's number in the outbox may be lower than the numbers of older entries: PostgreSQL assigns
+        The requeued event gets a lower outbox number here than older entries have. This can happen: PostgreSQL assigns
         numbers before the commit, and SQLite reuses the numbers of deleted entries.
         """
         letters, rows = SqlDeadLetterStore(database), [history_row(n) for n in range(5)]
@@ -455,7 +459,7 @@ class TestHistory:
         assert await history.sizes(ids.next(), None, 3) == []
 
     async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Concurrent prunings delete each row once and keep the rows above the bound."""
+        """Concurrent prunings delete each row below the bound once, and keep the rows from the bound on."""
         rows = [history_row(n) for n in range(500)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(1_000)])

@@ -46,9 +46,9 @@ async def ada(users: SqlUserStore, bystander: User) -> User:
     return account
 
 
-def user(name: str, age: timedelta = timedelta()) -> User:
-    """Return an account whose creation time is MOMENT plus ``age``."""
-    return User(ids.next(), name, f"{name}{age.seconds}@example.com", "hash", Role.USER, MOMENT + age)
+def user(name: str, later: timedelta = timedelta()) -> User:
+    """Return an account whose creation time is MOMENT, the time of all deletions, plus ``later``."""
+    return User(ids.next(), name, f"{name}{later.seconds}@example.com", "hash", Role.USER, MOMENT + later)
 
 
 def deletion(history: DeletedHistory, password_hash: str | None = None) -> Deletion:

@@ -38,7 +38,7 @@ def keys(database: Database) -> SqlIdempotencyStore:
 
 
 def key_of(*rows: HistoryRow, created_ms: int = NOW, problems: bytes | None = None) -> KeyRow:
-    """Return a new idempotency key of a request that records these rows."""
+    """Return a new idempotency key of a request that records these rows; ``problems`` are those of its failed items."""
     return KeyRow(ids.next(), b"f" * 16, b"".join(row.id for row in rows), problems, created_ms)
 
 
@@ -135,8 +135,8 @@ async def test_several_clients_record_a_key_once(postgres_url: str) -> None:
 
 
 @pytest.mark.programs
-async def test_a_repeated_insert_counts_only_its_own_rows(postgres_url: str) -> None:
-    """A repeated insert skips the rows that it stored before; a key that another request has stored is an error."""
+async def test_a_repeated_insert_skips_only_its_own_rows(postgres_url: str) -> None:
+    """A repeated insert skips the rows that it has stored; a key that another request has stored is an error."""
     database = await open_database(postgres_url)
     row, other = history_row(), history_row()
     key = key_of(row)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_processes_are_replaced_and_forgotten(database: Database) -> None:
-    """A report replaces the same process's earlier one, and removes reports of processes that have long been silent."""
+    """A process's report replaces its earlier report, and removes all reports that are older than a given time."""
     store = SqlInstanceStore(database)
     first, second = (Instance(bytes(15) + bytes([n]), "serve", "1.0", 10 * n, 10 * n, "{}") for n in (1, 2))
     await store.report(second, 0)

@@ -36,7 +36,7 @@ async def bearer(database: Database, keys: SqlKeyStore, bystander: User) -> KeyB
 
 
 async def test_the_latest_use_is_kept(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """The latest use of a key is kept, also if an earlier use is stored after it."""
+    """A key keeps the time and address of its latest use, even if an earlier use is stored afterwards."""
     key = bearer.key
     for used_ms, used_from, expected in [
         (START, "192.0.2.1", (START, "192.0.2.1")),
@@ -49,7 +49,7 @@ async def test_the_latest_use_is_kept(keys: SqlKeyStore, bearer: KeyBearer) -> N
 
 
 async def test_uses_of_many_keys_are_stored_together(keys: SqlKeyStore, bearer: KeyBearer) -> None:
-    """The uses of several keys are stored at once; the use of a key that was removed in the meantime is ignored."""
+    """One call stores the latest uses of several keys, and ignores a key that was removed in the meantime."""
     other = StoredKey(ids.next(), bearer.user.id, "other", "pck_BBBB", START, None)
     await keys.add(other, b"2" * 32, 2)
     gone = ids.next()

@@ -43,7 +43,7 @@ async def ada(database: Database, resets: SqlPasswordResetStore, bystander: User
 
 
 async def test_a_reset_sets_the_password_once(database: Database, resets: SqlPasswordResetStore, ada: User) -> None:
-    """Using a reset stores the new hash, ends all sessions with a revocation, and is possible only once."""
+    """A reset can be used once. It stores the new password hash, ends all sessions and records a revocation."""
     revocations = SqlRevocationStore(database)
     before = await revocations.newest()
     assert await resets.owner(FIRST, NOW) == ada

@@ -1,4 +1,4 @@
-"""Contract tests for the use of quotas, with every database."""
+"""Contract tests for the store of the amounts used of quotas, with every database."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ NOW, HOUR = 1_800_000_000, 3_600
 
 @pytest.fixture
 def store(database: Database) -> SqlQuotaStore:
-    """Return an empty store of quota uses."""
+    """Return an empty store of the amounts used of quotas."""
     return SqlQuotaStore(database)
 
 
 def use(user: bytes, used: int, quota: str = "compute", ends: int = NOW + HOUR) -> QuotaUse:
-    """Return the use of a quota, as if a new process had counted it."""
+    """Return a new process's entry: the amount that a user has used of a quota in the window that ends at ``ends``."""
     return QuotaUse(ids.next(), user, quota, ends, used)
 
 
 async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
-    """The given users' uses are summed by user, quota and window; the caller's own stored uses are left out."""
+    """For each given user, quota and window, the amounts stored by all processes are added up.
+
+    The entries with the given ids, which are the caller's own, are left out.
+    """
     own, other = use(ADA, 5), use(ADA, 7 * 10**15)
     await store.save([own, other, use(ADA, 11), use(ADA, 13, "digits"), use(BOB, 17), use(ids.next(), 19)])
     totals = await store.totals([ADA, BOB], NOW, [own.id])
@@ -42,7 +45,7 @@ async def test_uses_of_all_processes_add_up(store: SqlQuotaStore) -> None:
 
 
 async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
-    """Storing a use again, with the same or a larger amount, replaces the earlier amount."""
+    """If an entry is stored again with the same or a larger amount, it replaces the earlier entry."""
     first = use(ADA, 5)
     await store.save([first])
     await store.save([first])
@@ -52,7 +55,7 @@ async def test_storing_again_replaces(store: SqlQuotaStore) -> None:
 
 
 async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> None:
-    """A smaller amount that is saved late changes nothing, because the amount used in a window never decreases."""
+    """If an entry is stored again with a smaller amount, as by a delayed write, the stored entry does not change."""
     late = use(ADA, 5)
     await store.save([late._replace(used=8)])
     await store.save([late])
@@ -60,7 +63,7 @@ async def test_a_delayed_write_replaces_no_later_one(store: SqlQuotaStore) -> No
 
 
 async def test_ended_windows_do_not_count_and_are_forgotten(store: SqlQuotaStore) -> None:
-    """The use in an ended window does not count; forgetting deletes such entries in batches, and no others."""
+    """An amount used in an ended window is not added up; ``forget`` deletes the entries of ended windows in batches."""
     await store.save([use(ADA, 1), *(use(ADA, 2, ends=NOW - number) for number in range(5))])
     assert await store.totals([ADA], NOW, []) == [QuotaTotal(ADA, "compute", NOW + HOUR, 1)]
     assert [await store.forget(NOW, 3) for _ in range(3)] == [3, 2, 0]

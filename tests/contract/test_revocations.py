@@ -74,7 +74,7 @@ REVOKING: dict[str, Callable[[Stores, User], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING)
 async def test_what_revokes_is_numbered(stores: Stores, revoke: Callable[[Stores, User], Awaitable[object]]) -> None:
-    """Each change after which tokens must be checked again is recorded as one numbered revocation of the user."""
+    """Each change that may end or change a user's access, such as a logout, is stored as one numbered revocation."""
     user = await added(stores)
     await opened(stores, user, SESSION, 1_000)
     await opened(stores, user, ids.next(), 1_001)

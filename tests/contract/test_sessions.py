@@ -50,7 +50,7 @@ async def opened(sessions: SqlSessionStore, user: User, now_ms: int = START) -> 
 async def rotated(
     sessions: SqlSessionStore, session: bytes, presented: bytes, replacement: bytes, now_ms: int, family: bytes = FAMILY
 ) -> Rotation:
-    """Present a refresh token's hash and its replacement; return the outcome."""
+    """Exchange the refresh token whose hash is ``presented`` for the one with the hash ``replacement``."""
     return await sessions.rotate(RefreshHashes(session, family, presented, replacement, now_ms), LIMITS)
 
 
@@ -156,7 +156,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """Each lost reply to a refresh leaves an unused token chain; a session stores a bounded number of chains."""
+    """If replies to refreshes are lost, the new tokens stay unused; a session stores a bounded number of them."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):

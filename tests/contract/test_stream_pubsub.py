@@ -174,7 +174,10 @@ async def test_what_is_missing_and_may_not_be_made(pubsub: AnyPubSub, topic: str
 async def test_a_deleted_topic_loses_no_event(
     pubsub: AnyPubSub, topic: str, opened: Open, publisher: PublisherClient, subscriber: SubscriberClient
 ) -> None:
-    """After a topic's deletion, publishing fails until its subscription is deleted, too: it would get no new events."""
+    """After a topic was deleted, publishing fails until its subscription is deleted, too.
+
+    The subscription of the deleted topic would not receive the events of a new topic.
+    """
     stream = opened(pubsub.url(topic))
     old, new = numbered(ADA, range(2))
     await stream.publish([old])
@@ -238,7 +241,7 @@ async def test_foreign_messages_are_delivered_as_such(
 
 
 async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub, topic: str, opened: Open) -> None:
-    """A batch that takes longer than the subscription's deadline is not given to another member."""
+    """If a batch takes longer than the subscription's acknowledgement deadline, no other member receives it."""
     stream = opened(real_pubsub.url(topic))
     await stream.publish(numbered(ADA, range(3)))
     async with stream.consume(USAGE_GROUP) as slow, stream.consume(USAGE_GROUP) as other:
@@ -251,7 +254,7 @@ async def test_events_stay_leased_while_they_are_dealt_with(real_pubsub: PubSub,
 
 
 async def test_leases_are_extended_for_a_while(faked_pubsub: FakePubSub, topic: str, opened: Open) -> None:
-    """Leases are extended while a batch is handled, but not for longer than a limit."""
+    """While a batch is handled, its lease is extended, until the batch has been held for ``max_lease`` seconds."""
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(extend=0.02, max_lease=0.5))
     await stream.publish(numbered(ADA, range(1)))
 
@@ -354,7 +357,7 @@ async def test_a_service_that_does_not_take_events(
     ],
 )
 async def test_a_failed_check_ends_no_consumer(faked_pubsub: FakePubSub, topic: str, opened: Open, status: str) -> None:
-    """A consumer continues if a check of the subscription fails, and ends if the subscription or topic is missing."""
+    """A failed check of the subscription does not stop a consumer; a deleted subscription or topic stops it."""
     faked_pubsub.pull_seconds = 0.02
     stream = opened(faked_pubsub.url(topic), intervals=Intervals(check=0.0))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:

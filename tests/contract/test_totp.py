@@ -44,7 +44,7 @@ async def ada(database: Database, bystander: User) -> User:
 
 
 async def session_of(database: Database, user: User, *, totp: bool = False) -> bytes:
-    """Open a session of the account, and return its id."""
+    """Open a session, and return its id; ``totp`` says whether the login verified a second factor."""
     identity = ids.next()
     session = NewSession(identity, user.id, user.password_hash, HASHES[0], HASHES[1], START, totp)
     await SqlSessionStore(database).open(session, LIMITS)
@@ -133,7 +133,7 @@ async def test_an_unconfirmed_enrolment_is_nothing_to_remove(
 
 
 async def test_a_step_is_used_once(database: Database, factors: SqlTotpStore, ada: User) -> None:
-    """``use_step`` accepts only a time step later than the last accepted one, and then stores the new secret."""
+    """``use_step`` accepts only a time step later than the last used one, and then stores the re-encrypted secret."""
     await enrolled(database, factors, ada)
     assert [await factors.use_step(ada.id, step, SECRET, SECRET) for step in (STEP, STEP + 2)] == [False, True]
     uses = [await factors.use_step(ada.id, step, SECRET, OTHER) for step in (STEP + 2, STEP + 1, STEP + 3)]

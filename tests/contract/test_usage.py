@@ -31,12 +31,12 @@ def usage(database: Database) -> SqlUsageStore:
 
 
 def use(user: bytes = ADA, day: int = 100, operation: str = "pow", *, cached: bool = False, digits: int = 3) -> Use:
-    """Return one use of an operation, with 20 microseconds of computing."""
+    """Return the amounts that one calculation, which took 20 microseconds, adds to the usage totals."""
     return Use(ids.next(), user, day, operation, cached, digits, 20)
 
 
 async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -> None:
-    """Uses are summed by day and operation over the selected users, or over all users; the newest day comes first."""
+    """Usage is summed by day and operation over the selected users, or over all users; the newest day comes first."""
     assert await usage.count([use(), use(cached=True), use(BOB), use(day=101), use(operation="fibonacci")]) == 5
     assert await usage.count([use(digits=4)]) == 1
     assert await usage.totals(UsageFilter(user_ids=(ADA,)), 10) == [
@@ -55,7 +55,7 @@ async def test_uses_are_summed_by_user_day_and_operation(usage: SqlUsageStore) -
 
 
 async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
-    """An event that is delivered again, in the same or another batch, adds nothing."""
+    """An event that is delivered twice, in one batch or in two, is counted once."""
     first, second = use(), use()
     assert await usage.count([first, first]) == 1
     assert await usage.count([first]) == 0
@@ -64,7 +64,7 @@ async def test_an_event_counts_once(usage: SqlUsageStore) -> None:
 
 
 async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
-    """Sums of digits are exact beyond 64 bits; even a single use may have more than 10^21 digits."""
+    """Total numbers of digits are exact beyond 64 bits; even a single result may have more than 10^21 digits."""
     await usage.count([use(digits=10**21 + 7) for _ in range(600)])
     await usage.count([use(digits=10**12 - 1), use(digits=1), use(BOB, digits=5)])
     (total,) = await usage.totals(ALL, 10)
@@ -72,7 +72,7 @@ async def test_digits_are_summed_beyond_64_bits(usage: SqlUsageStore) -> None:
 
 
 async def test_consumers_at_the_same_time_count_each_event_once(usage: SqlUsageStore) -> None:
-    """Ten concurrent consumers of overlapping events leave exact sums."""
+    """If ten consumers receive the same events at the same time, each event is counted once."""
     shared = [use(user, day) for user in (ADA, BOB) for day in range(5)]
 
     async def consume(number: int) -> None:
@@ -91,7 +91,7 @@ class TestDeadLetters:
 
     @staticmethod
     def letter(event_id: bytes | None) -> DeadLetter:
-        """Return a dead letter that has no number yet."""
+        """Return a dead letter without the number that the store will give it."""
         return DeadLetter(0, "relay", event_id, "outbox", "too large", b"{}", 1_700_000_000_000)
 
     async def test_a_dead_letter_leaves_the_outbox_and_comes_back(self, database: Database) -> None:
@@ -149,7 +149,7 @@ class TestDeadLetters:
 
 
 async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None:
-    """Event ids below a bound are deleted in batches; totals stay, and events with kept ids are not counted again."""
+    """Old events' ids are deleted in batches; the totals stay, and events whose ids are kept are not counted again."""
     uses = [use() for _ in range(7)]
     await usage.count(uses)
     totals = await usage.totals(ALL, 10)
@@ -159,7 +159,7 @@ async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None
 
 
 async def test_the_outbox_is_refilled_with_lost_events_alone(database: Database, usage: SqlUsageStore) -> None:
-    """Refilling adds the lost events in order: those that are not in the outbox, not counted and not dead letters."""
+    """Refilling the outbox adds the lost events in order: those not in it, not counted and not dead letters."""
     history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
     rows = [history_row(n) for n in range(9)]
     await history.append(rows)

@@ -26,7 +26,7 @@ ids = IdSource()
 
 @pytest.fixture
 async def users(database: Database) -> list[User]:
-    """Store accounts that sort differently by name, by address and by creation time."""
+    """Store accounts that sort differently by name, by email address and by creation time."""
     made = [
         User(ids.next(), name, f"x{9 - n}.{name}@Example.com", "hash", Role.USER, MOMENT + timedelta(minutes=n))
         for n, name in enumerate(NAMES)
@@ -39,7 +39,7 @@ async def users(database: Database) -> list[User]:
 async def listed(
     database: Database, prefix: str | None = None, order: UserOrder = UserOrder.USERNAME, *, descending: bool = False
 ) -> list[str]:
-    """Read all pages of a selection, each with two accounts, and return the names."""
+    """Return the sorted names of the accounts that a search finds (all if ``prefix`` is None), read in pages of two."""
     store, seen, after = SqlUserListStore(database), list[ListedUser](), None
     while page := await store.page(UserSelection(prefix, order, descending, after), 2, DAY):
         seen += page
@@ -73,7 +73,7 @@ async def test_accounts_are_sorted(database: Database) -> None:
     ],
 )
 async def test_a_search_finds_what_begins_so(database: Database, prefix: str, names: list[str]) -> None:
-    """A search compares the beginning of names and addresses, ignores letter case, and has no wildcards."""
+    """A search compares the beginning of names and email addresses, ignores letter case, and has no wildcards."""
     assert await listed(database, prefix) == names
 
 
@@ -99,7 +99,7 @@ async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users:
 
 
 async def test_an_account_of_the_provider_is_found_by_its_name_only(database: Database) -> None:
-    """A search finds an account from the identity provider by its name, but neither by its address nor by its id."""
+    """A search finds an account of the identity provider by its name, but not by its email address or id."""
     user = User(ids.next(), "grace", "hopper@example.com", NO_PASSWORD, Role.USER, MOMENT)
     await SqlUserStore(database).add(user, identity=ProviderIdentity("https://sign-in.example", "1"))
     assert await listed(database, "GRA") == ["grace"]

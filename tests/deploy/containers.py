@@ -57,7 +57,10 @@ def _command(image: Image, data: Path, arguments: Sequence[str], environment: Ma
 
 @contextmanager
 def running(image: Image, data: Path, *arguments: str, log: Path, **environment: str) -> Iterator[Container]:
-    """Run the image's entry point with its own or the given arguments; write the output to ``log``."""
+    """Run the image's entry point with ``arguments``, by default the image's own, and write its output to ``log``.
+
+    ``data`` is the folder that the container sees as /data.
+    """
     entry = [*image.config["Entrypoint"], *(arguments or image.config["Cmd"])]
     with log.open("wb") as output:
         process = subprocess.Popen(_command(image, data, entry, environment), stdout=output, stderr=output)

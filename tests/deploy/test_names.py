@@ -24,8 +24,8 @@ def test_settings_exist(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", _CLOUD)
-def test_no_path_is_google_s_own(file: str) -> None:
-    """No path for Cloud Run ends in z, because its front end answers some of those paths with 404."""
+def test_no_cloud_run_path_ends_in_z(file: str) -> None:
+    """On Cloud Run no path ends in z, because Google's front end answers some of those paths with 404."""
     paths = re.findall(r"""(?<=[ "'])/[a-z]+(?=[ "'?])""", (ROOT / file).read_text())
     assert paths
     assert [path for path in paths if path.endswith("z")] == []

@@ -60,14 +60,14 @@ def test_every_metric_is_shown() -> None:
 
 
 def test_a_metric_that_does_not_exist_is_not_named() -> None:
-    """A metric name that does not exist stops the generation of the files."""
+    """``make dashboards`` fails if a query names a metric that does not exist."""
     assert resolved("rate(<events_published>[5m])") == "rate(pycalc_events_published_total[5m])"
     with pytest.raises(KeyError, match="events_imagined"):
         resolved("rate(<events_imagined>[5m])")
 
 
 def test_the_guide_names_metrics_that_exist(exported: set[str]) -> None:
-    """Every metric that the guide names exists; names of database roles look like metrics and are ignored."""
+    """Each metric in the operations guide exists; names of database roles look like metrics and are ignored."""
     named = set(_SERIES.findall(GUIDE)) - {API_ROLE, CONSUMER_ROLE}
     assert named
     assert named - exported == set()
@@ -82,7 +82,7 @@ def test_the_rules_tests_use_metrics_that_exist(exported: set[str]) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> None:
-    """Every alert has a test, and its link leads to an entry of the guide."""
+    """Every alert has a test, and its link leads to a section of the operations guide."""
     tests = (ROOT / "deploy/prometheus/alerts.test.yml").read_text()
     assert re.search(rf"alertname: {alert.name}\n +exp_alerts:", tests)
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", GUIDE)}
@@ -92,7 +92,7 @@ def test_every_alert_is_tested_and_has_its_entry_in_the_guide(alert: Alert) -> N
 
 
 def test_the_guide_explains_every_reason_of_a_refused_request() -> None:
-    """The entry of PycalcRefusing explains each reason for which the code counts a refused request."""
+    """The operations guide's section on the alert PycalcRefusing explains every reason for refusing a request."""
     code = "".join(file.read_text() for file in (ROOT / "pycalc").rglob("*.py"))
     reasons = set(re.findall(r'requests_refused\.labels\(\s*"(\w+)"', code))
     entry = GUIDE.partition("### PycalcRefusing\n")[2].partition("\n### ")[0]
@@ -101,18 +101,18 @@ def test_the_guide_explains_every_reason_of_a_refused_request() -> None:
 
 
 def _table() -> dict[str, str]:
-    """Return the settings and their defaults from the guide's table."""
+    """Return the settings and their defaults from the table in the operations guide."""
     section = GUIDE.partition("## Settings\n")[2].partition("\n## ")[0]
     return dict(re.findall(r"(?m)^\| `(PYCALC_[A-Z_]+)` \|(.*?)\|", section))
 
 
 def test_the_guide_s_settings_are_the_service_s() -> None:
-    """The guide's table has exactly the service's settings."""
+    """The table in the operations guide has exactly the service's settings."""
     assert sorted(_table()) == sorted(f"PYCALC_{name.upper()}" for name in Settings.model_fields)
 
 
 def test_the_guide_s_defaults_are_the_service_s() -> None:
-    """The guide's table has the default of each setting, unless the default depends on the machine."""
+    """The table in the operations guide has each setting's default, unless the default depends on the machine."""
     plain = {name: field for name, field in Settings.model_fields.items() if field.default_factory is None}
     for name, field in plain.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default

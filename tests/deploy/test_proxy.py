@@ -51,7 +51,7 @@ def client(tmp_path: Path, server: Server) -> Iterator[httpx.Client]:
 
 
 def test_passes_results_on(client: httpx.Client) -> None:
-    """A long result arrives whole; a request for a range gets only this part."""
+    """Nginx passes on a long result as a whole, and for a request with a range only this range."""
     person = new_person(client)
     headers = {**person.headers, "Accept": "text/plain"}
     whole = client.get("/factorial/100000", headers=headers)
@@ -61,7 +61,7 @@ def test_passes_results_on(client: httpx.Client) -> None:
 
 
 def test_passes_events_on_at_once(client: httpx.Client) -> None:
-    """An event arrives while its stream is open."""
+    """Nginx passes an event on at once, while the event stream is still open."""
     person = new_person(client)
     with client.stream("GET", "/events", headers=person.headers) as events:
         calculation = client.get("/fibonacci/100", headers=person.headers).json()

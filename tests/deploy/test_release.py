@@ -50,7 +50,7 @@ class Release:
         self.commands = record.read_text().splitlines()
 
     def changes(self) -> list[str]:
-        """Return the commands that change something, without the flags that all commands have."""
+        """Return the gcloud commands that change something, without the flags that all commands have."""
         common = " --project=project --region=europe-west1 --quiet"
         reads = ("describe", "secrets")
         return [line.replace(common, "") for line in self.commands if not any(word in line for word in reads)]
@@ -86,14 +86,14 @@ def test_releases_without_a_key(server: Server, tmp_path: Path) -> None:
 
 
 def test_rolls_back_a_dead_canary(tmp_path: Path) -> None:
-    """A canary that does not answer gets no traffic, and loses its tag."""
+    """A canary that does not answer gets no traffic, and its traffic tag is removed."""
     release = Release(tmp_path, f"http://127.0.0.1:{free_port()}")
     assert release.status == 1
     assert release.changes() == [*_STARTED, _ROLLBACK]
 
 
 def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Path) -> None:
-    """A canary that is ready but refuses a calculation gets no traffic, and loses its tag."""
+    """A canary that is ready but refuses a calculation gets no traffic, and its traffic tag is removed."""
     release = Release(tmp_path, server.url, key="pycalc_not-a-key")
     assert release.status == 1
     assert "/fibonacci/100 answered: " in release.said
@@ -109,7 +109,7 @@ def test_rolls_back_a_canary_that_can_not_calculate(server: Server, tmp_path: Pa
     ],
 )
 def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: str, changes: list[str]) -> None:
-    """A failing migration changes no service; after a later failure, the old revision has all traffic."""
+    """If the migration fails, no service is changed; if a later command fails, the old revision gets all traffic."""
     release = Release(tmp_path, server.url, broken=broken)
     assert release.status != 0
     assert release.changes() == changes
@@ -117,7 +117,7 @@ def test_stops_at_a_command_that_fails(server: Server, tmp_path: Path, broken: s
 
 @pytest.mark.programs
 def test_gcloud_knows_the_commands(server: Server, tmp_path: Path) -> None:
-    """Gcloud itself accepts every command of the script with its flags."""
+    """Gcloud itself accepts every command that release.sh runs, with its flags."""
     assert _refused([*Release(tmp_path, server.url).commands, _ROLLBACK], tmp_path) == {}
 
 
@@ -132,7 +132,7 @@ def test_gcloud_knows_the_documented_commands(tmp_path: Path) -> None:
 
 
 def _refused(commands: Sequence[str], folder: Path) -> dict[object, object]:
-    """Return the errors that gcloud reports for these commands."""
+    """Check commands with gcloud's own linter; return the error messages by command."""
     if shutil.which("gcloud") is None:
         pytest.skip("the Google Cloud SDK is not installed")
     file = folder / "commands.json"

@@ -1,4 +1,4 @@
-"""Tests of the judgement of drills: each kind of fault is found in a history or trace that contains it."""
+"""Tests of the checks that drills make: each kind of fault is found in a history or trace that contains it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestHistory:
     """The comparison of requests and answers with the history."""
 
     def test_all_is_well(self) -> None:
-        """No fault is found if answered requests have rows and refused ones none; unanswered ones may have rows."""
+        """A history with each answered calculation and no refused one has no fault; it may have unanswered ones."""
         ledger = Ledger()
         kept, refused, cut, nothing = answered(ledger), ledger.ask(), ledger.ask(), ledger.ask()
         ledger.settle(refused, answer(503, {"detail": "The database is not available."}))
@@ -52,31 +52,31 @@ class TestHistory:
         assert refused.retry_after == "1"
 
     def test_an_answered_calculation_that_is_not_there_is_lost(self) -> None:
-        """If one of two answered calculations has no row, one is lost."""
+        """An answered calculation that is not in the history is reported as lost."""
         ledger = Ledger()
         answered(ledger)
         assert compare(ledger, [row(answered(ledger))]) == GOOD._replace(lost=1)
 
     def test_a_calculation_that_is_there_twice(self) -> None:
-        """A calculation that is recorded again under another id is a duplicate."""
+        """A calculation that the history contains again under another id is reported as a duplicate."""
         ledger = Ledger()
         once = answered(ledger)
         assert compare(ledger, [row(once), Row("another", once.operands[0])]) == GOOD._replace(doubled=1)
 
     def test_a_row_that_nobody_asked_for_is_a_phantom(self) -> None:
-        """A row with an operand that nobody requested is a phantom."""
+        """A row of the history with an operand that nobody requested is reported as a phantom."""
         assert compare(Ledger(), [Row("id", 7)]) == GOOD._replace(phantom=1)
 
     @pytest.mark.parametrize(("detail", "found"), [("The queue is full.", 1), ("It is not known whether.", 0)])
     def test_a_refusal_must_be_true_unless_it_says_that_it_does_not_know(self, detail: str, found: int) -> None:
-        """A row for a request that got 503 is a fault, unless the response said that the outcome is unknown."""
+        """A history row of a calculation that got 503 is a fault, unless the 503 said that the outcome is unknown."""
         ledger = Ledger()
         refused = ledger.ask()
         ledger.settle(refused, answer(503, {"detail": detail}))
         assert compare(ledger, [row(refused)]) == GOOD._replace(refused_but_there=found)
 
     def test_a_batch_is_there_whole_or_not_at_all(self) -> None:
-        """A batch of three with two rows is a fault."""
+        """If the history has only two of a batch's three calculations, this is reported as a fault."""
         ledger = Ledger()
         batch = ledger.ask(3)
         rows = [Row(f"id-{operand}", operand) for operand in batch.operands]
@@ -107,16 +107,19 @@ def test_the_area_is_a_half_for_interleaved_times() -> None:
 
 
 class TestTrace:
-    """The judgement of recorded system calls, in the form that strace prints."""
+    """The check of recorded system calls, in the form that strace prints."""
 
     def test_write_sync_answer(self) -> None:
-        """An answer that leaves after its row was written and synced is counted, and is not early."""
+        """An answer that is sent after its history row was written and synced is not counted as early."""
         order = order_of(list(calls([WRITE, SYNC, SENT])))
         assert (order.answers, order.early, order.syncs) == (1, 0, 1)
         assert order.nearest == pytest.approx(0.5)
 
     def test_a_call_that_another_interrupts_ends_with_its_second_line(self) -> None:
-        """A call that strace prints in two lines ends at the second line: this sync ends too late, after the answer."""
+        """A system call that strace prints on two lines ends at the second line.
+
+        So an answer between the two lines of its sync is early.
+        """
         lines = [
             WRITE,
             f"7 2.000000 fdatasync(5<{FILE}> <unfinished ...>",
@@ -135,7 +138,7 @@ class TestTrace:
         ],
     )
     def test_an_answer_without_its_sync_is_early(self, lines: list[str]) -> None:
-        """An answer is early if no successful sync lies between the write of its row and the answer."""
+        """An answer is early if no successful sync lies between the write of its history row and the answer."""
         order = order_of(list(calls(lines)))
         assert (order.answers, order.early) == (1, 1)
 

@@ -76,7 +76,7 @@ def available(what_is_missing: str | None) -> None:
     ],
 )
 def test_a_drill_finds_no_fault(drill: Callable[[], Finding]) -> None:
-    """Each of these drills passes, apart from faults that depend on durations."""
+    """The drill finds no fault, except those that depend on how busy the machine is."""
     fine(drill())
 
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_unavailability_and_no_more() -> None:
 
 
 def test_a_hanging_sync_is_answered_all_the_same() -> None:
-    """While no sync of a file returns, calculations get 503, and reading works.
+    """While no ``fdatasync`` returns, calculations get 503, and requests that only read succeed.
 
     Some of the answers with 503 say that the outcome is unknown.
     """

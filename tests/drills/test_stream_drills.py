@@ -40,7 +40,7 @@ on_both = pytest.mark.parametrize("broker", ["real_kafka", "real_pubsub"], indir
 
 
 def new_place(broker: Broker, database_url: str, options: str = "") -> Place:
-    """Return the place of a drill: a new topic of the broker, and the database."""
+    """Return a new topic of the broker, and the database, for one drill."""
     return Place(broker, broker.url(f"drill-{secrets.token_hex(6)}", options), database_url, CONNECTIONS)
 
 
@@ -57,15 +57,15 @@ def test_a_broker_that_is_away_costs_nothing_but_a_backlog(broker: Broker, postg
 
 @on_kafka
 def test_a_consumer_that_is_killed_counts_nothing_twice(broker: Broker, postgres_url: str) -> None:
-    """If a consumer is killed, and its group rebalanced, the totals equal the history."""
+    """If a consumer is killed and its group is rebalanced, the usage totals still equal the history."""
     fine(consumer_killing_at(new_place(broker, postgres_url, "session.timeout.ms=2000"), 1))
 
 
 @on_kafka
 def test_a_poison_event_is_dead_lettered(broker: Broker, postgres_url: str) -> None:
-    """An event that the broker refuses is dead-lettered after its retries and can be requeued; other events continue.
+    """An event that the broker refuses is dead-lettered after its retries and can be requeued; other events arrive.
 
-    A foreign message is dead-lettered at once.
+    A message in the topic that is no event of the service is dead-lettered at once.
     """
     fine(poison_at(new_place(broker, postgres_url, PLAIN), 0.5))
 

@@ -1,4 +1,4 @@
-"""Tests of the judgement of stream drills: each kind of fault is found in records that contain it."""
+"""Tests of the checks that stream drills make: each kind of fault is found in records that contain it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDS = [f"0199aab1-7c00-7123-8456-42661417400{digit}" for digit in range(4)]
 ADA, BOB = "ada's id", "bob's id"
 
 
-def told(folder: Path, *deliveries: tuple[int, str]) -> Topic:
+def topic_with(folder: Path, *deliveries: tuple[int, str]) -> Topic:
     """Return a topic with these deliveries; each is given as an event's number and its user."""
     file = folder / "topic"
     file.write_text("".join(f"{IDS[number]} {user}\n" for number, user in deliveries))
@@ -30,39 +30,39 @@ class TestTopic:
     """The deliveries of a topic, in the order of their arrival."""
 
     def test_all_is_well(self, tmp_path: Path) -> None:
-        """Events of each user in order are no fault, however the users' events are interleaved."""
-        topic = told(tmp_path, (1, ADA), (0, BOB), (2, ADA), (3, BOB))
+        """If each user's events arrive in order, there is no fault, however the users' events are interleaved."""
+        topic = topic_with(tmp_path, (1, ADA), (0, BOB), (2, ADA), (3, BOB))
         assert list(topic.deliveries()) == [(IDS[1], ADA), (IDS[0], BOB), (IDS[2], ADA), (IDS[3], BOB)]
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 0, 0)
 
     def test_what_did_not_arrive_is_missing(self, tmp_path: Path) -> None:
-        """An event that was not delivered is missing, and is counted once."""
-        assert told(tmp_path, (0, ADA), (3, ADA), (3, ADA)).missing([*IDS, IDS[1]]) == 2
+        """An event that did not arrive is counted as missing once, even if its id is expected twice."""
+        assert topic_with(tmp_path, (0, ADA), (3, ADA), (3, ADA)).missing([*IDS, IDS[1]]) == 2
 
     def test_what_arrives_again_is_repeated(self, tmp_path: Path) -> None:
-        """A second delivery is counted as repeated, but neither as missing nor as overtaken."""
-        topic = told(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
+        """A repeated delivery of an event is counted as repeated, but neither as missing nor as overtaken."""
+        topic = topic_with(tmp_path, (0, ADA), (1, ADA), (0, ADA), (1, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
     def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
         """An event is overtaken if it first arrives after a later event of its user, even if that event is repeated."""
-        topic = told(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
+        topic = topic_with(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 
     def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
         """A repeated old event is not overtaken; a new event after it is still compared with the newest one so far."""
-        assert told(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
+        assert topic_with(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
 
     def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
-        """An incomplete last line is no delivery, because its writer has not finished."""
-        topic = told(tmp_path, (0, ADA))
+        """An incomplete last line in the file of deliveries is ignored, because its writer has not finished."""
+        topic = topic_with(tmp_path, (0, ADA))
         with (tmp_path / "topic").open("a") as file:
             file.write(IDS[1][:20])
         assert list(topic.deliveries()) == [(IDS[0], ADA)]
 
 
 def calculation(number: int, **other: Any) -> dict[str, Any]:
-    """Return a calculation of 3 digits and 20 µs; its operand is its number."""
+    """Return a calculation in the history, of 3 digits and 20 µs; ``other`` replaces some of its members."""
     made = {
         "id": IDS[number],
         "input": {"x": 1_000_000 + number},
@@ -108,7 +108,7 @@ def scene(server: Server, answers: Path, tmp_path: Path) -> Scene:
         exchange = ledger.ask()
         exchange.status, exchange.ids = 200, (identity,)
     answer(answers, HISTORY, [total()])
-    topic, log = told(tmp_path, (0, ADA), (1, ADA)), tmp_path / "log"
+    topic, log = topic_with(tmp_path, (0, ADA), (1, ADA)), tmp_path / "log"
     return Scene(server, ["token"], topic, log, ledger=ledger, longest_wait=0.01, step_seconds=0.005)
 
 
@@ -127,7 +127,7 @@ class TestTotals:
     """The comparison of usage totals with the history."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """If the totals equal the sums of the history, both calculations are counted, and no user is miscounted."""
+        """If the usage totals equal the sums of the history, no user's totals are reported as wrong."""
         assert (scene.counted(), scene.miscounted()) == (2, 0)
 
     @pytest.mark.parametrize(
@@ -148,21 +148,21 @@ class TestTotals:
     def test_totals_unlike_the_history(
         self, scene: Scene, answers: Path, history: list[dict[str, Any]], usage: list[dict[str, Any]]
     ) -> None:
-        """Any difference between the totals and the history is a fault, even a difference of one digit."""
+        """Any difference between the usage totals and the history is a fault, even a difference of one digit."""
         answer(answers, history, usage)
         assert scene.miscounted() == 1
 
 
 class TestFaults:
-    """The faults that a scene reports at its end."""
+    """The faults that a drill reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
         """A drill without faults reports none."""
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
-        """A repeated event is reported, but is no fault, because the totals show whether it was counted twice."""
-        told(tmp_path, (0, ADA), (1, ADA), (1, ADA))
+        """A repeated event is reported, but is no fault: the usage totals show whether it was counted twice."""
+        topic_with(tmp_path, (0, ADA), (1, ADA), (1, ADA))
         assert found(scene) == {}
         assert scene.repeated == 1
 
@@ -177,31 +177,34 @@ class TestFaults:
     def test_a_fault_of_the_topic(
         self, scene: Scene, tmp_path: Path, deliveries: list[tuple[int, str]], fault: str
     ) -> None:
-        """A fault in the deliveries is reported, unless the drill expects it."""
-        told(tmp_path, *deliveries)
+        """A lost, unknown or overtaken event is reported, unless the drill expects faults of this kind."""
+        topic_with(tmp_path, *deliveries)
         assert found(scene) == {fault: 1}
         assert found(scene, fault) == {}
 
     def test_totals_that_differ(self, scene: Scene, answers: Path) -> None:
-        """If a user's totals differ from the history, this is a fault."""
+        """If a user's usage totals differ from the history, this is a fault."""
         answer(answers, HISTORY, [total(count=3)])
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """A request with an error status, or without an answer, is a fault; the report has the statuses and times."""
+        """A request with an error status or no answer is a fault; the report has their statuses and times."""
         first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
         refused.status = 503
         refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3
         assert found(scene) == {"failed_requests": "{503: 1, None: 1} at 1.5 to 2.3 s"}
 
     def test_a_calculation_that_is_not_in_the_history(self, scene: Scene, answers: Path) -> None:
-        """An answered calculation that is not in the history is lost, its event has no row, and the totals differ."""
+        """An answered calculation that is missing from the history causes three kinds of faults in the report.
+
+        They are a lost calculation, an event without a calculation, and usage totals unlike the history.
+        """
         answer(answers, HISTORY[:1], [total()])
         assert found(scene) == {"lost": 1, "events_without_a_calculation": 1, "totals_unlike_the_history": 1}
 
 
 def test_a_metric_that_can_not_be_read_has_no_value(server: Server, answers: Path) -> None:
-    """A metric is the sum of its samples, 0 without samples, and None if the service does not answer with metrics."""
+    """The value of a metric is the sum of its samples, 0 without samples, or None if metrics can't be read."""
     metrics = answers / "metrics"
     metrics.write_text('waiting{worker="1"} 2\nwaiting{worker="2"} 3\n')
     assert [value_of(server, "waiting"), value_of(server, "waiting", worker="2"), value_of(server, "none")] == [5, 3, 0]

@@ -87,9 +87,9 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
 
 
 def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
-    """A refused option is marked only while the page's address contains the option.
+    """The error for an invalid base is shown at the base's field only while the address contains this base.
 
-    When an operation's form replaces the expression, the error is shown as an alert.
+    When the form of the operation pow replaces the expression, the error is shown as an alert instead.
     """
     console.goto("/?expression=255&base=99")
     console.get_by_role("button", name=CALCULATE, exact=True).click()
@@ -156,7 +156,7 @@ def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None
 
 
 def test_operands_are_explained_at_their_fields(console: Page) -> None:
-    """An invalid operand is explained at its field, an undefined result below the form; 1/3 and 1,000 are valid."""
+    """Operands may be 1/3 or 1,000. An invalid one is explained at its field, an undefined result below the form."""
     console.get_by_role("button", name="pow", exact=True).click()
     x, y = console.get_by_label("x", exact=True), console.get_by_label("y", exact=True)
     x.fill("10^3")
@@ -290,7 +290,7 @@ def test_twenty_million_digits_are_shown(console: Page) -> None:
 
 
 def test_a_batch_checks_sends_and_returns_its_lines(console: Page, tmp_path: Path) -> None:
-    """Only valid lines are sent, in batches of up to 1,000; a plot and a CSV file show the answers."""
+    """The page Batch sends only valid lines, at most 1,000 at once; a plot and a CSV file show the results."""
     console.goto("/console/batch")
     sizes: list[int] = []
 

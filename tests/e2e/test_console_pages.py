@@ -53,7 +53,7 @@ def _evaluate(context: BrowserContext, token: str, *expressions: str) -> None:
 
 
 def test_history_is_filtered_paged_and_kept_in_the_address(console: Page, context: BrowserContext, token: str) -> None:
-    """Filters are kept in the address, the next page is appended, and a reload shows the same list."""
+    """The history keeps its filters in the address, so a reload shows the same list; Show more appends a page."""
     _evaluate(context, token, *(f"{n}+0" for n in range(51)))
     for n in range(2):
         _get(context, f"/fibonacci/{n}", token)
@@ -131,7 +131,7 @@ def test_a_lost_event_stream_is_resumed(console: Page) -> None:
 
 
 def test_recorded_data_is_never_markup(console: Page) -> None:
-    """Markup in recorded data is shown as text, in the list and in the drawer."""
+    """Markup in recorded data is shown as text, in the history's list and in a row's drawer."""
     hostile = _item(operation=ATTACK, input={"n": ATTACK}, result=ATTACK, user=ATTACK)
     answer = {"items": [hostile], "next_cursor": None, "role": "user"}
     console.route("**/secure-history?*", lambda route: answer_json(route, answer))
@@ -160,7 +160,7 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
-    """The history has no button for the digits of a summary, and none to run abbreviated operands again."""
+    """In the history, a summary has no button for its digits, and a row with abbreviated operands has no Run again."""
     headers = {"Authorization": f"Bearer {token}"}
     for body in (
         {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},
@@ -179,7 +179,7 @@ def test_history_offers_no_more_than_is_recorded(console: Page, context: Browser
 
 
 def test_history_runs_again_and_compares(console: Page, context: BrowserContext, token: str) -> None:
-    """The button Run again calculates with the row's options; Compare shows the first difference of two results."""
+    """In the history, Run again uses the row's options, and Compare shows the first difference of two results."""
     _get(context, "/fibonacci/100?base=16", token)
     _evaluate(context, token, "10^30+7", "10^30+8")
     console.goto("/console/history")
@@ -196,7 +196,7 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
 
 
 def test_history_opens_a_calculation_with_its_options(console: Page, context: BrowserContext, token: str) -> None:
-    """The calculator opens a row with the row's precision or base; it opens a summary in the operation's form."""
+    """A calculation opened from the history keeps its precision or base; a summary opens in its operation's form."""
     body = {"expression": "2^0.5", "precision": 30}
     headers = {"Authorization": f"Bearer {token}"}
     assert context.request.post("/evaluate", data=body, headers=headers).status == 200
@@ -214,7 +214,7 @@ def test_history_opens_a_calculation_with_its_options(console: Page, context: Br
 
 
 def test_history_is_exported(console: Page, context: BrowserContext, token: str) -> None:
-    """The listed calculations are saved as CSV, one row each."""
+    """The button Export CSV saves the calculations that the history lists, one in each row."""
     _evaluate(context, token, "6*7")
     console.goto("/console/history")
     with console.expect_download() as saving:
@@ -226,7 +226,7 @@ def test_history_is_exported(console: Page, context: BrowserContext, token: str)
 
 
 def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserContext, token: str) -> None:
-    """The table and the chart show the totals of an operation, and the quotas are listed."""
+    """The page Usage shows an operation's totals in a table and a chart, and lists the quotas."""
     _evaluate(context, token, "2^100")
     wait_until(lambda: _get(context, "/usage", token)["items"] != [], "the consumer has counted it")
     console.goto("/console/usage")
@@ -241,7 +241,7 @@ def test_usage_shows_totals_and_what_is_left(console: Page, context: BrowserCont
 
 
 def test_a_key_is_made_shown_once_renewed_and_removed(console: Page, context: BrowserContext) -> None:
-    """A new key works. Renewing replaces it by a second key. After the second key is removed, neither works."""
+    """A new API key works. Renewing replaces it by a second key. After the second key is removed, neither works."""
     console.goto("/console/developers")
     console.get_by_role("button", name="New key").click()
     form = console.get_by_role("dialog", name="New key")
@@ -275,7 +275,7 @@ def _make_key(console: Page, name: str) -> None:
 
 
 def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
-    """A key's scope stays on one line beside a long name, in a wide and in a narrow window."""
+    """An API key's scope stays on one line beside a long key name, in wide and narrow windows."""
     _make_key(console, "the nightly report of the department for integers " * 2)
     console.get_by_role("button", name="I have copied it").click()
     scope = console.get_by_role("table", name="API keys").get_by_text("calculate", exact=True)
@@ -285,7 +285,7 @@ def test_the_name_of_a_scope_is_not_broken(console: Page) -> None:
 
 
 def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
-    """A long name without spaces is wrapped, so that its row's buttons stay visible in wide and narrow windows."""
+    """A long key name without spaces is wrapped, so that the buttons beside it stay visible in any window."""
     _make_key(console, "nightly_report_" * 6)
     made = console.get_by_role("dialog", name="Key")
     assert made.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
@@ -301,7 +301,7 @@ def test_a_name_without_spaces_hides_no_button(console: Page) -> None:
 
 
 def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page) -> None:
-    """After a removal, the buttons of the row stay disabled until the row is gone."""
+    """After an API key is removed, the buttons beside it stay disabled until the new list of keys is shown."""
     _make_key(console, "nightly report")
     console.get_by_role("button", name="I have copied it").click()
     held: list[Route] = []
@@ -316,7 +316,7 @@ def test_a_removed_key_has_no_buttons_until_the_list_is_read_again(console: Page
 
 
 def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, username: str) -> None:
-    """A QR code contains the secret, a code of the secret turns the second factor on, and recovery codes are shown."""
+    """The QR code contains the TOTP secret; a code made from it turns the second factor on and shows recovery codes."""
     require_program("npm")
     console.emulate_media(color_scheme="dark")
     console.goto("/console/account")
@@ -338,7 +338,7 @@ def test_a_second_factor_is_set_up(console: Page, context: BrowserContext, usern
 
 
 def test_sessions_end_and_passwords_change(console: Page, context: BrowserContext, token: str, username: str) -> None:
-    """The button in another session's row ends that session. With the current password, a new one can be set."""
+    """The button in another session's row ends that session. With the current password, a new password can be set."""
     console.goto("/console/account")
     rows = console.get_by_role("table", name="Open sessions").get_by_role("row")
     expect(rows).to_have_count(3)  # the header, this session, and that of `token`

@@ -125,7 +125,7 @@ def test_a_lost_answer_of_a_batch_records_nothing_twice(console: Page, context: 
 
 
 def test_a_lost_answer_records_nothing_twice(console: Page, context: BrowserContext, token: str) -> None:
-    """If the answer to a calculation is lost, Try again gets the recorded one; a new submission is recorded, too."""
+    """If the answer to a calculation is lost, Try again gets the recorded answer; a new submission is recorded."""
     answer_once(console, "**/evaluate", _lose)
     calculate(console, "fibonacci(10)")
     console.get_by_role("button", name="Try again").click()
@@ -196,7 +196,10 @@ def test_a_user_who_signs_in_in_another_tab_gets_an_own_page(
 
 
 def test_a_sign_in_waits_for_a_renewal_in_another_tab(console: Page, context: BrowserContext, heir: str) -> None:
-    """While one tab renews its token, another waits to sign in; otherwise the late renewal would replace its cookie."""
+    """A sign-in waits while another tab renews its token.
+
+    Otherwise the late answer to the renewal would replace the cookie of the new session.
+    """
     other = context.new_page()
     other.goto("/")
     end_session(other)

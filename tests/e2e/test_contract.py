@@ -39,7 +39,7 @@ def log_in(client: httpx.Client, name: str) -> dict[str, str]:
 
 
 def test_three_operations_are_answered_and_recorded(service: tuple[httpx.Client, Path]) -> None:
-    """F(10) = 55, 5! = 120 and 2^3 = 8 are JSON numbers, and in the caller's history, newest first."""
+    """F(10) = 55, 5! = 120 and 2^3 = 8 are answered as JSON numbers; the caller's history lists them, newest first."""
     client, _ = service
     user, other = log_in(client, register(client)), log_in(client, register(client))
     answers = [client.get(path, headers=user).json() for path in ("/fibonacci/10", "/factorial/5", "/pow/2/3")]
@@ -51,7 +51,7 @@ def test_three_operations_are_answered_and_recorded(service: tuple[httpx.Client,
 
 
 def test_bootstrap_token_makes_one_admin_who_sees_everything(service: tuple[httpx.Client, Path]) -> None:
-    """The token in the data folder registers one admin, who sees everyone's history and may delete users."""
+    """The bootstrap token in the data folder registers one admin, who sees everyone's history and may delete users."""
     client, data = service
     file = data / "bootstrap-token"
     assert file.stat().st_mode & 0o777 == 0o600

@@ -59,7 +59,7 @@ def test_examples_print_what_the_guide_shows(server: Server, tmp_path: Path, lan
 
 
 def test_every_task_is_shown_in_every_language() -> None:
-    """A section with code for one of the three languages has code for all of them."""
+    """Each section of the guide has code in all three languages, or in none."""
     for section in GUIDE.split("\n## ")[1:]:
         languages = set(re.findall(r"^```(sh|python|js)$", section, re.MULTILINE))
         assert languages in (set(), {*RUNNERS}), section.partition("\n")[0]
@@ -71,7 +71,10 @@ def test_the_page_is_made_from_the_guide() -> None:
 
 
 def test_the_page_has_tabs_of_one_language_and_a_search(page: Page, server: Server) -> None:
-    """Choosing a language switches all examples, which name this service's address; a search hides other tasks."""
+    """On the guide's page, choosing a language switches all examples, and a search hides the tasks without its words.
+
+    The examples contain the address of this service.
+    """
     page.goto("/guide")
     page.get_by_role("tab", name="Python").first.click()
     examples = page.get_by_role("tabpanel")

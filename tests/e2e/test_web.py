@@ -305,7 +305,7 @@ def test_expired_token_is_renewed(console: Page) -> None:
 def test_tabs_that_renew_at_once_stay_signed_in(
     console: Page, context: BrowserContext, username: str, *, locks: bool
 ) -> None:
-    """If two tabs' access tokens expire together, both tabs renew them, with and without the browser's locks."""
+    """If two tabs' access tokens expire together, both tabs renew them, with and without the Web Locks API."""
     if not locks:
         context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
         console.reload()
@@ -421,7 +421,7 @@ def test_a_reset_token_gets_into_no_other_address(page: Page) -> None:
 
 
 def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
-    """Calculating, signing in and changing the page work by keyboard alone, and the focus follows."""
+    """Calculating, signing in and going to another page work by keyboard alone, and the focus follows."""
     page.goto("/")
     expect(page.get_by_label("Expression")).to_be_focused()
     page.keyboard.type("20!")
@@ -442,7 +442,7 @@ def test_keyboard_alone_is_enough(page: Page, username: str) -> None:
 
 
 def test_what_is_typed_at_once_is_kept(page: Page) -> None:
-    """Text that is typed as soon as the expression takes input is still there when the page is complete."""
+    """Text that is typed as soon as the expression's field takes input is still there when the page is complete."""
     page.add_init_script("""
         const mark = performance.mark.bind(performance);
         performance.mark = (name) => {

@@ -49,7 +49,7 @@ def authentication(
     wall_clock: Callable[[], float] = time,
     admins_need_totp: bool = False,
 ) -> Authentication:
-    """Return the account services on the accounts of a store in memory."""
+    """Return the account services for the accounts in ``users``; their other stores are in memory, too."""
     metrics, ids = Metrics(), IdSource()
     policy = AccountPolicy(admin_registration, True, on_admin_created, "keep", None, lambda _: None)
     token_cache, passwords = TokenCache(metrics, wall_clock=wall_clock), PasswordHasher(metrics, 4, ["p" * 32])

@@ -92,7 +92,7 @@ class _Queue:
 
 
 class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """The fake service, with failures that a test sets."""
+    """A fake Pub/Sub service, with failures that a test sets."""
 
     def __init__(self) -> None:
         # The value for the environment variable PUBSUB_EMULATOR_HOST.

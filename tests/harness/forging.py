@@ -36,7 +36,7 @@ def resigned(
     without: str = "",
     digest: str = "sha256",
 ) -> str:
-    """Return a token with changed header and claims, signed with a key; ``without`` is removed from both."""
+    """Return a token with changed header and claims, signed with a key; both lose the member ``without``."""
     texts = []
     for part, changes in zip(token.split("."), (header, claims), strict=False):
         members = {**decoded(part), **(changes or {})}

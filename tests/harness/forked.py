@@ -1,4 +1,4 @@
-"""Processes of pycalc forked from a template process that has imported its modules, which saves most of a start."""
+"""Processes of pycalc, forked from a process that has imported its modules, so that they start faster."""
 
 from __future__ import annotations
 

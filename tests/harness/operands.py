@@ -37,7 +37,7 @@ def power_of(base: int, digits: int) -> str:
 
 
 def expensive_cases() -> list[Case]:
-    """Return a case for each known way to make planning slow, or to make a computation slower than its estimate."""
+    """Return a case for each known way to make a cost estimate slow, or a computation slower than its estimate."""
     smooth = 2 * primorial(7_500)
     ones = "1" + "0" * 9_998 + "1"
     nines, eights = "9" * 10_000, "8" * 9_998 + "1"
@@ -124,7 +124,7 @@ class Drawing:
         self._random = random
 
     def case(self, operation: str, kind: str) -> Case:
-        """Return a random calculation. ``kind`` is one of KINDS; "precision" is allowed for the operation pow only."""
+        """Return a random calculation. ``kind`` is one of ``KINDS``, but "precision" only for the operation pow."""
         if operation == "pow":
             return self._power(kind)
         if operation in LONGEST:
@@ -145,7 +145,7 @@ class Drawing:
         return Case("drawn", operation, (literal,), options)
 
     def _operands(self, operation: str) -> tuple[str, ...]:
-        """Return random operands for an operation in LONGEST, so small that its value is computed in a few seconds."""
+        """Return random operands for an operation in ``LONGEST``, so small that computing takes a few seconds."""
         longest = LONGEST[operation]
         if operation == "binomial":
             n = 10 ** (self._random.random() * longest)

@@ -52,7 +52,7 @@ def _ended_seconds(pid: int) -> float:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Stop a process (SIGSTOP) during the ``with`` block, so that it finishes nothing."""
+    """Suspend a process with SIGSTOP during the ``with`` block, and continue it afterwards."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A relay, and a stream in memory that can fail, hang and refuse events."""
+"""A relay of outbox events, and a stream in memory that can fail, hang and refuse events."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def relaying(
     stream: ListeningStream,
     backoff: Callable[[Exception, int, float], float] = backoff_after,
 ) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Create a relay that uses the running loop's clock, and close it at the end."""
+    """Create a relay from the outbox to the stream that uses the running loop's clock; close it at the end."""
     metrics = Metrics()
     relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
     try:

@@ -525,7 +525,7 @@ class MemoryAuditStore:
 
 
 class MemoryQuotaStore:
-    """The use of quotas, in memory."""
+    """The amounts that are used of quotas, in memory."""
 
     def __init__(self) -> None:
         self.uses: dict[bytes, QuotaUse] = {}

@@ -93,7 +93,7 @@ def _annotations(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int
 
 
 def _mutant(root: Path, file: Path, operator: str, occurrence: int, line: int) -> Mutant | None:
-    """Return a mutant, or None if it is invalid Python (such as a changed ``*`` in a signature) or needs no test."""
+    """Return a mutant, or None if it is not valid Python, or if no test is expected to notice it."""
     source = file.read_text()
     mutated = mutate_code(source, get_operator(operator)(), occurrence)
     try:

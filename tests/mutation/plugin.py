@@ -19,9 +19,9 @@ _LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not s
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run only the chosen tests in the chosen order, and after them tests that have new ids.
+    """Run only the chosen tests in the chosen order, and after them the tests that have a new id.
 
-    A mutant can change the parameters of a test, and therefore its id. Such a test has a chosen test's function.
+    A mutant can change the parameters of a chosen test, and therefore its id.
     """
     if _CHOICE is None:
         return

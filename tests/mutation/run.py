@@ -55,7 +55,10 @@ class Copy:
         shutil.copytree(ROOT, self._root, ignore=_LEFT_OUT)
 
     def survives(self, mutant: Mutant, tests: list[str], known: list[str]) -> bool:
-        """Return whether all chosen tests pass with the mutant in place."""
+        """Return whether all chosen tests pass with the mutant in place.
+
+        ``known`` has the ids of all tests of the unchanged project. A test is also run if the mutant gives it a new id.
+        """
         (self._folder / "chosen").write_text(json.dumps({"chosen": tests, "known": known}))
         file = self._root / mutant.path
         original, status = file.read_text(), file.stat()

@@ -123,7 +123,7 @@ def short_literals() -> st.SearchStrategy[str]:
 
 
 def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
-    """Return a strategy for requests that are planned on the event loop, with operands that make planning expensive."""
+    """Return a strategy for requests that are estimated on the event loop, with operands that make this slow."""
     natural = st.one_of(st.integers(0, 9_999), st.integers(1, 10**60), st.integers(10**90, 10**100 - 1)).map(str)
     modulus = st.integers(1, 10**45).map(str)
     options = st.one_of(
@@ -140,7 +140,7 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 
 
 def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
-    """Return how much processor time a request takes on the event loop, for planning and inline computing."""
+    """Return how much processor time a request takes on the event loop: its estimate and a cheap result."""
     started = thread_time()
     try:
         plan = make_plan(LIMIT, *request)
@@ -154,6 +154,6 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 @given(short_requests())
 @settings(max_examples=150)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """Planning and inline computing of short operands together take less than 20 ms of processor time."""
+    """With short operands, the estimate and a cheap result together take less than 20 ms of processor time."""
     holds = (longest_hold(request) for _ in range(ATTEMPTS))
     assert any(hold < HOLD_SECONDS / FASTEST or hold < HOLD_IN_REFERENCES * taken(REFERENCE) for hold in holds)

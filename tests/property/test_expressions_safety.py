@@ -1,4 +1,4 @@
-"""Random hostile expressions: none holds the event loop for long, and none is planned beyond the limits."""
+"""Random hostile expressions: none holds the event loop for long, and results beyond the limit are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 
 def held(text: str, precision: int) -> float:
-    """Return how much processor time an expression takes on the event loop, for planning and inline computing."""
+    """Return how much processor time an expression takes on the event loop: its estimate and a cheap result."""
     request = ("evaluate", (text,), Options(precision))
     started = thread_time()
     try:
@@ -46,7 +46,7 @@ def reference() -> float:
 
 @pytest.mark.parametrize("precision", [0, 50])
 def test_no_expression_holds_the_event_loop(precision: int) -> None:
-    """Planning and inline computing of an expression take less than 20 ms, and raise no unexpected error."""
+    """An expression's estimate and a cheap result together take less than 20 ms, without unexpected errors."""
     allowed = HOLD_IN_REFERENCES * reference()
     for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
         if held(text, precision) > allowed:
@@ -78,12 +78,12 @@ def test_a_long_expression_is_planned_by_a_worker() -> None:
     ],
 )
 def test_calls_of_large_arguments_are_planned_by_a_worker(text: str, short: bool) -> None:
-    """An expression that may take long to plan is left to a worker: for example, if an argument may be large."""
+    """An expression whose estimate may take long, such as a call with a large argument, is left to a worker."""
     assert is_short("evaluate", (text,), Options(0)) is short
 
 
 def test_planning_is_bounded_for_every_hostile_expression() -> None:
-    """Planning a hostile expression raises no unexpected error, and the result's size is within the limit."""
+    """A hostile expression is refused with a reason, or its estimated size is within the limit."""
     for text in islice(hostile(Random(1)), 300):  # noqa: S311  # no secrets
         try:
             plan = make_plan(LIMIT, "evaluate", (text,), Options(0))

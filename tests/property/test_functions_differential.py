@@ -146,7 +146,10 @@ def test_a_wrong_root_is_noticed(root: int, remainder: int) -> None:
 
 
 def test_a_root_of_a_huge_degree_is_1() -> None:
-    """The root of a huge degree is 1 for 1,000, and -1 for -1. For -2 the remainder is huge, as estimated."""
+    """The integer root of a huge degree is 1 for 1,000, and -1 for -1.
+
+    For -2 the root is rounded down to -2, so that the remainder is huge, as the estimate says.
+    """
     operation = OPERATIONS["iroot"]
     args = operation.parse({"n": "1000", "k": "1e30"})
     text = operation.compute(args, 50)

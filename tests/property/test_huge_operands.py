@@ -1,4 +1,4 @@
-"""Planning with operands up to the greatest lengths: each calculation is planned or refused with a reason."""
+"""Estimates for operands up to the greatest lengths: each calculation gets one, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ def requests() -> st.SearchStrategy[Request]:
 @example(("binomial", (POWER_OF_2, "2000"), Options(modulus="97")))
 @settings(max_examples=150)
 def test_huge_operands_are_planned_or_refused(request: Request) -> None:
-    """A calculation with huge operands is planned or refused with a reason; no other error is raised."""
+    """A calculation with huge operands gets an estimate or is refused with a reason; no other error is raised."""
     with suppress(DomainError, InvalidInput, ResultTooLarge):
         assert make_plan(LIMIT, *request).seconds > 0

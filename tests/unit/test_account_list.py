@@ -1,4 +1,4 @@
-"""The list of accounts: its pages, the day of its figures, and cursors that no page has issued."""
+"""The list of accounts: its pages, the day whose usage it shows, and cursors that no page has issued."""
 
 from __future__ import annotations
 

@@ -50,7 +50,10 @@ async def settle() -> None:
 
 
 async def arrive(admission: Admission, *users: bytes, keys: str = "") -> list[Visitor]:
-    """Let one visitor of each of these users arrive, in this order; ``keys`` has one letter for each, or none."""
+    """Let one visitor of each of these users arrive, in this order.
+
+    ``keys`` has a letter for each visitor, which names the computation that the visitor requests, or is empty.
+    """
     visitors = []
     for user, key in zip_longest(users, keys):
         visitors.append(Visitor(admission, user, key))
@@ -313,7 +316,7 @@ async def test_a_computation_waits_for_the_first_turn_of_any_user_who_wants_it(e
 
 
 async def test_a_computation_has_no_turn_of_a_user_who_no_longer_wants_it() -> None:
-    """Ada's requests are served in their order, if Bob no longer wants one of them, or wants something else."""
+    """If Bob no longer wants any of Ada's computations, Ada's requests are served in their order."""
     admission = Admission(Metrics(), 1)
     holder, *waiting = await arrive(admission, *[ADA] * 4, keys="habc")
     with admission.wanted("d", BOB):
@@ -324,7 +327,7 @@ async def test_a_computation_has_no_turn_of_a_user_who_no_longer_wants_it() -> N
 
 
 async def test_a_computation_stays_if_only_its_requester_no_longer_wants_it() -> None:
-    """If the requester of a computation no longer wants it, it waits for a turn of the others who want it."""
+    """A computation that its requester no longer wants waits for the turn of another user who wants it."""
     admission = Admission(Metrics(), 1)
     (holder,) = await arrive(admission, EVE)
     with admission.wanted("a", BOB):
@@ -361,7 +364,7 @@ async def test_requests_with_the_same_key_do_not_disturb_each_other() -> None:
 
 
 async def test_nobody_is_displaced_because_a_greedy_user_wants_the_same() -> None:
-    """If Ada's computation is displaced because the greediest user wants it too, it stays in the queue for Ada."""
+    """If the greediest user wants Ada's computation too, a full queue does not drop Ada's request for that reason."""
     admission = Admission(Metrics(), 1, 4)
     holder, own, ada, bob = await arrive(admission, EVE, EVE, ADA, BOB, keys="hoab")
     with admission.wanted("a", EVE):

@@ -98,7 +98,7 @@ async def test_closing_gives_up_what_the_database_does_not_take() -> None:
 
 
 async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
-    """A batch that the database rejects is counted, and the next batch is stored."""
+    """Entries that the database rejects are dropped and counted, and later entries are stored."""
     store, metrics = MemoryAuditStore(), Metrics()
     store.error = ValueError("rejected")
     log = audit_in(store, metrics)

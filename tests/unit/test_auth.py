@@ -127,7 +127,7 @@ async def test_every_refused_login_does_the_same_work(work: list[str]) -> None:
 
 
 async def test_a_registration_does_the_same_work_whatever_is_taken(work: list[str]) -> None:
-    """A registration makes one hash and one write, whether the name, the address or neither is taken."""
+    """A registration makes one hash and one write, whether the name, the email address or neither is taken."""
     services = authentication(WatchedUserStore(work))
     await opened(services, "ada")
     done = {}

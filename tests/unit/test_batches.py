@@ -29,7 +29,7 @@ def refused(text: bytes) -> list[str]:
     ("count", "pointers"), [(0, ["/operations"]), (1, None), (1_000, None), (1_001, ["/operations"])]
 )
 def test_a_batch_has_1_to_1000_items(count: int, pointers: list[str] | None) -> None:
-    """1 and 1,000 items are accepted; 0 and 1,001 are refused."""
+    """A batch of 1 or 1,000 items is accepted; one of 0 or 1,001 items is refused."""
     text = body(*[ITEM] * count)
     if pointers is None:
         assert read_batch(text) == [("fibonacci", ("7",), DEFAULT_OPTIONS)] * count
@@ -45,7 +45,7 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"[]", b"1", b"{}", b'{"operations": [], "more": 1}', b'{"operation": []}'])
 def test_another_form_is_refused(text: bytes) -> None:
-    """A body that is not an object with exactly the expected member is refused."""
+    """A body that is not an object with ``operations`` as its only member is refused."""
     assert refused(text) == [""]
 
 

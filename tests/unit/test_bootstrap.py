@@ -62,7 +62,7 @@ def test_the_development_key_is_made_once(tmp_path: Path) -> None:
 
 
 async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """The first call returns a token; later ones return None while the file is unchanged, and the token stays valid."""
+    """The bootstrap token is returned only once: while its file is unchanged, it stays valid and is not shown again."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     file = tmp_path / "bootstrap-token"
@@ -76,7 +76,7 @@ async def test_the_token_is_shown_once_and_stored_hashed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_text("changed\n")], ids=["lost", "changed"])
 async def test_a_token_whose_file_does_not_fit_is_replaced(tmp_path: Path, spoil: object) -> None:
-    """If the file is lost or does not match, a new token replaces the old one, which becomes invalid."""
+    """If the bootstrap token's file is lost or changed, a new token replaces the old one, which becomes invalid."""
     users = MemoryUserStore()
     first = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     assert callable(spoil)
@@ -99,7 +99,7 @@ async def test_with_an_admin_there_is_no_token(tmp_path: Path) -> None:
 
 
 async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path) -> None:
-    """If many registrations use the token at the same time, only one of them succeeds."""
+    """If many registrations use the bootstrap token at the same time, only one of them succeeds."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     accounts = accounts_over(users)
@@ -112,7 +112,7 @@ async def test_of_many_registrations_at_once_the_token_admits_one(tmp_path: Path
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])
 async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path, token: str | None) -> None:
-    """Without the token, the registration of an admin is refused, and no account is created."""
+    """Without the right bootstrap token, the registration of an admin is refused, and no account is created."""
     users = MemoryUserStore()
     await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
@@ -121,7 +121,7 @@ async def test_without_the_token_there_is_no_admin_and_no_account(tmp_path: Path
 
 
 async def test_closed_means_closed(tmp_path: Path) -> None:
-    """With the setting ``closed``, not even the right token makes an admin."""
+    """If the registration of admins is ``closed``, not even the right bootstrap token makes an admin."""
     users = MemoryUserStore()
     token = await offer_bootstrap_token(users, tmp_path, wanted=True, replace=True)
     with pytest.raises(Forbidden):
@@ -129,7 +129,7 @@ async def test_closed_means_closed(tmp_path: Path) -> None:
 
 
 async def test_open_means_open() -> None:
-    """With the setting ``open``, anyone may register as an admin."""
+    """If the registration of admins is ``open``, anyone may register as an admin."""
     user = await accounts_over(MemoryUserStore(), "open").register(admin("ada"), None, None)
     assert user.role is Role.ADMIN
 

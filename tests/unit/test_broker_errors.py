@@ -26,7 +26,7 @@ def clock() -> _Clock:
 
 
 def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) -> None:
-    """After a failed publish, the readiness check fails for 40 s, longer than a relay waits before its next try.
+    """After a failed publish, the stream's readiness check fails for 40 s, longer than a relay waits before a retry.
 
     Then the check passes again, because another relay may be publishing by now.
     """
@@ -42,8 +42,8 @@ def test_a_failed_publish_is_held_against_the_stream_for_a_while(clock: _Clock) 
     errors.check()
 
 
-def test_what_is_taken_clears_the_stream_and_other_calls_do_not_blame_it(clock: _Clock) -> None:
-    """A successful publish clears the error; a failed commit does not make the check fail."""
+def test_a_publish_restores_readiness_and_a_failed_commit_does_not_end_it(clock: _Clock) -> None:
+    """A successful publish makes the stream's readiness check pass again; a failed commit does not make it fail."""
     errors = BrokerErrors((OSError,), lambda error: ("OSError", str(error)), Metrics(), clock)
     with pytest.raises(StreamUnavailable), errors.mapped("commit", "The broker is away"):
         raise OSError

@@ -190,7 +190,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
 ) -> None:
     """After a batch's deadline, an unfinished item is answered with a timeout, an invalid one with its own error.
 
-    Only the calculation that the deadline interrupts is counted.
+    The metrics count a timeout only for the calculation that was running at the deadline.
     """
     metrics = Metrics()
     memory = ConcurrencyLimit(1 << 30, metrics.exports_refused, "Too much at once.")
@@ -356,7 +356,7 @@ async def test_an_answer_has_the_time_since_the_request_came(service: Service, m
 async def test_of_a_result_that_the_client_has_only_the_facts_are_computed(
     service: Service, monkeypatch: pytest.MonkeyPatch, unchanged: bool, summary_seconds: float, facts_only: bool
 ) -> None:
-    """If the client already has the result, only its size and ends are computed, provided that this is cheaper."""
+    """If the client already has a result, only its size, first and last digits are computed, if this is cheaper."""
     asked = []
 
     async def find(*_: object, facts_only: bool) -> Found:

@@ -69,7 +69,7 @@ def test_a_refusal_says_why_and_when_to_come_back_and_is_counted(metrics: Metric
 
 
 def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
-    """A slot that is released twice, or inside its own block, is given back only once."""
+    """A slot that is released twice, or inside its own ``with`` block, becomes free only once."""
     limit = limit_of(4, metrics)
     kept = limit.acquire(BOB)
     with limit.acquire(ADA) as slot:
@@ -82,7 +82,7 @@ def test_a_slot_is_given_back_once(metrics: Metrics) -> None:
 
 
 def test_a_slot_is_given_back_when_its_block_fails(metrics: Metrics) -> None:
-    """An error in the block releases the slot, and a key without slots is forgotten."""
+    """An error in a slot's ``with`` block releases the slot, and a key without slots is forgotten."""
     limit = limit_of(4, metrics)
     with pytest.raises(LookupError), limit.acquire(ADA):
         raise LookupError

@@ -81,7 +81,7 @@ def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
 
 
 def test_half_full_no_connection_is_ended(stack: ExitStack) -> None:
-    """No connection is ended while half of them are free."""
+    """While half of the permitted connections are free, no connection is ended."""
     server = Server(stack)
     pairs = [server.connect() for _ in range(TOTAL // 2)]
     server.guard.check()

@@ -14,7 +14,7 @@ KEY = b"pck_" + b"a" * 43
 
 
 def scope_of(query: bytes = b"", authorization: bytes | None = None) -> dict[str, Any]:
-    """Return a request's ASGI scope, after its key has been taken from the query."""
+    """Return a request's ASGI scope, after the API key was moved from its query to its context."""
     headers = [] if authorization is None else [(b"authorization", authorization)]
     scope: dict[str, Any] = {"query_string": query, "headers": headers, REQUEST: RequestContext()}
     take_query_key(scope, scope[REQUEST])
@@ -60,40 +60,46 @@ def test_a_key_may_be_the_password_of_basic(authorization: bytes | None, expecte
     ],
 )
 def test_a_key_leaves_the_query(query: bytes, left: bytes) -> None:
-    """A key is taken from the query, even if name or value is percent-encoded, and other parameters stay."""
+    """An API key in the query is accepted and removed, even if it is percent-encoded; other parameters stay."""
     scope = scope_of(query)
     assert (token_of(scope), scope["query_string"]) == (KEY, left)
 
 
 @pytest.mark.parametrize("query", [b"", b"mod=7", b"monkey=1&keys=2&Key=3", b"mod=%37", b"a=key"])
 def test_another_query_stays_as_it_is(query: bytes) -> None:
-    """Only a parameter that is called exactly ``key`` is taken."""
+    """A query without a parameter that is called exactly ``key`` has no credential, and stays unchanged."""
     scope = scope_of(query)
     assert (token_of(scope), scope["query_string"]) == (None, query)
 
 
 @pytest.mark.parametrize("second", [KEY, b"", b"other"])
 def test_a_repeated_key_is_no_credential(second: bytes) -> None:
-    """If ``key`` is repeated, its values are removed; the names stay, so that the repetition is refused as usual."""
+    """If the query repeats ``key``, no value is accepted, and all its values are removed.
+
+    The names stay in the query, so that routes refuse the repeated parameter.
+    """
     scope = scope_of(b"key=" + KEY + b"&mod=7&key=" + second)
     assert (token_of(scope), scope["query_string"]) == (b"", b"mod=7&key=&key=")
 
 
 def test_only_a_key_is_read_from_the_query() -> None:
-    """An access token in the query is removed, but is not accepted."""
+    """An access token in the query parameter ``key`` is removed, but is not accepted."""
     scope = scope_of(b"key=eyJhbGciOiJIUzI1NiJ9.e30.AAAA")
     assert (token_of(scope), scope["query_string"]) == (b"", b"")
 
 
 @pytest.mark.parametrize(("parameters", "left"), [(64, 64), (65, 65), (66, 65), (20_000, 65)])
 def test_a_query_of_too_many_parameters_is_cut(parameters: int, left: int) -> None:
-    """A query with more than 64 parameters besides the key is cut to 65 of them, which routes still refuse."""
+    """If a query has an API key and more than 65 other parameters, it is cut to 65 of these.
+
+    Routes allow 64 parameters, so they still refuse the query.
+    """
     scope = scope_of(b"&".join([b"key=" + KEY, *[b"%61=1"] * parameters]))
     assert (token_of(scope), scope["query_string"]) == (KEY, b"&".join([b"%61=1"] * left))
 
 
 def test_a_key_behind_too_many_parameters_is_no_credential() -> None:
-    """A key behind 66 other parameters is removed with the rest of the query, and is not accepted."""
+    """An API key that follows 66 other parameters is not accepted, because a query is cut after 66 parameters."""
     scope = scope_of(b"&".join([*[b"%61=1"] * 66, b"key=" + KEY]))
     assert (token_of(scope), scope["query_string"]) == (None, b"&".join([b"%61=1"] * 66))
 

@@ -80,7 +80,7 @@ def test_a_location_is_host_port_and_database(url: str, place: str) -> None:
 
 
 async def test_the_driver_s_message_is_for_operators_only() -> None:
-    """The error's text has the location and the driver's message; the detail that clients receive has neither."""
+    """A connection error has location and driver's message in its text, but not in the detail for clients."""
     with pytest.raises(StoreUnavailable) as refusal:
         await open_database("postgresql://ada:hunter2@127.0.0.1:1/pycalc")
     assert refusal.value.detail == "The database is not available."
@@ -124,7 +124,10 @@ async def test_another_program_s_file_is_named(tmp_path: Path, kind: str) -> Non
     [["serve"], ["migrate"], ["relay"], ["consume"], ["admin", "create", "--username=root", "--email=a@b.example"]],
 )
 def test_every_command_says_why(tmp_path: Path, command: list[str]) -> None:
-    """Without the database, a command prints host, port, database and reason, but no password or traceback."""
+    """If the database is unreachable, a command prints its host, port and name, and the reason.
+
+    It prints neither the password nor a traceback.
+    """
     url = "postgresql://ada:hunter2@127.0.0.1:1/pycalc"
     settings = settings_of(tmp_path, free_port(), database_url=url, stream_url="kafka://127.0.0.1:9/events")
     done = subprocess.run(

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store:
-    """A store with one dead letter, which has the largest valid number. It records the number of each call."""
+    """A store with one dead letter, which has the largest valid number. ``asked`` records the numbers looked up."""
 
     def __init__(self, event_id: bytes | None = None, payload: bytes = b"{}") -> None:
         self.asked: list[int] = []
@@ -40,9 +40,9 @@ class Store:
 
 @pytest.mark.parametrize("action", ["requeue", "discard"])
 async def test_only_numbers_that_a_database_stores_reach_it(action: str) -> None:
-    """An unknown number raises NotFound. A number below 1 or of more than 63 bits is not even looked up.
+    """If no dead letter has the given number, NotFound is raised.
 
-    Only a successful action is recorded in the audit log.
+    A number below 1 or of more than 63 bits is not looked up. Only a successful action is recorded in the audit log.
     """
     store, entries, metrics = Store(), MemoryAuditStore(), Metrics()
     audit = audit_in(entries, metrics)
@@ -68,7 +68,10 @@ async def test_a_long_message_is_cut(length: int, shown: int) -> None:
 
 @pytest.mark.parametrize(("event_id", "shown"), [(None, None), (USER_ID, "019aab12-7c00-7123-8456-426614174000")])
 async def test_a_dead_letter_is_shown_with_the_id_of_its_event(event_id: bytes | None, shown: str | None) -> None:
-    """An event's id is shown as a UUID; a message of another producer has none. Bytes that are no text are escaped."""
+    """A dead letter is shown with the UUID of its event, or with null if its message is no event of this service.
+
+    Bytes of the message that are not UTF-8 are escaped.
+    """
     letters = DeadLetters(Store(event_id, b"junk\xff"), audit_in(MemoryAuditStore(), Metrics()))
     assert await letters.items(0, 10) == [
         {

@@ -70,7 +70,7 @@ async def test_what_a_call_gave_is_not_kept() -> None:
 
 
 async def test_the_thread_ends_after_the_calls_it_has_been_given() -> None:
-    """Closing does not wait for the calls; those already given are made, and later ones are refused."""
+    """Closing returns at once: calls that were given before are still made, later ones are refused."""
     thread = DriverThread("a thread that ends")
     flag = Flag()
     holding, last = thread.run(flag.wait), thread.run(divmod, 7, 2)

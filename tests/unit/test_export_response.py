@@ -75,7 +75,7 @@ async def answered(client: Client, pages: Pages, metrics: Metrics, *, content_wa
 
 
 async def test_a_whole_export_is_ended() -> None:
-    """Non-empty pages are sent in order, without a length in the header, and followed by a last message."""
+    """A complete export has its non-empty pages in order, no Content-Length, and a message that ends the body."""
     client, pages = Client(), Pages(b"second\n", b"")
     await answered(client, pages, Metrics())
     start, *_, last = client.messages
@@ -87,7 +87,10 @@ async def test_a_whole_export_is_ended() -> None:
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is closed."), Unauthorized("Ended.")])
 async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
-    """A failed export sends no last message, so that the server breaks the connection; it is counted by reason."""
+    """If an export fails, no message ends the body, so the server breaks the connection.
+
+    A metric counts the failure by its reason.
+    """
     client, pages, metrics = Client(), Pages(b"second\n", failure=failure), Metrics()
     await answered(client, pages, metrics)
     assert client.body == b"first\nsecond\n"
@@ -96,7 +99,7 @@ async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
 
 
 async def test_a_bug_is_no_end_either() -> None:
-    """An unexpected exception reaches the server, which logs it, and no last message is sent."""
+    """An unexpected exception reaches the server, which logs it, and no message ends the body."""
     client, pages = Client(), Pages(failure=LookupError("a bug"))
     with pytest.raises(LookupError):
         await answered(client, pages, Metrics())
@@ -105,7 +108,7 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """If a page can't be sent in time, the export ends, its pages are closed, and it is counted as too slow."""
+    """If a page can't be sent in time, the export ends, its pages are closed, and a metric counts a slow client."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)

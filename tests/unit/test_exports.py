@@ -39,7 +39,7 @@ def accounts() -> MemoryUserStore:
 
 
 class Caller:
-    """A caller who can lose rights: ``lost`` is the error that then replaces the principal."""
+    """A caller whose rights can end: if ``lost`` is set, ``identify`` raises it."""
 
     def __init__(self, user_id: bytes = USER_ID, role: Role = Role.USER) -> None:
         self.principal = Principal(user_id, "ada", role, bytes(16), 2e9)
@@ -101,7 +101,7 @@ async def test_an_export_is_what_was_there_when_it_began(exports: Exports, histo
 
 
 async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
-    """An NDJSON line equals the item of a page, character by character."""
+    """An NDJSON line of an export is identical to the calculation's item in a page of the history."""
     caller = Caller()
     page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
@@ -277,8 +277,8 @@ async def test_a_failed_export_releases_its_slot(
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
-    Time beyond twice the shortest read of a full page counts as other work. Reads of fewer rows do not change this
-    estimate.
+    Processor time beyond twice that of the shortest read of a full page counts as other work. Reads of fewer rows do
+    not count as the shortest.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
     exports._pause_after(0.001, ROWS_PER_READ - 1)

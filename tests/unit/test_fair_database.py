@@ -1,4 +1,4 @@
-"""A database that is shared fairly: a client's work beyond its share waits for its own turn, or is refused."""
+"""A fairly shared database: only some of a client's reads and writes run at once; others wait, or are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Clients:
         self._client: str | None = None
 
     async def start(self, client: str | None, times: int, *, write: bool = False) -> list[asyncio.Task[int]]:
-        """Let a client begin some work; return once all of it has begun or waits."""
+        """Start this many reads or writes of a client; return their tasks once each of them runs or waits."""
         self._client = client
         begin = self._fair.write if write else self._fair.read
         tasks = [asyncio.create_task(begin(lambda _connection: 1)) for _ in range(times)]
@@ -55,13 +55,13 @@ class _Clients:
 
     @property
     def refused(self) -> float | None:
-        """Return how much work was refused."""
+        """Return the number of refused reads and writes."""
         return self.metrics.registry.get_sample_value("pycalc_requests_refused_total", {"reason": "database"})
 
 
 @pytest.mark.parametrize(("write", "share"), [(False, READS), (True, WRITES)])
 async def test_a_client_uses_only_its_share_at_once(write: bool, share: int) -> None:
-    """A client's work beyond its share waits; the work of others, and work outside of requests, begins at once."""
+    """A client's reads or writes beyond its share wait; those of others, and those outside of requests, do not."""
     clients = _Clients()
     tasks = await clients.start("ada", share + 10, write=write)
     assert clients.stopped.running == share
@@ -76,9 +76,9 @@ async def test_a_client_uses_only_its_share_at_once(write: bool, share: int) -> 
 
 @pytest.mark.parametrize(("admitted", "wait_seconds"), [(WAITING, 60.0), (READS, 0.0)], ids=["too many", "too long"])
 async def test_what_waits_for_one_client_is_bounded(admitted: int, wait_seconds: float) -> None:
-    """At most 1,024 reads of a client run or wait, for a limited time.
+    """If 1,024 reads of a client run or wait, or if a read waits too long, it is refused and counted.
 
-    A further one is refused and counted, and the client's other reads go on.
+    The client's other reads go on.
     """
     clients = _Clients(wait_seconds)
     tasks = await clients.start("ada", admitted)
@@ -91,7 +91,7 @@ async def test_what_waits_for_one_client_is_bounded(admitted: int, wait_seconds:
 
 
 async def test_a_cancelled_wait_leaves_no_trace() -> None:
-    """After waiting and running work was cancelled, the client gets its whole share again."""
+    """If a client's running and waiting reads are cancelled, its whole share is free again."""
     clients = _Clients()
     for task in await clients.start("ada", READS + 1):
         task.cancel()

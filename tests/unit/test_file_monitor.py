@@ -59,7 +59,10 @@ def refused(monitor: FileMonitor) -> bool:
 
 
 async def test_recording_stops_below_the_reserve_and_goes_on_above_it(disk: Disk, file: Path) -> None:
-    """While less than the reserve is free, calculations are refused with the reason; later they are accepted again."""
+    """While less disk space than the reserve is free, calculations are refused with this reason.
+
+    Once the reserve is free again, they are accepted.
+    """
     metrics, history = Metrics(), MemoryHistoryStore()
     monitor = FileMonitor(file, RESERVE, metrics, seconds=0.001)
     recorder = Recorder(history, metrics, lambda _: None, file=monitor)
@@ -92,7 +95,7 @@ async def test_a_disk_that_is_low_from_the_start_is_seen_at_once(disk: Disk, fil
 
 
 async def test_a_disk_that_cannot_be_read_changes_nothing(disk: Disk, file: Path) -> None:
-    """If a reading fails, the last one stays in force; the next successful one counts."""
+    """If the free space can't be read, the last known value stays in force until it can be read again."""
     monitor = FileMonitor(file, RESERVE, Metrics(), seconds=0.001)
     disk.error = OSError("no such device")
     disk.free = 0

@@ -49,7 +49,7 @@ class Reports:
 async def test_a_process_reports_until_it_ends() -> None:
     """A process reports with the same id, its version and present figures until it ends.
 
-    A report deletes the processes that have not reported for a minute.
+    Each report also deletes those of processes that have not reported for a minute.
     """
     store, metrics = Reports(), Metrics()
     heartbeat = Heartbeat(store, "relay", lambda: figures_of(metrics, 3), seconds=0.001)
@@ -79,7 +79,7 @@ async def test_a_process_reports_every_10_seconds() -> None:
 
 
 async def test_each_outage_is_logged_once() -> None:
-    """If the database is unavailable, the first failed report is logged, also at the start; the next are not."""
+    """In each outage of the database, only the first failed report is logged, even if the process has just begun."""
     store, metrics = Reports(), Metrics()
     store.error = StoreUnavailable("away")
     heartbeat = Heartbeat(store, "serve", lambda: figures_of(metrics, 1), seconds=0.001)
@@ -94,7 +94,7 @@ async def test_each_outage_is_logged_once() -> None:
 
 
 def test_the_figures_are_the_present_values_of_the_metrics() -> None:
-    """Each key figure is the value of its metric; the age of the oldest event is rounded to milliseconds."""
+    """Each figure in a report is the present value of a metric; the oldest event's age is rounded to milliseconds."""
     metrics = Metrics()
     metrics.connections.set(1)
     metrics.subscribers.set(2)

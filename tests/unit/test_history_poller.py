@@ -125,7 +125,7 @@ async def test_resuming_anywhere_misses_and_repeats_nothing(alone: PollerAndFeed
 
 @pytest.mark.parametrize("when", ["before", "meanwhile", "resumed"])
 async def test_what_a_wrong_clock_has_dated_holds_nothing_up(alone: PollerAndFeed, when: str) -> None:
-    """A row or Last-Event-ID dated 2106 does not delay the events of new rows."""
+    """If a wrong clock has dated a row or a Last-Event-ID in 2106, the events of new rows are not delayed."""
     future = history_row(user_id=ADA)._replace(id=(2**32 * 1000).to_bytes(6) + b"\x70" + bytes(9))
     if when != "meanwhile":
         await alone.record(future)
@@ -298,7 +298,7 @@ async def test_replay_stops_when_the_rights_end(alone: PollerAndFeed) -> None:
 async def test_with_other_processes_an_event_is_held_back_for_2500_ms() -> None:
     """If several processes share the database, an event arrives 2.5 to 2.9 s after its id was made.
 
-    By then, rows with lower ids are committed, which takes at most 2 s.
+    The delay is needed because another process may take up to 2 s to commit a row with a lower id.
     """
     async with sharing() as shared:
         events = await shared.begin()

@@ -17,7 +17,7 @@ KEY = RequestKey(bytes(16), b"f" * 16)
 
 
 async def test_a_request_that_another_process_commits_first_is_answered_by_it() -> None:
-    """If another process records the same key during the calculation, the rows of that process are the answer."""
+    """If another process records the same key during a calculation, the client gets that process's result."""
     history = MemoryHistoryStore()
     keys, row = IdempotencyKeys(history.keys, history, Metrics()), history_row()
 
@@ -32,7 +32,7 @@ async def test_a_request_that_another_process_commits_first_is_answered_by_it() 
 
 
 def test_a_key_depends_on_user_and_sent_key_and_its_fingerprint_on_the_request() -> None:
-    """A key depends on the user and on the key that the client sent; its fingerprint depends on the request."""
+    """A stored key depends on the user and on the key that the client sent; its fingerprint depends on the request."""
     one = key_of(b"a" * 16, "k", b"request")
     assert key_of(b"a" * 16, "k", b"request") == one
     assert {key_of(b"b" * 16, "k", b"request").id, key_of(b"a" * 16, "l", b"request").id} & {one.id} == set()
@@ -42,7 +42,7 @@ def test_a_key_depends_on_user_and_sent_key_and_its_fingerprint_on_the_request()
 
 @pytest.mark.parametrize("items", [2, 3, 5, 21, 1_000])
 def test_problems_never_exceed_their_bound(items: int) -> None:
-    """A batch's packed problems fit into the limit, whatever their types and lengths.
+    """The problem documents of a batch are stored in at most ``problem_bytes``, whatever their types and lengths.
 
     Unpacking them returns the documents that the client received.
     """

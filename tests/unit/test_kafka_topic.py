@@ -71,7 +71,7 @@ class Admin:
         self.looks = 0
 
     def list_topics(self, name: str, timeout: float) -> SimpleNamespace:
-        """Describe a topic whose second partition has the next fault."""
+        """Describe a topic whose second partition has the next of ``faults`` as its error."""
         self.looks += 1
         fault = self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
         error = None if fault is None else KafkaError(getattr(KafkaError, fault))

@@ -73,7 +73,10 @@ async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failu
 
 
 async def test_uses_are_bounded(store: MemoryKeyStore) -> None:
-    """The number of noted keys is bounded and shown by a metric; one transaction stores at most 200 uses."""
+    """At most 10,000 keys have unstored uses, and a metric shows their number.
+
+    One transaction stores at most 200 uses.
+    """
     metrics = Metrics()
     uses = KeyUses(store, metrics)
     for number in range(10_000):

@@ -346,7 +346,10 @@ async def test_a_try_makes_five_round_trips(right: bool) -> None:
 
 
 async def test_the_try_that_begins_a_wait_makes_seven() -> None:
-    """The tenth failed login takes two more round trips, because the wait depends on the number of earlier waits."""
+    """If a failed login begins a wait, it takes seven round trips to the counter store instead of five.
+
+    The length of the wait depends on the number of earlier waits, which is counted too.
+    """
     far = RoundTrips()
     limit = counted_by(far)
 
@@ -406,7 +409,10 @@ async def test_registrations_are_counted_by_address() -> None:
 
 
 async def test_calculations_show_the_remaining_quota() -> None:
-    """The remaining calculations and the seconds until the reset are right, also in a refusal, which counts nothing."""
+    """Answers and refusals state exactly how many calculations remain, and the seconds until the reset.
+
+    A refused request is not counted.
+    """
     clock = Clock()
     limit = calculation_rate("10/minute", clock)
     assert await limit.spend(b"ada") == (LimitState(10, 60, 9, 60, "minute"),)
@@ -439,7 +445,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
     assert await limit.spend(b"ada", 2) == (LimitState(4, 60, 2, 60, "minute"), LimitState(6, 86400, 0, 86340, "day"))
 
 
-async def test_a_window_that_ends_before_a_block_is_followed_by_a_whole_one() -> None:
+async def test_the_reset_of_an_ended_window_is_a_whole_window_away() -> None:
     """If the hour ends while calculations counted in advance are left, the stated reset is a whole hour away."""
     clock = Clock()
     limit = calculation_rate("1000/minute; 10000/hour", clock)
@@ -502,7 +508,7 @@ async def test_the_states_of_a_limit_are_read_without_counting(amount: int) -> N
 
 
 async def test_a_user_must_have_a_calculation_left() -> None:
-    """``require_remaining`` uses up no calculation. While a window is full, it refuses, with that window's wait."""
+    """``require_remaining`` counts nothing. If a window is full, it raises RateLimited with the wait until its end."""
     clock = Clock()
     limit = calculation_rate("1/minute; 20/day", clock)
     for _ in range(2):
@@ -518,7 +524,7 @@ async def test_a_user_must_have_a_calculation_left() -> None:
 
 
 async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> None:
-    """Subtracting an unused block takes a further round trip for each longer window that has not ended."""
+    """After the shortest window, subtracting an unused block takes a round trip for each longer window that runs."""
     far, clock = RoundTrips(), Clock()
     limit = CalculationRateLimit("1000/minute; 10000/hour", Metrics(), far, {}, clock=clock)
     trips = []
@@ -619,7 +625,7 @@ async def test_a_batch_that_never_fits_is_refused_with_the_reason() -> None:
 
 
 async def test_no_more_keys_than_the_bound_are_kept() -> None:
-    """At the maximum number of keys, expired ones are removed first, then those that expire soonest."""
+    """A full counter store removes expired counters first, then those that expire soonest."""
     clock = Clock()
     counters = Counters(100, clock)
     await counters.incr("waits", HOUR)
@@ -678,7 +684,7 @@ async def test_an_empty_setting_is_no_limit() -> None:
     ("text", "amount", "seconds"), [("10/minute", 10, 60), ("1 per 2 hours", 1, 7200), ("600/day", 600, 86400)]
 )
 def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
-    """Settings have the notation of the ``limits`` library."""
+    """A limit in the settings is written in the notation of the ``limits`` library."""
     limit = parse_limit(text)
     assert (limit.amount, limit.get_expiry()) == (amount, seconds)
 
@@ -700,7 +706,7 @@ def test_a_limit_is_read(text: str, amount: int, seconds: int) -> None:
     ],
 )
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    """An invalid limit raises ValueError with a message that begins with its text."""
+    """An invalid limit raises ValueError with a message that begins with the text of the limit."""
     with pytest.raises(ValueError, match="limit") as refusal:
         parse_limit(text)
     assert str(refusal.value).startswith(f"{text!r} ")

@@ -39,7 +39,10 @@ async def receive() -> Message:
 
 
 async def test_a_failed_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the start fails, the request is refused with Unavailable; the next request starts the endpoint for good."""
+    """If the start fails, the request is refused with Unavailable, and the next request tries again.
+
+    After a successful start, later requests use the running endpoint.
+    """
     imports: list[str] = []
 
     def imported(name: str) -> Any:

@@ -30,7 +30,7 @@ async def test_publishing_waits_for_the_commit() -> None:
         await publishing
 
 
-async def test_a_consumer_that_does_not_commit_is_a_stream_that_does_not_take() -> None:
+async def test_publishing_fails_without_a_commit_in_time() -> None:
     """Without a commit in time, publishing fails. A late commit is harmless, and the events can be published again."""
     metrics = Metrics()
     stream = MemoryStream("memory://", metrics, publish_seconds=0.05)

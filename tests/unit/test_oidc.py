@@ -35,10 +35,10 @@ from tests.harness.hostile_provider import elliptic_key
         ("realm.roles", {"roles": ["mfa"]}, False),
     ],
 )
-def test_a_claim_is_the_value_or_a_list_with_it(claim: str, claims: dict[str, Any], met: bool) -> None:
-    """A requirement is met by the whole value or by a list that contains it, not by a longer text.
+def test_a_required_claim_is_the_value_or_a_list_with_it(claim: str, claims: dict[str, Any], met: bool) -> None:
+    """A required claim is met by the whole value or by a list that contains it, not by a longer text.
 
-    A name with a dot means a claim of this name or, without one, the member of a claim.
+    ``realm.roles`` means the claim of this name or, if there is none, the member ``roles`` of the claim ``realm``.
     """
     assert Requirement(claim, "mfa").met_by(claims) is met
 
@@ -135,7 +135,7 @@ def test_only_public_signature_keys_are_read() -> None:
 
 
 def test_the_key_id_of_a_token_is_read_unless_the_token_is_too_long() -> None:
-    """A key id is a text, or missing; a token of more than 32,768 characters is refused."""
+    """A token's key id is returned, or None if it has none; a token of more than 32,768 characters is refused."""
 
     def token(header: dict[str, object], length: int = 0) -> str:
         made = jwt.encode({}, KEY, "ES256", header)
@@ -148,7 +148,10 @@ def test_the_key_id_of_a_token_is_read_unless_the_token_is_too_long() -> None:
 
 
 def test_a_sign_in_is_resumed_only_in_the_browser_that_began_it() -> None:
-    """A sign-in is resumed with its secret, and refused with another secret, with an empty one and without any."""
+    """A sign-in is resumed with the secret that the browser got at its beginning.
+
+    It is refused with another secret, with an empty one and without any.
+    """
     begun = Attempt("one secret")
     assert ProviderSignIn.resume("one secret", begun.state).nonce == begun.nonce
     for secret, state in (("another secret", begun.state), ("", Attempt("").state), (None, Attempt("").state)):

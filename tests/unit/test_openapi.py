@@ -203,7 +203,7 @@ _POSTED = (("calculations", "201"), ("evaluate", "200"))
 
 
 def test_examples_of_calculations_are_true(document: dict[str, Any]) -> None:
-    """Examples have the right results for their operands; that of a history item has the digest of its result."""
+    """Examples have the right results for their operands; a history item's example has its result's SHA-256."""
     found = {name: operation["responses"] for name, operation in operations(document).items()}
     fibonacci = found["GET /fibonacci/{n}"]
     calculated = fibonacci["200"]["content"]["application/json"]["example"]

@@ -110,9 +110,9 @@ async def test_a_hash_without_a_key_is_good_and_to_be_upgraded(opened: Open) -> 
 
 
 async def test_every_check_costs_one_hash(opened: Open, checked: list[bytes]) -> None:
-    """A failed check computes one hash with the same cost factor, also for an unknown user, who has no hash.
+    """Each failed check computes one hash with the configured cost factor, even for an unknown user.
 
-    The stored hash may have been made with the newest, an older, a removed or no key.
+    This holds whether the stored hash was made with the newest, an older, a removed or no key.
     """
     passwords = opened(NEW, OLD)
     hashes: list[Any] = [await opened(key).hash(PASSWORD) for key in (NEW, OLD, "g" * 32)]
@@ -132,7 +132,8 @@ async def test_a_missing_user_costs_what_is_set(opened: Open, checked: list[byte
 async def test_an_outdated_hash_costs_what_is_set(opened: Open, checked: list[bytes], password: str) -> None:
     """After the cost was raised, a check takes as long for an outdated hash as for an unknown user.
 
-    Each cost factor doubles the time: 2^4 + 2^4 + 2^5 = 2^6.
+    A hash with cost factor n takes 2^n rounds. Here the stored hash has the factor 4, and 6 is configured. The check
+    computes two further hashes: 2^4 + 2^4 + 2^5 = 2^6.
     """
     outdated = await opened(rounds=4).hash(PASSWORD)
     raised = opened(rounds=6)

@@ -1,4 +1,4 @@
-"""Plans of calculations: which ones may be made on the event loop, and what they contain."""
+"""Plans of calculations (parsed operands and estimated costs): where they are made, and what they contain."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ LIMIT = 25_000_000
 def test_what_takes_long_is_not_planned_on_the_event_loop(
     name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Calculations with long literals, large exponents or high precisions are not planned on the event loop.
+    """Calculations with long literals, large exponents or high precisions are planned in a worker.
 
-    Residues of large factorials are not planned there either.
+    So are residues of large factorials. Planning any of these could block the event loop.
     """
     assert not is_short(name, literals, options)
 
@@ -67,7 +67,7 @@ def test_small_operands_are_planned_on_the_event_loop(name: str, literals: tuple
 
 
 def test_a_rounded_summary_is_planned_like_its_value() -> None:
-    """A rounded summary is estimated to take as long as its value. Its input includes the precision."""
+    """A rounded summary is estimated to take as long as the value. The summary's input includes the precision."""
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
@@ -138,7 +138,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
     """The size of a literal is its length plus its exponent without the sign.
 
-    An exponent of more than five digits counts as 20,000.
+    An exponent of more than five digits counts as 20,000, far more than a short literal has.
     """
     assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
@@ -164,7 +164,7 @@ def test_a_long_modulus_is_named_by_its_digest(length: int, hashed: bool) -> Non
 
 
 def test_a_long_residue_takes_three_times_as_long() -> None:
-    """The estimate triples if the modulus has over 1,000 digits, because a wider residue then verifies the result."""
+    """The estimate triples for residues of over 1,000 digits, which a second, larger computation verifies."""
     plans = [make_plan(LIMIT, "fibonacci", ("7",), Options(modulus="9" * length)) for length in (1_000, 1_001)]
     operation = THREE["fibonacci"]
     args = operation.parse({"n": "7"})
@@ -302,7 +302,10 @@ def test_an_expression_s_precision_is_recorded_even_where_its_value_is_exact() -
 
 
 def test_a_prime_that_flint_proves_is_not_looked_for_on_the_event_loop() -> None:
-    """A prime above 3.3 * 10^24 (Sorenson and Webster) needs FLINT, so it is not sought on the event loop."""
+    """A prime above 3.3 * 10^24 is not sought on the event loop, because loading FLINT takes too long there.
+
+    Up to this bound (Sorenson and Webster), strong tests prove a prime; above it, FLINT does.
+    """
     plan = make_plan(LIMIT, "nextprime", ("3317044064679887385961980",), DEFAULT_OPTIONS)
     assert plan.seconds > INLINE_SECONDS
 

@@ -75,7 +75,10 @@ def test_what_is_not_short_is_never_computed_on_the_event_loop(request: tuple[st
 
 @pytest.mark.parametrize("n", [0, 10, 500, 9_999])
 def test_the_residue_of_a_small_factorial_needs_no_worker_to_plan_it(n: int) -> None:
-    """The residue of n! is planned on the event loop only for n < 10,000, because planning others may take 0.1 s."""
+    """The residue of n! is planned on the event loop for n < 10,000, and in a worker for larger n.
+
+    For larger n, planning may take 0.1 s, which would block the event loop.
+    """
     assert is_short("factorial", (str(n),), Options(modulus="1000000007"))
     assert not is_short("factorial", ("10000",), Options(modulus="1000000007"))
 

@@ -76,7 +76,7 @@ async def test_a_lost_answer_is_made_sure_of() -> None:
 
 
 async def test_a_refusal_after_a_lost_answer_is_retried() -> None:
-    """After a lost reply, even a refusal is retried, because the first statement may have succeeded."""
+    """After a lost reply, an insert is retried even if it is refused, because the first one may have succeeded."""
     database = Scripted(postgres._ReplyLost(), REFUSED, None)
     await database.insert(history, ROWS)
     assert database.statements == [PLAIN, AGAIN, AGAIN]
@@ -116,7 +116,7 @@ async def test_a_refusal_is_not_retried() -> None:
 async def test_refused_writes_replace_the_connections_once_in_an_interval(
     monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
 ) -> None:
-    """Writes that a read-only server refuses replace the connections, but only once per ``reconnect`` seconds."""
+    """If the server refuses writes as read-only, connections are replaced, but only once per ``reconnect`` seconds."""
     disposed: list[AsyncEngine] = []
 
     async def dispose(engine: AsyncEngine) -> None:

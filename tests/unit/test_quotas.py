@@ -127,7 +127,7 @@ def test_reservations_refuse_no_small_work(quota: WindowQuota) -> None:
     ],
 )
 def test_a_refusal_says_what_helps(quota: WindowQuota, before: float, asked: float, advice: str) -> None:
-    """The message says whether to ask for less, to wait, or either."""
+    """If a quota refuses a request, the message advises to ask for less, to wait for the reset, or either of these."""
     quota.charge(ADA, before)
     with pytest.raises(QuotaExceeded) as refused:
         quota.require(ADA, asked)

@@ -267,7 +267,7 @@ async def test_rows_behind_a_commit_that_hangs_are_withdrawn_and_stay_withdrawn(
 
 
 async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> None:
-    """After ``max_age`` each row of a hanging commit gets OutcomeUnknown, which is counted; the commit continues."""
+    """If a commit hangs for ``max_age``, OutcomeUnknown is raised and counted for each row; the commit continues."""
     store, metrics = MemoryHistoryStore(), Metrics()
     store.open.clear()
     recorder = Recorder(store, metrics, lambda _: None, max_age=0.05)
@@ -422,7 +422,7 @@ def keyed(recorder: Recorder, rows: list[HistoryRow]) -> list[asyncio.Future[Non
 
 
 async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
-    """If requests with the same idempotency key are in one commit, only the last is stored."""
+    """Of requests with the same idempotency key in one commit, the last is stored; others get KeysTaken."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]

@@ -259,7 +259,7 @@ async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_lease_that_was_not_granted_leads_to_nothing() -> None:
+async def test_a_relay_leads_only_while_it_holds_the_lease() -> None:
     """A relay holds the lease until just before it expires, and does not lead if the lease is refused."""
     now = 0.0
     outbox = NotingLeases()

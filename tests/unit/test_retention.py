@@ -129,7 +129,7 @@ async def test_an_event_that_waits_keeps_its_calculation() -> None:
 
 @in_virtual_time
 async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
-    """The service prunes at its start and again later; the metric counts the rows of both."""
+    """The service deletes old rows at its start and again later; a metric counts all deleted rows."""
     history = MemoryHistoryStore()
     history.rows = [history_row(), *(aged(2 * DAY, n) for n in range(BATCH + 1))]
     async with retaining(history, DAY) as (_, metrics):
@@ -213,7 +213,7 @@ async def test_a_user_keeps_the_newest_rows() -> None:
 @pytest.mark.parametrize(("characters", "kept"), [(700, 90), (701, 22)])
 @in_virtual_time
 async def test_a_long_row_counts_as_four(characters: int, kept: int) -> None:
-    """A row of more than 700 characters counts as four rows of the quota."""
+    """A row of more than 700 characters counts as four rows of the quota, because it takes about as much disk."""
     history = MemoryHistoryStore()
     rows = [history_row(n) for n in range(10, 100)]
     history.rows = [row._replace(result="5" * (characters - len(row.input) - len(row.digits))) for row in rows]
@@ -236,7 +236,7 @@ async def test_a_single_row_stays_whatever_it_counts() -> None:
 
 @in_virtual_time
 async def test_a_busy_user_is_trimmed_after_a_tenth_of_the_quota() -> None:
-    """Once a user has recorded a tenth of the quota, the history is trimmed to the quota before the hourly pass."""
+    """If a user records a tenth of the quota, the user's history is trimmed at once, before the hourly pass."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=1_000) as (running, _):
         await asyncio.sleep(60)
@@ -271,7 +271,7 @@ async def test_a_failure_for_one_user_does_not_delay_the_others() -> None:
 
 @in_virtual_time
 async def test_long_rows_are_measured_by_their_weight() -> None:
-    """A long row counts as four towards the tenth of the quota after which a history is trimmed."""
+    """If a user records a tenth of the quota, the history is trimmed; a long row counts as four rows of this tenth."""
     history = MemoryHistoryStore()
     async with retaining(history, quota=400) as (running, _):
         await asyncio.sleep(60)
@@ -300,7 +300,7 @@ async def test_the_quota_spares_unpublished_events() -> None:
 
 
 @in_virtual_time
-async def test_a_row_whose_commit_is_late_is_no_old_one() -> None:
+async def test_the_quota_spares_rows_of_the_last_ten_seconds() -> None:
     """Rows of the last ten seconds stay even above the quota, because a row with an older id may be committed late."""
     history, moment = MemoryHistoryStore(), time()
     history.rows = [aged(timedelta(hours=1), n) for n in range(5)] + [history_row(n) for n in range(10)]
@@ -479,7 +479,7 @@ async def test_an_erased_account_leaves_nothing_once_its_events_are_delivered() 
 
 @in_virtual_time
 async def test_totals_that_are_counted_late_are_erased_too() -> None:
-    """While events of an erased account may still be counted, its new usage totals are erased once an hour."""
+    """If events of an erased account are counted late, the resulting usage totals are deleted within an hour."""
     history = MemoryHistoryStore()
     store = MemoryDeletedAccountStore(history)
     store.accounts[USER_ID] = DeletedAccount(USER_ID, True, unix_ms(datetime.now(UTC) - 14 * DAY) + 4_000_000)

@@ -154,7 +154,7 @@ def test_so_many_refused_events_are_tried_again_and_no_more() -> None:
 
 
 def test_a_failed_try_puts_off_the_next_one() -> None:
-    """If the stream fails, nothing is retried for 1 s, which is a twenty-fifth of the schedule's 25 s.
+    """If the stream itself fails, no event is retried before the schedule's shortest wait, here 1 s, has passed.
 
     Retries that are due later keep their time.
     """
@@ -188,7 +188,7 @@ def test_a_failed_try_puts_off_the_next_one() -> None:
 def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> None:
     """A refused event that is no longer in the outbox is forgotten, because another relay has settled it.
 
-    If only the oldest entries were read, a refused event after the last of them is kept.
+    If the outbox has more entries than were read, refused events after the last entry read are kept.
     """
     schedule, entries = RetrySchedule(), [OutboxRow(seq, history_row()) for seq in range(1, 5)]
     refused = [entries[0], entries[1], entries[3]]

@@ -88,7 +88,7 @@ async def test_without_a_list_the_whole_cache_is_cleared() -> None:
 async def test_what_can_not_be_read_is_not_believed(failure: Exception) -> None:
     """If revocations can't be read for 5 s, no cached token is accepted until they can be read again.
 
-    The log has the traceback of an error that is not the database's.
+    The error is logged, with a traceback unless the database is unavailable.
     """
     store = MemoryRevocationStore()
     with capture_logs() as logs:

@@ -80,7 +80,10 @@ async def test_reading_fast_saves_nothing_up(clock: Callable[..., Clock]) -> Non
 
 
 async def test_between_events_a_client_catches_up(clock: Callable[..., Clock]) -> None:
-    """A client that is late catches up in the pauses between small events, so that delays do not add up over days."""
+    """A client that fell behind the required rate catches up in the pauses between small events.
+
+    So its delays do not add up over days.
+    """
     client = clock(*[1.0] * 50)
     send = in_time(client.send, ReadingSpeed(seconds=3, rate=1_000))
     for _ in range(50):

@@ -46,7 +46,10 @@ def sessions_in(store: MemorySessionStore) -> Sessions:
 
 
 async def test_how_long_a_session_lives() -> None:
-    """Sessions have the limits of docs/security.md: 7 days unused, 30 days in all, 10 s of grace, 100 per user."""
+    """Sessions end after 7 days without use or 30 days in all, and a user has at most 100.
+
+    A replaced refresh token may be used again for 10 s. These are the limits in docs/security.md.
+    """
     store = NotingStore()
     before = time_ns() // 1_000_000
     await sessions_in(store).open(USER_ID, "hash", totp=False)

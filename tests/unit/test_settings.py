@@ -115,7 +115,7 @@ def test_a_refused_key_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_open_admin_registration_is_refused_where_it_matters(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """The value ``open``, which is for demos, is refused in production and on Cloud Run."""
+    """PYCALC_ADMIN_REGISTRATION=open, which is for demos, is refused in production and on Cloud Run."""
     monkeypatch.setenv("PYCALC_ADMIN_REGISTRATION", "open")
     monkeypatch.setenv("PYCALC_SECRET_KEYS", KEY)
     monkeypatch.setenv("PYCALC_PASSWORD_KEYS", KEY)

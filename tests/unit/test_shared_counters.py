@@ -87,7 +87,7 @@ async def test_both_kinds_add_up() -> None:
 
 
 async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> None:
-    """If the reply is lost, the local counters keep no count, because the shared ones may have counted already."""
+    """If the shared counters' reply is lost, no lasting local count is kept, because they may have counted already."""
     remote = Remote()
     here, there = Process(remote), Process(remote)
     remote.unheard = True
@@ -100,7 +100,7 @@ async def test_what_the_others_may_have_counted_is_not_counted_here_too() -> Non
 
 
 async def test_a_guess_is_counted_twice_rather_than_not() -> None:
-    """If the reply is lost, a failed login is counted locally too, because no guess may remain uncounted."""
+    """If the shared counters' reply is lost, a failed login is counted locally too, so that no guess is uncounted."""
     remote = Remote()
     counters = SharedCounters(remote, Counters(), Metrics(), "login-account")
     remote.unheard = True
@@ -109,8 +109,8 @@ async def test_a_guess_is_counted_twice_rather_than_not() -> None:
     assert await counters.get("ada") == 2
 
 
-async def test_what_a_stall_makes_free_is_a_limit_s_worth_at_most() -> None:
-    """Of a hundred concurrent requests whose replies are lost, only ten are admitted, which is the limit."""
+async def test_lost_answers_admit_no_more_than_the_limit() -> None:
+    """If the shared counters' replies to a hundred concurrent requests are lost, only the limit of ten is admitted."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True
@@ -146,7 +146,7 @@ async def test_a_lost_answer_does_not_use_up_the_limit_of_calculations() -> None
 
 
 async def test_a_lost_answer_lets_nothing_pass_that_can_not_fit() -> None:
-    """After a lost reply, an amount is refused if it exceeds the limit, alone or together with the local counts."""
+    """If replies of the shared counters are lost, an amount is refused if it and the local counts exceed the limit."""
     remote = Remote()
     here = Process(remote)
     remote.unheard = True

@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_revocations_of_others_do_not_keep_a_token_out() -> None:
-    """A principal is cached if none of the revocations since it was read, up to 64, concerns it."""
+    """A token is cached even if, since its principal was read, rights of other users were revoked up to 64 times."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     for _ in range(64):

@@ -72,7 +72,10 @@ def test_what_no_total_can_hold_is_no_use(bad: Event) -> None:
 
 @pytest.mark.parametrize("elapsed_ms", ["x" * 100_000, [0] * 100_000], ids=["a text", "a list"])
 def test_an_event_without_a_number_takes_little_memory(elapsed_ms: object) -> None:
-    """An event whose time is a long text or list is refused without a thousandfold copy of it."""
+    """If an event's ``elapsed_ms`` is a long text or list, the event is refused, and little memory is used.
+
+    Multiplying a text or list by 1,000 would repeat it a thousand times.
+    """
     bad = event(elapsed_ms=elapsed_ms)
     tracemalloc.start()
     try:
@@ -99,7 +102,7 @@ def test_the_last_day_is_counted() -> None:
 def test_a_summary_counts_the_digits_that_were_delivered(
     leading: str, trailing: str, digits: int, delivered: int, form: str
 ) -> None:
-    """A summary counts its first and last digits.
+    """A summary adds to the total of digits only its first and last digits, which were delivered.
 
     If the two ends overlap, as in a short value, each digit counts once.
     """
@@ -242,7 +245,7 @@ async def test_a_consumer_that_fails_again_says_so() -> None:
     ids=["an outage", "a bug"],
 )
 async def test_only_an_unexpected_error_is_logged_with_its_traceback(failure: Exception, has_trace: bool) -> None:
-    """The log has the error and, if it is not an outage, its traceback."""
+    """If events can't be counted, the error is logged, with its traceback unless it is an outage."""
     totals, metrics = MemoryTotals(), Metrics()
     totals.failure = failure
     with capture_logs() as logs:
@@ -488,9 +491,9 @@ async def well(consumer: UsageConsumer) -> bool:
 async def test_foreign_messages_do_not_fill_the_disk(
     monkeypatch: pytest.MonkeyPatch, waiting: int, put: int, event_name: str
 ) -> None:
-    """At 100,000 stored dead letters, further messages are dropped: they are counted and logged as dropped.
+    """If 100,000 dead letters are stored, further foreign messages are dropped, which is counted and logged.
 
-    A dead letter has up to 8 KiB of the message.
+    Of a longer message, a dead letter has only the first 8 KiB.
     """
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 

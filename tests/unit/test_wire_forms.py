@@ -72,7 +72,10 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """Integers within ±(2^53 - 1) and objects stay JSON values; all other texts become strings (RFC 7493 §2.2)."""
+    """In JSON, integers within ±(2^53 - 1) and objects are written as they are, other values as strings.
+
+    Many JSON readers do not keep larger integers exact (RFC 7493 §2.2).
+    """
     assert json_literal(text) == expected
 
 
@@ -112,7 +115,7 @@ CSV_ROWS = [
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_a_line_of_csv_has_the_items_values(row: HistoryRow) -> None:
-    """A CSV line ends in CRLF (RFC 4180); each cell has the member's value, null is empty, operands are JSON."""
+    """A CSV line ends in CRLF (RFC 4180) and has the values of the JSON item: null is empty, operands are JSON."""
     line = encode_csv(row)
     assert line.endswith("\r\n")
     assert line.count("\n") == 1

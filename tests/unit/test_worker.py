@@ -51,7 +51,10 @@ def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("digits", "in_file"), [(65_536, False), (65_537, True)])
 def test_a_text_over_64_kib_goes_into_the_file(tmp_path: Path, digits: int, in_file: bool) -> None:
-    """A text above 64 KiB is written to the file if there is one, otherwise it is in the reply."""
+    """A result's text above 64 KiB is written to the given file; a shorter text is in the reply.
+
+    Without a file, every text is in the reply.
+    """
     file = tmp_path / "result"
     text = b"1" + b"0" * (digits - 1)
     facts = Facts(None, str(digits), True, "1" + "0" * 19, "0" * 20, sha256(text).digest())
@@ -71,7 +74,7 @@ def test_up_to_1000_digits_the_history_stores_the_result(digits: int, stored: bo
 
 
 def test_the_steps_of_a_factorization_are_written_to_the_file(tmp_path: Path) -> None:
-    """With a file, the partial results are written to it, and the last one is verified and returned.
+    """If a file is given, a factorization writes its partial results to it; the last is verified and returned.
 
     2^64 + 1 = 274177 * 67280421310721 (Landry, 1880).
     """
@@ -142,7 +145,8 @@ print(json.dumps([ignored, core, os.getpriority(os.PRIO_PROCESS, 0), soft, kept 
 def test_a_worker_is_ready() -> None:
     """A worker ignores signals to the whole process group, dumps no core, and has a niceness of 10 or more.
 
-    A task's limit of processor time is added to the time that the worker has used: 107.75 s and 20 s allow 129 s.
+    The process's limit of processor time is the time used so far plus that of the task, rounded up, plus 1 s. Here
+    107.75 s are used and the task has 20 s, which makes 129 s.
     """
     done = subprocess.run([sys.executable, "-c", READY], capture_output=True, text=True, check=True)
     niceness = max(10, os.getpriority(os.PRIO_PROCESS, 0) + 3)

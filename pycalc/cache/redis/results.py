@@ -51,7 +51,7 @@ class RedisResults:
     def __init__(
         self, client: RedisClient, local: MemoryCache, options: dict[str, str], version: str, metrics: CacheMetrics
     ) -> None:
-        """Prepare the scripts. ``options`` are those of the URL; raises ValueError for an invalid one.
+        """Prepare the scripts for leases. ``options`` are those of the URL; raises ValueError for an invalid one.
 
         The keys in Redis contain ``version``, the version of the arithmetic.
         """
@@ -80,7 +80,7 @@ class RedisResults:
         return RedisClaim(self, key)
 
     def put(self, key: str, result: Result) -> None:
-        """Store a result in the background, or drop it and count the reason."""
+        """Store a result in the background, or drop it; a metric counts the dropped results by reason."""
         size = len(result.text)
         if not self.is_storable(size):
             self._dropped.labels("size").inc()
@@ -140,8 +140,11 @@ class RedisResults:
                 del self.stores[key]
 
 
-def _taken(answer: Any) -> bytes | bool:
-    """Return the stored value, or whether the claim holds the lease; raises TypeError for other replies."""
+def _value_or_lease(answer: Any) -> bytes | bool:
+    """Convert the take script's reply: return the stored value, or whether the claim holds the lease.
+
+    Raises TypeError for any other reply.
+    """
     if answer in (0, 1):
         return bool(answer)
     if not isinstance(answer, bytes):
@@ -167,7 +170,7 @@ class RedisClaim:
     async def take(self) -> Result | bool:
         self._may_hold = True  # remains true if the answer is lost
         names, arguments = [self._results.name("result", self._key), self._lease], [self._token, self._results.lease_ms]
-        answer = await self._client.execute(_taken, self._results.take, names, arguments)
+        answer = await self._client.execute(_value_or_lease, self._results.take, names, arguments)
         self._may_hold = answer is True
         if isinstance(answer, bytes):
             result = await self._results.accept(self._key, answer)

@@ -29,7 +29,7 @@ class Database(Protocol):
         """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice."""
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` as ``read`` does, on a connection that ``read`` does not use."""
+        """Run ``work`` as ``read`` does, but on a separate connection, so that it does not wait for other reads."""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error."""

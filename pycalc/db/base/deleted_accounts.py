@@ -22,8 +22,8 @@ class DeletedAccountStore(Protocol):
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
         """Replace the user's name in up to ``limit`` history rows with ids above ``after``, oldest first.
 
-        Return the id of the last changed row, or None if there were no rows. Events of these rows that are published
-        later do not contain the name.
+        The new name is DELETED_NAME. Return the id of the last changed row, or None if there were no rows.
+        Events of these rows that are published later do not contain the user's name.
         """
 
     async def erase_totals(self, user_id: bytes, limit: int) -> int:

@@ -47,6 +47,6 @@ class RefillableOutbox(Protocol):
     async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
         """Add the lost events of up to ``limit`` of the oldest calculations with ids above ``after``.
 
-        An event is lost if it is neither in the outbox, nor counted, nor a dead letter. Return the number of added
-        events, and the last examined id, or None if there was no calculation to examine.
+        An event is lost if it is neither in the outbox, nor counted in the usage totals, nor a dead letter. Return the
+        number of added events, and the last examined id, or None if there was no calculation to examine.
         """

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """The amount of a quota used in one window, as counted by one process. It decreases only by refunds."""
+    """The amount of a quota that one process has counted as used in one window. Only refunds decrease the amount."""
 
     id: bytes
     user_id: bytes  # of the user or, for an API key with a quota of its own, of the key
@@ -29,7 +29,7 @@ class QuotaStore(Protocol):
     """The store of quota uses of all processes, including processes that have ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Insert uses, or update the stored uses with the same ids. A refund does not decrease the stored amount."""
+        """Insert uses, or update the stored uses with the same ids. A smaller amount never replaces a larger one."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
         """Return the totals of these users and API keys, without the uses whose ids are in ``but``.

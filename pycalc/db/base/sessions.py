@@ -67,7 +67,8 @@ class SessionStore(Protocol):
         """Replace a refresh token of a session by ``refresh.replacement``.
 
         A replaced token may be used again within the grace time, until one of its replacements is used. Each use adds
-        a replacement. Any other old token ends the session. A token with another ``family_hash`` changes nothing.
+        a replacement. Any other old token ends the session. If ``refresh.family_hash`` is not the session's, nothing
+        changes.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

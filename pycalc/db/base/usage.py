@@ -20,9 +20,10 @@ class UsageStore(Protocol):
     """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add the uses whose event ids are new to the totals, and return how many were new.
+        """Add to the totals the uses whose events were not counted before, and return how many were added.
 
-        Raises Conflict and adds nothing if another consumer counts some of them at the same time. The caller may retry.
+        If another consumer counts some of these events at the same time, raises Conflict and adds nothing. The caller
+        may retry.
         """
 
     async def forget(self, before: bytes, limit: int) -> int:

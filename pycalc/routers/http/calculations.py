@@ -104,9 +104,9 @@ def calculated_response(
 ) -> Response:
     """Return a response that is calculated when it is sent, so that a disconnect of the client can stop the work.
 
-    When the response is sent, it takes a slot for ``caller`` and then calls ``respond_with``. If no slot is free, it
-    raises Overloaded. ``respond_with`` must raise its errors before it sends anything. ``reservations`` are closed once
-    the response has been sent or has failed.
+    When the response is sent, it takes a calculation slot for ``caller`` and then calls ``respond_with``. If no slot is
+    free, it raises Overloaded. ``respond_with`` must raise its errors before it sends anything. ``reservations`` are
+    closed once the response has been sent or has failed.
     """
 
     async def take_slot_and_respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,9 +164,9 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up. This is checked before a body is read.
+    """Raise RateLimited if one of the caller's rate limits is used up. Call this before a body is read.
 
-    No calculation is used up; ``spend`` does that once the body has been read.
+    This counts no calculation. Call ``spend`` for that, once the body has been read.
     """
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
@@ -175,8 +175,8 @@ async def require_remaining(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Each limit counts all of them or none. Raises RateLimited if a limit would be exceeded. If the owner's limit
-    refuses, calculations counted by the API key's own limit stay counted.
+    If they would exceed a limit, that limit counts none of them, and RateLimited is raised. The API key's own limit
+    comes first. It counts them even if they would exceed the limit of the key's owner.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
@@ -195,10 +195,11 @@ async def calculate_and_respond(
     created: bool = False,
     form: str | None = None,
 ) -> int:
-    """Plan, calculate, send the response and return its status. Errors are raised before anything is sent.
+    """Calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    If ``form``, the query parameter ``format``, is not None, it replaces the Accept field. The response to a POST has
-    no ETag and no ranges, because it does not represent the resource at the request's path.
+    If ``keyed`` is given, the calculation is recorded only once for its idempotency key. If ``created`` is set, the
+    status is 201. If ``form``, the query parameter ``format``, is not None, it replaces the Accept field. The response
+    to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
     """
     resources = resources_of(scope)
     conditions = conditions_of(scope)
@@ -239,11 +240,11 @@ async def _calculate_once(
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
-    """Return the plan of a calculation.
+    """Return the Plan of a calculation, which has its parsed operands and its estimated cost.
 
-    If a worker process creates the plan or will compute the result, the request's slot is released first. Raises the
-    errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None, disconnects are not
-    detected here.
+    If a worker process creates the plan or will compute the result, the request's calculation slot is released first.
+    Raises the errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None,
+    disconnects are not detected here.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -317,7 +318,8 @@ def _sent(
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
     """Return a function that computes how many bytes of a result are sent, or None if all are always sent.
 
-    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
+    Set ``unchanged`` if the client's copy of the result is current, so that no bytes are sent. For a range beyond the
+    end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
     ranged = bool(etags and conditions.range) and not unchanged
     if not (unchanged or ranged) and conditions.content:

@@ -38,7 +38,7 @@ def digits_compressor(coding: str) -> _Compressor:
 
 
 class TextStream:
-    """A compressor that flushes after each page, so that the client can decode each page when it arrives."""
+    """A compressor for a text that is sent page by page. The client can decode each page when it arrives."""
 
     def __init__(self, coding: str) -> None:
         gzip = coding == "gzip"

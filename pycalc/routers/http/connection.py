@@ -154,7 +154,11 @@ class RequestBody:
         return message
 
     async def _next(self) -> Message:
-        """Return the next message, after a pause if the body trickles. Raises HTTPException 408 at the deadline."""
+        """Return the next ASGI message. Raises HTTPException 408 at the deadline of the body.
+
+        If the body arrives in small parts with delays, wait for a random time first, so that thousands of such bodies
+        cost the event loop little.
+        """
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read

@@ -41,7 +41,7 @@ class CrossOrigin(CORSMiddleware):
         super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight request. Pass others on, and add CORS fields to the responses if an Origin is given."""
+        """Answer a preflight request. Pass other requests on; add CORS fields to responses if an Origin is given."""
         headers = Headers(scope=scope)
         context_of(scope).origin_allowed = self.is_allowed_origin(headers.get("origin", ""))
         if scope["method"] != "OPTIONS" or "origin" not in headers or "access-control-request-method" not in headers:

@@ -49,11 +49,12 @@ def _only_key(token: bytes) -> bytes:
 def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
-    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the key is
-    repeated, the context gets an empty key, which is never valid, and the query keeps the parameters without values.
+    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the
+    parameter ``key`` is repeated, the context gets an empty key, which is never valid. The query then keeps these
+    parameters, but without their values.
 
-    If a query has many more parameters than MOST_PARAMETERS, it is cut, so that no code reads the rest. Two more than
-    MOST_PARAMETERS are left. So routes still refuse the query as too long, even after a key was removed from it.
+    A query is cut after MOST_PARAMETERS + 2 parameters, because reading thousands would block the event loop. Without
+    the API key, a cut query still has more than MOST_PARAMETERS, so that the routes refuse it.
     """
     query: bytes = scope["query_string"]
     most = MOST_PARAMETERS + 2

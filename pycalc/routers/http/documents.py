@@ -39,7 +39,7 @@ class Document:
         self._making = Lock()
 
     async def respond(self, request: Request) -> Response:
-        """Return the response to a GET: the preferred form, or 304 if the client's copy is current.
+        """Return the response to a GET: the document in the preferred coding, or 304 if the client's copy is current.
 
         Raises RateLimited if the address has sent too many requests. Raises PreconditionFailed for an If-Match that
         names no current ETag.

@@ -56,7 +56,7 @@ def oauth2_grant(grant_type: str) -> Callable[[_Endpoint], _Endpoint]:
 
 
 class StrictQuery(BaseModel):
-    """The parameters of a query. Unknown ones are refused, because a misspelt filter would select more."""
+    """The parameters of a query. Unknown ones are refused: if a misspelt filter were ignored, too much would match."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -137,11 +137,11 @@ class Application(FastAPI):
                 end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Make the overload check of a request. Return the response if the request is refused, else None.
+        """Return the response that refuses a request because the service is overloaded, or None to admit the request.
 
-        A calculation by GET or HEAD takes a slot, and is refused if none is free. The slot is stored in the request's
-        context. Cross-origin requests are checked later. HttpServer calls this in its own thread, so that a refusal
-        costs the event loop nothing (ADR 18).
+        A calculation by GET or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the
+        request's context. For a cross-origin request, return None: ``_respond`` admits or refuses it. HttpServer calls
+        this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
         """
         if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal
@@ -154,7 +154,10 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Make the overload check of a request, as ``refusal`` does, and count a refusal. Operands are not checked."""
+        """Return a response that refuses the request and count the refusal, or admit the request and return None.
+
+        A calculation by GET or HEAD needs a calculation slot. Its operands are not checked.
+        """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):

@@ -97,7 +97,10 @@ def preferred_language(header: str, offered: Sequence[str]) -> str:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return the weights (RFC 9110 §12.4.2) of the first members of an Accept field, by their names in lower case."""
+    """Return a mapping from the members of an Accept field, in lower case, to their weights (RFC 9110 §12.4.2).
+
+    Members after the first 100 are ignored.
+    """
     weights = {}
     for member in header.split(",", _MOST_MEMBERS)[:_MOST_MEMBERS]:
         name, *parameters = member.split(";")

@@ -179,7 +179,7 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
 
 
 def _problems(method: str, operation: dict[str, Any]) -> set[str]:
-    """Return the problem types that the route declares, and those of its method, authentication and body."""
+    """Return the problem types that an operation declares, and those that its method, security and body imply."""
     slugs = {"bad-request", "method-not-allowed", "internal-error"}
     for response in operation["responses"].values():
         slugs.update(response.get("content", {}).get(PROBLEM_MEDIA_TYPE, {}).get("examples", ()))

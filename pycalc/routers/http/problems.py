@@ -60,7 +60,10 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError, a RequestValidationError or a ClientGone. Audit a refusal."""
+    """Return the response to a PycalcError, a RequestValidationError or a ClientGone.
+
+    An error with a status in AUDITED is written to the audit log.
+    """
     if isinstance(error, ClientGone):
         return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected
     if isinstance(error, RequestValidationError):

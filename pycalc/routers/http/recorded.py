@@ -22,8 +22,8 @@ async def recorded_answer(
     """Return a PendingAnswer that has the digits of a recorded calculation.
 
     If ``row`` lacks the digits, they are looked up in the cache, or computed from ``asked``, the calculation's original
-    request. If ``asked`` is None, they are only looked up. ``client`` is as for ``plan_of``. Raises the errors of
-    ``plan_of``.
+    request. If ``asked`` is None, they are only looked up. Otherwise this raises the errors of ``plan_of``, among them
+    ClientGone if ``client`` disconnects. If ``client`` is None, disconnects are not detected here.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)

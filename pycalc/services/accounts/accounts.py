@@ -79,7 +79,7 @@ class Accounts:
         return await self._create(registration, caller.username if caller else None, bootstrap_hash, admin_id)
 
     async def create_admin(self, registration: Registration) -> None:
-        """Create an admin for the operator's command. The first admin makes the bootstrap token invalid.
+        """Create an admin for the command `pycalc admin create`. The first admin makes the bootstrap token invalid.
 
         Raises Conflict, InvalidInput and Overloaded. Raises Forbidden if another process creates the first admin
         meanwhile.
@@ -91,7 +91,11 @@ class Accounts:
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
-        """Create an account. The inserting transaction checks the bootstrap token or the registering admin."""
+        """Create an account. ``by`` is the name of its creator for the audit log, or None.
+
+        Unless they are None, the inserting transaction checks ``bootstrap_hash``, the hash of a bootstrap token, and
+        ``admin_id``, the id of the admin who creates the account.
+        """
         user = User(
             id=self._ids.next(),
             username=registration.username,
@@ -182,7 +186,11 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
-        """Delete an account; raises the errors of ``UserStore.delete``. A ``password_hash`` of None means any hash."""
+        """Delete an account if its password has the hash ``password_hash``, or any hash if this is None.
+
+        ``by`` is the name of the deleting user for the audit log. ``granted_by`` is the id of the deleting admin, or
+        None if users delete themselves. Raises the errors of ``UserStore.delete``.
+        """
         history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
         until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)

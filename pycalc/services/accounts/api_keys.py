@@ -58,9 +58,9 @@ class ApiKeys:
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
         """Create a key for the caller. Return its record and its secret text, which is only stored as a hash.
 
-        Raises Forbidden for a caller with an API key, and for an admin's scope unless the caller is an admin. Raises
-        Conflict if the caller has 50 keys, and Unauthorized if the session has ended, or the account is deleted or
-        disabled.
+        Raises Forbidden for a caller with an API key, and if a caller who is not an admin wants the scope ADMIN_READ.
+        Raises Conflict if the caller has 50 keys already, and Unauthorized if the session has ended, or the account is
+        deleted or disabled.
         """
         require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which account. It is written to the log and to the database (ADR 32)."""
+"""The audit log: who did what to which account. Entries go to the service's log and to the database (ADR 32)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AuditLog:
         *,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """Create a writer, which waits for ``retry_seconds`` after the database was unavailable.
+        """Create a writer. While the database is unavailable, it retries every ``retry_seconds``.
 
         ``address`` must return the address of the present request's client, or None outside of requests. ``clock`` must
         return seconds since an arbitrary moment.
@@ -113,7 +113,7 @@ class AuditLog:
         return AuditEntry(self._ids.next(), created_ms, action, *names, self._address(), outcome, text)
 
     def write(self, entry: AuditEntry) -> None:
-        """Write an entry to the log, but not to the database."""
+        """Write an entry to the service's log, but not to the database."""
         others = {} if entry.actor in (None, entry.subject) else {"by": entry.actor}
         write = _audit.info if entry.outcome == "done" else _audit.warning
         write(entry.action, user=entry.subject, **json.loads(entry.details), **others)
@@ -127,7 +127,7 @@ class AuditLog:
         outcome: AuditOutcome = "done",
         **details: object,
     ) -> None:
-        """Write an entry to the log and store it soon. The parameters are the same as for ``entry``."""
+        """Write an entry to the service's log, and store it soon. The parameters are the same as for ``entry``."""
         entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
         self.write(entry)
         self.store_soon(entry)
@@ -137,7 +137,7 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database. If its actor causes too many entries or the queue is full, only count it."""
+        """Queue an entry for the database. If its actor causes too many, or if the queue is full, drop and count it."""
         if entry.actor is None:
             admitted = self._strangers.take(None, self._clock())
         else:  # an act of an admin, an operator's command or the service itself is not limited
@@ -153,7 +153,7 @@ class AuditLog:
                 self._writer = asyncio.get_running_loop().create_task(self._write(), name="audit log")
 
     async def aclose(self) -> None:
-        """Store the waiting entries and stop. Entries that can't be stored are only in the log."""
+        """Store the waiting entries and stop. Entries that can't be stored are only in the service's log."""
         self._closing.set()
         if self._writer is not None:
             await self._writer
@@ -200,8 +200,8 @@ class RefusalLog:
     def refused(self, user: str | None, address: str, **facts: str | int) -> None:
         """Record a refused request of a user, or of an unknown caller at ``address`` if ``user`` is None.
 
-        Above a limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried``, the
-        username of a refused login, becomes the entry's subject.
+        Above a limit, the request is only counted. ``facts`` become the entry's details, and must not contain a secret.
+        The fact ``tried``, the username of a refused login, becomes the entry's subject instead.
         """
         caller, own = ("unknown", address) if user is None else ("known", user)
         now = self._clock()

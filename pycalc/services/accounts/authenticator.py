@@ -48,9 +48,9 @@ class Authenticator:
     ) -> None:
         """Create the service.
 
-        ``identified`` is called with each principal that was not cached, except admins who must enrol a second factor.
-        With ``admins_need_totp``, an admin without a second factor can only enrol one. Without ``passwords_allowed``,
-        users can sign in only through the identity provider.
+        ``identified`` is called with each principal that ``authenticate`` did not find in the cache, except admins who
+        must enrol a second factor. With ``admins_need_totp``, an admin without a second factor can only enrol one.
+        Without ``passwords_allowed``, users can sign in only through the identity provider.
         """
         self._users = users
         self._sessions = sessions
@@ -69,7 +69,7 @@ class Authenticator:
 
         A change of the account by another process may take some seconds to show. Raises Unauthorized if the token or
         key is not valid, and Overloaded if too many keys wait for their look-up. Raises Forbidden for an admin who must
-        enrol a second factor, unless ``enrolling`` is set.
+        enrol a second factor. Set ``enrolling`` for the requests that enrol one: then this error is not raised.
         """
         cached = self.token_cache.get(token)
         if cached is not None:
@@ -131,9 +131,9 @@ class Authenticator:
         return tokens
 
     async def _upgraded(self, user: User, password: str) -> str:
-        """Replace an outdated password hash, and return the hash that matches the password.
+        """Replace the user's password hash if it is outdated. Return the stored hash of this password.
 
-        If the password was changed meanwhile, no session can be opened with the returned hash.
+        If the password was changed meanwhile, return the old hash, with which no session can be opened.
         """
         if not self._passwords.outdated(user.password_hash):
             return user.password_hash

@@ -37,7 +37,7 @@ class KeyUses:
         self._noted[key_id] = KeyUse(key_id, now_ms(), address)
 
     def latest(self, key: StoredKey) -> StoredKey:
-        """Return ``key`` with the use that is noted but not stored yet, unless the stored use is later."""
+        """Return ``key`` with its last use: the one noted in memory or, if that is later, the stored one."""
         use = self._noted.get(key.id)
         if use is None or (key.used_ms or 0) > use.used_ms:
             return key
@@ -54,7 +54,7 @@ class KeyUses:
 
 
 class KeyUseWriter:
-    """A task that stores the noted uses at intervals, and once more when it ends."""
+    """A task that stores the noted uses of API keys at intervals, and once more when it ends."""
 
     def __init__(self, uses: KeyUses, *, seconds: float = 60.0) -> None:
         self._uses = uses

@@ -38,7 +38,7 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """Start the task, which reads the revocations after the one numbered ``last_seen`` every ``poll_seconds``."""
+        """Start the task. Every ``poll_seconds`` it reads new revocations: first those after number ``last_seen``."""
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures

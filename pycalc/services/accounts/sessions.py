@@ -60,8 +60,8 @@ class Sessions:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         ``password_hash`` is None if the identity provider has signed the user in. ``totp`` tells whether a second
-        factor was verified too. Raises Unauthorized if the account was deleted or disabled meanwhile. After a check of
-        the password, raises Unauthorized if the password or the second factor was changed meanwhile.
+        factor was verified too. Raises Unauthorized if the account was deleted or disabled meanwhile. If
+        ``password_hash`` is given, also raises it if the password or the second factor was changed meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)

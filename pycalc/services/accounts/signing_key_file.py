@@ -34,7 +34,7 @@ def read_keys(file: Path) -> tuple[str, ...]:
 
 
 class SigningKeyFile:
-    """A task that reads the key file each second and passes new keys on.
+    """A task that reads a file of signing keys each second, and replaces the present keys if the file has changed.
 
     While the file can't be read or is invalid, the present keys remain in use.
     """

@@ -31,7 +31,7 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """Create an empty cache. ``notify`` is called after each revocation by this process, to tell the others."""
+        """Create an empty cache. Each revocation by this process calls ``notify``, which must tell other processes."""
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._notify = notify
         self._clock = clock
@@ -65,7 +65,8 @@ class TokenCache:
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
         """Cache a principal that was read from the store when ``self.epoch`` was ``epoch``.
 
-        Do nothing if a later eviction applies to the principal, or if not all later evictions are remembered.
+        Do nothing if a later eviction applies to the principal, or if there were more later evictions than the cache
+        remembers.
         """
         missed = self.epoch - epoch
         if missed > len(self._evictions):
@@ -77,11 +78,11 @@ class TokenCache:
             self._principals.popitem(last=False)
 
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
-        """Await ``change``, which revokes rights in the store, evict principals, and return the result of ``change``.
+        """Await ``change``, which must revoke rights in the store, and return its result.
 
-        The principals for which ``revoked`` is true are evicted, and other processes are notified. If the caller is
-        cancelled, all of this still completes. If ``change`` fails, the principals are evicted too, because its
-        transaction may have been committed.
+        Then evict the principals for which ``revoked`` is true, and notify other processes. If the caller is cancelled,
+        all of this still completes. If ``change`` fails, the principals are evicted too, because its transaction may
+        have been committed.
         """
 
         async def change_and_evict() -> T:

@@ -108,9 +108,9 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Return the answers to a batch that is recorded already. Nothing is recorded again.
 
-        Results that the history does not store are looked up or computed again. If this fails, for example because a
-        limit is lower now, the answer is the error. ``reservations`` is as for ``calculate``. Raises Overloaded as
-        ``calculate`` does.
+        Results that the history does not store are looked up or computed again. If a result can't be found, for example
+        because a limit is lower now, the error is the answer to that calculation. ``reservations`` is as for
+        ``calculate``. Raises Overloaded as ``calculate`` does.
         """
         rows = iter(recorded.rows)
         row_of = {index: next(rows) for index in range(len(requests)) if index not in recorded.problems}

@@ -1,4 +1,4 @@
-"""The steps of a calculation: plan, look up the result or compute and verify it, charge, record."""
+"""The steps of a calculation: plan it, find or compute its result, charge the caller's quota, and record it."""
 
 from __future__ import annotations
 
@@ -181,8 +181,8 @@ class Calculator:
     ) -> Result:
         """Look up or compute the result of a recorded calculation and return it, without recording it again.
 
-        ``plan`` is the calculation's plan. ``measure`` and the charge are as for ``calculate``. Raises
-        VerificationFailed if the result's digest is not the recorded one. Raises the errors of ``find``, such as
+        ``plan`` is the calculation's plan. The caller's quota is charged, and ``measure`` is used, as in ``calculate``.
+        Raises VerificationFailed if the result's digest is not the recorded one. Raises the errors of ``find``, such as
         ResultTooLarge if the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
@@ -195,8 +195,8 @@ class Calculator:
     ) -> Answer:
         """Return the answer to a recorded calculation, without recording it again.
 
-        If the history does not store the result, ``make_again`` looks it up or computes it. A summary needs no result.
-        Raises the errors of ``make_again``.
+        If the history does not store the result, ``make_again`` looks it up or computes it. The history has all that a
+        summary shows. Raises the errors of ``make_again``.
         """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
@@ -208,8 +208,8 @@ class Calculator:
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
         """Return the cached result of a recorded calculation whose operands the history has abbreviated.
 
-        ``measure`` and the charge are as for ``calculate``. Raises NotFound if no result with the recorded digest is
-        cached. Raises QuotaExceeded, and the errors of ``measure``.
+        The caller's quota is charged, and ``measure`` is used, as in ``calculate``. Raises NotFound if no result with
+        the recorded digest is cached. Raises QuotaExceeded, and the errors of ``measure``.
         """
         result = await self._results.look_up(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:

@@ -109,7 +109,8 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     """Return the plan of the operation ``name``. ``literals`` are its operands in the order of its parameters.
 
-    For operands that are not short, the estimated cost includes the time to send the calculation to a worker.
+    Unless the request is short (see ``is_short``), the estimated cost includes the time to send the calculation to a
+    worker.
 
     Raises InvalidInput for an invalid operand or modulus, and for a summary of operands with over LONGEST_RECORDED
     characters. Raises DomainError if the operation has no value for the operands.

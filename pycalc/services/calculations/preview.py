@@ -36,8 +36,8 @@ class Preview(NamedTuple):
 def make_preview(request: Request) -> Preview:
     """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge.
 
-    If the value is too large, but a ``call`` can give its first and last digits, ResultTooLarge is not raised. The
-    preview then has the estimate of the called operation.
+    If the value is too large, but the preview has a ``call`` for its first and last digits, ResultTooLarge is not
+    raised. The preview then has the estimate of the called operation.
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})

@@ -61,9 +61,9 @@ class Admission:
 
     @contextmanager
     def wanted(self, key: str, user: bytes) -> Iterator[None]:
-        """Return a context in which a user wants the computation with this key. Any user may have requested its slot.
+        """Return a context in which a user waits for the computation with this key, whoever calls ``slot`` for it.
 
-        If this computation waits for a slot, its request also joins this user's queue, unless there is no room.
+        If the computation waits for a slot, its request also joins this user's queue, unless there is no room.
         """
         users = self._wanted.setdefault(key, Counter())
         users[user] += 1
@@ -87,8 +87,8 @@ class Admission:
     async def slot(self, user: bytes, key: str | None = None) -> AsyncIterator[None]:
         """Wait for a slot for a user, and return a context that holds it.
 
-        The request also joins the queues of all users who want the computation ``key``, now or later. If several
-        requests have the same key, only the newest one joins further queues.
+        The request also joins the queues of all users who are, or come to be, in the context ``wanted`` for this key.
+        If several requests have the same key, only the newest one joins further queues.
 
         Raises Overloaded if the queue has no room for the request, if the wait exceeds ``max_wait`` seconds, or if
         another user's request displaces this one while it waits.

@@ -89,7 +89,11 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """Read from ``history``. ``clock_ns`` must be the clock that dates new ids, in nanoseconds since the epoch."""
+        """Read new calculations from ``history``. Set ``shared`` if other processes record calculations too.
+
+        ``clock_ns`` must return nanoseconds since the epoch, by the clock whose time the ids of new calculations begin
+        with.
+        """
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared

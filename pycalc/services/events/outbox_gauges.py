@@ -23,8 +23,8 @@ _log = get_logger(__name__)
 class OutboxGauges:
     """The gauges of the outbox, which are normally 0 in a relay that does not hold the lease.
 
-    While a relay waits after a failure, it shows the outbox even without the lease. So several relays may count the
-    same rows, and dashboards show the maximum of all relays.
+    While a relay waits after a failure, its gauges show the state of the outbox even without the lease. So several
+    relays may count the same rows, and dashboards show the maximum of all relays.
     """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:

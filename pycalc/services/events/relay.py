@@ -44,7 +44,7 @@ _log = get_logger(__name__)
 
 
 class Relay:
-    """A task that publishes the outbox. With ``shared``, it reads at intervals, because other processes add events."""
+    """A task that publishes the outbox's events. If other processes add events (``shared``), it reads at intervals."""
 
     def __init__(
         self,

@@ -22,8 +22,8 @@ class _Refusal(NamedTuple):
 class RetrySchedule:
     """The outbox rows whose events the stream has refused, each with the time of its next try.
 
-    An event becomes a dead letter after at least TRIES refusals and at least ``seconds``, or at once if the schedule is
-    full.
+    An event becomes a dead letter after at least TRIES refusals and at least ``seconds`` since the first one, or at
+    once if the schedule is full.
     """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
@@ -56,7 +56,7 @@ class RetrySchedule:
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Postpone all retries to at least ``seconds`` / 25 from now, because the stream itself has failed."""
+        """Let no retry be due before the schedule's shortest wait has passed, because the stream itself has failed."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()

@@ -37,7 +37,8 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between the two, the stream delivers the batch again, but the database counts no event twice (ADR 17).
+    After a crash between these two steps, the stream delivers the batch again, but the database counts no event twice
+    (ADR 17).
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class UsageConsumer:
             await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
-        """Process a batch, with retries while the database is unavailable. Return False if closed first."""
+        """Process a batch. Retry while the database is unavailable; return False if ``aclose`` is called meanwhile."""
         # A batch returned to the broker at each failure would become dead letters there.
         while not self._closing.is_set():
             try:
@@ -153,7 +154,7 @@ class UsageConsumer:
         await wait_until_set(self._closing, delay)
 
     def _recovered(self) -> bool:
-        """Return whether the last failure, if there was one, is at least 40 s old."""
+        """Return whether there was no failure in the last 40 s."""
         return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
 
 

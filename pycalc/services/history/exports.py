@@ -170,7 +170,7 @@ class Exports:
 
         The pause is proportional to the event loop's other work during the read. ``worked`` is the processor time in
         seconds of the loop's thread during the read, for all work. The export's own part is estimated as the shortest
-        time of a full read so far. Time beyond twice this estimate counts as other work.
+        time so far of a read of ROWS_PER_READ records. Time beyond twice this estimate counts as other work.
         """
         if rows == ROWS_PER_READ:
             self._shortest_read = min(self._shortest_read, worked)

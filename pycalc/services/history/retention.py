@@ -230,7 +230,7 @@ class Retention:
                 await self._pause(_READ_PAUSE_SECONDS)
 
     async def _forget_accounts(self) -> None:
-        """Process the listed deleted accounts, and release names whose reservation has ended."""
+        """Erase or anonymise the history of each deleted account, and release names whose reservation has ended."""
         user_id = bytes(16)
         while (account := await self._deleted_accounts.following(user_id)) is not None:
             user_id = account.user_id
@@ -254,7 +254,8 @@ class Retention:
     async def _forget_account(self, account: DeletedAccount) -> None:
         """Erase a deleted account's history and totals, or make its history anonymous, as far as this is possible now.
 
-        Take the account off the list if no more rows, and no more events to count, can follow.
+        Take the account off the list of deleted accounts if no more of its rows can be recorded, and no more of its
+        events can be counted.
         """
         user_id = account.user_id
         if account.erase:
@@ -274,7 +275,10 @@ class Retention:
             await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
-        """Delete the oldest rows of a user's history beyond the quota. Rows above ``_settled`` are deleted later."""
+        """Delete the oldest rows of a user's history beyond the quota.
+
+        Keep those above the id ``_settled`` for now, and examine the history again after ``settling_seconds``.
+        """
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:

@@ -47,7 +47,7 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep each user's block in ``blocks``. All limits may share it, because a user has one limit at a time."""
+        """Keep users' blocks in ``blocks``. All objects of this class may share it: a user has one limit at a time."""
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock

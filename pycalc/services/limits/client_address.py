@@ -27,7 +27,7 @@ class ClientAddresses:
         return None if scope is None else self.of(scope)
 
     def of(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the client that sent the request with this ASGI scope, in the form of ``client``."""
+        """Return the address of the client that sent the request with this ASGI scope, as ``self.client`` does."""
         peer = scope.get("client")
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return self.client(peer[0] if peer else None, forwarded)

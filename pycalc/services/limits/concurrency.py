@@ -103,16 +103,16 @@ class QueueingLimit:
     """A limit on concurrent work, with a bounded queue and a bounded wait."""
 
     def __init__(self, at_once: int, most: int, seconds: float, refused: Counter, detail: str) -> None:
-        """Let ``at_once`` uses run, and others wait for up to ``seconds``. At most ``most`` uses run or wait.
+        """Let ``at_once`` callers hold a slot, and further callers wait for one for up to ``seconds``.
 
-        A refusal increments ``refused``, and has the message ``detail``.
+        At most ``most`` callers hold a slot or wait. A refusal increments ``refused``, and has the message ``detail``.
         """
         self._free = asyncio.Semaphore(at_once)
         self._most = most
         self._seconds = seconds
         self._refused = refused
         self._detail = detail
-        self.entered = 0  # the uses that run or wait
+        self.entered = 0  # the callers that hold a slot or wait
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -78,9 +78,10 @@ class FairDatabase:
 
     @asynccontextmanager
     async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
-        """Wait until the client may use the database, and return a context of this use.
+        """Wait until the present client may read or write, and return a context for one read or write.
 
-        Raises Overloaded if _WAITING uses of the client run or wait, or if this one waits too long.
+        ``shares`` has the limits on the clients' reads or those on their writes, of which ``at_once`` may run. Raises
+        Overloaded if the client already has _WAITING of them running or waiting, or if this one waits too long.
         """
         client = self._client()
         if client is None:

@@ -102,11 +102,11 @@ class WindowQuota:
         return QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
-        """Add ``amount`` to the use of each of the caller's limits: the user's, and the API key's own."""
+        """Add ``amount`` to what is used of each of the caller's limits: the user's, and the API key's own."""
         self._add(self._uses_of(caller), amount)
 
     def spend(self, caller: Principal, amount: float) -> Uses:
-        """Charge ``amount``, and return the uses to which it was added.
+        """Charge ``amount``. Return the used amounts that now include it, as ``refund`` needs them.
 
         If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
         """
@@ -115,7 +115,7 @@ class WindowQuota:
         return uses
 
     def refund(self, uses: Uses, amount: float) -> None:
-        """Subtract a charge from the uses that ``spend`` has returned.
+        """Take back a charge of ``amount``. ``uses`` must be what ``spend`` has returned for this charge.
 
         This changes only the window of the charge, even if that window has ended. If the charge is stored already,
         other processes learn of the refund only through later charges, because a stored amount never decreases.
@@ -161,11 +161,11 @@ class WindowQuota:
         return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Return the ids of the caller's uses in this process, by the id of the user or of the API key."""
+        """Map the ids of the caller's user and API key to the ids under which this process stores what they use."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> Uses:
-        """Return the present use of each of the caller's limits, with the user or API key that has the limit."""
+        """Return each of the caller's limits, with the user or API key that has it, and what is used of it now."""
         limit = self._limit_of(caller.limits)
         uses = [] if limit is None else [(caller, self._use_of(caller.user_id, limit.seconds), limit)]
         return uses if caller.key is None else [*uses, *self._uses_of(caller.key)]
@@ -175,9 +175,9 @@ class WindowQuota:
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the uses that QuotaKeeper must store: those with new charges, and those new in this process.
+        """Return the used amounts that QuotaKeeper must store: those with new charges, and those new in this process.
 
-        Uses whose windows have ended are dropped, because they no longer matter.
+        Used amounts of windows that have ended are dropped, because they no longer matter.
         """
         now = self._clock()
         for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
@@ -188,7 +188,7 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark ``uses`` as stored, except those that were charged while they were being stored.
+        """Mark the used amounts in ``uses`` as stored, except those that were charged while they were being stored.
 
         A stored amount never decreases, so the store may have kept a larger amount after a refund.
         """
@@ -205,7 +205,7 @@ class WindowQuota:
                 use.others = total.used / 1e6
 
     def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the user's use in the present window of this length. Create the use if there is none."""
+        """Return the record of what a user has used in the present window of this length; create a missing one."""
         now = self._clock()
         use = self._uses.get(user_id)
         if use is None or use.ends <= now or use.seconds != seconds:

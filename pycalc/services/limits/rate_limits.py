@@ -65,7 +65,10 @@ class _Failures:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
 
     async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window."""
+        """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window.
+
+        ``counting`` must return the number of the key's attempts in progress, with this one.
+        """
         wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         trying, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
         left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
@@ -77,7 +80,7 @@ class _Failures:
             raise RateLimited("Too many wrong passwords; try again later.", max([1, *seconds]))
 
     async def failed(self, key: str) -> None:
-        """Count a failure. If the failure fills a window, let the key wait."""
+        """Count a failure. If the failure fills a window, refuse the key's next attempts for some time."""
         spent = await gather(*(spend_all((window,), key, 1) for window in self._windows))
         if all(quota.remaining for quotas, _ in spent for quota in quotas):
             return
@@ -95,9 +98,10 @@ class _Failures:
 class FailedLogins:
     """A limit on failed password checks, by account name and by address. The limit by address is ten times as high.
 
-    Names without an account count like the names of accounts. With a limit of N in a window shorter than an hour, an
-    account sees at most 3 N failures in any 60 minutes, or 3 N + 1 if N is odd. Without a shared cache, each process
-    counts on its own.
+    Names without an account count like the names of accounts. If the limit is N in a window shorter than an hour, an
+    account also has a limit of 1.5 N, rounded up, in windows of an hour. Any 60 minutes overlap at most two of these
+    windows, so an account sees at most 3 N failures in them, or 3 N + 1 if N is odd. Without a shared cache, each
+    process counts on its own.
     """
 
     def __init__(

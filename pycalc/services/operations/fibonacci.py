@@ -64,7 +64,7 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 
 def fibonacci_summary_seconds(n: int) -> float:
-    """Estimate the seconds for the summary of F(``n``) or L(``n``) on one core."""
+    """Estimate the seconds on one core for the digit count and the first and last digits of F(``n``) or L(``n``)."""
     if n < LARGEST_DIRECT:
         return 3e-6 + n * 1.2e-9
     return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, n.bit_length())

@@ -28,8 +28,9 @@ def base_seconds(digits: int) -> float:
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
     """Convert the decimal text of an integer to another base, with the digits 0-9 and a-z.
 
-    If ``text`` has over 1,000 characters, the converted text is verified modulo a random prime. Raises
-    VerificationFailed if that fails, and InvalidInput if ``exact`` is False or ``text`` is not an integer.
+    Raises InvalidInput if ``text`` is not an integer, or if it is a rounded value (``exact`` is False). If ``text`` has
+    over 1,000 characters, the converted text is compared with it modulo a random prime. Raises VerificationFailed if
+    their residues differ.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "Only integers can be written in another base, and the result is not one: leave base out."

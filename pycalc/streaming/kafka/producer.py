@@ -43,7 +43,7 @@ _SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
-    """The errors of events by their ids. Events without an error are stored."""
+    """Maps from event ids to errors. All events that are in neither map are stored."""
 
     local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
     remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
@@ -62,7 +62,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count the report of an event. Put its error, if any, into ``errors``, a dictionary of ``outcome``."""
+        """Count the report of an event. Put its error, if any, into ``errors``: the ``local`` or ``remote`` ones."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)

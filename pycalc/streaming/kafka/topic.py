@@ -55,7 +55,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """Limit each request to ``call_seconds``. During ``generation``, check the topic every ``check_seconds``."""
+        """Limit each request to ``call_seconds``. ``generation`` explains ``check_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds

@@ -30,7 +30,9 @@ _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, 
 
 
 class Publishing:
-    """The publishing of one batch. Transient errors are retried for most of ``seconds``, the time limit.
+    """The publishing of one batch of events, with a time limit of ``seconds``.
+
+    Transient errors are retried for 80 % of that time, so that the last error arrives before the time limit.
 
     For each key, a request begins only after the reply to the previous request, so the events of the key stay in order.
     ``refused`` maps the ids of refused events to the reasons.

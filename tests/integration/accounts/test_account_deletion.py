@@ -110,7 +110,7 @@ async def _left(client: httpx.AsyncClient, admin: Headers, user_id: str) -> tupl
 async def test_the_history_is_kept_anonymous_or_erased(
     client: httpx.AsyncClient, settings: Settings, admin: Headers, how: str
 ) -> None:
-    """A setting says if a deleted account's history stays, becomes anonymous, or is erased; other histories stay."""
+    """Depending on a setting, a deleted account's history is kept, made anonymous or erased; other histories stay."""
     name = new_name()
     headers = await new_user(client, name)
     user_id = (await client.get("/me", headers=headers)).json()["id"]

@@ -36,7 +36,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
-    """Run the command with the password on standard input; without ``arguments``, it creates root."""
+    """Run ``pycalc admin create`` with the password on standard input; without ``arguments``, it creates root."""
     command = [*COMMAND, *(arguments or ROOT)]
     return subprocess.run(
         command, env=environment(data), input=password + "\n", capture_output=True, text=True, timeout=60, check=False
@@ -44,7 +44,7 @@ def create(data: Path, *arguments: str, password: str = PASSWORD) -> subprocess.
 
 
 def test_the_admin_may_do_what_admins_do(tmp_path: Path) -> None:
-    """An admin made before the first start can log in and use admin routes; the grant is in the audit log."""
+    """An admin made before the first start can log in and use admin routes; the audit log has the new account."""
     done = create(tmp_path)
     assert (done.returncode, done.stdout) == (0, "root is an admin\n")
     audit = json.loads(done.stderr)
@@ -111,7 +111,7 @@ def test_a_missing_password_file_is_named(
 
 
 def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
-    """The command makes an earlier bootstrap token invalid, and deletes its file."""
+    """``pycalc admin create`` makes an earlier bootstrap token invalid, and deletes its file."""
     with pycalc(data=tmp_path):
         token = (tmp_path / "bootstrap-token").read_text().strip()
     assert create(tmp_path).returncode == 0
@@ -122,7 +122,7 @@ def test_the_bootstrap_token_is_used_up(tmp_path: Path) -> None:
 
 
 def test_a_running_service_keeps_its_file(tmp_path: Path) -> None:
-    """While a service uses the SQLite file, the command creates no admin; the error names the service's process id."""
+    """While a service uses the SQLite file, ``pycalc admin create`` fails and names the service's process id."""
     with pycalc(data=tmp_path) as server:
         refused = create(tmp_path)
         assert (tmp_path / "bootstrap-token").exists()
@@ -169,7 +169,7 @@ def test_what_registration_refuses_is_refused(
     [(PASSWORD, 0, "root is an admin"), ("another one", 1, "the passwords are not the same")],
 )
 def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, status: int, told: str) -> None:
-    """At a terminal the password is asked for twice and is not echoed; two different passwords are refused."""
+    """At a terminal, ``pycalc admin create`` asks for the password twice without echo, and both must be equal."""
     here, there = pty.openpty()
     command = subprocess.Popen(
         [*COMMAND, *ROOT], stdin=there, stdout=there, stderr=there, start_new_session=True, env=environment(tmp_path)
@@ -191,7 +191,7 @@ def test_at_a_terminal_the_password_is_not_shown(tmp_path: Path, second: str, st
 
 @pytest.mark.parametrize(("typed", "status", "told"), [(b"\x04", 1, "pycalc: no password was typed"), (None, 130, "")])
 def test_a_password_that_is_not_typed(tmp_path: Path, typed: bytes | None, status: int, told: str) -> None:
-    """Ctrl-D instead of a password is an error of one line; SIGINT ends the command with status 130."""
+    """Ctrl-D instead of a password makes ``pycalc admin create`` fail with one line; SIGINT ends it with status 130."""
     here, there = pty.openpty()
     program = [
         "env",
@@ -220,7 +220,7 @@ def test_a_password_that_is_not_typed(tmp_path: Path, typed: bytes | None, statu
 
 
 def test_a_closed_standard_input_has_no_password(tmp_path: Path) -> None:
-    """If standard input is closed, the command fails with one line, as for an empty password."""
+    """If standard input is closed, ``pycalc admin create`` fails with one line, as for an empty password."""
     command = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *ROOT]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")

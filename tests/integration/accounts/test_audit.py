@@ -41,7 +41,7 @@ class Audited(NamedTuple):
         return made
 
     def records(self) -> list[dict[str, Any]]:
-        """Return all records so far."""
+        """Return all records of the log so far."""
         return records_of(self.log)
 
     def last(self, event: str) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def test_second_factors_are_recorded(audited: Audited) -> None:
 
 
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
-    """Of 600 refusals of unknown callers, some are only counted; a known user's refusal is still recorded."""
+    """Of 600 refusals of unknown callers, some are counted but not logged; a known user's refusal is still logged."""
     log = tmp_path / "log"
     with pycalc(data=tmp_path, log=log) as server, httpx.Client(base_url=server.url) as client:
         person = new_person(client)

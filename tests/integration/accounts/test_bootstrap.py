@@ -18,7 +18,7 @@ REFUSED = 15
 
 
 def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
-    """Of fifty simultaneous registrations one gets 201; the others get 403, or 503 if hashing is overloaded."""
+    """Of fifty simultaneous registrations with the bootstrap token, one gets 201; the others get 403 or 503."""
     start = Barrier(ATTEMPTS)
     with pycalc(data=tmp_path) as server, httpx.Client(base_url=server.url) as client:
         token = (tmp_path / "bootstrap-token").read_text().strip()

@@ -1,4 +1,4 @@
-"""Floods of invented credentials: they wait for no database write, and delay no calculation or valid credential."""
+"""Floods of invented credentials: refusing them needs no database write, and delays no valid request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _invented(client: httpx.AsyncClient, number: int) -> None:
 async def test_invented_credentials_do_not_make_calculations_fail(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """Requests with invented credentials are answered while writes are blocked; calculations succeed afterwards."""
+    """While database writes hang, requests with invented credentials are answered; calculations succeed afterwards."""
     name = new_name()
     await client.post("/register", json=registration(name))
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
@@ -57,7 +57,7 @@ async def test_invented_credentials_do_not_make_calculations_fail(
 
 @asynccontextmanager
 async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Take a client's whole share of the database's reads and writes during the ``with`` block."""
+    """Occupy all database reads and writes that a client may run at once, during the ``with`` block."""
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
             patch.setattr(database, "_client", lambda: who)
@@ -70,9 +70,10 @@ async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest
 async def test_keys_refreshes_and_exports_wait_for_no_share(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests with a key, refreshes and exports are answered while their client's share of the database is taken.
+    """Requests with an API key, refreshes and exports succeed while their client may run no more reads and writes.
 
-    All clients share a limit on such work, so a request that waited for its share would delay other clients.
+    Key look-ups, refreshes and exports have limits for all clients together. So if they waited for their own client's
+    reads and writes to end, they would delay other clients.
     """
     name = new_name()
     user = (await client.post("/register", json=registration(name))).json()

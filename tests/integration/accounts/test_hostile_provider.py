@@ -95,7 +95,7 @@ async def test_redirects_that_no_browser_began_keep_nobody_out(
 async def test_no_login_keeps_an_address_from_the_provider(
     client: httpx.AsyncClient, provider: HostileProvider
 ) -> None:
-    """Failed logins with an address in the username do not keep that address from signing in through the provider."""
+    """Failed logins with an IP address in the username do not stop sign-ins through the provider from that address."""
     address = "127.0.0.1"
     for _ in range(10):
         for name in (f"sign-in from {address}", address):
@@ -109,7 +109,8 @@ async def test_refused_codes_count_as_failed_logins(
 ) -> None:
     """Authorization codes that the provider refuses count as failed logins, because each costs the provider a request.
 
-    With a limit of one failed login an hour, an address has ten. The next sign-in gets 429 without such a request.
+    If an account may have one failed login an hour, an address may have ten. After ten refused codes from an address,
+    the next sign-in from there gets 429, and the service does not send its code to the provider.
     """
     resources.login_limit = FailedLogins("1/hour", resources.metrics)
     provider.answers["/token"] = lambda: (400, b'{"error": "invalid_grant"}')
@@ -249,7 +250,7 @@ async def test_a_broken_provider_is_unavailable(
 async def test_a_broken_endpoint_is_unavailable(
     client: httpx.AsyncClient, provider: HostileProvider, path: str, answer: tuple[int, bytes]
 ) -> None:
-    """If the provider's token or key answer can't be used, the service answers 503."""
+    """If the answer of the provider's token endpoint or key endpoint can't be used, the service answers 503."""
     provider.answers[path] = lambda: answer
     assert (await finished(client, provider, lambda idp, nonce: idp.signed(idp.claims(nonce)))).status_code == 503
 
@@ -285,9 +286,9 @@ async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
 
 
 async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: HostileProvider) -> None:
-    """Concurrent and later sign-ins share one failed read of the keys; the next read is five seconds later.
+    """If the provider's keys can't be read, concurrent and later sign-ins cause no other read for five seconds.
 
-    Keys that are known stay usable. The five seconds also hold for an unknown key id.
+    Keys that were read before stay usable. An unknown key id does not cause an earlier read either.
     """
     good = provider.answers["/keys"]
     provider.answers["/keys"] = lambda: (500, b"oops")
@@ -296,7 +297,7 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
     client = Provider(settings, Metrics(), clock=lambda: now[0])
 
     async def reads_after(*key_ids: str) -> tuple[list[bool], int]:
-        """Ask for keys at the same time; return which are unavailable, and the number of all reads so far."""
+        """Look up keys concurrently. Return which are unavailable, and how often the keys have been read so far."""
         answers = await asyncio.gather(*map(client.key, key_ids), return_exceptions=True)
         return [isinstance(answer, Unavailable) for answer in answers], provider.requests.count("/keys")
 
@@ -317,9 +318,9 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
 
 
 async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: HostileProvider) -> None:
-    """Keys and endpoints are read again after an hour, even if the clock is negative when the service starts.
+    """The provider's keys and endpoints are read again after an hour, even if the clock is negative at the start.
 
-    An unknown key id makes the service read the keys earlier, but at least five seconds after the last time.
+    An unknown key id makes the service read the keys earlier, but at least five seconds after the last read.
     """
     settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
     now = [-10_000.0]

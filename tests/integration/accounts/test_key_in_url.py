@@ -1,4 +1,4 @@
-"""API keys in URLs: only keys that allow it are accepted, and no log, trace or database contains them."""
+"""API keys in URLs: only keys with this permission are accepted, and no log, trace or database contains them."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
 async def test_an_overloaded_service_does_not_show_the_key(
     client: httpx.AsyncClient, app: Any, resources: Resources, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If no slot is free, the 503 from the HTTP server's thread does not contain the key and may not be cached."""
+    """If the service is overloaded, the 503 from the server's thread does not contain the key and may not be cached."""
     monkeypatch.setattr(resources.calculator.slots, "try_acquire", lambda _: None)
     scope: dict[str, Any] = {
         "type": "http",
@@ -197,7 +197,7 @@ async def test_an_overloaded_service_does_not_show_the_key(
 
 @pytest.mark.anyio
 async def test_only_a_key_that_allows_it_is_accepted_in_a_url(client: httpx.AsyncClient, key: str) -> None:
-    """In a URL, a key without the permission gets 403, and an access token 401.
+    """In a URL, an API key without the permission for URLs gets 403, and an access token gets 401.
 
     A request with a key in the URL and a token in the header gets 422.
     """

@@ -64,7 +64,7 @@ async def test_a_batch_beyond_a_keys_limit_is_refused_as_a_whole(client: httpx.A
 
 
 async def test_a_key_has_its_own_quota_of_bytes(client: httpx.AsyncClient) -> None:
-    """A result above a key's quota of bytes gets 429 with the quota's name; the key's use counts for its owner too."""
+    """A result above a key's byte quota gets 429 with the quota's name; the key's bytes also count for its owner."""
     key = await key_with(client, digits="5kB/day")
     assert (await client.get("/pow/10/3999", headers=key)).status_code == 200
     refused = await client.get("/pow/10/3998", headers=key)

@@ -1,4 +1,4 @@
-"""Rate limits over HTTP: early refusals, sessions that still work, and header fields with the remaining calls."""
+"""Rate limits over HTTP on failed logins, registrations and calculations, and the header fields that show them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 @pytest.fixture
-def still(resources: Resources, settings: Settings) -> None:
+def frozen_clock(resources: Resources, settings: Settings) -> None:
     """Replace the rate limits by ones whose clock stands still."""
     metrics, clock = resources.metrics, lambda: 1_000.0
     if settings.login_limit:
@@ -88,7 +88,7 @@ async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 def assert_refused(answer: httpx.Response) -> int:
-    """Assert that an answer is the problem of a limit; return the seconds to wait."""
+    """Assert that an answer is a 429 with the problem ``rate-limited``; return its ``Retry-After`` in seconds."""
     assert answer.status_code == 429
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["type"].endswith("rate-limited")
@@ -97,9 +97,9 @@ def assert_refused(answer: httpx.Response) -> int:
     return seconds
 
 
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen_clock")
 async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient, hashes: Callable[[], int]) -> None:
-    """Of 50 logins with a wrong password ten are checked, whether the account exists or not."""
+    """Of 50 logins with a wrong password only ten cost a hash, whether the account exists or not."""
     _, name = await register(client)
     refusals = []
     for username in (name, new_name()):
@@ -144,11 +144,11 @@ async def change_password(
     return await client.put("/me/password", headers=headers, json={"current_password": current, "new_password": new})
 
 
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen_clock")
 async def test_a_stolen_session_does_not_guess_the_password(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """Wrong current passwords count as failed logins: after ten, even the right one is refused.
+    """Password changes with a wrong current password are failed logins: after ten, even the right one is refused.
 
     The session still works, and another account is not affected.
     """
@@ -170,7 +170,7 @@ async def test_a_stolen_session_does_not_guess_the_password(
 async def test_guesses_cost_thirty_hashes_an_hour(
     client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
 ) -> None:
-    """A thousand guesses from many addresses in five hours cost at most thirty hashes an hour; sessions still work."""
+    """A thousand guessed passwords from many addresses cost at most thirty hashes in any hour; sessions still work."""
     clock = [1000.0]
     resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
     _, name = await register(client)
@@ -235,7 +235,10 @@ async def test_an_address_may_fail_ten_times_as_often(client: httpx.AsyncClient)
 
 @limited(trusted_proxies=("127.0.0.1",))
 async def test_an_address_does_not_shut_the_door_for_others(client: httpx.AsyncClient) -> None:
-    """Of 60 simultaneous logins from one address at least eight succeed, and another address can still log in."""
+    """Of many simultaneous logins from one address, at least eight succeed; another address can still log in.
+
+    Eight is the number of logins that an address may have in progress at once.
+    """
     names = [(await register(client))[1] for _ in range(60)]
     tries = [log_in(client, name, forwarded="198.51.100.7") for name in names]
     *answers, other = await asyncio.gather(*tries, log_in(client, names[0], forwarded="203.0.113.9"))
@@ -256,9 +259,9 @@ async def test_a_forwarded_address_of_nobody_trusted_is_ignored(client: httpx.As
 
 
 @limited(login_limit="", register_limit="3/hour")
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen_clock")
 async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -> None:
-    """The fourth registration from an address is refused, and creates no account."""
+    """With a limit of three registrations an hour, an address's fourth is refused and creates no account."""
     assert [(await register(client))[0] for _ in range(3)] == [201] * 3
     name = new_name()
     refusal = await client.post("/register", json=registration(name))
@@ -267,9 +270,9 @@ async def test_registrations_are_limited_by_address(client: httpx.AsyncClient) -
 
 
 @limited(login_limit="", rate_limit="3/minute", compute_quota="", digits_quota="")
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen_clock")
 async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) -> None:
-    """Results in JSON and plain text, and the 429, show the remaining calculations in ``RateLimit``."""
+    """Results in JSON and plain text, and refusals with 429, show the remaining calculations in ``RateLimit``."""
     headers = await bearer(client)
     told = []
     for path, accept in (("/fibonacci/10", "*/*"), ("/pow/2/10", "text/plain"), ("/factorial/5", "*/*")):
@@ -289,7 +292,7 @@ async def test_calculations_show_the_remaining_quota(client: httpx.AsyncClient) 
 
 @limited(login_limit="", rate_limit="9/minute")
 async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) -> None:
-    """Invalid and undefined calculations count, and their 422 shows the remaining ones; a 401 shows none."""
+    """Invalid and undefined calculations count, and their 422 has a field ``RateLimit``; a 401 does not have one."""
     headers = await bearer(client)
     for path, remaining in (("/fibonacci/x", 8), ("/pow/0/-1", 7), ("/fibonacci/10?view=x", 6)):
         answer = await client.get(path, headers=headers)
@@ -301,7 +304,7 @@ async def test_errors_show_the_remaining_quota_too(client: httpx.AsyncClient) ->
 
 @limited(login_limit="", rate_limit="10/minute")
 async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
-    """If a batch exceeds the remaining limit, none of its operations count, so a smaller batch may still fit."""
+    """A batch that exceeds the rate limit is refused and not counted, so a smaller batch may still be accepted."""
     headers = await bearer(client)
 
     async def batch(size: int) -> httpx.Response:
@@ -318,9 +321,9 @@ async def test_a_batch_counts_its_operations(client: httpx.AsyncClient) -> None:
 
 
 @limited(login_limit="", rate_limit="5/day; 3/minute", compute_quota="", digits_quota="")
-@pytest.mark.usefixtures("still")
+@pytest.mark.usefixtures("frozen_clock")
 async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
-    """The header fields list every window, the shortest first, in answers and in refusals."""
+    """The ``RateLimit`` fields of results and refusals list every window of the rate limit, the shortest first."""
     headers = await bearer(client)
     policy = '"minute";q=3;w=60, "day";q=5;w=86400'
     for left in (2, 1, 0):

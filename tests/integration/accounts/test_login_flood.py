@@ -23,7 +23,10 @@ from tests.harness.waiting import until, wait_until
 async def test_calculations_do_not_wait_for_hashes(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While password checks hang, calculations are answered; of 60 logins from one address 16 wait and 44 get 503."""
+    """While password checks hang, calculations are answered; of 60 logins from one address 16 wait and 44 get 503.
+
+    The service has 32 slots for password checks, of which a single address gets at most half.
+    """
     name, released, check = new_name(), threading.Event(), bcrypt.checkpw
     await client.post("/register", json=registration(name))
     login = {"username": name, "password": PASSWORD}

@@ -108,7 +108,7 @@ async def test_a_providers_account_has_no_password(browser: Browser) -> None:
 
 
 async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
-    """State, nonce and challenge are new at each sign-in; the cookie is short-lived, HttpOnly and SameSite=Lax."""
+    """Each sign-in has a new state, nonce and PKCE challenge; its cookie is short-lived, HttpOnly and SameSite=Lax."""
     queries = []
     for _ in range(2):
         answer = await browser.service.get("/oidc/login")

@@ -65,7 +65,7 @@ def facts(action: str, actor: str | None, subject: str | None, outcome: str = "d
 async def test_only_an_admin_may(
     client: httpx.AsyncClient, admin: Headers, ada: Headers, method: str, path: str
 ) -> None:
-    """A user, an admin's key without the scope, and a former admin get 403; requests without credentials get 401."""
+    """Users, an admin's key without ``admin:read`` and former admins get 403; requests without credentials get 401."""
     key = (await client.post("/me/keys", headers=admin, json={"name": "key"})).json()["key"]
     await client.post("/register", headers=admin, json=registration("second", role="admin"))
     second = await bearer_of(client, "second")
@@ -89,7 +89,7 @@ async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
 
 
 async def test_the_audit_log_says_who_did_what_to_whom(client: httpx.AsyncClient, admin: Headers, ada: Headers) -> None:
-    """Changes, sign-ins, keys and refusals have an entry each, with actor, subject and address."""
+    """The audit log records changes, sign-ins, new API keys and refusals, each with actor, subject and address."""
     key = (await client.post("/me/keys", headers=ada, json={"name": "key"})).json()
     await client.patch("/users/ada", headers=admin, json={"disabled": True})
     await client.post("/login", json={"username": "Ada", "password": PASSWORD})
@@ -113,7 +113,7 @@ async def test_the_audit_log_says_who_did_what_to_whom(client: httpx.AsyncClient
 
 
 async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Pages and both kinds of export have the same entries in the same order; formulas in CSV cells are escaped."""
+    """The audit log's pages, NDJSON and CSV have the same entries in the same order; formulas in CSV are escaped."""
     for name in ("=1+1", "bob", "carol"):
         await client.post("/login", json={"username": name, "password": "x"})
     whole = await audited(client, admin, "login refused", 3)
@@ -160,7 +160,7 @@ async def test_the_audit_log_is_read_in_pages_and_as_a_file(client: httpx.AsyncC
 async def test_a_bad_query_is_refused(
     client: httpx.AsyncClient, admin: Headers, path: str, query: dict[str, str]
 ) -> None:
-    """A malformed filter, cursor or order gets 422 with the parameter's name."""
+    """A malformed filter, cursor or sort order gets 422 with the parameter's name."""
     answer = await client.get(path, headers=admin, params=query)
     assert answer.status_code == 422
     assert [entry["pointer"] for entry in answer.json()["errors"]] == [f"/{name}" for name in query]

@@ -76,7 +76,7 @@ async def test_users_set_none(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """A new rate limit counts earlier calculations, and applies to this user's sessions and keys; 0 is no limit."""
+    """A new rate limit counts earlier calculations, and applies to this user's sessions and keys; 0 means no limit."""
     (name, headers), (_, other) = await new_user(client), await new_user(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     program = {"Authorization": f"Bearer {key}"}
@@ -99,7 +99,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
 
 
 async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """Earlier use counts towards a new quota; the refusal and the usage report show the new quota."""
+    """What a user has used before counts towards a new quota; a 429 and ``GET /usage`` show the new quota."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/1999", headers=headers)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "3kB/day", "compute": "0"}})

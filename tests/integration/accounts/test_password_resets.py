@@ -87,7 +87,7 @@ async def test_what_is_no_token_is_unauthorized(client: httpx.AsyncClient, token
 
 
 async def test_guessing_is_throttled_by_address(client: httpx.AsyncClient, admin: Headers, name: str) -> None:
-    """Wrong tokens count as failed logins of the address: above the limit even a valid token from there gets 429."""
+    """Wrong reset tokens count as failed logins of their address; above the limit, even a valid one gets 429."""
     right = (await reset_of(client, admin, name))["token"]
     statuses = [await use(client, f"pcp_{number:043d}") for number in range(31)]
     assert statuses == [401] * 30 + [429]

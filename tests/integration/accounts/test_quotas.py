@@ -40,7 +40,7 @@ async def bearer(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 def refused(metrics: Metrics, quota: str) -> float:
-    """Return how often a quota has refused something."""
+    """Return the number of refusals that the metrics count for a quota."""
     return metrics.registry.get_sample_value("pycalc_rate_limited_total", {"limit": quota}) or 0.0
 
 
@@ -85,7 +85,7 @@ async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
 
 @limited(digits_quota="10kB/day")
 async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient) -> None:
-    """A 304 sends no digits, so nothing is charged."""
+    """A 304 sends no digits, so it uses nothing of the quota."""
     ada = {**await bearer(client), "Accept": "text/plain"}
     first = await client.get("/pow/10/8999", headers=ada)
     again = await client.get("/pow/10/8999", headers={**ada, "If-None-Match": first.headers["ETag"]})
@@ -119,7 +119,7 @@ async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
 
 @limited(digits_quota="10kB/day")
 async def test_items_of_a_batch_are_refused_one_by_one(client: httpx.AsyncClient) -> None:
-    """Items of a batch above the quota become problems; the others are answered."""
+    """Items of a batch that exceed the quota get 429 as their result; the other items are answered."""
     ada = await bearer(client)
     operations = [{"operation": "pow", "input": {"x": 10, "y": size - 1}} for size in (6_000, 6_000, 3_000)]
     results = (await client.post("/batch", json={"operations": operations}, headers=ada)).json()["results"]
@@ -134,7 +134,7 @@ async def id_of(client: httpx.AsyncClient, headers: dict[str, str]) -> bytes:
 
 @limited(compute_quota="60s/day")
 async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Computing in the process and in workers is charged; with the quota used up, only cached results are answered."""
+    """Computing counts in the server process and in workers; with no quota left, only cached results are answered."""
     ada = await bearer(client)
     used = [0.0]
     for path in ("/fibonacci/10", "/factorial/30000"):
@@ -187,7 +187,7 @@ async def test_usage_shows_the_quotas(client: httpx.AsyncClient) -> None:
 
 @limited(compute_quota="", digits_quota="")
 async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) -> None:
-    """With empty settings, ``GET /usage`` shows no quotas."""
+    """If the settings for quotas are empty, ``GET /usage`` shows no quotas."""
     ada = await bearer(client)
     assert (await client.get("/pow/10/9999", headers=ada)).status_code == 200
     assert (await client.get("/usage", headers=ada)).json()["quotas"] == []
@@ -195,7 +195,7 @@ async def test_without_quotas_there_are_none_to_show(client: httpx.AsyncClient) 
 
 @limited(digits_quota="10kB/day")
 async def test_a_restart_forgets_no_use(settings: Settings) -> None:
-    """After a restart, a user's earlier use is read from the database soon after the first calculation, and counts."""
+    """After a restart, what a user has used of a quota is read from the database soon after the first calculation."""
     async with in_process(settings) as client:
         ada = await bearer(client)
         assert (await client.get("/pow/10/8999", headers=ada)).status_code == 200

@@ -1,4 +1,4 @@
-"""Rights that are revoked during a request: the change that the request would make is refused."""
+"""If an account loses a right during a request, the change that the request would make is refused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ACTS: dict[str, tuple[str, str, object]] = {
 async def test_an_admin_who_is_demoted_changes_no_account(
     client: httpx.AsyncClient, resources: Resources, admin: Headers, method: str, path: str, body: object
 ) -> None:
-    """An admin's request that is still in progress at the demotion is refused, and changes nothing."""
+    """An admin who is demoted during a request to change an account gets 403, and the account is unchanged."""
     other = new_name()
     assert (await client.post("/register", json=registration(other, role="admin"), headers=admin)).status_code == 201
     demoted = await bearer_of(client, other)

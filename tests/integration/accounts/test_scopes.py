@@ -1,4 +1,4 @@
-"""The right that each route needs. The table below must list every route except those of single operations."""
+"""The scope or other credential that each route needs, in RIGHTS; routes of operations such as pow are omitted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ RIGHTS = {
 
 
 def routes(app: FastAPI) -> set[str]:
-    """Return method and path of every route, without the operations' routes and without the method HEAD."""
+    """Return method and path of every route, except HEAD routes and routes of operations such as pow."""
     contexts = list(iter_route_contexts(app.routes))
     found = {f"{method} {each.path_format}" for each in contexts for method in (each.methods or {"ANY"}) - {"HEAD"}}
     return {each for each in found if each.removeprefix("GET /").partition("/")[0] not in OPERATIONS}
@@ -103,7 +103,7 @@ async def key_with(client: httpx.AsyncClient, session: dict[str, str], scopes: S
 
 
 def requests_for(right: str) -> list[tuple[str, str]]:
-    """Return method and path of each route that needs this right; for ``calculate``, add two operations."""
+    """Return method and path of each route that needs this right, and of two operations for ``calculate``."""
     operations = [f"GET {path}" for path in ("/fibonacci/10", "/gcd/4/6")] if right == "calculate" else []
     wanted = [*operations, *(route for route, needed in RIGHTS.items() if needed == right)]
     assert wanted
@@ -111,7 +111,7 @@ def requests_for(right: str) -> list[tuple[str, str]]:
 
 
 def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
-    """The table lists exactly the application's routes, and the OpenAPI document names the same scopes for API keys."""
+    """RIGHTS lists exactly the application's routes, and the OpenAPI document names the same scopes for API keys."""
     assert routes(app) == RIGHTS.keys()
     documented = {
         f"{method.upper()} {path}": re.findall(r"An API key needs the scope `(.+)`", operation["description"])
@@ -140,7 +140,10 @@ async def test_a_key_without_the_scope_is_refused(
 async def test_a_key_with_only_the_scope_is_let_in(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """A key with only this scope is admitted. GET routes are tested by HEAD, because some GETs never end."""
+    """A key with only the needed scope is admitted.
+
+    GET routes are requested with HEAD, because ``GET /events`` never ends.
+    """
     headers = await key_with(client, session, [scope])
     statuses = {
         path: (await client.request("HEAD" if method == "GET" else method, path, headers=headers, json={})).status_code

@@ -75,7 +75,10 @@ async def test_the_refresh_token_is_in_the_cookie_alone(client: httpx.AsyncClien
 
 
 async def test_programs_get_no_cookie(client: httpx.AsyncClient, name: str) -> None:
-    """A login without ``cookie`` gets both tokens in the body; a refresh without it ignores the cookie."""
+    """If the body of a login has no member ``cookie``, the response has both tokens in its body, and no cookie.
+
+    If the body of a refresh has no member ``cookie``, the browser's cookie is ignored.
+    """
     login = {"username": name, "password": PASSWORD}
     for answer in (await client.post("/login", json=login), await client.post("/login", data=login)):
         assert "set-cookie" not in answer.headers

@@ -1,4 +1,4 @@
-"""Authentication over HTTP: each bad token gets 401 with WWW-Authenticate, and a revoked one at once."""
+"""Authentication over HTTP: a missing, malformed or revoked token gets 401 with WWW-Authenticate."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_unauthorized(answer: httpx.Response, challenge: str = NOTHING_SENT) -
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 async def test_without_a_token_every_protected_path_is_401(client: httpx.AsyncClient, method: str, path: str) -> None:
-    """Without a token each of these paths gets 401, even if an operand is invalid."""
+    """Without a token, a request to a protected path gets 401, even if an operand is invalid."""
     assert_unauthorized(await refusal(client, method, path, None))
 
 

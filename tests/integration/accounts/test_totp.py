@@ -137,7 +137,7 @@ async def test_confirming_ends_the_other_sessions_at_once(client: httpx.AsyncCli
 
 
 async def test_recovery_codes_log_in_and_disable(ada: Person) -> None:
-    """A recovery code works once in place of a code, to log in or, with the password, to disable the second factor."""
+    """A recovery code replaces a TOTP code once, to log in or, with the password, to disable the second factor."""
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 200
     assert (await ada.log_in(totp=ada.recovery[0])).status_code == 401
     for password, totp in (("a wrong password", ada.recovery[1]), (PASSWORD, ada.recovery[0])):
@@ -223,9 +223,10 @@ async def test_a_promoted_user_must_enrol_too(client: httpx.AsyncClient) -> None
 
 
 async def test_a_second_factor_outlasts_a_new_password_key(settings: Settings) -> None:
-    """While a new and the old password key are both listed, codes and recovery codes are accepted.
+    """While PYCALC_PASSWORD_KEYS has a new key and the old one, TOTP codes and recovery codes are accepted.
 
-    After the old key is removed, a code is refused if its secret is still encrypted with that key. Recovery codes work.
+    After the old key is removed, TOTP codes are refused if their secret is still encrypted with that key. Recovery
+    codes are accepted.
     """
     old, new = "o" * 32, "n" * 32
     async with in_process(changed(settings, password_keys=old)) as client:

@@ -99,7 +99,7 @@ async def test_common_passwords_are_refused(client: httpx.AsyncClient, password:
     ],
 )
 async def test_a_password_of_ones_own_name_is_refused(client: httpx.AsyncClient, password: str, status: int) -> None:
-    """A password needs four characters besides the username, the email address and words such as "pycalc"."""
+    """A password needs at least four characters besides the username, the email address and words such as "pycalc"."""
     body = {"username": "ada.lovelace", "email": "countess_@example.com", "password": password}
     registered = await client.post("/register", json=body)
     assert registered.status_code == status

@@ -190,7 +190,7 @@ class TestRefusals:
         assert history(client) == []
 
     def test_a_lone_surrogate_is_an_invalid_operand(self, client: httpx.Client) -> None:
-        """A lone surrogate is an invalid operand, not an internal error."""
+        """A lone surrogate in an item's input gives a validation error, not an internal error."""
         body = (
             b'{"operations":[{"operation":"fibonacci","input":{"n":1,"\\ud800":"1"}},'
             b'{"operation":"fibonacci","input":{"n":"\\ud800"}},'
@@ -221,7 +221,10 @@ class TestBounds:
     """The limits of a batch: an item beyond a limit becomes a problem at its position in the answer."""
 
     def test_digits_together(self) -> None:
-        """Items share a limit on digits: an item that exceeds what is left becomes a problem; later items may fit."""
+        """The results of a batch share a limit on digits.
+
+        An item whose result exceeds the remaining digits becomes a problem; a later, shorter result may still fit.
+        """
         with pycalc(max_digits="300000") as own, httpx.Client(base_url=own.url, timeout=60) as client:
             client.headers.update(new_person(client).headers)
             numbers = (1_000_000, 999_999, 100, 400_000, 2_000_000)
@@ -237,7 +240,7 @@ class TestBounds:
             assert len(history(client)) == 3
 
     def test_the_deadline_holds_for_planning_too(self) -> None:
-        """Items whose planning begins after the batch's deadline become computation-timeout problems."""
+        """Items whose size is not yet estimated at the batch's deadline become computation-timeout problems."""
         with pycalc(compute_timeout="0.5", compute_workers="1") as own, httpx.Client(base_url=own.url) as client:
             client.timeout = httpx.Timeout(60)
             client.headers.update(new_person(client).headers)

@@ -44,7 +44,10 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A result with one wrong digit gives a 500 without details; it is counted, but neither recorded nor cached."""
+        """A result with one wrong digit gets a 500 without details, and is neither recorded nor cached.
+
+        The metrics count it as a failed verification.
+        """
         right = Fibonacci().compute((5_000,), 50)
         wrong = right[:500] + (b"1" if right[500:501] != b"1" else b"2") + right[501:]
         monkeypatch.setattr(Fibonacci, "compute", lambda *_: wrong)
@@ -73,7 +76,10 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A wrong residue above 1,000 digits gives a 500, and is not recorded; a right one equals Python's ``pow``."""
+        """A wrong residue gets a 500 and is not recorded, because residues above 1,000 digits are verified.
+
+        The right residue equals Python's ``pow``.
+        """
         modulus = int("7" * 1_199 + "3")
         right = Power.modulo
         monkeypatch.setattr(Power, "modulo", lambda self, args, m, _=None: right(self, args, m) + (m == modulus))
@@ -92,7 +98,10 @@ class TestWorkers:
     """Worker processes that are killed from outside or at their deadline."""
 
     def test_a_computation_ends_at_its_deadline(self) -> None:
-        """At its deadline a computation gets 504, is not recorded, and its worker ends; a cheaper one then works."""
+        """A computation that reaches its deadline gets 504 and is not recorded.
+
+        Its worker process ends; a later, cheaper computation succeeds.
+        """
         with (
             pycalc(compute_timeout="1", compute_workers="1", max_digits="100000000") as server,
             httpx.Client(base_url=server.url, timeout=30) as client,

@@ -134,7 +134,7 @@ def test_a_long_value_comes_as_bare_digits(client: httpx.Client) -> None:
     ],
 )
 def test_a_problem_points_at_its_place(client: httpx.Client, expression: str, kind: str, position: int) -> None:
-    """A problem of an expression has the pointer ``/expression`` and a position in it; nothing is recorded."""
+    """An error in an expression has the pointer ``/expression`` and its position in the text; nothing is recorded."""
     answer = evaluate(client, expression)
     assert (answer.status_code, slug(answer.json())) == (422, kind)
     (place,) = answer.json()["errors"]

@@ -200,8 +200,8 @@ def test_a_modulus_that_is_too_hard_is_refused(client: httpx.Client, path: str) 
     assert "too hard to factor" in place["detail"]
 
 
-def test_a_long_residue_is_verified_by_its_neighbours(client: httpx.Client) -> None:
-    """A residue of over 1,000 digits, modulo P^30, agrees with the residue modulo P.
+def test_a_long_residue_agrees_with_a_short_one(client: httpx.Client) -> None:
+    """The residue of a binomial coefficient modulo P^30, of over 1,000 digits, agrees with its residue modulo P.
 
     P is the product of the primes up to 100.
     """
@@ -324,7 +324,7 @@ def test_an_exponent_in_other_digits_is_invalid(client: httpx.Client, path: str)
 
 
 def test_one_more_file_is_one_more_operation(tmp_path: Path) -> None:
-    """The operation of docs/add-an-operation.md has a route, a command and metrics, and works in expressions too."""
+    """The example of docs/add-an-operation.md, one file, adds a route, a command, metrics and a name in expressions."""
     (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/add-an-operation.md").read_text(), re.DOTALL)
     assert len(source.splitlines()) <= 40
     shutil.copytree(ROOT / "pycalc", tmp_path / "pycalc", ignore=shutil.ignore_patterns("__pycache__"))

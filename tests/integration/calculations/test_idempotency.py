@@ -306,7 +306,7 @@ async def test_several_instances_record_once(settings: Settings) -> None:
 
 
 def test_the_document_has_the_header_fields(app: FastAPI) -> None:
-    """For the three routes, the OpenAPI document describes the request header, the response header and the 409."""
+    """The OpenAPI document describes Idempotency-Key, Idempotency-Replayed and the 409 of the routes that use them."""
     document = app.openapi()
     for path in ("/calculations", "/evaluate", "/batch"):
         operation = document["paths"][path]["post"]

@@ -172,7 +172,10 @@ async def test_equal_operands_share_the_cache(caller: httpx.AsyncClient) -> None
 
 
 async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """If the response memory has no room for a long body, the request gets 503; later all memory and slots are free."""
+    """If the memory for long bodies and responses has no room for a long body, the request gets 503.
+
+    After all requests have ended, no memory and no slot for long bodies is taken.
+    """
     user = await user_of(caller, resources)
     total = resources.response_memory.total
     with resources.response_memory.acquire(user, total // 2 - 1_000_000):

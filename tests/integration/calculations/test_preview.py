@@ -45,7 +45,7 @@ def test_a_preview_gives_the_size_and_records_nothing(client: httpx.Client) -> N
 
 
 def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) -> None:
-    """A preview of 3^(10^12) has its number of digits, and offers a call for a summary with first and last digits."""
+    """A preview of 3^(10^12) has its number of digits; its member ``call`` can be posted to get a summary."""
     found = preview(client, "3^(10^12)")
     assert (found["digits"], found["too_large"]) == (477_121_254_720, True)
     assert found["call"] == {"operation": "pow", "input": {"x": 3, "y": MILLION_MILLION}}
@@ -68,7 +68,7 @@ def test_a_power_that_no_memory_holds_has_a_size_and_ends(client: httpx.Client) 
 def test_one_call_is_offered_with_its_operands(
     client: httpx.Client, expression: str, call: dict[str, Any] | None
 ) -> None:
-    """A preview offers a call for a summary only if the expression is a single operation that has summaries."""
+    """A preview has a member ``call`` only if the expression is a single operation that has summaries."""
     assert preview(client, expression).get("call") == call
 
 

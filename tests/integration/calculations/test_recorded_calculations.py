@@ -123,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """With ``mod``, pow takes a base or exponent of 10,000 digits; without it, a base of 10,001 is too long."""
+        """With ``mod``, pow takes a base or exponent of 10,000 digits; without it, not a base of 10,001 digits."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
@@ -319,7 +319,10 @@ class TestDigits:
 
     @pytest.mark.parametrize(("settings", "status"), [({}, 200), (NOT_CACHED, 404)], indirect=["settings"])
     async def test_operands_that_are_not_kept(self, caller: httpx.AsyncClient, status: int) -> None:
-        """As long operands are not stored, their long results can be read only while cached; short ones always can."""
+        """A long result of long operands, which are not stored, can be read only while it is cached.
+
+        A short result can always be read.
+        """
         short = await path_of(caller, "pow", input={"x": LONG, "y": 2}, mod=97)
         assert (await caller.get(f"{short}/digits")).text == str(pow(SEVENS, 2, 97))
         cases: list[tuple[float, dict[str, object]]] = [

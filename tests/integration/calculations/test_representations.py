@@ -275,7 +275,7 @@ class TestCompression:
         assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
 
     def test_short_results_are_not_worth_it(self, server: Server, person: Person) -> None:
-        """A result of 209 digits is sent uncompressed, with its length."""
+        """F(1000), whose 209 digits are too few to be worth compressing, is sent plain with a Content-Length."""
         reply = raw(server, person, "/fibonacci/1000", Accept="text/plain", Accept_Encoding="zstd, gzip")
         assert (reply.headers["Content-Encoding"], reply.body) == (None, F_1000)
         assert reply.headers["Content-Length"] == "209"
@@ -285,7 +285,7 @@ class TestLargeJson:
     """Long results as JSON."""
 
     def test_it_is_one_document(self, client: httpx.Client) -> None:
-        """A long result is a single JSON document with its length, its digits in one string, and the right Vary."""
+        """A long result is one JSON document with its digits in a string, Content-Length, Vary and Cache-Control."""
         answer = client.get("/fibonacci/2000000")
         assert answer.headers["Content-Length"] == str(len(answer.content))
         told = answer.json()
@@ -329,7 +329,7 @@ def test_head_is_get_without_the_content(client: httpx.Client) -> None:
 
 
 def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
-    """A process that may open only 160 files answers 200 long results, and then the first one is still cached."""
+    """A process that may open only 160 files computes 200 long results, and still has the first one in its cache."""
     command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
     port = free_port()
     environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}

@@ -104,7 +104,10 @@ class TestResidues:
         assert residue(client, "/factorial/2000", PRIME_26) == product
 
     def test_factorials_modulo_a_prime_near_the_square_root(self, client: httpx.Client) -> None:
-        """(2·10^8)! modulo 14,149·q is right, where q is a prime 33 above 2·10^8."""
+        """(2·10^8)! modulo 14,149·q agrees with Wilson's theorem, where q is the prime 2·10^8 + 33.
+
+        14,149 is a prime near the square root of 2·10^8.
+        """
         found = residue(client, "/factorial/200000000", 14_149 * 200_000_033)
         assert found % 14_149 == 0
         assert found * math.prod(range(200_000_001, 200_000_033)) % 200_000_033 == 200_000_032  # Wilson's theorem
@@ -139,7 +142,7 @@ class TestSummaries:
         ],
     )
     def test_of_a_quintillion(self, client: httpx.Client, path: str, digits: str, leading: str, trailing: str) -> None:
-        """Sizes and first digits agree with mpmath's logarithms, the last digits with arithmetic modulo 10^20.
+        """A summary's size and first digits agree with mpmath's logarithms, its last digits with residues modulo 10^20.
 
         The history has the same values.
         """
@@ -198,7 +201,10 @@ class TestSummaries:
         assert (summary["leading"], summary["trailing"]) == (only_digits[:20], only_digits[-20:])
 
     def test_too_large_a_result_tells_the_same(self, client: httpx.Client) -> None:
-        """The problem result-too-large has the values of the summary, and is not recorded."""
+        """If a result is too large, the problem has the size, first and last digits of the result's summary.
+
+        Nothing is recorded.
+        """
         client.headers.update(new_person(client).headers)
         for path in (f"/fibonacci/{QUINTILLION}", f"/factorial/{QUINTILLION}", f"/pow/7/{QUINTILLION}"):
             refused = client.get(path)

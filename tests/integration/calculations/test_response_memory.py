@@ -27,7 +27,7 @@ DIGITS = 1_253_926
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings with memory for three results of LONG, of which one user may hold two."""
+    """Return settings with memory for three responses to LONG; one user may hold two of them."""
     return settings.model_copy(update={"response_memory": MEMORY})
 
 
@@ -63,9 +63,9 @@ class TestBudget:
     async def test_over_the_bound_it_is_refused_before_it_is_computed(
         self, client: httpx.AsyncClient, resources: Resources
     ) -> None:
-        """A user who holds half of the memory gets 503 for a long result, but a short one, which takes none, is sent.
+        """A user who holds half of the response memory gets 503 for a long result.
 
-        Other users are served.
+        The user's short results, which take no response memory, and other users' long results are sent.
         """
         headers, others = await logged_in(client), await logged_in(client)
         assert (await client.get(LONG, headers=headers)).status_code == 200
@@ -82,7 +82,10 @@ class TestBudget:
         assert (await client.get("/fibonacci/6000001", headers=headers)).status_code == 200
 
     async def test_it_bounds_calculations_as_resources(self, client: httpx.AsyncClient, resources: Resources) -> None:
-        """Posting a calculation or reading its digits gets 503 while the memory is taken; nothing stays reserved."""
+        """While a user holds half of the response memory, posting a calculation or reading its digits gets 503.
+
+        Afterwards, no memory stays reserved.
+        """
         client.headers.update(await logged_in(client))
         body = {"operation": "fibonacci", "input": {"n": 6_000_000}}
         digits = (await client.post("/calculations", json=body)).headers["Location"] + "/digits"
@@ -97,7 +100,7 @@ class TestBudget:
         assert resources.response_memory.taken == 0
 
     async def test_results_of_a_batch_count_one_by_one(self, client: httpx.AsyncClient, resources: Resources) -> None:
-        """Each long result of a batch takes memory of its own; results for which none is left become problems."""
+        """Each long result of a batch takes response memory; a result for which no memory is left becomes a problem."""
         powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000 + n}} for n in range(4)]
         short = {"operation": "fibonacci", "input": {"n": 10}}
         answer = await client.post("/batch", headers=await logged_in(client), json={"operations": [*powers, short]})

@@ -44,7 +44,7 @@ class One:
         return pid
 
     def ask(self, path: str, **fields: str) -> socket.socket:
-        """Send a request, and return its connection."""
+        """Send a GET with these header fields, and return its connection."""
         connection = socket.create_connection(("127.0.0.1", self.server.port), 30)
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         connection.sendall(request(path, {**self.person.headers, "Connection": "close", **named}))
@@ -205,7 +205,7 @@ class TestProcesses:
 
 @contextmanager
 def crowd(server: Server, threads: int) -> Iterator[tuple[httpx.Client, ThreadPoolExecutor, Person, Person]]:
-    """Start one of the server's workers; return a client, threads for concurrent requests, and two persons."""
+    """Start one of the server's workers; yield a client, an executor with ``threads`` threads, and two users."""
     with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(threads) as executor:
         ada, bob = new_person(client), new_person(client)
         client.get("/factorial/20000", headers=ada.headers).raise_for_status()

@@ -53,7 +53,7 @@ def taken(length: int) -> int:
 
 
 def death(number: int) -> None:
-    """End the current process by a signal."""
+    """Kill the current process with the signal ``number``."""
     os.kill(os.getpid(), number)
 
 
@@ -70,7 +70,7 @@ async def test_gmp_at_the_limit_is_a_timeout_and_the_next_computation_works(
 
 
 async def test_all_workers_together_take_no_more_than_the_memory_given(metrics: Metrics) -> None:
-    """Each of two workers may use half of the memory: with 256 MiB, 64 MiB are allowed and 160 MiB are not."""
+    """Two workers share 256 MiB equally: a computation may take 64 MiB; at 160 MiB ComputationTimeout is raised."""
     computer = Computer(metrics, workers=2, timeout=60, worker_memory=256 << 20, quota=compute_quota(metrics))
     assert await computer.call(USER, taken, 64 << 20) == 64 << 20
     with pytest.raises(ComputationTimeout, match="too much memory"):
@@ -131,7 +131,7 @@ async def test_the_limit_ends_with_the_computation(computer: Computer) -> None:
 async def test_half_the_estimated_memory_is_enough(
     computer: Computer, name: str, literals: tuple[str, ...], options: Options
 ) -> None:
-    """Each of these computations needs at most half of its estimated memory."""
+    """An expensive computation needs at most half of its estimated memory."""
     plan = plan_for(name, literals, options)
     _, outcome = await computer.compute(replace(plan, memory=plan.memory // 2), USER)
     assert int(outcome.digits) > 0

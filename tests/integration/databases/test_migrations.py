@@ -258,7 +258,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
 
 
 async def test_dead_letters_keep_their_numbers(bare_url: str) -> None:
-    """Revision 0017 copies SQLite's dead letters: they keep their numbers and values, and the next number follows."""
+    """Revision 0017 copies SQLite's dead letters with their numbers; a later dead letter gets the next number."""
     await _on(bare_url, _upgrade_to("0016"))
     letter = DeadLetter(1, "consumer", b"e" * 16, "topic/0/7", "not ours", b"junk\xff\0", 1_700_000_000_123)
     insertion = (

@@ -204,7 +204,7 @@ async def test_a_server_that_hangs_is_unavailability(own_server: Postgres, datab
 async def test_what_takes_all_connections_of_a_queue_does_not_keep_rows_out(
     database: Database, queue: str, connections: int
 ) -> None:
-    """While all connections for reads or for writes are busy, appends succeed; calls that take too long are refused."""
+    """While slow reads or slow writes take all connections of their kind, appends succeed; the slow calls time out."""
     history = SqlHistoryStore(database)
     run = database.read if queue == "read" else database.write
     slow = [
@@ -234,7 +234,7 @@ async def test_a_burst_of_writes_does_not_delay_the_ping(database: Database) -> 
 
 
 async def test_more_than_can_wait_is_refused_at_once(database: Database) -> None:
-    """Of 400 simultaneous calls, the 144 above the limit are refused because the database is overloaded."""
+    """Of 400 simultaneous pings, the 144 above the limit of 256 are refused because the database is overloaded."""
     outcomes = await asyncio.gather(*(database.ping() for _ in range(400)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in refused)

@@ -124,7 +124,7 @@ async def plans_of(database: ExplainedDatabase, read: Read) -> tuple[str, list[s
 async def test_a_selection_is_found_by_an_index_in_its_order(
     database: ExplainedDatabase, selection: HistoryFilter, read: Callable[[SqlHistoryStore, HistoryFilter], Any]
 ) -> None:
-    """Each statement searches an index of the history, and takes the rows in the index's order."""
+    """For every filter, the history is read by an index, in the index's order and without sorting."""
     kind, plans = await plans_of(database, lambda store: read(store, selection))
     assert len(plans) == len(selection.user_ids or OWN)
     for plan in plans:

@@ -1,7 +1,7 @@
 """The separate roles of PostgreSQL: each program can do its work, and nothing else.
 
-All other tests with a migrated PostgreSQL use the role of servers. Processes of ``pycalc relay`` and ``pycalc consume``
-in these tests use the role of consumers.
+All other tests with a migrated PostgreSQL connect in the role of servers. The processes ``pycalc relay`` and
+``pycalc consume`` that they start connect in the role of consumers.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, r
 async def test_roles_that_would_take_each_other_s_rights_are_refused(
     postgres_server: Postgres, names: tuple[str, str], sentence: str
 ) -> None:
-    """Giving both programs the same role, or one of them the owner's role, is refused."""
+    """Giving servers and consumers the same role, or servers the owner's role, is refused."""
     with pytest.raises(ValueError, match=sentence):
         await migrate_database(postgres_server.new_database(), [api_role(names[0]), consumer_role(names[1])])
 
@@ -155,7 +155,7 @@ async def test_an_sqlite_file_has_no_roles(tmp_path: Path) -> None:
 async def test_the_former_role_of_servers_has_no_right_left_as_that_of_consumers(
     postgres_server: Postgres, migrated: str
 ) -> None:
-    """If the role of servers is made that of consumers, a migration revokes its rights on accounts and sequences."""
+    """If the servers' role becomes the consumers' role, a migration revokes its rights on accounts and sequences."""
     owner = postgres_server.new_database(migrated).replace(f"//{API_ROLE}@", "//pycalc@")
     await migrate_database(owner, [consumer_role(API_ROLE)])
     connection = await asyncpg.connect(owner)

@@ -176,7 +176,7 @@ async def test_units_of_work_leave_the_recorder_its_share(database: Database) ->
 
 
 async def test_the_recorder_waits_for_one_unit_of_work(database: Database) -> None:
-    """Rows of the history are written right after the running unit of work, before those that wait."""
+    """Rows of the history are written right after the running unit of work, before the units that wait."""
     begun, release = threading.Event(), threading.Event()
 
     def rows_before(connection: Connection) -> object:

@@ -136,7 +136,7 @@ def calculate(server: Server) -> None:
 
 
 def ends(server: Server) -> None:
-    """Assert that a process ends with status 0 after a signal."""
+    """Send SIGTERM to a process, and assert that it ends with status 0."""
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(SECONDS) == 0
 
@@ -178,7 +178,7 @@ def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
 
 @asynccontextmanager
 async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Lock the table of usage totals, so that consumers can't count; yield a second connection."""
+    """Lock the usage table during the ``with`` block, so that consumers wait; yield a connection to observe it."""
     locking, watching = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     try:
         async with locking.transaction():

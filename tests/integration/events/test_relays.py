@@ -72,7 +72,10 @@ async def test_one_holds_the_lease(outboxes: list[SqlOutboxStore]) -> None:
 
 
 async def test_a_lease_of_a_clock_that_was_ahead_is_not_waited_for(outboxes: list[SqlOutboxStore]) -> None:
-    """A lease that ends more than two durations ahead is free, because the database's clock was set back since."""
+    """A lease is free if it ends later than twice the requested duration from now.
+
+    It can end so late only because the database's clock has been set back.
+    """
     first, second = b"1" * 16, b"2" * 16
     assert await outboxes[0].hold(first, 3_600_000)
     assert not await outboxes[1].hold(second, 1_810_000)

@@ -53,7 +53,7 @@ async def publish(database: Database, stream: Stream) -> None:
 
 
 async def counted(database: Database, stream: Stream, expected: int) -> int:
-    """Count events until there are ``expected`` ones in the totals, and return the number in the totals."""
+    """Run a consumer until the totals contain at least ``expected`` events, and return the number of events in them."""
     usage, metrics = SqlUsageStore(database), Metrics()
     consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics)
 
@@ -67,7 +67,7 @@ async def counted(database: Database, stream: Stream, expected: int) -> int:
 
 
 def republish(file: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command on an SQLite file."""
+    """Run ``pycalc history republish`` on an SQLite file."""
     return subprocess.run(
         [sys.executable, "-m", "pycalc", "history", "republish"],
         env={"PYCALC_DATA_DIR": str(file.parent), "PYTHONPATH": ":".join(sys.path)},
@@ -80,7 +80,7 @@ def republish(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 async def test_totals_after_a_restore(kafka: AnyKafka, tmp_path: Path, migrated_file: Path) -> None:
-    """Events that were published before a backup and counted after it are counted in the restored database, once."""
+    """If events were counted only after a backup, republishing in the restored database counts each of them once."""
     before, restored = (tmp_path / name / "pycalc.db" for name in ("before", "restored"))
     for file in (before, restored):
         file.parent.mkdir(mode=0o700)

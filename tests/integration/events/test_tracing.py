@@ -38,7 +38,7 @@ def sink() -> Iterator[Collector]:
 
 
 def begun(sampled: str = "01") -> tuple[str, dict[str, str]]:
-    """Return a new trace id, and the header by which a caller continues this trace."""
+    """Return a new trace id, and a traceparent header for this trace with the flags ``sampled``."""
     trace_id = secrets.token_hex(16)
     return trace_id, {"traceparent": f"00-{trace_id}-{BY}-{sampled}"}
 

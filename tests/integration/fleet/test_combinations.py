@@ -38,7 +38,7 @@ GROUPS = {
     params=[pytest.param(name, marks=() if name == "in one process" else pytest.mark.programs) for name in GROUPS]
 )
 def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, Any]]:
-    """Return the settings of each combination in a group, each with a new database, namespace and topic."""
+    """Return settings for each combination in one of GROUPS, each with a new database, namespace and topic."""
     settings_of: dict[Combination, dict[str, Any]] = {}
     for database, cache, stream in GROUPS[request.param]:
         settings = {"stream_url": STREAMS[stream](request, f"combination-{secrets.token_hex(6)}")}
@@ -90,7 +90,7 @@ def ready(client: httpx.Client) -> bool:
 
 
 def try_everything(settings: dict[str, Any], data: Path) -> None:
-    """Check a service with these settings, before and after a restart."""
+    """Check a service's cache, events, usage totals and readiness; restart the service, and check its data."""
     with service(data, settings) as client:
         person = new_person(client)
         made = calculate(client, person, 300)

@@ -121,19 +121,19 @@ def test_a_conditional_request_costs_no_computation(fleet: Fleet) -> None:
 
 
 def test_concurrent_requests_on_both_are_computed_once(fleet: Fleet) -> None:
-    """F(10^7), with 2,089,877 digits, and its neighbours are each computed by one instance and sent by both.
+    """If both instances are asked for the same result at once, one of them computes it, and both send it.
 
-    The instance that receives the result records it as cached. Rounds in which Redis was too slow are not judged,
-    because then both may compute.
+    The instance that receives the result from the other records it as cached. Rounds in which Redis was too slow are
+    ignored, because then both may compute.
     """
     clients = (fleet.here, fleet.there)
 
     def asked(n: int) -> tuple[float, float]:
-        before = [(computed(client), _gone_alone(client)) for client in clients]
+        before = [(computed(client), _given_up(client)) for client in clients]
         with ThreadPoolExecutor(2) as threads:
             answers = list(threads.map(lambda client: fleet.get(client, f"/fibonacci/{n}", **TEXT), clients))
         assert {answer.content for answer in answers} == {gmpy2.fib(n).digits().encode()}
-        after = [(computed(client), _gone_alone(client)) for client in clients]
+        after = [(computed(client), _given_up(client)) for client in clients]
         changes = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in zip(before, after, strict=True)]
         return sum(change[0] for change in changes), sum(change[1] for change in changes)
 
@@ -146,7 +146,7 @@ def test_concurrent_requests_on_both_are_computed_once(fleet: Fleet) -> None:
     assert sum(item["cached"] for item in newest) >= handed
 
 
-def _gone_alone(client: httpx.Client) -> float:
+def _given_up(client: httpx.Client) -> float:
     """Return how often an instance stopped waiting for Redis or for the other instance."""
     given_up = sum(
         metric(client, "pycalc_single_flight_total", outcome=outcome) for outcome in ("timed_out", "no_coordination")

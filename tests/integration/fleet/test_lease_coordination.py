@@ -255,7 +255,7 @@ async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None
 
 @pytest.mark.parametrize("pair", [PATIENT._replace(lease=60.0)], indirect=True)
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
-    """Of 40 concurrent claims, one gets the lease; a later claim gets it only after the release."""
+    """Of 40 concurrent attempts to take a lease, one succeeds; later attempts fail until the lease is released."""
     here, there = pair
     claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
@@ -278,7 +278,7 @@ async def held(claim: Claim) -> bool | None:
 
 
 async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis_url: str) -> None:
-    """If Redis's reply to a granted claim is lost, repeating that claim gets the lease, and no other claim gets it."""
+    """If the reply that grants a lease is lost, a repeated attempt succeeds, and another instance's attempt fails."""
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
@@ -292,7 +292,7 @@ async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis
 
 
 async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRedis, redis_url: str) -> None:
-    """If Redis's reply to a claim is lost, releasing the claim releases the lease that Redis may have granted."""
+    """If the reply that grants a lease is lost, a release by the requester still frees the lease in Redis."""
     times = PATIENT._replace(lease=60.0)
     async with proxy(redis_server.port) as between:
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)), times)
@@ -305,7 +305,7 @@ async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRed
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
-    """Make a claim that gets the lease, but not Redis's reply; return the claim once the cache works again."""
+    """Request a lease that Redis grants in a reply that is lost; return its claim once the cache works again."""
     other = here.cache.leases.claim("fibonacci:4")
     assert await other.take() is True
     other.release()
@@ -319,7 +319,7 @@ async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
 
 
 async def test_what_is_damaged_is_made_again(redis_server: AnyRedis, pair: tuple[Instance, Instance]) -> None:
-    """An instance that finds a damaged value gets the lease, and computes the result again."""
+    """If the result in Redis is damaged, an instance takes the lease and computes the result again."""
     here, there = pair
     here.gate.set()
     there.gate.set()

@@ -55,7 +55,10 @@ class Instance:
         return asked
 
     async def fail(self, name: str, address: str = HERE, gate: asyncio.Event | None = None) -> int:
-        """Try a wrong password; return 0 if it was checked, or the seconds to wait if the limit refused it."""
+        """Try a wrong password; return 0 if it was checked, or the seconds to wait if the limit refused it.
+
+        With ``gate``, the check of the password ends only once this event is set.
+        """
         try:
             async with self.logins.attempt(name, address):
                 self.checked += 1

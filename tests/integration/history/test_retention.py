@@ -158,7 +158,7 @@ def test_a_service_keeps_the_newest_rows_of_a_user(tmp_path: Path) -> None:
 
 
 def test_the_history_of_a_deleted_account_stays(tmp_path: Path) -> None:
-    """The default quota is not applied to a deleted account, because the account may have had a higher quota."""
+    """PYCALC_HISTORY_QUOTA is not applied to a deleted account, because the account may have had a higher quota."""
     theirs = rows_of_age(10, 300)
     ended = [row._replace(user_id=bytes(15) + b"e") for row in rows_of_age(11, 300)]  # examined before Ada's rows
     store(tmp_path, theirs)

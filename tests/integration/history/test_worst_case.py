@@ -99,7 +99,7 @@ async def bytes_of_counted_event(path: Path) -> float:
 
 
 async def bytes_of_key(path: Path, items: int) -> float:
-    """Return how many bytes an idempotency key takes in an SQLite file, per item of its request."""
+    """Return the bytes of an idempotency key's row in an SQLite file, divided by the number of items of its request."""
     before = 0
     problems = os.urandom(problem_bytes(items)) if items > 1 else None
     for number in range(2):
@@ -132,7 +132,7 @@ async def bytes_of_audit_entry(path: Path) -> float:
 
 
 def stated() -> dict[str, list[str]]:
-    """Return the rows of the table of worst cases in docs/operations.md, by their first column."""
+    """Map each first cell in the table of worst cases in docs/operations.md to the other cells of its row."""
     section = (ROOT / "docs/operations.md").read_text().partition("## The worst case\n")[2].partition("\n## ")[0]
     rows = re.findall(r"(?m)^\| (one \w+) \|(.*)\|$", section)
     return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}

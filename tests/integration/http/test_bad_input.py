@@ -48,7 +48,7 @@ def invalid(target: str | bytes, *pointers: str) -> Row:
 
 
 def register(status: int, slug: str, *pointers: str, **changes: object) -> Row:
-    """Return a registration that is valid except for these changes."""
+    """Return a registration with these changes, and the problem that it should get."""
     body = json.dumps(registration(new_name(), **changes)).encode()
     return Row("/register", status, slug, pointers, "POST", body, JSON)
 

@@ -46,7 +46,10 @@ async def raw(client: httpx.AsyncClient, path: str, **headers: str) -> AsyncIter
 @pytest.mark.parametrize(("coding", "decompress"), CODINGS)
 @pytest.mark.parametrize("path", UNCHANGING)
 async def test_a_document_is_compressed(client: httpx.AsyncClient, path: str, coding: str, decompress: Codec) -> None:
-    """A document is compressed to less than half, with its own ETag, and sent plain if no coding is accepted."""
+    """A page, file or OpenAPI document is compressed to less than half its size; each coding has its own ETag.
+
+    If the client accepts no coding, the response is sent plain.
+    """
     async with raw(client, path, Accept="text/html", Accept_Encoding="identity") as (whole, plain):
         assert "Content-Encoding" not in whole.headers
         assert whole.headers["Content-Length"] == str(len(plain))

@@ -80,7 +80,7 @@ def target(template: str) -> str:
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, path template and entry of each operation in the document."""
+    """Yield method, path template and entry of each operation in the OpenAPI document."""
     for template, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             yield method.upper(), template, operation
@@ -132,7 +132,7 @@ async def test_a_query_parameter_given_twice_is_refused_everywhere(caller: httpx
 
 
 def routes_for_callers() -> Iterator[tuple[str, str]]:
-    """Yield method and path of each route that needs a credential: those of the document, and the MCP endpoint."""
+    """Yield method and path of each route in the OpenAPI document that needs a credential, and of the MCP endpoint."""
     for method, template, operation in operations():
         if operation["security"] and {} not in operation["security"]:
             yield method, target(template)

@@ -223,7 +223,7 @@ async def test_pages_name_the_texts_of_the_readers_language(
 async def test_an_unknown_page_of_the_console_is_not_found(
     client: httpx.AsyncClient, path: str, accept: str, status: int, content_type: str
 ) -> None:
-    """For an unknown address a browser gets the console's page and a program a problem, both with status 404."""
+    """An unknown address below /console gets 404: a browser gets the console's page, and a program a problem."""
     answer = await client.get(path, headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
 

@@ -285,7 +285,7 @@ async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient)
 async def test_elapsed_ms_counts_from_the_arrival(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``elapsed_ms`` is measured from the request's arrival, and therefore includes planning."""
+    """``elapsed_ms`` is measured from the request's arrival, so it includes the estimate of the calculation's cost."""
     await new_session(client)
     plan, took = resources.calculator.plan, [0.0]
 

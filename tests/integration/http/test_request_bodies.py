@@ -64,7 +64,7 @@ def head(path: str, token: str = "", name: str = "") -> bytes:
 
 
 def status_of(port: int, request: bytes, *, end: bool = False) -> int | None:
-    """Send bytes, and perhaps the end of the stream; return the response's status, or None if there is none."""
+    """Send bytes, then end the stream if ``end``; return the response's status, or None without a response."""
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(request)
         if end:
@@ -91,7 +91,7 @@ def token(logged: tuple[Server, Path]) -> str:
 
 
 def records(log: Path, start: int) -> list[dict[str, Any]]:
-    """Return the log's records from a position on, except the counts of suppressed ones.
+    """Return the log's records from byte ``start`` on, except those that count suppressed records.
 
     If the log contains a traceback, this raises an error, because a traceback is not JSON.
     """

@@ -100,7 +100,10 @@ BODIES = {
 
 @pytest.mark.parametrize(("path", "body", "status"), BODIES.values(), ids=BODIES.keys())
 def test_a_body_that_no_database_holds(service: Service, path: str, body: object, status: int) -> None:
-    """A body with a NUL or lone surrogate gets 401 or 422; a batch gets 200, because its items have separate errors."""
+    """A body with a NUL or lone surrogate gets 422.
+
+    In a login or a refresh token, a NUL gets 401 instead. A batch gets 200, with an error for the item.
+    """
     reply = exchange(service.server.port, "POST", path, {**service.admin.headers, **JSON}, json.dumps(body).encode())
     assert reply.status == status, reply.body
 

@@ -62,7 +62,7 @@ class TestStrictTransport:
     """Strict-Transport-Security (RFC 6797): sent always over HTTPS, and never over HTTP."""
 
     async def test_every_answer_by_https_says_so(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Over HTTPS, results, errors, pages and files have the header field exactly once."""
+        """Over HTTPS, results, errors, pages and files have Strict-Transport-Security exactly once."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, f"https://pycalc.test{path}", headers=bearer)
             assert answer.status_code == status, path
@@ -70,7 +70,10 @@ class TestStrictTransport:
         assert (await client.get("https://pycalc.test/me")).headers["Strict-Transport-Security"] == HSTS
 
     async def test_no_answer_by_http_does(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Over HTTP the field is missing (RFC 6797 §7.2); without trusted proxies, X-Forwarded-Proto is ignored."""
+        """Over HTTP, no response has Strict-Transport-Security (RFC 6797 §7.2).
+
+        Without trusted proxies, the request's field ``X-Forwarded-Proto: https`` does not change this.
+        """
         for method, path, status in ANSWERS:
             answer = await client.request(method, path, headers={**bearer, "X-Forwarded-Proto": "https"})
             assert answer.status_code == status, path
@@ -112,7 +115,10 @@ class TestCrossOrigin:
         assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
 
     async def test_other_pages_may_not(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
-        """Other origins, even similar ones, get no permission; Vary keeps caches from mixing responses."""
+        """An origin that is not configured, even a similar one, gets no permission to read the response.
+
+        ``Vary: Origin`` keeps caches from sending it the response for a configured origin.
+        """
         for origin in (OTHER, PAGE + ".evil.example", PAGE.upper(), "http://app.example", "null", None):
             headers = {**bearer, **({"Origin": origin} if origin else {})}
             answer = await client.get("/fibonacci/10", headers=headers)
@@ -122,7 +128,7 @@ class TestCrossOrigin:
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def test_a_preflight_allows_what_the_service_knows(self, client: httpx.AsyncClient, method: str) -> None:
-        """For each method, a preflight permits a request with a token and a content type, for ten minutes."""
+        """A preflight permits each method with Authorization and Content-Type, for ten minutes."""
         answer = await preflight(client, PAGE, method, "authorization, content-type")
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
@@ -138,7 +144,7 @@ class TestCrossOrigin:
     async def test_a_preflight_refuses_the_rest(
         self, client: httpx.AsyncClient, origin: str, method: str, fields: str
     ) -> None:
-        """A preflight for another origin, method or header field gets a 403 problem, without permission."""
+        """A preflight for an origin, method or header field that is not permitted gets a 403 problem."""
         answer = await preflight(client, origin, method, fields)
         assert answer.status_code == 403
         assert answer.headers["Content-Type"] == "application/problem+json"

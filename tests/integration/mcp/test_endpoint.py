@@ -110,7 +110,7 @@ async def test_scopes_hold_for_each_tool(app: FastAPI, caller: httpx.AsyncClient
 
 @pytest.mark.parametrize("settings", [{"rate_limit": "3/minute"}], indirect=True)
 async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.AsyncClient) -> None:
-    """Tool calls and HTTP requests count towards one limit; a batch counts all its operations or none."""
+    """Tool calls and HTTP requests count towards one rate limit; a batch that would exceed it counts nothing."""
     answer = await call(caller)
     assert answer.headers["RateLimit"].startswith('"minute";r=2;')
     credentials = {"Authorization": caller.headers["Authorization"]}
@@ -125,7 +125,10 @@ async def test_calls_count_towards_the_rate_limit(app: FastAPI, caller: httpx.As
 
 @pytest.mark.parametrize("settings", [{"page_limit": "2/minute"}], indirect=True)
 async def test_the_list_of_tools_counts_as_a_page(caller: httpx.AsyncClient) -> None:
-    """A list of tools counts towards an address's limit on documentation pages, because it is large; calls do not."""
+    """A list of tools counts towards an address's limit on documentation pages, because it is large.
+
+    Calls of tools do not count towards this limit.
+    """
     wanted = message("tools/list", {})
     for _ in range(2):
         assert "tools" in (await caller.post("/mcp", json=wanted)).json()["result"]
@@ -166,7 +169,7 @@ async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient)
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
-    """Without an identity provider, the 401 for missing credentials names no metadata; the metadata's path gets 404."""
+    """Without an identity provider, a 401 has no link to OAuth metadata (RFC 9728), and their path gets 404."""
     answer = await call(client)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
     assert answer.json()["type"] == "/docs/problems#unauthorized"
@@ -175,7 +178,10 @@ async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("settings", [PROVIDER], indirect=True)
 async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient) -> None:
-    """With an identity provider, the 401 names the metadata (RFC 9728). They name no authorization server."""
+    """With an identity provider, a 401 has a link to the OAuth metadata (RFC 9728) of /mcp.
+
+    They name no authorization server, because the service accepts only its own tokens and keys.
+    """
     answer = await call(client, Authorization="Bearer nonsense")
     where = "https://pycalc.example/.well-known/oauth-protected-resource/mcp"
     assert answer.headers["WWW-Authenticate"] == (
@@ -266,7 +272,7 @@ class Unread:
 async def test_answers_that_nobody_reads_hold_half_of_the_memory(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources, tool: str, arguments: dict[str, Any]
 ) -> None:
-    """An account's unread answers hold half of the response memory at most; five of 100 kB fit into half of 1 MiB.
+    """An account's unread answers take at most half of the response memory: here, five of 100 kB of 1 MiB.
 
     A further tool call reports that it can be repeated later, and records nothing. Short answers are still sent.
     """
@@ -455,7 +461,7 @@ def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_sdk")
 async def test_without_the_extra_it_is_404(client: httpx.AsyncClient) -> None:
-    """Without the extra ``mcp``, the answer is 404 and says what the operator can install."""
+    """Without the extra ``mcp``, POST /mcp gets 404, and the message names the package to install."""
     answer = await call(client)
     assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
     assert "pycalc-service[mcp]" in answer.json()["detail"]

@@ -74,7 +74,7 @@ async def test_tools_follow_from_the_registry(tools: Client) -> None:
 
 
 async def test_ten_questions_take_one_call_each(tools: Client) -> None:
-    """A single tool call answers each question, with a result that fits the tool's output schema."""
+    """A single tool call answers each of the example questions; its result fits the tool's output schema."""
     for question, tool, arguments, expected in QUESTIONS:
         found = await value_of(tools, tool, **arguments)
         assert found["result"] == str(expected), question
@@ -140,7 +140,7 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
 async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
     """An answer contains a result of up to ``mcp_inline_digits`` characters; the results of a batch share the limit.
 
-    The tool ``digits`` refuses a larger ``count``.
+    The tool ``digits`` refuses a ``count`` above ``mcp_inline_digits``.
     """
     assert len((await value_of(tools, "evaluate", expression="10^99"))["result"]) == 100
     assert "result" not in await value_of(tools, "evaluate", expression="10^100")

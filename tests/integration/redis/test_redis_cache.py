@@ -54,7 +54,7 @@ class TestRefusals:
         ],
     )
     async def test_a_user_without_rights_fails_the_ping(self, real_redis: Redis, rights: str, words: str) -> None:
-        """If the user in the URL lacks rights, the ping fails with Redis's message; with all rights it succeeds."""
+        """If the Redis user lacks a right, the cache's ``ping`` fails with Redis's message; otherwise it succeeds."""
         name = f"user-{secrets.token_hex(4)}"
         url = f"redis://{name}:secret@127.0.0.1:{real_redis.port}/0"
         with Client(port=real_redis.port) as admin:
@@ -66,14 +66,14 @@ class TestRefusals:
                 await here.cache.ping()
 
     async def test_a_cluster_without_slots_fails_the_ping(self) -> None:
-        """If Redis is a cluster without slots, the ping fails."""
+        """If Redis is a cluster without slots, the cache's ``ping`` fails."""
         with redis("--cluster-enabled", "yes") as cluster:
             async with opened(cluster.url) as here:
                 with pytest.raises(CacheUnavailable, match=r"^Redis refuses a command: .*[Hh]ash slot not served"):
                     await here.cache.ping()
 
     async def test_a_full_redis_passes_the_ping(self) -> None:
-        """If Redis has no memory for new results, the ping succeeds."""
+        """If Redis has no memory for new results, the cache's ``ping`` succeeds."""
         with redis("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
             async with opened(full.url) as here:
                 await here.cache.ping()
@@ -327,9 +327,9 @@ class TestOutages:
     """A Redis that fails in several ways."""
 
     async def test_hanging(self, own_real_redis: Redis) -> None:
-        """If Redis hangs, look-ups fail at once after three waits, until it replies again.
+        """If Redis hangs, look-ups fail at once after three timeouts, until Redis replies again.
 
-        Concurrent look-ups count as one wait.
+        The timeouts of concurrent look-ups count as one.
         """
         async with opened(own_real_redis.url) as there:
             for _ in range(3):
@@ -452,7 +452,10 @@ class TestOutages:
     @pytest.mark.parametrize("step", STEPS)
     @pytest.mark.parametrize("answer", SENSELESS)
     async def test_unexpected_replies_after_a_good_start(self, answer: str, step: str) -> None:
-        """A senseless reply raises CacheUnavailable; one that a real Redis might send has its usual result (MEANT)."""
+        """A reply that no real Redis sends to a command raises CacheUnavailable.
+
+        A reply that a real Redis might send is used: for example, a damaged value counts as a miss.
+        """
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "the circuit is closed")

@@ -140,7 +140,7 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(
 async def test_an_outage_costs_a_request_little_and_ends_by_itself(
     own_real_redis: Redis, fail: Callable[[Redis], None], heal: Callable[[Redis], None]
 ) -> None:
-    """During an outage at most three requests wait; afterwards Redis is used again."""
+    """During an outage at most three requests wait for Redis; after the outage Redis is used again."""
     client = RedisClient(own_real_redis.url, Metrics(), Times())
     await client.breaker.begin()
     await until(lambda: client.breaker.state is CircuitState.CLOSED, "the first probe has succeeded")

@@ -61,7 +61,7 @@ def talking(name: str) -> Iterator[str]:
     """Yield the URL of a server that replies PONG to the first command on each connection, and then sends nonsense.
 
     If the nonsense is a number, a counter would accept it as its value. Therefore only the first two connections get
-    the PONG, and later probes fail.
+    the PONG, and later probes of the circuit breaker fail.
     """
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:

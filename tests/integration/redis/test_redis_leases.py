@@ -52,14 +52,14 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def leading(here: Opened) -> Claim:
-    """Return a claim that holds the lease."""
+    """Take the lease on KEY, and return the claim that holds it."""
     claim = here.cache.leases.claim(KEY)
     assert await claim.take() is True
     return claim
 
 
 async def taken(claim: Claim) -> Result | bool | None:
-    """Try to take a lease; return a result, True for the lease, or None for neither."""
+    """Try to take a lease; return the stored result, or True if the claim now holds the lease, or else None."""
     return await claim.take() or None
 
 
@@ -161,7 +161,7 @@ async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened
 async def test_releasing_a_claim_that_never_asked_sends_nothing(
     pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Releasing a claim that never asked for the lease sends nothing to Redis."""
+    """If a claim has never tried to take its lease, ``release`` sends nothing to Redis."""
     here, _ = pair
     sent: list[object] = []
     monkeypatch.setattr(here.cache._client, "post", lambda *command: sent.append(command))

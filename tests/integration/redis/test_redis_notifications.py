@@ -57,7 +57,7 @@ class Listener:
         self.heard += 1
 
     async def hears(self, what: str, publish: Callable[[], None] = lambda: None) -> None:
-        """Call ``publish`` repeatedly until one more notification is received."""
+        """Call ``publish`` repeatedly until one more notification is received; ``what`` describes it in the error."""
         before = self.heard
 
         def heard() -> bool:

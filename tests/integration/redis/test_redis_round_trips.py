@@ -129,7 +129,7 @@ async def test_a_conditional_request_asks_once_for_each_key(
 async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     asking: httpx.AsyncClient, between: Proxy
 ) -> None:
-    """A conditional request for a cached result takes one look-up, and is recorded as cached with the digest."""
+    """A conditional request for a cached result takes one look-up, and is recorded as cached with its SHA-256."""
     tag = (await asking.get("/fibonacci/100000", headers={"Accept": "text/plain"})).headers["ETag"]
     await until(lambda: "SET" in verbs(between), "it is stored")
     between.received.clear()
@@ -161,7 +161,7 @@ def tag_of(path: str, resources: Resources) -> str:
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
-    """Assert that these commands were sent, and nothing more before the commands of a later request."""
+    """Send one more request, and assert that only these commands were sent before the request's own."""
     await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
     assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
     await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")

@@ -76,7 +76,7 @@ async def test_what_comes_to_a_full_queue_is_dropped(own_redis: AnyRedis) -> Non
 
 
 async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
-    """Of 300 MiB of results that Redis does not accept, 32 MiB are held, and the rest is counted as dropped."""
+    """If Redis accepts none of 300 MiB of results, 32 MiB stay in memory, and the rest is dropped and counted."""
     async with opened(f"{own_real_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_real_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -96,7 +96,7 @@ async def test_no_more_than_the_bound_is_held(own_real_redis: Redis) -> None:
 
 
 async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
-    """If the results being stored leave no room, a new result is dropped instead of the waiting ones."""
+    """If a long new result does not fit into the queue's 32 MiB, it is dropped, and earlier results are stored."""
     async with opened(f"{own_redis.url}?max_value=16000000", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -110,7 +110,7 @@ async def test_what_has_no_room_drops_nothing_else(own_redis: AnyRedis) -> None:
 
 
 async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
-    """Short results count towards the limits until Redis has accepted them: of 1,000, 512 are held."""
+    """Short results also count towards the queue's limits: while Redis accepts none, 512 of 1,000 are kept."""
     async with opened(f"{own_redis.url}?max_bytes=0", times=PATIENT) as here:
         with Client(port=own_redis.port) as client:
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")

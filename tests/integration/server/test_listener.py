@@ -27,7 +27,10 @@ last_path = ContextVar("last_path", default="none")
 
 
 async def application(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer with the state's greeting; on /context, with the context's last path; on /fault, raise an error."""
+    """Answer with the greeting in the lifespan's state, and set ``last_path`` to the path.
+
+    On /context, answer with the earlier value of ``last_path``. On /fault, raise an error.
+    """
     before = last_path.get()
     last_path.set(scope["path"])
     if scope["path"] == "/fault":

@@ -37,7 +37,7 @@ async def test_metrics_are_rendered_once_however_many_ask(monkeypatch: pytest.Mo
 
 
 def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
-    """With a separate port, /metrics is the only path there, and is neither served nor documented on the main port."""
+    """A separate metrics port serves only /metrics, which the main port neither serves nor documents."""
     port = free_port()
     with pycalc(metrics_port=str(port)) as server:
         answer = httpx.get(f"{server.url}/metrics")
@@ -57,7 +57,7 @@ def test_with_a_port_of_their_own_the_metrics_are_there_alone() -> None:
 
 
 def test_the_port_of_several_processes_tells_the_sums_of_all(postgres_server: Postgres, migrated: str) -> None:
-    """With two server processes, the separate port has their summed metrics, and the main port has none."""
+    """With two server processes, the metrics port serves the sums of both, and the main port has no metrics."""
     port = free_port()
     database = postgres_server.new_database(migrated)
     with pycalc(metrics_port=str(port), workers="2", database_url=database) as server:
@@ -72,7 +72,7 @@ async def _exposition() -> bytes:
 
 @pytest.mark.anyio
 async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCaptureFixture) -> None:
-    """An invalid request gets no answer and causes no traceback; connections above 32 are closed."""
+    """On the metrics port, an invalid request gets no answer and logs nothing; connections above 32 are closed."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT"):
         for head in (b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b" \r\n\r\n", b"\r\n\r\n"):
@@ -95,7 +95,7 @@ async def test_no_client_of_the_port_holds_anything_up(caplog: pytest.LogCapture
 
 @pytest.mark.anyio
 async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
-    """If a client does not read in time, its connection is closed and the rest is dropped."""
+    """If a client of the metrics port does not read in time, its connection is closed before the answer's end."""
     port = free_port()
     async with metrics_served("127.0.0.1", port, _exposition, "PYCALC_METRICS_PORT", write_seconds=0.0):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -105,7 +105,7 @@ async def test_a_client_that_reads_nothing_keeps_no_memory() -> None:
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    """If the separate port is taken, the service does not start, and its message names the port and the setting."""
+    """If the metrics port is taken, the service does not start; the message names the port and its setting."""
     with pycalc() as other:
         message = rf"metrics on 127\.0\.0\.1:{other.port}: Address already in use; see PYCALC_METRICS_PORT"
         with pytest.raises(RuntimeError, match=message), pycalc(log=tmp_path / "log", metrics_port=str(other.port)):
@@ -120,7 +120,7 @@ def test_without_the_setting_the_path_is_the_services_own(settings: Settings, mo
 
 
 def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated: str) -> None:
-    """A relay uses PYCALC_METRICS_PORT rather than PYCALC_PORT, so that one setting fits all processes."""
+    """A relay serves metrics on PYCALC_METRICS_PORT, not PYCALC_PORT, so that one setting fits all processes."""
     database = postgres_server.new_database(migrated)
     port = free_port()
     stream = "kafka://127.0.0.1:9/events"
@@ -131,7 +131,7 @@ def test_a_relay_tells_its_metrics_there_too(postgres_server: Postgres, migrated
 
 @pytest.mark.anyio
 async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the host of the port is unknown, the error names the host, the reason and the setting."""
+    """If the host of the metrics port is unknown, the error names the host, the reason and the setting."""
 
     class Unresolved(socket.socket):
         """A socket whose ``bind`` fails as for an unknown host; ``create_server`` turns this into its own error."""

@@ -241,7 +241,7 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
 async def test_one_address_leaves_lookups_of_credentials_to_others(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """An address that has half of the slots for look-ups of keys and refresh tokens is refused; another gets a slot."""
+    """An address that has half of the slots for looking up credentials is refused; another address gets a slot."""
     while resources.lookups.try_acquire("127.0.0.1") is not None:
         pass
     invented = {"Authorization": f"Bearer pck_{'x' * 43}"}

@@ -58,7 +58,7 @@ def test_powers_by_decimal_squarings(levels: int) -> None:
 
 @pytest.mark.usefixtures("early_decimal")
 def test_the_switch_over_is_seamless() -> None:
-    """Results on both sides of the lowered thresholds equal FLINT's and pass their verification."""
+    """Just below and above the thresholds for decimal arithmetic, lowered here, results are right and verified."""
     cases = [("fibonacci", {"n": str(n)}, FMPZ.fib_ui(n)) for n in range(4_770, 4_800)]
     cases += [("factorial", {"n": str(n)}, FMPZ.fac_ui(n)) for n in range(440, 460)]
     cases += [("pow", {"x": "3", "y": str(y)}, FMPZ(3) ** y) for y in range(1_645, 1_680)]
@@ -72,7 +72,7 @@ def test_the_switch_over_is_seamless() -> None:
 
 @pytest.mark.parametrize("around", [-1, 1])
 def test_the_measured_switch_over_points(around: int) -> None:
-    """Just below and just above the real thresholds, the digits of results equal those by GMP."""
+    """Just below and just above the thresholds for decimal arithmetic, the digits of results equal GMP's."""
     fibonacci, factorial, power = THREE.values()
     n = int(thresholds.FIBONACCI_DECIMAL_DIGITS / 0.2089876402) + 10 * around
     assert fibonacci.compute(fibonacci.parse({"n": str(n)}), 50) == gmp.fib(n).digits().encode()

@@ -82,7 +82,7 @@ def test_prime_powers_agree_with_the_coefficients() -> None:
     ],
 )  # fmt: skip
 def test_the_time_for_a_residue_modulo_a_prime_power(n: int, prime: int, exponent: int, seconds: float) -> None:
-    """The estimate is within a factor of two of the time measured for k = n/3, also where the exponent is large."""
+    """The estimated time of n over k modulo a prime power is within a factor of two of that measured for k = n/3."""
     assert seconds / 2 < modulo_prime_power_seconds(n, prime, exponent) < seconds * 2
 
 
@@ -90,9 +90,9 @@ def test_the_time_for_a_residue_modulo_a_prime_power(n: int, prime: int, exponen
     ("n", "prime", "seconds"), [(10**18, 997, 1.0e-4), (10**18, 30_011, 1.8e-3), (10**1_000, 7, 2.1e-3)]
 )
 def test_the_time_for_a_residue_modulo_a_prime(n: int, prime: int, seconds: float) -> None:
-    """The estimate is one to eight times the measured time.
+    """The estimated time of n over k modulo a prime p is one to eight times the measured time.
 
-    It was measured for a k whose digits in base p are half of those of n.
+    The time was measured for a k whose digits in base p are half of those of n.
     """
     assert seconds < modulo_prime_seconds(n, prime) < seconds * 8
 
@@ -109,7 +109,7 @@ def test_n_may_be_10_to_the_18(n: int, modulus: int) -> None:
 
 
 def test_the_residue_of_a_negative_n_has_its_sign() -> None:
-    """For a negative n and for k > n, two methods give the same residue, and its verification rejects a wrong one."""
+    """For a negative n and for k > n, two methods agree on n over k modulo a prime; a wrong residue is rejected."""
     for n, k in ((-30, 7), (-30, 8), (30, 7), (7, 30), (0, 0), (-1, 5), (-40_000, 21_001)):
         args = BINOMIAL.parse({"n": str(n), "k": str(k)})
         value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)

@@ -203,7 +203,7 @@ def test_the_degree_of_a_polynomial(monkeypatch: pytest.MonkeyPatch, body: str, 
 def test_terms_are_computed_in_columns_where_the_operators_allow_it(
     monkeypatch: pytest.MonkeyPatch, body: str, taken: bool
 ) -> None:
-    """Terms with ``//`` and ``%`` are computed in columns if the operands are whole numbers, otherwise one by one."""
+    """Terms with ``//`` and ``%`` are computed in blocks if the operands are whole numbers, otherwise one by one."""
     found = []
 
     def noted(*args: Any) -> bool:
@@ -357,7 +357,7 @@ def test_what_is_too_large_is_refused_before_it_is_computed(text: str, position:
     ],
 )
 def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> None:
-    """The slow expression's estimate is over a tenth of a second, and over twenty times the quick one's."""
+    """Of two similar expressions, the slow one has an estimate of over 0.1 s and over twenty times the other's."""
     args = [EVALUATE.parse({"expression": text}) for text in (quick, slow)]
     short, long = (EVALUATE.estimate(each, 0).seconds for each in args)
     assert long > 20 * short
@@ -379,7 +379,10 @@ def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> Non
     ],
 )
 def test_the_time_for_sums_and_products(text: str, seconds: float) -> None:
-    """The estimate is within a factor of two of the measured time, also if the terms have long denominators."""
+    """The estimated time of a sum or product is within a factor of two of the measured time.
+
+    This also holds if the terms have long denominators.
+    """
     assert seconds / 2 < EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < seconds * 2
 
 
@@ -457,7 +460,7 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
     ],
 )
 def test_a_call_with_unknown_arguments_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
-    """The estimate is an upper bound even if a function's longest value is not at the ends of its arguments' ranges."""
+    """The estimated digits are never too few, even if a function is largest inside the ranges of its arguments."""
     args = EVALUATE.parse({"expression": text})
     assert len(value(text)) == digits
     assert EVALUATE.estimate(args, 0).digits >= digits
@@ -468,7 +471,10 @@ def test_a_call_with_unknown_arguments_has_at_most_the_estimated_digits(text: st
     [("floor(0.001^(-100.5))", 302), ("floor(0.001^(-1/2))", 2), ("floor(1000^100.5)", 302), ("floor(8^(-0.5))", 1)],
 )
 def test_the_whole_part_of_an_irrational_power_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
-    """The estimated number of digits is right or at most two too high, also for negative powers of bases below 1."""
+    """The whole part of an irrational power has as many digits as estimated, or at most two fewer.
+
+    This also holds for negative powers of bases below 1.
+    """
     args = EVALUATE.parse({"expression": text})
     assert len(value(text, 5)) == digits
     assert digits <= EVALUATE.estimate(args, 5).digits <= digits + 2
@@ -708,7 +714,7 @@ def test_an_estimate_builds_no_long_modulus(call: str) -> None:
 
 
 def test_the_verification_modulo_a_prime_is_estimated() -> None:
-    """The estimate includes the verification modulo a large prime, which computes the factorial again."""
+    """The estimate of a residue of n! + 1 includes the verification, which computes n! again modulo a large prime."""
     args = EVALUATE.parse({"expression": "((9 * 10^8)! + 1) mod 97"})
     assert EVALUATE.estimate(args, 0).seconds > 0.3
 
@@ -729,7 +735,7 @@ def test_flint_is_not_imported_on_the_event_loop(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["factorize(2^64 + 1)", "factorize(floor(2^0.5 * 10^12))"])
 def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
-    """The last step of a factorization is its result; the verification accepts it, and rejects a wrong one."""
+    """The partial results of a factorization end with the whole result, which is verified; a wrong one is rejected."""
     args = EVALUATE.parse({"expression": text})
     steps = EVALUATE.steps(args, 20)
     assert steps is not None
@@ -740,7 +746,7 @@ def test_the_steps_of_a_call_end_with_its_result(text: str) -> None:
 
 
 def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
-    """Creating the steps computes nothing: the error of an argument without a value is raised at the first step."""
+    """``steps`` computes nothing in advance: taking the first item raises the error of an undefined argument."""
     steps = EVALUATE.steps(EVALUATE.parse({"expression": "factorize(1 / (2 - 2))"}), 0)
     assert steps is not None
     with pytest.raises(DomainError):
@@ -749,15 +755,15 @@ def test_the_steps_of_a_call_compute_nothing_before_the_first() -> None:
 
 @pytest.mark.parametrize("text", ["2 + 2", "isprime(97)"])
 def test_other_expressions_have_no_steps(text: str) -> None:
-    """An expression that is not a call of an operation with steps, such as ``factorize``, has no steps."""
+    """Only a call of an operation such as ``factorize`` has partial results; for others, ``steps`` returns None."""
     assert EVALUATE.steps(EVALUATE.parse({"expression": text}), 0) is None
 
 
 @pytest.mark.parametrize("text", ["((10^12)! + 1) mod 97", "(binomial(-(10^12), 5*10^8) + 1) mod 97"])
 def test_a_residue_that_takes_long_modulo_a_prime_is_verified_by_the_operation(text: str) -> None:
-    """If a function takes long modulo a large prime, the operation itself verifies its residue.
+    """If a function takes long modulo a large prime, its residue is verified by another method of its operation.
 
-    The estimate is therefore below 1 s.
+    The estimate, which includes the verification, is therefore below 1 s.
     """
     args = EVALUATE.parse({"expression": text})
     assert EVALUATE.estimate(args, 0).seconds < 1
@@ -772,7 +778,10 @@ def test_a_sum_of_powers_with_a_huge_exponent_has_a_residue() -> None:
 
 
 def test_an_operation_without_a_method_for_residues_is_refused_at_its_place() -> None:
-    """A residue is refused before anything is computed if it needs a value of over 301,030,000 digits."""
+    """A residue is refused before anything is computed if a part is needed in full and may be too long.
+
+    Parts of an expression have at most 10^9 bits, which are about 301,030,000 digits.
+    """
     with pytest.raises(ResultTooLarge, match="more than 301,030,000 digits") as refused:
         EVALUATE.estimate(EVALUATE.parse({"expression": "(5 + primorial(10^9)) mod 7"}), 0)
     assert [problem.position for problem in refused.value.problems] == [5]

@@ -43,7 +43,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
-    """Moduli with prime factors above sqrt(n) give the right residue, even if planning has not searched for factors."""
+    """Moduli with prime factors above sqrt(n) give the right residue, even if no factors were searched for."""
     n = 30_011
     product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
@@ -73,14 +73,14 @@ def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
 
 
 def test_factors_beyond_trial_division() -> None:
-    """If planning has searched for prime factors up to 100 only, a modulus with larger ones gives the right residue."""
+    """If prime factors were searched for only up to 100, a modulus with larger ones gives the right residue."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
     assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus
 
 
 def test_exponents_are_not_counted_further_than_needed() -> None:
-    """Planning alone finds that n! is 0 modulo n + 1, where n + 1 has 7,500 digits and only small prime factors."""
+    """``plan_factorial`` finds that n! is 0 modulo n + 1, if n + 1 has 7,500 digits and only small prime factors."""
     modulus = math.prod(primes_up_to(17_377))
     plan = plan_factorial(2 * modulus - 1, 2 * modulus)
     assert (plan.smooth, plan.rough, plan.whole) == (2 * modulus, 1, False)
@@ -112,7 +112,7 @@ class TestChecks:
         ids=["wilson, odd", "wilson, even", "wilson, composite", "product", "steps"],
     )
     def test_right_and_wrong(self, n: int, modulus: int) -> None:
-        """The right residue is accepted; one more, one less and 0 are rejected."""
+        """The verification accepts the right residue, and rejects one more, one less and 0."""
         args = (n,)
         plan = FACTORIAL.plan_modulo(args, modulus)
         residue = FACTORIAL.modulo(args, modulus, plan.method)
@@ -121,7 +121,7 @@ class TestChecks:
             assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
 
     def test_just_below_a_long_prime_few_factors_are_multiplied(self) -> None:
-        """(p - 4)! modulo a prime p of 1,002 digits is planned as a product of 3 factors, in less than 1 ms."""
+        """(p - 4)! modulo a prime p of 1,002 digits takes a product of 3 factors, which is estimated below 1 ms."""
         plan = Factorial().plan_modulo((LONG_PRIME - 4,), LONG_PRIME)
         residue = plan.method.residue(LONG_PRIME - 4)
         assert residue * 6 % LONG_PRIME == 1

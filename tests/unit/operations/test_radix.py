@@ -45,7 +45,7 @@ def test_a_text_in_a_base_is_the_same_number(base: int) -> None:
 
 
 def test_one_wrong_digit_is_noticed() -> None:
-    """Changing a digit of a long text changes its residue."""
+    """Changing a digit of a long number in base 36 changes its residue modulo a random prime."""
     text = in_base(str(7**5_000).encode(), True, 36)
     prime = random_prime()
     for place in range(0, len(text), 97):

@@ -66,13 +66,13 @@ def test_the_number_of_primes(limit: int, count: int) -> None:
 
 @pytest.mark.parametrize(("n", "prime", "exponent"), [(0, 2, 0), (1, 2, 0), (10, 2, 8), (10, 3, 4), (100, 5, 24)])
 def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: int) -> None:
-    """The exponents agree with 10! = 2^8·3^4·5^2·7, and with the 24 zeros at the end of 100!."""
+    """The exponents of primes in n! agree with 10! = 2^8·3^4·5^2·7, and with the 24 zeros at the end of 100!."""
     assert factorial_exponent(n, prime) == exponent
 
 
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
-    """The lists of primes and the power of ten give n!; no list repeats a prime, and none contains 5."""
+    """The prime lists and the power of ten from ``factorial_factors`` give n!; no list repeats a prime or has 5."""
     layers, zeros = factorial_factors(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):
@@ -173,13 +173,13 @@ def test_the_time_for_the_ends_of_a_power() -> None:
     [(3.99995, 10_000, 5), (4.00005, 9_999, 4), (4.00005, 10_000, 5), (10**9 + 0.5, 10**20, 21)],
 )
 def test_a_doubtful_logarithm_is_enclosed(approximate: float, integer: int, digits: int) -> None:
-    """The enclosure gives the number of digits if the approximation is near an integer, or too large to be precise."""
+    """If an approximate logarithm is near an integer or too large to be precise, its enclosure gives the digits."""
     assert digits_by_logarithm(approximate, lambda arithmetic: arithmetic.integer(integer).log10(), 100) == digits
 
 
 @pytest.mark.parametrize(("approximate", "digits"), [(0.5, 1), (3.001, 4), (3.999, 4), (10**9 - 0.5, 10**9)])
 def test_a_certain_logarithm_is_not_enclosed(approximate: float, digits: int) -> None:
-    """An approximation that is not near an integer gives the number of digits by itself, without the slow enclosure."""
+    """If an approximate logarithm is not near an integer, it gives the digit count without the slow enclosure."""
 
     def never(arithmetic: IntervalArithmetic) -> Interval:
         raise AssertionError("the enclosure is not needed")
@@ -201,9 +201,9 @@ def test_a_certain_logarithm_is_not_enclosed(approximate: float, digits: int) ->
     ],
 )
 def test_times_between_measurements(costs: thresholds.Costs, size: float, expected: float) -> None:
-    """Times are interpolated linearly in logarithms.
+    """Times between two measurements are interpolated linearly in logarithms.
 
-    They are constant below the first measurement and follow the last slope above the last one.
+    Below the first measurement they are constant; above the last measurement they continue the last slope.
     """
     assert thresholds.seconds(costs, size) == pytest.approx(expected)
 

@@ -45,7 +45,7 @@ def test_one_changed_digit_is_always_found(name: str, raw: dict[str, str]) -> No
 
 
 def test_primes_are_random_primes_of_61_bits() -> None:
-    """Random primes have 61 bits, and 50 of them differ: nobody can construct a wrong result that passes."""
+    """The primes for verification are random and have 61 bits, so that nobody can prepare a result to pass it."""
     primes = {random_prime() for _ in range(50)}
     assert len(primes) == 50
     assert all(prime.bit_length() == 61 and gmp.is_prime(prime) for prime in primes)
@@ -55,13 +55,16 @@ def test_primes_are_random_primes_of_61_bits() -> None:
     "n", [*range(1, 70), 255, 256, 257, 1_023, 1_024, 1_025, 2_047, 2_048, 4_095, 4_096, 16_383, 16_384, 99_999]
 )
 def test_the_factorial_residue_in_square_root_time(n: int) -> None:
-    """The polynomial method gives the residue of n!, also for powers of two and their neighbours."""
+    """``factorial_by_steps`` gives n! modulo a prime, also for powers of two and their neighbours."""
     prime = random_prime()
     assert factorial_by_steps(n, prime) == gmp.fac(n) % prime
 
 
 def test_a_prime_that_divides_an_operand_is_replaced() -> None:
-    """If the prime divides the nonzero base of an exact power, it proves nothing, so that another prime is drawn."""
+    """If the verification's prime divides the nonzero base of an exact power, another prime is drawn.
+
+    Modulo the first prime, the power is 0 or has no value, which proves nothing.
+    """
     prime = 2**61 - 1
     power = OPERATIONS["pow"]
     for y, text in (("1", b"2305843009213693951"), ("-1", b"1/2305843009213693951")):

@@ -99,7 +99,7 @@ def test_catalan_numbers() -> None:
 
 
 def test_lucas_numbers() -> None:
-    """Lucas numbers equal OEIS A000032; residues, first and last digits agree with the whole numbers."""
+    """Lucas numbers equal OEIS A000032; their residues, first and last digits agree with the full numbers."""
     lucas = OPERATIONS["lucas"]
     assert isinstance(lucas, Modular)
     assert isinstance(lucas, Summarisable)
@@ -183,7 +183,7 @@ def test_primality() -> None:
 
 
 def test_a_long_number_is_estimated_by_what_a_test_finds() -> None:
-    """The estimate is over 120 s for a long prime, whose proof takes long, but not for a long composite number."""
+    """The estimate of ``isprime`` is over 120 s for a long prime, whose proof takes long, but not for a composite."""
     for text, prime in (("2^4423 - 1", True), ("2^9689 - 1", True), ("2^4423 + 1", False), ("2^9689 - 3", False)):
         power, _, rest = text.partition(" ")
         n = 2 ** int(power[2:]) + int(rest.replace(" ", ""))
@@ -274,13 +274,13 @@ def test_the_most_digits_of_so_many_bits(bits: int) -> None:
     ],
 )  # fmt: skip
 def test_the_time_for_a_summary(name: str, operands: tuple[int, ...], seconds: float) -> None:
-    """The estimate of a summary is within a factor of 2.5 of the measured time."""
+    """The estimated time of a summary is within a factor of 2.5 of the measured time."""
     operation = OPERATIONS[name]
     assert isinstance(operation, Summarisable)
     assert seconds / 2.5 < operation.summary_seconds(parsed(name, *operands)) < seconds * 2.5
 
 
 def test_the_time_for_a_binomial_coefficient() -> None:
-    """The estimate of a large coefficient is within a factor of two of the measured time, which is 26 ms."""
+    """The estimated time of a large binomial coefficient is within a factor of two of the measured 26 ms."""
     args = parsed("binomial", 10**6, 5 * 10**5)
     assert 0.013 < OPERATIONS["binomial"].estimate(args, 50).seconds < 0.052

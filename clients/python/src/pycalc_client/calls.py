@@ -54,7 +54,10 @@ class Answer(NamedTuple):
     whole: bool
 
     def read(self, convert: Callable[[Any], T]) -> T:
-        """Return what ``convert`` makes of the content's JSON; raises UnexpectedAnswer for JSON of another form."""
+        """Return the content's JSON, converted by ``convert``.
+
+        Raises UnexpectedAnswer if the content is no JSON, or if ``convert`` can't convert it.
+        """
         try:
             parsed = json.loads(self.content)
         except ValueError:
@@ -126,7 +129,10 @@ def calculation_body(operation: str, operands: Mapping[str, Rational], **options
 
 
 def batch_parts(items: Iterable[BatchItem]) -> Iterator[list[dict[str, object]]]:
-    """Yield the items in lists for one batch request each; an item that is too long is alone in its list."""
+    """Yield lists of items, one list for each batch request.
+
+    An item that exceeds the size limit of a request is alone in its list.
+    """
     part: list[dict[str, object]] = []
     size = 0
     for item in items:

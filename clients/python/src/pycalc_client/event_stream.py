@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """A block of the stream. Its data is empty if it is a heartbeat, or if it only states the position by its id."""
+    """A block of an event stream: an event, a heartbeat, or only the position in the stream.
+
+    The data of a heartbeat or a position is empty. The events after a position have ids above the position's id.
+    """
 
     id: str | None
     data: str

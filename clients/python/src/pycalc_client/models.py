@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The totals of an operation on a day (UTC); ``compute_ms`` is the time spent on computing."""
+    """The totals of the calculations of one operation on a day (UTC); ``compute_ms`` is their computing time."""
 
     day: date
     operation: str

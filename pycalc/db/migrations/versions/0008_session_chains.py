@@ -10,5 +10,5 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Add ``sessions.chains``; open sessions keep the tokens in their other columns."""
+    """Add ``sessions.chains``. The tokens of open sessions stay in the columns of earlier revisions."""
     op.add_column("sessions", sa.Column("chains", sa.LargeBinary()))

@@ -1,4 +1,4 @@
-"""The time of each calculation by the clock: the time in its id may be a few seconds ahead of the clock."""
+"""The time of each calculation by the clock, because the time in its id may be a few seconds ahead of the clock."""
 
 from __future__ import annotations
 

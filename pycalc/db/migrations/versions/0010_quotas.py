@@ -10,7 +10,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Create the table of quota uses. Calculations before this revision are not counted."""
+    """Create the table of the amounts of quotas that users have used. Earlier calculations are not counted."""
     op.create_table(
         "quota_uses",
         sa.Column("id", sa.LargeBinary(16), nullable=False),

@@ -10,7 +10,10 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the columns and tables. The names of accounts deleted before this revision are not reserved."""
+    """Add columns to ``sessions`` and ``retired_names``; create the tables of deleted accounts and password resets.
+
+    The names of accounts deleted before this revision are not reserved.
+    """
     op.add_column("sessions", sa.Column("address", sa.String(45)))
     op.add_column("sessions", sa.Column("client", sa.String(100)))
     op.add_column("retired_names", sa.Column("reserved_until_ms", sa.BigInteger()))

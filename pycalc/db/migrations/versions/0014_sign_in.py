@@ -1,4 +1,4 @@
-"""Second factors of accounts, and their identities at a provider."""
+"""Second factors of accounts, and their identities at an identity provider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Create the tables and add the column. No account has a second factor or an identity yet."""
+    """Create the tables of second factors and identities, and add ``users.totp``.
+
+    No account has a second factor or an identity yet.
+    """
     op.create_table(
         "totp",
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),

@@ -23,7 +23,10 @@ _APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    """Create the tables, the column, their indexes and the trigger. Sign-ins before this revision are unknown."""
+    """Add ``users.signed_in_ms``, and create the tables of the audit log and the running processes.
+
+    A trigger prevents changes of audit entries. Sign-ins before this revision are unknown.
+    """
     op.add_column("users", sa.Column("signed_in_ms", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("ix_users_created_ms_id", "users", ["created_ms", "id"])
     op.create_index("ix_users_signed_in_ms_id", "users", ["signed_in_ms", "id"])

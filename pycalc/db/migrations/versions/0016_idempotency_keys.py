@@ -10,7 +10,7 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """Create the table.
+    """Create the table of requests with idempotency keys.
 
     In SQLite, the table has row ids, because a table without them stores short blobs on overflow pages.
     """

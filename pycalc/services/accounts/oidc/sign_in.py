@@ -82,7 +82,7 @@ class ProviderSignIn:
 
     @staticmethod
     def resume(secret: str | None, state: str) -> Attempt:
-        """Return the sign-in with this state; raises Unauthorized if another browser, or none, has begun it.
+        """Return the sign-in with this state; raises Unauthorized if this browser has not begun it.
 
         ``secret`` is the value of the browser's cookie, or None without one.
         """
@@ -113,7 +113,7 @@ class ProviderSignIn:
         return tokens
 
     async def _account_of(self, identity: Identity) -> User:
-        """Return the account of an identity, which is created if it is new, with the role that its claims require."""
+        """Return the account of an identity, with the role that the claims require. Create the account if necessary."""
         role = None
         if self._claims.admin is not None:
             role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER

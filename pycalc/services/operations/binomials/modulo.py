@@ -31,9 +31,9 @@ _SECONDS_PER_FACTOR = 3e-7
 
 
 class BinomialPlan(NamedTuple):
-    """A factorization of m into powers of primes and a cofactor ``rough``, whose prime factors are all above k.
+    """The method for n over k modulo m: a factorization of m into powers of primes and a cofactor ``rough``.
 
-    If ``whole`` is set, ``rough`` is m itself instead.
+    All prime factors of ``rough`` are above k. If ``whole`` is set, ``rough`` is m itself instead.
     """
 
     powers: tuple[tuple[int, int], ...]  # primes with their exponents
@@ -58,9 +58,9 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    The coefficient itself has ``whole_digits`` digits and takes ``whole_seconds``. If that time is infinite, the
-    coefficient itself is computed only for n < 20,000. Raises InvalidInput if ``modulus`` would take too long to factor
-    and the coefficient is too large to compute.
+    The coefficient itself has ``whole_digits`` digits, and takes ``whole_seconds`` to compute. If that time is
+    infinite, the coefficient itself is computed only for n < 20,000. Raises InvalidInput if ``modulus`` would take too
+    long to factor and the coefficient is too large to compute.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
@@ -104,7 +104,10 @@ def _factors(rough: int) -> list[tuple[int, int]] | None:
 
 
 def _unit_residue(n: int, k: int, modulus: int, steps: bool) -> int:
-    """Return n over k modulo ``modulus``, which must be coprime to k! and, if ``steps`` is set, to n!."""
+    """Return n over k modulo ``modulus``, which must be coprime to k!.
+
+    Set ``steps`` if it is coprime to n! too: then factorials are used if they are faster than a product of k factors.
+    """
     if modulus == 1:
         return 0
     if steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):

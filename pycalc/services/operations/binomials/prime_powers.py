@@ -72,9 +72,9 @@ def modulo_prime_power_seconds(n: int, prime: int, exponent: int) -> float:
 class _Units:
     """Products, modulo a power of ``prime``, of the numbers up to some n <= ``largest`` that ``prime`` does not divide.
 
-    For each level, the product of (x + i) over the i < prime^level that the prime does not divide is a polynomial in x.
-    If x is a multiple of prime^level, only the first exponent/level coefficients (rounded up) matter. The polynomial of
-    the next level is a product of shifted copies.
+    For each level 1, 2, ..., the product of (x + i) over the i < prime^level that the prime does not divide is a
+    polynomial in x. If x is a multiple of prime^level, only the first exponent/level coefficients (rounded up) matter.
+    The polynomial of the next level is a product of shifted copies.
     """
 
     def __init__(self, prime: int, exponent: int, largest: int) -> None:

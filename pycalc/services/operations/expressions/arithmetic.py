@@ -73,7 +73,7 @@ class Arithmetic:
         return lowest(left + right) if exact else self._enclosed("+", position, left, right)
 
     def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product. Raises ResultTooLarge if it may be too large, or is rounded and too close to 0."""
+        """Return a product. Raises ResultTooLarge if it may be too large, or if its enclosure is too close to 0."""
         if not (is_exact(left) and is_exact(right)):
             zero = any(is_exact(factor) and not factor for factor in (left, right))
             return mpz(0) if zero else self._enclosed("*", position, left, right)

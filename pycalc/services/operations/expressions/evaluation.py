@@ -84,7 +84,7 @@ class Evaluator:
         From 16 terms on, there are two shortcuts.
 
         If the terms of a sum are values of a polynomial of low degree, yield only their sum, which is found from the
-        first few terms. With ``backward``, the sum is found from the last few terms, one more than from the front.
+        first few terms. With ``backward``, the sum is found from the last few terms instead, and from one term more.
         Callers compare the two sums: if the assumed degree is too low, the sums differ, unless the terms are symmetric.
 
         If the terms are exact and small, but not values of such a polynomial, yield the sum or the product of each

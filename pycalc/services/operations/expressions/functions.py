@@ -63,10 +63,10 @@ class Function:
         return self.operation.steps(self._arguments(position, values), _PRECISION)
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
-        """Return the cost of the function's value modulo ``modulus``, and the method if the operation has a choice.
+        """Return the cost of the function's value modulo ``modulus``, and the method if there are several.
 
-        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large, and
-        DomainError if there is no value or no plan.
+        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large. Raises
+        DomainError if there is no value, or if ``modulus`` would take too long to factor.
         """
         if isinstance(self.operation, Modular):
             with _placed(position):

@@ -36,7 +36,7 @@ LARGEST_ARGUMENT = (MAX_LITERAL - 1) * BITS_PER_DIGIT  # the most bits of an arg
 
 
 class NodeSizes:
-    """An estimator of single nodes, from the sizes of their operands.
+    """An estimator of the size and cost of single nodes, from the sizes of their operands.
 
     If ``strict`` is set, an argument that may be too large for a function raises ResultTooLarge.
     """
@@ -142,7 +142,7 @@ class NodeSizes:
             self.seconds += costs.divide(a + c, b + d)
 
     def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return the digits of a value's numerator and denominator, which determine the cost of arithmetic with it.
+        """Return how many digits a value's numerator and denominator have: they determine the cost of arithmetic.
 
         For an enclosure, return the precision and 0.
         """
@@ -237,7 +237,7 @@ class NodeSizes:
 
 
 def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument: the ends and the middle of its range, or only the largest if it has no bounds."""
+    """Return samples of an argument: the ends and the middle of its range or, if the range is a guess, its top end."""
     low, high = _range(size)
     return [high] if size.low is None else [low, (low + high) // 2, high]
 

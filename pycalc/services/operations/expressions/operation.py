@@ -126,7 +126,7 @@ class Evaluate(Calculable[Expression]):
         return Estimate(digits, seconds, not size.rounded, sizer.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return the root of a tree. In a call whose value is not a number, replace the arguments by their values.
+        """Return ``root``. If it is a call whose value is not a number, replace its arguments by their values.
 
         The cost of such a call, for example a proof of primality, depends on the values of the arguments, not only on
         their sizes. If an argument is slow to compute, too long or not a whole number, no argument is replaced.
@@ -270,7 +270,7 @@ class Evaluate(Calculable[Expression]):
 
         Each try has twice the precision of the one before, or more if long operands need more. Raises DomainError, with
         the position, if a try fails at 16 times the first precision and at twice the precision that long operands need.
-        If ``narrower`` is set, the first try has over twice as many bits.
+        If ``narrower`` is set, the first precision is over twice as high as without it.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

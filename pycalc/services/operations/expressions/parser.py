@@ -45,7 +45,7 @@ _TOO_DEEP = (
 
 
 class Signature(NamedTuple):
-    """The number of arguments that a function takes, and the kind of its value."""
+    """The number of arguments that a function takes, and whether its value is a number."""
 
     least: int
     most: int | None  # None: no limit

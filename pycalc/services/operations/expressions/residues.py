@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 
 class NotInvertibleError(ZeroDivisionError):
-    """A divisor shares a factor with the modulus."""
+    """The error for a divisor that has no inverse, because it shares a factor with the modulus."""
 
 
 class Residues:
-    """Residues of nodes modulo ``modulus``·``factor``, with the variables of an evaluation.
+    """Residues of an expression's nodes modulo ``modulus``·``factor``; ``evaluation`` has the values of variables.
 
-    If ``verifying`` is set, the modulus is a random prime. Then functions find their residues by a method that is
-    independent of the one for their values.
+    To verify a residue modulo m, it is computed modulo m·p for a random prime p, which is ``factor``. Another instance
+    computes the residue modulo p alone, and both must agree modulo p. That instance has ``verifying`` set, so that
+    functions find their residues by a method that is independent of the one for their values.
 
-    ``verified`` is 0, or a modulus m if a residue modulo m is computed in two ways, to verify it. Both ways then make
-    two replacements. A function that takes too long modulo a prime is replaced by its residue modulo m. A large
-    exponent is reduced modulo the totient of m, by Euler's theorem. The replacements do not change the residue modulo
-    m, and the two ways still must agree.
+    In both instances, ``verified`` is m. They make two replacements that do not change the residue modulo m. A function
+    that takes too long modulo p is replaced by its residue modulo m. A large exponent is reduced modulo the totient of
+    m, by Euler's theorem. If no residue is verified in this way, ``verified`` is 0.
     """
 
     def __init__(

@@ -82,8 +82,8 @@ class Repeated(NamedTuple):
 class Sizer(NodeSizes):
     """An estimator of the size and cost of a tree, for given sizes of its loops' variables.
 
-    Each call of ``size`` or ``residue`` adds its costs to the attributes. If ``strict`` is set, a value that may be too
-    large raises ResultTooLarge. Otherwise, the sizes of nodes are cached.
+    Each call of ``size`` or ``residue`` adds the node's cost to ``seconds`` and ``memory``. If ``strict`` is set, a
+    value that may be too large raises ResultTooLarge. Otherwise, the sizes of nodes are cached.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Sizer(NodeSizes):
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
-        if self._is_alone(node):
+        if self._is_invariant(node):
             return self._once(lambda: self.size(node))
         self.seconds += self._node_seconds(node)
         size = self._sizes.get(type(node), self._of_operands)(node)
@@ -133,12 +133,19 @@ class Sizer(NodeSizes):
         for child in children(body):
             self.forget(child)
 
-    def _is_alone(self, node: Node) -> bool:
-        """Return whether the current loop is computed in columns and this node has the same value in all its terms."""
+    def _is_invariant(self, node: Node) -> bool:
+        """Return whether a node has the same value in all terms of the current loop, which is computed in columns.
+
+        A column is the list of a node's values for a block of terms. If the loop is not computed in columns, return
+        False.
+        """
         return self._varying is not None and id(node) not in self._varying
 
     def _once(self, count: Callable[[], Size]) -> Size:
-        """Count the cost of a part that is computed once for each block of terms, not for each term."""
+        """Return the size from ``count``, which must add the cost of a node to ``seconds``.
+
+        Reduce the added seconds, because the node is computed once for each block of terms, not for each term.
+        """
         before, varying = self.seconds, self._varying
         self._varying = None
         size = count()
@@ -169,9 +176,10 @@ class Sizer(NodeSizes):
         return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
 
     def _residue_within(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a residue that is a part of the tree: the left side of a ``mod`` or ``%``.
+        """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``.
 
-        If this side is a call, the operation verifies the residue, so no residue modulo a prime is counted.
+        If the left side is a call, its operation verifies the residue. Then the cost of a second residue, modulo a
+        prime, is not counted.
         """
         self.seconds += costs.RESIDUE
         if isinstance(node, Call) and node.name in self._functions:
@@ -181,7 +189,7 @@ class Sizer(NodeSizes):
 
     def residue(self, node: Node, modulus: Size) -> Size:
         """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
-        if self._is_alone(node):
+        if self._is_invariant(node):
             return self._once(lambda: self.residue(node, modulus))
         self.seconds += self._node_seconds(node)
         digits = modulus.bits / BITS_PER_DIGIT
@@ -317,10 +325,11 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the shortcut for a loop: ``(degree, None)``, ``(None, varying nodes)``, or ``(None, None)`` for none.
+        """Return ``(degree, None)``, ``(None, varying)`` or ``(None, None)``, which say how to compute a loop.
 
-        The degree is that of the polynomial whose values the loop adds up. The ids of the varying nodes are returned if
-        the terms are computed in columns.
+        With a ``degree``, the loop adds up the values of a polynomial of at most this degree, by their differences.
+        ``varying`` is returned if the terms are computed in columns. It has the ids of the nodes that depend on the
+        loop's variable. ``(None, None)`` means that the terms are computed one by one.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -384,7 +393,10 @@ class Sizer(NodeSizes):
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue and, unless ``alone`` is set, of a verification modulo a prime."""
+        """Count the cost of a call's residue, and of another residue, modulo a prime, which verifies it.
+
+        ``alone`` must be set if the operation verifies the residue itself. Then the other residue is not counted.
+        """
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if not all(value is not None for value in values):
@@ -420,8 +432,8 @@ def _nodes_of(node: Node) -> int:
 def takes_residue(size: Size, modulus: Size) -> bool:
     """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
 
-    Both must be whole and exact. The upper bound of ``a`` must have over MOST_DIRECT_BITS bits, and ``m`` must be
-    certainly positive.
+    ``a`` and ``m`` must be whole and exact, and ``m`` must be certainly positive. The upper bound of ``a`` must have
+    over MOST_DIRECT_BITS bits.
     """
     whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
     return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf
@@ -437,7 +449,7 @@ def is_short_exponent(exponent: Node) -> bool:
 
 
 def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for the e in a^e modulo m, if it may be too large and Euler's theorem can't reduce it."""
+    """Return the error for an exponent in a residue that may be too large and that Euler's theorem can't reduce."""
     detail = (
         "This exponent may have more than 5,050,445 digits: make it smaller. A larger exponent is possible only if it "
         "is certainly a large, positive whole number. The modulus must then have at most 128 bits, not counting prime "
@@ -451,7 +463,7 @@ def by_euler(exponent: Size, modulus: Size) -> bool:
 
     The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
     2^20, and above the number of bits of the modulus. The modulus must have at most MOST_EULER_MODULUS_BITS bits, so
-    that it is factored in time. If its value is known, its prime factors up to 1,000 are not counted.
+    that it is factored in time. If the modulus is known, its prime factors up to 1,000 do not count.
     """
     if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
         return False

@@ -69,8 +69,9 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is n! modulo ``modulus``.
 
-        If ``method`` has no ``mirror``, n! is computed modulo ``modulus``·``prime``. Otherwise ``mirror``! is computed
-        modulo ``rough``·``prime``, and ``residue`` must agree with it by Wilson's theorem.
+        ``method`` is the FactorialPlan that gave ``residue``. If its ``mirror`` is None, n! is computed modulo
+        ``modulus``·``prime``. Otherwise ``mirror``! is computed modulo ``rough``·``prime``. By Wilson's theorem, its
+        product with ``residue`` must be 1 or -1 modulo ``rough``. The computed factorial is verified modulo ``prime``.
         """
         plan: FactorialPlan = method
         if plan.mirror is None:

@@ -23,8 +23,9 @@ _WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than t
 def largest_inverted(n: int) -> int:
     """Return an upper bound of the prime factors of all numbers by which ``factorial_by_steps`` divides.
 
-    With run <= sqrt(n) < 2·run, these are the numbers up to n/run + run, and fractions (1 + j·2^k)/2^k whose numerators
-    are at most 3·run + 1. For n >= 1, both bounds are at most 4·sqrt(n), because n/run < 2·sqrt(n).
+    These are the numbers up to n/run + run, and fractions (1 + j·2^k)/2^k whose numerators are at most 3·run + 1. Here,
+    run is the power of 2 with run <= sqrt(n) < 2·run. For n >= 1, both bounds are at most 4·sqrt(n), because n/run is
+    below 2·sqrt(n).
     """
     return 4 * isqrt(n) + 4
 

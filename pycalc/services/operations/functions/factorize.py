@@ -80,9 +80,10 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether the product of the powers is n, the primes ascend, and each of them is proved to be prime.
+        """Return whether ``text`` is the factorization of n.
 
-        Each exponent must be at least 1.
+        Its prime powers must have the product n. The primes must ascend and be proved, and the exponents must be at
+        least 1.
         """
         found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
         primes = [factor for factor, _ in found]

@@ -34,10 +34,11 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """Return the ends of a large integer from its base-10 logarithm, and from its residue ``last`` modulo 10^20.
+    """Return the digit count of a large integer, and its first and last 20 digits.
 
-    The integer must be at least 10^19. The enclosure ``logarithm`` is first tried at a precision of ``bits`` + 160.
-    Raises the ArithmeticError of ``settled``.
+    The integer must be at least 10^19. ``logarithm`` returns an enclosure of its base-10 logarithm. The first precision
+    tried is ``bits`` + 160, with 160 bits for the first 20 digits. ``last`` is the integer modulo 10^20. Raises the
+    ArithmeticError of ``settled``.
     """
     power, leading = settled(lambda arithmetic: logarithm(arithmetic).leading(ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))
@@ -46,7 +47,7 @@ def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
 class IntegerPower(NamedTuple):
     """The power ``base``^``exponent``, which is computed only if it is short.
 
-    ``base`` is at least 1 and not a multiple of ten, and ``exponent`` is at least 0. The only other power is 0^1.
+    ``base`` is at least 1 and not a multiple of ten, and ``exponent`` is at least 0. The number 0 is written as 0^1.
     """
 
     base: int

@@ -54,8 +54,8 @@ class RationalLiteral:
     def text(self) -> str:
         """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
 
-        Scientific notation is used if plain digits would need over 100 more zeros, not counting a single zero before
-        the point.
+        Scientific notation is used if plain digits would have over 100 zeros at the end, or between the point and the
+        first other digit.
         """
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
@@ -155,8 +155,8 @@ def _magnitude(name: str, text: str) -> int:
 def size_of(literal: str) -> int:
     """Return roughly how many digits a literal stands for: its characters plus the magnitude of its exponent.
 
-    An exponent of over five digits counts as 20,000. A hexadecimal literal may count for too much, because the digit e
-    is taken for the beginning of an exponent.
+    An exponent of over five digits counts as 20,000, far more than a short literal has. A hexadecimal literal may count
+    for too much, because the digit e is taken for the beginning of an exponent.
     """
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):

@@ -40,9 +40,9 @@ def is_proved_prime(n: int) -> bool:
 
 
 def proof_seconds(n: int) -> float:
-    """Estimate the seconds of ``is_proved_prime`` for ``n``, and of the verification, on one core.
+    """Estimate the total seconds of ``is_proved_prime(n)`` and of a second test that verifies its answer, on one core.
 
-    If ``n`` has up to 40,000 bits and no small factor, the estimate runs the strong test to base 2, which for 10,000
+    If ``n`` has up to 40,000 bits and no small factor, this function runs the strong test to base 2, which for 10,000
     digits takes more than a second.
     """
     if n < 3 or _has_small_factor(n):
@@ -58,5 +58,5 @@ def prime_proof_seconds(n: int) -> float:
 
 
 def _has_small_factor(n: int) -> bool:
-    """Return whether ``n`` is even, or is long and has a prime factor up to 10,000."""
+    """Return whether ``n`` is even, or has over 1,000 bits and a prime factor up to 10,000."""
     return not n % 2 or (n.bit_length() > _SHORTEST_SEARCHED and gmp.gcd(n, _SMALL_PRIMES) > 1)

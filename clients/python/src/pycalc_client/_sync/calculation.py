@@ -35,8 +35,8 @@ class Calculation(Generic[V_co]):
     with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
     service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers beyond
     ±(2^53 - 1) as texts. A calculation from the history also has ``leading`` and ``trailing`` (up to 20 digits each),
-    ``user`` and ``created_at``. If its text was computed, it also has ``sha256``, the digest of the text. The answer to
-    a request for a summary has ``leading`` and ``trailing``, too.
+    ``user`` and ``created_at``. Unless only a summary was computed, it also has ``sha256``, the digest of the result's
+    text. The answer to a request for a summary has ``leading`` and ``trailing``, too.
     """
 
     id: str
@@ -128,7 +128,7 @@ class Calculation(Generic[V_co]):
         )
 
     def _download(self, transfer: Transfer) -> Generator[bytes]:
-        """Yield the bytes that the transfer has not received yet; resume after a cut; verify the digest at the end."""
+        """Yield the bytes that ``transfer`` lacks; resume after a lost connection; verify the digest at the end."""
         session = self._session
         if session is None:
             raise ValueError("The calculation does not belong to a client.")

@@ -35,7 +35,7 @@ _SILENCE_SECONDS = 45.0
 class Event:
     """The event that a calculation was recorded.
 
-    Pass the event's ``id`` as ``last_event_id`` to receive the events after it.
+    Pass the event's ``id`` to ``events`` as ``last_event_id``, to receive the events after it.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Client(Operations):
         until: datetime | str | None = None,
         user: str | None = None,
     ) -> Generator[Calculation[Any]]:
-        """Yield the caller's recorded calculations, newest first. Request them page by page.
+        """Yield the caller's recorded calculations, newest first, requested page by page.
 
         An admin gets the calculations of all users, or only those of ``user``, a name or id.
         """
@@ -123,9 +123,9 @@ class Client(Operations):
             params["cursor"] = cursor
 
     def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
-        """Yield the events from now on, or all events after ``last_event_id``.
+        """Yield an event for each calculation of the caller that is recorded from now on, or after ``last_event_id``.
 
-        After a lost connection, reconnect and continue without a gap.
+        An admin gets the events of all users. After a lost connection, reconnect and continue without a gap.
         """
         attempts = Attempts(self._session.policy)
         while True:

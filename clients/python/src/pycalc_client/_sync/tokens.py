@@ -64,7 +64,7 @@ class Tokens:
                 # The access token may have expired, while the session is still open.
                 renewal = {"refresh_token": self._refresh}
                 response = self._http.post("/token/refresh", json=renewal, timeout=_LOGOUT_SECONDS)
-                self._log_out(self._taken(response))
+                self._log_out(self._store_tokens(response))
         except (httpx.HTTPError, PycalcError):
             return
 
@@ -87,11 +87,11 @@ class Tokens:
             else:
                 if response.status_code != httpx.codes.UNAUTHORIZED:
                     self._refresh = refresh
-                    return self._taken(response)
-        return self._taken(self._http.post("/login", json=self._password.body()))
+                    return self._store_tokens(response)
+        return self._store_tokens(self._http.post("/login", json=self._password.body()))
 
-    def _taken(self, response: httpx.Response) -> str:
-        """Keep a response's refresh token, and return its access token. Raises ProblemError and UnexpectedAnswer."""
+    def _store_tokens(self, response: httpx.Response) -> str:
+        """Store a response's refresh token, and return its access token. Raises ProblemError and UnexpectedAnswer."""
         if not response.is_success:
             raise error_of(response)
         try:
