@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from playwright.sync_api import Page
 
+from tests.harness.waiting import wait_until
+
 _WATCH = """
 window.longTasks = [];
 new PerformanceObserver((list) => {
   for (const { startTime, duration } of list.getEntries()) longTasks.push({ startTime, duration });
 }).observe({ type: "longtask", buffered: true });
 """
+_USABLE = "performance.getEntriesByName('usable')[0]?.startTime"
 _LOADED = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
   .map(({ startTime, encodedBodySize }) => [startTime, encodedBodySize])"""
 
@@ -27,7 +30,9 @@ class FirstPage(NamedTuple):
 def first_page(page: Page) -> FirstPage:
     """Open the page Calculate, and measure what it needs until its expression field accepts input."""
     page.goto("/")
-    usable = page.wait_for_function("performance.getEntriesByName('usable')[0]?.startTime").json_value()
+    # The repeated checks of ``wait_for_function`` call ``eval`` in the page, which the Content-Security-Policy forbids.
+    wait_until(lambda: page.evaluate(_USABLE) is not None, "the page accepts input")
+    usable = page.evaluate(_USABLE)
     needed = [size for start, size in page.evaluate(_LOADED) if start < usable]
     return FirstPage(len(needed), sum(needed), usable)
 
