@@ -54,11 +54,14 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
-# Folders whose tests depend on how the HTTP server starts the task of a request, which differs since Python 3.12.
+# Folders whose tests call a real HTTP server, unless they use one of the fixtures below. The way in which that server
+# starts the task of a request differs since Python 3.12.
 _HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
-# Folders with the files that take longest, in the order in which they begin. Begun last, such a file would run alone at
-# the end. The browser of ``e2e`` keeps the processors busy while the tests of brokers wait.
-_LONG_FOLDERS = [Path(__file__).parent / name for name in ("e2e", "property", "drills")]
+_IN_PROCESS_FIXTURES = {"app", "resources"}
+# The tests of brokers, and the folders with the files that take longest, in the order in which they begin. Begun last,
+# such a file would run alone at the end. The tests of a broker mostly wait, so those of the other broker come after the
+# tests of ``e2e``, whose browser keeps the processors busy meanwhile.
+_START_ORDER = ("kafka", "e2e", "pubsub", "property", "drills")
 # If one of these is part of a test's name, file name or parameter, the test needs that broker.
 _BROKERS = ("kafka", "pubsub")
 
@@ -71,11 +74,12 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Add the markers ``programs`` and ``http_server``; run tests of brokers first, and those of slow folders next."""
     for item in items:
-        if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if _PROGRAM_FIXTURES & fixtures:
             item.add_marker(pytest.mark.programs)
-        if item.path.parent in _HTTP_SERVER_FOLDERS:
+        if item.path.parent in _HTTP_SERVER_FOLDERS and not _IN_PROCESS_FIXTURES & fixtures:
             item.add_marker(pytest.mark.http_server)
-    items.sort(key=lambda item: (_broker(item.nodeid) is None, _start_order(item.path.parent)))
+    items.sort(key=_start_order)
 
 
 def pytest_configure() -> None:
@@ -91,8 +95,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _start_order(folder: Path) -> int:
-    return _LONG_FOLDERS.index(folder) if folder in _LONG_FOLDERS else len(_LONG_FOLDERS)
+def _start_order(item: pytest.Item) -> int:
+    group = _broker(item.nodeid) or item.path.parent.name
+    return _START_ORDER.index(group) if group in _START_ORDER else len(_START_ORDER)
 
 
 def _broker(nodeid: str) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.harness.forked import ForkedProcess
 from tests.harness.servers import KEYS
 
 POSTGRES = "postgresql://ada@127.0.0.1:1/pycalc?sslmode=verify-full"
@@ -17,25 +17,18 @@ WRITE = "Name a folder in which this process (user {user}) can create and write 
 
 
 def last_line(folder: Path, *command: str, **settings: str) -> str:
-    """Run a command that fails to start in ``folder``. Return the last line of its standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pycalc", *command],
-        env={"PYTHONPATH": ":".join(sys.path), "PYCALC_PORT": "0", **settings},
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    """Run a command that fails to start. Return the last line of its standard error."""
+    log = folder / "log"
+    process = ForkedProcess(command, {"PYTHONPATH": ":".join(sys.path), "PYCALC_PORT": "0", **settings}, log)
+    assert process.wait(60) == 1
+    assert "Traceback" not in log.read_text()
+    return log.read_text().splitlines()[-1]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder with a file ``plain``, which holds neither a key nor a certificate."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the present folder. It has a file ``plain``, which holds neither a key nor a certificate."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "plain").write_text("hi\n")
     return tmp_path
 

@@ -112,7 +112,7 @@ def part(name: str, settings: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def test_several_processes(
+def test_several_processes_and_kafka(
     sink: Collector, monkeypatch: pytest.MonkeyPatch, postgres_url: str, real_kafka: Kafka, tmp_path: Path
 ) -> None:
     """With PostgreSQL and Kafka, a consumer in another process continues the trace of the request."""
