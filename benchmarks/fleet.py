@@ -53,7 +53,7 @@ class _Fleet(NamedTuple):
 
 
 def fleet() -> None:
-    """Print the calculations per second, and the calculations per second of processor time.
+    """Print how many calculations several server processes do per second, and per second of processor time.
 
     The processor time includes the publishing of all events.
     """

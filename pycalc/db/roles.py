@@ -82,8 +82,8 @@ def require_different(roles: Sequence[DatabaseRole]) -> None:
 def grant(connection: Connection, role: DatabaseRole) -> None:
     """Replace the rights of a role on all tables of this release, within the caller's transaction.
 
-    Rights on other tables are not revoked. If the role has a password, create the role or set its password. Raises
-    ValueError for the role of the connection, which owns the tables and would lose its rights.
+    Rights on other tables are not revoked. If ``role`` has a password, create the role if it is missing, else set
+    its password. Raises ValueError for the role of the connection, which owns the tables and would lose its rights.
     """
     if connection.scalar(text("SELECT current_user")) == role.name:
         raise ValueError(f"the role {role.name} migrates the database: give servers and consumers roles of their own")

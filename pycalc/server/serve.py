@@ -88,8 +88,8 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 def print_banner(settings: Settings, token: str | None) -> None:
     """Print the service's addresses and, if there is a bootstrap token, how to register the first admin with it.
 
-    ``token`` is the bootstrap token if it is new, or None. The token is shown only at a terminal, because any other
-    output may end in a log. Otherwise, the token's file is named, if there is one.
+    ``token`` is the bootstrap token if it was just created, or None. It is printed only at a terminal, because any
+    other output may end in a log. In all other cases, the path of the token's file is printed, if the file exists.
     """
     at = f"http://{authority(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port

@@ -157,7 +157,7 @@ class TestFaults:
     """The faults that a drill reports at its end."""
 
     def test_all_is_well(self, scene: Scene) -> None:
-        """A drill without faults reports none."""
+        """If nothing was lost, repeated or late in a drill, its report has no faults."""
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_an_error_is_marked_at_its_place(console: Page) -> None:
 
 
 def test_a_too_large_result_has_a_way_on(console: Page) -> None:
-    """If a result is too large, the page shows its last digits, and on request another number of them."""
+    """If a result is too large, the page shows its last digits, and the user can choose how many."""
     calculate(console, "3^(10^12)")
     card = console.get_by_role("region", name="Too long to write out")
     expect(card).to_contain_text("…78655220000000000001")

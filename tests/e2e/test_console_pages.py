@@ -53,7 +53,7 @@ def _evaluate(context: BrowserContext, token: str, *expressions: str) -> None:
 
 
 def test_history_is_filtered_paged_and_kept_in_the_address(console: Page, context: BrowserContext, token: str) -> None:
-    """The history keeps its filters in the address, so a reload shows the same list; Show more appends a page."""
+    """The history keeps its filters in the address, so a reload shows the same list; "Show more" appends a page."""
     _evaluate(context, token, *(f"{n}+0" for n in range(51)))
     for n in range(2):
         _get(context, f"/fibonacci/{n}", token)

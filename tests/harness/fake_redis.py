@@ -415,7 +415,7 @@ class _Client(asyncio.Protocol):
         self.go_on()
 
     def go_on(self) -> None:
-        """Execute the waiting commands in order, until one must still wait."""
+        """Execute the waiting commands in order; stop at the first that must wait longer."""
         while self._waiting and not self._server.held_back(self._waiting[0][0].upper()):
             self.send(self._server.execute(self, self._waiting.popleft()))
 

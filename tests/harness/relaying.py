@@ -64,7 +64,7 @@ async def relaying(
     stream: ListeningStream,
     backoff: Callable[[Exception, int, float], float] = backoff_after,
 ) -> AsyncIterator[tuple[Relay, Metrics]]:
-    """Create a relay from the outbox to the stream that uses the running loop's clock; close it at the end."""
+    """Create a relay from the outbox to the stream, with the running loop's clock; close it at the end."""
     metrics = Metrics()
     relay = Relay(outbox, stream, metrics, try_seconds=0.2, backoff=backoff, clock=now)
     try:

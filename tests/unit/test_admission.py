@@ -174,7 +174,7 @@ async def test_the_queue_is_bounded_for_all() -> None:
 
 
 async def test_a_full_queue_displaces_the_newest_request_of_the_greediest_user() -> None:
-    """A full queue drops the newest request of the user with the most waiting requests; running ones decide a tie."""
+    """A full queue drops the newest request of the user with the most waiting or, in a tie, the most running ones."""
     admission = Admission(Metrics(), 1, max_waiting=4)
     holder, *waiting = await arrive(admission, BOB, ADA, ADA, BOB, BOB)
     (eve,) = await arrive(admission, EVE)

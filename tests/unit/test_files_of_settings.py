@@ -75,7 +75,7 @@ def test_an_empty_development_key_is_refused(folder: Path, name: str, content: b
 
 
 def test_a_data_folder_with_a_mark_of_urls_is_named(folder: Path) -> None:
-    """The name of the data folder is a part of the database's URL, so ? and # in it are refused by name."""
+    """The name of the data folder is a part of the database's URL, so ? and # in it are refused."""
     line = last_line(folder, "serve", PYCALC_DATA_DIR="a?b")
     assert line == "pycalc: bad settings: PYCALC_DATA_DIR: the folder's name 'a?b' must not contain ? or #"
 

@@ -29,7 +29,7 @@ class Manager:
         pass
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a message whose type is the request's path."""
+        """Send one ASGI message with the request's path as its ``type``, which tests can read."""
         await send({"type": scope["path"]})
 
 

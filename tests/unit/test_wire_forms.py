@@ -72,7 +72,7 @@ LARGEST = history_row()._replace(
     ],
 )
 def test_integers_are_numbers_where_every_reader_keeps_them(text: str, expected: str) -> None:
-    """In JSON, integers within ±(2^53 - 1) and objects are written as they are, other values as strings.
+    """In JSON, objects and integers within ±(2^53 - 1) are written as they are, all other values as strings.
 
     Many JSON readers do not keep larger integers exact (RFC 7493 §2.2).
     """

@@ -1,1 +1,1 @@
-"""HTTP code that the routes share."""
+"""Parts that all routes share: the middleware, inputs, the forms of responses, and header fields."""

@@ -175,8 +175,8 @@ async def require_remaining(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    If they would exceed a limit, that limit counts none of them, and RateLimited is raised. The API key's own limit
-    comes first. It counts them even if they would exceed the limit of the key's owner.
+    A limit that they would exceed counts none of them and raises RateLimited. The limit of an API key is checked before
+    that of the key's owner. If the owner's limit then refuses, the key's limit has counted them all the same.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

@@ -40,7 +40,7 @@ _OVERLOAD_START: Message = {
 
 
 class Application(FastAPI):
-    """A FastAPI application that prepares, counts and times every request itself.
+    """A FastAPI application that is its own middleware: it prepares, counts and times every request.
 
     Calculations by GET or HEAD go directly to their routes. All other requests pass through FastAPI's layers.
     """

@@ -93,8 +93,8 @@ class Accounts:
     ) -> User:
         """Create an account. ``by`` is the name of its creator for the audit log, or None.
 
-        Unless they are None, the inserting transaction checks ``bootstrap_hash``, the hash of a bootstrap token, and
-        ``admin_id``, the id of the admin who creates the account.
+        ``bootstrap_hash`` is the hash of a bootstrap token, and ``admin_id`` the id of the admin who creates the
+        account. The transaction that inserts the account checks that each one that is given is still valid.
         """
         user = User(
             id=self._ids.next(),

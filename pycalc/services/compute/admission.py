@@ -159,7 +159,7 @@ class Admission:
             del self._requests[request.key]
 
     def _leave_queue(self, request: _Request) -> None:
-        """Remove a request from the queues of all its users."""
+        """Remove a request from the queues of all users who wait for it."""
         for user in tuple(request.users):
             self._dequeue(request, user)
 

@@ -217,7 +217,7 @@ class Stepwise(Operation[ArgsT]):
 class Summarisable(Operation[ArgsT]):
     """An operation that offers ``view=summary``: the result's number of digits, and its first and last digits.
 
-    A long result is not computed for this.
+    The summary of a long result is found without computing the result.
     """
 
     @abstractmethod

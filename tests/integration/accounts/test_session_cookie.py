@@ -53,7 +53,7 @@ async def refreshed(client: httpx.AsyncClient, token: str, headers: dict[str, st
 
 
 def bearer(answer: httpx.Response) -> dict[str, str]:
-    """Return the header that carries an answer's access token."""
+    """Return the Authorization header for requests with the access token from this answer."""
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 

@@ -629,7 +629,7 @@ def test_a_wrong_text_is_found(text: str, wrong: str) -> None:
 
 
 def test_a_wrong_rounding_is_found() -> None:
-    """The verification of a rounded value rejects another last digit."""
+    """Verification rejects a rounded value whose last digit is wrong."""
     args = EVALUATE.parse({"expression": "2^0.5"})
     assert EVALUATE.verified(args, 5, b"1.4142", exact=False) == Verified(b"1.4142", False)
     with pytest.raises(VerificationFailed):

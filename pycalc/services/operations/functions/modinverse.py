@@ -37,7 +37,7 @@ class ModularInverse(IntegerOperation):
         raise DomainError(detail)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is a number from 0 to m - 1, and a times this number is 1 modulo m."""
+        """Return whether ``text`` is an x with 0 <= x < m and a·x = 1 modulo m, where ``args`` is (a, m)."""
         a, m = args
         value = value_of(text)
         return bool(value is not None and 0 <= value < m and (value * a - 1) % m == 0)

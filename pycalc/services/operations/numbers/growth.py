@@ -47,7 +47,8 @@ def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
 class IntegerPower(NamedTuple):
     """The power ``base``^``exponent``, which is computed only if it is short.
 
-    ``base`` is at least 1 and not a multiple of ten, and ``exponent`` is at least 0. The number 0 is written as 0^1.
+    ``base`` is at least 1 and not a multiple of ten, and ``exponent`` is at least 0. The exception is 0, which is
+    represented as 0^1.
     """
 
     base: int
