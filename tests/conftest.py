@@ -54,8 +54,8 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
-# Folders whose tests call a real HTTP server, unless they use one of the fixtures below. The way in which that server
-# starts the task of a request differs since Python 3.12.
+# Folders whose tests call a real HTTP server; if they use one of the fixtures below, only the marked tests do. The way
+# in which that server starts the task of a request differs since Python 3.12.
 _HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
 _IN_PROCESS_FIXTURES = {"app", "resources"}
 # The tests of brokers, and the folders with the files that take longest, in the order in which they begin. Begun last,

@@ -96,7 +96,7 @@ async def received(member: Member) -> MessageBatch:
 async def test_a_message_is_a_structured_cloud_event(
     pubsub: AnyPubSub, topic: str, opened: Open, subscriber: SubscriberClient
 ) -> None:
-    """An event becomes a message with CloudEvents JSON, with ``ce-`` attributes, and with the user's id as ordering key."""
+    """An event becomes a message of CloudEvents JSON with ``ce-`` attributes and the user's id as ordering key."""
     (event,) = numbered(ADA, [7])
     await opened(pubsub.url(topic)).publish([event])
     response = subscriber.pull(subscription=subscription(topic, "usage"), max_messages=10, timeout=SECONDS)

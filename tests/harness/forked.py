@@ -1,4 +1,8 @@
-"""Processes of pycalc, forked from a process that has imported its modules, so that they start faster."""
+"""Processes of pycalc forked from a template process that has imported its modules, which saves most of a start.
+
+They have the template's umask, its hash seed and what the interpreter read from the environment at its start, and they
+skip the interpreter's shutdown. Tests of these things need a new interpreter.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _STOP_SECONDS = 60.0
 # Keys that instances on one database must share.
 KEYS = {"secret_keys": "k" * 32, "password_keys": "p" * 32}
 _PASSWORD = "correct horse battery staple"
-# Whether ``running`` forks pycalc from a template instead of starting an interpreter. Only tests set this, to save
+# Whether ``launch`` forks pycalc from a template instead of starting an interpreter. Only tests set this, to save
 # time: measurements need processes that start as users start them.
 forking = False
 
@@ -97,6 +97,13 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path | No
         )
 
 
+def launch(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> Process:
+    """Start a command as ``spawn`` does. If ``forking`` is set and the command is pycalc's, fork it instead."""
+    if forking and command[:3] == PYCALC:
+        return ForkedProcess(command[3:], {**os.environ, **environment}, log or Path(os.devnull))
+    return spawn(command, environment, log)
+
+
 def answers(url: str) -> bool:
     """Return whether a GET of this URL succeeds."""
     try:
@@ -117,11 +124,7 @@ def running(
 ) -> Iterator[Server]:
     """Start a server, wait for a 200 on ``path``, and stop the server at the end; ``log`` gets its standard error."""
     started = perf_counter()
-    process: Process
-    if forking and command[:3] == _python("pycalc"):
-        process = ForkedProcess(command[3:], {**os.environ, **(environment or {})}, log or Path(os.devnull))
-    else:
-        process = spawn(command, environment or {}, log)
+    process = launch(command, environment or {}, log)
     try:
         deadline = started + _START_SECONDS
         while not answers(f"http://127.0.0.1:{port}{path}"):
@@ -203,7 +206,10 @@ def settings_of(data: Path, port: int, **settings: str) -> dict[str, str]:
     }
 
 
-SERVE = _python("pycalc", "serve")
+PYCALC = _python("pycalc")
+SERVE = [*PYCALC, "serve"]
+# A prefix for tests of what a forked process inherits from its template, such as the umask.
+NEW_INTERPRETER = ("env",)
 # A lifetime of access tokens in seconds, for programs that use them longer than the default lifetime.
 A_DAY = "86400"
 
@@ -220,7 +226,8 @@ def pycalc(
 ) -> Iterator[Server]:
     """Run pycalc on a data folder (default: an empty one), as ``pycalc serve`` or under Uvicorn.
 
-    ``prefix`` is a command that runs pycalc, such as strace; ``log`` is the file for its standard error.
+    ``prefix`` is a command that runs pycalc in a new interpreter, such as strace; ``log`` is the file for its standard
+    error.
     """
     port = port or free_port()
     with TemporaryDirectory(prefix="pycalc-") as empty:

@@ -13,8 +13,16 @@ from pathlib import Path
 import coverage
 import pytest
 
+from tests.harness import servers
+
 _CHOICE = os.environ.get("MUTATION_CHOSEN")
 _LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not stop the machine
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Start new interpreters for pycalc, because coverage.py does not record the lines of forked processes."""
+    servers.forking = False
 
 
 @pytest.hookimpl(trylast=True)

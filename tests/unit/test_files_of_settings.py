@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.forked import ForkedProcess
-from tests.harness.servers import KEYS
+from tests.harness.servers import KEYS, PYCALC, launch
 
 POSTGRES = "postgresql://ada@127.0.0.1:1/pycalc?sslmode=verify-full"
 READ = "Name a file that this process (user {user}) can read."
@@ -19,7 +18,7 @@ WRITE = "Name a folder in which this process (user {user}) can create and write 
 def last_line(folder: Path, *command: str, **settings: str) -> str:
     """Run a command that fails to start. Return the last line of its standard error."""
     log = folder / "log"
-    process = ForkedProcess(command, {"PYTHONPATH": ":".join(sys.path), "PYCALC_PORT": "0", **settings}, log)
+    process = launch([*PYCALC, *command], {"PYTHONPATH": ":".join(sys.path), "PYCALC_PORT": "0", **settings}, log)
     assert process.wait(60) == 1
     assert "Traceback" not in log.read_text()
     return log.read_text().splitlines()[-1]

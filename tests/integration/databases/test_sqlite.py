@@ -22,7 +22,7 @@ from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.sqlite import SqliteDatabase
 from pycalc.errors import OutcomeUnknown, StoreUnavailable
-from tests.harness.servers import log_in, pycalc
+from tests.harness.servers import NEW_INTERPRETER, log_in, pycalc
 from tests.harness.stores import history_row
 from tests.harness.waiting import until
 
@@ -280,7 +280,7 @@ def test_the_files_of_a_service_are_its_owners_alone(tmp_path: Path) -> None:
     (data / "pycalc.db.lock").touch(mode=0o644)
     before = os.umask(0)
     try:
-        with pycalc(data=data) as server:
+        with pycalc(data=data, prefix=NEW_INTERPRETER) as server:
             log_in(server)
             modes = {file.name: oct(file.stat().st_mode & 0o777) for file in data.iterdir()}
     finally:
