@@ -18,17 +18,19 @@ _REVISION = re.compile(r"\d{4}")
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None if it has none. Raises StoreUnavailable for another program's database.
 
-    Without a revision, an SQLite file must have no table, and a PostgreSQL database none whose name pycalc needs. Other
-    tables there may be those of an extension.
+    Without a revision, an SQLite file must have no table. A PostgreSQL database's default schema must have no table
+    whose name pycalc needs; other tables there may be those of an extension.
     """
     tables = inspect(connection)
     revision: str | None = None
+    # On the whole search path, as queries do: a role may have got a schema of its own after the first migration.
     if tables.has_table("alembic_version"):
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision is None:
-        names = set(tables.get_table_names()) - {"alembic_version"}
+        schema = tables.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+        names = set(tables.get_table_names(schema)) - {"alembic_version"}
         if connection.dialect.name != "sqlite":
-            names = (names | set(tables.get_view_names())) & metadata.tables.keys()
+            names = (names | set(tables.get_view_names(schema))) & metadata.tables.keys()
         if names:
             raise foreign(f"it has a table {min(names)!r}")
     elif not (_REVISION.fullmatch(revision) and tables.has_table("history")):

@@ -313,6 +313,40 @@ async def test_another_program_s_database_is_named(
     assert await _on(url, lambda connection: sorted(inspect(connection).get_table_names())) == before
 
 
+@pytest.mark.parametrize("shadowing", ["TABLE users (id int)", "VIEW usage AS SELECT 1"])
+async def test_another_program_s_tables_in_another_schema_do_no_harm(postgres_server: Postgres, shadowing: str) -> None:
+    """In a schema of its own, pycalc needs no name that another program's tables in ``public`` have taken."""
+    url = postgres_server.new_database()
+
+    def prepare(connection: Connection) -> None:
+        connection.execute(text(f"CREATE {shadowing}"))
+        connection.execute(text("CREATE SCHEMA pycalc"))  # the default search path begins with the role's own schema
+
+    def tables(schema: str) -> Callable[[Connection], set[str]]:
+        def work(connection: Connection) -> set[str]:
+            inspector = inspect(connection)
+            return {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
+
+        return work
+
+    await _on(url, prepare)
+    before = await _on(url, tables("public"))
+    await migrate_database(url)
+    await (await open_database(url)).aclose()
+    assert await _on(url, tables("pycalc")) == {*metadata.tables, "alembic_version"}
+    assert await _on(url, tables("public")) == before
+
+
+async def test_tables_further_on_the_search_path_are_pycalc_s(postgres_server: Postgres) -> None:
+    """A role that gets a schema of its own after the first migration still finds pycalc's tables in ``public``."""
+    url = postgres_server.new_database()
+    await migrate_database(url)
+    await _on(url, lambda connection: connection.execute(text("CREATE SCHEMA pycalc")))
+    await migrate_database(url)
+    await (await open_database(url)).aclose()
+    assert await _on(url, lambda connection: inspect(connection).get_table_names("pycalc")) == []
+
+
 @pytest.mark.parametrize(
     ("statement", "taken"),
     [
