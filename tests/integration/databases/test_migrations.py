@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, migrations, open_database
@@ -444,6 +444,23 @@ def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path)
             assert command.communicate(timeout=60) == ("the database is up to date\n", "")
             assert command.returncode == 0
     assert asyncio.run(_on(bare_url, migrations.current)) == migrations.HEAD
+
+
+async def test_a_migration_that_ends_while_a_server_starts_is_no_other_program_s(
+    postgres_server: Postgres, tmp_path: Path
+) -> None:
+    """If a first migration is committed just after the revision was looked for, the revision is looked for again."""
+    url = postgres_server.new_database()
+
+    def migrate(*_: object) -> None:
+        with _migrating(url, tmp_path) as command:
+            assert command.communicate(timeout=60) == ("the database is up to date\n", "")
+
+    def current(connection: Connection) -> str | None:
+        event.listen(connection, "after_cursor_execute", migrate, once=True)
+        return migrations.current(connection)
+
+    assert await _on(url, current) == migrations.HEAD
 
 
 def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
