@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,7 +15,7 @@ from pycalc.db.roles import DatabaseRole, grant
 from pycalc.errors import StoreUnavailable
 
 _MIGRATION_LOCK = 0x7079_6361_6C63  # an advisory lock: one process migrates while others wait
-# A name that a revision needs for a table, index, function, column or trigger belongs to something else.
+# The name that a revision needs for a table, index, function, column or trigger is taken.
 _TAKEN = (
     asyncpg.DuplicateTableError,
     asyncpg.DuplicateFunctionError,
@@ -35,7 +35,7 @@ _LOCK_HOLDERS = text(
 async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
     """Migrate to the current schema and grant the rights in one transaction; return False if a table stayed locked.
 
-    Raises StoreUnavailable for another program's database.
+    Raises StoreUnavailable for another program's database, and if the name that a revision needs is taken.
     """
     try:
         async with engine.begin() as connection:
@@ -43,17 +43,31 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             # The lock above has no timeout, because another process's migration may be slow.
             timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
-            await connection.run_sync(migrations.upgrade)
+            await connection.run_sync(_upgrade)
             for role in roles:
                 await connection.run_sync(grant, role)
     except DBAPIError as error:
-        driver = driver_error(error)
-        if isinstance(driver, asyncpg.LockNotAvailableError):
+        if isinstance(driver_error(error), asyncpg.LockNotAvailableError):
             return False
-        if isinstance(driver, _TAKEN):
-            raise migrations.foreign(str(driver)) from error
         raise
     return True
+
+
+def _upgrade(connection: Connection) -> None:
+    """Migrate to the newest revision. Raises StoreUnavailable as ``upgraded`` does."""
+    revision = migrations.current(connection)
+    try:
+        migrations.upgrade(connection)
+    except DBAPIError as error:
+        driver = driver_error(error)
+        if not isinstance(driver, _TAKEN):
+            raise
+        if revision is None:
+            raise migrations.foreign(str(driver)) from error
+        raise StoreUnavailable(
+            f"The migration needs a name that is taken ({driver}): rename or drop that object, and run "
+            "`pycalc migrate` again."
+        ) from error
 
 
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:

@@ -18,22 +18,36 @@ _REVISION = re.compile(r"\d{4}")
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None if it has none. Raises StoreUnavailable for another program's database.
 
-    Without a revision, an SQLite file must have no table, and a PostgreSQL database none whose name pycalc needs. Other
-    tables there may be those of an extension.
+    Without a revision, an SQLite file must have no table. A PostgreSQL database's default schema must have no table
+    whose name pycalc needs; other tables there may be those of an extension.
     """
-    tables = inspect(connection)
-    revision: str | None = None
-    if tables.has_table("alembic_version"):
-        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision is None:
-        names = set(tables.get_table_names()) - {"alembic_version"}
-        if connection.dialect.name != "sqlite":
-            names = (names | set(tables.get_view_names())) & metadata.tables.keys()
-        if names:
+    revision = _revision(connection)
+    if revision is None and (names := _foreign_tables(connection)):
+        revision = _revision(connection)  # a first migration may have been committed between the two queries
+        if revision is None:
             raise foreign(f"it has a table {min(names)!r}")
-    elif not (_REVISION.fullmatch(revision) and tables.has_table("history")):
+    if revision is not None and not (_REVISION.fullmatch(revision) and inspect(connection).has_table("history")):
         raise foreign(f"its tables are of revision {revision!r}")
     return revision
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision in Alembic's table, or None without one."""
+    # On the whole search path, as queries do: a role may have got a schema of its own after the first migration.
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _foreign_tables(connection: Connection) -> set[str]:
+    """Return the tables that a database without a revision must not have."""
+    inspector = inspect(connection)
+    schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+    names = set(inspector.get_table_names(schema)) - {"alembic_version"}
+    if connection.dialect.name == "sqlite":
+        return names
+    return (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
 
 
 def foreign(reason: str) -> StoreUnavailable:

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, migrations, open_database
@@ -26,11 +26,12 @@ from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.roles import DatabaseRole
 from pycalc.db.tables import metadata
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import StoreUnavailable
 from tests.contract.backends import DATABASES, each
-from tests.harness.postgres import Postgres
+from tests.harness.postgres import OWNER, Postgres
 from tests.harness.waiting import found
 
 T = TypeVar("T")
@@ -313,25 +314,102 @@ async def test_another_program_s_database_is_named(
     assert await _on(url, lambda connection: sorted(inspect(connection).get_table_names())) == before
 
 
+@pytest.mark.parametrize("shadowing", ["TABLE users (id int)", "VIEW usage AS SELECT 1"])
+async def test_another_program_s_tables_in_another_schema_do_no_harm(postgres_server: Postgres, shadowing: str) -> None:
+    """In a schema of its own, pycalc needs no name that another program's tables in ``public`` have taken."""
+    url = postgres_server.new_database()
+
+    def prepare(connection: Connection) -> None:
+        connection.execute(text(f"CREATE {shadowing}"))
+        connection.execute(text("CREATE SCHEMA pycalc"))  # the default search path begins with the role's own schema
+
+    def tables(schema: str) -> Callable[[Connection], set[str]]:
+        def work(connection: Connection) -> set[str]:
+            inspector = inspect(connection)
+            return {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
+
+        return work
+
+    await _on(url, prepare)
+    before = await _on(url, tables("public"))
+    await migrate_database(url)
+    await (await open_database(url)).aclose()
+    assert await _on(url, tables("pycalc")) == {*metadata.tables, "alembic_version"}
+    assert await _on(url, tables("public")) == before
+
+
+async def test_tables_further_on_the_search_path_are_pycalc_s(postgres_server: Postgres) -> None:
+    """A role that gets a schema of its own after the first migration still finds pycalc's tables in ``public``."""
+    url = postgres_server.new_database()
+    await migrate_database(url)
+    await _on(url, lambda connection: connection.execute(text("CREATE SCHEMA pycalc")))
+    await migrate_database(url)
+    await (await open_database(url)).aclose()
+    assert await _on(url, lambda connection: inspect(connection).get_table_names("pycalc")) == []
+
+
+async def test_other_tables_in_a_database_do_no_harm(postgres_server: Postgres) -> None:
+    """A migration accepts tables whose names pycalc does not need, such as those of an extension."""
+    url = postgres_server.new_database()
+    await _on(url, lambda connection: connection.execute(text("CREATE TABLE recipes (name text)")))
+    await migrate_database(url)
+
+
+async def test_another_program_is_recognised_by_the_name_of_an_index(postgres_server: Postgres) -> None:
+    """A first migration that needs the name of another program's index says that the database is not pycalc's."""
+    url = postgres_server.new_database()
+    statement = "CREATE TABLE recipes (name text CONSTRAINT pk_users PRIMARY KEY)"
+    await _on(url, lambda connection: connection.execute(text(statement)))
+    refusal = 'The database belongs to another program: relation "pk_users" already exists. Set PYCALC_'
+    with pytest.raises(StoreUnavailable, match=refusal):
+        await migrate_database(url)
+
+
 @pytest.mark.parametrize(
-    ("statement", "taken"),
+    ("revision", "statement", "taken"),
     [
-        ("CREATE TABLE recipes (name text)", None),
-        ("CREATE TABLE leases (name text)", 'relation "leases" already exists'),
-        ("CREATE TABLE recipes (name text CONSTRAINT pk_users PRIMARY KEY)", 'relation "pk_users" already exists'),
+        ("0003", "CREATE TABLE leases (name text)", 'relation "leases" already exists'),
+        (
+            "0016",
+            "CREATE INDEX ix_dead_letters_event_id ON dead_letters (event_id)",
+            'relation "ix_dead_letters_event_id" already exists',
+        ),
+        (
+            "0006",
+            "ALTER TABLE history ADD traceparent text",
+            'column "traceparent" of relation "history" already exists',
+        ),
     ],
 )
-async def test_a_name_that_is_taken_is_named(postgres_server: Postgres, statement: str, taken: str | None) -> None:
-    """Other tables in a database do no harm. A migration whose name for a table or index is taken names it."""
+async def test_a_name_that_is_taken_in_pycalc_s_database_is_named(
+    postgres_server: Postgres, revision: str, statement: str, taken: str
+) -> None:
+    """An object that was made by hand between two releases is named, and the migration changes nothing."""
     url = postgres_server.new_database()
-    if taken is not None and "leases" in taken:  # a table of a later revision, made between two releases
-        await _on(url, _upgrade_to("0003"))
+    await _on(url, _upgrade_to(revision))
     await _on(url, lambda connection: connection.execute(text(statement)))
-    if taken is None:
+    with pytest.raises(StoreUnavailable) as refusal:
         await migrate_database(url)
-        return
-    with pytest.raises(StoreUnavailable, match=f"The database belongs to another program: {taken}. Set PYCALC_"):
-        await migrate_database(url)
+    assert refusal.value.detail == (
+        f"The migration needs a name that is taken ({taken}): rename or drop that object, and run "
+        "`pycalc migrate` again."
+    )
+    assert await _on(url, migrations.current) == revision
+
+
+async def test_a_role_that_another_migration_has_just_created_is_no_other_program_s(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If two databases of one cluster create a role at the same time, the error has the driver's words."""
+
+    def create_too_late(connection: Connection, role: DatabaseRole) -> None:
+        connection.exec_driver_sql(f"CREATE ROLE {role.name}")
+
+    monkeypatch.setattr("pycalc.db.postgres_migration.grant", create_too_late)
+    with pytest.raises(StoreUnavailable) as refusal:
+        await migrate_database(postgres_server.new_database(), [DatabaseRole(OWNER, None, {})])
+    assert refusal.value.detail == "The database is not available."
+    assert 'DuplicateObjectError: role "pycalc" already exists' in refusal.value.reason
 
 
 async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:
@@ -366,6 +444,23 @@ def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path)
             assert command.communicate(timeout=60) == ("the database is up to date\n", "")
             assert command.returncode == 0
     assert asyncio.run(_on(bare_url, migrations.current)) == migrations.HEAD
+
+
+async def test_a_migration_that_ends_while_a_server_starts_is_no_other_program_s(
+    postgres_server: Postgres, tmp_path: Path
+) -> None:
+    """If a first migration is committed just after the revision was looked for, the revision is looked for again."""
+    url = postgres_server.new_database()
+
+    def migrate(*_: object) -> None:
+        with _migrating(url, tmp_path) as command:
+            assert command.communicate(timeout=60) == ("the database is up to date\n", "")
+
+    def current(connection: Connection) -> str | None:
+        event.listen(connection, "after_cursor_execute", migrate, once=True)
+        return migrations.current(connection)
+
+    assert await _on(url, current) == migrations.HEAD
 
 
 def test_migrations_at_the_same_time_wait_for_each_other(postgres_server: Postgres, tmp_path: Path) -> None:
