@@ -24,15 +24,22 @@ def usable_folder(setting: str, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def require_readable(option: str, path: str) -> None:
-    """Raise ValueError if this process can't read the file or the folder ``path``, which ``option`` names."""
+@contextmanager
+def readable_file(option: str, path: str) -> Iterator[None]:
+    """Return a context for reading a file. It maps an OSError to a ValueError with the option, path and remedy."""
     try:
-        if not os.path.isdir(path):
-            with open(path, "rb"):
-                pass
+        yield
     except OSError as error:
         advice = f"Name a file that this process (user {os.geteuid()}) can read."
         raise ValueError(f"{option}: {path} can't be read ({error.strerror}). {advice}") from None
+
+
+def require_readable(option: str, path: str) -> None:
+    """Raise ValueError if this process can't read the file or the folder ``path``, which ``option`` names."""
+    with readable_file(option, path):
+        if not os.path.isdir(path):
+            with open(path, "rb"):
+                pass
 
 
 def require_authorities(option: str, file: str) -> None:

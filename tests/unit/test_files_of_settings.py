@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pycalc.cli.database import create_admin
 from tests.harness.forked import ForkedProcess
 from tests.harness.servers import KEYS
 
 POSTGRES = "postgresql://ada@127.0.0.1:1/pycalc?sslmode=verify-full"
 READ = "Name a file that this process (user {user}) can read."
+CREATE = ("admin", "create", "--username=ada", "--email=ada@example.com", "--password-file")
 WRITE = "Name a folder in which this process (user {user}) can create and write files."
 
 
@@ -131,11 +134,25 @@ def test_a_file_without_certificates_is_named(folder: Path, setting: str, url: s
     )
 
 
-def test_a_missing_password_file_is_named(folder: Path) -> None:
+@pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
+def test_an_unreadable_password_file_is_named(folder: Path, file: str, reason: str) -> None:
     """The message names the option of the command, the file and the reason."""
-    line = last_line(
-        folder, "admin", "create", "--username=ada", "--email=ada@example.com", "--password-file", "nowhere"
-    )
-    assert line == (
-        "pycalc: --password-file: nowhere can't be read (No such file or directory). " + READ.format(user=os.geteuid())
-    )
+    line = last_line(folder, *CREATE, file)
+    assert line == f"pycalc: --password-file: {file} can't be read ({reason}). " + READ.format(user=os.geteuid())
+
+
+def test_the_password_file_is_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password file may be a named pipe, whose writer ends with the first reader."""
+    (folder / "latin").write_bytes(b"\xff\n")
+    opened: list[object] = []
+    original = open
+
+    def recording_open(file: Any, *arguments: Any, **options: Any) -> Any:
+        opened.append(file)
+        return original(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", recording_open)
+    monkeypatch.setattr("io.open", recording_open)
+    with pytest.raises(ValueError, match="latin is not valid UTF-8"):
+        create_admin("ada", "ada@example.com", Path("latin"))
+    assert [str(file) for file in opened].count("latin") == 1
