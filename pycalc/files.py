@@ -16,23 +16,36 @@ def usable_folder(setting: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # the error of an inner context
             raise
-        reason = "File exists, and it is not a folder" if isinstance(error, FileExistsError) else error.strerror
-        at = f", at {error.filename}" if error.filename not in (None, str(folder)) else ""
+        detail = ""
+        if error.filename not in (None, str(folder)):
+            detail = f", at {error.filename}"
+        elif isinstance(error, FileExistsError):
+            detail = ", and it is not a folder"
         raise OSError(
-            f"{setting}: the folder {folder} can't be used ({reason}{at}). Name a folder in which this process (user "
-            f"{os.geteuid()}) can create and write files."
+            f"{setting}: the folder {folder} can't be used ({error.strerror}{detail}). Name a folder in which this "
+            f"process (user {os.geteuid()}) can create and write files."
         ) from error
 
 
-def require_readable(option: str, path: str) -> None:
-    """Raise ValueError if this process can't read the file or the folder ``path``, which ``option`` names."""
+@contextmanager
+def readable_file(option: str, path: str) -> Iterator[None]:
+    """Return a context for reading a file. It maps an OSError to a ValueError with the option, path and remedy."""
     try:
-        if not os.path.isdir(path):
-            with open(path, "rb"):
-                pass
+        yield
     except OSError as error:
         advice = f"Name a file that this process (user {os.geteuid()}) can read."
         raise ValueError(f"{option}: {path} can't be read ({error.strerror}). {advice}") from None
+
+
+def require_readable(option: str, path: str, *, or_folder: bool = False) -> None:
+    """Raise ValueError if this process can't read the file ``path``, which ``option`` names.
+
+    With ``or_folder``, the path may also be a folder.
+    """
+    with readable_file(option, path):
+        if not (or_folder and os.path.isdir(path)):
+            with open(path, "rb"):
+                pass
 
 
 def require_authorities(option: str, file: str) -> None:
@@ -42,5 +55,5 @@ def require_authorities(option: str, file: str) -> None:
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-    except OSError:  # a folder, or ssl.SSLError
+    except ssl.SSLError:
         raise ValueError(f"{option}: {file} holds no certificate. Name a file of certificates in PEM form.") from None

@@ -15,7 +15,7 @@ from pycalc.db import migrate_database, open_database
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
-from pycalc.files import require_readable
+from pycalc.files import readable_file
 from pycalc.models.auth import Registration, Role
 from pycalc.models.times import parse_age
 from pycalc.resources.accounts import open_accounts
@@ -66,8 +66,8 @@ def create_admin(username: str, email: str, password_file: Path | None) -> None:
 
 def _password(file: Path | None) -> str:
     if file is not None:
-        require_readable("--password-file", str(file))
-        return file.read_text("utf-8-sig").partition("\n")[0].removesuffix("\r")
+        with readable_file("--password-file", str(file)):
+            return file.read_text("utf-8-sig").partition("\n")[0].removesuffix("\r")
     if not sys.stdin.isatty():
         return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     try:

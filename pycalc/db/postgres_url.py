@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import parse_qs
 
 from pycalc.files import require_authorities, require_readable
@@ -9,6 +10,7 @@ from pycalc.urls import require_server, split_url
 
 _FORM = "postgresql://user:password@host:port/name"
 _DEFAULT_PORT = 5432
+_VERIFYING = {"require", "verify-ca", "verify-full"}  # the driver verifies with "require" if authorities are named
 
 
 def location_of(url: str) -> str:
@@ -29,10 +31,21 @@ def location_of(url: str) -> str:
     name = parts.path.strip("/") or next(iter(options.get("dbname", options.get("database", []))), "")
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
-    for file in options.get("sslrootcert", []):
-        require_authorities("sslrootcert", file)  # the driver's own errors do not name the files
-    for option in ("sslcert", "sslkey", "sslcrl"):
-        for file in options.get(option, []):
-            require_readable(option, file)
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
+    _require_files(options, "disable" if addresses[0].startswith("/") else "prefer")
     return f"{','.join(addresses)}/{name}"
+
+
+def _require_files(options: dict[str, list[str]], default_mode: str) -> None:
+    """Raise ValueError if a TLS file that the driver reads can't be used; the driver's own errors do not name it."""
+    mode = options.get("sslmode", [os.getenv("PGSSLMODE", default_mode)])[-1].replace("_", "-")
+    read = {"sslrootcert", "sslcert", "sslkey", "sslcrl"} & options.keys()
+    if mode not in _VERIFYING:
+        read -= {"sslrootcert", "sslcrl"}
+    if mode == "disable":
+        read.clear()
+    if "sslcert" not in read:  # the driver reads a key only together with its certificate
+        read.discard("sslkey")
+    for option in sorted(read):
+        require = require_authorities if option == "sslrootcert" else require_readable
+        require(option, options[option][-1])

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pycalc.cli.database import create_admin
+from pycalc.db.postgres_url import location_of
+from pycalc.files import usable_folder
+from pycalc.streaming.kafka.options import kafka_options
 from tests.harness.servers import KEYS, PYCALC, launch
 
 POSTGRES = "postgresql://ada@127.0.0.1:1/pycalc?sslmode=verify-full"
 READ = "Name a file that this process (user {user}) can read."
+CREATE = ("admin", "create", "--username=ada", "--email=ada@example.com", "--password-file")
 WRITE = "Name a folder in which this process (user {user}) can create and write files."
 
 
@@ -98,7 +104,7 @@ def test_a_file_without_signing_keys_is_named(folder: Path) -> None:
     ("setting", "url", "option"),
     [
         ("DATABASE", POSTGRES + "&{}={}", "sslrootcert"),
-        ("DATABASE", POSTGRES + "&{}={}", "sslkey"),
+        ("DATABASE", POSTGRES + "&sslcert=plain&{}={}", "sslkey"),
         ("CACHE", "rediss://127.0.0.1:1/0?{}={}", "ssl_ca_certs"),
         ("STREAM", "kafka+ssl://127.0.0.1:1/events?{}={}", "ssl.ca.location"),
     ],
@@ -130,11 +136,94 @@ def test_a_file_without_certificates_is_named(folder: Path, setting: str, url: s
     )
 
 
-def test_a_missing_password_file_is_named(folder: Path) -> None:
+@pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
+def test_an_unreadable_password_file_is_named(folder: Path, file: str, reason: str) -> None:
     """The message names the option of the command, the file and the reason."""
-    line = last_line(
-        folder, "admin", "create", "--username=ada", "--email=ada@example.com", "--password-file", "nowhere"
-    )
-    assert line == (
-        "pycalc: --password-file: nowhere can't be read (No such file or directory). " + READ.format(user=os.geteuid())
-    )
+    line = last_line(folder, *CREATE, file)
+    assert line == f"pycalc: --password-file: {file} can't be read ({reason}). " + READ.format(user=os.geteuid())
+
+
+def test_the_password_file_is_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password file may be a named pipe, whose writer ends with the first reader."""
+    (folder / "latin").write_bytes(b"\xff\n")
+    opened: list[object] = []
+    original = open
+
+    def recording_open(file: Any, *arguments: Any, **options: Any) -> Any:
+        opened.append(file)
+        return original(file, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", recording_open)
+    monkeypatch.setattr("io.open", recording_open)
+    with pytest.raises(ValueError, match="latin is not valid UTF-8"):
+        create_admin("ada", "ada@example.com", Path("latin"))
+    assert [str(file) for file in opened].count("latin") == 1
+
+
+def test_a_file_that_another_process_made_is_named(folder: Path) -> None:
+    """If a file in the folder exists already, the message names it and does not say that the folder is a file."""
+    with pytest.raises(OSError, match=r"can't be used \(File exists, at .*/plain\)"), usable_folder("HOME", folder):
+        (folder / "plain").touch(exist_ok=False)
+
+
+@pytest.mark.parametrize("option", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
+def test_a_folder_in_a_postgresql_url_is_named(folder: Path, option: str) -> None:
+    """PostgreSQL's driver can't read a folder in place of a file."""
+    with pytest.raises(ValueError, match=rf"{option}: \. can't be read \(Is a directory\)"):
+        location_of(f"{POSTGRES}{'&sslcert=plain' * (option == 'sslkey')}&{option}=.")
+
+
+@pytest.mark.parametrize("option", ["ssl.certificate.location", "ssl.key.location"])
+def test_a_folder_in_a_kafka_url_is_named(folder: Path, option: str) -> None:
+    """Kafka's driver reads a folder of authorities, but no folder of keys or certificates."""
+    with pytest.raises(ValueError, match=rf"{option}: \. can't be read \(Is a directory\)"):
+        kafka_options(f"kafka+ssl://one:9093/events?ssl.ca.location=.&{option}=.", "")
+
+
+def test_only_kafka_s_authorities_are_probed(folder: Path) -> None:
+    """The driver's word ``probe`` means the system's authorities; as a certificate it is the name of a file."""
+    assert kafka_options("kafka+ssl://one:9093/events?ssl.ca.location=probe", "")
+    with pytest.raises(ValueError, match=r"ssl\.key\.location: probe can't be read"):
+        kafka_options("kafka+ssl://one:9093/events?ssl.key.location=probe", "")
+
+
+def test_files_of_kafka_are_not_read_without_tls(folder: Path) -> None:
+    """The driver ignores TLS files of a URL without TLS, so that they need not exist."""
+    assert kafka_options("kafka://one:9092/events?ssl.ca.location=nowhere&ssl.key.location=nowhere", "")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sslmode=disable&sslrootcert=plain&sslcert=nowhere&sslkey=nowhere&sslcrl=nowhere",
+        "sslrootcert=plain&sslcrl=nowhere",
+        "sslmode=allow&sslrootcert=plain&sslcrl=nowhere",
+        "sslmode=prefer&sslrootcert=plain&sslcrl=nowhere",
+        "sslmode=require&sslkey=nowhere",
+        "host=/run/postgresql&sslcert=nowhere",
+    ],
+)
+def test_files_that_postgresql_s_driver_ignores_need_not_exist(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Authorities and revocations are read by modes that verify, a client's certificate by every mode with TLS."""
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    location_of(f"postgresql://{'' if 'host=' in query else 'one'}/pycalc?{query}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "query", "option"),
+    [
+        ("", "sslcert=nowhere", "sslcert"),
+        ("", "sslmode=require&sslrootcert=plain", "sslrootcert"),
+        ("", "sslmode=verify_ca&sslcrl=nowhere", "sslcrl"),
+        ("verify-full", "sslrootcert=plain", "sslrootcert"),
+    ],
+)
+def test_files_that_postgresql_s_driver_reads_are_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str, query: str, option: str
+) -> None:
+    """The mode is in the URL or in PGSSLMODE; with ``require``, the driver verifies if authorities are named."""
+    monkeypatch.setenv("PGSSLMODE", mode or "prefer")
+    with pytest.raises(ValueError, match=f"^{option}: "):
+        location_of(f"postgresql://one/pycalc?{query}")

@@ -52,9 +52,11 @@ def kafka_options(url: str, credentials: str) -> KafkaOptions:
     if not _TOPIC.fullmatch(topic):
         raise ValueError("the path is not the name of a Kafka topic")
     options = url_options(url, _CLIENT | _PRODUCER | _CONSUMER | _OWN)
-    for name in sorted(_FILES & options.keys()):
-        if options[name] != "probe":  # the driver's word for the system's authorities
-            require_readable(name, options[name])  # its own errors do not name the file
+    if parts.scheme == "kafka+ssl":  # else the driver ignores these options
+        for name in sorted(_FILES & options.keys()):
+            authorities = name == "ssl.ca.location"
+            if not (authorities and options[name] == "probe"):  # the driver's word for the system's authorities
+                require_readable(name, options[name], or_folder=authorities)  # its own errors do not name the file
     return KafkaOptions(
         topic=topic,
         create=flag_option(options, "create"),
