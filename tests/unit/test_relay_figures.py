@@ -158,6 +158,16 @@ async def test_the_leadership_metric_follows_the_lease() -> None:
 
 
 @in_virtual_time
+async def test_the_leadership_metric_can_be_read_as_soon_as_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape in another thread may read the leadership metric before the relay's constructor has returned."""
+    metrics, values = Metrics(), list[float]()
+    monkeypatch.setattr(metrics.relay_leading, "set_function", lambda function: values.append(float(function())))
+    relay = Relay(MemoryOutboxStore(), ListeningStream(MemoryOutboxStore()), metrics, shared=False, clock=now)
+    assert values == [1]
+    await relay.aclose()
+
+
+@in_virtual_time
 async def test_an_idle_relay_that_shares_no_outbox_still_leads() -> None:
     """The only process of an SQLite file renews no lease while it is idle; its leadership metric is 1 until it ends."""
     outbox = MemoryOutboxStore()
