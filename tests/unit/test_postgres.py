@@ -145,8 +145,7 @@ class Crashing:
     async def get_raw_connection(self) -> Crashing:
         return self
 
-    async def execute(self, *_: object, timeout: float) -> None:
-        assert timeout > 0
+    async def execute(self, *_: object, **_options: float) -> None:
         raise self.error
 
     async def invalidate(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import time
 
+import pytest
+
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.relay import Relay
