@@ -105,9 +105,15 @@ def _unknown(reason: str) -> OutcomeUnknown:
 
 
 def _refused(error: BaseException | None) -> bool:
-    """Return whether the server itself has refused a statement. This is final, unless it is stopping or starting."""
+    """Return whether the server itself has refused a statement, so that nothing is stored.
+
+    A server that is stopping or starting has not refused it. Nor has one that crashes (PANIC), for example because it
+    can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
+    """
     driver = driver_error(error) if isinstance(error, Exception) else error
-    return isinstance(driver, asyncpg.PostgresError) and not isinstance(driver, _CONNECTION_ERRORS)
+    if not isinstance(driver, asyncpg.PostgresError) or isinstance(driver, _CONNECTION_ERRORS):
+        return False
+    return bool(driver.severity_en != "PANIC")  # ``severity`` is in the server's language
 
 
 def _reason(error: BaseException | None) -> str:
@@ -355,8 +361,8 @@ class PostgresDatabase:
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run an INSERT through the driver, in a transaction of its own. Its parameters are ``columns``.
 
-        Raises _ReplyLost if the connection breaks or no reply arrives within ``seconds``, and IntegrityError for
-        rejected values.
+        Raises _ReplyLost if the connection breaks, the server crashes or no reply arrives within ``seconds``, and
+        IntegrityError for rejected values.
         """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
@@ -364,6 +370,8 @@ class PostgresDatabase:
                 await driver.execute(statement, *columns, timeout=seconds)
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
-            except (*_CONNECTION_ERRORS, OSError, asyncpg.InterfaceError) as error:
+            except (asyncpg.PostgresError, OSError, asyncpg.InterfaceError) as error:
+                if _refused(error):
+                    raise
                 await connection.invalidate()
                 raise _ReplyLost from error

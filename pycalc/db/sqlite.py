@@ -26,7 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import NO_ANSWER, unavailable
+from pycalc.db.reasons import NO_ANSWER, driver_error, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
@@ -60,6 +60,16 @@ def _mapped(path: Path) -> Iterator[None]:
         raise
     except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
         raise unavailable(str(path), error) from error
+
+
+def _sync_failed(error: BaseException | None) -> bool:
+    """Return whether SQLite failed because the disk did not sync a file.
+
+    The write-ahead log then has the changes of a commit already. If the process is killed before the next commit
+    overwrites them, the next start finds them.
+    """
+    driver = driver_error(error) if isinstance(error, Exception) else error
+    return getattr(driver, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
@@ -158,9 +168,20 @@ class _ThreadQueue:
             self.entered -= 1
 
     def transact(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of ``work`` in a transaction of its own. Call this in a thread of the queue, by ``run``."""
-        with _mapped(self._path), self._engine.begin() as connection:
-            return work(connection)
+        """Return the result of ``work`` in a transaction of its own. Call this in a thread of the queue, by ``run``.
+
+        Raises OutcomeUnknown if the disk fails to sync the commit, and StoreUnavailable for any other error of SQLite.
+        """
+        committing = False
+        try:
+            with _mapped(self._path), self._engine.begin() as connection:
+                result = work(connection)
+                committing = True
+            return result
+        except StoreUnavailable as error:
+            if committing and _sync_failed(error.__cause__):
+                raise OutcomeUnknown(_SYNC_FAILED, 1, error.reason) from error
+            raise
 
     def close(self) -> None:
         """Finish the running and waiting functions, stop the threads and close their connections."""
@@ -318,8 +339,6 @@ class SqliteDatabase:
             raise RowsRejected("The database rejects the values of these rows.") from error
         except sqlite3.Error as error:
             failure = unavailable(str(self._path), error)
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
-                # The write-ahead log has the rows already. If the process is killed before the next commit overwrites
-                # them, the next start finds them.
+            if _sync_failed(error):
                 raise OutcomeUnknown(_SYNC_FAILED, 1, failure.reason) from error
             raise failure from error

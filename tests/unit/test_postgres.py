@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -110,6 +111,75 @@ async def test_a_refusal_is_not_retried() -> None:
     with pytest.raises(StoreUnavailable):
         await database.insert(history, ROWS)
     assert database.statements == [PLAIN]
+
+
+def panic(code: str) -> asyncpg.PostgresError:
+    """Return the error by which a server reports that it crashes, as when its write-ahead log can't be synced."""
+    fields = {"S": "PANIK", "V": "PANIC", "C": code, "M": "could not fdatasync file"}
+    return asyncpg.PostgresError.new(fields)
+
+
+CRASHES = pytest.mark.parametrize("code", ["58030", "53100"])  # io_error, disk_full
+
+
+class Crashing:
+    """An engine, its connection and the driver's connection of a server that crashes during each commit."""
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        self.error = error
+        self.driver_connection = self
+        self.invalidated = False
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Crashing]:
+        yield self
+        raise DBAPIError("COMMIT", None, self.error)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Crashing]:
+        yield self
+
+    async def run_sync(self, work: Callable[[Connection], object]) -> object:
+        return work(cast("Connection", self))
+
+    async def get_raw_connection(self) -> Crashing:
+        return self
+
+    async def execute(self, *_: object, **_options: float) -> None:
+        raise self.error
+
+    async def invalidate(self) -> None:
+        self.invalidated = True
+
+
+@CRASHES
+async def test_a_write_during_whose_commit_the_server_crashes_is_unknown(code: str) -> None:
+    """A PANIC during a commit is no refusal: the log may hold the commit, which the recovery then replays."""
+    database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
+    database._queues["write"].engine = cast("AsyncEngine", Crashing(panic(code)))
+    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+        await database.write(lambda _: None)
+
+
+async def test_a_write_whose_commit_is_refused_is_not_unknown() -> None:
+    """An error of lower severity during a commit means that nothing is stored."""
+    refusal = asyncpg.PostgresError.new({"S": "ERROR", "V": "ERROR", "C": "53100", "M": "the disk is full"})
+    database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
+    database._queues["write"].engine = cast("AsyncEngine", Crashing(refusal))
+    with pytest.raises(StoreUnavailable) as refused:
+        await database.write(lambda _: None)
+    assert not isinstance(refused.value, OutcomeUnknown)
+
+
+@CRASHES
+async def test_an_insert_during_which_the_server_crashes_is_unknown(code: str) -> None:
+    """An insert that ends in a PANIC is repeated like one without a reply; if none succeeds, it is unknown."""
+    database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere", Timeouts(unknown=0.1))
+    engine = Crashing(panic(code))
+    database._queues["insert"].engine = cast("AsyncEngine", engine)
+    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+        await database.insert(history, ROWS)
+    assert engine.invalidated
 
 
 @pytest.mark.parametrize(("reconnect", "times"), [(3600.0, 1), (0.0, 20)])

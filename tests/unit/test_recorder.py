@@ -346,6 +346,19 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
     assert value("pycalc_recorder_queue_bytes") == 0
 
 
+async def test_a_commit_whose_outcome_is_unknown_is_counted_as_unknown() -> None:
+    """If the database does not know whether rows are stored, as after a failed sync, they do not count as failed."""
+    store, metrics = MemoryHistoryStore(), Metrics()
+    store.failure = OutcomeUnknown("The disk failed: it is not known whether the change was stored.")
+    recorder = Recorder(store, metrics, lambda _: None)
+    with pytest.raises(OutcomeUnknown):
+        await recorder.record([history_row()])
+    await recorder.aclose()
+    value = metrics.registry.get_sample_value
+    assert value("pycalc_recorder_refused_total", {"reason": "unknown"}) == 1
+    assert value("pycalc_recorder_refused_total", {"reason": "failed"}) is None
+
+
 async def test_a_commit_is_noted_in_each_trace_once() -> None:
     """A commit adds one span to the trace of each of its requests; a row without a trace gets none."""
     tracer = RecordingTracer()

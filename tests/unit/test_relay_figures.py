@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import time
 
+import pytest
+
 from pycalc.errors import StoreUnavailable, StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.relay import Relay
@@ -155,6 +157,16 @@ async def test_the_leadership_metric_follows_the_lease() -> None:
     await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads again")
     await relay.aclose()
     assert told("pycalc_relay_leading") == 0
+
+
+@in_virtual_time
+async def test_the_leadership_metric_can_be_read_as_soon_as_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape in another thread may read the leadership metric before the relay's constructor has returned."""
+    metrics, values = Metrics(), list[float]()
+    monkeypatch.setattr(metrics.relay_leading, "set_function", lambda function: values.append(float(function())))
+    relay = Relay(MemoryOutboxStore(), ListeningStream(MemoryOutboxStore()), metrics, shared=False, clock=now)
+    assert values == [1]
+    await relay.aclose()
 
 
 @in_virtual_time

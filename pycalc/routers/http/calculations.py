@@ -166,7 +166,8 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 async def require_remaining(caller: Principal, resources: Resources) -> None:
     """Raise RateLimited if one of the caller's rate limits is used up. Call this before a body is read.
 
-    This counts no calculation. Call ``spend`` for that, once the body has been read.
+    This uses up no calculation. But a limit may count a block of calculations in advance, which the next ones are
+    taken from. Call ``spend`` once the body has been read.
     """
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)

@@ -77,8 +77,8 @@ class Relay:
         self._failures = 0
         self._batch = _BATCH
         self._retry_batch = _BATCH
-        metrics.relay_leading.set_function(self._leads)
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
+        metrics.relay_leading.set_function(self._leads)  # a scrape in another thread may call this at once
 
     def wake(self) -> None:
         """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""

@@ -217,8 +217,9 @@ class Recorder:
             return
         else:
             _log.error("commit failed", exc_info=error)
-        unknown = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
-        self._refuse(batch, error if isinstance(error, PycalcError) else unknown, "failed")
+        unexpected = StoreUnavailable("The calculation could not be recorded; retry in 1 s.")
+        reason = "unknown" if isinstance(error, OutcomeUnknown) else "failed"
+        self._refuse(batch, error if isinstance(error, PycalcError) else unexpected, reason)
 
     def _late(self) -> StoreUnavailable:
         """Return the error for rows that are refused because the running commit takes too long."""

@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -120,13 +120,21 @@ async def test_a_lock_held_by_others_is_unavailability(database: Database, file:
     assert len(await history.page(HistoryFilter(), None, 10)) == 2
 
 
+def failing(code: int) -> Callable[..., None]:
+    """Return a function that raises an I/O error of SQLite with this extended code."""
+
+    def fail(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        raise error
+
+    return fail
+
+
 class Unsynced:
     """A connection whose disk fails at each sync. SQLite has then written the transaction to its log already."""
 
-    def execute(self, *_: object) -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-        raise error
+    execute = staticmethod(failing(sqlite3.SQLITE_IOERR_FSYNC))
 
 
 async def test_a_sync_that_fails_is_an_unknown_outcome(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +146,38 @@ async def test_a_sync_that_fails_is_an_unknown_outcome(file: Path, monkeypatch: 
             await SqlHistoryStore(database).append([history_row()])
     assert refusal.value.reason == f"{file}: OperationalError: disk I/O error"
     await database.aclose()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(sqlite3.SQLITE_IOERR_FSYNC, OutcomeUnknown), (sqlite3.SQLITE_IOERR_WRITE, StoreUnavailable)],
+)
+async def test_a_write_whose_sync_fails_has_an_unknown_outcome(
+    file: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[StoreUnavailable]
+) -> None:
+    """A commit that fails to sync raises OutcomeUnknown, and any other I/O error StoreUnavailable; writes go on."""
+    database = await SqliteDatabase.open(f"sqlite:///{file}")
+
+    def commit(connection: sqlite3.Connection) -> None:
+        connection.rollback()  # as SQLite itself does if it can't write or sync its log
+        failing(code)()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database._queues["write"]._engine.dialect, "do_commit", commit)
+        with pytest.raises(StoreUnavailable) as refusal:
+            await database.write(lambda connection: connection.exec_driver_sql("DELETE FROM history"))
+    assert type(refusal.value) is expected
+    assert refusal.value.reason == f"{file}: OperationalError: disk I/O error"
+    await SqlHistoryStore(database).append([history_row()])
+    await database.write(lambda connection: connection.exec_driver_sql("DELETE FROM outbox"))
+    await database.aclose()
+
+
+async def test_a_sync_that_fails_before_the_commit_is_unavailability(database: Database) -> None:
+    """Nothing is stored if a sync fails before the commit begins, so StoreUnavailable is raised."""
+    with pytest.raises(StoreUnavailable) as refusal:
+        await database.write(failing(sqlite3.SQLITE_IOERR_FSYNC))
+    assert type(refusal.value) is StoreUnavailable
 
 
 async def test_reads_in_turn_share_a_connection(database: Database) -> None:
