@@ -42,6 +42,7 @@ _WAITING_RESERVED = 16
 _WAITING_WRITES = 256
 _WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
+_SETTING = "PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set"  # it names the folder of the database
 _SYNC_FAILED = (
     "The disk failed: it is not known whether the change was stored. Check this before you repeat the request."
 )
@@ -195,7 +196,7 @@ def _lock(path: Path) -> IO[str]:
     Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
     folder can't be created, or if the lock file can't be opened or written.
     """
-    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):
+    with usable_folder(_SETTING, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.fdopen(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "r+")
         os.fchmod(lock.fileno(), 0o600)  # earlier releases made this file world-readable
@@ -213,7 +214,7 @@ def _lock(path: Path) -> IO[str]:
             f"{path} is in use by process {owner}: one process serves an SQLite file. "
             "Stop that one, or give this one its own PYCALC_DATA_DIR."
         ) from error
-    with usable_folder("PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set", path.parent):  # its disk may be full
+    with usable_folder(_SETTING, path.parent):  # its disk may be full
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -64,7 +64,7 @@ class LocalBackend:
         """
         request = self._requests.get(calculation_id)
         if request is None:
-            raise NotFound("There is no such calculation: only the last 1,000 of this process are kept.")
+            raise NotFound(f"There is no such calculation: only the last {_KEPT_REQUESTS:,} of this process are kept.")
         if request[2].summary:
             raise NotFound(NO_DIGITS)
         found = self._latest

@@ -99,7 +99,7 @@ async def test_the_rate_limit_is_in_force_at_once(client: httpx.AsyncClient, adm
 
 
 async def test_the_quotas_are_in_force_at_once(client: httpx.AsyncClient, admin: Headers) -> None:
-    """What a user has used before counts towards a new quota; a 429 and ``GET /usage`` show the new quota."""
+    """A new quota also counts what the user has used before it was set; a 429 and ``GET /usage`` show the new quota."""
     name, headers = await new_user(client)
     assert (await client.get("/pow/10/1999", headers=headers)).status_code == 200
     await client.patch(f"/users/{name}", headers=admin, json={"quota": {"digits": "3kB/day", "compute": "0"}})
