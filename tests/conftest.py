@@ -54,10 +54,6 @@ _PROGRAM_FIXTURES = {
     "real_redis",
     "small_redis",
 }
-# Folders whose tests call a real HTTP server; if they use one of the fixtures below, only the marked tests do. The way
-# in which that server starts the task of a request differs since Python 3.12.
-_HTTP_SERVER_FOLDERS = {Path(__file__).parent / "integration" / name for name in ("http", "server")}
-_IN_PROCESS_FIXTURES = {"app", "resources"}
 # The tests of brokers, and the folders with the files that take longest, in the order in which they begin. Begun last,
 # such a file would run alone at the end. The tests of a broker mostly wait, so those of the other broker come after the
 # tests of ``e2e``, whose browser keeps the processors busy meanwhile.
@@ -72,13 +68,10 @@ hypothesis.settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)  # this hook must run before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the markers ``programs`` and ``http_server``; run tests of brokers first, and those of slow folders next."""
+    """Add the marker ``programs``; run tests of brokers first, and those of slow folders next."""
     for item in items:
-        fixtures = {*getattr(item, "fixturenames", ())}
-        if _PROGRAM_FIXTURES & fixtures:
+        if _PROGRAM_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.programs)
-        if item.path.parent in _HTTP_SERVER_FOLDERS and not _IN_PROCESS_FIXTURES & fixtures:
-            item.add_marker(pytest.mark.http_server)
     items.sort(key=_start_order)
 
 

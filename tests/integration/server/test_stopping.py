@@ -159,7 +159,6 @@ def test_while_it_drains_answers_end_their_connections_and_nobody_connects(
     assert server.process.wait(DEADLINE_SECONDS) == 0
 
 
-@pytest.mark.http_server
 @pytest.mark.anyio
 async def test_a_refusal_while_it_drains_ends_its_connection_too(app: Application, resources: Resources) -> None:
     """While draining, even a refusal says ``Connection: close``, and event feeds end."""
