@@ -2,6 +2,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(BIN)/uv --quiet --system-certs
 JOBS := 3
 MARKER :=
 FUZZ_SECONDS := 120
@@ -79,7 +80,8 @@ client: $(VENV)/dev  ## make the synchronous Python client from the asynchronous
 	$(BIN)/python clients/python/generate.py
 
 wheel: $(VENV)/dev  ## build the wheels of the service and of the Python client into dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./clients/python
+	$(UV) build --python $(BIN)/python --no-build-isolation --wheel --out-dir dist .
+	$(UV) build --python $(BIN)/python --no-build-isolation --wheel --out-dir dist clients/python
 
 up: .env  ## the whole fleet in containers (needs Docker)
 	docker compose up --build --detach --wait --wait-timeout 300
@@ -105,49 +107,46 @@ check-deploy: $(VENV)-deploy/installed  ## check Dockerfile, compose, Terraform,
 check-image: $(VENV)/dev  ## build the image without Docker and use it (needs root, buildah, debootstrap)
 	PYCALC_CHECK_IMAGE=1 $(BIN)/pytest -q tests/deploy/test_image.py
 
-requirements:  ## pin the dependencies anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml --extra mcp --extra otel requirements/build.in -o requirements/runtime.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		pyproject.toml --extra mcp --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		requirements/deploy.in -o requirements/deploy.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		requirements/api.in -o requirements/api.txt --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt --upgrade
+PIN := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+
+requirements: $(BIN)/uv  ## pin the dependencies anew
+	$(PIN) requirements/uv.in -o requirements/uv.txt
+	$(PIN) pyproject.toml --extra mcp --extra otel requirements/build.in -o requirements/runtime.txt
+	$(PIN) pyproject.toml --extra mcp --extra otel requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(PIN) requirements/deploy.in -o requirements/deploy.txt
+	$(PIN) requirements/api.in -o requirements/api.txt
+	$(PIN) requirements/mutate.in -c requirements/dev.txt -o requirements/mutate.txt
 
 clean:  ## remove what the chores made, not the data
 	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .typescript
 
-$(VENV)/bin/python:
+$(BIN)/uv: requirements/uv.txt
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 
-$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
-		--editable ./clients/python
+# Compiled, so that the first start is as fast as the second.
+$(VENV)/runtime: $(BIN)/uv requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
+	$(UV) pip install --python $(VENV) --compile-bytecode --require-hashes -r requirements/runtime.txt
+	$(UV) pip install --python $(VENV) --no-deps --no-build-isolation --editable . --editable ./clients/python
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(UV) pip install --python $(VENV) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/mutate: $(VENV)/dev requirements/mutate.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutate.txt
+	$(UV) pip install --python $(VENV) --require-hashes -r requirements/mutate.txt
 	@touch $@
 
-$(VENV)-deploy/installed: requirements/deploy.txt
-	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)-deploy
-	$(VENV)-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+$(VENV)-deploy/installed: $(BIN)/uv requirements/deploy.txt
+	$(UV) venv --clear --python $(BIN)/python $(VENV)-deploy
+	$(UV) pip install --python $(VENV)-deploy --require-hashes -r requirements/deploy.txt
 	@touch $@
 
-$(VENV)-api/installed: requirements/api.txt deploy/api/package.json
-	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)-api
-	$(VENV)-api/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/api.txt
+$(VENV)-api/installed: $(BIN)/uv requirements/api.txt deploy/api/package.json
+	$(UV) venv --clear --python $(BIN)/python $(VENV)-api
+	$(UV) pip install --python $(VENV)-api --require-hashes -r requirements/api.txt
 	cp deploy/api/package.json $(VENV)-api
 	npm install --prefix $(VENV)-api --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
